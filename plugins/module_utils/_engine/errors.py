@@ -1,0 +1,146 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What can go wrong, and what the engine does about each.
+
+::
+
+    SnowsyncError                exit 1   a defect, or something nobody foresaw
+    ├── ConfigError              exit 2   the job's configuration is wrong; every problem is listed
+    ├── ObjectsFailed            exit 3   the run ended, and some objects are failed or quarantined
+    ├── StoreError               exit 4   a request to a store failed; `trouble` says how
+    │   └── JobStopped           exit 5   credential or bucket refused: waiting would not help
+    ├── LocalError               exit 6   a volume or the state directory failed; `trouble` says how
+    ├── JobLocked                exit 7   another process runs this unit of the job
+    └── LedgerError              exit 8   the ledger refuses: a forbidden transition, a newer schema, a damaged file
+
+Exit codes are stable: scripts and units rely on them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+
+class Trouble(enum.Enum):
+    """One word per kind of failure, whatever tool reported it."""
+
+    CREDENTIAL = "credential"  # the store refuses the access key or the signature
+    DENIED = "denied"  # the key is known, this one request is not allowed
+    BUCKET = "bucket"  # no such bucket
+    NOT_FOUND = "not_found"  # no such object (or version)
+    CHANGED = "changed"  # the object is no longer the one that was listed
+    MISMATCH = "mismatch"  # bytes or digests differ from what was promised
+    TLS = "tls"  # certificate or handshake refused
+    DNS = "dns"  # the endpoint's name has no address
+    REFUSED = "refused"  # nothing listens, or no route
+    TIMEOUT = "timeout"  # the endpoint accepts and says nothing, or stalled under way
+    BROKEN = "broken"  # the connection broke, the body ended early
+    THROTTLED = "throttled"  # 429, 503 SlowDown
+    SERVER = "server"  # any other 5xx
+    SPACE = "space"  # no space left on a volume
+    READONLY = "readonly"  # a volume became read-only
+    IO = "io"  # a volume answers EIO or is gone
+    UNSUPPORTED = "unsupported"  # this store or mover cannot do what was asked
+    UNKNOWN = "unknown"  # no outcome was reported: look, do not assume
+    OTHER = "other"
+
+    @property
+    def is_weather(self) -> bool:
+        """The endpoint's health, not this object's fault: wait, probe, go on; no attempt is counted."""
+        return self in _WEATHER
+
+    @property
+    def stops_job(self) -> bool:
+        """Waiting would not help: say so once, clearly, and stop."""
+        return self in (Trouble.CREDENTIAL, Trouble.BUCKET)
+
+    @property
+    def is_local(self) -> bool:
+        """A volume's fault, not the store's."""
+        return self in (Trouble.SPACE, Trouble.READONLY, Trouble.IO)
+
+
+_WEATHER = frozenset(
+    {
+        Trouble.TLS,
+        Trouble.DNS,
+        Trouble.REFUSED,
+        Trouble.TIMEOUT,
+        Trouble.BROKEN,
+        Trouble.THROTTLED,
+        Trouble.SERVER,
+    }
+)
+
+
+class SnowsyncError(Exception):
+    """Something failed that has no better name."""
+
+    exit_code = 1
+
+
+class ConfigError(SnowsyncError):
+    """The configuration is wrong. `problems` holds one line per wrong value, each with its path."""
+
+    exit_code = 2
+
+    def __init__(self, origin: str, problems: Sequence[str]) -> None:
+        self.origin = origin
+        self.problems = list(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        super().__init__(f"{origin}: {count} in the configuration:\n{lines}")
+
+
+class ObjectsFailed(SnowsyncError):
+    """The run ended, and some objects are failed or quarantined."""
+
+    exit_code = 3
+
+
+class StoreError(SnowsyncError):
+    """A request to a store failed.
+
+    `action` says what was being done to which thing ("list s3://bucket/prefix at https://..."), `trouble`
+    classifies it, `code` is the store's own error code or the transport's, `status` the HTTP status (0: none).
+    """
+
+    exit_code = 4
+
+    def __init__(self, trouble: Trouble, action: str, detail: str, *, code: str = "", status: int = 0) -> None:
+        self.trouble = trouble
+        self.action = action
+        self.detail = detail
+        self.code = code
+        self.status = status
+        super().__init__(f"Failed to {action}: {detail}")
+
+
+class JobStopped(StoreError):
+    """Credential or bucket refused: waiting would not help, an operator must act."""
+
+    exit_code = 5
+
+
+class LocalError(SnowsyncError):
+    """A volume or the state directory failed."""
+
+    exit_code = 6
+
+    def __init__(self, trouble: Trouble, action: str, detail: str) -> None:
+        self.trouble = trouble
+        super().__init__(f"Failed to {action}: {detail}")
+
+
+class JobLocked(SnowsyncError):
+    """Another process runs this unit of the job."""
+
+    exit_code = 7
+
+
+class LedgerError(SnowsyncError):
+    """The ledger refuses."""
+
+    exit_code = 8

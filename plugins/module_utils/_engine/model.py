@@ -1,0 +1,151 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The words of the engine as values: objects, states, evidence, work and outcomes. No effects here."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import Trouble
+
+MIB = 1024 * 1024
+
+
+class State(enum.IntEnum):
+    """Where an object is. The ledger stores the number; everything shown to people uses `label`."""
+
+    PENDING = 0
+    STAGED = 1
+    DELIVERED = 2
+    RELEASED = 3
+    QUARANTINED = 4
+    FAILED = 5
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+# What may follow what. PENDING -> PENDING is a retry, anything -> PENDING a new generation or a repair.
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.PENDING, State.STAGED, State.QUARANTINED, State.FAILED}),
+    State.STAGED: frozenset({State.PENDING, State.DELIVERED, State.QUARANTINED, State.FAILED}),
+    State.DELIVERED: frozenset({State.PENDING, State.RELEASED}),
+    State.RELEASED: frozenset({State.PENDING}),
+    State.QUARANTINED: frozenset({State.PENDING}),
+    State.FAILED: frozenset({State.PENDING}),
+}
+
+
+class Evidence(enum.IntEnum):
+    """How a hop was proven; a higher rung includes the lower ones."""
+
+    SIZE = 0  # size only
+    TRANSPORT = 1  # a transport digest
+    STORE_DIGEST = 2  # the store-reported digest equals ours
+    READ_BACK = 3  # read back through the cache
+    MEDIUM = 4  # read back from the medium, or by an independent reader
+
+
+class Origin(enum.IntEnum):
+    """Where an object came from."""
+
+    SOURCE = 0  # listed at the source bucket
+    DROP = 1  # a file that people put into a volume's drop folder
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One entry of a listing. `etag` without quotes; `modified_ms` is LastModified in ms since the epoch."""
+
+    key: str
+    size: int
+    etag: str
+    modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None at the end."""
+
+    objects: list[ListedObject]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What travels with an object besides its bytes; empty string or empty mapping: not set."""
+
+    content_type: str = ""
+    cache_control: str = ""
+    content_encoding: str = ""
+    content_disposition: str = ""
+    content_language: str = ""
+    expires: str = ""  # as the store sent it (RFC 1123 date, or whatever was stored)
+    metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata, without the x-amz-meta- prefix
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What HEAD (or the headers of GET) said about one object.
+
+    `parts_count` is x-amz-mp-parts-count (0: not given), `tag_count` x-amz-tagging-count, `encryption` the value of
+    x-amz-server-side-encryption, `checksums` maps sha256|sha1|crc32|crc32c|crc64nvme to the base64 value (full-object
+    ones only), `server_time_ms` the Date header for the clock-skew check (0: none).
+    """
+
+    status: int
+    size: int
+    etag: str
+    modified_ms: int
+    headers: Headers
+    tag_count: int = 0
+    parts_count: int = 0
+    encryption: str = ""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    server_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`."""
+
+    id: int
+    key: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Work for a mover: store the local file `path` (`size` bytes) as `key` with `headers`.
+
+    `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size.
+    """
+
+    id: int
+    key: str
+    size: int
+    path: str
+    part_size: int
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one piece of work, as the mover says: not yet a proof of anything.
+
+    `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; look, do not assume.
+    """
+
+    id: int
+    trouble: Trouble | None = None
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.trouble is None
