@@ -1,0 +1,116 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Keys are data: where an object is staged, how the mover is told of it, what it is called at the destination.
+
+A staging path is a bijection of (key, generation). Per component of the key, cut at each ``/``:
+
+- bytes outside ``A-Za-z0-9._-`` become ``%XX``; the components ``.`` and ``..`` become ``%2E`` and ``%2E%2E``
+- empty components in a row become one name, a ``%`` for each (a key of slashes alone would be a thousand deep)
+- what is longer than a piece goes on in the next directory, as a name that begins with ``+``
+- the last name, the leaf, ends in ``~`` and the generation; no directory has a ``~``, so ``a`` lies beside ``a/b``
+
+======================  =====================
+key, generation         path
+======================  =====================
+``data/a b.tif``, 1     ``data/a%20b.tif~1``
+``data``, 12            ``data~12``
+``//x/``, 1             ``%%/x/%~1``
+======================  =====================
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from urllib.parse import unquote_to_bytes
+
+_PIECE = 176  # with "+", "~" and 19 digits of a generation it stays below 200 characters
+_GENERATIONS = 2**63  # what the ledger's integers hold
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/")
+_ESCAPED = [chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in range(256)]
+_DOTS = {".": "%2E", "..": "%2E%2E"}
+
+# Most keys and paths are their own escaped form; one match spares them the way through the bytes.
+_PLAIN_COMPONENT = rf"(?!\.\.?(?:[/~]|\Z))[A-Za-z0-9._-]{{1,{_PIECE}}}"
+_PLAIN = rf"{_PLAIN_COMPONENT}(?:/{_PLAIN_COMPONENT})*"
+_is_plain_key = re.compile(_PLAIN).fullmatch
+_plain_path = re.compile(rf"({_PLAIN})~(0|[1-9][0-9]{{0,17}})").fullmatch
+
+
+def to_path(object_key: str, generation: int) -> str:
+    """The staging path of one generation of a key: relative, ASCII, names of at most 200 characters.
+
+    A key of 1,024 bytes gives less than 3,200 characters and 520 names. ValueError for a key that is not valid
+    Unicode, or a generation outside 0 to 2**63 - 1.
+    """
+    if not 0 <= generation < _GENERATIONS:
+        raise ValueError(f"generation {generation} is not within 0 to 2**63 - 1")
+    if _is_plain_key(object_key):
+        return f"{object_key}~{generation}"
+    escaped = "".join([_ESCAPED[byte] for byte in object_key.encode()])
+    return f"{'/'.join(_names(escaped))}~{generation}"
+
+
+def _names(escaped_key: str) -> list[str]:
+    names: list[str] = []
+    for component in escaped_key.split("/"):
+        if component:
+            names.append(_DOTS.get(component, component))
+        elif names and names[-1].endswith("%"):  # only a name for empty components ends so
+            names[-1] += "%"
+        else:
+            names.append("%")
+    return names if len(escaped_key) < _PIECE else [_cut(name) for name in names]
+
+
+def _cut(name: str) -> str:
+    return "/+".join([name[start : start + _PIECE] for start in range(0, len(name), _PIECE)])
+
+
+def from_path(relative_path: str) -> tuple[str, int]:
+    """The key and the generation a staging path stands for; ValueError for a path that `to_path` does not make."""
+    plain = _plain_path(relative_path)
+    if plain:
+        return plain[1], int(plain[2])
+    try:
+        object_key, generation = _decode(relative_path)
+        if to_path(object_key, generation) == relative_path:
+            return object_key, generation
+    except ValueError:
+        pass  # said below, in one way for all
+    raise ValueError(f"{relative_path!r} is not a staging path")
+
+
+def _decode(relative_path: str) -> tuple[str, int]:
+    """Lenient: the caller compares with what the key and the generation would be called."""
+    names, _, generation = relative_path.rpartition("~")
+    components = [name if name.strip("%") else "/" * (len(name) - 1) for name in names.replace("/+", "").split("/")]
+    return unquote_to_bytes("/".join(components)).decode(), int(generation)
+
+
+def mover_can_express(object_key: str) -> bool:
+    """Whether s5cmd can be told of this key: its lines end at a newline, and it takes ``x/`` for a folder."""
+    return bool(object_key) and "\n" not in object_key and not object_key.endswith("/")
+
+
+def quote(operand: str) -> str:
+    """An operand as ``s5cmd run`` reads it back (the grammar of kballard/go-shellquote, as in POSIX sh).
+
+    ValueError for a newline: s5cmd cuts its input into lines before it looks at quotes, and the half
+    of a quote would end the whole run without a word.
+    """
+    if "\n" in operand:
+        raise ValueError(f"{operand!r} holds a newline, which s5cmd cannot be told")
+    return shlex.quote(operand)
+
+
+def map_key(object_key: str, source_prefix: str, destination_prefix: str) -> str:
+    """The key at the destination: prefixes are plain text, no ``/`` is added or taken away.
+
+    The key that is nothing but the prefix maps to the destination's prefix, possibly the empty text, which no
+    store takes as a key. ValueError for a key that does not begin with the source's prefix.
+    """
+    if not object_key.startswith(source_prefix):
+        raise ValueError(f"the key {object_key!r} does not begin with the prefix {source_prefix!r}")
+    return destination_prefix + object_key[len(source_prefix) :]
