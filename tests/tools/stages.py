@@ -1,0 +1,340 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs test stages, one summary line each: ``stages.py --all`` or ``stages.py STAGE ... [-- PYTEST ARGUMENTS]``.
+
+Every stage is run even if one before it failed. Full output goes to ``.build/logs/STAGE.log``; the end of it is shown
+on standard error when the stage fails. The last line is ``N passed, N failed``, the sum over all stages, where a
+pytest stage counts its tests, the sanity stage its ansible-test tests and any other stage its commands.
+Exit code 0 only if nothing failed and every stage proved something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / ".build"
+LOGS = BUILD / "logs"
+BIN = Path(sys.executable).parent
+TAIL_LINES = 60
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a stage proved. `note` explains a failure that no count can."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    note: str = ""
+
+    def __add__(self, other: Counts) -> Counts:
+        notes = [note for note in (self.note, other.note) if note]
+        return Counts(
+            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped, "; ".join(notes)
+        )
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def failure(note: str) -> Counts:
+    return Counts(failed=1, note=note)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`run` writes to the stage's log and returns counts; `minutes` is the limit of each command in it."""
+
+    name: str
+    run: Callable[[Runner], Counts]
+    minutes: int
+    needs_root: bool = False
+
+
+class Runner:
+    """Runs the commands of one stage: no terminal, no input, a limit in time, output to the stage's log."""
+
+    def __init__(self, stage: Stage, log: TextIO, pytest_arguments: list[str]) -> None:
+        self.stage = stage
+        self.log = log
+        self.pytest_arguments = pytest_arguments
+
+    def command(self, *argv: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> int:
+        """Exit code of the command, 124 when it was ended for taking too long."""
+        words = [str(word) for word in argv]
+        self.log.write(f"\n$ {' '.join(words)}\n")
+        self.log.flush()
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**clean_environment(), **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(self.stage.minutes * 60)
+        except subprocess.TimeoutExpired:
+            self.log.write(f"\nended after {self.stage.minutes} minutes\n")
+            return 124
+        finally:
+            end_group(process)
+
+    def check(self, name: str, *argv: str | Path, cwd: Path = ROOT) -> Counts:
+        """One command as one check."""
+        code = self.command(*argv, cwd=cwd)
+        return Counts(passed=1) if code == 0 else failure(f"{name} exited {code}")
+
+    def pytest(self, folder: str) -> Counts:
+        """All tests of a folder, counted from pytest's own report."""
+        report = LOGS / f"{self.stage.name}.xml"
+        report.unlink(missing_ok=True)
+        code = self.command(
+            sys.executable, "-m", "pytest", folder, f"--junitxml={report}", "--durations=10", *self.pytest_arguments
+        )
+        counts = read_junit(report)
+        if code == 124:
+            return counts + failure(f"ended after {self.stage.minutes} minutes")
+        if code != 0 and not counts.failed:
+            return counts + failure("no test was run" if code == 5 else f"pytest exited {code}")
+        return counts
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends what the command left in its process group, the command itself first."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def clean_environment() -> dict[str, str]:
+    """The caller's environment without what would decide a test's result, e.g. someone's AWS account."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ANSIBLE_", "MOLECULE_"))}
+    for name in ("PYTHONPATH", "PYTHONHOME", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        kept.pop(name, None)
+    return {
+        **kept,
+        "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+        "ANSIBLE_HOME": str(BUILD / "ansible"),
+        "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "collections"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def read_junit(report: Path) -> Counts:
+    if not report.exists():
+        return Counts()
+    counts = Counts()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        tests, failures, errors, skipped = (int(suite.get(n, 0)) for n in ("tests", "failures", "errors", "skipped"))
+        # A test whose teardown fails as well is counted twice by pytest's report, once as a test.
+        failed = min(failures + errors, tests)
+        counts += Counts(tests - failed - skipped, failed, skipped)
+    return counts
+
+
+def tracked_files() -> list[str]:
+    """Files of the checkout that are in git or could be: not ignored, and there."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    names = listing.stdout.decode().split("\0")
+    return sorted({name for name in names if name and os.path.lexists(ROOT / name)})
+
+
+def lint(runner: Runner) -> Counts:
+    names = tracked_files()
+    shell_scripts = [name for name in names if is_bash(ROOT / name)]
+    return (
+        runner.check("ruff check", BIN / "ruff", "check", "--no-cache")
+        + runner.check("ruff format", BIN / "ruff", "format", "--check", "--no-cache")
+        + runner.check("mypy", sys.executable, "-m", "mypy", "--cache-dir", BUILD / "mypy")
+        + runner.check("yamllint", BIN / "yamllint", "--strict", ".")
+        + runner.check("ansible-lint", BIN / "ansible-lint", "--offline", "--nocolor")
+        + runner.check("shellcheck", "shellcheck", *shell_scripts)
+    )
+
+
+def is_bash(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.readline().startswith((b"#!/usr/bin/env bash", b"#!/bin/bash"))
+
+
+def copy_collection(target: Path) -> None:
+    """The collection under the path that ansible-test insists on, without anything that git ignores."""
+    shutil.rmtree(target, ignore_errors=True)
+    for name in tracked_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    # ansible-test asks the nearest repository above for its files, and the one of the checkout ignores this folder.
+    subprocess.run(["git", "init", "--quiet", target], check=True)
+
+
+def prepare_ansible_test(home: Path) -> None:
+    """A home folder in which ansible-test finds its pip script, and pip its settings (its environment is dropped)."""
+    requirements = next(BIN.parent.glob("lib*/python*/site-packages/ansible_test/_internal/python_requirements.py"))
+    cache = home / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in re.findall(r"\bpip='([\d.]+)'", requirements.read_text()):
+        shutil.copy2(ROOT / "tests/tools/get_pip.py", cache / f"get_pip_{version.replace('.', '_')}.py")
+
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(Path.home() / ".config/pip/pip.conf")
+    if "PIP_CERT" in os.environ:
+        settings.read_dict({"global": {"cert": os.environ["PIP_CERT"]}})
+    target = home / ".config/pip/pip.conf"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w") as stream:
+        settings.write(stream)
+
+
+def sanity(runner: Runner) -> Counts:
+    target = BUILD / "ansible_collections/edgeops/snowsync"
+    home = BUILD / "home"
+    copy_collection(target)
+    prepare_ansible_test(home)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    began = runner.log.tell()
+    code = runner.command(
+        BIN / "ansible-test", "sanity", "--local", "--requirements", "--python", python, "--color", "no",
+        cwd=target, environment={"HOME": str(home)},
+    )  # fmt: skip
+    with Path(runner.log.name).open(errors="replace") as stream:
+        stream.seek(began)
+        return read_sanity(stream.read(), code)
+
+
+def read_sanity(output: str, code: int) -> Counts:
+    started = len(set(re.findall(r"^Running sanity test [\"']([\w-]+)", output, re.MULTILINE)))
+    listed = re.search(r"The (\d+) sanity test\(s\) listed below", output)
+    failed = int(listed.group(1)) if listed else int(code != 0)
+    if not started:
+        return failure(f"ansible-test ran no test and exited {code}")
+    return Counts(started - failed, failed, note="" if code == 0 else f"ansible-test exited {code}")
+
+
+def unit(runner: Runner) -> Counts:
+    return runner.pytest("tests/unit")
+
+
+def docs(runner: Runner) -> Counts:
+    return runner.pytest("tests/docs")
+
+
+def integration(runner: Runner) -> Counts:
+    return runner.pytest("tests/integration")
+
+
+def faults(runner: Runner) -> Counts:
+    return runner.pytest("tests/faults")
+
+
+def molecule(runner: Runner) -> Counts:
+    scenarios = sorted(path.parent.name for path in (ROOT / "tests/molecule").glob("*/molecule.yml"))
+    if not scenarios:
+        return failure("there is no scenario")
+    code = runner.command(
+        BIN / "molecule", "-c", "tests/molecule/config.yml", "test", "--all",
+        environment={"MOLECULE_GLOB": "tests/molecule/*/molecule.yml"},
+    )  # fmt: skip
+    return Counts(passed=len(scenarios)) if code == 0 else failure(f"molecule exited {code}")
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("lint", lint, minutes=10),
+        Stage("sanity", sanity, minutes=15),
+        Stage("unit", unit, minutes=15),
+        Stage("docs", docs, minutes=5),
+        Stage("integration", integration, minutes=20),
+        Stage("faults", faults, minutes=25, needs_root=True),
+        Stage("molecule", molecule, minutes=30, needs_root=True),
+    )
+}
+
+
+@contextmanager
+def stage_log(name: str) -> Iterator[TextIO]:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{name}.log").open("w", errors="replace") as log:
+        yield log
+
+
+def run_stage(stage: Stage, pytest_arguments: list[str]) -> Counts:
+    """Runs one stage and prints its line."""
+    began = time.monotonic()
+    with stage_log(stage.name) as log:
+        try:
+            counts = stage_counts(stage, Runner(stage, log, pytest_arguments))
+        except Exception as error:  # the other stages have to run
+            log.write(f"\n{type(error).__name__}: {error}\n")
+            counts = failure(f"{type(error).__name__}: {error}")
+    if counts.failed:
+        show_end_of_log(stage.name)
+    word = "FAILED" if counts.failed else "passed"
+    note = f"  {counts.note}" if counts.note else ""
+    print(f"{stage.name:12} {word}  {counts!s:32} {time.monotonic() - began:5.0f} s{note}", flush=True)
+    return counts
+
+
+def stage_counts(stage: Stage, runner: Runner) -> Counts:
+    if stage.needs_root and os.geteuid() != 0:
+        return failure("cannot run: needs root")
+    counts = stage.run(runner)
+    return counts if counts.passed + counts.failed else failure("no test was run")
+
+
+def show_end_of_log(name: str) -> None:
+    path = LOGS / f"{name}.log"
+    lines = path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    print(f"--- the end of {path.relative_to(ROOT)}", *lines, "---", sep="\n", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs test stages.")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--all", action="store_true", help="every stage")
+    own, pytest_arguments = split(sys.argv[1:])
+    options = parser.parse_args(own)
+    names = list(STAGES) if options.all else options.stages
+    unknown = [name for name in names if name not in STAGES]
+    if unknown or not names:
+        parser.error(f"no such stage: {', '.join(unknown)}" if unknown else "name a stage, or --all")
+    total = sum((run_stage(STAGES[name], pytest_arguments) for name in names), Counts())
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Cuts at the first ``--``; what follows is pytest's."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:place], arguments[place + 1 :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
