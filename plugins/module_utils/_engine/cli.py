@@ -1,0 +1,287 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command ``snowsync``: arguments in, text or one JSON document on stdout, everything else on stderr.
+
+This is the one place where exceptions become messages and exit codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .cli_arguments import build_parser
+from .errors import ObjectsFailed, SnowsyncError
+from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
+
+if TYPE_CHECKING:
+    from .config import Job
+    from .units import Plan, Summary
+
+EXIT_DEFECT = 1
+EXIT_NOT_DRAINED = 124
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. SystemExit only from the parser (0 for --help, 2 for usage)."""
+    _make_output_safe()
+    parsed = build_parser().parse_args(arguments)
+    _set_up_logging(parsed.log_level or ("info" if parsed.command == "run" else "warning"))
+    try:
+        code = _ACTIONS[parsed.act](parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end; that must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except SnowsyncError as error:
+        _flush_quietly()
+        _complain(str(error))
+        return error.exit_code
+    except Exception as error:
+        logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
+        return EXIT_DEFECT
+    return code
+
+
+# -- commands ---------------------------------------------------------------------------------------------------
+
+
+def _job(parsed: argparse.Namespace) -> Job:
+    from .config import job_path, load_job
+
+    return load_job(job_path(parsed.job, parsed.jobs_dir))
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from .units import run_job
+
+    job = _job(parsed)
+    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout)
+    if parsed.json:
+        _print_json(asdict(summary))
+    else:
+        print(_summary_text(summary))
+    states = summary.states
+    bad = states.get("failed", 0) + states.get("quarantined", 0)
+    if bad:
+        sys.stdout.flush()
+        raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")
+    if parsed.until == "drained" and not summary.drained:
+        sys.stdout.flush()
+        _complain(f"not drained after {seconds_text(summary.seconds)}: see `snowsync status {parsed.job}`")
+        return EXIT_NOT_DRAINED
+    return 0
+
+
+def _summary_text(summary: Summary) -> str:
+    values: dict[str, Any] = asdict(summary)
+    evidence = values["evidence"]
+    rows = []
+    for name, proven in (
+        ("listed", {}),
+        ("staged", evidence["source"]),
+        ("delivered", evidence["destination"]),
+        ("released", {}),
+    ):
+        part = values[name]
+        seconds = part.get("seconds", 0.0)
+        rows.append(
+            (
+                name,
+                count_text(part["objects"]),
+                bytes_text(part["bytes"]),
+                f"{seconds:.1f}" if seconds else "",
+                rate_text(part["bytes"] / seconds) if seconds else "",
+                ", ".join(f"{count_text(number)} {level.replace('_', ' ')}" for level, number in proven.items()),
+            )
+        )
+    states = ", ".join(f"{count_text(number)} {state}" for state, number in values["states"].items() if number)
+    lines = [
+        table(("", "objects", "bytes", "seconds", "rate", "evidence"), rows, left=(0, 5)),
+        "",
+        f"job {summary.job}: {'drained' if summary.drained else 'not drained'} after {seconds_text(summary.seconds)},"
+        f" {'changed' if summary.changed else 'nothing to do'}; {states or 'no objects'}",
+    ]
+    lines += [
+        f"  {key_text(failure['key'])}: {failure['trouble']}: {plain_text(failure['message'])}"
+        for failure in values["failures"][:20]
+    ]
+    if summary.failure_count > 20:
+        lines.append(f"  ... {count_text(summary.failure_count)} failures in all")
+    if summary.report:
+        lines.append(f"report: {summary.report}")
+    return "\n".join(lines)
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    from .units import plan_job
+
+    plan = plan_job(_job(parsed))
+    if parsed.json:
+        _print_json(asdict(plan))
+    else:
+        print(_plan_text(plan))
+    return 0
+
+
+def _plan_text(plan: Plan) -> str:
+    lines = [f"job {plan.job}: {count_text(plan.objects)} objects, {bytes_text(plan.bytes)} would move"]
+    lines += [f"  {key_text(object_key)}" for object_key in plan.keys[:20]]
+    if plan.objects > 20:
+        lines.append(f"  ... and {count_text(plan.objects - 20)} more")
+    return "\n".join(lines)
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from . import status
+
+    found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(_job(parsed))]
+    if parsed.json:
+        _print_json({"jobs": [one.record() for one in found]})
+    else:
+        print("\n\n".join(status.render(one) for one in found) or f"no jobs in {parsed.jobs_dir}")
+    problems = [one.error for one in found if one.error]
+    return max((problem.exit_code for problem in problems), default=0)
+
+
+def _watch(parsed: argparse.Namespace) -> int:
+    from .watch import watch
+
+    drained = watch(_job(parsed), until_drained=parsed.until_drained, timeout=parsed.timeout)
+    return 0 if drained else EXIT_NOT_DRAINED
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from . import verify
+
+    job = _job(parsed)
+    result = verify.verify_job(job, combined=parsed.combined, read_back=parsed.read_back)
+    if parsed.json:
+        _print_json(result.record(exact=parsed.exact))
+    else:
+        print(verify.render(result, exact=parsed.exact))
+    if not result.agrees(exact=parsed.exact):
+        sys.stdout.flush()
+        raise ObjectsFailed(f"source and destination of job {job.job} do not agree")
+    return 0
+
+
+def _ledger_export(parsed: argparse.Namespace) -> int:
+    from .ledger_read import LedgerReader, export
+
+    with LedgerReader.open(_job(parsed).ledger_path) as reader:
+        export(reader, parsed.format, sys.stdout)
+    return 0
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from . import report
+    from .ledger_read import LedgerReader
+    from .status import is_running
+
+    job = _job(parsed)
+    with LedgerReader.open(job.ledger_path) as reader:
+        since_ms = None if parsed.since is None else parsed.since * 1000
+        running = any(is_running(run) for run in reader.runs())
+        gathered = report.gather(reader, since_ms=since_ms, running=running)
+        path = report.save(job, reader, gathered)
+    print(report.render(job, gathered, path))
+    return 0
+
+
+def _check_config(parsed: argparse.Namespace) -> int:
+    from .config import load_job
+
+    job = load_job(parsed.file)
+    print(f"{parsed.file}: job {job.job} is well-formed ({job.mode}, {len(job.volumes)} volumes)")
+    return 0
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "plan": _plan,
+    "status": _status,
+    "watch": _watch,
+    "verify": _verify,
+    "export": _ledger_export,
+    "report": _report,
+    "check-config": _check_config,
+}
+
+
+# -- output -----------------------------------------------------------------------------------------------------
+
+
+def _print_json(document: object) -> None:
+    # ASCII only: whatever the terminal's encoding is, the document stays one.
+    print(json.dumps(document, indent=2, default=str))
+
+
+def _make_output_safe() -> None:
+    """No character of a key may end the command, whatever the locale is."""
+    for stream, encoding in ((sys.stdout, "utf-8"), (sys.stderr, None)):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _flush_quietly() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _to_journal() -> bool:
+    """Whether stderr is the journal's socket (systemd says which one it gave us)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _complain(text: str) -> None:
+    _write_stderr("\n".join(f"<3>{line}" for line in text.splitlines()) if _to_journal() else f"snowsync: {text}")
+
+
+def _write_stderr(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
+
+
+class _JournalFormatter(logging.Formatter):
+    """syslog priority before every line, and no time: the journal has its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = (
+            7 if record.levelno < logging.INFO else {"INFO": 6, "WARNING": 4, "ERROR": 3}.get(record.levelname, 2)
+        )
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _set_up_logging(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if _to_journal():
+        handler.setFormatter(_JournalFormatter("%(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logger = logging.getLogger("snowsync")
+    logger.handlers = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False

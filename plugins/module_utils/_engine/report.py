@@ -1,0 +1,318 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The record of a job: `dt_data_<start epoch>.json` in the format of the transfer scripts, and a table for people.
+
+Of the format's words: `completion_percentage` is a fraction of 1, `failed_objects` maps keys to sizes, a value that is
+not known yet is false, and "unsynced" is all that is not proven at the destination. `status` is "Completed" only when
+nothing is pending, staged, failed or quarantined. What the format has no word for stands under "snowsync".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import VERSION
+from .errors import LocalError, Trouble
+from .keys import map_key
+from .ledger import Ledger, now_ms
+from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
+from .model import Evidence, Origin, State
+from .present import bytes_text, count_text, key_text, moment_text, plain_text, rate_text, seconds_text, table
+
+if TYPE_CHECKING:
+    from .config import Job, Store
+
+_FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened since `since_ms`. `running`: a unit is still at work, so what is open is no failure."""
+
+    since_ms: int
+    until_ms: int
+    running: bool
+    census: Census
+    hops: dict[str, HopSum]
+    volumes: list[VolumeRow]
+    staged_by_volume: dict[int, Tally]
+    failures: list[FailureRow]
+    failure_count: int
+
+    @property
+    def status(self) -> str:
+        if self.census.open.objects and self.running:
+            return "Running"
+        return "Failed" if self.census.open.objects or self.census.troubled.objects else "Completed"
+
+
+def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool = False) -> Report:
+    """Everything but the list of moved objects. `since_ms` None: since the job was first run."""
+    if since_ms is None:
+        since_ms = reader.first_started_ms() or now_ms()
+    return Report(
+        since_ms=since_ms,
+        until_ms=now_ms(),
+        running=running,
+        census=reader.census(since_ms),
+        hops=reader.hops(since_ms),
+        volumes=reader.volumes(),
+        staged_by_volume=reader.staged_by_volume(since_ms),
+        failures=reader.failures(_FAILURES_KEPT, since_ms),
+        failure_count=reader.failure_count(since_ms),
+    )
+
+
+def write_report(job: Job, ledger: Ledger, *, since_ms: int | None = None, running: bool = False) -> Path:
+    """Write the report of what happened since `since_ms` (ms; None: since the job was first run); returns its path.
+
+    `running` says that a unit goes on working, so that open objects make it "Running" and not "Failed".
+    The file appears whole and durable or not at all. Raises LocalError when it cannot be written.
+    """
+    reader = LedgerReader(ledger)
+    return save(job, reader, gather(reader, since_ms=since_ms, running=running))
+
+
+def save(job: Job, reader: LedgerReader, report: Report) -> Path:
+    """Write a gathered report to its place; returns the path."""
+    path = job.reports_path / f"dt_data_{report.since_ms // 1000}.json"
+    try:
+        job.reports_path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _write_atomically(path, _chunks(job, reader, report))
+    except OSError as error:
+        raise LocalError(Trouble.IO, f"write the report {path}", error.strerror or str(error)) from error
+    return path
+
+
+def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), 0o640)
+            stream.writelines(chunks)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
+    """The JSON document piece by piece: the lists of objects may hold millions."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    head = {"service": "snowsync", **_side("src", job.source), **_side("dst", job.destination)}
+    head |= {
+        "max_workers": job.mover.workers,
+        "start_time_epoch": report.since_ms // 1000,
+        "status": report.status,
+    }
+    yield encode(head)[:-1]
+    yield ', "objects_moved": ['
+    yield from _joined(encode(_moved(job, moved)) for moved in reader.moved(report.since_ms))
+    yield '],\n"failed_objects": {'
+    yield from _joined(f"{encode(key)}: {size}" for key, size, _state, _message in reader.troubled())
+    yield "},\n"
+    yield encode(_totals(report) | {"snowsync": _more(job, report)})[1:]
+    yield "\n"
+
+
+def _joined(items: Iterable[str]) -> Iterator[str]:
+    separator = "\n"
+    for item in items:
+        yield separator + item
+        separator = ",\n"
+
+
+def _side(name: str, store: Store | None) -> dict[str, Any]:
+    return {
+        f"{name}_bucket": store.bucket if store else "",
+        f"{name}_prefix": store.prefix if store else "",
+        f"{name}_region": store.region if store else "",
+        f"{name}_endpoint_urls": list(store.endpoints or ("no_endpoint",)) if store else [],
+    }
+
+
+def destination_key(job: Job, object_key: str, origin: Origin) -> str:
+    """The key at the destination of an object of the ledger."""
+    prefix = job.source.prefix if job.source and origin == Origin.SOURCE else ""
+    # A row from before a change of the source's prefix has no place there any more; it keeps its own key.
+    return map_key(object_key, prefix if object_key.startswith(prefix) else "", job.destination.prefix)
+
+
+def _moved(job: Job, moved: Moved) -> dict[str, Any]:
+    # The mover's own start is not kept per object: the time counts from when the object was first seen.
+    return {
+        "src_key": moved.key,
+        "dst_key": destination_key(job, moved.key, moved.origin),
+        "bytes": moved.size,
+        "epoch_time_start": moved.listed_ms / 1000,
+        "epoch_time_end": moved.delivered_ms / 1000,
+        "total_time_seconds": max(0, moved.delivered_ms - moved.listed_ms) / 1000,
+    }
+
+
+def _totals(report: Report) -> dict[str, Any]:
+    census = report.census
+    final = census.done
+    initial = Tally(final.objects - census.moved.objects, final.bytes - census.moved.bytes)
+    ended = report.status != "Running"
+    return {
+        "end_time_epoch": report.until_ms // 1000 if ended else False,
+        "total_duration_seconds": (report.until_ms - report.since_ms) / 1000 if ended else False,
+        "initial_synced_objects": initial.objects,
+        "initial_unsynced_objects": census.total.objects - initial.objects,
+        "final_synced_objects": final.objects,
+        "final_unsynced_objects": census.total.objects - final.objects,
+        "completion_percentage": final.objects / census.total.objects if census.total.objects else 1.0,
+        "total_bytes_to_move": census.total.bytes - initial.bytes,
+        "bytes_transferred": census.moved.bytes,
+        "remaining_bytes": census.total.bytes - final.bytes,
+    }
+
+
+def _more(job: Job, report: Report) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "job": job.job,
+        "states": {
+            state.label: {"objects": tally.objects, "bytes": tally.bytes}
+            for state, tally in report.census.states.items()
+        },
+        "hops": {
+            hop: {"objects": sums.objects, "bytes": sums.bytes, "seconds": sums.seconds}
+            for hop, sums in report.hops.items()
+        },
+        "evidence": evidence_counts(report.census),
+        "volumes": [
+            {
+                "name": volume.name,
+                "uuid": volume.uuid,
+                "path": volume.path,
+                "staged_objects": report.staged_by_volume.get(volume.id, Tally()).objects,
+                "staged_bytes": report.staged_by_volume.get(volume.id, Tally()).bytes,
+                "held_objects": volume.held.objects,
+                "held_bytes": volume.held.bytes,
+            }
+            for volume in report.volumes
+        ],
+        "failure_count": report.failure_count,
+        "failures": [failure_record(failure) for failure in report.failures],
+    }
+
+
+def evidence_counts(census: Census) -> dict[str, dict[str, int]]:
+    """{"source": {"store_digest": n}, "destination": {...}}, as `run --json` has it."""
+    return {
+        hop: {level.name.lower(): rungs[level] for level in Evidence if level in rungs}
+        for hop, rungs in (("source", census.source), ("destination", census.destination))
+    }
+
+
+def failure_record(failure: FailureRow) -> dict[str, Any]:
+    return {
+        "key": failure.key,
+        "time_epoch": failure.at_ms / 1000,
+        "hop": failure.hop,
+        "trouble": failure.trouble,
+        "message": failure.message,
+        "expected": failure.expected,
+        "found": failure.found,
+        "action": failure.action,
+        "state": failure.state.label if failure.state is not None else None,
+    }
+
+
+# -- for people -------------------------------------------------------------------------------------------------
+
+
+def render(job: Job, report: Report, path: Path | None = None, *, names: int = 20) -> str:
+    """The report as text; at most `names` failures by name."""
+    census = report.census
+    sections = [
+        f"job {job.job}: {report.status.lower()}, {moment_text(report.since_ms)} to {moment_text(report.until_ms)}"
+        f" ({seconds_text((report.until_ms - report.since_ms) / 1000)})",
+        table(
+            ("state", "objects", "bytes"),
+            [
+                (state.label, count_text(tally.objects), bytes_text(tally.bytes))
+                for state, tally in census.states.items()
+                if tally.objects
+            ]
+            + [("all", count_text(census.total.objects), bytes_text(census.total.bytes))],
+        ),
+        table(
+            ("hop", "objects", "bytes", "seconds", "objects/s", "rate", "evidence"),
+            [_hop_row(hop, sums, evidence_counts(census)[hop]) for hop, sums in report.hops.items()],
+            left=(0, 6),
+        ),
+    ]
+    if report.volumes:
+        sections.append(
+            table(("volume", "staged", "bytes", "still there", "bytes", "path"), _volume_rows(report), left=(0, 5))
+        )
+    sections.append(_failure_lines(report, names))
+    if path:
+        sections.append(f"report: {path}")
+    return "\n\n".join(section for section in sections if section)
+
+
+def _hop_row(hop: str, sums: HopSum, evidence: dict[str, int]) -> tuple[str, ...]:
+    title = {"source": "source to volumes", "destination": "volumes to destination"}[hop]
+    proven = ", ".join(f"{count_text(number)} by {level.replace('_', ' ')}" for level, number in evidence.items())
+    return (
+        title,
+        count_text(sums.objects),
+        bytes_text(sums.bytes),
+        f"{sums.seconds:.1f}",
+        f"{sums.objects / sums.seconds:,.0f}" if sums.seconds else "-",
+        rate_text(sums.bytes / sums.seconds) if sums.seconds else "-",
+        proven or "-",
+    )
+
+
+def _volume_rows(report: Report) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for volume in report.volumes:
+        staged = report.staged_by_volume.get(volume.id, Tally())
+        held = volume.held
+        counts = (
+            count_text(staged.objects),
+            bytes_text(staged.bytes),
+            count_text(held.objects),
+            bytes_text(held.bytes),
+        )
+        rows.append((volume.name, *counts, volume.path))
+    return rows
+
+
+def _failure_lines(report: Report, names: int) -> str:
+    if not report.failure_count:
+        return "no failures, nothing quarantined"
+    lines = [f"{count_text(report.failure_count)} failures, newest first:"]
+    for failure in report.failures[:names]:
+        now = {None: "forgotten", State.RELEASED: "delivered"}.get(failure.state)
+        now = now or (failure.state.label if failure.state is not None else "")
+        lines.append(
+            f"  {key_text(failure.key)}: {failure.trouble} at the {failure.hop}: {plain_text(failure.message)}"
+        )
+        if failure.expected or failure.found:
+            lines.append(
+                f"    expected {plain_text(failure.expected or '-')}, found {plain_text(failure.found or '-')}"
+            )
+        lines.append(f"    {plain_text(failure.action)}; now {now}")
+    if report.failure_count > names:
+        lines.append(f"  ... and {count_text(report.failure_count - names)} more: see the report file and the ledger")
+    return "\n".join(lines)
