@@ -1,0 +1,242 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ETag as the cheap proof: what it says of a file, and whether a file fits it.
+
+The ETag of a single upload is the MD5 of the bytes; of a multipart one the MD5 of the parts' MD5s, with ``-N``. The
+part size is not told, but N parts bound it: ceil(size / N) <= part size <= floor((size - 1) / (N - 1)).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .model import MIB
+
+_BLOCK = MIB
+_MOST_PARTS = 10_000  # of one upload, at any store
+_SHAPE = re.compile(r'"?([0-9a-fA-F]{32})(?:-([1-9][0-9]{0,4}))?"?').fullmatch
+
+# First what tools do unasked: aws-cli, boto3 and awscrt 8, rclone 5, s3cmd 15, s5cmd 50, MinIO 16 and 64 (MiB).
+_USUAL_MIB = (8, 5, 16, 15, 64, 50, 10, 32, 100, 128, 20, 25, 256, 512, 250, 500, 1024, 2048)
+_USUAL_MB = (10, 100, 8, 5, 16, 50, 64, 20, 25, 32, 15, 128, 250, 500, 256, 512, 1000, 1024)
+USUAL_PART_SIZES = (*(size * MIB for size in _USUAL_MIB), *(size * 10**6 for size in _USUAL_MB))
+_USUAL_IN_MIB = frozenset(size * MIB for size in _USUAL_MIB)
+
+
+class ParsedEtag(NamedTuple):
+    """`md5_hex` in lower case; `parts` 0 for the MD5 of the object, else the N of ``-N``."""
+
+    md5_hex: str
+    parts: int
+
+
+class Proof(NamedTuple):
+    """What one read of a file found.
+
+    `etag` is the file's own ETag in the form that was asked for; where no part size fits, with the most usual one; ""
+    for an opaque ETag, and where no part size is possible. `part_size` in bytes is the one that matched, 0 for a single
+    upload or no match. `size` is the file's, in bytes. `md5` is that of all bytes, "" where it was not computed.
+    """
+
+    matched: bool
+    etag: str
+    part_size: int
+    md5: str
+    size: int
+
+
+def parse(etag: str) -> ParsedEtag | None:
+    """An ETag, with or without its quotes; None when it has not the shape of MD5s (an opaque ETag)."""
+    match = _SHAPE(etag)
+    return ParsedEtag(match[1].lower(), int(match[2] or 0)) if match else None
+
+
+def candidate_part_sizes(size: int, parts: int) -> list[int]:
+    """Part sizes in bytes that can have made `parts` parts of `size` bytes, most usual first.
+
+    One part: a single size, since any gives the same ETag. None (single upload) or no possible size: empty.
+    """
+    if parts < 1:
+        return []
+    if parts == 1:
+        return [next((usual for usual in USUAL_PART_SIZES if usual >= size), size)]
+    lowest, highest = -(-size // parts), (size - 1) // (parts - 1)
+    known = (*USUAL_PART_SIZES, *_raised_sizes(size, lowest))
+    sizes = [part_size for part_size in known if lowest <= part_size <= highest]
+    if highest - lowest < 4:
+        sizes += range(max(lowest, 1), highest + 1)
+    return list(dict.fromkeys(sizes))
+
+
+def _raised_sizes(size: int, lowest: int) -> tuple[int, ...]:
+    """What tools make of a size that would need too many parts: SDKs spread over 10,000 parts, others go up in MiB."""
+    return size // _MOST_PARTS + 1, -(-size // _MOST_PARTS), -(-lowest // MIB) * MIB
+
+
+def prove_file(
+    path: str | os.PathLike[str], etag: str, *, part_sizes: Iterable[int] | None = None, whole_md5: bool = False
+) -> Proof:
+    """Whether a file is the object with this ETag. An opaque ETag is never matched. OSError as reading gives it.
+
+    One read for the usual part sizes in MiB; where none of them fits, a second one for the rarer of
+    `candidate_part_sizes`. `part_sizes` in bytes replaces both: all of them in one read. For an ETag of several parts
+    the MD5 of all bytes would double the work: it is computed only with `whole_md5`, and without it a file that no part
+    size can fit is not read.
+    """
+    parsed = parse(etag)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if parsed is None or parsed.parts == 0:
+            md5, size = _whole_md5(descriptor, size)
+            matched = parsed is not None and parsed.md5_hex == md5
+            return Proof(matched, "" if parsed is None else md5, 0, md5, size)
+        if part_sizes is None:
+            candidates = candidate_part_sizes(size, parsed.parts)
+            usual = [part_size for part_size in candidates if part_size in _USUAL_IN_MIB]
+            reads = [usual, [part_size for part_size in candidates if part_size not in _USUAL_IN_MIB]]
+        else:
+            reads = [[part_size for part_size in part_sizes if _parts_of(size, part_size) == parsed.parts]]
+        return _prove_parts(descriptor, size, parsed, [read for read in reads if read], whole_md5)
+    finally:
+        os.close(descriptor)
+
+
+def _prove_parts(descriptor: int, size: int, parsed: ParsedEtag, reads: list[list[int]], whole_md5: bool) -> Proof:
+    """Try the part sizes of each read until one gives the ETag."""
+    wanted = f"{parsed.md5_hex}-{parsed.parts}"
+    whole_md5 = whole_md5 or parsed.parts == 1  # one part is all bytes: nothing is computed twice
+    found, md5 = "", ""
+    for part_sizes in reads or ([[]] if whole_md5 else []):
+        cuts = [_Cut(part_size) for part_size in part_sizes]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        whole, size = _digest_parts(descriptor, size, cuts, whole_md5=whole_md5 and not md5)
+        md5 = md5 or whole
+        matching = next((cut.part_size for cut in cuts if cut.etag() == wanted), 0)
+        if matching:
+            return Proof(True, wanted, matching, md5, size)
+        found = found or (cuts[0].etag() if cuts else "")
+    return Proof(False, found, 0, md5, size)
+
+
+def _parts_of(size: int, part_size: int) -> int:
+    return max(1, -(-size // part_size)) if part_size > 0 else 0
+
+
+def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
+    """The ETag a store gives a file sent in parts of `part_size` bytes; 0: in one PUT. OSError as reading gives it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if part_size == 0:
+            return _whole_md5(descriptor, size)[0]
+        cut = _Cut(part_size)
+        _digest_parts(descriptor, size, [cut], whole_md5=False)
+        return cut.etag()
+    finally:
+        os.close(descriptor)
+
+
+def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
+    """The base64 value of x-amz-checksum-<algorithm> for a whole file: sha256, sha1 or crc32; else ValueError."""
+    if algorithm not in ("sha256", "sha1", "crc32"):
+        raise ValueError(f"no checksum {algorithm!r} here; there are sha256, sha1 and crc32")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        blocks = _blocks(descriptor, os.fstat(descriptor).st_size)
+        if algorithm == "crc32":
+            crc = 0
+            for block in blocks:
+                crc = zlib.crc32(block, crc)
+            return base64.b64encode(crc.to_bytes(4, "big")).decode()
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        for block in blocks:
+            digest.update(block)
+        return base64.b64encode(digest.digest()).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _blocks(descriptor: int, expected_size: int) -> Iterator[bytes | memoryview]:
+    """The bytes of a file to its end. A block is valid until the next one: they share one buffer."""
+    if expected_size < _BLOCK:
+        while block := os.read(descriptor, expected_size + 1):
+            yield block
+        return
+    buffer = memoryview(bytearray(_BLOCK))
+    while count := os.readv(descriptor, [buffer]):
+        yield buffer[:count]
+
+
+def _whole_md5(descriptor: int, expected_size: int) -> tuple[str, int]:
+    md5, size = hashlib.md5(usedforsecurity=False), 0
+    for block in _blocks(descriptor, expected_size):
+        md5.update(block)
+        size += len(block)
+    return md5.hexdigest(), size
+
+
+class _Cut:
+    """One part size on its way through a file: where the open part began, and the MD5 over the closed parts' MD5s."""
+
+    def __init__(self, part_size: int) -> None:
+        self.part_size = part_size
+        self.part_start = 0
+        self.parts = 0
+        self._digests = hashlib.md5(usedforsecurity=False)
+
+    @property
+    def part_end(self) -> int:
+        return self.part_start + self.part_size
+
+    def close_part(self, part_digest: bytes, position: int) -> None:
+        self._digests.update(part_digest)
+        self.parts += 1
+        self.part_start = position
+
+    def etag(self) -> str:
+        return f"{self._digests.hexdigest()}-{self.parts}"
+
+
+def _digest_parts(descriptor: int, expected_size: int, cuts: list[_Cut], *, whole_md5: bool) -> tuple[str, int]:
+    """Feed every cut in one read; the MD5 of all bytes if asked for, else "", and their count.
+
+    Parts of different cuts that began at the same byte share one MD5, also with that of all bytes, and each takes the
+    digest at its own end: usual sizes, multiples of each other, then cost less than one MD5 each.
+    """
+    first = hashlib.md5(usedforsecurity=False)
+    open_parts = {0: first}  # MD5s by the byte they began at
+    position = 0
+    next_end = min((cut.part_end for cut in cuts), default=-1)
+    for block in _blocks(descriptor, expected_size):
+        view = memoryview(block)
+        while view:
+            taken = view[: next_end - position] if cuts else view
+            for md5 in open_parts.values():
+                md5.update(taken)
+            position += len(taken)
+            view = view[len(taken) :]
+            if position == next_end:
+                _close_parts(cuts, open_parts, position, keep_first=whole_md5)
+                next_end = min(cut.part_end for cut in cuts)
+    for cut in cuts:
+        if cut.part_start < position or cut.parts == 0:
+            cut.close_part(open_parts[cut.part_start].digest(), position)
+    return first.hexdigest() if whole_md5 else "", position
+
+
+def _close_parts(cuts: list[_Cut], open_parts: dict[int, hashlib._Hash], position: int, *, keep_first: bool) -> None:
+    for cut in cuts:
+        if cut.part_end == position:
+            cut.close_part(open_parts[cut.part_start].digest(), position)
+            open_parts.setdefault(position, hashlib.md5(usedforsecurity=False))
+    needed = {cut.part_start for cut in cuts} | ({0} if keep_first else set())
+    for start in open_parts.keys() - needed:
+        del open_parts[start]
