@@ -59,7 +59,7 @@ class Observed:
     changed: int = 0
     same: int = 0
     bytes: int = 0
-    keys: tuple[str, ...] = ()  # new and changed ones, in listing order
+    moving: tuple[ListedObject, ...] = ()  # new and changed ones, in listing order
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Ledger:
             changed=len(changed),
             same=len(page) - len(moving),
             bytes=sum(listed.size for listed in moving),
-            keys=tuple(listed.key for listed in moving),
+            moving=tuple(moving),
         )
         return observed, fresh, changed
 
@@ -273,10 +273,21 @@ class Ledger:
             sql = f"SELECT EXISTS (SELECT 1 FROM objects WHERE state = {int(state)})"
             return bool(self._db.execute(sql).fetchone()[0])
 
+    def unfinished(self) -> Iterator[tuple[str, int]]:
+        """(key, size) of everything that a run would go on with: pending, staged, failed, quarantined."""
+        for key, size in self.query("SELECT key, size FROM objects WHERE state IN (0, 1, 4, 5) ORDER BY id"):
+            yield str(key), int(str(size))
+
     def row(self, object_id: int) -> Row | None:
         with self._lock:
             values = self._db.execute(f"SELECT {_ROW} FROM objects WHERE id = ?", (object_id,)).fetchone()
         return Row(*values) if values else None
+
+    def has_file(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the ledger knows a staged or delivered file of this key and generation on this volume."""
+        sql = "SELECT 1 FROM objects WHERE key = ? AND generation = ? AND volume = ? AND state IN (1, 2)"
+        with self._lock:
+            return self._db.execute(sql, (key, generation, volume)).fetchone() is not None
 
     def _move(self, db: sqlite3.Connection, row: Row, target: State, sql: str, values: Sequence[object]) -> bool:
         """Change one row if it still is what the caller thinks; a transition that the table forbids is a defect."""
@@ -371,7 +382,8 @@ class Ledger:
         objects = len(group) - len(refused)
         size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
         db.execute(
-            "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ? WHERE id = ?",
+            "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?"
+            " WHERE id = ?",
             (objects, size, now_ms(), run_id),
         )
 
@@ -410,7 +422,8 @@ class Ledger:
         count = 0
         for row in rows:
             done = db.execute(
-                "UPDATE objects SET state = 3, volume = NULL, released_ms = ? WHERE id = ? AND generation = ? AND state = 2",
+                "UPDATE objects SET state = 3, volume = NULL, released_ms = ?"
+                " WHERE id = ? AND generation = ? AND state = 2",
                 (at, row.id, row.generation),
             ).rowcount
             count += done
@@ -511,7 +524,10 @@ class Ledger:
 
     def occupied(self) -> dict[int, int]:
         """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB."""
-        sql = "SELECT volume, SUM((size + 4095) / 4096 * 4096) FROM objects WHERE state IN (1, 2) AND volume IS NOT NULL GROUP BY volume"
+        sql = (
+            "SELECT volume, SUM((size + 4095) / 4096 * 4096) FROM objects"
+            " WHERE state IN (1, 2) AND volume IS NOT NULL GROUP BY volume"
+        )
         with self._lock:
             return {int(volume): int(size) for volume, size in self._db.execute(sql)}
 

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Life under systemd: signals become flags, progress feeds the watchdog, the status line says what happens.
+
+Protocol: sd_notify(3), a datagram to $NOTIFY_SOCKET. Without systemd only the signals matter.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+
+from .unit import Switches, Unit
+from .units import Attendant
+
+_log = logging.getLogger("snowsync")
+_STATUS_SECONDS = 2.0
+_PATIENCE = 90.0  # a feeder that turned no more for so long, with nothing moved either, no longer works
+
+
+class Daemon(Attendant):
+    """Looks after the units of one process."""
+
+    def __init__(self) -> None:
+        self._units: list[Unit] = []
+        self._switches: Switches | None = None
+        self._address = os.environ.pop("NOTIFY_SOCKET", "")
+        watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+        self._interval = min(_STATUS_SECONDS, watchdog / 4) if watchdog else _STATUS_SECONDS
+        self._next = 0.0
+        self._seen: tuple[int, ...] = ()
+        self._progressed = time.monotonic()
+
+    def start(self, units: list[Unit], switches: Switches) -> None:
+        self._units, self._switches = units, switches
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._tell("READY=1\nSTATUS=starting")
+
+    def _stop(self, number: int, _frame: object) -> None:
+        _log.info("%s: finishing what is in flight, then stopping", signal.Signals(number).name)
+        if self._switches:
+            self._switches.stop.set()
+        self._tell("STOPPING=1\nSTATUS=stopping")
+
+    def turn(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._interval
+        self._tell(f"STATUS={self.status_line()}" + ("\nWATCHDOG=1" if self._is_alive(now) else ""))
+
+    def end(self) -> None:
+        self._tell(f"STATUS={self.status_line()}")
+
+    def status_line(self) -> str:
+        parts = []
+        for unit in self._units:
+            counters = unit.counters
+            parts.append(
+                f"{unit.name}: {unit.status}; {counters.moved_objects} objects,"
+                f" {counters.moved_bytes / 1_048_576:.1f} MiB moved"
+                + (f", {counters.failure_count} failures" if counters.failure_count else "")
+            )
+        return " | ".join(parts).replace("\n", " ")
+
+    def _is_alive(self, now: float) -> bool:
+        """Real progress: every feeder turned lately, or counters moved since the last look."""
+        seen = tuple(
+            number
+            for unit in self._units
+            for number in (unit.counters.listed_objects, unit.counters.moved_objects, unit.counters.failure_count)
+        )
+        if seen != self._seen or all(now - unit.heartbeat < _PATIENCE for unit in self._units):
+            self._seen = seen
+            self._progressed = now
+        return now - self._progressed < _PATIENCE
+
+    def _tell(self, message: str) -> None:
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
+                client.sendto(message.encode(), address)
+        except OSError as error:
+            _log.debug("systemd does not listen: %s", error.strerror)

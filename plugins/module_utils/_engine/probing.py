@@ -1,0 +1,44 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a destination holds, asked for many keys at once: a listing costs one request for a thousand objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .config import Store
+from .errors import StoreError
+from .model import Head, Headers
+from .wire import Wire
+
+_LEAST_KEYS = 32  # fewer than this are asked one by one
+_LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the next one
+
+
+def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str, Head]:
+    """key -> what the listing says, for those of `expected` (key -> digest) whose listed ETag is the expected one.
+
+    Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind.
+    """
+    if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
+        return {}
+    ordered = sorted(expected, key=lambda key: key.encode())
+    found: dict[str, Head] = {}
+    start, last = ordered[0], ordered[-1].encode()
+    token: str | None = None
+    try:
+        while True:
+            # The first key itself is left to HEAD: a listing starts after a key, never at one.
+            page = wire.list_page(token, prefix=store.prefix, start_after="" if token else start)
+            hits = 0
+            for listed in page.objects:
+                if expected.get(listed.key, "-") == listed.etag:
+                    hits += 1
+                    found[listed.key] = Head(200, listed.size, listed.etag, listed.modified_ms, Headers())
+            past_the_end = not page.objects or page.objects[-1].key.encode() >= last
+            if page.next_token is None or past_the_end or hits < len(page.objects) * _LEAST_SHARE:
+                return found
+            token = page.next_token
+    except StoreError:
+        return found  # a store that may not be listed: HEAD decides, and reports what is wrong

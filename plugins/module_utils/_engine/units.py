@@ -1,0 +1,234 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Running a job: which units, in which threads, until when, and what to say at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+
+from .config import Job
+from .credentials import for_side
+from .destination import DestinationUnit
+from .endpoints import EndpointPool
+from .errors import StoreError, Trouble
+from .ledger import Ledger
+from .ledger_read import LedgerReader
+from .model import Outcome
+from .report import evidence_counts, gather, save
+from .source import SourceUnit
+from .unit import Counters, Switches, Unit
+
+_FIRST = 100
+
+
+@dataclass(frozen=True)
+class Hop:
+    """What one hop moved in this run."""
+
+    objects: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a run, as `snowsync run --json` prints it."""
+
+    job: str
+    changed: bool
+    drained: bool
+    seconds: float
+    listed: dict[str, int]
+    staged: Hop
+    delivered: Hop
+    released: dict[str, int]
+    states: dict[str, int]
+    evidence: dict[str, dict[str, int]]
+    failures: list[dict[str, str]]
+    failure_count: int
+    report: str
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass
+class Plan:
+    """What a run would move now, as `snowsync plan --json` prints it; `keys` holds the first hundred."""
+
+    job: str
+    objects: int = 0
+    bytes: int = 0
+    keys: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class Attendant:
+    """Who looks after running units from the main thread; this one does nothing (see daemon.py)."""
+
+    def start(self, units: list[Unit], switches: Switches) -> None:
+        """Called once before the units start."""
+
+    def turn(self) -> None:
+        """Called about twenty times a second."""
+
+    def end(self) -> None:
+        """Called once after the last unit ended."""
+
+
+def run_job(
+    job: Job,
+    *,
+    direction: str = "both",
+    until: str = "drained",
+    timeout: float | None = None,
+    attendant: Attendant | None = None,
+) -> Summary:
+    """Run a job's units until `drained`, for `once` pass, or `forever`.
+
+    `attendant` sees the units before they start, at every turn of the main thread, and at the end.
+    Raises what stopped a unit; StoreError (exit 4) when `timeout` seconds passed before the job was drained.
+    """
+    started = time.monotonic()
+    started_ms = int(time.time() * 1000)
+    ledger = Ledger(job.ledger_path)
+    try:
+        ledger.apply_boot_rule()
+        ledger.revive()
+        switches = Switches()
+        units = _units(job, ledger, switches, direction, until)
+        timed_out = _run_units(units, switches, timeout, attendant or Attendant())
+        summary = _summarise(job, ledger, units, started, started_ms)
+    finally:
+        ledger.close()
+    if timed_out and not summary.drained:
+        reasons = "; ".join(f"{unit.name}: {unit.waiting_for}" for unit in units)
+        raise StoreError(Trouble.TIMEOUT, f"drain job {job.job} within {timeout:g} s", reasons)
+    return summary
+
+
+def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: str) -> list[Unit]:
+    units: list[Unit] = []
+    if direction in ("both", "source"):
+        units.append(SourceUnit(job, ledger, switches, until=until))
+    else:
+        switches.source_done.set()
+    if direction in ("both", "destination"):
+        units.append(DestinationUnit(job, ledger, switches, until=until))
+    return units
+
+
+def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> bool:
+    """Run every unit to its end; raises the first error of any. True when `timeout` ended it."""
+    deadline = time.monotonic() + timeout if timeout else None
+    threads = [threading.Thread(target=_guarded, args=(unit,), name=unit.name, daemon=True) for unit in units]
+    attendant.start(units, switches)
+    for thread in threads:
+        thread.start()
+    timed_out = False
+    while any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.join(0.05)
+        attendant.turn()
+        if deadline and time.monotonic() > deadline and not switches.stop.is_set():
+            timed_out = True
+            for unit in units:
+                unit.waiting_for = unit.status
+            switches.stop.set()
+    attendant.end()
+    for unit in units:
+        if unit.error:
+            raise unit.error
+    return timed_out
+
+
+def _guarded(unit: Unit) -> None:
+    try:
+        unit.run()
+    except BaseException as error:
+        unit.fail(error)
+
+
+def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, started_ms: int) -> Summary:
+    hops = {unit.name: unit.counters for unit in units}
+    source, destination = hops.get("source", Counters()), hops.get("destination", Counters())
+    changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
+    reader = LedgerReader(ledger)
+    gathered = gather(reader, since_ms=started_ms)
+    failures = [*source.failures, *destination.failures][:_FIRST]
+    return Summary(
+        job=job.job,
+        changed=changed,
+        drained=not gathered.census.open.objects,
+        seconds=round(time.monotonic() - started, 3),
+        listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
+        staged=_hop(source),
+        delivered=_hop(destination),
+        released={"objects": destination.released_objects, "bytes": destination.released_bytes},
+        states={state.label: tally.objects for state, tally in gathered.census.states.items()},
+        evidence=evidence_counts(gathered.census),
+        failures=[
+            {"key": failure.row.key, "trouble": failure.trouble.value, "message": failure.message}
+            for failure in failures
+        ],
+        failure_count=source.failure_count + destination.failure_count,
+        report=str(save(job, reader, gathered)) if changed or failures else "",
+    )
+
+
+def _hop(counters: Counters) -> Hop:
+    return Hop(counters.moved_objects, counters.moved_bytes, round(counters.seconds, 3))
+
+
+def plan_job(job: Job) -> Plan:
+    """The real plan: list the source, compare with the ledger, count what would move. Nothing is written."""
+    plan = Plan(job.job)
+    ledger = Ledger(job.ledger_path, readonly=True) if job.ledger_path.exists() else None
+    pool = EndpointPool(
+        job.source,
+        for_side(job, "source") if job.source else None,
+        job.mover,
+        direction="fetch",
+        on_outcome=_no_outcome,
+    )
+    try:
+        for key, size in ledger.unfinished() if ledger else ():
+            _add(plan, key, size)
+        if job.source:
+            _plan_listing(plan, ledger, pool)
+    finally:
+        pool.close()
+        if ledger:
+            ledger.close()
+    return plan
+
+
+def _no_outcome(_outcome: Outcome) -> None:
+    """A plan moves nothing, so nothing has an outcome."""
+
+
+def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool) -> None:
+    pool.preflight()
+    endpoint = pool.pick()
+    if endpoint is None:
+        raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
+    token: str | None = None
+    while True:
+        page = endpoint.wire().list_page(token, prefix=endpoint.store.prefix)
+        for listed in ledger.compare(page.objects).moving if ledger else page.objects:
+            _add(plan, listed.key, listed.size)
+        token = page.next_token
+        if token is None:
+            return
+
+
+def _add(plan: Plan, key: str, size: int) -> None:
+    plan.objects += 1
+    plan.bytes += size
+    if len(plan.keys) < _FIRST:
+        plan.keys.append(key)
