@@ -1,0 +1,3 @@
+module benchstore
+
+go 1.22

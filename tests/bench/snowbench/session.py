@@ -1,0 +1,219 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bench itself: every tool over every data set, in turns, each run checked before its figures count."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .figures import OURS, Figures, Run, rotated
+from .processes import Cost, machine_cpu, measure
+from .stores import BenchError, Stored, StoreServer, compare, equal_etags
+from .tools import DESTINATION_BUCKET, SOURCE_BUCKET, Place, Step, Tool
+
+KIB, MIB = 1024, 1024 * 1024
+SYNC, NOOP = "sync", "noop"
+FOLDERS = 20
+FEWEST_OBJECTS = 4
+WARM_UP_CHUNK = 16 * MIB
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`objects` equal objects of `size` bytes."""
+
+    name: str
+    objects: int
+    size: int
+
+    @property
+    def bytes(self) -> int:
+        return self.objects * self.size
+
+    def scaled(self, factor: float) -> DataSet:
+        """Fewer objects; where fewer than four would be left, four smaller ones of the same total."""
+        objects = max(1, round(self.objects * factor))
+        if objects >= FEWEST_OBJECTS or objects >= self.objects:
+            return DataSet(self.name, objects, self.size)
+        return DataSet(self.name, FEWEST_OBJECTS, max(1, round(self.bytes * factor / FEWEST_OBJECTS)))
+
+
+DATA_SETS = {
+    each.name: each
+    for each in (DataSet("4KiB", 20_000, 4 * KIB), DataSet("1MiB", 2_000, MIB), DataSet("512MiB", 8, 512 * MIB))
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much, where and in which order; `part_size` in bytes is what the source's large objects were stored with."""
+
+    rounds: int
+    tools: Sequence[Tool]
+    part_size: int
+    timeout_seconds: float
+    noop: bool
+    keep_logs: Path
+
+
+class Bench:
+    """Runs passes and collects their records. `say` gets one line per pass."""
+
+    def __init__(
+        self, source: StoreServer, destination: StoreServer, place: Place, options: Options, say: Callable[[str], None]
+    ) -> None:
+        self.runs: list[Run] = []
+        self.details: list[dict[str, Any]] = []
+        self._source, self._destination = source, destination
+        self._place, self._options, self._say = place, options, say
+
+    def run_data_set(self, data_set: DataSet) -> None:
+        """Fill the source, then all rounds: each tool from nothing, checked, and its no-op pass."""
+        self._source.drop(SOURCE_BUCKET)
+        part_size = self._options.part_size if data_set.size > self._options.part_size else 0
+        self._source.seed(
+            SOURCE_BUCKET, objects=data_set.objects, size=data_set.size, part_size=part_size, folders=FOLDERS
+        )
+        contents = self._source.contents(SOURCE_BUCKET)
+        warm_up(self._place.work, data_set.bytes)
+        for round_number in range(self._options.rounds):
+            for name in rotated([tool.name for tool in self._options.tools], round_number):
+                tool = next(tool for tool in self._options.tools if tool.name == name)
+                self._run_tool(tool, data_set, round_number, contents)
+        self._clean()
+
+    def _run_tool(self, tool: Tool, data_set: DataSet, round_number: int, contents: dict[str, Stored]) -> None:
+        self._clean()
+        tool.prepare(self._place)
+        for kind in (SYNC, NOOP) if self._options.noop else (SYNC,):
+            label = f"{data_set.name}-{tool.name}-{kind}-{round_number + 1}"
+            os.sync()
+            before = self._requests()
+            hops, problems, commands = self._run_steps(tool, label)
+            requests = _difference(before, self._requests())
+            stored = self._destination.contents(DESTINATION_BUCKET)
+            problems += compare(contents, stored)
+            problems += noop_problems(requests) if kind == NOOP else []
+            total = sum_hops(hops.values())
+            run = Run(data_set.name, tool.name, kind, round_number + 1, total, hops, problems[:20])
+            self._record(run, requests, equal_etags(contents, stored), commands)
+
+    def _run_steps(self, tool: Tool, label: str) -> tuple[dict[str, Figures], list[str], list[Any]]:
+        hops: dict[str, Figures] = {}
+        problems: list[str] = []
+        commands: list[Any] = []
+        for step in tool.steps(self._place):
+            cost, server_cpu, others_cpu = self._run_step(step, f"{label}-{step.hop}")
+            if cost.exit_code:
+                problems.append(f"{step.hop}: " + ("timed out" if cost.timed_out else f"exit code {cost.exit_code}"))
+            hops[step.hop] = figures_of(cost, server_cpu, others_cpu, split=tool.name == OURS)
+            commands.append({"hop": step.hop, "argv": list(step.argv), "children": sorted(cost.children)})
+        return hops, problems, commands
+
+    def _run_step(self, step: Step, label: str) -> tuple[Cost, float, float]:
+        servers_before, machine_before, own_before = self._server_cpu(), machine_cpu(), sum(os.times()[:2])
+        cost = measure(
+            step.argv,
+            step.environment,
+            stdout=self._options.keep_logs / f"{label}.out",
+            stderr=self._options.keep_logs / f"{label}.err",
+            timeout_seconds=self._options.timeout_seconds,
+        )
+        machine, own = machine_cpu() - machine_before, sum(os.times()[:2]) - own_before
+        server_cpu = self._server_cpu() - servers_before
+        return cost, server_cpu, max(0.0, machine - own - server_cpu - cost.cpu)
+
+    def _server_cpu(self) -> float:
+        return self._source.cpu_seconds() + self._destination.cpu_seconds()
+
+    def _requests(self) -> dict[str, dict[str, int]]:
+        stats = {"source": self._source.stats(), "destination": self._destination.stats()}
+        return {side: {**answer["requests"], "connections": answer["connections"]} for side, answer in stats.items()}
+
+    def _record(self, run: Run, requests: dict[str, dict[str, int]], equal: int, commands: list[Any]) -> None:
+        self.runs.append(run)
+        self.details.append({"requests": requests, "equal_etags": equal, "commands": commands})
+        verdict = f"VOID: {'; '.join(run.problems[:3])}" if run.is_void else "ok"
+        figures = run.figures
+        self._say(
+            f"{run.data_set:>7} {run.kind} round {run.round} {run.tool:<12} wall {figures.wall:8.2f} s"
+            f"  client CPU {figures.client_cpu:7.2f} s  server CPU {figures.server_cpu:6.2f} s"
+            f"  peak {figures.peak_memory / MIB:5.0f} MiB  others {figures.others_cpu:5.1f} s  {verdict}"
+        )
+
+    def _clean(self) -> None:
+        """Empty destination, volumes and state; then `sync`, so that nobody pays for another's dirty pages."""
+        self._destination.drop(DESTINATION_BUCKET)
+        shutil.rmtree(self._place.work, ignore_errors=True)
+        for number in range(self._place.volumes):
+            self._place.volume(number).mkdir(parents=True)
+        os.sync()
+
+
+def figures_of(cost: Cost, server_cpu: float, others_cpu: float, *, split: bool) -> Figures:
+    """`split`: the command itself is the engine, its children are movers."""
+    return Figures(
+        wall=cost.wall,
+        client_cpu=cost.cpu,
+        server_cpu=server_cpu,
+        peak_memory=cost.peak_memory,
+        others_cpu=others_cpu,
+        engine_cpu=cost.own_cpu if split else None,
+        mover_cpu=cost.children_cpu if split else None,
+    )
+
+
+def sum_hops(hops: Iterable[Figures]) -> Figures:
+    total = None
+    for figures in hops:
+        total = figures if total is None else total + figures
+    if total is None:
+        raise BenchError("a tool without steps")
+    return total
+
+
+def _difference(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    return {
+        side: {
+            name: count - before[side].get(name, 0) for name, count in counts.items() if count != before[side].get(name)
+        }
+        for side, counts in after.items()
+    }
+
+
+TRANSFERS = ("GetObject", "PutObject", "UploadPart", "CompleteMultipartUpload")
+
+
+def noop_problems(requests: dict[str, dict[str, int]]) -> list[str]:
+    """A pass that moved bytes was no no-op pass."""
+    return [
+        f"no-op pass did {counts[name]} {name} at the {side}"
+        for side, counts in requests.items()
+        for name in TRANSFERS
+        if counts.get(name)
+    ]
+
+
+def warm_up(folder: Path, size: int) -> None:
+    """Touch as much page cache as a run will: the first use of a virtual machine's memory is several times slower."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "warm-up"
+    chunk = bytes(WARM_UP_CHUNK)
+    with path.open("wb") as file:
+        for _ in range(2 * size // WARM_UP_CHUNK + 1):
+            file.write(chunk)
+    path.unlink()
+
+
+def detailed_runs(runs: Sequence[Run], details: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs as JSON can hold them."""
+    return [
+        json.loads(json.dumps({**vars(run), **extra}, default=vars)) for run, extra in zip(runs, details, strict=True)
+    ]
