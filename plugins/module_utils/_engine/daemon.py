@@ -42,7 +42,9 @@ class Daemon(Attendant):
         self._tell("READY=1\nSTATUS=starting")
 
     def _stop(self, number: int, _frame: object) -> None:
-        _log.info("%s: finishing what is in flight, then stopping", signal.Signals(number).name)
+        _log.info(
+            "%s: stopping; what is in flight now is taken up again at the next start", signal.Signals(number).name
+        )
         if self._switches:
             self._switches.stop.set()
         self._tell("STOPPING=1\nSTATUS=stopping")

@@ -174,6 +174,8 @@ class DestinationUnit(Unit):
                 batch.items.append(item)
             batch.sealed = True
         for item in items:
+            if self.stopping:
+                return  # what was not handed over is looked at again by the next run
             self._submit(item)
             self.heartbeat = time.monotonic()
 

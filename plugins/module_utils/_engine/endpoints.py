@@ -36,15 +36,13 @@ class Endpoint:
         self.down_until = 0.0
         self.message = ""
         self._local = threading.local()
-        self._wires: list[Wire] = []
 
     def wire(self) -> Wire:
         wire: Wire | None = getattr(self._local, "wire", None)
         if wire is None:
-            # A quarter of the cap per thread: the lister, two finishers, and the mover takes the rest.
+            # An eighth of the cap per thread (the lister, two finishers): the movers take the rest.
             connections = max(1, min(16, self.store.max_connections // 8))
             wire = self._local.wire = Wire(self.store, self.url, self.credentials, connections=connections)
-            self._wires.append(wire)
         return wire
 
     @property

@@ -241,10 +241,11 @@ class Ledger:
                 "INSERT INTO discards (volume, key, generation) VALUES (?, ?, ?)", (volume, listed.key, generation)
             )
         db.execute(
-            "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, generation = generation + 1, origin = 0, state = 0,"
-            " volume = NULL, part_size = 0, digest = '', destination_etag = '', headers = '', source_evidence = NULL,"
-            " destination_evidence = NULL, attempts = 0, sends = 0, not_before_ms = 0, suspect = 0, last_error = '',"
-            " listed_ms = ?, staged_ms = NULL, delivered_ms = NULL, released_ms = NULL WHERE id = ? AND generation = ?",
+            "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, generation = generation + 1, origin = 0,"
+            " state = 0, volume = NULL, part_size = 0, digest = '', destination_etag = '', headers = '',"
+            " source_evidence = NULL, destination_evidence = NULL, attempts = 0, sends = 0, not_before_ms = 0,"
+            " suspect = 0, last_error = '', listed_ms = ?, staged_ms = NULL, delivered_ms = NULL, released_ms = NULL"
+            " WHERE id = ? AND generation = ?",
             (listed.size, listed.etag, listed.modified_ms, at, object_id, generation),
         )
 
@@ -486,10 +487,15 @@ class Ledger:
     def revive(self) -> int:
         """Give failed and quarantined objects a new chance (a new run by an operator). Returns how many."""
         with self._transaction() as db:
-            return db.execute(
+            fetched_again = db.execute(
                 "UPDATE objects SET state = 0, attempts = 0, not_before_ms = 0, volume = NULL, sends = 0"
                 " WHERE state IN (4, 5) AND origin = 0"
             ).rowcount
+            # A dropped file cannot be fetched: it still lies where it was put, and is sent again.
+            sent_again = db.execute(
+                "UPDATE objects SET state = 1, attempts = 0, not_before_ms = 0 WHERE state IN (4, 5) AND origin = 1"
+            ).rowcount
+            return fetched_again + sent_again
 
     # -- volumes, discards, the boot rule -----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from . import etag
 from .config import MoverSettings, Store
-from .errors import StoreError, Trouble
+from .errors import Trouble
 from .model import MIB, Evidence, Head
 from .wire import Wire
 

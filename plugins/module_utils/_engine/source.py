@@ -177,7 +177,8 @@ class SourceUnit(Unit):
         """Hand over rows from the left until one must wait; True when all are on their way."""
         with self.lock:
             spaces = self.volumes.spaces()
-        while rows and not self.stopping:
+        turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
+        while rows and not self.stopping and time.monotonic() < turn_ends:
             row = rows[0]
             endpoint = self._pool.pick(self._avoid.get(row.id, ""))
             if endpoint is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
-from .errors import JobLocked, StoreError, Trouble
+from .errors import JobLocked, JobStopped, StoreError, Trouble
 from .ledger import Failure, Ledger, Row
 from .model import State
 from .volumes import OpenVolume, VolumeSet
@@ -173,7 +173,7 @@ class Unit:
             self.endpoints.probe_due()
             self._close_retired()
             self.endpoints.set_descriptors(
-                [descriptor for volume in self.volumes.open.values() for descriptor in volume.descriptors()]
+                [descriptor for volume in list(self.volumes.open.values()) for descriptor in volume.descriptors()]
             )
         if now >= self._next_save:
             self._next_save = now + 2.0
@@ -259,7 +259,13 @@ class Unit:
     def weather(self, endpoint: Endpoint, trouble: Trouble, message: str) -> None:
         """An endpoint failed a request: let it rest; the probe decides when it is well again."""
         if trouble.stops_job:
-            endpoint.probe()  # raises JobStopped if it is so
+            try:
+                endpoint.probe()  # raises JobStopped if it is so
+            except JobStopped:
+                raise
+            except StoreError as error:
+                endpoint.rest(str(error))
+            return
         endpoint.rest(message)
 
     def outage(self, side: str) -> None:

@@ -279,7 +279,7 @@ class VolumeSet:
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went; the caller closes them when nothing uses them)."""
-        gone = [volume for volume in self.open.values() if not volume.still_there()]
+        gone = [volume for volume in list(self.open.values()) if not volume.still_there()]
         for volume in gone:
             self.take_out(volume, "its marker is no longer there: unmounted?")
         came = []
