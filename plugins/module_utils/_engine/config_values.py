@@ -1,0 +1,255 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What one value of a job's configuration may be: types for config.py, each with its own words when it is wrong.
+
+A message says what is wrong and the mend. It repeats a value only where nobody would have put a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+from .model import Evidence
+
+OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
+
+_UNITS: dict[str, int] = {"": 1, "B": 1, "kB": 1000} | {
+    f"{letter}{suffix}": base**power
+    for power, letter in enumerate("KMGTP", start=1)
+    for suffix, base in (("iB", 1024), ("B", 1000))
+}
+_SIZE = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,9}))? ?([A-Za-z]*)")
+_YEAR_SECONDS = 365 * 86_400
+
+
+def parse_size(value: object) -> int:
+    """Bytes from an integer or from text such as ``10GiB``, ``1.5 GB``, ``64KiB``; ValueError says the mend."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("is negative; give a number of bytes, or text such as 10GiB")
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("is not a size; give a whole number of bytes, or text such as 10GiB or 500MB")
+    whole, fraction, unit = match[1], match[2] or "", match[3]
+    if unit not in _UNITS:
+        letter = unit[0].upper()
+        mend = f"{whole}{letter}iB or {whole}{letter}B" if letter in "KMGTP" else "10GiB or 500MB"
+        raise ValueError(f"has the unknown unit {unit[:20]!r}; write {mend} (GiB counts by 1024, GB by 1000)")
+    return int(int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction))
+
+
+def show_size(size: int) -> str:
+    """Bytes as people write them, without loss: ``5 MiB``, else the plain number."""
+    for unit in ("PiB", "TiB", "GiB", "MiB", "KiB"):
+        if size and size % _UNITS[unit] == 0:
+            return f"{size // _UNITS[unit]} {unit}"
+    return f"{size} bytes"
+
+
+def kind(value: object) -> str:
+    """What a value is, in the words of YAML."""
+    kinds = {type(None): "null", bool: "true/false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return kinds.get(type(value), "a mapping" if isinstance(value, dict) else type(value).__name__)
+
+
+def size_between(least: int, most: int = 2**63 - 1) -> BeforeValidator:
+    def check(value: object) -> int:
+        size = parse_size(value)
+        if not least <= size <= most:
+            bound = f"at least {show_size(least)}" if size < least else f"at most {show_size(most)}"
+            raise ValueError(f"must be {bound}, not {show_size(size)}")
+        return size
+
+    return BeforeValidator(check)
+
+
+def whole_number(least: int, most: int) -> BeforeValidator:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            found = value if isinstance(value, float) else kind(value)
+            raise ValueError(f"must be a whole number without quotes, not {found}")
+        if not least <= value <= most:
+            raise ValueError(f"must be from {least} to {most}, not {value}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _number(value: object, what: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"must be {what} without quotes or unit, not {kind(value)}")
+    return float(value)
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value, "a number of seconds")
+    if not 0 < seconds <= _YEAR_SECONDS:
+        raise ValueError(f"must be more than 0 and at most {_YEAR_SECONDS} seconds (a year), not {value}")
+    return seconds
+
+
+def _seconds_or_zero(value: object) -> float:
+    return 0.0 if _number(value, "a number of seconds") == 0 else _seconds(value)
+
+
+def _fraction(value: object) -> float:
+    fraction = _number(value, "a fraction")
+    if not 0 < fraction <= 1:
+        mend = f"; write {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
+        raise ValueError(f"must be a fraction above 0 and up to 1, not {value}{mend}")
+    return fraction
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false without quotes, not {kind(value)}")
+    return value
+
+
+def _text(value: object, what: str = "text") -> str:
+    if not isinstance(value, str):
+        mend = "" if value is None or isinstance(value, (list, dict)) else "; put it in quotes"
+        raise ValueError(f"must be {what}, not {kind(value)}{mend}")
+    return value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _matching(pattern: str, mend: str) -> BeforeValidator:
+    matches = re.compile(pattern).fullmatch
+
+    def check(value: object) -> str:
+        text = _text(value)
+        if not matches(text):
+            raise ValueError(f"{_shown(text)} is not possible; {mend}")
+        return text
+
+    return BeforeValidator(check)
+
+
+def one_of(*words: str) -> BeforeValidator:
+    def check(value: object) -> str:
+        if value not in words:
+            found = _shown(value) if isinstance(value, str) else kind(value)
+            raise ValueError(f"must be {' or '.join(words)}, not {found}")
+        return str(value)
+
+    return BeforeValidator(check)
+
+
+def _absolute_path(value: object) -> Path:
+    text = str(value) if isinstance(value, Path) else _text(value, "an absolute path")
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError(f"{_shown(text)} is not an absolute path; begin it with /")
+    if ".." in text.split("/"):
+        raise ValueError(f"{_shown(text)} contains ..; write the path it leads to")
+    return Path("/" + text.lstrip("/"))
+
+
+def _relative_folder(value: object) -> str:
+    text = _text(value, "a folder below the volume")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or ".." in parts or not parts or "\0" in text:
+        raise ValueError(f"{_shown(text)} is not a folder below the volume; name one, such as incoming")
+    if parts[0] == OWN_FOLDER:
+        raise ValueError(f"lies in {OWN_FOLDER}, which belongs to the engine; choose another folder")
+    return "/".join(parts)
+
+
+def _bucket(value: object) -> str:
+    text = _text(value, "the name of a bucket")
+    if "/" in text or ":" in text:
+        raise ValueError("must be the bare name of a bucket; a prefix goes into `prefix`, a URL into `endpoints`")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", text):
+        raise ValueError(f"{_shown(text)} is no name of a bucket; give 3 or more letters, digits, dots and hyphens")
+    return text
+
+
+def _prefix(value: object) -> str:
+    text = _text(value)
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode; remove the lone surrogate") from None
+    if length > 1024:
+        raise ValueError(f"has {length} bytes; a key has at most 1024")
+    return text
+
+
+def _endpoint(value: object) -> str:
+    """`scheme://host[:port]`, scheme and host in lower case. Messages never repeat the URL: it may hold a password."""
+    text = _text(value, "a URL")
+    if re.search(r"[^\x21-\x7e]|\\", text):
+        raise ValueError("holds white space or characters that no URL has; write https://host:port")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("is not a URL with a host and a port of 1 to 65535; write https://host:port") from None
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("must begin with https:// or http://; write https://host:port")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password; remove it, keys belong in `credentials_file`")
+    if parts.path not in ("", "/") or "?" in text or "#" in text:
+        raise ValueError("has a path, query or fragment; end it after the host and port, the bucket goes into `bucket`")
+    if port == 0 or parts.netloc.endswith(":") or not _is_host(host):
+        raise ValueError("has no usable host or port; write https://host:port")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        try:
+            return bool(ipaddress.IPv6Address(host))
+        except ValueError:
+            return False
+    label = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+    return len(host) <= 253 and all(map(label.fullmatch, host.split(".")))
+
+
+def _mode(value: object) -> object:
+    if value == "direct":
+        raise ValueError("direct is not built yet; use staged")
+    if value != "staged":
+        raise ValueError(f"must be staged, not {_shown(value) if isinstance(value, str) else kind(value)}")
+    return value
+
+
+def _evidence(value: object) -> Evidence:
+    if not isinstance(value, int) or value not in (2, 3, 4):
+        raise ValueError(
+            "must be 2 (the store's digest is ours), 3 (read back) or 4 (read back from the medium);"
+            " less would let a file be deleted unproven"
+        )
+    return Evidence(value)
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
+RelativeFolder = Annotated[str, BeforeValidator(_relative_folder)]
+Bucket = Annotated[str, BeforeValidator(_bucket)]
+Prefix = Annotated[str, BeforeValidator(_prefix)]
+Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+SecondsOrZero = Annotated[float, BeforeValidator(_seconds_or_zero)]
+Fraction = Annotated[float, BeforeValidator(_fraction)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Rung = Annotated[Evidence, BeforeValidator(_evidence)]
+Mode = Annotated[Literal["staged"], BeforeValidator(_mode)]
+JOB_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+JobName = Annotated[str, _matching(JOB_NAME, "use 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")]
+VolumeName = Annotated[
+    str, _matching(r"[a-z0-9][a-z0-9-]{0,62}", "use 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
+]
+Region = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "give a region such as us-east-1")]
+Profile = Annotated[str, _matching(r"[^\[\]\x00-\x1f]{1,128}", "give the name of a section of the credentials file")]
