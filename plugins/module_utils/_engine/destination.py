@@ -24,7 +24,7 @@ from .credentials import for_side
 from .endpoints import Endpoint, EndpointPool
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Ledger, Row, load_headers
-from .model import Head, Origin, Outcome, Send, State
+from .model import LONGEST_KEY, Head, Origin, Outcome, Send, State
 from .probing import found_at
 from .proof import Refuted, local_file_is_sound, prove_delivery
 from .unit import Item, Switches, Unit
@@ -188,6 +188,8 @@ class DestinationUnit(Unit):
 
     def _prepare(self, row: Row) -> Item | None:
         """The row with its volume, endpoint and path; None when its file cannot be sent now."""
+        if self._is_too_long(row):
+            return None
         volume = self.volumes.open.get(row.volume or 0)
         endpoint = self._pool.pick(self._avoid.get(row.id, ""))
         if volume is None or endpoint is None:
@@ -208,6 +210,16 @@ class DestinationUnit(Unit):
             return None
         item = Item(row, volume, endpoint, path)
         return item if self._is_sound(item, status) else None
+
+    def _is_too_long(self, row: Row) -> bool:
+        length = len(self.destination_key(row).encode())
+        if length <= LONGEST_KEY:
+            return False
+        message = f"the destination key would have {length} bytes; shorten destination.prefix, S3 allows {LONGEST_KEY}"
+        failure = Failure(row, "destination", Trouble.UNSUPPORTED, message, "failed")
+        self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED)
+        self.note(failure)
+        return True
 
     def _is_sound(self, item: Item, status: os.stat_result) -> bool:
         """Look at a staged file before it is sent: its size always, its digest where there is a reason to doubt."""

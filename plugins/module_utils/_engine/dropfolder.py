@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from . import etag
 from .errors import LocalError, Trouble
 from .ledger import Failure, Row, dump_headers
-from .model import Headers, ListedObject, Origin, State
+from .model import LONGEST_KEY, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
 from .volumes import OpenVolume, local_trouble
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
-_LONGEST_KEY = 1024
 
 
 class DropScanner:
@@ -83,8 +82,8 @@ class DropScanner:
             return "", "its name is not valid UTF-8, which no S3 key may be; rename it"
         source = self._unit.job.source
         key = (source.prefix if source else "") + relative
-        if len(key.encode()) > _LONGEST_KEY:
-            return "", f"its key would have more than {_LONGEST_KEY} bytes; shorten its path"
+        if len(key.encode()) > LONGEST_KEY:
+            return "", f"its key would have more than {LONGEST_KEY} bytes; shorten its path"
         return key, ""
 
     def _refuse(self, volume: OpenVolume, relative: str, reason: str) -> None:

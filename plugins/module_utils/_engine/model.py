@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from .errors import Trouble
 
 MIB = 1024 * 1024
+LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
 
 
 class State(enum.IntEnum):

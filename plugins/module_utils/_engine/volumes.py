@@ -249,21 +249,26 @@ def read_marker(path: Path) -> dict[str, str] | None:
 
 
 def write_marker(path: Path, name: str) -> dict[str, str]:
-    """Give the volume at `path` its identity, durably."""
+    """Give the volume at `path` its identity, durably; the one it has, if another process was first."""
     folder = path / OWN_FOLDER
-    content = {"uuid": str(uuid.uuid4()), "name": name}
     folder.mkdir(mode=0o750, exist_ok=True)
-    temporary = folder / "volume.json.new"
+    temporary = folder / f"volume.json.{uuid.uuid4()}"
     with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream)
+        json.dump({"uuid": str(uuid.uuid4()), "name": name}, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.rename(folder / "volume.json")
+    # Both units of a job may meet a new volume at once: a link, unlike a rename, never replaces the other's marker.
+    with contextlib.suppress(FileExistsError):
+        os.link(temporary, folder / "volume.json")
+    temporary.unlink()
     for directory in (folder, path):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(descriptor)
         os.close(descriptor)
-    return content
+    marker = read_marker(path)
+    if marker is None:
+        raise LocalError(Trouble.IO, f"write the marker of volume {name}", f"it is not in {folder}")
+    return marker
 
 
 class VolumeSet:
