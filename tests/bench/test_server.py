@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from snowbench.stores import BenchError, StoreServer, build_server, compare, find_go
+from bench.snowbench.stores import BenchError, StoreServer, build_server, compare, find_go
 
 boto3 = pytest.importorskip("boto3", reason="the judge")
 MIB = 1024 * 1024

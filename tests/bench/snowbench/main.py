@@ -25,7 +25,7 @@ from .links import ShapedLinks
 from .processes import MEMORY_NOTE
 from .session import DATA_SETS, MIB, Bench, DataSet, Options, detailed_runs
 from .stores import BenchError, StoreServer, build_server
-from .tools import DEFAULT_TOOLS, DESTINATION_BUCKET, SOURCE_BUCKET, TOOLS, Place, Tool
+from .tools import DEFAULT_TOOLS, DESTINATION_BUCKET, RCLONE_REMOTES, SOURCE_BUCKET, TOOLS, Place, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY_FOLDER = Path("/dev/shm")
@@ -55,6 +55,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--volumes", type=positive, default=2, help="volumes of our job; peers get the first (2)")
     parser.add_argument("--no-noop", action="store_true", help="leave the no-op passes out")
+    parser.add_argument("--quiet", type=float, default=0.0, help="wait up to so many seconds for a quiet machine (0)")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="volumes (on disk), logs and results")
     parser.add_argument("--stores", type=Path, help="where the stores keep data (/dev/shm if it is large enough)")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one command")
@@ -87,7 +88,8 @@ def run_bench(parsed: argparse.Namespace) -> int:
     binary = build_server(folder / "build")
     logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
     logs.mkdir(parents=True)
-    options = Options(parsed.rounds, tools, parsed.part_size * MIB, parsed.timeout, not parsed.no_noop, logs)
+    part_size = parsed.part_size * MIB
+    options = Options(parsed.rounds, tools, part_size, parsed.timeout, not parsed.no_noop, logs, parsed.quiet)
     stores = choose_stores(parsed.stores, folder, data_sets)
     print(describe(parsed, data_sets, tools, stores), flush=True)
     with two_stores(binary, stores, parsed.shaped) as (source, destination):
@@ -151,7 +153,8 @@ def describe(parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Se
 
 
 def command_lines(tools: Sequence[Tool], place: Place) -> list[str]:
-    return [f"{tool.name:<13} {shlex.join(step.argv)}" for tool in tools for step in tool.steps(place)]
+    lines = [f"{tool.name:<13} {shlex.join(step.argv)}" for tool in tools for step in tool.steps(place)]
+    return [*lines, f"{'':<13} rclone's remotes by environment: {RCLONE_REMOTES}"]
 
 
 def print_results(bench: Bench, tools: Sequence[Tool], place: Place) -> None:

@@ -165,3 +165,14 @@ def machine_cpu() -> float:
         int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
     )
     return (user + nice + system + irq + softirq) / CLOCK_TICKS
+
+
+def wait_for_quiet(limit_seconds: float, *, busy_share: float = 0.1, look_seconds: float = 1.0) -> bool:
+    """Wait until the whole machine uses less than `busy_share` of one core; False when it never did."""
+    deadline = time.monotonic() + limit_seconds
+    while time.monotonic() < deadline:
+        before = machine_cpu()
+        time.sleep(look_seconds)
+        if machine_cpu() - before < busy_share * look_seconds:
+            return True
+    return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .figures import OURS, Figures, Run, rotated
-from .processes import Cost, machine_cpu, measure
+from .processes import Cost, machine_cpu, measure, wait_for_quiet
 from .stores import BenchError, Stored, StoreServer, compare, equal_etags
 from .tools import DESTINATION_BUCKET, SOURCE_BUCKET, Place, Step, Tool
 
@@ -61,6 +61,7 @@ class Options:
     timeout_seconds: float
     noop: bool
     keep_logs: Path
+    quiet_seconds: float = 0.0  # how long to wait for a quiet machine before a run
 
 
 class Bench:
@@ -95,9 +96,11 @@ class Bench:
         for kind in (SYNC, NOOP) if self._options.noop else (SYNC,):
             label = f"{data_set.name}-{tool.name}-{kind}-{round_number + 1}"
             os.sync()
+            if self._options.quiet_seconds:
+                wait_for_quiet(self._options.quiet_seconds)
             before = self._requests()
             hops, problems, commands = self._run_steps(tool, label)
-            requests = _difference(before, self._requests())
+            requests = requests_between(before, self._requests())
             stored = self._destination.contents(DESTINATION_BUCKET)
             problems += compare(contents, stored)
             problems += noop_problems(requests) if kind == NOOP else []
@@ -179,7 +182,7 @@ def sum_hops(hops: Iterable[Figures]) -> Figures:
     return total
 
 
-def _difference(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+def requests_between(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     return {
         side: {
             name: count - before[side].get(name, 0) for name, count in counts.items() if count != before[side].get(name)

@@ -96,6 +96,9 @@ def rclone_program() -> str:
     return _found(Path(sys.prefix) / "bin" / "rclone", "rclone")
 
 
+RCLONE_REMOTES = "type s3, provider Other, endpoint, keys, region; no other setting"
+
+
 def _rclone_environment(place: Place) -> dict[str, str]:
     environment = base_environment() | {"RCLONE_CONFIG": "/dev/null"}
     for name, url in (("SOURCE", place.source_url), ("DESTINATION", place.destination_url)):
