@@ -67,10 +67,11 @@ def _job(parsed: argparse.Namespace) -> Job:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from .daemon import Daemon
     from .units import run_job
 
     job = _job(parsed)
-    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout)
+    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=Daemon())
     if parsed.json:
         _print_json(asdict(summary))
     else:
@@ -166,14 +167,15 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from . import verify
+    from .verify import verify_job
+    from .verify_result import render
 
     job = _job(parsed)
-    result = verify.verify_job(job, combined=parsed.combined, read_back=parsed.read_back)
+    result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back)
     if parsed.json:
         _print_json(result.record(exact=parsed.exact))
     else:
-        print(verify.render(result, exact=parsed.exact))
+        print(render(result, exact=parsed.exact))
     if not result.agrees(exact=parsed.exact):
         sys.stdout.flush()
         raise ObjectsFailed(f"source and destination of job {job.job} do not agree")

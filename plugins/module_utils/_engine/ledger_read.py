@@ -24,6 +24,12 @@ from .model import Evidence, Origin, State
 from .present import iso_text
 
 _PAGE = 1000
+# Indexing is much cheaper than calling an enum, and these are called per object.
+_STATES = tuple(State)
+_ORIGINS = tuple(Origin)
+_EVIDENCE_LABELS: dict[int | None, str | None] = {level.value: level.name.lower() for level in Evidence}
+_STATE_LABELS = tuple(state.label for state in State)
+_ORIGIN_LABELS = tuple(origin.name.lower() for origin in Origin)
 _IDLE_MS = 60_000  # a longer gap between two groups is waiting, not work
 
 
@@ -168,7 +174,6 @@ class Moved:
 
     key: str
     size: int
-    origin: Origin
     listed_ms: int
     staged_ms: int
     delivered_ms: int
@@ -345,11 +350,11 @@ class LedgerReader:
     def moved(self, since_ms: int = 0) -> Iterator[Moved]:
         """Everything delivered since a moment, by id."""
         sql = (
-            "SELECT id, key, size, origin, listed_ms, COALESCE(staged_ms, listed_ms), delivered_ms FROM objects"
+            "SELECT id, key, size, listed_ms, COALESCE(staged_ms, listed_ms), delivered_ms FROM objects"
             " WHERE id > ? AND state IN (2, 3) AND delivered_ms >= ? ORDER BY id"
         )
-        for _id, key, size, origin, *times in self._pages(sql, 0, (since_ms,)):
-            yield Moved(key, size, Origin(origin), *times)
+        for _id, key, size, *times in self._pages(sql, 0, (since_ms,)):
+            yield Moved(key, size, *times)
 
     def troubled(self) -> Iterator[tuple[str, int, State, str]]:
         """(key, size, state, last error) of failed and quarantined objects, by id."""
@@ -357,27 +362,23 @@ class LedgerReader:
         for _id, key, size, state, message in self._pages(sql, 0):
             yield key, size, State(state), message
 
-    def has_dropped(self) -> bool:
-        """Whether any object came from a drop folder."""
-        return bool(self._rows("SELECT EXISTS (SELECT 1 FROM objects WHERE origin = 1)")[0][0])
-
-    def entries(self, origin: Origin, prefix: str = "") -> Iterator[Entry]:
-        """Objects of one origin whose key begins with `prefix`, in the order of their keys' UTF-8 bytes."""
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects whose key begins with `prefix`, in the order of their keys' UTF-8 bytes."""
         names = {volume.id: volume.name for volume in self.volumes()}
         sql = (
-            "SELECT key, size, etag, modified_ms, state, volume, part_size, digest, destination_etag, last_error,"
-            " origin FROM objects WHERE key {} ? ORDER BY key"
+            "SELECT key, size, etag, modified_ms, origin, state, volume, part_size, digest, destination_etag,"
+            " last_error FROM objects WHERE key {} ? ORDER BY key"
         )
         # The first page includes the prefix itself as a key; the following ones go on after the last key.
         first = self._rows(f"{sql.format('>=')} LIMIT {_PAGE}", (prefix,))
         rest = self._pages(sql.format(">"), first[-1][0]) if len(first) == _PAGE else ()
         for rows in (first, rest):
-            for key, size, etag, modified_ms, state, volume, *proof, row_origin in rows:
+            for key, size, etag, modified_ms, origin, state, volume, *proof in rows:
                 if not key.startswith(prefix):
                     return
-                if row_origin == origin:
-                    volume_name = names.get(volume, "")
-                    yield Entry(key, size, etag, modified_ms, origin, State(state), volume_name, *proof)
+                yield Entry(
+                    key, size, etag, modified_ms, _ORIGINS[origin], _STATES[state], names.get(volume, ""), *proof
+                )
 
 
 _RUN = (
@@ -417,12 +418,12 @@ def _records(reader: LedgerReader) -> Iterator[dict[str, Any]]:
         record: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
         for name in _TIMES:
             record[name] = iso_text(record[name]) if record[name] else None
-        record["state"] = State(record["state"]).label
-        record["origin"] = Origin(record["origin"]).name.lower()
+        record["state"] = _STATE_LABELS[record["state"]]
+        record["origin"] = _ORIGIN_LABELS[record["origin"]]
         record["volume"] = names.get(record["volume"])
         record["suspect"] = bool(record["suspect"])
         for name in ("source_evidence", "destination_evidence"):
-            record[name] = None if record[name] is None else Evidence(record[name]).name.lower()
+            record[name] = _EVIDENCE_LABELS.get(record[name])
         yield record
 
 

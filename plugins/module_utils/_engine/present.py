@@ -70,8 +70,8 @@ def count_text(number: int) -> str:
 
 def iso_text(at_ms: int) -> str:
     """`2026-11-21T13:00:00.123Z` from milliseconds since the epoch."""
-    moment = datetime.fromtimestamp(at_ms // 1000, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    moment = datetime.fromtimestamp(at_ms // 1000, timezone.utc).isoformat()
+    return f"{moment[:19]}.{at_ms % 1000:03d}Z"
 
 
 def moment_text(at_ms: int) -> str:

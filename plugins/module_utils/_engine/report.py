@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from .errors import LocalError, Trouble
 from .keys import map_key
 from .ledger import Ledger, now_ms
 from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
-from .model import Evidence, Origin, State
+from .model import Evidence, State
 from .present import bytes_text, count_text, key_text, moment_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
     }
     yield encode(head)[:-1]
     yield ', "objects_moved": ['
-    yield from _joined(encode(_moved(job, moved)) for moved in reader.moved(report.since_ms))
+    yield from _joined(_moved(job, moved, encode) for moved in reader.moved(report.since_ms))
     yield '],\n"failed_objects": {'
     yield from _joined(f"{encode(key)}: {size}" for key, size, _state, _message in reader.troubled())
     yield "},\n"
@@ -145,23 +145,21 @@ def _side(name: str, store: Store | None) -> dict[str, Any]:
     }
 
 
-def destination_key(job: Job, object_key: str, origin: Origin) -> str:
+def destination_key(job: Job, object_key: str) -> str:
     """The key at the destination of an object of the ledger."""
-    prefix = job.source.prefix if job.source and origin == Origin.SOURCE else ""
+    prefix = job.source.prefix if job.source else ""
     # A row from before a change of the source's prefix has no place there any more; it keeps its own key.
     return map_key(object_key, prefix if object_key.startswith(prefix) else "", job.destination.prefix)
 
 
-def _moved(job: Job, moved: Moved) -> dict[str, Any]:
+def _moved(job: Job, moved: Moved, encode: Callable[[str], str]) -> str:
     # The mover's own start is not kept per object: the time counts from when the object was first seen.
-    return {
-        "src_key": moved.key,
-        "dst_key": destination_key(job, moved.key, moved.origin),
-        "bytes": moved.size,
-        "epoch_time_start": moved.listed_ms / 1000,
-        "epoch_time_end": moved.delivered_ms / 1000,
-        "total_time_seconds": max(0, moved.delivered_ms - moved.listed_ms) / 1000,
-    }
+    start, end = moved.listed_ms / 1000, moved.delivered_ms / 1000
+    return (
+        f'{{"src_key": {encode(moved.key)}, "dst_key": {encode(destination_key(job, moved.key))},'
+        f' "bytes": {moved.size}, "epoch_time_start": {start}, "epoch_time_end": {end},'
+        f' "total_time_seconds": {max(0, moved.delivered_ms - moved.listed_ms) / 1000}}}'
+    )
 
 
 def _totals(report: Report) -> dict[str, Any]:

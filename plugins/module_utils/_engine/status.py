@@ -1,0 +1,336 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How jobs are, from their ledgers and volumes alone: no store is asked, so it answers during an outage too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError, LocalError, SnowsyncError
+from .ledger import boot_id, now_ms
+from .ledger_read import Fact, FailureRow, LedgerReader, Run, Tally, VolumeRow
+from .model import State
+from .present import (
+    bytes_text,
+    count_text,
+    key_text,
+    moment_text,
+    plain_text,
+    rate_text,
+    seconds_text,
+    table,
+)
+from .report import failure_record
+
+if TYPE_CHECKING:
+    from .config import Job
+    from .config import Volume as VolumeConfig
+
+RATE_SECONDS = 60
+_SILENT_SECONDS = 30.0  # a unit saves its row every two seconds
+_FAILURES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStatus:
+    """The newest run of one unit. `alive`: its process exists; `silent_seconds` since it last saved its row."""
+
+    run: Run
+    alive: bool
+    silent_seconds: float
+
+    @property
+    def word(self) -> str:
+        if self.run.ended_ms is not None:
+            return "stopped"
+        if not self.alive:
+            return "died"
+        return "silent" if self.silent_seconds > _SILENT_SECONDS else "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one hop commits per second, over the last RATE_SECONDS or the time since its first group."""
+
+    objects: float = 0.0
+    bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """One volume; `problem` is empty when it can be used. `total` and `free` in bytes (0: unknown)."""
+
+    name: str
+    path: str
+    problem: str
+    total: int
+    free: int
+    limit: int | None
+    held: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Everything `snowsync status` says of one job. `error`: why there is nothing to say."""
+
+    job: str
+    origin: str
+    error: SnowsyncError | None = None
+    has_run: bool = False
+    states: dict[State, Tally] = field(default_factory=dict)
+    units: list[UnitStatus] = field(default_factory=list)
+    rates: dict[str, Rate] = field(default_factory=dict)
+    volumes: list[VolumeStatus] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    failures: list[FailureRow] = field(default_factory=list)
+    failure_count: int = 0
+
+    @property
+    def drained(self) -> bool:
+        return self.has_run and not (self.states[State.PENDING].objects or self.states[State.STAGED].objects)
+
+    def record(self) -> dict[str, Any]:
+        """The job as one element of `status --json`."""
+        return {
+            "job": self.job,
+            "config": self.origin,
+            "error": str(self.error) if self.error else "",
+            "has_run": self.has_run,
+            "drained": self.drained,
+            "states": {state.label: asdict(tally) for state, tally in self.states.items()},
+            "units": [_unit_record(unit) for unit in self.units],
+            "rates": {hop: asdict(rate) for hop, rate in self.rates.items()},
+            "volumes": [asdict(volume) for volume in self.volumes],
+            "endpoint_facts": [asdict(fact) for fact in self.facts],
+            "failures": [failure_record(failure) for failure in self.failures],
+            "failure_count": self.failure_count,
+        }
+
+
+def _unit_record(unit: UnitStatus) -> dict[str, Any]:
+    run = unit.run
+    return {
+        "unit": run.unit,
+        "state": unit.word,
+        "status": run.status,
+        "pid": run.pid,
+        "started_epoch": run.started_ms / 1000,
+        "updated_epoch": run.updated_ms / 1000,
+        "ended_epoch": None if run.ended_ms is None else run.ended_ms / 1000,
+        "passes": run.passes,
+        "listed": {"objects": run.listed_objects, "bytes": run.listed_bytes},
+        "moved": {"objects": run.moved_objects, "bytes": run.moved_bytes},
+        "released": {"objects": run.released_objects, "bytes": run.released_bytes},
+        "failures": run.failures,
+    }
+
+
+# -- gathering --------------------------------------------------------------------------------------------------
+
+
+def gather_all(jobs_dir: Path) -> list[JobStatus]:
+    """Every job that has a file in `jobs_dir`; one whose file is wrong carries its error."""
+    from .config import load_job
+
+    found = []
+    for path in sorted(path for path in jobs_dir.glob("*.y*ml") if path.suffix in (".yml", ".yaml")):
+        try:
+            found.append(gather(load_job(path), origin=str(path)))
+        except ConfigError as error:
+            found.append(JobStatus(path.stem, str(path), error=error))
+    return found
+
+
+def gather(job: Job, *, origin: str = "") -> JobStatus:
+    """One job; a ledger that cannot be read becomes its `error`."""
+    if not job.ledger_path.exists():
+        return JobStatus(job.job, origin, volumes=_volumes(job, []))
+    try:
+        with LedgerReader.open(job.ledger_path) as reader:
+            return JobStatus(
+                job=job.job,
+                origin=origin,
+                has_run=True,
+                states=reader.states(),
+                units=[unit_status(run) for run in reader.runs()],
+                rates=rates(reader),
+                volumes=_volumes(job, reader.volumes()),
+                facts=reader.facts(),
+                failures=reader.failures(_FAILURES),
+                failure_count=reader.failure_count(),
+            )
+    except SnowsyncError as error:
+        return JobStatus(job.job, origin, error=error, volumes=_volumes(job, []))
+
+
+def unit_status(run: Run) -> UnitStatus:
+    return UnitStatus(run, is_running(run), max(0.0, (now_ms() - run.updated_ms) / 1000))
+
+
+def is_running(run: Run) -> bool:
+    """Whether the process of a run still exists (and is not another one that got its number)."""
+    if run.ended_ms is not None or run.boot_id != boot_id():
+        return False
+    started_ms = _process_started_ms(run.pid)
+    return started_ms is not None and started_ms <= run.started_ms + 2000
+
+
+def _process_started_ms(pid: int) -> int | None:
+    """When a process started, in ms since the epoch, from proc(5); None when there is none."""
+    try:
+        # The command's name may hold anything, also ")": what follows the last one is numbers.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return None
+    if fields[0] in "ZX":
+        return None
+    age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return now_ms() - int(age * 1000)
+
+
+def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
+    """What each hop committed per second of late."""
+    now = now_ms() if now is None else now
+    sums = {"source": [0, 0], "destination": [0, 0]}
+    for group in reader.groups_since(now - RATE_SECONDS * 1000):
+        if group.hop in sums:
+            sums[group.hop][0] += group.objects
+            sums[group.hop][1] += group.bytes
+    started = [run.started_ms for run in reader.runs()]
+    seconds = min(RATE_SECONDS, max(1.0, (now - min(started)) / 1000)) if started else RATE_SECONDS
+    return {hop: Rate(objects / seconds, size / seconds) for hop, (objects, size) in sums.items()}
+
+
+def _volumes(job: Job, known: list[VolumeRow]) -> list[VolumeStatus]:
+    rows = {volume.name: volume for volume in known}
+    found = [_volume(config, rows.pop(config.name, None)) for config in job.volumes]
+    for row in rows.values():
+        if row.held.objects:
+            problem = "is no longer in the job's configuration, but holds objects"
+            found.append(VolumeStatus(row.name, row.path, problem, 0, 0, None, row.held))
+    return found
+
+
+def _volume(config: VolumeConfig, row: VolumeRow | None) -> VolumeStatus:
+    total = free = 0
+    problem = _volume_problem(config, row)
+    if not problem:
+        try:
+            space = os.statvfs(config.path)
+            total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+        except OSError as error:
+            problem = f"does not answer: {error.strerror}"
+    held = row.held if row else Tally()
+    return VolumeStatus(config.name, str(config.path), problem, total, free, config.limit, held)
+
+
+def _volume_problem(config: VolumeConfig, row: VolumeRow | None) -> str:
+    from .volumes import read_marker
+
+    if not config.path.is_dir():
+        return "there is no such directory"
+    if config.require_mount and not os.path.ismount(config.path):
+        return "nothing is mounted there"
+    try:
+        marker = read_marker(config.path)
+    except LocalError as error:
+        return str(error)
+    if row is not None and marker is None:
+        return "its marker is not there: another disk, or an empty mount point"
+    if row is not None and marker is not None and marker["uuid"] != row.uuid:
+        return f"another volume ({marker['name']}, {marker['uuid']}) is mounted there"
+    return ""
+
+
+# -- for people -------------------------------------------------------------------------------------------------
+
+
+def render(status: JobStatus) -> str:
+    """One job as text."""
+    if status.error:
+        return f"job {status.job}: {status.error}"
+    lines = [_headline(status)]
+    lines += [f"  {_unit_line(unit)}" for unit in status.units]
+    sections = [_state_table(status), _volume_table(status), _fact_table(status), _failure_lines(status)]
+    return "\n\n".join(["\n".join(lines), *(section for section in sections if section)])
+
+
+def _headline(status: JobStatus) -> str:
+    if not status.has_run:
+        return f"job {status.job}: has not run yet"
+    open_objects = status.states[State.PENDING] + status.states[State.STAGED]
+    troubled = status.states[State.FAILED] + status.states[State.QUARANTINED]
+    text = (
+        "drained"
+        if status.drained
+        else f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
+    )
+    if troubled.objects:
+        text += f", {count_text(troubled.objects)} failed or quarantined"
+    return f"job {status.job}: {text}"
+
+
+def _unit_line(unit: UnitStatus) -> str:
+    run = unit.run
+    when = f"since {moment_text(run.started_ms)}"
+    if unit.word == "stopped":
+        when = f"at {moment_text(run.ended_ms or 0)}"
+    elif unit.word == "died":
+        when = f"after {moment_text(run.updated_ms)}, without a word"
+    elif unit.word == "silent":
+        when = f"for {seconds_text(unit.silent_seconds)}"
+    status = f": {plain_text(run.status)}" if run.status and run.status != unit.word else ""
+    pid = f" (pid {run.pid})" if unit.alive else ""
+    return f"{run.unit}: {unit.word}{pid} {when}{status}"
+
+
+def _state_table(status: JobStatus) -> str:
+    if not status.has_run:
+        return ""
+    rows = [
+        (state.label, count_text(tally.objects), bytes_text(tally.bytes))
+        for state, tally in status.states.items()
+        if tally.objects
+    ]
+    text = table(("state", "objects", "bytes"), rows or [("none", "0", "0 B")])
+    busy = [
+        f"{hop} {rate.objects:,.0f} objects/s, {rate_text(rate.bytes)}"
+        for hop, rate in status.rates.items()
+        if rate.objects
+    ]
+    return text + (f"\nlast {RATE_SECONDS} s: {'; '.join(busy)}" if busy else "")
+
+
+def _volume_table(status: JobStatus) -> str:
+    rows = []
+    for volume in status.volumes:
+        limit = bytes_text(volume.limit) if volume.limit is not None else "-"
+        free = bytes_text(volume.free) if not volume.problem else "?"
+        total = bytes_text(volume.total) if not volume.problem else "?"
+        held = (count_text(volume.held.objects), bytes_text(volume.held.bytes))
+        rows.append((volume.name, *held, limit, free, total, volume.path, volume.problem or "ready"))
+    return table(("volume", "objects", "bytes", "limit", "free", "size", "path", ""), rows, left=(0, 6, 7))
+
+
+def _fact_table(status: JobStatus) -> str:
+    rows = [
+        (fact.side, fact.endpoint, fact.fact, plain_text(fact.value), moment_text(fact.probed_ms))
+        for fact in status.facts
+    ]
+    return table(("side", "endpoint", "fact", "value", "probed"), rows, left=(0, 1, 2, 3, 4)) if rows else ""
+
+
+def _failure_lines(status: JobStatus) -> str:
+    if not status.failure_count:
+        return ""
+    lines = [f"{count_text(status.failure_count)} failures recorded, the last ones:"]
+    for failure in status.failures:
+        now = failure.state.label if failure.state is not None else "forgotten"
+        lines.append(f"  {moment_text(failure.at_ms)}  {key_text(failure.key)} ({failure.hop}; now {now})")
+        lines.append(f"    {failure.trouble}: {plain_text(failure.message)}; {plain_text(failure.action)}")
+    return "\n".join(lines)

@@ -1,0 +1,342 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The independent comparison of source, ledger and destination, object by object.
+
+Three iterators in the order of the keys' UTF-8 bytes are merged: no bucket is ever in memory. A store that lists in
+another order is sorted on the state disk first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import JobStopped, StoreError
+from .judge import DIFFERS, SAME, UNPROVEN, Trust, Verdict, judge
+from .keys import map_key
+from .ledger_read import Entry, LedgerReader
+from .ledger_spool import SortedSpool
+from .model import ListedObject
+from .present import count_text, plain_text
+from .verify_result import CombinedFile, Result
+
+if TYPE_CHECKING:
+    from .config import Job, Store
+    from .wire import Wire
+
+_log = logging.getLogger("snowsync.verify")
+_TELL_SECONDS = 10.0
+_PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between rounds over all endpoints of a store that does not answer
+
+
+class Side(Protocol):
+    """One store, as `verify` sees it."""
+
+    def pages(self) -> Iterator[Sequence[ListedObject]]:
+        """The listing of the job's prefix, page by page."""
+
+    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
+        """Every byte of one object goes to `sink`."""
+
+    def close(self) -> None: ...
+
+
+class _OutOfOrder(Exception):
+    """A listing that should be sorted is not."""
+
+    def __init__(self, side: str) -> None:
+        super().__init__(side)
+        self.side = side
+
+
+# -- stores -----------------------------------------------------------------------------------------------------
+
+
+class StoreSide:
+    """A side of a job ("source", "destination"), by whichever of its endpoints answers."""
+
+    def __init__(self, job: Job, side: str) -> None:
+        from .credentials import for_side
+        from .reach import endpoint_urls
+
+        store = job.source if side == "source" else job.destination
+        assert store is not None
+        self._store: Store = store
+        self._credentials = for_side(job, side)
+        self._urls = list(endpoint_urls(store))
+        self._wires: dict[str, Wire] = {}
+
+    def _wire(self) -> Wire:
+        from .wire import Wire
+
+        url = self._urls[0]
+        if url not in self._wires:
+            self._wires[url] = Wire(self._store, url, self._credentials)
+        return self._wires[url]
+
+    def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:
+        """After a failed request: the next endpoint, or a pause once all have failed. Raises what cannot be mended."""
+        if error.trouble.stops_job:
+            raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
+        if not error.trouble.is_weather:
+            raise error
+        self._urls.append(self._urls.pop(0))
+        pause = next(pauses, None)
+        if pause is None:
+            raise error
+        if pause:
+            _log.warning("%s; trying again in %g s", error, pause)
+            time.sleep(pause)
+
+    def _pauses(self) -> Iterator[float]:
+        for pause in _PATIENCE:
+            yield from (0.0,) * (len(self._urls) - 1)
+            yield pause
+
+    def pages(self) -> Iterator[Sequence[ListedObject]]:
+        # Without a marker that leads on, such a store (the Snowball's adapter) gives all in one answer.
+        if self._store.list_version == "v1" and not self._store.sorted:
+            yield from self._whole()
+            return
+        token, last, pauses = None, "", self._pauses()
+        while True:
+            try:
+                page = self._wire().list_page(token, start_after="" if token else last)
+            except StoreError as error:
+                self._patiently(pauses, error)
+                if self._store.sorted:
+                    token = None  # another endpoint need not know this one's token; the last key it knows
+                continue
+            pauses = self._pauses()
+            yield page.objects
+            if page.next_token is None:
+                return
+            token, last = page.next_token, page.objects[-1].key if page.objects else last
+
+    def _whole(self) -> Iterator[Sequence[ListedObject]]:
+        """The listing in one answer; begun again after an outage, since sorting drops what comes twice."""
+        pauses = self._pauses()
+        while True:
+            try:
+                yield from (page.objects for page in self._wire().list_whole())
+                return
+            except StoreError as error:
+                self._patiently(pauses, error)
+
+    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
+        self._wire().get(object_key, sink)
+
+    def close(self) -> None:
+        for wire in self._wires.values():
+            wire.close()
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------
+
+
+def verify_job(
+    job: Job,
+    *,
+    combined: Path | None = None,
+    read_back: bool = False,
+    open_side: Callable[[Job, str], Side] = StoreSide,
+) -> Result:
+    """Compare source, ledger and destination of a job; `combined` gets one line per object.
+
+    Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
+    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written.
+    """
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        sides = {name: open_side(job, name) for name in ("source", "destination") if name != "source" or job.source}
+        for side in sides.values():
+            stack.callback(side.close)
+        ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
+        output = stack.enter_context(CombinedFile(combined)) if combined else None
+        result = _Comparison(job, sides, ledger, output, read_back).run_in_order()
+        if output:
+            output.finish()
+            result.combined = str(combined)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+class _Comparison:
+    """One comparison, begun again from the start when a listing turns out to be out of order."""
+
+    def __init__(
+        self, job: Job, sides: dict[str, Side], ledger: LedgerReader | None, output: CombinedFile | None, read: bool
+    ) -> None:
+        self._job = job
+        self._sides = sides
+        self._ledger = ledger
+        self._output = output
+        self._read = read
+        stores = {"source": job.source, "destination": job.destination}
+        self._unsorted = {name for name, store in stores.items() if store and not store.sorted}
+        self._trust = Trust(
+            source=job.source is None or job.source.etag != "opaque",
+            destination=job.destination.etag != "opaque",
+            ledger=ledger is not None,
+        )
+        self._source_prefix = job.source.prefix if job.source else ""
+
+    def run_in_order(self) -> Result:
+        while True:
+            try:
+                return self._run()
+            except _OutOfOrder as error:
+                _log.warning("the %s lists out of order: sorting its listing in %s", error.side, self._job.state_path)
+                self._unsorted.add(error.side)
+                if self._output:
+                    self._output.restart()
+
+    def _run(self) -> Result:
+        result = Result(self._job.job)
+        tell_at = time.monotonic() + _TELL_SECONDS
+        with contextlib.ExitStack() as stack:
+            merged = _merge(self._listed("source", stack), self._entries(), self._listed("destination", stack))
+            for number, (source, entry, destination) in enumerate(merged, start=1):
+                self._look_at(result, source, entry, destination)
+                if number % 1000 == 0 and time.monotonic() > tell_at:
+                    tell_at = time.monotonic() + _TELL_SECONDS
+                    _log.info("compared %s objects", count_text(number))
+        return result
+
+    def _look_at(
+        self, result: Result, source: ListedObject | None, entry: Entry | None, destination: ListedObject | None
+    ) -> None:
+        verdict = judge(source, entry, destination, self._trust)
+        if self._read and not verdict.comparable and destination:
+            result.read_back += 1
+            verdict = self._read_back(source, entry, destination, verdict)
+        known = source or entry or destination
+        assert known is not None
+        result.note(known.key, known.size, entry, verdict)
+        if self._output:
+            self._output.write(verdict.symbol, known.key)
+
+    def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterator[tuple[bytes, ListedObject]]:
+        """(key at the destination, object) in the order of keys."""
+        if side not in self._sides:
+            return iter(())
+        pages: Iterable[Sequence[ListedObject]] = self._sides[side].pages()
+        if side in self._unsorted:
+            spool = SortedSpool(self._job.state_path)
+            stack.callback(spool.close)
+            pages = spool.fill(pages).pages()
+        return self._in_order(side, pages)
+
+    def _in_order(self, side: str, pages: Iterable[Sequence[ListedObject]]) -> Iterator[tuple[bytes, ListedObject]]:
+        last = b""
+        for page in pages:
+            for listed in page:
+                position = self._position(listed.key, is_destination=side == "destination")
+                if position <= last and last:
+                    raise _OutOfOrder(side)
+                last = position
+                yield position, listed
+
+    def _position(self, object_key: str, *, is_destination: bool = False) -> bytes:
+        if not is_destination:
+            object_key = map_key(object_key, self._source_prefix, self._job.destination.prefix)
+        return object_key.encode(errors="surrogateescape")
+
+    def _entries(self) -> Iterator[tuple[bytes, Entry]]:
+        if self._ledger:
+            for entry in self._ledger.entries(self._source_prefix):
+                yield self._position(entry.key), entry
+
+    # -- reading back -----------------------------------------------------------------------------------------
+
+    def _read_back(
+        self, source: ListedObject | None, entry: Entry | None, destination: ListedObject, verdict: Verdict
+    ) -> Verdict:
+        if source is None and (entry is None or not entry.digest):
+            return verdict
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                theirs = pool.submit(self._digest, "source", source.key, 0) if source else None
+                # What came from a drop folder may be gone: the ledger has its ETag, made with this part size.
+                ours = self._digest("destination", destination.key, entry.part_size if entry and not source else 0)
+                expected = theirs.result() if theirs else (entry.digest if entry else "")
+        except StoreError as error:
+            return Verdict(UNPROVEN, f"could not be read back: {plain_text(str(error))}", verdict.disagreement)
+        if ours == expected:
+            return Verdict(SAME)
+        return Verdict(DIFFERS, f"read back: {expected} expected, {ours} at the destination", verdict.disagreement)
+
+    def _digest(self, side: str, object_key: str, part_size: int) -> str:
+        digest = _PartDigest(part_size)
+        self._sides[side].read(object_key, digest.update)
+        return digest.etag()
+
+
+class _PartDigest:
+    """The ETag of a stream: its MD5, or with a part size (bytes) the MD5 of the parts' MD5s, with their number."""
+
+    def __init__(self, part_size: int) -> None:
+        self._part_size = part_size
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._filled = 0
+        self._parts: list[bytes] = []
+
+    def update(self, chunk: bytes) -> None:
+        if not self._part_size:
+            self._md5.update(chunk)
+            return
+        view = memoryview(chunk)
+        while view:
+            taken = view[: self._part_size - self._filled]
+            self._md5.update(taken)
+            self._filled += len(taken)
+            view = view[len(taken) :]
+            if self._filled == self._part_size:
+                self._end_part()
+
+    def _end_part(self) -> None:
+        self._parts.append(self._md5.digest())
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._filled = 0
+
+    def etag(self) -> str:
+        if not self._part_size:
+            return self._md5.hexdigest()
+        if self._filled or not self._parts:
+            self._end_part()
+        return f"{hashlib.md5(b''.join(self._parts), usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+
+
+_BEYOND = b"\xff" * 4096  # comes after every key: they have at most 1,024 bytes
+_Merged = tuple["ListedObject | None", "Entry | None", "ListedObject | None"]
+
+
+def _merge(
+    source: Iterator[tuple[bytes, ListedObject]],
+    entries: Iterator[tuple[bytes, Entry]],
+    destination: Iterator[tuple[bytes, ListedObject]],
+) -> Iterator[_Merged]:
+    """What the three say of each key, in order; each of them sorted by its first element."""
+    end: tuple[bytes, None] = (_BEYOND, None)
+    listed: tuple[bytes, ListedObject | None] = next(source, end)
+    row: tuple[bytes, Entry | None] = next(entries, end)
+    found: tuple[bytes, ListedObject | None] = next(destination, end)
+    while (position := min(listed[0], row[0], found[0])) != _BEYOND:
+        yield (
+            listed[1] if listed[0] == position else None,
+            row[1] if row[0] == position else None,
+            found[1] if found[0] == position else None,
+        )
+        if listed[0] == position:
+            listed = next(source, end)
+        if row[0] == position:
+            row = next(entries, end)
+        if found[0] == position:
+            found = next(destination, end)

@@ -1,0 +1,203 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a comparison found: counted, named, written one line per object, and told to people."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import LocalError, Trouble
+from .judge import DIFFERS, DISAGREEMENTS, EXTRA, MEANINGS, MISSING, SAME, UNPROVEN, Verdict
+from .ledger_read import Entry, Tally
+from .present import bytes_text, count_text, key_text, seconds_text, table
+
+_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One object that is not identical, or one disagreement."""
+
+    key: str
+    symbol: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Disagreement:
+    """Objects of one kind of disagreement: all counted, the first ones named."""
+
+    count: int = 0
+    keys: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Result:
+    """What a comparison found. `findings` has the first objects of every symbol but `=`."""
+
+    job: str
+    symbols: dict[str, Tally] = field(default_factory=lambda: dict.fromkeys(MEANINGS, Tally()))
+    in_flight: dict[str, Tally] = field(default_factory=lambda: {"pending": Tally(), "staged": Tally()})
+    missing: dict[str, int] = field(default_factory=dict)  # missing at the destination, by the ledger's state
+    findings: list[Finding] = field(default_factory=list)
+    disagreements: dict[str, Disagreement] = field(default_factory=dict)
+    read_back: int = 0
+    seconds: float = 0.0
+    combined: str = ""
+
+    def agrees(self, *, exact: bool = False) -> bool:
+        """Whether every object is identical; with `exact` also nothing more lies at the destination."""
+        failing = (DIFFERS, MISSING, UNPROVEN, EXTRA) if exact else (DIFFERS, MISSING, UNPROVEN)
+        return not any(self.symbols[symbol].objects for symbol in failing)
+
+    def record(self, *, exact: bool = False) -> dict[str, Any]:
+        """The document of `verify --json`."""
+        return {
+            "job": self.job,
+            "agrees": self.agrees(exact=exact),
+            "symbols": {
+                symbol: {"objects": tally.objects, "bytes": tally.bytes, "meaning": MEANINGS[symbol]}
+                for symbol, tally in self.symbols.items()
+            },
+            "in_flight": {state: asdict(tally) for state, tally in self.in_flight.items()},
+            "missing_by_state": self.missing,
+            "findings": [asdict(finding) for finding in self.findings],
+            "disagreements": {
+                kind: {"meaning": DISAGREEMENTS[kind], "objects": found.count, "keys": found.keys}
+                for kind, found in self.disagreements.items()
+            },
+            "read_back_objects": self.read_back,
+            "seconds": round(self.seconds, 3),
+            "combined": self.combined,
+        }
+
+    def note(self, key: str, size: int, entry: Entry | None, verdict: Verdict) -> None:
+        self.symbols[verdict.symbol] += Tally(1, size)
+        if entry and entry.state.label in self.in_flight:
+            self.in_flight[entry.state.label] += Tally(1, entry.size)
+        if verdict.symbol == MISSING:
+            state = entry.state.label if entry else "unlisted"
+            self.missing[state] = self.missing.get(state, 0) + 1
+        if verdict.symbol != SAME and self.symbols[verdict.symbol].objects <= _NAMED:
+            self.findings.append(Finding(key, verdict.symbol, verdict.reason))
+        if verdict.disagreement:
+            found = self.disagreements.setdefault(verdict.disagreement, Disagreement())
+            found.count += 1
+            if found.count <= _NAMED:
+                found.keys.append(key)
+
+
+class CombinedFile:
+    """One line per object; it takes its name only when it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # What is no ordinary file (a pipe, /dev/stdout) cannot be replaced: it gets the lines at the end.
+        self._replaces = path.is_file() or not path.exists()
+        try:
+            self._stream: IO[str] = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed by __exit__
+                "w+", encoding="utf-8", errors="surrogateescape", delete=False,
+                dir=path.parent if self._replaces else None, prefix=f".{path.name}.",
+            )  # fmt: skip
+        except OSError as error:
+            raise self._failed(error) from error
+        self._temporary = Path(self._stream.name)
+
+    def _failed(self, error: OSError) -> LocalError:
+        return LocalError(Trouble.IO, f"write {self._path}", error.strerror or str(error))
+
+    def __enter__(self) -> CombinedFile:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stream.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def write(self, symbol: str, object_key: str) -> None:
+        try:
+            self._stream.write(f"{symbol} {key_text(object_key)}\n")
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def restart(self) -> None:
+        self._stream.seek(0)
+        self._stream.truncate()
+
+    def finish(self) -> None:
+        try:
+            self._stream.flush()
+            if self._replaces:
+                os.chmod(self._temporary, 0o640)
+                os.replace(self._temporary, self._path)
+                return
+            self._stream.seek(0)
+            with self._path.open("w", encoding="utf-8", errors="surrogateescape") as target:
+                shutil.copyfileobj(self._stream, target)
+        except OSError as error:
+            raise self._failed(error) from error
+
+
+# -- for people -------------------------------------------------------------------------------------------------
+
+
+def render(result: Result, *, exact: bool = False) -> str:
+    """The result as text: sums, what is in flight, what is wrong by name."""
+    total = sum(result.symbols.values(), Tally())
+    rows = [
+        (symbol, count_text(tally.objects), bytes_text(tally.bytes), MEANINGS[symbol])
+        for symbol, tally in result.symbols.items()
+    ]
+    sections = [
+        table(
+            ("", "objects", "bytes", ""),
+            [*rows, ("", count_text(total.objects), bytes_text(total.bytes), "all")],
+            left=(0, 3),
+        )
+    ]
+    sections.append("\n".join(_in_flight_lines(result)))
+    sections += ["\n".join(_finding_lines(result, symbol)) for symbol in (DIFFERS, MISSING, UNPROVEN, EXTRA)]
+    sections.append("\n".join(_disagreement_lines(result)))
+    word = "agree" if result.agrees(exact=exact) else "do NOT agree"
+    closing = f"job {result.job}: source and destination {word} ({seconds_text(result.seconds)}"
+    closing += f", {count_text(result.read_back)} objects read back)" if result.read_back else ")"
+    sections.append(closing + (f"\nevery object by name: {result.combined}" if result.combined else ""))
+    return "\n\n".join(section for section in sections if section)
+
+
+def _in_flight_lines(result: Result) -> Iterator[str]:
+    moving = [
+        f"{count_text(tally.objects)} {state} ({bytes_text(tally.bytes)})"
+        for state, tally in result.in_flight.items()
+        if tally.objects
+    ]
+    if moving:
+        yield f"in flight, says the ledger: {', '.join(moving)}"
+    if result.missing:
+        states = ", ".join(f"{count_text(number)} {state}" for state, number in result.missing.items())
+        yield f"of the missing, the ledger has: {states}"
+
+
+def _finding_lines(result: Result, symbol: str) -> Iterator[str]:
+    named = [finding for finding in result.findings if finding.symbol == symbol]
+    if named:
+        yield f"{MEANINGS[symbol]}:"
+    for finding in named:
+        yield f"  {symbol} {key_text(finding.key)}" + (f": {finding.reason}" if finding.reason else "")
+    rest = result.symbols[symbol].objects - len(named)
+    if rest:
+        yield f"  ... and {count_text(rest)} more"
+
+
+def _disagreement_lines(result: Result) -> Iterator[str]:
+    for kind, found in result.disagreements.items():
+        yield f"{count_text(found.count)} {DISAGREEMENTS[kind]}:"
+        yield from (f"  {key_text(object_key)}" for object_key in found.keys)
+        if found.count > len(found.keys):
+            yield f"  ... and {count_text(found.count - len(found.keys))} more"
