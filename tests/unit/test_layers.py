@@ -1,0 +1,212 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Imports go one way, and each edge to the world is touched in one place: the layers of the collection."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import graphlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = sorted((ROOT / "plugins/module_utils/_engine").rglob("*.py"))
+MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
+MODULE_LINES = 120
+
+# Who may import what: package -> patterns of file names in the engine. What is not here is free or forbidden to all.
+EDGES = {
+    "boto3": ["s3.py"],
+    "botocore": ["s3.py"],
+    "multiprocessing": [],
+    "pty": [],
+    "psycopg": ["ledger*.py"],
+    "pycurl": ["wire.py"],
+    "s3transfer": ["s3.py"],
+    "signal": ["daemon.py"],
+    "sqlite3": ["ledger*.py"],
+    "subprocess": ["s5cmd.py"],
+}
+# Starting a process needs no import of its own.
+PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+# What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
+EAGER = {"pydantic": ["config*.py"]}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`package` is the first name of an absolute import, "" for a relative one; `siblings` are what that one names."""
+
+    package: str
+    level: int
+    eager: bool
+    siblings: tuple[str, ...] = ()
+
+
+def imports_of(tree: ast.AST, eager: bool = True) -> Iterator[Import]:
+    """All imports below `tree`; eager are those that importing the file carries out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name.partition(".")[0], 0, eager) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names = (node.module,) if node.module else tuple(alias.name for alias in node.names)
+            yield Import("", node.level, eager, names)
+        elif isinstance(node, ast.ImportFrom):
+            yield Import((node.module or "").partition(".")[0], 0, eager)
+        elif is_type_checking(node):
+            yield from imports_of(ast.Module(node.body, []), eager=False)
+            yield from imports_of(ast.Module(node.orelse, []), eager)
+        else:
+            inside_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from imports_of(node, eager and not inside_function)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def allowed(rules: dict[str, list[str]], package: str, file_name: str) -> bool:
+    return any(fnmatch.fnmatchcase(file_name, pattern) for pattern in rules[package])
+
+
+def engine_problems(source: str, file_name: str) -> list[str]:
+    """What one engine file does against the layers, one line per problem."""
+    tree = ast.parse(source)
+    problems = []
+    for each in imports_of(tree):
+        third_party = bool(each.package) and each.package not in sys.stdlib_module_names
+        if each.level > 1:
+            problems.append("a relative import that leaves the engine")
+        elif each.package in ("ansible", "ansible_collections", "snowsync"):
+            problems.append(f"imports {each.package}")
+        elif each.package in EDGES and not allowed(EDGES, each.package, file_name):
+            problems.append(f"imports {each.package}, which is not its edge")
+        elif each.eager and third_party and not (each.package in EAGER and allowed(EAGER, each.package, file_name)):
+            problems.append(f"imports {each.package} before it is needed")
+    if not allowed(EDGES, "subprocess", file_name):
+        problems += [f"calls os.{name}" for name in called_of_os(tree) if name in PROCESS_CALLS | exec_calls()]
+    return problems
+
+
+def exec_calls() -> set[str]:
+    return {
+        prefix + ending for prefix in ("exec", "spawn") for ending in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")
+    }
+
+
+def called_of_os(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            yield node.attr
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield from (alias.name for alias in node.names)
+
+
+def module_problems(source: str) -> list[str]:
+    """What one Ansible module does against the layers."""
+    tree = ast.parse(source)
+    problems = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and "_engine" in (node.module or ""):
+            problems.append("imports the engine past module_utils")
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        problems += [f"imports {name}, use run_command" for name in names if name.partition(".")[0] == "subprocess"]
+    count = code_lines(source)
+    if count > MODULE_LINES:
+        problems.append(f"has {count} lines of code, a door has at most {MODULE_LINES}")
+    return problems
+
+
+def code_lines(source: str) -> int:
+    """Lines that are neither blank nor comment nor part of a string that only documents."""
+    tree = ast.parse(source)
+    documentation: set[int] = set()
+    for node in ast.walk(tree):
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if (named or docstring) and isinstance(node, ast.stmt):
+            documentation.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return sum(
+        1
+        for number, line in enumerate(source.splitlines(), 1)
+        if number not in documentation and line.strip() and not line.strip().startswith("#")
+    )
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.name)
+def test_an_engine_file_keeps_to_its_layer(path: Path) -> None:
+    assert engine_problems(path.read_text(), path.name) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_a_module_is_a_door(path: Path) -> None:
+    assert module_problems(path.read_text()) == []
+
+
+def test_the_engine_has_python_files_only() -> None:
+    others = {
+        path.name for path in ENGINE[0].parent.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert others == set(), "only .py files travel inside a module's payload"
+
+
+def test_engine_files_import_each_other_one_way() -> None:
+    names = {path.stem for path in ENGINE}
+    graph = {}
+    for path in ENGINE:
+        eager = [each for each in imports_of(ast.parse(path.read_text())) if each.level and each.eager]
+        graph[path.stem] = {name for each in eager for name in each.siblings} & names
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize(
+    ("file_name", "source", "problem"),
+    [
+        ("any.py", "import ansible.module_utils.basic", "imports ansible"),
+        ("any.py", "def f():\n    from ansible.errors import AnsibleError", "imports ansible"),
+        ("any.py", "from snowsync import keys", "imports snowsync"),
+        ("any.py", "from ..other import thing", "a relative import that leaves the engine"),
+        ("ledger.py", "import subprocess", "imports subprocess, which is not its edge"),
+        ("source.py", "def f():\n    import sqlite3", "imports sqlite3, which is not its edge"),
+        ("wire.py", "if True:\n    import pycurl", "imports pycurl before it is needed"),
+        ("s3.py", "try:\n    import boto3\nexcept ImportError:\n    pass", "imports boto3 before it is needed"),
+        ("s3.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
+        ("cli.py", "import rich.table", "imports rich before it is needed"),
+        ("cli.py", "import pydantic", "imports pydantic before it is needed"),
+        ("cli.py", "import os\nos.system('true')", "calls os.system"),
+        ("cli.py", "from os import execvp", "calls os.execvp"),
+    ],
+)
+def test_what_breaks_the_layers_is_found(file_name: str, source: str, problem: str) -> None:
+    assert engine_problems(source, file_name) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("file_name", "source"),
+    [
+        ("wire.py", "def f():\n    import pycurl"),
+        ("s3.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
+        ("config.py", "import pydantic"),
+        ("ledger_read.py", "import sqlite3"),
+        ("any.py", "from . import keys\nfrom .model import State"),
+    ],
+)
+def test_what_the_layers_allow_is_not_found(file_name: str, source: str) -> None:
+    assert engine_problems(source, file_name) == []
+
+
+def test_a_module_that_is_more_than_a_door_is_found() -> None:
+    source = "from ..module_utils._engine import keys\nimport subprocess\n" + "print()\n" * MODULE_LINES
+    assert module_problems(source) == [
+        "imports the engine past module_utils",
+        "imports subprocess, use run_command",
+        "has 122 lines of code, a door has at most 120",
+    ]
+    assert module_problems('DOCUMENTATION = r"""\n' + "text\n" * 200 + '"""\n') == []
