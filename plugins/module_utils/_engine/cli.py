@@ -13,13 +13,15 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .cli_arguments import build_parser
-from .errors import ObjectsFailed, SnowsyncError
+from .errors import ObjectsFailed, SnowsyncError, StoreError, Trouble
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT = 1
 EXIT_NOT_DRAINED = 124
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,21 +72,35 @@ def _run(parsed: argparse.Namespace) -> int:
     from .daemon import Daemon
     from .units import run_job
 
-    job = _job(parsed)
-    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=Daemon())
+    job, attendant, started = _job(parsed), Daemon(), time.monotonic()
+    try:
+        summary = run_job(
+            job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant
+        )
+    except StoreError as error:
+        if error.trouble is not Trouble.TIMEOUT or not _is_over(parsed.timeout, started):
+            raise
+        _complain(str(error))
+        return EXIT_NOT_DRAINED
     if parsed.json:
         _print_json(asdict(summary))
     else:
         print(_summary_text(summary))
-    states = summary.states
-    bad = states.get("failed", 0) + states.get("quarantined", 0)
-    if bad:
-        sys.stdout.flush()
+    sys.stdout.flush()
+    return _run_code(parsed, summary, attendant.stopped_by)
+
+
+def _is_over(timeout: float | None, started: float) -> bool:
+    return timeout is not None and time.monotonic() - started >= timeout
+
+
+def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> int:
+    """The exit code of a run that ended in order. A service that was told to stop did nothing wrong."""
+    if stopped_by and not (parsed.until == "forever" and stopped_by == signal.SIGTERM):
+        return 128 + stopped_by
+    bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
+    if bad and parsed.until != "forever":
         raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")
-    if parsed.until == "drained" and not summary.drained:
-        sys.stdout.flush()
-        _complain(f"not drained after {seconds_text(summary.seconds)}: see `snowsync status {parsed.job}`")
-        return EXIT_NOT_DRAINED
     return 0
 
 

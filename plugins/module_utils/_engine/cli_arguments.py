@@ -32,7 +32,7 @@ exit codes:
     7  another process runs this unit of the job
     8  the ledger refuses: there is none yet, it is damaged, or from a newer snowsync
   124  `run --timeout` or `watch --timeout` ended before the job was drained
-  130  interrupted (Ctrl-C)
+  130  interrupted (Ctrl-C); 143 by SIGTERM, which is how `run --forever` is stopped: then 0
   141  whoever read the output stopped reading it
 """
 

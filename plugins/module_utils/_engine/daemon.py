@@ -34,6 +34,7 @@ class Daemon(Attendant):
         self._next = 0.0
         self._seen: tuple[int, ...] = ()
         self._progressed = time.monotonic()
+        self.stopped_by = 0  # the number of the signal that stopped the run
 
     def start(self, units: list[Unit], switches: Switches) -> None:
         self._units, self._switches = units, switches
