@@ -150,7 +150,7 @@ def job_path(name_or_path: str, jobs_dir: Path | str = JOBS_DIR) -> Path:
     if not re.fullmatch(values.JOB_NAME, name_or_path):
         raise ConfigError(name_or_path, ["is neither the name of a job nor a path; see `snowsync --help`"])
     try:
-        names = sorted(os.listdir(jobs_dir))
+        names = os.listdir(jobs_dir)
     except FileNotFoundError:
         names = []
     except OSError as error:
@@ -158,7 +158,7 @@ def job_path(name_or_path: str, jobs_dir: Path | str = JOBS_DIR) -> Path:
     for name in (f"{name_or_path}.yml", f"{name_or_path}.yaml"):
         if name in names:
             return Path(jobs_dir, name)
-    known = [name.rpartition(".")[0] for name in names if name.endswith((".yml", ".yaml"))]
+    known = sorted({name.rpartition(".")[0] for name in names if name.endswith((".yml", ".yaml"))})
     hint = _did_you_mean(name_or_path, known) or f"jobs there: {', '.join(known[:20]) or 'none'}"
     raise ConfigError(str(jobs_dir), [f"there is no job `{name_or_path}`; {hint}"])
 
@@ -312,7 +312,6 @@ _EXPECTED = {
     "missing": "is missing; add it",
     "model_type": "must be a mapping of options",
     "tuple_type": "must be a list",
-    "invalid_key": "is not text; put the name of the option in quotes",
 }
 _PARTS: dict[int | str, type[BaseModel]] = {
     "source": Store,
@@ -330,6 +329,9 @@ def _explain(details: Any) -> str:
     where, kind = _where(details["loc"]), details["type"]
     if kind == "value_error":
         return f"{where}: {details['ctx']['error']}"
+    if kind == "invalid_key":
+        # YAML reads `on` as true; the location says only where the key is, and says it wrongly for such a one.
+        return f"{_where([*details['loc'][:-1], str(details['input'])])}: is not text; put the option's name in quotes"
     if kind == "extra_forbidden":
         return f"{where}: {_unknown_key(details['loc'])}"
     expected = _EXPECTED.get(kind, details["msg"])
@@ -352,7 +354,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def _where(location: Iterable[int | str]) -> str:
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return path.lstrip(".")
+    return path.removeprefix(".") if path.isprintable() else repr(path.removeprefix("."))
 
 
 def _read_yaml(path: Path) -> object:

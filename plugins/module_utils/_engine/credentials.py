@@ -88,7 +88,7 @@ def _read_private(path: Path) -> str:
     except FileNotFoundError:
         raise ConfigError(str(path), ["there is no such file; put the credentials there, mode 0600"]) from None
     except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from None
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}; look at its kind and owner"]) from None
     except UnicodeDecodeError:
         raise ConfigError(str(path), ["is not a text in UTF-8; write it again"]) from None
 
