@@ -119,7 +119,7 @@ class Sampler(threading.Thread):
     def _sample(self) -> None:
         tree = process_tree(self._root)
         self.peak = max(self.peak, sum(self._memory_of(process_id) for process_id in tree))
-        self.names.update(name_of(process_id) for process_id in tree[1:])
+        self.names.update(name for process_id in tree[1:] if (name := name_of(process_id)))
 
 
 def process_tree(root: int) -> list[int]:
@@ -142,10 +142,11 @@ def children_of(process_id: int) -> list[int]:
 
 
 def name_of(process_id: int) -> str:
+    """The program's name; empty when it has ended."""
     try:
         return Path(f"/proc/{process_id}/comm").read_text(errors="replace").strip()
     except OSError:
-        return "gone"
+        return ""
 
 
 def proportional_memory(process_id: int) -> int:
