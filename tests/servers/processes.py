@@ -74,6 +74,7 @@ class Processes:
                 words,
                 env=server_environment(environment),
                 stdin=subprocess.DEVNULL,
+                check=False,
                 capture_output=True,
                 text=True,
                 timeout=START_SECONDS,

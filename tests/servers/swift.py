@@ -166,6 +166,8 @@ def installed_programs() -> Path:
 def install(home: Path) -> None:
     pip = [home / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     for argv in ([sys.executable, "-m", "venv", "--clear", home], [*pip, "--requirement", REQUIREMENTS]):
-        done = subprocess.run([str(word) for word in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            [str(word) for word in argv], stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+        )
         if done.returncode:
             raise ServerFailed(f"Failed to install Swift into {home}: {done.stdout}{done.stderr}")

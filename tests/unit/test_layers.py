@@ -29,12 +29,14 @@ EDGES = {
     "psycopg": ["ledger*.py"],
     "pycurl": ["wire.py"],
     "s3transfer": ["s3.py"],
-    "signal": ["daemon.py"],
+    "signal": ["daemon.py", "s5cmd.py"],  # s5cmd.py only sends: handlers are another matter, see HANDLERS
     "sqlite3": ["ledger*.py"],
     "subprocess": ["s5cmd.py"],
 }
 # Starting a process needs no import of its own.
 PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+# Who may say what a signal does to this process.
+HANDLERS = {"signal", "set_wakeup_fd", "pthread_sigmask", "sigwait", "setitimer", "alarm"}
 # What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
 EAGER = {"pydantic": ["config*.py"]}
 
@@ -90,7 +92,9 @@ def engine_problems(source: str, file_name: str) -> list[str]:
         elif each.eager and third_party and not (each.package in EAGER and allowed(EAGER, each.package, file_name)):
             problems.append(f"imports {each.package} before it is needed")
     if not allowed(EDGES, "subprocess", file_name):
-        problems += [f"calls os.{name}" for name in called_of_os(tree) if name in PROCESS_CALLS | exec_calls()]
+        problems += [f"calls os.{name}" for name in used_of("os", tree) if name in PROCESS_CALLS | exec_calls()]
+    if file_name != "daemon.py":
+        problems += [f"calls signal.{name}" for name in used_of("signal", tree) if name in HANDLERS]
     return problems
 
 
@@ -100,11 +104,12 @@ def exec_calls() -> set[str]:
     }
 
 
-def called_of_os(tree: ast.AST) -> Iterator[str]:
+def used_of(package: str, tree: ast.AST) -> Iterator[str]:
+    """Names of a standard package that the file uses or imports."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == package:
             yield node.attr
-        if isinstance(node, ast.ImportFrom) and node.module == "os":
+        if isinstance(node, ast.ImportFrom) and node.module == package:
             yield from (alias.name for alias in node.names)
 
 
@@ -182,6 +187,7 @@ def test_engine_files_import_each_other_one_way() -> None:
         ("cli.py", "import pydantic", "imports pydantic before it is needed"),
         ("cli.py", "import os\nos.system('true')", "calls os.system"),
         ("cli.py", "from os import execvp", "calls os.execvp"),
+        ("s5cmd.py", "import signal\nsignal.signal(15, print)", "calls signal.signal"),
     ],
 )
 def test_what_breaks_the_layers_is_found(file_name: str, source: str, problem: str) -> None:
@@ -195,6 +201,7 @@ def test_what_breaks_the_layers_is_found(file_name: str, source: str, problem: s
         ("s3.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
         ("config.py", "import pydantic"),
         ("ledger_read.py", "import sqlite3"),
+        ("s5cmd.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),
         ("any.py", "from . import keys\nfrom .model import State"),
     ],
 )
