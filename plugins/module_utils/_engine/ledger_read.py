@@ -179,6 +179,10 @@ class Moved:
     delivered_ms: int
 
 
+class LedgerNotReady(LedgerError):
+    """There is no ledger yet, or one that the next run will bring to this schema."""
+
+
 class LedgerReader:
     """Read-only questions to one ledger. Raises LedgerError for a file that cannot be read."""
 
@@ -188,9 +192,9 @@ class LedgerReader:
 
     @classmethod
     def open(cls, path: Path) -> LedgerReader:
-        """A reader with its own connection. LedgerError when there is no ledger, or one of another schema."""
+        """A reader with its own connection. LedgerNotReady before the first run, LedgerError for a newer schema."""
         if not path.exists():
-            raise LedgerError(f"There is no ledger at {path}: the job has not run yet")
+            raise LedgerNotReady(f"There is no ledger at {path}: the job has not run yet")
         reader = cls(Ledger(path, readonly=True))
         reader._owned = True
         try:
@@ -228,13 +232,17 @@ class LedgerReader:
 
     def _check_schema(self) -> None:
         newest = max(MIGRATIONS)
+        if not self._rows("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"):
+            raise LedgerNotReady(f"The ledger {self._ledger.path} is still empty: the job has not run yet")
         found = self._rows("SELECT MAX(number) FROM migrations")[0][0] or 0
         if found > newest:
             raise LedgerError(
                 f"The ledger has schema {found}, this snowsync knows {newest}: install the newer snowsync again"
             )
         if found < newest:
-            raise LedgerError(f"The ledger has the older schema {found}: run the job once, which brings it to {newest}")
+            raise LedgerNotReady(
+                f"The ledger has the older schema {found}: run the job once, which brings it to {newest}"
+            )
 
     # -- sums ---------------------------------------------------------------------------------------------------
 
@@ -316,6 +324,13 @@ class LedgerReader:
 
     def last_group_id(self) -> int:
         return int(self._rows("SELECT COALESCE(MAX(id), 0) FROM groups")[0][0])
+
+    def is_open(self) -> bool:
+        """Whether anything is pending or staged."""
+        pending, staged = self._rows(
+            "SELECT EXISTS (SELECT 1 FROM objects WHERE state = 0), EXISTS (SELECT 1 FROM objects WHERE state = 1)"
+        )[0]
+        return bool(pending or staged)
 
     def groups(self, after_id: int) -> Iterator[GroupRow]:
         """Groups committed after the one numbered `after_id`."""

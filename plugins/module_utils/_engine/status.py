@@ -62,8 +62,12 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStatus:
-    """One volume; `problem` is empty when it can be used. `total` and `free` in bytes (0: unknown)."""
+    """One volume; `problem` is empty when it can be used. `total` and `free` in bytes (0: unknown).
 
+    `number` is the ledger's, 0 for a volume that it does not know yet.
+    """
+
+    number: int
     name: str
     path: str
     problem: str
@@ -71,6 +75,11 @@ class VolumeStatus:
     free: int
     limit: int | None
     held: Tally
+
+    @property
+    def usable(self) -> int:
+        """Bytes that objects may fill: the limit, or the whole filesystem."""
+        return self.total if self.limit is None else self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +157,7 @@ def gather_all(jobs_dir: Path) -> list[JobStatus]:
 def gather(job: Job, *, origin: str = "") -> JobStatus:
     """One job; a ledger that cannot be read becomes its `error`."""
     if not job.ledger_path.exists():
-        return JobStatus(job.job, origin, volumes=_volumes(job, []))
+        return JobStatus(job.job, origin, volumes=volume_statuses(job, []))
     try:
         with LedgerReader.open(job.ledger_path) as reader:
             return JobStatus(
@@ -158,13 +167,13 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 states=reader.states(),
                 units=[unit_status(run) for run in reader.runs()],
                 rates=rates(reader),
-                volumes=_volumes(job, reader.volumes()),
+                volumes=volume_statuses(job, reader.volumes()),
                 facts=reader.facts(),
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
             )
     except SnowsyncError as error:
-        return JobStatus(job.job, origin, error=error, volumes=_volumes(job, []))
+        return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
 
 
 def unit_status(run: Run) -> UnitStatus:
@@ -206,13 +215,14 @@ def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
     return {hop: Rate(objects / seconds, size / seconds) for hop, (objects, size) in sums.items()}
 
 
-def _volumes(job: Job, known: list[VolumeRow]) -> list[VolumeStatus]:
+def volume_statuses(job: Job, known: list[VolumeRow]) -> list[VolumeStatus]:
+    """The job's volumes as they are now, and others that still hold its objects; `known` is what the ledger says."""
     rows = {volume.name: volume for volume in known}
     found = [_volume(config, rows.pop(config.name, None)) for config in job.volumes]
     for row in rows.values():
         if row.held.objects:
             problem = "is no longer in the job's configuration, but holds objects"
-            found.append(VolumeStatus(row.name, row.path, problem, 0, 0, None, row.held))
+            found.append(VolumeStatus(row.id, row.name, row.path, problem, 0, 0, None, row.held))
     return found
 
 
@@ -226,7 +236,7 @@ def _volume(config: VolumeConfig, row: VolumeRow | None) -> VolumeStatus:
         except OSError as error:
             problem = f"does not answer: {error.strerror}"
     held = row.held if row else Tally()
-    return VolumeStatus(config.name, str(config.path), problem, total, free, config.limit, held)
+    return VolumeStatus(row.id if row else 0, config.name, str(config.path), problem, total, free, config.limit, held)
 
 
 def _volume_problem(config: VolumeConfig, row: VolumeRow | None) -> str:
@@ -255,7 +265,7 @@ def render(status: JobStatus) -> str:
     if status.error:
         return f"job {status.job}: {status.error}"
     lines = [_headline(status)]
-    lines += [f"  {_unit_line(unit)}" for unit in status.units]
+    lines += [f"  {unit_line(unit)}" for unit in status.units]
     sections = [_state_table(status), _volume_table(status), _fact_table(status), _failure_lines(status)]
     return "\n\n".join(["\n".join(lines), *(section for section in sections if section)])
 
@@ -275,7 +285,8 @@ def _headline(status: JobStatus) -> str:
     return f"job {status.job}: {text}"
 
 
-def _unit_line(unit: UnitStatus) -> str:
+def unit_line(unit: UnitStatus) -> str:
+    """One unit on one line."""
     run = unit.run
     when = f"since {moment_text(run.started_ms)}"
     if unit.word == "stopped":

@@ -1,0 +1,222 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""A job's progress as numbers, read from its ledger at most a twentieth of the time.
+
+Every look reads the run's rows and the groups committed since the last look. Sums over objects cost time in
+proportion to the ledger, so they are taken as seldom as they are dear, and carried forward by the groups in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .ledger import now_ms
+from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
+from .model import State
+from .status import Rate, UnitStatus, VolumeStatus, unit_status, volume_statuses
+
+if TYPE_CHECKING:
+    from .config import Job
+
+_SHARE = 20  # of the time at most one part in this many goes into SQL
+_SHOWN_SECONDS = 10  # what a shown rate is the mean of
+_ETA_SECONDS = 60  # a longer one: groups of large objects come seldom
+_FAILURES = 3
+HOPS = ("source", "destination")
+
+
+@dataclass(frozen=True, slots=True)
+class HopView:
+    """One hop of the current run. `remaining` is what this hop has still to do; `eta_seconds` None: not known."""
+
+    moved: Tally
+    remaining: Tally
+    rate: Rate
+    eta_seconds: float | None
+
+    @property
+    def fraction(self) -> float:
+        """Bytes and objects weigh the same: neither a flood of empty objects nor one giant stands for the whole."""
+        parts = [
+            done / (done + left)
+            for done, left in (
+                (self.moved.bytes, self.remaining.bytes),
+                (self.moved.objects, self.remaining.objects),
+            )
+            if done + left
+        ]
+        return sum(parts) / len(parts) if parts else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeView:
+    """One volume with what becomes staged on it per second."""
+
+    status: VolumeStatus
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at a job. `waiting_for` says why there is nothing to see yet."""
+
+    job: str
+    waiting_for: str = ""
+    seconds: float = 0.0  # since the current run began
+    units: list[UnitStatus] = field(default_factory=list)
+    states: dict[State, Tally] = field(default_factory=dict)
+    hops: dict[str, HopView] = field(default_factory=dict)
+    volumes: list[VolumeView] = field(default_factory=list)
+    failures: list[FailureRow] = field(default_factory=list)
+    failure_count: int = 0
+    drained: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        return any(unit.alive for unit in self.units)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        known = [hop.eta_seconds for hop in self.hops.values() if hop.remaining.objects]
+        return max((seconds for seconds in known if seconds is not None), default=None) if None not in known else None
+
+
+class Progress:
+    """Looks at one job, again and again."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._reader: LedgerReader | None = None
+        self._recent: deque[GroupRow] = deque()
+        self._last_group = 0
+        self._states: dict[State, Tally] = {}
+        self._volumes: list[VolumeStatus] = []
+        self._failures: list[FailureRow] = []
+        self._failure_count = 0
+        self._sums_due = 0.0
+        self._sum_seconds = 0.0
+        self.cost_seconds = 0.0  # of the last look, but for the sums
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+            self._reader = None
+
+    def look(self) -> View:
+        """The job now. Raises LedgerError for a ledger that cannot be read; one that is not there yet is waited for."""
+        started = time.monotonic()
+        self._sum_seconds = 0.0
+        try:
+            if self._reader is None:
+                self._reader = LedgerReader.open(self._job.ledger_path)
+                self._begin(self._reader)
+            return self._look(self._reader)
+        except LedgerNotReady as error:
+            return View(self._job.job, waiting_for=str(error))
+        finally:
+            self.cost_seconds = time.monotonic() - started - self._sum_seconds
+
+    def pause(self, wanted: float) -> float:
+        """How long to wait before the next look, in seconds: `wanted`, or longer where looking is dear."""
+        return max(wanted, self.cost_seconds * _SHARE)
+
+    def _begin(self, reader: LedgerReader) -> None:
+        for group in reader.groups_since(now_ms() - _ETA_SECONDS * 1000):
+            self._recent.append(group)
+            self._last_group = group.id
+        self._last_group = self._last_group or reader.last_group_id()
+
+    def _look(self, reader: LedgerReader) -> View:
+        fresh = list(reader.groups(self._last_group))
+        if fresh:
+            self._last_group = fresh[-1].id
+        self._recent.extend(fresh)
+        self._sum_up(reader, fresh)
+        now = now_ms()
+        while self._recent and self._recent[0].at_ms < now - _ETA_SECONDS * 1000:
+            self._recent.popleft()
+        units = [unit_status(run) for run in reader.runs()]
+        running = [unit for unit in units if unit.alive] or units
+        started_ms = min((unit.run.started_ms for unit in running), default=now)
+        return View(
+            job=self._job.job,
+            seconds=max(0, now - started_ms) / 1000,
+            units=units,
+            states=dict(self._states),
+            hops={hop: self._hop(hop, units, now, started_ms) for hop in HOPS},
+            volumes=[
+                VolumeView(volume, self._rate(now, started_ms, _SHOWN_SECONDS, volume=volume.number))
+                for volume in self._volumes
+            ],
+            failures=self._failures,
+            failure_count=self._failure_count,
+            drained=is_drained(units, is_open=reader.is_open()),
+        )
+
+    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow]) -> None:
+        started = time.monotonic()
+        if started < self._sums_due:
+            self._carry_forward(fresh)
+            return
+        self._states = reader.states()
+        self._volumes = volume_statuses(self._job, reader.volumes())
+        self._failures = reader.failures(_FAILURES)
+        self._failure_count = reader.failure_count()
+        self._sum_seconds = time.monotonic() - started
+        self._sums_due = time.monotonic() + _SHARE * self._sum_seconds
+
+    def _carry_forward(self, fresh: Iterable[GroupRow]) -> None:
+        for group in fresh:
+            moved = Tally(group.objects, group.bytes)
+            if group.hop == "source":
+                self._take(State.PENDING, moved)
+                self._states[State.STAGED] += moved
+            else:
+                self._take(State.STAGED, moved)
+                self._states[State.DELIVERED] += moved
+
+    def _take(self, state: State, moved: Tally) -> None:
+        have = self._states[state]
+        self._states[state] = Tally(max(0, have.objects - moved.objects), max(0, have.bytes - moved.bytes))
+
+    def _hop(self, hop: str, units: list[UnitStatus], now: int, started_ms: int) -> HopView:
+        run = next((unit.run for unit in units if unit.run.unit == hop), None)
+        moved = Tally(run.moved_objects, run.moved_bytes) if run else Tally()
+        remaining = self._states[State.PENDING]
+        if hop == "destination":
+            remaining = remaining + self._states[State.STAGED]
+        shown = self._rate(now, started_ms, _SHOWN_SECONDS, hop=hop)
+        lasting = self._rate(now, started_ms, _ETA_SECONDS, hop=hop)
+        return HopView(moved, remaining, shown, eta(remaining, lasting))
+
+    def _rate(self, now: int, started_ms: int, seconds: int, *, hop: str = "", volume: int | None = None) -> Rate:
+        objects = size = 0
+        for group in reversed(self._recent):
+            if group.at_ms < now - seconds * 1000:
+                break
+            if group.hop == hop or (volume is not None and group.volume == volume and group.hop == "source"):
+                objects += group.objects
+                size += group.bytes
+        span = min(float(seconds), max(1.0, (now - started_ms) / 1000))
+        return Rate(objects / span, size / span)
+
+
+def eta(remaining: Tally, rate: Rate) -> float | None:
+    """Seconds until `remaining` is done; by objects or by bytes, whichever takes longer. None: nothing moves."""
+    if not remaining.objects:
+        return 0.0
+    if not rate.objects:
+        return None
+    by_bytes = remaining.bytes / rate.bytes if rate.bytes else 0.0
+    return max(remaining.objects / rate.objects, by_bytes)
+
+
+def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
+    """Whether nothing is left to do: nothing open, and no source unit in the middle of its first pass."""
+    listing = any(unit.alive and unit.run.unit == "source" and not unit.run.passes for unit in units)
+    return bool(units) and not is_open and not listing

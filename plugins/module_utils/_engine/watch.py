@@ -1,0 +1,257 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Live progress on a terminal, or a line every two seconds where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from .ledger_read import Tally
+from .model import State
+from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
+from .progress import HopView, Progress, View, VolumeView
+from .status import unit_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from .config import Job
+
+_LIVE_SECONDS = 0.5
+_PLAIN_SECONDS = 2.0
+_TITLES = {"source": "source → volumes", "destination": "volumes → destination"}
+_PLAIN_TITLES = {"source": "to volumes", "destination": "to destination"}
+_BAR = 24
+
+
+def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
+    """Show progress on stdout until the job is drained and no unit runs (`until_drained`: also while units go on).
+
+    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    progress = Progress(job)
+    try:
+        if console.is_terminal and not console.is_dumb_terminal:
+            return _watch_live(console, progress, until_drained, timeout)
+        return _watch_plain(progress, until_drained, timeout)
+    finally:
+        progress.close()
+
+
+def _views(
+    progress: Progress, until_drained: bool, timeout: float | None, interval: float
+) -> Iterator[tuple[View, bool]]:
+    """(view, whether it is the last one), `interval` seconds apart."""
+    deadline = time.monotonic() + timeout if timeout is not None else None
+    while True:
+        view = progress.look()
+        over = deadline is not None and time.monotonic() >= deadline
+        last = over or (view.drained and (until_drained or not view.is_running))
+        yield view, last
+        if last:
+            return
+        time.sleep(progress.pause(interval))
+
+
+# -- without a terminal -----------------------------------------------------------------------------------------
+
+
+def _watch_plain(progress: Progress, until_drained: bool, timeout: float | None) -> bool:
+    view = View("")
+    for view, _last in _views(progress, until_drained, timeout, _PLAIN_SECONDS):
+        print(plain_line(view), flush=True)
+    return view.drained
+
+
+def plain_line(view: View) -> str:
+    """One look as one line."""
+    if view.waiting_for:
+        return f"{view.job}: {plain_text(view.waiting_for)}"
+    parts = [
+        f"{_PLAIN_TITLES[name]} {count_text(hop.moved.objects)} objects {bytes_text(hop.moved.bytes)}"
+        f" ({hop.rate.objects:,.0f}/s, {rate_text(hop.rate.bytes)})"
+        for name, hop in view.hops.items()
+    ]
+    parts.append(f"{count_text(view.states[State.PENDING].objects)} pending")
+    parts.append(f"{count_text(view.states[State.STAGED].objects)} staged")
+    if view.failure_count:
+        parts.append(f"{count_text(view.failure_count)} failures")
+    parts.append(_closing(view))
+    waits = [plain_text(unit.run.status) for unit in view.units if unit.alive and "waiting" in unit.run.status]
+    return f"{view.job}: {', '.join(parts)}" + (f" [{'; '.join(waits)}]" if waits else "")
+
+
+def _closing(view: View) -> str:
+    if view.drained:
+        return f"drained, {seconds_text(view.seconds)}"
+    if not view.is_running:
+        return "no unit runs"
+    return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
+
+
+# -- on a terminal ----------------------------------------------------------------------------------------------
+
+
+def _watch_live(console: Console, progress: Progress, until_drained: bool, timeout: float | None) -> bool:
+    from rich.live import Live
+
+    view = View("")
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        for view, _last in _views(progress, until_drained, timeout, _LIVE_SECONDS):
+            live.update(render(view), refresh=True)
+    return view.drained
+
+
+def render(view: View) -> Group:
+    """One look as a renderable of `rich`."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if view.waiting_for:
+        return Group(_headline(view), Text(f"  {plain_text(view.waiting_for)}", style="yellow"))
+    sections: list[RenderableType] = [_headline(view), "", _hop_table(view), "", _state_line(view)]
+    if view.volumes:
+        sections += ["", _volume_table(view.volumes)]
+    sections += ["", *_unit_lines(view), *_failure_lines(view)]
+    return Group(*sections)
+
+
+def _headline(view: View) -> Text:
+    from rich.text import Text
+
+    line = Text.assemble((f"snowsync {view.job}", "bold"))
+    if view.waiting_for:
+        return line.append("  waiting", style="yellow")
+    style = "green" if view.drained else ("cyan" if view.is_running else "yellow")
+    line.append(f"  {_closing(view)}", style=style)
+    if not view.drained and view.is_running:
+        line.append(f"  running for {seconds_text(view.seconds)}", style="dim")
+    return line
+
+
+def _grid(*columns: tuple[str, str]) -> Table:
+    """A table without lines; each column is (title, alignment)."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title, alignment in columns:
+        grid.add_column(title, justify="right" if alignment == "right" else "left", no_wrap=True)
+    return grid
+
+
+def _hop_table(view: View) -> Table:
+    right = "right"
+    grid = _grid(
+        ("hop", ""),
+        ("", ""),
+        ("", right),
+        ("objects", right),
+        ("bytes", right),
+        ("objects/s", right),
+        ("MiB/s", right),
+        ("ETA", right),
+    )
+    for name, hop in view.hops.items():
+        grid.add_row(_TITLES[name], *_hop_cells(hop))
+    return grid
+
+
+def _hop_cells(hop: HopView) -> tuple[RenderableType, ...]:
+    from rich.progress_bar import ProgressBar
+
+    done = not hop.remaining.objects
+    # The last percent is reached only when nothing remains.
+    percent = 100 if done else min(99, int(hop.fraction * 100))
+    eta = "" if done else (seconds_text(hop.eta_seconds) if hop.eta_seconds is not None else "?")
+    return (
+        ProgressBar(total=100, completed=percent, width=_BAR),
+        f"{percent} %",
+        count_text(hop.moved.objects),
+        bytes_text(hop.moved.bytes),
+        f"{hop.rate.objects:,.0f}",
+        f"{hop.rate.bytes / 1048576:,.1f}",
+        eta,
+    )
+
+
+_STATE_STYLES: dict[State, Callable[[Tally], str]] = {
+    State.PENDING: lambda tally: "" if tally.objects else "dim",
+    State.STAGED: lambda tally: "" if tally.objects else "dim",
+    State.DELIVERED: lambda tally: "" if tally.objects else "dim",
+    State.RELEASED: lambda tally: "green" if tally.objects else "dim",
+    State.QUARANTINED: lambda tally: "bold red" if tally.objects else "dim",
+    State.FAILED: lambda tally: "bold red" if tally.objects else "dim",
+}
+
+
+def _state_line(view: View) -> Text:
+    from rich.text import Text
+
+    line = Text()
+    for state, tally in view.states.items():
+        text = f"{count_text(tally.objects)} {state.label}" + (f" ({bytes_text(tally.bytes)})" if tally.bytes else "")
+        line.append(text, style=_STATE_STYLES[state](tally)).append("   ")
+    line.rstrip()
+    return line
+
+
+def _volume_table(volumes: list[VolumeView]) -> Table:
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    right = "right"
+    grid = _grid(
+        ("volume", ""),
+        ("", ""),
+        ("held", right),
+        ("of", right),
+        ("objects", right),
+        ("objects/s", right),
+        ("MiB/s", right),
+        ("", ""),
+    )
+    for view in volumes:
+        volume = view.status
+        room = volume.usable
+        share = min(100.0, 100 * volume.held.bytes / room) if room else 0.0
+        grid.add_row(
+            volume.name,
+            ProgressBar(total=100, completed=share, width=_BAR, complete_style="yellow", finished_style="red"),
+            bytes_text(volume.held.bytes),
+            bytes_text(room) if room else "?",
+            count_text(volume.held.objects),
+            f"{view.rate.objects:,.0f}",
+            f"{view.rate.bytes / 1048576:,.1f}",
+            Text(plain_text(volume.problem), style="red"),
+        )
+    return grid
+
+
+def _unit_lines(view: View) -> list[Text]:
+    from rich.text import Text
+
+    lines = []
+    for unit in view.units:
+        style = {"running": "", "stopped": "dim"}.get(unit.word, "bold red")
+        lines.append(Text(unit_line(unit), style="yellow" if unit.alive and "waiting" in unit.run.status else style))
+    return lines
+
+
+def _failure_lines(view: View) -> list[RenderableType]:
+    from rich.text import Text
+
+    if not view.failure_count:
+        return []
+    lines: list[RenderableType] = ["", Text(f"{count_text(view.failure_count)} failures, the last ones:", style="red")]
+    for failure in view.failures:
+        now = failure.state.label if failure.state is not None else "forgotten"
+        lines.append(Text(f"  {key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)} (now {now})"))
+    return lines
