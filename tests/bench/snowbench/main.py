@@ -126,6 +126,7 @@ def available_memory() -> int:
 @contextlib.contextmanager
 def two_stores(binary: Path, folder: Path, rate: str | None) -> Iterator[tuple[StoreServer, StoreServer]]:
     with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         links = stack.enter_context(ShapedLinks(rate)) if rate else None
         servers = []
         for side, bucket in (("source", SOURCE_BUCKET), ("destination", DESTINATION_BUCKET)):
