@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -37,7 +38,8 @@ PAGES = tracked("*.md")
 def shown() -> dict[str, Any]:
     """All that ansible-doc knows of the collection, by kind and full name."""
     argv = [Path(sys.executable).with_name("ansible-doc"), "--metadata-dump", "--no-fail-on-errors", COLLECTION]
-    done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/collections")}
+    done = subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)["all"]
 
 

@@ -29,13 +29,12 @@ EDGES = {
     "psycopg": ["ledger*.py"],
     "pycurl": ["wire.py"],
     "s3transfer": ["s3.py"],
-    "signal": ["daemon.py", "s5cmd.py"],  # s5cmd.py only sends: handlers are another matter, see HANDLERS
     "sqlite3": ["ledger*.py"],
     "subprocess": ["s5cmd.py"],
 }
-# Starting a process needs no import of its own.
-PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
-# Who may say what a signal does to this process.
+# Starting or ending a process needs no import of its own.
+PROCESS_CALLS = {"kill", "killpg", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+# What decides how this process takes a signal is daemon.py's alone; the numbers of signals are anybody's words.
 HANDLERS = {"signal", "set_wakeup_fd", "pthread_sigmask", "sigwait", "setitimer", "alarm"}
 # What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
 EAGER = {"pydantic": ["config*.py"]}
