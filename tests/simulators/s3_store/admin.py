@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -89,6 +88,11 @@ class Control:
         )
         return entry.etag
 
+    def fill(self, bucket: str, count: int, size: int = 0, prefix: str = "") -> None:
+        """`count` objects of the same `size` bytes at once, named PREFIX + nine digits."""
+        self.store.storage.create_bucket(bucket)
+        self.store.storage.fill(bucket, count, size, prefix)
+
     def delete(self, bucket: str, key: str) -> bool:
         return self.store.storage.delete(bucket, key)
 
@@ -146,6 +150,11 @@ def _damage(control: Control, query: Mapping[str, str], body: bytes) -> Any:
     return {}
 
 
+def _fill(control: Control, query: Mapping[str, str], body: bytes) -> Any:
+    control.fill(query["bucket"], **json.loads(body))
+    return {}
+
+
 def _bucket_create(control: Control, query: Mapping[str, str], _body: bytes) -> Any:
     return {"created": control.store.storage.create_bucket(query["bucket"])}
 
@@ -169,6 +178,7 @@ ROUTES: Mapping[tuple[str, str], Answer] = {
     ("DELETE", "object"): _object_delete,
     ("POST", "damage"): _damage,
     ("PUT", "bucket"): _bucket_create,
+    ("POST", "fill"): _fill,
 }
 
 
@@ -190,8 +200,6 @@ def handle(control: Control, request: Request, connection: Connection) -> Respon
     if name == "log" and request.method == "GET":
         lines = "".join(json.dumps(line) + "\n" for line in value)
         return Response(200, {"Content-Type": "application/x-ndjson"}, lines.encode())
-    if request.method == "POST" and name == "listener":
-        time.sleep(0)  # the mode is in force once the answer is out
     return _json(200, value)
 
 

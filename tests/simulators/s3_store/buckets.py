@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
@@ -179,7 +180,9 @@ def _page(call: Call, marker: str) -> tuple[Selection, int]:
     with call.storage.lock:
         bucket = call.storage.bucket(call.bucket)
         if not switches.list_paginated:
-            page = _select(_unpaged(bucket, prefix, switches.list_sorted), prefix, delimiter, "", len(bucket.entries))
+            page = _select_all(_unpaged(bucket, prefix, switches.list_sorted), prefix, delimiter)
+        elif not switches.list_sorted:
+            page = _select_unsorted(bucket, prefix, marker, min(limit, switches.max_keys))
         else:
             page = _select_sorted(bucket, prefix, delimiter, marker, min(limit, switches.max_keys))
     if call.plan is not None and (rule := call.plan.first("omit")):
@@ -192,7 +195,7 @@ def _unpaged(bucket: Bucket, prefix: str, is_sorted: bool) -> Iterator[Entry]:
     return (bucket.entries[key] for key in keys if key.startswith(prefix))
 
 
-def _select(entries: Iterator[Entry], prefix: str, delimiter: str, marker: str, limit: int) -> Selection:
+def _select_all(entries: Iterator[Entry], prefix: str, delimiter: str) -> Selection:
     page = Selection([], [])
     for entry in entries:
         common = _common_prefix(entry.key, prefix, delimiter)
@@ -201,6 +204,19 @@ def _select(entries: Iterator[Entry], prefix: str, delimiter: str, marker: str, 
         elif common not in page.prefixes:
             page.prefixes.append(common)
     return page
+
+
+def _select_unsorted(bucket: Bucket, prefix: str, marker: str, limit: int) -> Selection:
+    """Pages in an order of their own, which is stable: that of the keys' digests. Knows no delimiter."""
+    ordered = sorted((key for key in bucket.entries if key.startswith(prefix)), key=_scrambled)
+    start = bisect_right(ordered, _scrambled(marker), key=_scrambled) if marker else 0
+    chosen = ordered[start : start + limit]
+    truncated = start + limit < len(ordered) and limit > 0
+    return Selection([bucket.entries[key] for key in chosen], [], truncated, chosen[-1] if chosen else "")
+
+
+def _scrambled(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
 def _common_prefix(key: str, prefix: str, delimiter: str) -> str:

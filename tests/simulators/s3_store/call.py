@@ -12,6 +12,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote_plus
 
@@ -138,6 +139,7 @@ def opaque_etag(kind: str, parts: int = 0) -> str:
 
 # -- markup --------------------------------------------------------------------------------------------------------
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9/._*-]*").fullmatch
 _SPECIAL = re.compile(r"[&<>\"\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
@@ -153,6 +155,8 @@ def _reference(match: re.Match[str]) -> str:
 
 def url_encoded(text: str) -> str:
     """encoding-type=url as S3 does it: space is `+`, `/` and `*` stay."""
+    if _UNRESERVED(text):
+        return text
     return quote_plus(text, safe="/*")
 
 
@@ -184,6 +188,7 @@ def parse_document(body: bytes, root: str) -> ElementTree.Element:
     return tree
 
 
+@lru_cache(maxsize=4096)
 def iso_time(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(milliseconds // 1000))
 

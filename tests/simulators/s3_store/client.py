@@ -97,6 +97,10 @@ class RunningStore:
     def get(self, bucket: str, key: str) -> bytes:
         raise NotImplementedError
 
+    def fill(self, bucket: str, count: int, size: int = 0, prefix: str = "") -> None:
+        """`count` objects PREFIX000000000, ... of `size` bytes each, all the same bytes: a million take seconds."""
+        raise NotImplementedError
+
     def delete(self, bucket: str, key: str) -> bool:
         raise NotImplementedError
 
@@ -164,6 +168,10 @@ class RunningStore:
         """Key -> its publications (PutObject, CopyObject, CompleteMultipartUpload), oldest first."""
         return {entry["key"]: entry["writes"] for entry in self._writes() if entry["bucket"] == bucket}
 
+    def written_again(self, bucket: str) -> dict[str, int]:
+        """Key -> how often it was published, of those that were published more than once."""
+        return {key: len(writes) for key, writes in self.writes(bucket).items() if len(writes) > 1}
+
     def _writes(self) -> Sequence[dict[str, Any]]:
         raise NotImplementedError
 
@@ -197,6 +205,9 @@ class LocalStore(RunningStore):
 
     def get(self, bucket: str, key: str) -> bytes:
         return self.control.get(bucket, key)
+
+    def fill(self, bucket: str, count: int, size: int = 0, prefix: str = "") -> None:
+        self.control.fill(bucket, count, size, prefix)
 
     def delete(self, bucket: str, key: str) -> bool:
         return self.control.delete(bucket, key)
@@ -278,6 +289,9 @@ class RemoteStore(RunningStore):
 
     def get(self, bucket: str, key: str) -> bytes:
         return self._request("GET", "object", {"bucket": bucket, "key": key})
+
+    def fill(self, bucket: str, count: int, size: int = 0, prefix: str = "") -> None:
+        self._json("POST", "fill", {"bucket": bucket}, {"count": count, "size": size, "prefix": prefix})
 
     def delete(self, bucket: str, key: str) -> bool:
         return bool(self._json("DELETE", "object", {"bucket": bucket, "key": key})["deleted"])

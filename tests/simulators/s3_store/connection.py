@@ -255,7 +255,7 @@ class Connection:
             f"x-amz-request-id: {request_id}\r\nx-amz-id-2: {request_id}\r\n",
         ]
         lines += [f"{name}: {value}\r\n" for name, value in response.headers.items()]
-        if has_length:
+        if has_length and "Content-Length" not in response.headers:
             lines.append(f"Content-Length: {length}\r\n")
         lines.append("Connection: close\r\n\r\n" if response.close else "\r\n")
         return "".join(lines).encode("latin-1", "replace")

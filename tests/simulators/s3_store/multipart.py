@@ -60,7 +60,7 @@ def upload_part(call: Call) -> Response:
         return _copy_part(call, upload, number)
     check_length(call)
     storage = call.storage
-    blob = storage.receive(call.payload.blocks(), damage=call.damage())
+    blob = storage.receive(call.payload.blocks(), damage=call.damage(), md5=call.payload.md5)
     etag = single_etag(call, blob, call.etag_kind())
     md5 = blob.md5 if call.lies() else blob.stored_md5
     part = Part(number, etag, md5, blob.stored_size, blob.blob_id, storage.now_ms())

@@ -125,7 +125,7 @@ def put_object(call: Call) -> Response:
     check = write_condition(call)
     check(storage.bucket(call.bucket).entries.get(call.key))
     headers, tags = stored_headers(call.headers), tags_from_header(call)
-    blob = storage.receive(call.payload.blocks(), damage=call.damage())
+    blob = storage.receive(call.payload.blocks(), damage=call.damage(), md5=call.payload.md5)
     kind = call.etag_kind()
     if kind == "kms":
         headers["x-amz-server-side-encryption"] = "aws:kms"

@@ -50,7 +50,8 @@ def _hasher(algorithm: str) -> Any:
 class Payload:
     """One request body. Iterate `blocks()` to its end; it raises S3Error when a digest or signature is wrong.
 
-    `checksums` holds the x-amz-checksum-* values by algorithm after the end, trailers included.
+    `md5` has seen all decoded bytes then; `checksums` holds the x-amz-checksum-* values by algorithm, those of the
+    trailer included.
     """
 
     def __init__(self, source: Source, headers: Mapping[str, str], identity: Identity | None, *, chunked: bool) -> None:
@@ -62,6 +63,7 @@ class Payload:
         self.content_sha256 = headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
         self.streaming = self.content_sha256.startswith("STREAMING-")
         self.consumed = False
+        self.md5 = hashlib.md5(usedforsecurity=False)
         self.checksums: dict[str, str] = {}
         if self.streaming and not chunked:
             raise S3Error("NotImplemented", "This store does not take chunked uploads (aws-chunked).")
@@ -97,9 +99,12 @@ class Payload:
         total = 0
         for block in self._chunks() if self.streaming else self.raw_blocks():
             total += len(block)
+            self.md5.update(block)
             for _, hasher, _ in hashers:
                 hasher.update(block)
             yield block
+        if (md5 := self._headers.get("content-md5")) and self.md5.digest() != _decode_digest(md5, 16):
+            raise S3Error("BadDigest")
         for name, hasher, expected in hashers:
             if hasher.digest() != (expected if expected is not None else self._trailer_value(name)):
                 raise S3Error("XAmzContentSHA256Mismatch" if name == "payload" else "BadDigest")
@@ -114,7 +119,7 @@ class Payload:
         elif not self.streaming and self.content_sha256 != "UNSIGNED-PAYLOAD":
             raise S3Error("InvalidArgument", "x-amz-content-sha256 is not valid")
         if md5 := self._headers.get("content-md5"):
-            hashers.append(("md5", hashlib.md5(usedforsecurity=False), _decode_digest(md5, 16)))
+            _decode_digest(md5, 16)
         for algorithm in CHECKSUMS:
             if value := self._headers.get(f"x-amz-checksum-{algorithm}"):
                 self.checksums[algorithm] = value

@@ -12,7 +12,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,9 @@ class Server:
         self.host = host
         self.port = port
         self.folder = Path(folder)
-        self.store = Store(
-            Storage(folder, clock=lambda: self.store.now() if hasattr(self, "store") else time.time()),
-            switches or Switches(),
-            Faults(),
-            RequestLog(),
-            dict(credentials),
-        )
+        storage = Storage(folder)
+        self.store = Store(storage, switches or Switches(), Faults(), RequestLog(), dict(credentials))
+        storage.clock = self.store.now
         self.control = Control(self.store, self)
         self._service = Service(self.store, self.control)
         self._context = _tls_context(certificate) if certificate else None
@@ -102,14 +98,17 @@ class Server:
         end = time.monotonic() + grace_seconds
         while self.store.log.connections.requests_now and time.monotonic() < end:
             time.sleep(0.01)
-        with self._lock:
-            connections = list(self._open)
-        for sock in connections:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self._disconnect(lambda _: True)
         for thread in list(self._threads):
             thread.join(timeout=1.0)
         self.store.storage.close()
+
+    def _disconnect(self, chosen: Callable[[socket.socket], bool]) -> None:
+        with self._lock:
+            connections = [sock for sock in self._open if chosen(sock)]
+        for sock in connections:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _spawn(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -119,22 +118,19 @@ class Server:
     # -- listening -------------------------------------------------------------------------------------------------
 
     def set_listener(self, mode: str, seconds: float | None = None) -> None:
-        """`open`; `refuse`: the port is closed and connections end; `silent`: accepts and says nothing.
+        """`open`; `refuse`: the port is closed and connections end; `silent`: they end, new ones get no word.
 
-        With `seconds` the port opens again by itself.
+        With `seconds` the port opens again by itself. What was accepted in silence ends then.
         """
         if mode not in MODES:
             raise ValueError(f"listener: {mode!r} is not one of {', '.join(MODES)}")
         self._mode = mode
         if mode == "refuse":
             self._unlisten()
-            with self._lock:
-                connections = [sock for sock in self._open if sock.family != socket.AF_UNIX]
-            for sock in connections:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
         else:
             self._listen()
+        if mode != "open":
+            self._disconnect(lambda sock: sock.family != socket.AF_UNIX)
         if seconds is not None:
             self._spawn(self._reopen_after, seconds)
 
@@ -195,7 +191,8 @@ class Server:
             if not is_admin:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._mode == "silent":
-                    Connection(sock, self._wire, number).stall(None)
+                    self._keep_silent(sock, number)
+                    return
                 if self._context is not None:
                     active = self._handshake(sock)
             trusted = is_admin or sock.family == socket.AF_UNIX or _is_loopback(active)
@@ -209,6 +206,11 @@ class Server:
             if not is_admin:
                 self.store.log.disconnected()
             active.close()
+
+    def _keep_silent(self, sock: socket.socket, number: int) -> None:
+        silent = Connection(sock, self._wire, number)
+        while self._mode == "silent":
+            silent.stall(0.25)
 
     def _handshake(self, sock: socket.socket) -> ssl.SSLSocket:
         assert self._context is not None

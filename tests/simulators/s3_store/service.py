@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
+import traceback
 from collections.abc import Mapping
 
 from . import admin, buckets, multipart, objects
@@ -189,6 +190,11 @@ class Service:
             response = error_document(error, request.raw_path, request_id)
             if error.status == 304:
                 response = Response(304, error.headers)
+        except (ConnectionLost, OSError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            response = error_document(S3Error("InternalError", "a defect of the simulator"), "", request_id)
         response.close = response.close or request.wants_close or not self._drained(call, connection)
         return response
 
