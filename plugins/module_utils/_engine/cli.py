@@ -15,13 +15,12 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .cli_arguments import build_parser
-from .errors import ObjectsFailed, SnowsyncError, StoreError, Trouble
+from .errors import ObjectsFailed, SnowsyncError
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -72,16 +71,8 @@ def _run(parsed: argparse.Namespace) -> int:
     from .daemon import Daemon
     from .units import run_job
 
-    job, attendant, started = _job(parsed), Daemon(), time.monotonic()
-    try:
-        summary = run_job(
-            job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant
-        )
-    except StoreError as error:
-        if error.trouble is not Trouble.TIMEOUT or not _is_over(parsed.timeout, started):
-            raise
-        _complain(str(error))
-        return EXIT_NOT_DRAINED
+    job, attendant = _job(parsed), Daemon()
+    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant)
     if parsed.json:
         _print_json(asdict(summary))
     else:
@@ -90,14 +81,13 @@ def _run(parsed: argparse.Namespace) -> int:
     return _run_code(parsed, summary, attendant.stopped_by)
 
 
-def _is_over(timeout: float | None, started: float) -> bool:
-    return timeout is not None and time.monotonic() - started >= timeout
-
-
 def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> int:
     """The exit code of a run that ended in order. A service that was told to stop did nothing wrong."""
     if stopped_by and not (parsed.until == "forever" and stopped_by == signal.SIGTERM):
         return 128 + stopped_by
+    if summary.waiting and not summary.drained:
+        _complain(f"not drained after {seconds_text(summary.seconds)}; {'; '.join(summary.waiting)}")
+        return EXIT_NOT_DRAINED
     bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
     if bad and parsed.until != "forever":
         raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")

@@ -52,8 +52,10 @@ class SourceUnit(Unit):
 
     name = "source"
 
-    def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
+    def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str, alone: bool) -> None:
+        """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""
         super().__init__(job, ledger, switches, until=until)
+        self.alone = alone
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         credentials = for_side(job, "source") if job.source else None
         self._pool = EndpointPool(job.source, credentials, job.mover, direction="fetch", on_outcome=self._outcomes.put)
@@ -164,7 +166,8 @@ class SourceUnit(Unit):
             return False
         if self.until == "once":
             return self._cursor == 0 and self._lister.finished
-        return not self.ledger.waiting(State.PENDING)
+        # The destination unit beside this one may still find a staged file damaged, which is fetched again then.
+        return not self.ledger.waiting(State.PENDING, *(() if self.alone else (State.STAGED,)))
 
     def _describe(self) -> str:
         if self.in_flight:
@@ -324,6 +327,7 @@ class SourceUnit(Unit):
         failure = Failure(
             item.row, "source", Trouble.NOT_FOUND, "the object left the source before it was fetched", "forgotten"
         )
+        self.note(failure)
         self.ledger.record(failure)
         self.ledger.forget(item.row)
         self._put_back(item, None)
@@ -367,6 +371,7 @@ class SourceUnit(Unit):
             expected=row.etag,
             found=head.etag,
         )
+        self.note(failure)
         self.ledger.record(failure)
         self.ledger.observe([ListedObject(row.key, head.size, head.etag, head.modified_ms)])
         self._put_back(item, None)
@@ -455,6 +460,8 @@ class SourceUnit(Unit):
         for item, _ in group.items:
             self.forgive(item.row.id)
             if item.row.attempts or item.row.id in self._avoid:
-                volume.clear_quarantine(item.row.id)
+                # The copy that did not match may lie on another volume than the one that does.
+                for each in list(self.volumes.open.values()):
+                    each.clear_quarantine(item.row.id)
                 self._avoid.pop(item.row.id, None)
         self.switches.staged.set()

@@ -1,0 +1,109 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole transfer on loopback: a source store, a destination store, volumes, a job, and ways to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from simulators.s3_store.client import RunningStore
+
+SOURCE = "source-bucket"
+DESTINATION = "destination-bucket"
+
+
+class Rig:
+    """One job between two simulated stores. Everything lies below `folder`."""
+
+    def __init__(self, folder: Path, source: RunningStore, destination: RunningStore, volumes: int = 2) -> None:
+        self.folder = folder
+        self.source = source
+        self.destination = destination
+        source.create_bucket(SOURCE)
+        destination.create_bucket(DESTINATION)
+        self.volumes = [folder / f"volume-{number:02}" for number in range(1, volumes + 1)]
+        for volume in self.volumes:
+            volume.mkdir()
+        self.config: dict[str, Any] = {
+            "job": "rig",
+            "state_dir": str(folder / "state"),
+            "source": source.job_side(SOURCE, source.credentials_file(folder / "credentials" / "source")),
+            "destination": destination.job_side(
+                DESTINATION, destination.credentials_file(folder / "credentials" / "destination")
+            ),
+            "volumes": [{"name": volume.name, "path": str(volume), "require_mount": False} for volume in self.volumes],
+        }
+
+    @property
+    def job_file(self) -> Path:
+        path = self.folder / "rig.yml"
+        path.write_text(yaml.safe_dump(self.config), encoding="utf-8")
+        return path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snowsync", *arguments]
+
+    def snowsync(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end; the job's file stands in for `JOB`."""
+        job = str(self.job_file)
+        argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
+        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def run(self, *more: str, timeout: float = 120) -> tuple[int, dict[str, Any], str]:
+        """`snowsync run --until-drained --json`: exit code, the document ({} when there is none), stderr."""
+        result = self.snowsync("run", "JOB", "--until-drained", "--json", *more, timeout=timeout)
+        return result.returncode, json.loads(result.stdout) if result.stdout.strip() else {}, result.stderr
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        """Start `snowsync run` in a process group of its own, so that it can be killed with its movers."""
+        argv = self.command("run", str(self.job_file), *(more or ("--until-drained",)))
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def assert_delivered(self, keys: list[str] | None = None) -> None:
+        """Source and destination hold the same keys, sizes, ETags and bytes."""
+        source, destination = self.source.list(SOURCE), self.destination.list(DESTINATION)
+        wanted = source if keys is None else {key: source[key] for key in keys}
+        assert {key: destination.get(key) for key in wanted} == wanted
+        for key in wanted:
+            assert self.destination.get(DESTINATION, key) == self.source.get(SOURCE, key), key
+
+    def files_left(self) -> list[str]:
+        """The engine's files on the volumes, markers apart."""
+        return sorted(
+            str(path.relative_to(self.folder))
+            for volume in self.volumes
+            for path in (volume / ".snowsync").rglob("*")
+            if not path.is_dir() and path.name != "volume.json"
+        )
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What the newest report names."""
+        reports = sorted(
+            (self.folder / "state" / "reports").glob("dt_data_*.json"), key=lambda path: path.stat().st_mtime
+        )
+        found: list[dict[str, Any]] = json.loads(reports[-1].read_text(encoding="utf-8"))["snowsync"]["failures"]
+        return found
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a run and all it started, as the loss of its cgroup would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for something to become true; not a measurement, only a bound for what never happens."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)
