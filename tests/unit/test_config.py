@@ -18,6 +18,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from snowsync import config
 from snowsync.errors import ConfigError
 from snowsync.model import MIB, Evidence

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from snowsync import config, credentials
 from snowsync.errors import ConfigError
 

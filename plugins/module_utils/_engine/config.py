@@ -395,7 +395,7 @@ def _yaml_loader() -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()
             for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-                if key_node.tag != "tag:yaml.org,2002:merge" and isinstance(key_node.value, str):
+                if isinstance(key_node, yaml.ScalarNode):
                     if key_node.value in seen:
                         repeated = f"the key `{key_node.value}` is there twice"
                         raise yaml.MarkedYAMLError(problem=repeated, problem_mark=key_node.start_mark)
