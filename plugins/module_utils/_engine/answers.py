@@ -1,0 +1,471 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What stores answer, as values: pages of a listing, heads of objects, refusals. No effects here."""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from datetime import datetime, timezone
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+from .errors import StoreError, Trouble
+from .model import Head, Headers, ListedObject
+
+METADATA_PREFIX = "x-amz-meta-"
+CHECKSUMS = ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")
+
+_ERROR_CODES: dict[str, Trouble] = {
+    code: trouble
+    for trouble, codes in {
+        Trouble.CREDENTIAL: "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired"
+        " InvalidSecurity NotSignedUp AccountProblem AuthorizationHeaderMalformed InvalidClientTokenId"
+        " UnrecognizedClientException UnauthorizedAccess",
+        Trouble.DENIED: "AccessDenied AccessForbidden AllAccessDisabled",
+        Trouble.BUCKET: "NoSuchBucket InvalidBucketName PermanentRedirect IllegalLocationConstraintException",
+        Trouble.NOT_FOUND: "NoSuchKey NoSuchVersion NoSuchUpload",
+        Trouble.CHANGED: "PreconditionFailed ConditionalRequestConflict InvalidRange",
+        Trouble.MISMATCH: "BadDigest InvalidDigest InvalidPart XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
+        Trouble.BROKEN: "IncompleteBody",
+        Trouble.TIMEOUT: "RequestTimeout",
+        Trouble.THROTTLED: "SlowDown SlowDownRead SlowDownWrite TooManyRequests RequestLimitExceeded Throttling"
+        " ThrottlingException BandwidthLimitExceeded ServiceUnavailable Busy XMinioServerBusy",
+        # A wrong clock, a full store: nothing is wrong with the object, and waiting helps once somebody mends it.
+        Trouble.SERVER: "InternalError OperationAborted TemporaryRedirect RequestTimeTooSkewed QuotaExceeded"
+        " InsufficientCapacity XMinioStorageFull",
+        Trouble.UNSUPPORTED: "NotImplemented MethodNotAllowed KeyTooLongError KeyTooLong EntityTooLarge EntityTooSmall"
+        " MetadataTooLarge InvalidTag InvalidObjectState InvalidURI InvalidObjectName XNotImplemented",
+    }.items()
+    for code in codes.split()
+}
+
+_STATUSES: dict[int, Trouble] = {
+    401: Trouble.CREDENTIAL,
+    403: Trouble.DENIED,
+    404: Trouble.NOT_FOUND,
+    405: Trouble.UNSUPPORTED,
+    407: Trouble.REFUSED,
+    408: Trouble.TIMEOUT,
+    409: Trouble.SERVER,
+    412: Trouble.CHANGED,
+    416: Trouble.CHANGED,
+    429: Trouble.THROTTLED,
+    501: Trouble.UNSUPPORTED,
+    503: Trouble.THROTTLED,
+}
+
+_EXPLANATIONS: dict[str, str] = {
+    "SignatureDoesNotMatch": "the signature is refused: the secret key does not fit the access key"
+    " (some stores say this of an unknown access key too)",
+    "InvalidAccessKeyId": "the store does not know this access key",
+    "ExpiredToken": "the session token has expired; renew the credentials",
+    "InvalidToken": "the session token is not valid; renew the credentials",
+    "RequestTimeTooSkewed": "the clocks of this host and of the store differ too much; set this host's clock (NTP)",
+    "AccessDenied": "the credentials are known, but they do not allow this; look at the policies of user and bucket",
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "there is no such object",
+    "AuthorizationHeaderMalformed": "the signature is for another region than the store's",
+    "PermanentRedirect": "the bucket is reached at another endpoint or in another region",
+    "SlowDown": "the store asks for fewer requests",
+    "InvalidObjectState": "the object is archived; restore it at the store first",
+    "QuotaExceeded": "the store's quota is used up; make room there",
+    "InsufficientCapacity": "the store is full; make room there",
+    "XMinioStorageFull": "the store is full; make room there",
+    "NotImplemented": "the store cannot do this",
+}
+
+_BY_TROUBLE: dict[Trouble, str] = {
+    Trouble.CREDENTIAL: "the credentials are refused",
+    Trouble.DENIED: "the store denies this request",
+    Trouble.BUCKET: "there is no such bucket at this endpoint",
+    Trouble.NOT_FOUND: "there is no such object",
+    Trouble.CHANGED: "the object is no longer the one that was listed",
+    Trouble.THROTTLED: "the store asks for fewer requests, or is not ready",
+    Trouble.SERVER: "the store has a problem of its own",
+    Trouble.UNSUPPORTED: "the store cannot do this",
+    Trouble.REFUSED: "the proxy wants a login",
+}
+
+_NO_BODY: dict[Trouble, str] = {
+    Trouble.CREDENTIAL: "the credentials are refused; to a HEAD the store gives no reason",
+    Trouble.DENIED: "refused, and to a HEAD the store gives no reason: the keys are wrong, or they do not allow this",
+    Trouble.NOT_FOUND: "there is no such object (or no such bucket: the answer to a HEAD does not say)",
+    Trouble.OTHER: "refused, and to a HEAD the store gives no reason: often an expired token or the wrong region",
+}
+
+
+class Refusal(NamedTuple):
+    """The `<Error>` of a store: its code, its message, and where the bucket is when the error names it."""
+
+    code: str
+    message: str
+    region: str = ""
+
+
+def parse_error(body: bytes) -> Refusal | None:
+    """The S3 error in a body; None when it holds none (a web page, a gateway's text, nothing)."""
+    # Read by pattern: stores send errors with and without a namespace, and now and then broken XML.
+    text = body[:65536].decode("utf-8", "replace")
+    if not re.search(r"<(?:\w+:)?Error[\s>]", text):
+        return None
+
+    def element(name: str) -> str:
+        found = re.search(rf"<(?:\w+:)?{name}>([^<]*)</", text)
+        return " ".join(html.unescape(found.group(1)).split())[:300] if found else ""
+
+    code = element("Code")
+    return Refusal(code, element("Message"), element("Region")) if code else None
+
+
+def trouble_of(status: int, code: str, *, of_object: bool) -> Trouble:
+    """The word for a refusal: by the store's code, else by the HTTP status of a request for an object or a bucket."""
+    known = _ERROR_CODES.get(code)
+    if known is not None:
+        return known
+    if status == 404 and not of_object:
+        return Trouble.BUCKET
+    if 300 <= status < 400:
+        return Trouble.BUCKET
+    return _STATUSES.get(status, Trouble.SERVER if status >= 500 else Trouble.OTHER)
+
+
+def explain(trouble: Trouble, status: int, refusal: Refusal, *, region: str = "", bodyless: bool = False) -> str:
+    """One sentence for an operator: the cause, then the store's own words. `region` is the one that was signed for."""
+    told = _EXPLANATIONS.get(refusal.code) or (_NO_BODY.get(trouble) if bodyless else None)
+    parts = [told or _BY_TROUBLE.get(trouble) or "the store refuses"]
+    if refusal.region and refusal.region != region:
+        parts.append(f"; the store names the region {refusal.region!r}, this job has {region!r}: correct `region`")
+    own_words = ": ".join(word for word in (refusal.code, refusal.message) if word)
+    parts.append(f" (HTTP {status}{', ' if own_words else ''}{own_words})")
+    return "".join(parts)
+
+
+def failure(
+    action: str, status: int, body: bytes, *, of_object: bool, region: str, headers: bytes = b"", bodyless: bool = False
+) -> StoreError:
+    """The error for an answer that is not the wanted one; `bodyless` for the answer to a HEAD."""
+    refusal = parse_error(body)
+    if refusal is None and body.strip() and not bodyless:
+        return not_s3(action, status, body)
+    refusal = refusal or Refusal("", "")
+    if not refusal.region:
+        refusal = refusal._replace(region=_bucket_region(headers))
+    if not refusal.code and refusal.region not in ("", region):
+        refusal = refusal._replace(code="AuthorizationHeaderMalformed" if status == 400 else "PermanentRedirect")
+    trouble = trouble_of(status, refusal.code, of_object=of_object)
+    detail = explain(trouble, status, refusal, region=region, bodyless=bodyless)
+    return StoreError(trouble, action, detail, code=refusal.code, status=status)
+
+
+def not_s3(action: str, status: int, body: bytes) -> StoreError:
+    """The error for an answer that no S3 store gives: a gateway's page, a login page, another service.
+
+    Always weather, whatever the status says: a proxy's 404 is no word on a bucket or an object.
+    """
+    text = " ".join(re.sub(r"<[^>]*>", " ", body[:4096].decode("utf-8", "replace")).split())[:120]
+    if b"HTTPS port" in body or b"HTTPS server" in body:
+        detail = f"the endpoint speaks TLS; write https:// in `endpoints` (HTTP {status}: {text!r})"
+        return StoreError(Trouble.TLS, action, detail, status=status)
+    trouble = {429: Trouble.THROTTLED, 503: Trouble.THROTTLED}.get(status, Trouble.SERVER)
+    detail = (
+        "the answer is not from an S3 store: a proxy or gateway in between, a login page, or another service"
+        f" (HTTP {status}: {text!r})"
+    )
+    return StoreError(trouble, action, detail, status=status)
+
+
+_TLS_REFUSED = (Trouble.TLS, "the TLS handshake failed")
+_TLS_UNTRUSTED = (
+    Trouble.TLS,
+    "the endpoint's certificate is not trusted; does `ca_bundle` hold the CA that signed it?",
+)
+_NO_CA_FILE = (Trouble.TLS, "the file of CAs cannot be read; look at `ca_bundle`")
+_ENDED_EARLY = (Trouble.BROKEN, "the connection broke")
+
+# libcurl's error numbers: https://curl.se/libcurl/c/libcurl-errors.html
+_TRANSPORT: dict[int, tuple[Trouble, str]] = {
+    1: (Trouble.SERVER, "the endpoint does not speak HTTP"),
+    5: (Trouble.DNS, "the proxy's name has no address"),
+    6: (Trouble.DNS, "the endpoint's name has no address"),
+    7: (Trouble.REFUSED, "nothing answers there"),
+    8: (Trouble.SERVER, "the endpoint does not speak HTTP"),
+    16: _ENDED_EARLY,
+    18: (Trouble.BROKEN, "the answer ended early"),
+    28: (Trouble.TIMEOUT, "the endpoint does not answer, or stalled"),
+    35: _TLS_REFUSED,
+    52: (Trouble.BROKEN, "the endpoint closed the connection without an answer"),
+    53: _TLS_REFUSED,
+    54: _TLS_REFUSED,
+    55: _ENDED_EARLY,
+    56: _ENDED_EARLY,
+    59: _TLS_REFUSED,
+    60: _TLS_UNTRUSTED,
+    66: _TLS_REFUSED,
+    77: _NO_CA_FILE,
+    80: _TLS_REFUSED,
+    83: _TLS_UNTRUSTED,
+    91: _TLS_UNTRUSTED,
+    92: _ENDED_EARLY,
+    97: (Trouble.REFUSED, "the proxy refuses"),
+}
+
+
+def unanswered(action: str, number: int, words: str) -> StoreError:
+    """The error for a request that got no whole answer: libcurl's error number and words."""
+    trouble, cause = _TRANSPORT.get(number, (Trouble.OTHER, "the request could not be made"))
+    if words.startswith("Resolving timed out"):
+        trouble, cause = _TRANSPORT[6]
+    if "wrong version number" in words:
+        cause = "there is no TLS there; does the endpoint speak plain http://?"
+    return StoreError(trouble, action, f"{cause} (libcurl {number}: {words})", code=f"curl-{number}")
+
+
+def _bucket_region(headers: bytes) -> str:
+    found = re.search(rb"(?im)^x-amz-bucket-region:[ \t]*([\w-]+)", headers)
+    return found.group(1).decode() if found else ""
+
+
+# --- heads
+
+
+def parse_head(block: bytes, status: int, *, received: int = -1) -> Head:
+    """The headers of one answer as libcurl hands them over; ValueError when neither they nor `received` say the size.
+
+    Names of metadata become lower case. Values are read as UTF-8, those that are not as Latin-1; words encoded by
+    RFC 2047 (AWS does that to what is not ASCII) stay as they are, and so go up again as they came.
+    """
+    fields, metadata = _fields(block)
+    get = fields.get
+    etag = get("etag", "").removeprefix("W/").strip('"')
+    date, modified = get("date"), get("last-modified")
+    return Head(
+        status,
+        _size(get("content-length"), received),
+        etag,
+        http_date_ms(modified) if modified else 0,
+        Headers(
+            get("content-type", ""),
+            get("cache-control", ""),
+            get("content-encoding", ""),
+            get("content-disposition", ""),
+            get("content-language", ""),
+            get("expires", ""),
+            metadata,
+        ),
+        _number(get("x-amz-tagging-count")),
+        _number(get("x-amz-mp-parts-count")),
+        get("x-amz-server-side-encryption", ""),
+        _checksums(fields, etag),
+        http_date_ms(date) if date else 0,
+    )
+
+
+def status_of(block: bytes) -> int:
+    """The HTTP status of the last answer in the block, 0 when there is none."""
+    words = _last_answer(block)[:13].split(b" ")
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def _last_answer(block: bytes) -> bytes:
+    start = block.rfind(b"\r\n\r\nHTTP/")  # before it: an interim answer, or a proxy's
+    return block[start + 4 :] if start >= 0 else block
+
+
+def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """Header fields by lower-case name, and the metadata apart, of the last answer in the block."""
+    lines = _decode(_last_answer(block)).split("\r\n")
+    fields: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            continue
+        name, value = name.lower(), value.strip(" \t")
+        target = fields
+        if name.startswith(METADATA_PREFIX):
+            name, target = name[11:], metadata
+        target[name] = f"{target[name]},{value}" if name in target else value
+    return fields, metadata
+
+
+def _decode(block: bytes) -> str:
+    try:
+        return block.decode()
+    except UnicodeDecodeError:
+        return "\r\n".join(_decode_value(line) for line in block.split(b"\r\n"))
+
+
+def _decode_value(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _size(content_length: str | None, received: int) -> int:
+    if content_length is not None:
+        return int(content_length)
+    if received < 0:
+        raise ValueError("it has no Content-Length")
+    return received
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
+    """Checksums of the whole object. Older stores name no type: then theirs counts where there are no parts."""
+    kind = fields.get("x-amz-checksum-type")
+    if kind != "FULL_OBJECT" and (kind is not None or "-" in etag):
+        return {}
+    found = {name: fields.get(f"x-amz-checksum-{name}", "") for name in CHECKSUMS}
+    return {name: value for name, value in found.items() if value and "-" not in value}
+
+
+_MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6}
+_MONTHS |= {"Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
+
+
+@functools.lru_cache(maxsize=4096)
+def http_date_ms(text: str) -> int:
+    """Milliseconds since the epoch of `Sat, 21 Nov 2026 13:08:32 GMT`; 0 for what is no such date."""
+    try:
+        day, month, year = int(text[5:7]), _MONTHS[text[8:11]], int(text[12:16])
+        hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    except (ValueError, KeyError):
+        return 0
+    return int(moment.timestamp()) * 1000
+
+
+# --- listings
+
+
+def iso_date_ms(text: str) -> int:
+    """Milliseconds since the epoch of `2026-11-21T13:02:21.123Z`; ValueError for what is no such date."""
+    return _minute_ms(text[:16]) + round(float(text[17:].rstrip("Z")) * 1000)
+
+
+@functools.lru_cache(maxsize=1024)
+def _minute_ms(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1000
+
+
+_LISTINGS = ("ListBucketResult", "ListObjectsResult", "ListObjectsV2Result")
+
+
+class ListingParser:
+    """Reads a ListObjects or ListObjectsV2 answer in chunks of any size, about 5 microseconds per object.
+
+    `objects` grows as chunks are fed; `take` empties it. The other fields hold when `finish` has returned. The S3
+    namespace may have any prefix, or be missing. Raises ValueError for what is no listing.
+    """
+
+    def __init__(self) -> None:
+        from xml.parsers import expat
+
+        self.objects: list[ListedObject] = []
+        self.truncated = False
+        self.next_token = ""  # NextContinuationToken (V2)
+        self.next_marker = ""  # NextMarker (V1)
+        self.last_key = ""
+        self._taken = False
+        self._encoded = False
+        self._depth = 0
+        self._text = ""
+        self._fields: dict[str, str] = {}
+        self._malformed: type[Exception] = expat.ExpatError
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.EndElementHandler = self._end
+        self._parser.StartDoctypeDeclHandler = _no_doctype
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.Parse(chunk, False)
+        except self._malformed as error:
+            raise ValueError(f"it is not readable as XML: {error}") from None
+
+    def finish(self) -> None:
+        try:
+            self._parser.Parse(b"", True)
+        except self._malformed as error:
+            raise ValueError(f"it is no XML, or ends too early: {error}") from None
+
+    def take(self) -> list[ListedObject]:
+        """The objects read since the last call."""
+        taken, self.objects = self.objects, []
+        self._taken = self._taken or bool(taken)
+        return taken
+
+    def _start(self, name: str, _attributes: object) -> None:
+        if self._depth == 0 and name.rpartition(":")[2] not in _LISTINGS:
+            raise ValueError(f"it is a <{name}>, no listing")
+        self._depth += 1
+        self._text = ""
+
+    def _characters(self, data: str) -> None:
+        self._text += data
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if ":" in name:
+            name = name.rpartition(":")[2]
+        if self._depth == 2:
+            self._fields[name] = self._text
+        elif self._depth == 1:
+            if name == "Contents":
+                self._object()
+            else:
+                self._summary(name, self._text)
+
+    def _object(self) -> None:
+        fields = self._fields
+        key, size = fields.get("Key"), fields.get("Size")
+        if key is None or size is None:
+            raise ValueError("an entry has no Key or no Size")
+        modified = fields.get("LastModified")
+        self.last_key = key = self._decoded(key)
+        etag = fields.get("ETag", "").strip('"')
+        self.objects.append(ListedObject(key, int(size), etag, iso_date_ms(modified) if modified else 0))
+        fields.clear()
+
+    def _summary(self, name: str, text: str) -> None:
+        if name == "IsTruncated":
+            self.truncated = text.strip() == "true"
+        elif name == "NextContinuationToken":
+            self.next_token = text
+        elif name == "NextMarker":
+            self.next_marker = text
+        elif name == "EncodingType" and text == "url":
+            self._encoded = True
+            self._decode_earlier()
+
+    def _decoded(self, text: str) -> str:
+        # AWS and rclone write a space as +, others as %20; all write a plus as %2B.
+        if self._encoded and ("%" in text or "+" in text):
+            return unquote_plus(text, errors="surrogateescape")
+        return text
+
+    def _decode_earlier(self) -> None:
+        if self._taken:
+            raise ValueError("it names its encoding only after objects that have been used already")
+        self.objects[:] = [
+            ListedObject(self._decoded(item.key), item.size, item.etag, item.modified_ms) for item in self.objects
+        ]
+        self.last_key = self._decoded(self.last_key)
+
+    @property
+    def marker(self) -> str:
+        """Where a V1 listing goes on: S3 names a marker only when there was a delimiter, else it is the last key."""
+        return self._decoded(self.next_marker) or self.last_key
+
+
+def _no_doctype(*_arguments: object) -> None:
+    raise ValueError("it has a document type, which no store sends")

@@ -1,0 +1,406 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The light client for what happens per object: LIST, HEAD and GET through libcurl.
+
+A HEAD costs a twentieth of boto3's. Path style, HTTP/1.1, kept-alive connections, certificates always checked.
+Nothing is tried again here, but for one thing that libcurl does: a kept-alive connection that the store closed in the
+meantime is replaced and the request sent once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from . import VERSION
+from .answers import ListingParser, failure, parse_head, unanswered
+from .errors import StoreError, Trouble
+from .model import MIB, Head, Page
+from .reach import Signer, ca_file, host_header, object_path, proxy_for, query_string, shown
+from .wire_transfers import Answer, Crew, Receiver, Transfer
+
+if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
+    from .config import Store
+    from .credentials import Credentials
+
+PAGE_LIMIT = 5 * MIB  # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB
+_REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
+
+
+class Wire:
+    """One endpoint of a store. All methods may be called from several threads at once.
+
+    `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
+    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing. `checksums` asks with
+    every HEAD and GET for the additional checksums (on AWS an object under a KMS key then needs kms:Decrypt).
+    All methods raise StoreError.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        endpoint: str,
+        credentials: Credentials,
+        *,
+        connections: int = 16,
+        connect_timeout: float = 10.0,
+        stall_seconds: float = 30.0,
+        checksums: bool = False,
+    ) -> None:
+        import pycurl
+
+        self._curl = pycurl
+        self._store = store
+        self._endpoint = endpoint.rstrip("/")
+        self._connections = connections
+        host = host_header(self._endpoint)
+        self._bucket_signer = Signer(credentials, store.region, host)
+        self._object_signer = Signer(credentials, store.region, host, checksum_mode=checksums)
+        self._options = self._common_options(connect_timeout, stall_seconds)
+        # deque.append and .pop are atomic, so idle handles need no lock.
+        self._heads: deque[Transfer] = deque()
+        self._bodies: deque[Transfer] = deque()
+        self._crews: deque[Crew] = deque()
+        self._reasons: dict[int, tuple[float, bytes]] = {}
+
+    def close(self) -> None:
+        """Closes idle connections; call it when no other method runs."""
+        for transfers in (self._heads, self._bodies):
+            while transfers:
+                transfers.pop().curl.close()
+        while self._crews:
+            self._crews.pop().close()
+
+    # --- listing
+
+    def list_page(
+        self, token: str | None, *, prefix: str | None = None, start_after: str = "", max_keys: int = 1000
+    ) -> Page:
+        """One page of the listing of `prefix` (None: the store's own).
+
+        `token` None begins, after the key `start_after`; else it is the `next_token` of the page before. A page that
+        does not lead on, or has more than 5 MiB, is refused: a listing never ends early, nor runs in circles.
+        """
+        prefix = self._store.prefix if prefix is None else prefix
+        action = self._listing(prefix)
+        query = self._list_query(token, prefix, start_after, max_keys)
+        parser = ListingParser()
+
+        left = PAGE_LIMIT
+
+        def sink(chunk: bytes) -> None:
+            nonlocal left
+            left -= len(chunk)
+            if left < 0:
+                detail = f"one page of the listing has more than {PAGE_LIMIT} bytes"
+                raise StoreError(Trouble.UNSUPPORTED, action, detail)
+            parser.feed(chunk)
+
+        try:
+            with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
+                self._accept_listing(action, answer, parser)
+        except ValueError as error:
+            raise self._unreadable(action, error) from None
+        return Page(parser.objects, self._next_token(action, parser, token or "", start_after))
+
+    def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
+        """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
+
+        Pages hold what had arrived, up to some thousand objects, and no `next_token`; the answer may have any size.
+        Raises StoreError at the end when the store says that there is more.
+        """
+        prefix = self._store.prefix if prefix is None else prefix
+        action = self._listing(prefix)
+        parser = ListingParser()
+        crew = self._new_crew(1, body=True)
+        transfer = crew.idle.pop()
+        receiver = Receiver(transfer, parser.feed)
+        query = self._list_query(None, prefix, "", 0)
+        self._begin(transfer, "GET", f"/{self._store.bucket}", query, self._bucket_signer)
+        transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
+        try:
+            crew.add(transfer)
+            for number, words in self._run(crew):
+                if number:
+                    raise receiver.error or unanswered(action, number, words)
+                if parser.objects:
+                    yield Page(parser.take(), None)
+            self._accept_listing(action, Answer(transfer, receiver), parser)
+        except ValueError as error:
+            raise self._unreadable(action, error) from None
+        finally:
+            crew.close()
+        if parser.truncated:
+            raise StoreError(Trouble.UNSUPPORTED, action, "the store did not give everything in one answer")
+
+    def _run(self, crew: Crew) -> Iterator[tuple[int, str]]:
+        """Drives a crew of one to its end; gives libcurl's error number and words after every step."""
+        while True:
+            crew.multi.perform()
+            for _, number, words in crew.finished():
+                yield number, words
+                return
+            yield 0, ""
+            crew.wait()
+
+    def _list_query(self, token: str | None, prefix: str, start_after: str, max_keys: int) -> str:
+        parameters = {"encoding-type": "url"}
+        if max_keys:
+            parameters["max-keys"] = str(max_keys)
+        if prefix:
+            parameters["prefix"] = prefix
+        if self._store.list_version == "v1":
+            if token or start_after:
+                parameters["marker"] = token or start_after
+            return query_string(parameters)
+        parameters["list-type"] = "2"
+        if token:
+            parameters["continuation-token"] = token
+        elif start_after:
+            parameters["start-after"] = start_after
+        return query_string(parameters)
+
+    def _accept_listing(self, action: str, answer: Answer, parser: ListingParser) -> None:
+        if answer.transfer.status != 200:
+            raise self._refused(action, answer, of_object=False)
+        parser.finish()
+
+    def _next_token(self, action: str, parser: ListingParser, token: str, start_after: str) -> str | None:
+        if not parser.truncated:
+            return None
+        following, before = parser.next_token, token
+        if self._store.list_version == "v1":
+            following, before = parser.marker, token or start_after
+            if not parser.next_marker and not self._store.sorted:
+                following = ""  # the last key of an unsorted page leads nowhere
+        if not following:
+            problem = "says that there is more, but not where to go on"
+        elif following == before or (self._store.list_version == "v1" and self._store.sorted and following < before):
+            problem = "gives the same page again; the listing would never end"
+        else:
+            return following
+        raise StoreError(Trouble.UNSUPPORTED, action, f"the store {problem}; try another `list_version`")
+
+    # --- objects
+
+    def head(self, object_key: str, *, part_number: int = 0) -> Head:
+        """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it."""
+        query = f"partNumber={part_number}" if part_number else ""
+        transfer = self._take(self._heads, body=False)
+        try:
+            self._begin(transfer, "HEAD", object_path(self._store.bucket, object_key), query, self._object_signer)
+            transfer.object_key = object_key
+            outcome = self._head_outcome(transfer, *self._perform(transfer))
+        finally:
+            self._heads.append(transfer)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
+        """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as they are needed.
+
+        Everything happens in the calling thread, while it asks for the next result.
+        """
+        try:
+            crew = self._crews.pop()
+        except IndexError:
+            crew = self._new_crew(self._connections, body=False)
+        try:
+            yield from self._drive(crew, iter(object_keys))
+        finally:
+            crew.abandon()
+            self._crews.append(crew)
+
+    def _drive(self, crew: Crew, object_keys: Iterator[str]) -> Iterator[tuple[str, Head | StoreError]]:
+        bucket = self._store.bucket
+        ready: list[tuple[str, Head | StoreError]] = []
+        exhausted = False
+        while True:
+            while crew.idle and not exhausted:
+                object_key = next(object_keys, None)
+                if object_key is None:
+                    exhausted = True
+                    break
+                transfer = crew.idle.pop()
+                transfer.object_key = object_key
+                self._begin(transfer, "HEAD", object_path(bucket, object_key), "", self._object_signer)
+                crew.add(transfer)
+            crew.multi.perform()  # new requests travel while the caller looks at what is ready
+            yield from ready
+            if not crew.busy:
+                return
+            ready = [(ended[0].object_key, self._head_outcome(*ended)) for ended in crew.finished()]
+            if not ready:
+                crew.wait()
+
+    def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
+        """GET: every chunk of the body goes to `sink`, whose own exceptions pass through.
+
+        With `if_match` (an ETag without quotes) an object that changed raises Trouble.CHANGED; a store that ignores
+        the condition is found out by the ETag of its answer, when the body has gone to `sink` already.
+        """
+        action = f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
+        path = object_path(self._store.bucket, object_key)
+        extra = (f'if-match: "{if_match}"',) if if_match else ()
+        with self._answer(action, path, "", self._object_signer, sink, extra) as answer:
+            if answer.transfer.status != 200:
+                raise self._refused(action, answer, of_object=True)
+            try:
+                head = parse_head(answer.transfer.header_block, 200, received=answer.receiver.received)
+            except ValueError as error:
+                raise self._unreadable(action, error) from None
+        if if_match and head.etag != if_match:
+            detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
+            raise StoreError(Trouble.CHANGED, action, detail, status=200)
+        return head
+
+    # --- requests
+
+    def _begin(
+        self, transfer: Transfer, method: str, path: str, query: str, signer: Signer, extra: tuple[str, ...] = ()
+    ) -> None:
+        url = f"{self._endpoint}{path}?{query}" if query else self._endpoint + path
+        transfer.begin(url, [*signer.headers(method, path, query), *extra])
+
+    def _perform(self, transfer: Transfer) -> tuple[int, str]:
+        """libcurl's error number and words, 0 and "" for an answer of any status."""
+        try:
+            transfer.curl.perform()
+        except self._curl.error as error:
+            reason: tuple[Any, ...] = error.args
+            return int(reason[0]), str(reason[1])
+        return 0, ""
+
+    @contextlib.contextmanager
+    def _answer(
+        self,
+        action: str,
+        path: str,
+        query: str,
+        signer: Signer,
+        sink: Callable[[bytes], object],
+        extra: tuple[str, ...] = (),
+    ) -> Iterator[Answer]:
+        """A GET that has been answered; its handle is lent while the block runs."""
+        transfer = self._take(self._bodies, body=True)
+        receiver = Receiver(transfer, sink)
+        try:
+            transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
+            self._begin(transfer, "GET", path, query, signer, extra)
+            number, words = self._perform(transfer)
+            if number:
+                raise receiver.error or unanswered(action, number, words)
+            yield Answer(transfer, receiver)
+        finally:
+            transfer.curl.unsetopt(self._curl.WRITEFUNCTION)
+            self._bodies.append(transfer)
+
+    def _take(self, idle: deque[Transfer], *, body: bool) -> Transfer:
+        try:
+            return idle.pop()
+        except IndexError:
+            return self._new_transfer(body=body)
+
+    def _new_crew(self, size: int, *, body: bool) -> Crew:
+        multi = self._curl.CurlMulti()
+        multi.setopt(self._curl.M_MAXCONNECTS, size)
+        return Crew(multi, [self._new_transfer(body=body) for _ in range(size)])
+
+    def _new_transfer(self, *, body: bool) -> Transfer:
+        curl = self._curl.Curl()
+        for option, value in self._options:
+            curl.setopt(option, value)
+        curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
+        return Transfer(curl)
+
+    def _common_options(self, connect_timeout: float, stall_seconds: float) -> list[tuple[int, int | str]]:
+        curl = self._curl
+        options: list[tuple[int, int | str]] = [
+            (curl.PATH_AS_IS, 1),
+            (curl.NOSIGNAL, 1),
+            (curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1),
+            (curl.PROXY, proxy_for(self._endpoint)),  # also when empty: else libcurl looks at the environment itself
+            (curl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000)),
+            (curl.LOW_SPEED_LIMIT, 1),
+            (curl.LOW_SPEED_TIME, max(1, round(stall_seconds))),
+            (curl.SSL_VERIFYPEER, 1),
+            (curl.SSL_VERIFYHOST, 2),
+            (curl.TCP_KEEPALIVE, 1),
+            (curl.BUFFERSIZE, 64 * 1024),
+            (curl.USERAGENT, f"snowsync/{VERSION}"),
+        ]
+        certificates = ca_file(self._store)
+        if certificates:
+            options += [(curl.CAINFO, certificates), (curl.PROXY_CAINFO, certificates)]
+        return options
+
+    # --- refusals
+
+    def _listing(self, prefix: str) -> str:
+        return f"list {shown(self._store.bucket, prefix)} at {self._endpoint}"
+
+    def _head_outcome(self, transfer: Transfer, number: int, words: str) -> Head | StoreError:
+        status = 0 if number else transfer.status
+        if status in (200, 206):
+            try:
+                return parse_head(transfer.header_block, status)
+            except ValueError as error:
+                return self._unreadable(self._looking_at(transfer), error)
+        if number:
+            return unanswered(self._looking_at(transfer), number, words)
+        return failure(
+            self._looking_at(transfer),
+            status,
+            self._reason(transfer.object_key, status),
+            of_object=True,
+            region=self._store.region,
+            headers=transfer.header_block,
+            bodyless=True,
+        )
+
+    def _looking_at(self, transfer: Transfer) -> str:
+        return f"look at {shown(self._store.bucket, transfer.object_key)} at {self._endpoint}"
+
+    def _reason(self, object_key: str, status: int) -> bytes:
+        """Why a HEAD was refused, as the answer to a GET of one byte says it: a HEAD's answer has no body.
+
+        Without it a wrong key and a missing permission look the same. Asked at most once in five seconds.
+        """
+        if status not in (400, 401, 403):
+            return b""
+        asked, body = self._reasons.get(status, (0.0, b""))
+        if asked and time.monotonic() - asked < _REASON_SECONDS:
+            return body
+        path = object_path(self._store.bucket, object_key)
+        body = b""
+        # When this fails too, the HEAD's own status has to do.
+        request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",))
+        with contextlib.suppress(StoreError), request as answer:
+            if answer.transfer.status == status:
+                body = answer.receiver.refused
+        self._reasons[status] = (time.monotonic(), body)
+        return body
+
+    def _refused(self, action: str, answer: Answer, *, of_object: bool) -> StoreError:
+        return failure(
+            action,
+            answer.transfer.status,
+            answer.receiver.refused,
+            of_object=of_object,
+            region=self._store.region,
+            headers=answer.transfer.header_block,
+        )
+
+    def _unreadable(self, action: str, error: ValueError) -> StoreError:
+        detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
+        return StoreError(Trouble.SERVER, action, detail, status=200)
+
+
+def _unwanted(_chunk: bytes) -> None:
+    """Ends a request whose body nobody wants."""
+    raise StoreError(Trouble.OTHER, "look for a reason", "there is none")

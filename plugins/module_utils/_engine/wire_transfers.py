@@ -1,0 +1,120 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What `wire.py` moves requests with: handles of libcurl and the answers they collect. Handles are made there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from .answers import status_of
+
+_KEPT_ERROR_BYTES = 65536
+
+
+class Transfer:
+    """One easy handle, used for one request after the other, with the headers of the answer."""
+
+    def __init__(self, curl: Any) -> None:
+        self.curl = curl
+        self.object_key = ""
+        self._headers = BytesIO()
+        curl.setopt(curl.HEADERFUNCTION, self._headers.write)  # no Python code runs per header line
+
+    def begin(self, url: str, header_lines: list[str]) -> None:
+        self._headers.seek(0)
+        self._headers.truncate()
+        self.curl.setopt(self.curl.URL, url)
+        self.curl.setopt(self.curl.HTTPHEADER, header_lines)
+
+    @property
+    def header_block(self) -> bytes:
+        return self._headers.getvalue()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, once the request has ended."""
+        return int(self.curl.getinfo(self.curl.RESPONSE_CODE))
+
+
+class Receiver:
+    """Takes a body: to `sink` when the status is 200, else into `refused`, at most 64 KiB of it."""
+
+    def __init__(self, transfer: Transfer, sink: Callable[[bytes], object]) -> None:
+        self._transfer = transfer
+        self._sink = sink
+        self._wanted: bool | None = None
+        self.refused = b""
+        self.received = 0
+        self.error: BaseException | None = None
+
+    def __call__(self, chunk: bytes) -> int:
+        if self._wanted is None:
+            # libcurl's getinfo cannot be asked from a callback.
+            self._wanted = status_of(self._transfer.header_block) == 200
+        if not self._wanted:
+            self.refused += chunk[: _KEPT_ERROR_BYTES - len(self.refused)]
+            return len(chunk)
+        try:
+            self._sink(chunk)
+        except BaseException as error:  # libcurl would print and drop it; `Wire` raises it again
+            self.error = error
+            return -1
+        self.received += len(chunk)
+        return len(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    transfer: Transfer
+    receiver: Receiver
+
+
+class Crew:
+    """A multi handle with its transfers and connections."""
+
+    def __init__(self, multi: Any, transfers: list[Transfer]) -> None:
+        self.multi = multi
+        self.transfers = transfers
+        self.idle = list(transfers)
+        self._by_handle = {transfer.curl: transfer for transfer in transfers}
+
+    @property
+    def busy(self) -> bool:
+        return len(self.idle) < len(self.transfers)
+
+    def add(self, transfer: Transfer) -> None:
+        self.multi.add_handle(transfer.curl)
+
+    def finished(self) -> list[tuple[Transfer, int, str]]:
+        """Transfers that ended, each with libcurl's error number and words (0 and "" for none); they are idle now."""
+        _, succeeded, failed = self.multi.info_read()
+        ended = [(self._by_handle[curl], 0, "") for curl in succeeded]
+        ended += [(self._by_handle[curl], number, words) for curl, number, words in failed]
+        for transfer, _, _ in ended:
+            self.multi.remove_handle(transfer.curl)
+            self.idle.append(transfer)
+        return ended
+
+    def wait(self) -> None:
+        milliseconds = self.multi.timeout()
+        seconds = 1.0 if milliseconds < 0 else min(milliseconds / 1000, 1.0)
+        # -1: nothing to wait for yet (a name being resolved), or descriptors that select() cannot hold.
+        if seconds and self.multi.select(seconds) == -1:
+            time.sleep(min(seconds, 0.01))
+
+    def abandon(self) -> None:
+        for transfer in self.transfers:
+            if transfer not in self.idle:
+                self.multi.remove_handle(transfer.curl)
+        self.idle = list(self.transfers)
+
+    def close(self) -> None:
+        self.abandon()
+        for transfer in self.transfers:
+            transfer.curl.close()
+        self.multi.close()

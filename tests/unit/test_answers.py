@@ -1,0 +1,362 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stores answer: listings in every dialect, heads of objects, refusals and what is no S3 at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from snowsync import answers
+from snowsync.errors import Trouble
+from snowsync.model import ListedObject
+
+AMAZON = "http://s3.amazonaws.com/doc/2006-03-01/"
+FEBRUARY = 1770000000123  # 2026-02-02T02:40:00.123Z
+
+
+def entry(key: str, size: int = 5, tag: str = "", modified: str = "2026-02-02T02:40:00.123Z") -> str:
+    fields = {"Key": key, "LastModified": modified, "ETag": "&quot;abc-2&quot;", "Size": str(size)}
+    inside = "".join(f"<{tag}{name}>{value}</{tag}{name}>" for name, value in fields.items())
+    owner = f"<{tag}Owner><{tag}ID>Key</{tag}ID><{tag}DisplayName>x</{tag}DisplayName></{tag}Owner>"
+    return f"<{tag}Contents>{inside}<{tag}StorageClass>STANDARD</{tag}StorageClass>{owner}</{tag}Contents>"
+
+
+def listing(*parts: str, encoding: str = "<EncodingType>url</EncodingType>", namespace: str = AMAZON) -> bytes:
+    declared = f' xmlns="{namespace}"' if namespace else ""
+    text = "".join(parts)
+    return (
+        f'<?xml version="1.0"?>\n<ListBucketResult{declared}><Name>b</Name>{encoding}{text}</ListBucketResult>'.encode()
+    )
+
+
+def parsed(body: bytes, chunk: int = 1 << 20) -> answers.ListingParser:
+    parser = answers.ListingParser()
+    for start in range(0, len(body), chunk):
+        parser.feed(body[start : start + chunk])
+    parser.finish()
+    return parser
+
+
+# --- listings
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+@pytest.mark.parametrize("namespace", [AMAZON, "", "http://obs.example/doc/"])
+def test_a_page_whatever_its_namespace_and_chunks(chunk: int, namespace: str) -> None:
+    body = listing(entry("a%2Fb"), entry("c", size=5 * 10**12), namespace=namespace)
+    parser = parsed(body, chunk)
+    assert parser.objects == [
+        ListedObject("a/b", 5, "abc-2", FEBRUARY),
+        ListedObject("c", 5 * 10**12, "abc-2", FEBRUARY),
+    ]
+    assert (parser.truncated, parser.next_token, parser.last_key) == (False, "", "c")
+
+
+def test_a_prefixed_namespace() -> None:
+    body = f'<s:ListBucketResult xmlns:s="{AMAZON}">{entry("k", tag="s:")}<s:IsTruncated>true</s:IsTruncated>'
+    parser = parsed(body.encode() + b"</s:ListBucketResult>")
+    assert [item.key for item in parser.objects] == ["k"]
+    assert parser.truncated
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("a+b", "a b"),  # AWS, rclone
+        ("a%20b", "a b"),  # Swift, RGW
+        ("a%2Bb", "a+b"),
+        ("%2541", "%41"),
+        ("line%0Atab%09one%01del%7F", "line\ntab\tone\x01del\x7f"),
+        ("%C3%A9%CC%81", "é\u0301"),
+        ("%F0%9F%98%80", "\U0001f600"),
+        ("%E9", "\udce9"),  # no UTF-8: kept so that the same bytes can be asked for
+        ("%26%3C%3E%22", '&<>"'),
+    ],
+)
+def test_encoded_keys(written: str, key: str) -> None:
+    assert parsed(listing(entry(written))).objects[0].key == key
+
+
+def test_keys_of_a_store_that_does_not_encode_are_taken_as_they_are() -> None:
+    parser = parsed(listing(entry("a+b%20c &amp; d"), encoding=""))
+    assert parser.objects[0].key == "a+b%20c & d"
+    assert parser.last_key == "a+b%20c & d"
+
+
+def test_the_encoding_may_be_told_last() -> None:
+    parser = parsed(listing(entry("a+b"), entry("c%2F"), "<EncodingType>url</EncodingType>", encoding=""))
+    assert [item.key for item in parser.objects] == ["a b", "c/"]
+    assert parser.last_key == "c/"
+
+
+def test_the_encoding_told_after_objects_were_taken_is_an_error() -> None:
+    parser = answers.ListingParser()
+    body = listing(entry("a+b"), "<EncodingType>url</EncodingType>", encoding="")
+    at = body.index(b"<EncodingType>")
+    parser.feed(body[:at])
+    assert len(parser.take()) == 1
+    with pytest.raises(ValueError, match="encoding"):
+        parser.feed(body[at:])
+
+
+@pytest.mark.parametrize(
+    ("modified", "milliseconds"),
+    [
+        ("2026-02-02T02:40:00.123Z", FEBRUARY),
+        ("2026-02-02T02:40:00Z", FEBRUARY - 123),
+        ("2026-02-02T02:40:00.1239876Z", FEBRUARY + 1),
+        ("2026-02-02T02:40:00.000Z", FEBRUARY - 123),
+        ("1970-01-01T00:00:00.999Z", 999),
+    ],
+)
+def test_dates_to_the_millisecond(modified: str, milliseconds: int) -> None:
+    assert parsed(listing(entry("k", modified=modified))).objects[0].modified_ms == milliseconds
+
+
+def test_where_a_listing_goes_on() -> None:
+    more = "<IsTruncated>true</IsTruncated>"
+    token = parsed(listing(more, "<NextContinuationToken>a+b%20/=</NextContinuationToken>", entry("k")))
+    assert (token.truncated, token.next_token) == (True, "a+b%20/=")  # opaque: never decoded
+    assert parsed(listing(more, entry("a%2Fz"), "<NextMarker>b%2Fc</NextMarker>")).marker == "b/c"
+    assert parsed(listing("<NextMarker>b+c</NextMarker>", entry("k"), more)).marker == "b c"
+    assert parsed(listing(more, entry("a%2Fz"))).marker == "a/z"  # S3 names none without a delimiter
+
+
+def test_common_prefixes_are_no_objects() -> None:
+    parser = parsed(listing("<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes>", entry("k")))
+    assert [item.key for item in parser.objects] == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<html><body>Sign in</body></html>", "<html>"),
+        (b"<Error><Code>InternalError</Code></Error>", "<Error>"),
+        (b"no xml", "XML"),
+        (b"", "early"),
+        (listing(entry("k"))[:-30], "early"),
+        (listing("<Contents><Key>k</Key></Contents>"), "no Size"),
+        (listing(entry("k", modified="yesterday")), "isoformat"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]>' + listing(entry("k")), "document type"),
+        (listing(entry("bad \x01 character"), encoding=""), "XML"),
+    ],
+)
+def test_what_is_no_listing(body: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parsed(body)
+
+
+# --- heads
+
+BLOCK = (
+    b'HTTP/1.1 200 OK\r\nDate: Mon, 02 Feb 2026 02:40:00 GMT\r\nETag: "abc-2"\r\nContent-Length: 7\r\n'
+    b"Last-Modified: Sun, 01 Feb 2026 00:00:00 GMT\r\n"
+)
+
+
+def test_a_full_head() -> None:
+    head = answers.parse_head(
+        BLOCK + b"Content-Type: text/x; charset=utf-8\r\nCache-Control: no-cache\r\nContent-Encoding: gzip\r\n"
+        b"Content-Disposition: attachment; filename=x\r\nContent-Language: de\r\nExpires: never\r\n"
+        b"X-Amz-Meta-Camel-Case: a: b \r\nx-amz-meta-empty:\r\nx-amz-tagging-count: 3\r\nx-amz-mp-parts-count: 2\r\n"
+        b"x-amz-server-side-encryption: aws:kms\r\n\r\n",
+        206,
+    )
+    assert (head.status, head.size, head.etag, head.modified_ms) == (206, 7, "abc-2", 1769904000000)
+    assert (head.tag_count, head.parts_count, head.encryption) == (3, 2, "aws:kms")
+    assert head.server_time_ms == FEBRUARY - 123
+    assert head.headers.metadata == {"camel-case": "a: b", "empty": ""}
+    assert (head.headers.content_type, head.headers.cache_control) == ("text/x; charset=utf-8", "no-cache")
+    assert (head.headers.content_encoding, head.headers.content_disposition) == ("gzip", "attachment; filename=x")
+    assert (head.headers.content_language, head.headers.expires) == ("de", "never")
+
+
+def test_a_bare_head() -> None:
+    head = answers.parse_head(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200)
+    assert (head.size, head.etag, head.modified_ms, head.server_time_ms) == (0, "", 0, 0)
+    assert (head.tag_count, head.parts_count, head.encryption, head.checksums) == (0, 0, "", {})
+    assert head.headers.metadata == {}
+
+
+def test_only_the_last_answer_of_a_block_counts() -> None:
+    earlier = b"HTTP/1.1 200 Connection established\r\nx-amz-meta-a: proxy\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    block = earlier + BLOCK + b"x-amz-meta-via: HTTP/1.1 404 x\r\n\r\n"
+    assert answers.status_of(block) == 200
+    assert answers.parse_head(block, 200).headers.metadata == {"via": "HTTP/1.1 404 x"}
+    assert answers.status_of(b"") == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("Grüße 雪".encode(), "Grüße 雪"),
+        ("Grüße".encode("latin-1"), "Grüße"),
+        (b"=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?="),
+        (b'a\tb  "c", d', 'a\tb  "c", d'),
+    ],
+)
+def test_metadata_values(raw: bytes, value: str) -> None:
+    block = BLOCK + b"x-amz-meta-v: " + raw + b"\r\nx-amz-meta-w: \xc3\xbc\r\n\r\n"
+    assert answers.parse_head(block, 200).headers.metadata == {"v": value, "w": "ü"}
+
+
+def test_a_repeated_header_is_joined() -> None:
+    block = BLOCK + b"x-amz-meta-a: 1\r\nx-amz-meta-a: 2\r\n\r\n"
+    assert answers.parse_head(block, 200).headers.metadata == {"a": "1,2"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"x-amz-checksum-crc32: AAAA==\r\nx-amz-checksum-type: FULL_OBJECT\r\n", {"crc32": "AAAA=="}),
+        (b"x-amz-checksum-sha256: AAAA=-2\r\nx-amz-checksum-type: COMPOSITE\r\n", {}),
+        (b"x-amz-checksum-sha256: AAAA=\r\nx-amz-checksum-type: COMPOSITE\r\n", {}),
+        (b"x-amz-checksum-sha256: AAAA=\r\n", {}),  # a multipart object, and no word on the kind
+        (b'ETag: "abc"\r\nx-amz-checksum-sha256: AAAA=\r\n', {"sha256": "AAAA="}),
+    ],
+)
+def test_checksums_are_those_of_the_whole_object(lines: bytes, expected: dict[str, str]) -> None:
+    block = (BLOCK if b"ETag" not in lines else BLOCK.replace(b'ETag: "abc-2"\r\n', b"")) + lines + b"\r\n"
+    assert answers.parse_head(block, 200).checksums == expected
+
+
+def test_a_size_must_come_from_somewhere() -> None:
+    with pytest.raises(ValueError, match="Content-Length"):
+        answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200)
+    assert answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200, received=9).size == 9
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "Mon, 99 Feb 2026 02:40:00 GMT", "Mon, 02 Xxx 2026 02:40:00 GMT"])
+def test_what_is_no_date_is_none(text: str) -> None:
+    assert answers.http_date_ms(text) == 0
+
+
+# --- refusals
+
+
+def refused(status: int, body: bytes = b"", *, of_object: bool = True, headers: bytes = b"", bodyless: bool = False):
+    return answers.failure(
+        "look", status, body, of_object=of_object, region="us-east-1", headers=headers, bodyless=bodyless
+    )
+
+
+def xml(code: str, extra: str = "") -> bytes:
+    return (
+        f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>Told &amp; done</Message>{extra}</Error>".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "of_object", "trouble"),
+    [
+        (403, "SignatureDoesNotMatch", True, Trouble.CREDENTIAL),
+        (403, "InvalidAccessKeyId", False, Trouble.CREDENTIAL),
+        (400, "ExpiredToken", True, Trouble.CREDENTIAL),
+        (400, "AuthorizationHeaderMalformed", True, Trouble.CREDENTIAL),
+        (403, "AccessDenied", True, Trouble.DENIED),
+        (404, "NoSuchBucket", True, Trouble.BUCKET),
+        (301, "PermanentRedirect", False, Trouble.BUCKET),
+        (404, "NoSuchKey", True, Trouble.NOT_FOUND),
+        (412, "PreconditionFailed", True, Trouble.CHANGED),
+        (400, "BadDigest", True, Trouble.MISMATCH),
+        (503, "SlowDown", True, Trouble.THROTTLED),
+        (503, "ServiceUnavailable", True, Trouble.THROTTLED),
+        (500, "InternalError", True, Trouble.SERVER),
+        (403, "RequestTimeTooSkewed", True, Trouble.SERVER),
+        (400, "RequestTimeout", True, Trouble.TIMEOUT),
+        (501, "NotImplemented", True, Trouble.UNSUPPORTED),
+        (403, "InvalidObjectState", True, Trouble.UNSUPPORTED),
+        (403, "SomethingNew", True, Trouble.DENIED),
+        (404, "SomethingNew", True, Trouble.NOT_FOUND),
+        (404, "SomethingNew", False, Trouble.BUCKET),
+        (418, "SomethingNew", True, Trouble.OTHER),
+        (599, "SomethingNew", True, Trouble.SERVER),
+    ],
+)
+def test_refusals_by_code_then_by_status(status: int, code: str, of_object: bool, trouble: Trouble) -> None:
+    error = refused(status, xml(code), of_object=of_object)
+    assert (error.trouble, error.code, error.status) == (trouble, code, status)
+    assert str(error).startswith("Failed to look: ")
+    assert f"(HTTP {status}, {code}: Told & done)" in str(error)
+
+
+def test_an_error_with_a_namespace_is_read() -> None:
+    body = f'<a:Error xmlns:a="{AMAZON}"><a:Code>SlowDown</a:Code></a:Error>'.encode()
+    assert refused(503, body).code == "SlowDown"
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble", "word"),
+    [
+        (404, Trouble.NOT_FOUND, "no such bucket"),
+        (403, Trouble.DENIED, "no reason"),
+        (400, Trouble.OTHER, "expired token"),
+        (412, Trouble.CHANGED, "no longer"),
+        (503, Trouble.THROTTLED, "fewer"),
+        (500, Trouble.SERVER, "problem"),
+    ],
+)
+def test_refused_heads_say_what_is_known(status: int, trouble: Trouble, word: str) -> None:
+    error = refused(status, bodyless=True)
+    assert error.trouble is trouble
+    assert word in error.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "trouble"),
+    [
+        (301, xml("PermanentRedirect"), b"HTTP/1.1 301 x\r\nX-Amz-Bucket-Region: eu-west-1\r\n", Trouble.BUCKET),
+        (400, xml("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"), b"", Trouble.CREDENTIAL),
+        (400, b"", b"HTTP/1.1 400 x\r\nx-amz-bucket-region: eu-west-1\r\n", Trouble.CREDENTIAL),
+        (301, b"", b"HTTP/1.1 301 x\r\nx-amz-bucket-region: eu-west-1\r\n", Trouble.BUCKET),
+    ],
+)
+def test_a_wrong_region_is_named(status: int, body: bytes, headers: bytes, trouble: Trouble) -> None:
+    error = refused(status, body, headers=headers, bodyless=not body)
+    assert error.trouble is trouble
+    assert "region 'eu-west-1', this job has 'us-east-1': correct `region`" in error.detail
+
+
+def test_the_right_region_is_no_hint() -> None:
+    error = refused(403, xml("AccessDenied"), headers=b"HTTP/1.1 403 x\r\nx-amz-bucket-region: us-east-1\r\n")
+    assert "region" not in error.detail
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 502])
+def test_a_web_page_is_weather_whatever_its_status(status: int) -> None:
+    error = refused(status, b"<!DOCTYPE html><title>Sign in</title><p>to the \n guest network", of_object=False)
+    assert error.trouble is Trouble.SERVER
+    assert error.trouble.is_weather
+    assert "not from an S3 store" in error.detail
+    assert "Sign in to the guest network" in error.detail
+
+
+def test_plain_http_to_a_tls_port_is_told() -> None:
+    error = refused(400, b"Client sent an HTTP request to an HTTPS server.\n")
+    assert error.trouble is Trouble.TLS
+    assert "https://" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "trouble"),
+    [
+        (6, "Could not resolve host: x", Trouble.DNS),
+        (28, "Resolving timed out after 10 ms", Trouble.DNS),
+        (7, "Failed to connect", Trouble.REFUSED),
+        (28, "Operation too slow", Trouble.TIMEOUT),
+        (35, "wrong version number", Trouble.TLS),
+        (60, "self-signed certificate", Trouble.TLS),
+        (77, "error adding trust anchors", Trouble.TLS),
+        (18, "end of response with 3 bytes missing", Trouble.BROKEN),
+        (52, "Empty reply from server", Trouble.BROKEN),
+        (56, "Recv failure", Trouble.BROKEN),
+        (1, "Received HTTP/0.9 when not allowed", Trouble.SERVER),
+        (43, "a bad argument", Trouble.OTHER),
+    ],
+)
+def test_requests_without_an_answer(number: int, words: str, trouble: Trouble) -> None:
+    error = answers.unanswered("look", number, words)
+    assert error.trouble is trouble
+    assert words in error.detail
+    assert error.code == f"curl-{number}"

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a store is reached: addresses, proxies, CA files, paths, and signatures against Amazon's and botocore's."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from snowsync import reach
+from snowsync.config import Store
+from snowsync.credentials import Credentials
+
+AMAZON = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", Path("file"), "default")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.lower().endswith("_proxy") or name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (Store(bucket="bucket", region="eu-west-1"), ("https://s3.eu-west-1.amazonaws.com",)),
+        (Store(bucket="bucket", region="cn-north-1"), ("https://s3.cn-north-1.amazonaws.com.cn",)),
+        (Store(bucket="bucket", endpoints=("http://a:1/", "https://b")), ("http://a:1", "https://b")),
+    ],
+)
+def test_endpoints(store: Store, expected: tuple[str, ...]) -> None:
+    assert reach.endpoint_urls(store) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment", "expected"),
+    [
+        ("https://store.example", {}, ""),
+        ("https://store.example", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("http://store.example", {"https_proxy": "http://p:1"}, ""),
+        ("http://store.example", {"HTTP_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://store.example", {"all_proxy": "http://p:2"}, "http://p:2"),
+        ("https://store.example", {"https_proxy": "http://p:1", "no_proxy": "example"}, ""),
+        ("https://store.example", {"https_proxy": "http://p:1", "no_proxy": "other"}, "http://p:1"),
+        ("https://store.example", {"https_proxy": "http://p:1", "no_proxy": "*"}, ""),
+        ("http://127.0.0.1:9", {"http_proxy": "http://p:1"}, ""),
+        ("http://127.9.9.9:9", {"http_proxy": "http://p:1"}, ""),
+        ("http://[::1]:9", {"http_proxy": "http://p:1"}, ""),
+        ("http://localhost:9", {"http_proxy": "http://p:1"}, ""),
+        ("http://192.168.7.7:8080", {"http_proxy": "http://p:1", "no_proxy": "10.0.0.0/8, 192.168.0.0/16"}, ""),
+        ("http://192.169.7.7:8080", {"http_proxy": "http://p:1", "no_proxy": "192.168.0.0/16"}, "http://p:1"),
+        ("http://[fe80::1%eth0]:8080", {"http_proxy": "http://p:1", "no_proxy": "fe80::/10"}, ""),
+    ],
+)
+def test_proxies_are_the_environments(
+    endpoint: str, environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert reach.proxy_for(endpoint) == expected
+
+
+def test_ca_file_is_the_jobs_then_the_environments_then_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = reach.ca_file(Store(bucket="bucket"))
+    assert system == "" or Path(system).is_file()
+    monkeypatch.setenv("SSL_CERT_FILE", "/ssl")
+    assert reach.ca_file(Store(bucket="bucket")) == "/ssl"
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/aws")
+    assert reach.ca_file(Store(bucket="bucket")) == "/aws"
+    assert reach.ca_file(Store(bucket="bucket", ca_bundle="/job")) == "/job"
+
+
+@pytest.mark.parametrize(
+    ("object_key", "path"),
+    [
+        ("plain/key-1_2.3~4", "/b/plain/key-1_2.3~4"),
+        ("/lead//x/", "/b//lead//x/"),
+        ("../x", "/b/../x"),
+        ("a b+c%41?#&=;", "/b/a%20b%2Bc%2541%3F%23%26%3D%3B"),
+        ("é\n\x7f", "/b/%C3%A9%0A%7F"),
+        ("\udce9", "/b/%E9"),  # a byte that was no UTF-8 in a listing goes back as it came
+    ],
+)
+def test_object_path(object_key: str, path: str) -> None:
+    assert reach.object_path("b", object_key) == path
+
+
+def test_query_is_sorted_and_wholly_encoded() -> None:
+    assert reach.query_string({"prefix": "a/b c", "max-keys": "1"}) == "max-keys=1&prefix=a%2Fb%20c"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("https://h:443", "h"),
+        ("http://h:80", "h"),
+        ("https://h:80", "h:80"),
+        ("http://[::1]:9000", "[::1]:9000"),
+        ("http://[fe80::1%eth0]", "[fe80::1]"),
+    ],
+)
+def test_host_header_is_what_is_sent(endpoint: str, host: str) -> None:
+    assert reach.host_header(endpoint) == host
+
+
+def test_a_key_is_shown_on_one_line_and_not_in_full_length() -> None:
+    assert reach.shown("b", "a\nb\x1b[31m") == "s3://b/a\\nb\\x1b[31m"
+    assert len(reach.shown("b", "k" * 1024)) < 320
+
+
+# The examples of Amazon's "Authenticating Requests: Using the Authorization Header".
+@pytest.mark.parametrize(
+    ("query", "signature"),
+    [
+        ("lifecycle=", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+        ("max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+    ],
+)
+def test_signatures_are_amazons(query: str, signature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1369353600.5)
+    signer = reach.Signer(AMAZON, "us-east-1", "examplebucket.s3.amazonaws.com")
+    lines = signer.headers("GET", "/", query)
+    assert lines[0].endswith(f"Signature={signature}")
+    assert "x-amz-date: 20130524T000000Z" in lines
+    assert not any(AMAZON.secret_key in line for line in lines)
+
+
+def botocore_signature(method: str, url: str, lines: list[str], credentials: Credentials, region: str) -> str:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials as BotocoreCredentials
+
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    request = AWSRequest(method, url, headers=headers)
+    request.context["timestamp"] = headers["x-amz-date"]
+    signer = S3SigV4Auth(BotocoreCredentials(credentials.access_key, credentials.secret_key), "s3", region)
+    return signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+
+
+@settings(max_examples=60, deadline=None)
+@given(object_key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40), token=st.booleans())
+@example(object_key="..", token=False)
+@example(object_key="//a/./../b?c#d&e=f+%41", token=True)
+def test_signatures_are_botocores(object_key: str, token: bool) -> None:
+    credentials = Credentials("test:tester", "secret", "token/+=" if token else "", Path("f"), "p")
+    signer = reach.Signer(credentials, "snow", "[::1]:8080", checksum_mode=token)
+    path, query = reach.object_path("bucket", object_key), reach.query_string({"partNumber": "1", "x": object_key})
+    lines = signer.headers("HEAD", path, query)
+    expected = botocore_signature("HEAD", f"http://[::1]:8080{path}?{query}", lines, credentials, "snow")
+    assert lines[0].rpartition("Signature=")[2] == expected
+    assert ("x-amz-security-token: token/+=" in lines) == token
+    assert ("x-amz-checksum-mode: ENABLED" in lines) == token
+
+
+def test_a_signer_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = reach.Signer(AMAZON, "us-east-1", "h")
+    seen = []
+    for now in (1_700_000_000.0, 1_700_000_000.9, 1_700_000_001.0, 1_700_090_000.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        seen.append(signer.headers("GET", "/b", ""))
+    assert seen[0] == seen[1] != seen[2]
+    assert "/20231115/" in seen[3][0]

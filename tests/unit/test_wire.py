@@ -1,0 +1,483 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The light client against a store that answers by script: listings, heads, bodies, and every way to fail."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
+
+from snowsync import wire as wire_module
+from snowsync.config import Store
+from snowsync.credentials import Credentials
+from snowsync.errors import StoreError, Trouble
+from snowsync.model import Head
+from snowsync.wire import Wire
+
+SECRET = "hush/very+secret=key"
+CREDENTIALS = Credentials("AKIATEST", SECRET, "hush-token", Path("file"), "default")
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def store() -> Iterator[ScriptedStore]:
+    with ScriptedStore(lambda asked: reply(404)).running() as running:
+        yield running
+
+
+Connect = Callable[..., Wire]
+
+
+@pytest.fixture
+def connect(store: ScriptedStore) -> Iterator[Connect]:
+    made: list[Wire] = []
+
+    def connect(url: str = "", connections: int = 4, checksums: bool = False, **options: Any) -> Wire:
+        described = Store(bucket="bucket", endpoints=(url or store.url,), **options)
+        wire = Wire(
+            described,
+            url or store.url,
+            CREDENTIALS,
+            connections=connections,
+            connect_timeout=5,
+            stall_seconds=1,
+            checksums=checksums,
+        )
+        made.append(wire)
+        return wire
+
+    yield connect
+    for wire in made:
+        wire.close()
+
+
+def page(*keys: str, more: str = "") -> bytes:
+    entries = "".join(
+        f"<Contents><Key>{quote(key)}</Key><LastModified>2026-02-02T02:40:00.000Z</LastModified>"
+        f"<ETag>&quot;e&quot;</ETag><Size>1</Size></Contents>"
+        for key in keys
+    )
+    truncated = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}"
+    return reply(200, f"<ListBucketResult><EncodingType>url</EncodingType>{truncated}{entries}</ListBucketResult>")
+
+
+def failed(call: Callable[[], object]) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        call()
+    assert SECRET not in str(caught.value)
+    assert "hush-token" not in str(caught.value)
+    assert "Signature=" not in str(caught.value)
+    return caught.value
+
+
+# --- listing
+
+
+def test_a_listing_by_pages(store: ScriptedStore, connect: Connect) -> None:
+    def script(asked: Asked) -> bytes:
+        if "continuation-token" not in asked.query:
+            return page("a", "b", more="<NextContinuationToken>t/+=</NextContinuationToken>")
+        return page("c")
+
+    store.script = script
+    wire = connect(prefix="p/é")
+    first = wire.list_page(None, start_after="p/é a")
+    assert ([item.key for item in first.objects], first.next_token) == (["a", "b"], "t/+=")
+    second = wire.list_page(first.next_token, start_after="p/é a", max_keys=7)
+    assert ([item.key for item in second.objects], second.next_token) == (["c"], None)
+    fixed = {"list-type": "2", "encoding-type": "url", "prefix": "p/é"}
+    assert store.asked[0].query == fixed | {"max-keys": "1000", "start-after": "p/é a"}
+    assert store.asked[1].query == fixed | {"max-keys": "7", "continuation-token": "t/+="}
+    assert store.asked[0].target.startswith("/bucket?")
+    assert "prefix=p%2F%C3%A9" in store.asked[0].target
+    assert store.connections == 1
+    assert store.asked[0].headers["x-amz-security-token"] == "hush-token"
+
+
+def test_an_old_listing_goes_on_after_its_last_key(store: ScriptedStore, connect: Connect) -> None:
+    answers = iter([page("a", "b/ü", more=" "), page("c", more="<NextMarker>d</NextMarker>"), page()])
+    store.script = lambda asked: next(answers)
+    wire = connect(list_version="v1")
+    first = wire.list_page(None, start_after="A")
+    second = wire.list_page(first.next_token)
+    third = wire.list_page(second.next_token)
+    assert [first.next_token, second.next_token, third.next_token] == ["b/ü", "d", None]
+    assert [asked.query.get("marker") for asked in store.asked] == ["A", "b/ü", "d"]
+    assert not any("list-type" in asked.query for asked in store.asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "answer"),
+    [
+        ({}, "t", page("a", more="<NextContinuationToken>t</NextContinuationToken>")),
+        ({}, None, page("a", more=" ")),
+        ({"list_version": "v1"}, "b", page("b", more=" ")),
+        ({"list_version": "v1"}, "b", page("a", more=" ")),
+        ({"list_version": "v1"}, None, page(more=" ")),
+        ({"list_version": "v1", "sorted": False}, None, page("b", "a", more=" ")),
+        ({"list_version": "v1", "sorted": False}, "m", page("b", more="<NextMarker>m</NextMarker>")),
+    ],
+)
+def test_a_page_that_does_not_lead_on_is_refused(
+    options: dict[str, Any], token: str | None, answer: bytes, store: ScriptedStore, connect: Connect
+) -> None:
+    store.script = lambda asked: answer
+    assert failed(lambda: connect(**options).list_page(token)).trouble is Trouble.UNSUPPORTED
+
+
+def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: page("z", "a", more="<NextMarker>a</NextMarker>")
+    assert connect(list_version="v1", sorted=False).list_page("y").next_token == "a"
+
+
+def test_a_page_over_the_limit_is_refused(
+    store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire_module, "PAGE_LIMIT", 3000)
+    store.script = lambda asked: page(*(f"key-{number}" for number in range(50)))
+    wire = connect()
+    assert "more than 3000 bytes" in str(failed(lambda: wire.list_page(None)))
+    store.script = lambda asked: page("a")
+    assert len(wire.list_page(None).objects) == 1
+
+
+def test_a_whole_listing_is_read_as_it_comes(store: ScriptedStore, connect: Connect) -> None:
+    keys = [f"key {number}" for number in range(20000)]
+    store.script = lambda asked: page(*keys)
+    pages = list(connect(list_version="v1", sorted=False).list_whole())
+    assert [item.key for one in pages for item in one.objects] == keys
+    assert len(pages) > 3
+    assert {one.next_token for one in pages} == {None}
+    assert "max-keys" not in store.asked[0].query
+
+
+def test_a_whole_listing_that_was_not_whole_ends_in_an_error(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: page("a", more=" ")
+    seen: list[str] = []
+    problem = failed(lambda: seen.extend(item.key for one in connect().list_whole() for item in one.objects))
+    assert (seen, problem.trouble) == (["a"], Trouble.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        (error(403, "AccessDenied"), Trouble.DENIED),
+        (error(404, "NoSuchBucket"), Trouble.BUCKET),
+        (reply(404), Trouble.BUCKET),
+        (reply(404, "<html>nginx</html>"), Trouble.SERVER),
+        (reply(200, "<html>Sign in</html>"), Trouble.SERVER),
+        (reply(200, "<ListBucketResult><Contents>"), Trouble.SERVER),
+        (reply(200), Trouble.SERVER),
+        (error(503, "SlowDown"), Trouble.THROTTLED),
+        (Close(page("a")[:-9]), Trouble.BROKEN),
+        (Close(), Trouble.BROKEN),
+        (Close(b"SSH-2.0-OpenSSH_9.2\r\n"), Trouble.SERVER),
+        (Silence(), Trouble.TIMEOUT),
+    ],
+)
+def test_a_listing_that_fails(
+    whole: bool, answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, connect: Connect
+) -> None:
+    store.script = lambda asked: answer
+    wire = connect(prefix="p/")
+    problem = failed(lambda: list(wire.list_whole()) if whole else wire.list_page(None))
+    assert problem.trouble is trouble, problem
+    assert str(problem).startswith(f"Failed to list s3://bucket/p/ at {store.url}: ")
+
+
+# --- heads
+
+OK = reply(200, "seven b", head=True, ETag='"e"', x_amz_meta_a="1")
+
+
+def test_head(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: OK
+    head = connect().head("../a b\n?#")
+    assert (head.status, head.size, head.etag, head.headers.metadata) == (200, 7, "e", {"a": "1"})
+    asked = store.asked[0]
+    assert (asked.method, asked.target) == ("HEAD", "/bucket/../a%20b%0A%3F%23")
+    assert asked.headers["host"] == store.url.removeprefix("http://")
+    assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIATEST/")
+    assert "x-amz-checksum-mode" not in asked.headers
+
+
+def test_head_of_a_part_and_with_checksums(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: reply(206, "part", head=True, x_amz_mp_parts_count="3")
+    head = connect(checksums=True).head("k", part_number=2)
+    assert (head.status, head.size, head.parts_count) == (206, 4, 3)
+    assert store.asked[0].query == {"partNumber": "2"}
+    assert store.asked[0].headers["x-amz-checksum-mode"] == "ENABLED"
+    assert "x-amz-checksum-mode" in store.asked[0].headers["authorization"]
+
+
+def test_heads_of_many_objects_on_few_connections(store: ScriptedStore, connect: Connect) -> None:
+    missing = {f"k{number}" for number in range(0, 300, 7)}
+
+    def script(asked: Asked) -> bytes:
+        time.sleep(0.001)  # long enough for others to arrive
+        return reply(404) if asked.key in missing else OK
+
+    store.script = script
+    wire = connect(connections=3)
+    keys = [f"k{number}" for number in range(300)]
+    for _ in range(2):
+        found = list(wire.head_many(keys))
+        assert sorted(key for key, _ in found) == sorted(keys)
+        assert {key for key, head in found if isinstance(head, StoreError)} == missing
+        assert {head.trouble for _, head in found if isinstance(head, StoreError)} == {Trouble.NOT_FOUND}
+        assert all(head.etag == "e" for _, head in found if isinstance(head, Head))
+    assert store.connections == 3
+    assert 1 < store.most_at_once <= 3
+
+
+def test_keys_are_taken_as_they_are_needed(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: OK
+    taken = 0
+
+    def keys() -> Iterator[str]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield f"k{number}"
+
+    wire = connect(connections=4)
+    results = wire.head_many(keys())
+    for _ in range(10):
+        next(results)
+    assert taken <= 10 + 2 * 4
+    results.close()
+    assert [key for key, _ in wire.head_many(["again"])] == ["again"]
+
+
+def test_an_empty_head_many_asks_nothing(store: ScriptedStore, connect: Connect) -> None:
+    assert list(connect().head_many([])) == []
+    assert store.asked == []
+
+
+def test_what_the_iterable_raises_passes_through(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: OK
+
+    def keys() -> Iterator[str]:
+        yield "a"
+        raise KeyError("gone")
+
+    wire = connect()
+    with pytest.raises(KeyError, match="gone"):
+        list(wire.head_many(keys()))
+    assert len(list(wire.head_many(["b"]))) == 1
+
+
+def test_one_silent_object_does_not_hold_up_the_others(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: Silence() if asked.key == "k3" else OK
+    found = dict(connect(connections=2).head_many([f"k{number}" for number in range(40)]))
+    assert len(found) == 40
+    silent = found.pop("k3")
+    assert isinstance(silent, StoreError)
+    assert silent.trouble is Trouble.TIMEOUT
+    assert all(isinstance(head, Head) for head in found.values())
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    ("status", "reason", "trouble"),
+    [
+        (403, error(403, "SignatureDoesNotMatch"), Trouble.CREDENTIAL),
+        (403, error(403, "AccessDenied"), Trouble.DENIED),
+        (400, error(400, "ExpiredToken"), Trouble.CREDENTIAL),
+        (403, reply(200, "readable"), Trouble.DENIED),
+        (403, Close(), Trouble.DENIED),
+    ],
+)
+def test_a_refused_head_is_explained_by_a_get(
+    many: bool, status: int, reason: bytes | Silence, trouble: Trouble, store: ScriptedStore, connect: Connect
+) -> None:
+    store.script = lambda asked: reply(status) if asked.method == "HEAD" else reason
+    wire = connect()
+    for _ in range(3):
+        if many:
+            problem = dict(wire.head_many(["k"]))["k"]
+            assert isinstance(problem, StoreError)
+        else:
+            problem = failed(lambda: wire.head("k"))
+        assert problem.trouble is trouble
+    gets = [asked for asked in store.asked if asked.method == "GET"]
+    assert len({asked.headers["range"] for asked in gets}) == 1
+    assert len(gets) <= 2  # libcurl asks again where a kept connection was closed
+
+
+def test_a_missing_object_costs_one_request(store: ScriptedStore, connect: Connect) -> None:
+    assert failed(lambda: connect().head("k\n")).trouble is Trouble.NOT_FOUND
+    assert len(store.asked) == 1
+
+
+def test_a_head_without_a_size_is_refused(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: b"HTTP/1.1 200 OK\r\n\r\n"
+    assert "Content-Length" in str(failed(lambda: connect().head("k")))
+
+
+# --- bodies
+
+
+def test_get(store: ScriptedStore, connect: Connect) -> None:
+    body = os.urandom(3_000_000)
+    store.script = lambda asked: reply(200, body, ETag='"e"')
+    wire, pieces = connect(), []
+    head = wire.get("k", pieces.append)
+    assert b"".join(pieces) == body
+    assert (head.size, head.etag, "if-match" in store.asked[0].headers) == (len(body), "e", False)
+
+
+def test_get_of_an_empty_object(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: reply(200)
+    pieces: list[bytes] = []
+    assert connect().get("k", pieces.append).size == 0
+    assert pieces == []
+
+
+def test_get_without_a_length_counts(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    assert connect().get("k", lambda piece: None).size == 3
+
+
+def test_get_of_one_version(store: ScriptedStore, connect: Connect) -> None:
+    wire = connect()
+    store.script = lambda asked: reply(200, "x", ETag='"e"')
+    assert wire.get("k", lambda piece: None, if_match="e").etag == "e"
+    assert store.asked[0].headers["if-match"] == '"e"'
+    assert failed(lambda: wire.get("k", lambda piece: None, if_match="other")).trouble is Trouble.CHANGED
+    store.script = lambda asked: error(412, "PreconditionFailed")
+    assert failed(lambda: wire.get("k", lambda piece: None, if_match="e")).trouble is Trouble.CHANGED
+
+
+def test_the_body_of_a_refusal_does_not_reach_the_sink(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: error(404, "NoSuchKey")
+    pieces: list[bytes] = []
+    problem = failed(lambda: connect().get("k", pieces.append))
+    assert (pieces, problem.trouble, problem.code) == ([], Trouble.NOT_FOUND, "NoSuchKey")
+
+
+@pytest.mark.parametrize("raised", [OSError(28, "No space"), KeyboardInterrupt(), ValueError("mine")])
+def test_what_the_sink_raises_passes_through(
+    raised: BaseException, store: ScriptedStore, connect: Connect, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store.script = lambda asked: reply(200, b"x" * 100_000)
+
+    def sink(piece: bytes) -> None:
+        raise raised
+
+    wire = connect()
+    with pytest.raises(type(raised)) as caught:
+        wire.get("k", sink)
+    assert caught.value is raised
+    assert capfd.readouterr().err == ""
+    assert wire.get("k", lambda piece: None).size == 100_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        (Close(reply(200, b"x" * 1000)[:-1]), Trouble.BROKEN),
+        (Silence(reply(200, b"x" * 1000)[:-1]), Trouble.TIMEOUT),
+        (reply(302, "moved", location="http://127.0.0.1:1/"), Trouble.SERVER),
+    ],
+)
+def test_a_body_that_does_not_come(
+    answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, connect: Connect
+) -> None:
+    store.script = lambda asked: answer
+    assert failed(lambda: connect().get("k", lambda piece: None)).trouble is trouble
+
+
+# --- connections
+
+
+def test_a_connection_closed_meanwhile_is_replaced(store: ScriptedStore, connect: Connect) -> None:
+    def script(asked: Asked) -> bytes | Silence:
+        return OK if asked.connection != 1 or len(store.asked) == 1 else Close()
+
+    store.script = script
+    wire = connect()
+    assert wire.head("a").etag == "e"
+    assert wire.head("b").etag == "e"
+    assert store.connections == 2
+
+
+def test_nothing_listens(connect: Connect) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        assert failed(lambda: connect(url).head("k")).trouble is Trouble.REFUSED
+        found = dict(connect(url).head_many(["a", "b"]))
+    assert [head.trouble for head in found.values() if isinstance(head, StoreError)] == [Trouble.REFUSED] * 2
+
+
+def test_no_such_name(connect: Connect) -> None:
+    assert failed(lambda: connect("http://store.invalid").head("k")).trouble is Trouble.DNS
+
+
+def test_tls_where_there_is_none(store: ScriptedStore, connect: Connect) -> None:
+    problem = failed(lambda: connect(store.url.replace("http:", "https:")).head("k"))
+    assert problem.trouble is Trouble.TLS
+
+
+def test_a_missing_ca_file(store: ScriptedStore, connect: Connect) -> None:
+    url = store.url.replace("http:", "https:")
+    problem = failed(lambda: connect(url, ca_bundle="/nowhere/ca.pem").head("k"))
+    assert problem.trouble is Trouble.TLS
+    assert "ca_bundle" in problem.detail
+
+
+def test_a_proxy_of_the_environment_is_used(
+    store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.script = lambda asked: OK
+    monkeypatch.setenv("http_proxy", store.url)
+    assert connect("http://store.invalid:8080").head("k").etag == "e"
+    assert store.asked[0].target == "http://store.invalid:8080/bucket/k"
+    assert store.asked[0].headers["host"] == "store.invalid:8080"
+
+
+def test_loopback_is_reached_directly(store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.script = lambda asked: OK
+    for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert connect().head("k").etag == "e"
+
+
+def test_threads_share_a_wire(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: reply(200, asked.key, head=asked.method == "HEAD")
+    wire = connect()
+    wrong: list[str] = []
+
+    def work(name: str) -> None:
+        for number in range(20):
+            key, pieces = f"{name}-{number}", []
+            head = wire.get(key, pieces.append)
+            if b"".join(pieces) != key.encode() or head.size != len(key) or wire.head(key).size != len(key):
+                wrong.append(key)
+            many = [f"{key}{'x' * extra}" for extra in range(3)]
+            wrong.extend(k for k, one in wire.head_many(many) if not isinstance(one, Head) or one.size != len(k))
+
+    threads = [threading.Thread(target=work, args=(f"thread{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
