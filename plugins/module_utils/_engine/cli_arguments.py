@@ -219,8 +219,8 @@ def _add_report(commands: Any) -> None:
         commands,
         "report",
         "write the job's report and print its sums",
-        "The file is <state_dir>/reports/dt_data_<start epoch>.json. It covers the job from its first run on; what one"
-        "\nrun did is in the report which that run wrote at its end.",
+        "The file is <state_dir>/reports/dt_data_<start epoch>.json. It covers the job from its first run on and takes"
+        "\nthe place of that run's own report; every later run has written its own at its end.",
     )
     _add_job(parser)
     parser.add_argument(

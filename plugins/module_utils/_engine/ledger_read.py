@@ -133,7 +133,10 @@ class HopSum:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """One recorded failure; `state` is the object's state now, None when the ledger forgot the object."""
+    """What went wrong with one object: the last time, and how many `times` in the same way.
+
+    `state` is the object's state now, None when the ledger forgot the object.
+    """
 
     key: str
     at_ms: int
@@ -143,6 +146,7 @@ class FailureRow:
     expected: str
     found: str
     action: str
+    times: int
     state: State | None
 
 
@@ -347,19 +351,19 @@ class LedgerReader:
         return [Fact(*row) for row in self._rows(sql)]
 
     def failures(self, limit: int, since_ms: int = 0) -> list[FailureRow]:
-        """The newest failures first, also of objects that have recovered since."""
+        """The newest failures first, one row per object, hop and trouble; also of objects that have recovered since."""
+        # SQLite takes the columns outside of MAX() from the row that has the maximum.
         sql = (
-            "SELECT failures.key, at_ms, hop, trouble, message, expected, found, action, objects.state FROM failures"
-            " LEFT JOIN objects ON objects.id = failures.object_id WHERE at_ms >= ? ORDER BY failures.id DESC LIMIT ?"
+            "SELECT latest.key, at_ms, hop, trouble, message, expected, found, action, times, objects.state"
+            " FROM (SELECT *, COUNT(*) AS times, MAX(id) FROM failures WHERE at_ms >= ?"
+            " GROUP BY key, hop, trouble) AS latest"
+            " LEFT JOIN objects ON objects.id = latest.object_id ORDER BY latest.id DESC LIMIT ?"
         )
-        return [
-            FailureRow(
-                key, at_ms, hop, trouble, message, expected, found, action, None if state is None else State(state)
-            )
-            for key, at_ms, hop, trouble, message, expected, found, action, state in self._rows(sql, (since_ms, limit))
-        ]
+        rows = self._rows(sql, (since_ms, limit))
+        return [FailureRow(*(*cells, None if state is None else State(state))) for *cells, state in rows]
 
     def failure_count(self, since_ms: int = 0) -> int:
+        """Every single failure, also the repeated ones."""
         return int(self._rows("SELECT COUNT(*) FROM failures WHERE at_ms >= ?", (since_ms,))[0][0])
 
     def moved(self, since_ms: int = 0) -> Iterator[Moved]:

@@ -136,37 +136,35 @@ class Progress:
         if fresh:
             self._last_group = fresh[-1].id
         self._recent.extend(fresh)
-        self._sum_up(reader, fresh)
         now = now_ms()
         while self._recent and self._recent[0].at_ms < now - _ETA_SECONDS * 1000:
             self._recent.popleft()
         units = [unit_status(run) for run in reader.runs()]
-        running = [unit for unit in units if unit.alive] or units
-        started_ms = min((unit.run.started_ms for unit in running), default=now)
+        span = _span(units, now)
+        self._sum_up(reader, fresh, span.started_ms)
         return View(
             job=self._job.job,
-            seconds=max(0, now - started_ms) / 1000,
+            seconds=span.seconds,
             units=units,
             states=dict(self._states),
-            hops={hop: self._hop(hop, units, now, started_ms) for hop in HOPS},
+            hops={hop: self._hop(hop, units, span) for hop in HOPS},
             volumes=[
-                VolumeView(volume, self._rate(now, started_ms, _SHOWN_SECONDS, volume=volume.number))
-                for volume in self._volumes
+                VolumeView(volume, self._rate(span, _SHOWN_SECONDS, volume=volume.number)) for volume in self._volumes
             ],
             failures=self._failures,
             failure_count=self._failure_count,
             drained=is_drained(units, is_open=reader.is_open()),
         )
 
-    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow]) -> None:
+    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int) -> None:
         started = time.monotonic()
         if started < self._sums_due:
             self._carry_forward(fresh)
             return
         self._states = reader.states()
         self._volumes = volume_statuses(self._job, reader.volumes())
-        self._failures = reader.failures(_FAILURES)
-        self._failure_count = reader.failure_count()
+        self._failures = reader.failures(_FAILURES, since_ms)
+        self._failure_count = reader.failure_count(since_ms)
         self._sum_seconds = time.monotonic() - started
         self._sums_due = time.monotonic() + _SHARE * self._sum_seconds
 
@@ -184,26 +182,58 @@ class Progress:
         have = self._states[state]
         self._states[state] = Tally(max(0, have.objects - moved.objects), max(0, have.bytes - moved.bytes))
 
-    def _hop(self, hop: str, units: list[UnitStatus], now: int, started_ms: int) -> HopView:
+    def _hop(self, hop: str, units: list[UnitStatus], span: _Span) -> HopView:
         run = next((unit.run for unit in units if unit.run.unit == hop), None)
         moved = Tally(run.moved_objects, run.moved_bytes) if run else Tally()
         remaining = self._states[State.PENDING]
         if hop == "destination":
             remaining = remaining + self._states[State.STAGED]
-        shown = self._rate(now, started_ms, _SHOWN_SECONDS, hop=hop)
-        lasting = self._rate(now, started_ms, _ETA_SECONDS, hop=hop)
-        return HopView(moved, remaining, shown, eta(remaining, lasting))
+        if span.over:
+            return HopView(moved, remaining, Rate(moved.objects / span.divisor, moved.bytes / span.divisor), None)
+        lasting = self._rate(span, _ETA_SECONDS, hop=hop)
+        return HopView(moved, remaining, self._rate(span, _SHOWN_SECONDS, hop=hop), eta(remaining, lasting))
 
-    def _rate(self, now: int, started_ms: int, seconds: int, *, hop: str = "", volume: int | None = None) -> Rate:
+    def _rate(self, span: _Span, seconds: int, *, hop: str = "", volume: int | None = None) -> Rate:
+        since = max(span.now - seconds * 1000, span.started_ms)
         objects = size = 0
         for group in reversed(self._recent):
-            if group.at_ms < now - seconds * 1000:
+            if group.at_ms < since:
                 break
             if group.hop == hop or (volume is not None and group.volume == volume and group.hop == "source"):
                 objects += group.objects
                 size += group.bytes
-        span = min(float(seconds), max(1.0, (now - started_ms) / 1000))
-        return Rate(objects / span, size / span)
+        divisor = min(float(seconds), span.divisor)
+        return Rate(objects / divisor, size / divisor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The current run's time, or the last one's (`over`); all in ms since the epoch."""
+
+    started_ms: int
+    now: int
+    ended_ms: int
+    over: bool
+
+    @property
+    def seconds(self) -> float:
+        return max(0, self.ended_ms - self.started_ms) / 1000
+
+    @property
+    def divisor(self) -> float:
+        """At least a second: the first group of a run says nothing of a rate."""
+        return max(1.0, self.seconds)
+
+
+def _span(units: list[UnitStatus], now: int) -> _Span:
+    alive = [unit.run for unit in units if unit.alive]
+    if alive:
+        return _Span(min(run.started_ms for run in alive), now, now, over=False)
+    # Units of one run start together; one that ran another time, with another direction, is not of this run.
+    newest = max((unit.run.started_ms for unit in units), default=now)
+    runs = [unit.run for unit in units if unit.run.started_ms > newest - 5000]
+    started_ms = min((run.started_ms for run in runs), default=now)
+    return _Span(started_ms, now, max((run.ended_ms or run.updated_ms for run in runs), default=now), over=True)
 
 
 def eta(remaining: Tally, rate: Rate) -> float | None:

@@ -23,7 +23,7 @@ from .errors import LocalError, Trouble
 from .keys import map_key
 from .ledger import Ledger, now_ms
 from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
-from .model import Evidence, State
+from .model import Evidence
 from .present import bytes_text, count_text, key_text, moment_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ def failure_record(failure: FailureRow) -> dict[str, Any]:
         "expected": failure.expected,
         "found": failure.found,
         "action": failure.action,
+        "times": failure.times,
         "state": failure.state.label if failure.state is not None else None,
     }
 
@@ -301,16 +302,22 @@ def _failure_lines(report: Report, names: int) -> str:
         return "no failures, nothing quarantined"
     lines = [f"{count_text(report.failure_count)} failures, newest first:"]
     for failure in report.failures[:names]:
-        now = {None: "forgotten", State.RELEASED: "delivered"}.get(failure.state)
-        now = now or (failure.state.label if failure.state is not None else "")
-        lines.append(
-            f"  {key_text(failure.key)}: {failure.trouble} at the {failure.hop}: {plain_text(failure.message)}"
-        )
+        lines += failure_lines(failure)
         if failure.expected or failure.found:
             lines.append(
                 f"    expected {plain_text(failure.expected or '-')}, found {plain_text(failure.found or '-')}"
             )
-        lines.append(f"    {plain_text(failure.action)}; now {now}")
-    if report.failure_count > names:
-        lines.append(f"  ... and {count_text(report.failure_count - names)} more: see the report file and the ledger")
+    if len(report.failures) > names:
+        lines.append("  ... and more: see the report file and the ledger")
     return "\n".join(lines)
+
+
+def failure_lines(failure: FailureRow) -> list[str]:
+    """One failure for people: what, then what was done about it."""
+    now = failure.state.label if failure.state is not None else "forgotten"
+    times = f", {failure.times} times" if failure.times > 1 else ""
+    return [
+        f"  {key_text(failure.key)}: now {now}",
+        f"    {failure.trouble} at the {failure.hop}{times}, last {moment_text(failure.at_ms)}:"
+        f" {plain_text(failure.message)}; {plain_text(failure.action)}",
+    ]

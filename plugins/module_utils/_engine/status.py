@@ -17,14 +17,13 @@ from .model import State
 from .present import (
     bytes_text,
     count_text,
-    key_text,
     moment_text,
     plain_text,
     rate_text,
     seconds_text,
     table,
 )
-from .report import failure_record
+from .report import failure_lines, failure_record
 
 if TYPE_CHECKING:
     from .config import Job
@@ -341,7 +340,5 @@ def _failure_lines(status: JobStatus) -> str:
         return ""
     lines = [f"{count_text(status.failure_count)} failures recorded, the last ones:"]
     for failure in status.failures:
-        now = failure.state.label if failure.state is not None else "forgotten"
-        lines.append(f"  {moment_text(failure.at_ms)}  {key_text(failure.key)} ({failure.hop}; now {now})")
-        lines.append(f"    {failure.trouble}: {plain_text(failure.message)}; {plain_text(failure.action)}")
+        lines += failure_lines(failure)
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from .status import unit_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
+    from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 2.0
 _TITLES = {"source": "source → volumes", "destination": "volumes → destination"}
+_TROUBLED = (State.QUARANTINED, State.FAILED)
 _PLAIN_TITLES = {"source": "to volumes", "destination": "to destination"}
-_BAR = 24
+_WIDE = 112  # columns from which on there is room for long titles and bars
 
 
 def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
@@ -91,7 +93,8 @@ def plain_line(view: View) -> str:
 
 def _closing(view: View) -> str:
     if view.drained:
-        return f"drained, {seconds_text(view.seconds)}"
+        troubled = sum((view.states[state] for state in _TROUBLED), Tally()).objects
+        return f"drained, {seconds_text(view.seconds)}" + (f", {count_text(troubled)} failed" if troubled else "")
     if not view.is_running:
         return "no unit runs"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
@@ -106,20 +109,20 @@ def _watch_live(console: Console, progress: Progress, until_drained: bool, timeo
     view = View("")
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         for view, _last in _views(progress, until_drained, timeout, _LIVE_SECONDS):
-            live.update(render(view), refresh=True)
+            live.update(render(view, console.width), refresh=True)
     return view.drained
 
 
-def render(view: View) -> Group:
-    """One look as a renderable of `rich`."""
+def render(view: View, width: int = _WIDE) -> Group:
+    """One look as a renderable of `rich`, for a terminal of `width` columns."""
     from rich.console import Group
     from rich.text import Text
 
     if view.waiting_for:
         return Group(_headline(view), Text(f"  {plain_text(view.waiting_for)}", style="yellow"))
-    sections: list[RenderableType] = [_headline(view), "", _hop_table(view), "", _state_line(view)]
+    sections: list[RenderableType] = [_headline(view), "", _hop_table(view, width), "", _state_line(view)]
     if view.volumes:
-        sections += ["", _volume_table(view.volumes)]
+        sections += ["", _volume_table(view.volumes, width)]
     sections += ["", *_unit_lines(view), *_failure_lines(view)]
     return Group(*sections)
 
@@ -137,6 +140,13 @@ def _headline(view: View) -> Text:
     return line
 
 
+def _bar(percent: float, width: int, style: str, finished_style: str) -> ProgressBar:
+    from rich.progress_bar import ProgressBar
+
+    bar = 24 if width >= _WIDE else 10
+    return ProgressBar(total=100, completed=percent, width=bar, complete_style=style, finished_style=finished_style)
+
+
 def _grid(*columns: tuple[str, str]) -> Table:
     """A table without lines; each column is (title, alignment)."""
     from rich.table import Table
@@ -147,7 +157,7 @@ def _grid(*columns: tuple[str, str]) -> Table:
     return grid
 
 
-def _hop_table(view: View) -> Table:
+def _hop_table(view: View, width: int) -> Table:
     right = "right"
     grid = _grid(
         ("hop", ""),
@@ -155,24 +165,22 @@ def _hop_table(view: View) -> Table:
         ("", right),
         ("objects", right),
         ("bytes", right),
-        ("objects/s", right),
+        ("obj/s", right),
         ("MiB/s", right),
         ("ETA", right),
     )
     for name, hop in view.hops.items():
-        grid.add_row(_TITLES[name], *_hop_cells(hop))
+        grid.add_row((_TITLES if width >= _WIDE else _PLAIN_TITLES)[name], *_hop_cells(hop, width))
     return grid
 
 
-def _hop_cells(hop: HopView) -> tuple[RenderableType, ...]:
-    from rich.progress_bar import ProgressBar
-
+def _hop_cells(hop: HopView, width: int) -> tuple[RenderableType, ...]:
     done = not hop.remaining.objects
     # The last percent is reached only when nothing remains.
     percent = 100 if done else min(99, int(hop.fraction * 100))
     eta = "" if done else (seconds_text(hop.eta_seconds) if hop.eta_seconds is not None else "?")
     return (
-        ProgressBar(total=100, completed=percent, width=_BAR),
+        _bar(percent, width, "cyan", "green"),
         f"{percent} %",
         count_text(hop.moved.objects),
         bytes_text(hop.moved.bytes),
@@ -203,8 +211,7 @@ def _state_line(view: View) -> Text:
     return line
 
 
-def _volume_table(volumes: list[VolumeView]) -> Table:
-    from rich.progress_bar import ProgressBar
+def _volume_table(volumes: list[VolumeView], width: int) -> Table:
     from rich.text import Text
 
     right = "right"
@@ -214,7 +221,7 @@ def _volume_table(volumes: list[VolumeView]) -> Table:
         ("held", right),
         ("of", right),
         ("objects", right),
-        ("objects/s", right),
+        ("obj/s", right),
         ("MiB/s", right),
         ("", ""),
     )
@@ -224,7 +231,7 @@ def _volume_table(volumes: list[VolumeView]) -> Table:
         share = min(100.0, 100 * volume.held.bytes / room) if room else 0.0
         grid.add_row(
             volume.name,
-            ProgressBar(total=100, completed=share, width=_BAR, complete_style="yellow", finished_style="red"),
+            _bar(share, width, "yellow", "red"),
             bytes_text(volume.held.bytes),
             bytes_text(room) if room else "?",
             count_text(volume.held.objects),
@@ -240,8 +247,11 @@ def _unit_lines(view: View) -> list[Text]:
 
     lines = []
     for unit in view.units:
-        style = {"running": "", "stopped": "dim"}.get(unit.word, "bold red")
-        lines.append(Text(unit_line(unit), style="yellow" if unit.alive and "waiting" in unit.run.status else style))
+        if unit.word == "running":
+            style = "yellow" if "waiting" in unit.run.status else ""
+            lines.append(Text(f"{unit.run.unit}: {plain_text(unit.run.status)}", style=style))
+        else:
+            lines.append(Text(unit_line(unit), style="dim" if unit.word == "stopped" else "bold red"))
     return lines
 
 
@@ -253,5 +263,7 @@ def _failure_lines(view: View) -> list[RenderableType]:
     lines: list[RenderableType] = ["", Text(f"{count_text(view.failure_count)} failures, the last ones:", style="red")]
     for failure in view.failures:
         now = failure.state.label if failure.state is not None else "forgotten"
-        lines.append(Text(f"  {key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)} (now {now})"))
+        times = f" ({failure.times} times)" if failure.times > 1 else ""
+        text = f"  {now}{times}: {key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
+        lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
     return lines
