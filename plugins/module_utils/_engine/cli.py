@@ -177,7 +177,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from .verify_result import render
 
     job = _job(parsed)
-    result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back)
+    result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back, read_all=parsed.read_all)
     if parsed.json:
         _print_json(result.record(exact=parsed.exact))
     else:

@@ -198,6 +198,9 @@ def _add_verify(commands: Any) -> None:
         action="store_true",
         help="read objects whose digests cannot be compared from both sides, and compare their MD5",
     )
+    parser.add_argument(
+        "--read-all", action="store_true", help="read every object from both sides: slow, each byte travels twice"
+    )
     parser.add_argument("--exact", action="store_true", help='objects only at the destination ("-") are a failure too')
 
 

@@ -146,9 +146,12 @@ def verify_job(
     *,
     combined: Path | None = None,
     read_back: bool = False,
+    read_all: bool = False,
     open_side: Callable[[Job, str], Side] = StoreSide,
 ) -> Result:
     """Compare source, ledger and destination of a job; `combined` gets one line per object.
+
+    `read_back` reads both sides where digests cannot be compared, `read_all` wherever both sides have the object.
 
     Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
     is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written.
@@ -160,7 +163,9 @@ def verify_job(
             stack.callback(side.close)
         ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
         output = stack.enter_context(CombinedFile(combined)) if combined else None
-        result = _Comparison(job, sides, ledger, output, read_back).run_in_order()
+        result = _Comparison(
+            job, sides, ledger, output, "all" if read_all else "needed" if read_back else ""
+        ).run_in_order()
         if output:
             output.finish()
             result.combined = str(combined)
@@ -172,7 +177,7 @@ class _Comparison:
     """One comparison, begun again from the start when a listing turns out to be out of order."""
 
     def __init__(
-        self, job: Job, sides: dict[str, Side], ledger: LedgerReader | None, output: CombinedFile | None, read: bool
+        self, job: Job, sides: dict[str, Side], ledger: LedgerReader | None, output: CombinedFile | None, read: str
     ) -> None:
         self._job = job
         self._sides = sides
@@ -214,7 +219,7 @@ class _Comparison:
         self, result: Result, source: ListedObject | None, entry: Entry | None, destination: ListedObject | None
     ) -> None:
         verdict = judge(source, entry, destination, self._trust)
-        if self._read and not verdict.comparable and destination:
+        if destination and self._is_to_be_read(verdict):
             result.read_back += 1
             verdict = self._read_back(source, entry, destination, verdict)
         known = source or entry or destination
@@ -222,6 +227,11 @@ class _Comparison:
         result.note(known.key, known.size, entry, verdict)
         if self._output:
             self._output.write(verdict.symbol, known.key)
+
+    def _is_to_be_read(self, verdict: Verdict) -> bool:
+        if self._read == "all":
+            return verdict.symbol == SAME or not verdict.comparable
+        return bool(self._read) and not verdict.comparable
 
     def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterator[tuple[bytes, ListedObject]]:
         """(key at the destination, object) in the order of keys."""
@@ -270,7 +280,7 @@ class _Comparison:
         except StoreError as error:
             return Verdict(UNPROVEN, f"could not be read back: {plain_text(str(error))}", verdict.disagreement)
         if ours == expected:
-            return Verdict(SAME)
+            return Verdict(SAME, disagreement=verdict.disagreement if verdict.symbol == SAME else "")
         return Verdict(DIFFERS, f"read back: {expected} expected, {ours} at the destination", verdict.disagreement)
 
     def _digest(self, side: str, object_key: str, part_size: int) -> str:
