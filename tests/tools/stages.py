@@ -76,14 +76,14 @@ class Runner:
         self.log = log
         self.pytest_arguments = pytest_arguments
 
-    def command(self, *argv: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> int:
+    def command(self, *argv: str | Path, cwd: Path | None = None, environment: dict[str, str] | None = None) -> int:
         """Exit code of the command, 124 when it was ended for taking too long."""
         words = [str(word) for word in argv]
         self.log.write(f"\n$ {' '.join(words)}\n")
         self.log.flush()
         process = subprocess.Popen(
             words,
-            cwd=cwd,
+            cwd=cwd or ROOT,
             env={**clean_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
@@ -98,9 +98,9 @@ class Runner:
         finally:
             end_group(process)
 
-    def check(self, name: str, *argv: str | Path, cwd: Path = ROOT) -> Counts:
+    def check(self, name: str, *argv: str | Path) -> Counts:
         """One command as one check."""
-        code = self.command(*argv, cwd=cwd)
+        code = self.command(*argv)
         return Counts(passed=1) if code == 0 else failure(f"{name} exited {code}")
 
     def pytest(self, folder: str) -> Counts:
