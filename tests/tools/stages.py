@@ -5,7 +5,7 @@
 
 Every stage is run even if one before it failed. Full output goes to ``.build/logs/STAGE.log``; the end of it is shown
 on standard error when the stage fails. The last line is ``N passed, N failed``, the sum over all stages, where a
-pytest stage counts its tests, the sanity stage its ansible-test tests and any other stage its commands.
+pytest stage counts its tests, sanity those of ansible-test, molecule its scenarios, and lint its commands.
 Exit code 0 only if nothing failed and every stage proved something.
 """
 
@@ -97,6 +97,12 @@ class Runner:
             return 124
         finally:
             end_group(process)
+
+    def written_since(self, place: int) -> str:
+        """What the log holds from `place` (bytes) on."""
+        with Path(self.log.name).open(errors="replace") as stream:
+            stream.seek(place)
+            return stream.read()
 
     def check(self, name: str, *argv: str | Path) -> Counts:
         """One command as one check."""
@@ -223,9 +229,7 @@ def sanity(runner: Runner) -> Counts:
         BIN / "ansible-test", "sanity", "--local", "--requirements", "--python", python, "--color", "no",
         cwd=target, environment={"HOME": str(home)},
     )  # fmt: skip
-    with Path(runner.log.name).open(errors="replace") as stream:
-        stream.seek(began)
-        return read_sanity(stream.read(), code)
+    return read_sanity(runner.written_since(began), code)
 
 
 def read_sanity(output: str, code: int) -> Counts:
@@ -257,11 +261,19 @@ def molecule(runner: Runner) -> Counts:
     scenarios = sorted(path.parent.name for path in (ROOT / "tests/molecule").glob("*/molecule.yml"))
     if not scenarios:
         return failure("there is no scenario")
+    began = runner.log.tell()
     code = runner.command(
-        BIN / "molecule", "-c", "tests/molecule/config.yml", "test", "--all",
+        BIN / "molecule", "-c", "tests/molecule/config.yml", "test", "--all", "--no-command-borders", "--report",
         environment={"MOLECULE_GLOB": "tests/molecule/*/molecule.yml"},
     )  # fmt: skip
-    return Counts(passed=len(scenarios)) if code == 0 else failure(f"molecule exited {code}")
+    return read_molecule(runner.written_since(began), code, scenarios)
+
+
+def read_molecule(output: str, code: int, scenarios: list[str]) -> Counts:
+    recap = dict(re.findall(r"^(\S+)\s*: actions=.* failed=(\d+)", output, re.MULTILINE))
+    passed = sum(1 for scenario in scenarios if recap.get(scenario) == "0")
+    failed = len(scenarios) - passed
+    return Counts(passed, max(failed, int(code != 0)), note="" if code == 0 else f"molecule exited {code}")
 
 
 STAGES = {

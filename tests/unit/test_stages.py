@@ -128,6 +128,15 @@ def test_ansible_test_is_counted_from_its_output(output: str, code: int, expecte
     assert stages.read_sanity(output, code) == expected
 
 
+def test_molecule_is_counted_from_its_recap() -> None:
+    recap = "SCENARIO RECAP\n{}  : actions=8  successful=8  disabled=0  skipped=0  missing=0  failed=0\n"
+    broken = "upgrade: actions=3  successful=2  disabled=0  skipped=0  missing=0  failed=1\n"
+    assert stages.read_molecule(recap.format("default"), 0, ["default"]) == Counts(passed=1)
+    counts = stages.read_molecule(recap.format("default") + broken, 1, ["default", "upgrade", "never-run"])
+    assert counts == Counts(passed=1, failed=2, note="molecule exited 1")
+    assert stages.read_molecule("", 0, ["default"]).failed == 1
+
+
 def test_counts_read_as_a_closing_line() -> None:
     assert str(Counts(3, 1) + Counts(2)) == "5 passed, 1 failed"
     assert str(Counts(3, 1, 2)) == "3 passed, 1 failed, 2 skipped"
