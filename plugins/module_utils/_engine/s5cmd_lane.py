@@ -1,0 +1,55 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How many s5cmd processes there are, how much each may have in flight, and when the next one may start."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # s5cmd.py imports this file
+    from .s5cmd import Process
+
+_WIDEST = 32  # commands at once in one process: a stuck one can only be cured by killing all of them
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between two starts after a process failed
+_STABLE_SECONDS = 30.0  # a process that lived so long is no sign of a start that always fails
+
+
+class Lane:
+    """Processes of one width (commands at once), for one class of object sizes. Guarded by the mover's lock."""
+
+    def __init__(self, workers: int, *, queued: bool) -> None:
+        count = -(-workers // _WIDEST)
+        self.width = -(-workers // count)
+        # So little is queued inside a process that is stopped, and enough that its workers need not wait for us.
+        self.capacity = 2 * self.width if queued and self.width > 1 else self.width
+        self.low_water = self.capacity - max(1, self.width // 2) if queued else self.capacity - 1
+        self.slots = [Slot() for _ in range(count)]
+        self.is_wanted = False
+        self.failures = 0
+        self.failure = ""
+
+    def roomiest(self) -> Process | None:
+        """The process with the least to do, None when all are full, stopping, or not there."""
+        open_ones = [slot.process for slot in self.slots if slot.process and slot.process.accepts]
+        best = min(open_ones, key=lambda process: len(process.in_flight), default=None)
+        return best if best and len(best.in_flight) < self.capacity else None
+
+    def empty_slot(self) -> Slot | None:
+        return min((slot for slot in self.slots if not slot.process), key=lambda slot: slot.not_before, default=None)
+
+
+class Slot:
+    """A place for a process, and the pause before the next one after failures."""
+
+    def __init__(self) -> None:
+        self.process: Process | None = None
+        self.pause = 0.0
+        self.not_before = 0.0
+
+    def failed(self, lived: float) -> None:
+        self.pause = (
+            _SHORTEST_PAUSE if lived >= _STABLE_SECONDS else min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self.pause))
+        )
+        self.not_before = time.monotonic() + self.pause

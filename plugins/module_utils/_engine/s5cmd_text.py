@@ -1,0 +1,214 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What s5cmd v2.3.0 is told and what it says: command lines, reports, error texts. No effects here."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timezone
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import NamedTuple
+
+from .answers import trouble_of
+from .errors import Trouble
+from .keys import mover_can_express, quote
+from .model import MIB, Fetch, Headers, Send
+
+_SINGLE_PUT_LIMIT = 5 * 1024 * MIB
+_SMALLEST_PART = 5 * MIB
+_MOST_PARTS = 10_000  # from this many on s5cmd takes a larger part size of its own
+_UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
+
+# What needs no quotes and ends a line as one word: by it a report is matched with its work.
+_is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch
+_is_header_value = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
+_is_metadata_value = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?").fullmatch
+_is_metadata_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
+
+
+def can_fetch(work: Fetch) -> bool:
+    """Whether s5cmd can be told of this fetch; what is False here goes another way."""
+    return work.size > 0 and _is_sayable(work.key) and bool(_is_local_path(work.path))
+
+
+def can_send(work: Send) -> bool:
+    """Whether s5cmd can be told of this, with every header, and in parts of exactly the wanted size."""
+    return (
+        work.size > 0
+        and _is_sayable(work.key)
+        and " s3://" not in work.key  # would make the text of an error ambiguous, see `parse_report`
+        and bool(_is_local_path(work.path))
+        and _can_cut(work.size, work.part_size)
+        and _can_carry(work.headers)
+    )
+
+
+def _is_sayable(key: str) -> bool:
+    if not mover_can_express(key):
+        return False
+    # A lone surrogate stands for a byte that is not UTF-8; reports show such bytes as U+FFFD and match nothing.
+    return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def _can_cut(size: int, part_size: int) -> bool:
+    if part_size == 0:
+        return size <= _SINGLE_PUT_LIMIT
+    # An object no larger than a part is never sent as a multipart upload of one part.
+    whole_mib = part_size % MIB == 0 and _SMALLEST_PART <= part_size <= _SINGLE_PUT_LIMIT
+    return whole_mib and size > part_size and size // part_size < _MOST_PARTS
+
+
+def _can_carry(headers: Headers) -> bool:
+    if headers.tags or headers.content_language:
+        return False
+    if headers.expires and not _expires(headers.expires):
+        return False
+    for value in (headers.content_type, headers.cache_control, headers.content_encoding, headers.content_disposition):
+        if value and not _is_header_value(value):
+            return False
+    metadata = headers.metadata
+    if not metadata:
+        return True
+    return len({name.lower() for name in metadata}) == len(metadata) and all(
+        _is_metadata_name(name) and _is_metadata_value(value) for name, value in metadata.items()
+    )
+
+
+def _expires(value: str) -> str:
+    """RFC 3339 for `--expires`; empty when the date s5cmd makes of it would not be the same text again."""
+    try:
+        moment = parsedate_to_datetime(value).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return ""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if format_datetime(moment, usegmt=True) == value else ""
+
+
+def fetch_line(work: Fetch, bucket: str, *, part_size: int, concurrency: int) -> str:
+    """The command for a fetch: one ranged GET for all of it, or with `concurrency` > 1 parts of `part_size` bytes."""
+    if concurrency == 1 or work.size <= part_size:
+        concurrency, part_size = 1, work.size
+    mib = max(_SMALLEST_PART, part_size + MIB - 1) // MIB
+    return f"cp --raw -p {mib} -c {concurrency} {quote(f's3://{bucket}/{work.key}')} {work.path}\n"
+
+
+def send_line(work: Send, bucket: str, *, concurrency: int) -> str:
+    """The command for a send: one PUT, or a multipart upload in parts of exactly `work.part_size` bytes."""
+    mib = max(_SMALLEST_PART, (work.part_size or work.size) + MIB - 1) // MIB
+    flags = _flags(work.headers)
+    return f"cp --raw -p {mib} -c {concurrency} {flags} {work.path} {quote(f's3://{bucket}/{work.key}')}\n"
+
+
+def _flags(headers: Headers) -> str:
+    # Always given: else s5cmd guesses from the first 512 bytes, and a page of HTML without a type becomes text/html.
+    flags = [f"--content-type {quote(headers.content_type or _UNSET_CONTENT_TYPE)}"]
+    if headers.cache_control:
+        flags.append(f"--cache-control {quote(headers.cache_control)}")
+    if headers.content_encoding:
+        flags.append(f"--content-encoding {quote(headers.content_encoding)}")
+    if headers.content_disposition:
+        flags.append(f"--content-disposition {quote(headers.content_disposition)}")
+    if headers.expires:
+        flags.append(f"--expires {_expires(headers.expires)}")
+    flags += [f"--metadata {quote(f'{name}={value}')}" for name, value in headers.metadata.items()]
+    return " ".join(flags)
+
+
+# Nearly every line is this, and a match costs a quarter of reading JSON: what holds no backslash needs no decoding.
+_is_success = re.compile(
+    rb'\{"operation":"cp","success":true,"source":"([ !#-[\]-~]*)","destination":"([ !#-[\]-~]*)"'
+    rb',"object":\{"type":"file"(?:,"size":([0-9]+))?\}\}'
+).fullmatch
+
+
+class Report(NamedTuple):
+    """One line of s5cmd about one command: `path` names the work, `error` is empty for success.
+
+    `remote` (the other operand) and `size` in bytes are given with success only.
+    """
+
+    path: str
+    remote: str = ""
+    size: int = 0
+    error: str = ""
+
+
+def parse_report(line: bytes, *, is_fetch: bool, bucket: str) -> Report | None:
+    """What a line of stdout or stderr reports; None for a line that reports on no command."""
+    usual = _is_success(line)
+    if usual:
+        local, remote = (usual[2], usual[1]) if is_fetch else (usual[1], usual[2])
+        return Report(local.decode(), remote.decode(), int(usual[3] or 0))
+    try:
+        document = json.loads(line)
+        if document["operation"] != "cp":
+            return None
+        if document.get("success") is True:
+            local, remote = ("destination", "source") if is_fetch else ("source", "destination")
+            return Report(str(document[local]), document[remote], document.get("object", {}).get("size", 0))
+        path = _local_operand(document["command"], is_fetch, bucket)
+        return Report(path, error=document["error"] or "no reason was given")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _local_operand(command: str, is_fetch: bool, bucket: str) -> str:
+    """The local path in ``cp [flags] SRC DST``, which s5cmd shows without quotes and metadata in random order."""
+    if not is_fetch:
+        # The last " s3://bucket/" begins the key: no key that is sent holds one.
+        command = command[: command.rindex(f" s3://{bucket}/")]
+    return command.rpartition(" ")[2]
+
+
+# The texts come from Go's errno names; "stat /vol/x: not a directory" and the like are the volume's too.
+_is_local_error = re.compile(
+    r"(?:open|read|write|rename|stat|lstat|fstat|mkdir|chmod|fchmod|close|remove|unlinkat) /|given object .* not found"
+    r"|object '.*' is not a regular file"
+).match
+_LOCAL_TEXTS = (
+    (Trouble.SPACE, ("no space left on device", "disk quota exceeded", "file too large")),
+    (Trouble.READONLY, ("read-only file system",)),
+)
+_NETWORK_TEXTS = (
+    (Trouble.TLS, ("x509:", "tls:", "LoadCustomCABundleError", "server gave HTTP response to HTTPS client")),
+    (Trouble.DNS, ("lookup ",)),
+    (
+        Trouble.TIMEOUT,
+        ("i/o timeout", "handshake timeout", "connection timed out", "deadline exceeded", "Client.Timeout"),
+    ),
+    (Trouble.REFUSED, ("connection refused", "no route to host", "is unreachable", "proxyconnect", "host is down")),
+    (Trouble.MISMATCH, ("http: ContentLength=",)),  # the local file became shorter under way
+    (Trouble.BROKEN, ("EOF", "reset by peer", "broken pipe", "use of closed", "transport connection broken")),
+    (Trouble.SERVER, ("SerializationError", "malformed HTTP")),
+)
+_CODES = {
+    "BucketRegionError": Trouble.BUCKET,
+    "NoSuchUpload": Trouble.UNKNOWN,  # of a Complete that was retried: perhaps done
+    "SharedCredsLoad": Trouble.CREDENTIAL,
+    "NoCredentialProviders": Trouble.CREDENTIAL,
+}
+
+
+def classify(error_text: str) -> Trouble:
+    """The word for an error text: by the store's code and status, else by what Go says of files and the network."""
+    if _is_local_error(error_text):
+        return _find(_LOCAL_TEXTS, error_text) or Trouble.IO
+    if error_text.startswith("MultipartUpload: ") and " caused by: " in error_text:
+        return classify(error_text.partition(" caused by: ")[2])
+    code = (re.match(r"(\w+): ", error_text) or [""] * 2)[1]
+    status = int((re.findall(r" status code: (\d{3}),", error_text) or ["0"])[-1])
+    if code in _CODES:
+        return _CODES[code]
+    if "UnmarshalError" in error_text:  # a gateway's page, not the store's XML: no word on bucket or object
+        return Trouble.THROTTLED if status in (429, 503) else Trouble.SERVER
+    if status and code != "SerializationError":
+        return trouble_of(status, code, of_object=True)
+    words = re.sub(r'"[^"]*"', "", error_text)  # without the URL, which holds the key
+    if ": read /" in words:
+        return Trouble.IO
+    return _find(_NETWORK_TEXTS, words) or Trouble.OTHER
+
+
+def _find(table: tuple[tuple[Trouble, tuple[str, ...]], ...], text: str) -> Trouble | None:
+    return next((trouble for trouble, words in table if any(word in text for word in words)), None)

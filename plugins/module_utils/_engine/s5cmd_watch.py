@@ -1,0 +1,123 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which commands of a running s5cmd are stuck. It has no timeouts and shows no progress; the kernel does.
+
+A fetch moves when its temporary file changes (``<name><up to ten digits>``, found among the process' open files).
+An upload leaves no trace of its own: it moves when its process reads or writes anything at all, and it is stuck too
+when its process sent, since it began, several times what a fair share needs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .model import MIB, Fetch, Send
+
+_SETTLING_RATE = 32 * MIB  # bytes/s at which a store may digest a whole object before it answers
+_BLIND_RATE = 64 * 1024  # bytes/s demanded of an object where /proc does not show the process
+_UNFAIR = 4  # so many times its fair share may others be sent before an upload counts as stuck
+
+
+class Traffic(NamedTuple):
+    """Bytes a process has read and written in its life, files and sockets alike."""
+
+    read: int
+    written: int
+
+
+@dataclass(slots=True)
+class _Watched:
+    first_seen: float
+    moved: float
+    trace: tuple[int, ...] = ()
+    written: int = -1
+
+
+class Watch:
+    """Looks at one process from time to time; what finishes between two looks costs nothing."""
+
+    def __init__(self, pid: int, stall_seconds: float, *, is_fetch: bool, width: int) -> None:
+        self._pid = pid
+        self._stall_seconds = stall_seconds
+        self._is_fetch = is_fetch
+        self._width = width
+        self._watched: dict[str, _Watched] = {}
+
+    def stuck(self, running: Sequence[Fetch | Send], now: float) -> dict[str, str]:
+        """The paths of those that made no progress for too long, each with the reason. `now` in monotonic seconds."""
+        known = self._watched
+        self._watched = {work.path: known.get(work.path) or _Watched(now, now) for work in running}
+        old = [work for work in running if work.path in known]
+        if not old:
+            return {}
+        files = open_files(self._pid) if self._is_fetch else None
+        traffic = None if self._is_fetch else traffic_of(self._pid)
+        found = {work.path: self._judge(work, files, traffic, now) for work in old}
+        return {path: reason for path, reason in found.items() if reason}
+
+    def _judge(
+        self, work: Fetch | Send, files: Mapping[str, tuple[int, ...]] | None, traffic: Traffic | None, now: float
+    ) -> str:
+        watched = self._watched[work.path]
+        if files is None and traffic is None:
+            allowed = self._stall_seconds + work.size / _BLIND_RATE
+            return f"not finished after {allowed:.0f} s" if now - watched.first_seen >= allowed else ""
+        trace = tuple(traffic) if traffic else temporary_trace(work.path, files or {})
+        if trace != watched.trace:
+            watched.trace, watched.moved = trace, now
+        if traffic and watched.written < 0:
+            watched.written = traffic.written
+        allowed = self._stall_seconds + work.size / _SETTLING_RATE
+        if now - watched.moved >= allowed:
+            return f"no progress for {now - watched.moved:.0f} s"
+        overtaken = traffic and traffic.written - watched.written >= _UNFAIR * self._width * (work.size + MIB)
+        if overtaken and now - watched.first_seen >= allowed:
+            return f"not finished after {now - watched.first_seen:.0f} s, while others were sent"
+        return ""
+
+
+def temporary_trace(path: str, files: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """What changes while a fetch to `path` moves: size, blocks and time of its temporary file; () when there is none.
+
+    Names that end in digits may look like another's temporary file; then several count, and a stall shows later.
+    """
+    name = os.path.basename(path)
+    traces = [trace for file, trace in sorted(files.items()) if file.startswith(name) and _is_suffix(file[len(name) :])]
+    return tuple(number for trace in traces for number in trace)
+
+
+_is_suffix = re.compile(r"\d{1,10}").fullmatch
+
+
+def open_files(pid: int) -> dict[str, tuple[int, ...]] | None:
+    """Base name -> (size, blocks, mtime in ns) of every regular file a process has open; None where /proc is closed."""
+    folder = f"/proc/{pid}/fd"
+    found: dict[str, tuple[int, ...]] = {}
+    try:
+        descriptors = os.listdir(folder)
+    except OSError:
+        return None
+    for descriptor in descriptors:
+        try:
+            target = os.readlink(f"{folder}/{descriptor}")
+            if target.startswith("/"):
+                status = os.stat(f"{folder}/{descriptor}")
+                found[os.path.basename(target)] = (status.st_size, status.st_blocks, status.st_mtime_ns)
+        except OSError:
+            continue  # closed since it was listed
+    return found
+
+
+def traffic_of(pid: int) -> Traffic | None:
+    """What a process has read and written so far; None where /proc is closed."""
+    try:
+        with open(f"/proc/{pid}/io", "rb") as file:
+            numbers = dict(line.split(b": ") for line in file.read().splitlines())
+        return Traffic(int(numbers[b"rchar"]), int(numbers[b"wchar"]))
+    except (OSError, KeyError, ValueError):
+        return None
