@@ -147,7 +147,7 @@ class RunningStore:
     # -- log -------------------------------------------------------------------------------------------------------
 
     def log(self, operation: str = "", key: str | None = None) -> Sequence[dict[str, Any]]:
-        """The requests in order of their end, filtered by operation and key (see requestlog.Record)."""
+        """The requests in order of their answers, filtered by operation and key (see requestlog.Record)."""
         return [
             line
             for line in self._log()

@@ -257,7 +257,7 @@ def replace_object(call: Call, size: int | None) -> Entry:
         if size is None:
             blob = storage.receive(block.translate(_INVERTED) for block in storage.blocks(old))
         else:
-            blob = storage.receive([b"replaced by a fault " * (size // 20 + 1)][:1] if size else [])
+            blob = storage.receive([(b"replaced by a fault " * (size // 20 + 1))[:size]])
         headers = dict(old.headers)
     finally:
         storage.release(old)

@@ -11,6 +11,8 @@ from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+SETTLE_SECONDS = 0.2
+
 
 @dataclass(slots=True)
 class Record:
@@ -61,6 +63,8 @@ class RequestLog:
 
     def __init__(self, limit: int = 200_000) -> None:
         self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._sending: set[int] = set()
         self._numbers = itertools.count(1)
         self.records: deque[Record] = deque(maxlen=limit)
         self.connections = Connections()
@@ -81,17 +85,35 @@ class RequestLog:
             self.connections.requests_now += 1
             self.connections.requests_peak = max(self.connections.requests_peak, self.connections.requests_now)
 
-    def end(self, record: Record) -> None:
+    def answering(self, record: Record) -> None:
+        """Counts the request before its answer goes out: who has the answer finds the request here."""
         with self._lock:
+            self._count(record)
+            self._sending.add(record.number)
+
+    def _count(self, record: Record) -> None:
+        self.records.append(record)
+        self.requests[record.operation, record.bucket, record.key] += 1
+        self.operations[record.operation] += 1
+        self.statuses[record.status] += 1
+        if record.code:
+            self.codes[record.code] += 1
+
+    def end(self, record: Record) -> None:
+        with self._settled:
             self.connections.requests_now -= 1
-            self.records.append(record)
-            self.requests[record.operation, record.bucket, record.key] += 1
-            self.operations[record.operation] += 1
-            self.statuses[record.status] += 1
-            if record.code:
-                self.codes[record.code] += 1
+            if record.number in self._sending:
+                self._sending.remove(record.number)
+            else:
+                self._count(record)
             self.bytes_in += record.bytes_in
             self.bytes_out += record.bytes_out
+            if not self._sending:
+                self._settled.notify_all()
+
+    def _settle(self) -> None:
+        """Under the lock: gives answers that are going out a moment to end, for `completed` and the bytes."""
+        self._settled.wait_for(lambda: not self._sending, SETTLE_SECONDS)
 
     def wrote(self, record: Record) -> None:
         """A PutObject, CopyObject or CompleteMultipartUpload that published an object (whatever was answered)."""
@@ -125,14 +147,16 @@ class RequestLog:
             self.connections.refused = 0
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
-        """The requests numbered above `after`, in order of their end."""
+        """The requests numbered above `after`, in order of their answers."""
         with self._lock:
+            self._settle()
             records = list(self.records)
         return [record.as_dict() for record in records if record.number > after]
 
     def counters(self) -> dict[str, Any]:
         """Everything counted since the start or the last clear, as plain JSON values."""
         with self._lock:
+            self._settle()
             return {
                 "operations": dict(self.operations),
                 "statuses": {str(status): count for status, count in self.statuses.items()},

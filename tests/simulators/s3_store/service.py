@@ -161,6 +161,7 @@ class Service:
             response = self._answer(call, handler, operation, request_id)
             try:
                 record.status = response.status
+                log.answering(record)
                 connection.send(response, request_id, head_only=request.method == "HEAD")
             finally:
                 if response.entry is not None:
