@@ -204,8 +204,9 @@ class LoopVolume:
     def mount(self, *options: str) -> None:
         subprocess.run(["mount", "-o", ",".join(["loop", *options]), str(self.image), str(self.path)], check=True)
 
-    def remount(self, option: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{option}", str(self.path)], check=True)
+    def remount(self, option: str) -> bool:
+        command = ["mount", "-o", f"remount,{option}", str(self.path)]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def unmount(self) -> None:
         subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
@@ -255,17 +256,15 @@ def test_a_volume_that_others_fill_under_way(rig: Rig, mounted: LoopVolume) -> N
 
 
 def test_a_volume_that_goes_read_only(rig: Rig, mounted: LoopVolume) -> None:
-    fill(rig, 40)
-    rig.source.set_fault("latency", operation="GetObject", seconds=0.2)
+    fill(rig, 300)
+    rig.source.set_fault("latency", operation="GetObject", seconds=0.4)
     process = rig.start()
     wait_until(lambda: rig.source.count("GetObject") > 4, "the first fetches")
-    # A remount needs that nobody has a file open for writing, which the movers do all the time.
-    os.sync()
-    force_read_only(mounted)
+    # Refused while anybody has a file open for writing, which the movers do most of the time: hence the waiting.
+    wait_until(lambda: mounted.remount("ro"), "the read-only remount")
     wait_until(lambda: "waiting for a volume" in status_text(rig), "the wait for the volume")
     assert process.poll() is None
-    mounted.unmount()
-    mounted.mount()
+    assert mounted.remount("rw")
     rig.source.clear_faults()
     _output, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
@@ -273,31 +272,9 @@ def test_a_volume_that_goes_read_only(rig: Rig, mounted: LoopVolume) -> None:
     assert rig.files_left() == []
 
 
-def force_read_only(mounted: LoopVolume) -> None:
-    """What the kernel does to a failing ext4: an emergency remount, whoever writes."""
-    device = subprocess.run(
-        ["findmnt", "-no", "SOURCE", str(mounted.path)], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    (Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error").write_text("made by a test\n")
-    if "ro" not in mount_options(mounted):
-        wait_until(lambda: try_remount(mounted), "the read-only remount")
-
-
-def mount_options(mounted: LoopVolume) -> list[str]:
-    found = subprocess.run(
-        ["findmnt", "-no", "OPTIONS", str(mounted.path)], check=True, capture_output=True, text=True
-    ).stdout
-    return found.strip().split(",")
-
-
-def try_remount(mounted: LoopVolume) -> bool:
-    command = ["mount", "-o", "remount,ro", str(mounted.path)]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
 def test_a_volume_unmounted_under_way(rig: Rig, mounted: LoopVolume) -> None:
-    fill(rig, 40)
-    rig.source.set_fault("latency", operation="GetObject", seconds=0.2)
+    fill(rig, 300)
+    rig.source.set_fault("latency", operation="GetObject", seconds=0.4)
     process = rig.start()
     wait_until(lambda: rig.source.count("GetObject") > 4, "the first fetches")
     mounted.unmount()

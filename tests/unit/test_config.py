@@ -55,7 +55,7 @@ group: {objects: 1, bytes: 64KiB, seconds: 1}
 mover:
   {workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4, retries: 0,
    stall_seconds: 0.5, binary: /opt/s5cmd}
-evidence: 4
+evidence: 3
 reread: always
 keep_staged: true
 attempts: 1
@@ -149,7 +149,7 @@ def test_every_option_can_be_given(tmp_path: Path) -> None:
     assert [str(volume.path) for volume in job.volumes] == ["/mnt/a", "/mnt/b"]
     assert (job.volumes[0].limit, job.volumes[0].drop_path) == (10 * 1024 * MIB, Path("/mnt/a/out/going"))
     assert (job.group.bytes, job.mover.large_object, job.mover.part_size) == (65536, 8_000_000, 5 * MIB)
-    assert (job.evidence, job.mover.stall_seconds, job.drop_settle) == (Evidence.MEDIUM, 0.5, 0.0)
+    assert (job.evidence, job.mover.stall_seconds, job.drop_settle) == (Evidence.READ_BACK, 0.5, 0.0)
     assert job.ledger_path == Path("/srv/state/ledger.db")
 
 
@@ -294,7 +294,8 @@ WRONG_VALUES = [
     ("mover.retries", -1, "must be from 0 to 100, not -1"),
     ("mover.stall_seconds", -1, "must be more than 0"),
     ("mover.binary", "s5cmd", "is not an absolute path"),
-    ("evidence", 1, "must be 2 (the store's digest is ours), 3 (read back) or 4"),
+    ("evidence", 1, "must be 2 (the store's digest is ours) or 3 (read back)"),
+    ("evidence", 4, "4 is out of reach"),
     ("evidence", 5, "must be 2"),
     ("evidence", "2", "must be 2"),
     ("evidence", 2.0, "must be 2"),

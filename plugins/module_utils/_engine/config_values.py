@@ -227,10 +227,10 @@ def _mode(value: object) -> object:
 
 
 def _evidence(value: object) -> Evidence:
-    if not isinstance(value, int) or value not in (2, 3, 4):
+    if not isinstance(value, int) or value not in (2, 3):
         raise ValueError(
-            "must be 2 (the store's digest is ours), 3 (read back) or 4 (read back from the medium);"
-            " less would let a file be deleted unproven"
+            "must be 2 (the store's digest is ours) or 3 (read back); less would let a file be deleted unproven,"
+            " and no store lets a client read past its caches, so 4 is out of reach"
         )
     return Evidence(value)
 

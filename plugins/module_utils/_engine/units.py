@@ -160,7 +160,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
     return Summary(
         job=job.job,
         changed=changed,
-        drained=not gathered.census.open.objects,
+        drained=not gathered.census.open.objects and not any(unit.waiting_for for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
         staged=_hop(source),
