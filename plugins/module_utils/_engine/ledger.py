@@ -157,10 +157,12 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._db
+                    self._db.execute("COMMIT")
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    # A full disk may have ended the transaction already, or have failed the COMMIT and left it open.
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
                     raise
-                self._db.execute("COMMIT")
             except sqlite3.Error as error:
                 raise LedgerError(f"Failed to write the ledger {self.path}: {error}") from error
 
@@ -179,10 +181,7 @@ class Ledger:
 
     def _known(self, page: Sequence[ListedObject]) -> dict[str, tuple[object, ...]]:
         marks = ",".join("?" * len(page))
-        sql = (
-            "SELECT key, size, etag, modified_ms, id, state, generation, volume, origin"
-            f" FROM objects WHERE key IN ({marks})"
-        )
+        sql = f"SELECT key, size, etag, modified_ms, id, generation, origin FROM objects WHERE key IN ({marks})"
         with self._lock:
             return {row[0]: row for row in self._db.execute(sql, [listed.key for listed in page])}
 
@@ -201,7 +200,7 @@ class Ledger:
             row = known.get(listed.key)
             if row is None:
                 fresh.append(listed)
-            elif row[1:4] != (listed.size, listed.etag, listed.modified_ms) or row[8] != Origin.SOURCE:
+            elif row[1:4] != (listed.size, listed.etag, listed.modified_ms) or row[6] != Origin.SOURCE:
                 changed.append((listed, row))
             else:
                 continue
@@ -235,11 +234,13 @@ class Ledger:
 
     @staticmethod
     def _new_generation(db: sqlite3.Connection, listed: ListedObject, row: tuple[object, ...], at: int) -> None:
-        _key, _size, _etag, _modified, object_id, state, generation, volume, origin = row
-        if state in (State.STAGED, State.DELIVERED) and volume is not None and origin == Origin.SOURCE:
-            db.execute(
-                "INSERT INTO discards (volume, key, generation) VALUES (?, ?, ?)", (volume, listed.key, generation)
-            )
+        object_id, generation = row[4], row[5]
+        # What lies on a volume is asked here, in the transaction: a group may have become durable since `row` was read.
+        db.execute(
+            "INSERT INTO discards (volume, key, generation) SELECT volume, key, generation FROM objects WHERE id = ?"
+            " AND generation = ? AND state IN (1, 2) AND volume IS NOT NULL AND origin = 0",
+            (object_id, generation),
+        )
         db.execute(
             "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, generation = generation + 1, origin = 0,"
             " state = 0, volume = NULL, part_size = 0, digest = '', destination_etag = '', headers = '',"

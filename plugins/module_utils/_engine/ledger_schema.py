@@ -143,10 +143,13 @@ def migrate(connection: sqlite3.Connection) -> None:
     for number in sorted(set(MIGRATIONS) - applied):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in MIGRATIONS[number]:
-                connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, int(time.time() * 1000)))
+            # Two units that start at once see the same new file: the second one finds the work done.
+            if not connection.execute("SELECT 1 FROM migrations WHERE number = ?", (number,)).fetchone():
+                for statement in MIGRATIONS[number]:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, int(time.time() * 1000)))
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
