@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .errors import LedgerError, Trouble
@@ -109,10 +109,13 @@ def boot_id() -> str:
         return ""
 
 
+_HEADER_FIELDS = tuple(field.name for field in fields(Headers))
+
+
 def dump_headers(headers: Headers) -> str:
     """Headers as compact JSON with only what is set; empty string when nothing is."""
-    present = {name: value for name, value in asdict(headers).items() if value}
-    return json.dumps(present, ensure_ascii=False, separators=(",", ":")) if present else ""
+    present = {name: value for name in _HEADER_FIELDS if (value := getattr(headers, name))}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":"), default=dict) if present else ""
 
 
 def load_headers(text: str) -> Headers:
