@@ -16,14 +16,13 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
+from simulators.boto_client import client_of
 from simulators.dataset import HOSTILE_KEYS
 from simulators.s3_store import RunningStore, start
 from simulators.s3_store.model import S3Error
@@ -45,19 +44,6 @@ def bucket(store: RunningStore) -> str:
     name = f"bucket-{next(_bucket_numbers)}"
     store.create_bucket(name)
     return name
-
-
-def client_of(store: RunningStore, *, secret_key: str = "", access_key: str = "", **config: Any) -> Any:
-    settings = {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 1}, **config}
-    return boto3.client(
-        "s3",
-        endpoint_url=store.url,
-        aws_access_key_id=access_key or store.access_key,
-        aws_secret_access_key=secret_key or store.secret_key,
-        region_name="us-east-1",
-        verify=str(store.ca_path) if store.ca_path else None,
-        config=Config(**settings),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -16,9 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -27,6 +27,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
+from simulators.boto_client import client_of
 from simulators.s3_store import RemoteStore, RunningStore, Storage, start
 
 MIB = 1024 * 1024
@@ -39,19 +40,6 @@ def store(tmp_path: Path) -> Iterator[RunningStore]:
     with start(tmp_path / "store") as running:
         running.put("bucket", "key", BODY)
         yield running
-
-
-def client_of(store: RunningStore, **config: Any) -> Any:
-    settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **config}
-    return boto3.client(
-        "s3",
-        endpoint_url=store.url,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        region_name="us-east-1",
-        verify=str(store.ca_path) if store.ca_path else None,
-        config=Config(request_checksum_calculation="when_required", **settings),
-    )
 
 
 @pytest.fixture
@@ -365,97 +353,6 @@ def test_connections_above_the_cap_are_dropped(tmp_path: Path) -> None:
             sock.close()
 
 
-# -- the Snowball adapter ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Iterator[RunningStore]:
-    with start(tmp_path / "adapter", adapter=True) as running:
-        yield running
-
-
-def test_the_adapter_lists_everything_at_once_in_no_order(adapter: RunningStore) -> None:
-    keys = [f"key-{number * 7 % 1100:04d}" for number in range(1100)]
-    for key in keys:
-        adapter.put("bucket", key)
-    s3 = client_of(adapter)
-    listed = s3.list_objects(Bucket="bucket", MaxKeys=10, Marker="key-0500", Delimiter="-")
-    assert not listed["IsTruncated"]
-    assert [entry["Key"] for entry in listed["Contents"]] == keys != sorted(keys)
-    with pytest.raises(ClientError, match="NotImplemented"):
-        s3.list_objects_v2(Bucket="bucket")
-
-
-def test_a_multipart_upload_to_the_adapter_deletes_the_object_first(adapter: RunningStore) -> None:
-    adapter.put("bucket", "key", b"good copy")
-    client_of(adapter).create_multipart_upload(Bucket="bucket", Key="key")
-    assert adapter.list("bucket") == {}
-
-
-def test_what_the_adapter_lacks(adapter: RunningStore) -> None:
-    s3 = client_of(adapter)
-    s3.put_object(Bucket="bucket", Key="k" * 933)
-    with pytest.raises(ClientError, match="KeyTooLongError"):
-        s3.put_object(Bucket="bucket", Key="k" * 934)
-    lacking: list[tuple[Any, dict[str, Any]]] = [
-        (s3.copy_object, {"Key": "copy", "CopySource": "bucket/key"}),
-        (s3.get_object_tagging, {"Key": "key"}),
-        (s3.put_object, {"Key": "key", "Tagging": "a=b"}),
-        (s3.delete_objects, {"Delete": {"Objects": [{"Key": "key"}]}}),
-        (s3.list_parts, {"Key": "key", "UploadId": "any"}),
-        (s3.create_bucket, {}),
-    ]
-    for call, options in lacking:
-        with pytest.raises(ClientError, match="NotImplemented"):
-            call(Bucket="bucket", **options)
-    assert s3.head_bucket(Bucket="bucket")["ResponseMetadata"]["HTTPHeaders"]["server"] == "AWSSnowball"
-
-
-def test_the_adapter_refuses_aws_chunked(tmp_path: Path) -> None:
-    """boto3 sends its default checksum that way over HTTPS."""
-    with start(tmp_path, adapter=True, tls=True) as store:
-        with pytest.raises(ClientError, match="NotImplemented"):
-            client_of(store).put_object(Bucket="bucket", Key="key", Body=b"x", ChecksumAlgorithm="CRC32")
-        client_of(store).put_object(Bucket="bucket", Key="key", Body=b"x")
-
-
-@pytest.mark.parametrize(
-    ("switch", "shape"), [({"multipart_etag": "whole"}, 32), ({"multipart_etag": "kms"}, 34), ({"etag": "opaque"}, 27)]
-)
-def test_stores_with_other_multipart_etags(tmp_path: Path, switch: dict[str, Any], shape: int) -> None:
-    with start(tmp_path, complete_etag=False, **switch) as store:
-        s3 = client_of(store)
-        upload_id = s3.create_multipart_upload(Bucket="bucket", Key="key")["UploadId"]
-        part = s3.upload_part(Bucket="bucket", Key="key", UploadId=upload_id, PartNumber=1, Body=BODY)
-        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-        done = s3.complete_multipart_upload(Bucket="bucket", Key="key", UploadId=upload_id, MultipartUpload=parts)
-        assert done["ETag"] == ""
-        etag = store.list("bucket")["key"]
-        assert len(etag) == shape
-        assert (etag == hashlib.md5(BODY).hexdigest()) == (switch == {"multipart_etag": "whole"})
-        assert etag != f"{hashlib.md5(hashlib.md5(BODY).digest()).hexdigest()}-1"
-
-
-def test_an_unsorted_listing_in_pages_is_complete(tmp_path: Path) -> None:
-    with start(tmp_path, list_sorted=False) as store:
-        keys = [f"key-{number:02d}" for number in range(25)]
-        for key in keys:
-            store.put("bucket", key)
-        pages = client_of(store).get_paginator("list_objects_v2")
-        shown = [
-            entry["Key"]
-            for page in pages.paginate(Bucket="bucket", PaginationConfig={"PageSize": 4})
-            for entry in page["Contents"]
-        ]
-        assert sorted(shown) == keys != shown
-
-
-def test_unknown_switches_are_refused(store: RunningStore) -> None:
-    for values in ({"colour": 1}, {"key_limit": "long"}):
-        with pytest.raises(ValueError, match="switch"):
-            store.set_switches(**values)
-
-
 # -- a process of its own, the log, what survives ------------------------------------------------------------------
 
 
@@ -480,6 +377,28 @@ def test_a_killed_store_keeps_what_it_answered_for(tmp_path: Path) -> None:
         assert store.get("bucket", "big") == b"part"
     blobs = [path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()]
     assert len(blobs) == 2, "nothing is kept that no object refers to"
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """`python -m s3_store`, with only tests/simulators on the path; SIGTERM ends it also under a stalled request."""
+    simulators = Path(__file__).resolve().parents[1] / "simulators"
+    options = ["--bucket", "one", "--bucket", "two", "--switch", "key_limit=10", "--fault", '{"action": "stall"}']
+    command = [sys.executable, "-m", "s3_store", "--folder", str(tmp_path / "new" / "folder"), "--tls", *options]
+    environment = {**os.environ, "PYTHONPATH": str(simulators), "S3_STORE_SECRET_KEY": "secret"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().split()
+        assert said[:2] == ["listening", "on"]
+        store = RemoteStore(said[2])
+        store.secret_key, store.ca_path = "secret", tmp_path / "new" / "folder" / "tls" / "ca.pem"
+        with pytest.raises(ReadTimeoutError):
+            client_of(store, read_timeout=0.2).list_buckets()
+        store.clear_faults()
+        assert [entry["Name"] for entry in client_of(store).list_buckets()["Buckets"]] == ["one", "two"]
+        with pytest.raises(ClientError, match="KeyTooLongError"):
+            client_of(store).put_object(Bucket="one", Key="k" * 11)
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_journal_of_many_changes_is_rewritten(tmp_path: Path) -> None:

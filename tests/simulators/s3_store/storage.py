@@ -10,6 +10,7 @@ everything it had answered for. It is not fsynced: this store survives its own d
 from __future__ import annotations
 
 import bisect
+import contextlib
 import fcntl
 import hashlib
 import itertools
@@ -229,7 +230,7 @@ class Storage:
         for blob_id in blobs:
             if blob_id.startswith(SHARED):
                 continue
-            with _ignore_missing():
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.blob_path(blob_id))
 
     def link_blobs(self, segments: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
@@ -496,11 +497,3 @@ def _blobs_of(bucket: Bucket) -> Iterator[str]:
     for upload in bucket.uploads.values():
         for part in upload.parts.values():
             yield part.blob
-
-
-class _ignore_missing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> bool:
-        return kind is not None and issubclass(kind, FileNotFoundError)
