@@ -1,0 +1,62 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows of a ledger for tests: made, moved and looked at by the ordinary ways."""
+
+from __future__ import annotations
+
+from snowsync.errors import Trouble
+from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged
+from snowsync.model import Evidence, ListedObject, State
+
+MD5 = "9e107d9d372bb6826bd81d3542a419d6"
+
+
+def listed(key: str, size: int = 10, etag: str = MD5, modified_ms: int = 1_700_000_000_000) -> ListedObject:
+    return ListedObject(key, size, etag, modified_ms)
+
+
+def staged(row: Row) -> Staged:
+    return Staged(row, 0, row.etag, "", Evidence.STORE_DIGEST, "s5cmd")
+
+
+def delivered(row: Row) -> Delivered:
+    return Delivered(row, row.etag, Evidence.STORE_DIGEST, "s5cmd")
+
+
+def failure(row: Row, trouble: Trouble = Trouble.MISMATCH) -> Failure:
+    return Failure(row, "source", trouble, "not what was promised", "fetched again", expected="aa", found="bb")
+
+
+def rows(ledger: Ledger, state: State) -> list[Row]:
+    return ledger.work(state, after_id=0, limit=10_000)
+
+
+def row_of(ledger: Ledger, key: str) -> Row:
+    number = select(ledger, "SELECT id FROM objects WHERE key = ?", key)[0][0]
+    row = ledger.row(int(str(number)))
+    assert row is not None
+    return row
+
+
+def select(ledger: Ledger, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    return list(ledger.query(sql, parameters))
+
+
+def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
+    """A new object, taken the ordinary way to `state`."""
+    ledger.observe([listed(key)])
+    row = row_of(ledger, key)
+    if state in (State.STAGED, State.DELIVERED, State.RELEASED):
+        assert ledger.commit_staged([staged(row)], volume, 0) == []
+        row = row_of(ledger, key)
+    if state in (State.DELIVERED, State.RELEASED):
+        assert ledger.commit_delivered([delivered(row)], [], 0) == []
+        row = row_of(ledger, key)
+    if state == State.RELEASED:
+        ledger.commit_delivered([], [row], 0)
+    if state in (State.FAILED, State.QUARANTINED):
+        assert ledger.retry(failure(row), delay_ms=0, count=True, target=state)
+    found = row_of(ledger, key)
+    assert found.state == state
+    return found

@@ -1,0 +1,475 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: what it lets through, what it refuses, and what survives races."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, staged
+
+from snowsync import ledger as ledger_module
+from snowsync.errors import LedgerError, Trouble
+from snowsync.ledger import Delivered, Ledger, Row, Staged, dump_headers, load_headers
+from snowsync.model import TRANSITIONS, Evidence, Headers, ListedObject, State
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def volume(ledger: Ledger) -> int:
+    return ledger.volume_id("one", "uuid-1", "/volumes/one")
+
+
+# -- listing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_page_of_new_objects_becomes_pending_in_listing_order(ledger: Ledger) -> None:
+    observed = ledger.observe([listed("b", 1), listed("a", 2), listed("c", 3)])
+    assert (observed.new, observed.changed, observed.same, observed.bytes) == (3, 0, 0, 6)
+    assert [row.key for row in rows(ledger, State.PENDING)] == ["b", "a", "c"]
+
+
+def test_a_page_that_says_nothing_new_writes_nothing(ledger: Ledger) -> None:
+    page = [listed(f"k{number}") for number in range(100)]
+    ledger.observe(page)
+    before = select(ledger, "PRAGMA data_version"), os.stat(f"{ledger.path}-wal").st_size
+    assert ledger.observe(page).same == 100
+    assert (select(ledger, "PRAGMA data_version"), os.stat(f"{ledger.path}-wal").st_size) == before
+
+
+def test_an_empty_page_is_nothing(ledger: Ledger) -> None:
+    assert ledger.observe([]).new == 0
+    assert ledger.compare([]).new == 0
+
+
+def test_compare_says_what_observe_would_do_and_does_not_do_it(ledger: Ledger) -> None:
+    ledger.observe([listed("same"), listed("changed")])
+    page = [listed("same"), listed("changed", 11), listed("new", 5)]
+    compared = ledger.compare(page)
+    assert (compared.new, compared.changed, compared.same, compared.bytes) == (1, 1, 1, 16)
+    assert row_of(ledger, "changed").size == 10
+    assert ledger.observe(page) == compared
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": 11}, {"etag": "0" * 32}, {"modified_ms": 1_700_000_000_001}],
+    ids=lambda change: next(iter(change)),
+)
+@pytest.mark.parametrize("state", list(State), ids=lambda state: state.label)
+def test_a_changed_object_is_a_new_generation_from_every_state(
+    ledger: Ledger, volume: int, state: State, change: dict[str, int]
+) -> None:
+    before = bring_to(ledger, "k", state, volume)
+    assert ledger.observe([listed("k", **change)]).changed == 1  # type: ignore[arg-type]  # one of three types each
+    after = row_of(ledger, "k")
+    assert (after.state, after.generation, after.volume) == (State.PENDING, before.generation + 1, None)
+    assert (after.digest, after.attempts, after.sends, after.headers) == ("", 0, 0, "")
+    kept = [(entry[2], entry[3]) for entry in ledger.discards()]
+    assert kept == ([("k", 1)] if state in (State.STAGED, State.DELIVERED) else [])
+
+
+def test_hostile_keys_come_back_as_they_went_in(ledger: Ledger) -> None:
+    accents = ["\u00e9", "e\u0301"]  # one letter in NFC and in NFD
+    odd = ["a\nb", " x ", "'; DROP TABLE objects; --", "\x01\x7f", "nul\0nul", "%", "\U0001f98a"]
+    keys = [*accents, *odd, "x" * 1024, "a", "A"]
+    ledger.observe([listed(key) for key in keys])
+    assert sorted(row.key for row in rows(ledger, State.PENDING)) == sorted(keys)
+    assert ledger.compare([listed(key) for key in keys]).same == len(keys)
+
+
+def test_only_a_pending_object_can_be_forgotten(ledger: Ledger, volume: int) -> None:
+    pending = bring_to(ledger, "gone", State.PENDING, volume)
+    on_volume = bring_to(ledger, "kept", State.STAGED, volume)
+    ledger.observe([listed("newer")])
+    stale = row_of(ledger, "newer")
+    ledger.observe([listed("newer", 99)])
+    for row in (pending, on_volume, stale):
+        ledger.forget(row)
+    assert [key for (key,) in select(ledger, "SELECT key FROM objects ORDER BY key")] == ["kept", "newer"]
+
+
+# -- transitions ------------------------------------------------------------------------------------------------
+
+
+def attempt(ledger: Ledger, row: Row, target: State, volume: int) -> None:
+    """Ask for a transition by the method that makes it."""
+    if target == State.STAGED and row.state != State.STAGED:
+        ledger.commit_staged([staged(row)], volume, 0)
+    elif target == State.DELIVERED:
+        ledger.commit_delivered([delivered(row)], [], 0)
+    else:
+        ledger.retry(failure(row), delay_ms=0, count=True, target=target)
+
+
+ASKED = [
+    (source, target)
+    for source in State
+    for target in (State.PENDING, State.STAGED, State.DELIVERED, State.QUARANTINED, State.FAILED)
+    if source != target
+]
+
+
+@pytest.mark.parametrize(("source", "target"), ASKED, ids=lambda state: state.label)
+def test_a_transition_happens_exactly_when_the_table_allows_it(
+    ledger: Ledger, volume: int, source: State, target: State
+) -> None:
+    row = bring_to(ledger, "k", source, volume)
+    if target in TRANSITIONS[source]:
+        attempt(ledger, row, target, volume)
+        assert row_of(ledger, "k").state == target
+    else:
+        with pytest.raises(LedgerError, match=rf"'k' cannot go from {source.label} to {target.label}"):
+            attempt(ledger, row, target, volume)
+        assert row_of(ledger, "k") == row
+
+
+def test_a_group_with_a_forbidden_member_changes_nothing(ledger: Ledger, volume: int) -> None:
+    fine = bring_to(ledger, "fine", State.PENDING, volume)
+    wrong = bring_to(ledger, "wrong", State.RELEASED, volume)
+    groups = select(ledger, "SELECT COUNT(*) FROM groups")
+    with pytest.raises(LedgerError, match="wrong"):
+        ledger.commit_staged([staged(fine), staged(wrong)], volume, 0)
+    assert row_of(ledger, "fine") == fine
+    assert select(ledger, "SELECT COUNT(*) FROM groups") == groups
+
+
+def test_after_a_refusal_the_ledger_goes_on(ledger: Ledger, volume: int) -> None:
+    wrong = bring_to(ledger, "wrong", State.RELEASED, volume)
+    with pytest.raises(LedgerError):
+        ledger.commit_staged([staged(wrong)], volume, 0)
+    bring_to(ledger, "next", State.RELEASED, volume)
+
+
+def test_a_group_is_counted_in_its_run_and_in_the_groups(ledger: Ledger, volume: int) -> None:
+    run = ledger.start_run("source")
+    ledger.observe([listed("a", 5), listed("b", 7)])
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
+    assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs WHERE id = ?", run) == [(2, 12)]
+    assert select(ledger, "SELECT hop, volume, objects, bytes FROM groups") == [("source", volume, 2, 12)]
+    out = ledger.start_run("destination")
+    sent = rows(ledger, State.STAGED)
+    ledger.commit_delivered([delivered(row) for row in sent], [], out)
+    done = [row_of(ledger, key) for key in ("a", "b")]
+    ledger.commit_delivered([], done, out)
+    counted = "SELECT moved_objects, moved_bytes, released_objects, released_bytes FROM runs WHERE id = ?"
+    assert select(ledger, counted, out) == [(2, 12, 2, 12)]
+
+
+def test_what_a_hop_proved_is_kept_with_the_object(ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed("k", 30, f"{MD5}-3")])
+    row = row_of(ledger, "k")
+    headers = dump_headers(Headers(content_type="text/plain", metadata={"owner": "né"}))
+    ledger.commit_staged([Staged(row, 10, f"{MD5}-3", headers, Evidence.READ_BACK, "boto3")], volume, 0)
+    found = row_of(ledger, "k")
+    assert (found.part_size, found.digest, found.volume) == (10, f"{MD5}-3", volume)
+    assert load_headers(found.headers) == Headers(content_type="text/plain", metadata={"owner": "né"})
+    ledger.commit_delivered([Delivered(found, "other", Evidence.MEDIUM, "s5cmd")], [], 0)
+    proof = "SELECT destination_etag, source_evidence, source_tool, destination_evidence, destination_tool FROM objects"
+    assert select(ledger, proof) == [("other", 3, "boto3", 4, "s5cmd")]
+
+
+def test_headers_that_say_nothing_take_no_room() -> None:
+    assert dump_headers(Headers()) == ""
+    assert load_headers("") == Headers()
+
+
+# -- races ------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_leaves_out_what_got_a_newer_generation(ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed("kept", 5), listed("overwritten", 7)])
+    group = [staged(row) for row in rows(ledger, State.PENDING)]
+    run = ledger.start_run("source")
+    ledger.observe([listed("overwritten", 8)])
+    refused = ledger.commit_staged(group, volume, run)
+    assert [item.row.key for item in refused] == ["overwritten"]
+    assert row_of(ledger, "kept").state == State.STAGED
+    newer = row_of(ledger, "overwritten")
+    assert (newer.state, newer.generation, newer.size) == (State.PENDING, 2, 8)
+    assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs WHERE id = ?", run) == [(1, 5)]
+
+
+def test_a_delivery_of_an_older_generation_is_refused(ledger: Ledger, volume: int) -> None:
+    old = bring_to(ledger, "k", State.STAGED, volume)
+    ledger.observe([listed("k", 99)])
+    assert [item.row.generation for item in ledger.commit_delivered([delivered(old)], [], 0)] == [1]
+    assert row_of(ledger, "k").state == State.PENDING
+
+
+def test_an_older_generation_is_not_released(ledger: Ledger, volume: int) -> None:
+    old = bring_to(ledger, "k", State.DELIVERED, volume)
+    ledger.observe([listed("k", 99)])
+    run = ledger.start_run("destination")
+    ledger.commit_delivered([], [old], run)
+    assert row_of(ledger, "k").state == State.PENDING
+    assert select(ledger, "SELECT released_objects, released_bytes FROM runs WHERE id = ?", run) == [(0, 0)]
+
+
+def test_a_group_that_lands_while_its_object_is_observed_again_leaves_no_unknown_file(
+    ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = bring_to(ledger, "k", State.PENDING, volume)
+    compare = Ledger._sort
+
+    def and_then_a_group_lands(self: Ledger, page: Sequence[ListedObject]) -> object:
+        found = compare(self, page)
+        assert self.commit_staged([staged(row)], volume, 0) == []
+        return found
+
+    monkeypatch.setattr(Ledger, "_sort", and_then_a_group_lands)
+    ledger.observe([listed("k", 99)])
+    assert row_of(ledger, "k").generation == 2
+    assert [entry[1:] for entry in ledger.discards()] == [(volume, "k", 1)]
+
+
+def test_discards_are_named_until_they_are_done(ledger: Ledger, volume: int) -> None:
+    for key in ("a", "b"):
+        bring_to(ledger, key, State.STAGED, volume)
+    ledger.observe([listed("a", 1), listed("b", 1)])
+    first, second = ledger.discards()
+    assert (first[1:], second[1:]) == ((volume, "a", 1), (volume, "b", 1))
+    ledger.discarded([first[0]])
+    assert ledger.discards() == [second]
+
+
+def test_threads_may_share_a_ledger(ledger: Ledger, volume: int) -> None:
+    problems: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for step in range(20):
+                bring_to(ledger, f"{number}/{step}", State.RELEASED, volume)
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert select(ledger, "SELECT COUNT(*) FROM objects WHERE state = 3") == [(80,)]
+
+
+# -- failures ---------------------------------------------------------------------------------------------------
+
+
+def test_another_try_waits_its_time_and_counts(ledger: Ledger) -> None:
+    ledger.observe([listed("k")])
+    row = row_of(ledger, "k")
+    assert ledger.retry(failure(row), delay_ms=3_600_000, count=True)
+    assert rows(ledger, State.PENDING) == []
+    assert ledger.waiting(State.PENDING), "it waits, but it is not done"
+    later = row_of(ledger, "k")
+    assert later.attempts == 1
+    assert ledger.retry(failure(later), delay_ms=-1, count=False)
+    assert [(found.key, found.attempts) for found in rows(ledger, State.PENDING)] == [("k", 1)]
+
+
+def test_going_back_to_pending_forgets_the_volume_and_the_uploads(ledger: Ledger, volume: int) -> None:
+    row = bring_to(ledger, "k", State.STAGED, volume)
+    ledger.claim_sends([row])
+    assert row_of(ledger, "k").sends == 1
+    assert ledger.retry(failure(row), delay_ms=0, count=True, target=State.PENDING)
+    back = row_of(ledger, "k")
+    assert (back.state, back.volume, back.sends, back.suspect) == (State.PENDING, None, 0, 0)
+
+
+def test_every_failure_is_kept_with_what_was_expected_and_found(ledger: Ledger) -> None:
+    ledger.observe([listed("k")])
+    row = row_of(ledger, "k")
+    ledger.retry(failure(row), delay_ms=0, count=True, target=State.QUARANTINED)
+    ledger.record(failure(row, Trouble.IO))
+    kept = select(ledger, "SELECT key, hop, trouble, expected, found, action FROM failures ORDER BY id")
+    assert kept == [("k", "source", trouble, "aa", "bb", "fetched again") for trouble in ("mismatch", "io")]
+    assert select(ledger, "SELECT last_error FROM objects") == [("mismatch: not what was promised",)]
+
+
+def test_a_failure_of_an_older_generation_is_refused_and_not_recorded(ledger: Ledger) -> None:
+    ledger.observe([listed("k")])
+    old = row_of(ledger, "k")
+    ledger.observe([listed("k", 99)])
+    for target in (State.PENDING, State.FAILED):
+        assert not ledger.retry(failure(old), delay_ms=0, count=True, target=target)
+    assert row_of(ledger, "k").state == State.PENDING
+    assert select(ledger, "SELECT COUNT(*) FROM failures") == [(0,)]
+
+
+def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int) -> None:
+    for state in State:
+        bring_to(ledger, state.label, state, volume)
+    ledger.stage_dropped(listed("dropped"), volume, 0, "", 0)
+    ledger.retry(failure(row_of(ledger, "dropped")), delay_ms=0, count=True, target=State.FAILED)
+    assert ledger.revive() == 3
+    assert sorted(row.key for row in rows(ledger, State.PENDING)) == ["failed", "pending", "quarantined"]
+    dropped = row_of(ledger, "dropped")
+    assert (dropped.state, dropped.volume, dropped.attempts) == (State.STAGED, volume, 0), "it lies where it was put"
+
+
+# -- drop folders -----------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_file_is_staged_where_it_lies(ledger: Ledger, volume: int) -> None:
+    run = ledger.start_run("source")
+    assert ledger.stage_dropped(listed("k", 12), volume, 5, "{}", run) == ""
+    row = row_of(ledger, "k")
+    assert (row.origin, row.state, row.volume, row.digest, row.part_size) == (1, State.STAGED, volume, MD5, 5)
+    assert ledger.dropped("k") == (12, 1_700_000_000_000, State.STAGED)
+    assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs") == [(1, 12)]
+
+
+def test_a_dropped_file_does_not_take_a_key_of_the_source(ledger: Ledger, volume: int) -> None:
+    bring_to(ledger, "k", State.RELEASED, volume)
+    before = row_of(ledger, "k")
+    assert "source" in ledger.stage_dropped(listed("k", 12), volume, 0, "", 0)
+    assert row_of(ledger, "k") == before
+    assert ledger.dropped("k") is None
+
+
+def test_two_volumes_may_not_offer_the_same_key_at_once(ledger: Ledger, volume: int) -> None:
+    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
+    assert ledger.stage_dropped(listed("k", 1), volume, 0, "", 0) == ""
+    assert "another volume" in ledger.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert row_of(ledger, "k").volume == volume
+    row = row_of(ledger, "k")
+    ledger.commit_delivered([delivered(row)], [], 0)
+    ledger.commit_delivered([], [row_of(ledger, "k")], 0)
+    assert ledger.stage_dropped(listed("k", 2), other, 0, "", 0) == ""
+    assert row_of(ledger, "k").volume == other
+
+
+def test_a_changed_dropped_file_is_a_new_generation_that_an_upload_under_way_cannot_finish(
+    ledger: Ledger, volume: int
+) -> None:
+    ledger.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    old = row_of(ledger, "k")
+    ledger.claim_sends([old])
+    ledger.stage_dropped(listed("k", 2, "0" * 32), volume, 0, "", 0)
+    newer = row_of(ledger, "k")
+    assert (newer.generation, newer.size, newer.digest, newer.sends) == (2, 2, "0" * 32, 0)
+    assert len(ledger.commit_delivered([delivered(old)], [], 0)) == 1
+    assert ledger.discards() == [], "the engine did not write that file"
+
+
+def test_an_object_of_the_source_takes_over_a_dropped_key(ledger: Ledger, volume: int) -> None:
+    ledger.stage_dropped(listed("k"), volume, 0, "", 0)
+    assert ledger.observe([listed("k")]).changed == 1
+    row = row_of(ledger, "k")
+    assert (row.origin, row.state, row.generation) == (0, State.PENDING, 2)
+    assert ledger.discards() == [], "the dropped file stays where it is"
+
+
+# -- volumes and the boot rule ----------------------------------------------------------------------------------
+
+
+def test_a_volume_is_its_identity_and_may_move(ledger: Ledger, volume: int) -> None:
+    assert ledger.volume_id("one", "uuid-1", "/mnt/elsewhere") == volume
+    assert ledger.known_volumes() == {"one": (volume, "uuid-1")}
+    assert select(ledger, "SELECT path FROM volumes") == [("/mnt/elsewhere",)]
+
+
+@pytest.mark.parametrize(("name", "uuid"), [("one", "uuid-9"), ("nine", "uuid-1"), ("one", "uuid-2")])
+def test_another_disk_under_a_known_name_is_refused(ledger: Ledger, volume: int, name: str, uuid: str) -> None:
+    ledger.volume_id("two", "uuid-2", "/volumes/two")
+    with pytest.raises(LedgerError, match="mount the right disk"):
+        ledger.volume_id(name, uuid, "/volumes/one")
+    assert ledger.known_volumes() == {"one": (volume, "uuid-1"), "two": (volume + 1, "uuid-2")}
+
+
+def test_occupied_counts_whole_blocks_of_what_is_not_released(ledger: Ledger, volume: int) -> None:
+    sizes = {"a": 0, "b": 1, "c": 4096, "d": 4097}
+    ledger.observe([listed(key, size) for key, size in sizes.items()])
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, 0)
+    assert ledger.occupied() == {volume: 4 * 4096}
+    ledger.commit_delivered([delivered(row_of(ledger, "d"))], [], 0)
+    assert ledger.occupied() == {volume: 4 * 4096}
+    ledger.commit_delivered([], [row_of(ledger, "d")], 0)
+    assert ledger.occupied() == {volume: 2 * 4096}
+
+
+def test_the_ledger_knows_its_files(ledger: Ledger, volume: int) -> None:
+    bring_to(ledger, "k", State.STAGED, volume)
+    assert ledger.has_file("k", 1, volume)
+    assert not ledger.has_file("k", 2, volume)
+    assert not ledger.has_file("k", 1, volume + 1)
+    bring_to(ledger, "released", State.RELEASED, volume)
+    assert not ledger.has_file("released", 1, volume)
+
+
+def stage_groups(ledger: Ledger, volume: int, count: int, prefix: str) -> None:
+    for number in range(count):
+        bring_to(ledger, f"{prefix}{number}", State.STAGED, volume)
+
+
+def suspects(ledger: Ledger) -> list[str]:
+    return [str(key) for (key,) in select(ledger, "SELECT key FROM objects WHERE suspect = 1 ORDER BY key")]
+
+
+def test_after_a_boot_the_last_groups_of_each_volume_are_suspect(
+    ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
+    ledger.start_run("source")
+    stage_groups(ledger, volume, 6, "a")
+    stage_groups(ledger, other, 1, "b")
+    bring_to(ledger, "c-delivered", State.DELIVERED, volume)
+    assert ledger.apply_boot_rule() == 0, "no boot lies between"
+    monkeypatch.setattr(ledger_module, "boot_id", lambda: "the next boot")
+    assert ledger.apply_boot_rule(last_groups=4) == 4
+    assert suspects(ledger) == ["a3", "a4", "a5", "b0"], "one of the last four of volume one is delivered already"
+    ledger.start_run("source")
+    stage_groups(ledger, volume, 1, "d")
+    assert ledger.apply_boot_rule() == 0, "once per boot"
+    assert "d0" not in suspects(ledger)
+
+
+def test_a_ledger_that_never_ran_suspects_nothing(ledger: Ledger) -> None:
+    assert ledger.apply_boot_rule() == 0
+
+
+# -- runs and facts ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_how_it_is_until_it_ends(ledger: Ledger) -> None:
+    run = ledger.start_run("source")
+    ledger.update_run(run, status="listing", listed=(5, 50), passes=1, failures=2)
+    row = "SELECT unit, pid, status, listed_objects, listed_bytes, passes, failures, ended_ms FROM runs"
+    assert select(ledger, row) == [("source", os.getpid(), "listing", 5, 50, 1, 2, None)]
+    ledger.update_run(run, status="stopped", listed=(5, 50), passes=1, failures=2, ended=True)
+    assert select(ledger, "SELECT ended_ms >= started_ms FROM runs") == [(1,)]
+
+
+def test_facts_are_replaced_not_collected(ledger: Ledger) -> None:
+    ledger.set_fact("source", "http://a", "list", "v2")
+    ledger.set_fact("source", "http://a", "list", "v1")
+    ledger.set_fact("destination", "http://a", "list", "v2")
+    assert ledger.facts("source", "http://a") == {"list": "v1"}
+
+
+# -- work -------------------------------------------------------------------------------------------------------
+
+
+def test_work_comes_in_pages_by_id(ledger: Ledger) -> None:
+    ledger.observe([listed(f"k{number}") for number in range(10)])
+    first = ledger.work(State.PENDING, after_id=0, limit=4)
+    second = ledger.work(State.PENDING, after_id=first[-1].id, limit=100)
+    assert [row.key for row in first + second] == [f"k{number}" for number in range(10)]
+    assert not ledger.waiting(State.STAGED)
+
+
+def test_unfinished_names_what_a_run_would_go_on_with(ledger: Ledger, volume: int) -> None:
+    for state in State:
+        bring_to(ledger, state.label, state, volume)
+    assert sorted(key for key, _size in ledger.unfinished()) == ["failed", "pending", "quarantined", "staged"]

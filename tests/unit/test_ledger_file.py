@@ -1,0 +1,250 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger's file: reopened, damaged, full, migrated, shared by processes, killed, and with a million rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger_rows import bring_to, listed, row_of, select
+
+from snowsync import ledger_schema
+from snowsync.errors import LedgerError
+from snowsync.ledger import Ledger
+from snowsync.model import State
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+# -- the file ---------------------------------------------------------------------------------------------------
+
+
+def test_what_was_committed_is_there_after_reopening(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "deep" / "ledger.db")
+    volume = first.volume_id("one", "uuid-1", "/one")
+    row = bring_to(first, "k", State.DELIVERED, volume)
+    first.close()
+    second = Ledger(tmp_path / "deep" / "ledger.db")
+    assert row_of(second, "k") == row
+    assert select(second, "PRAGMA journal_mode") == [("wal",)]
+    assert select(second, "PRAGMA synchronous") == [(2,)]
+    assert os.stat(second.path).st_mode & 0o007 == 0
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.db").close()
+    reader = Ledger(tmp_path / "ledger.db", readonly=True)
+    with pytest.raises(LedgerError, match="readonly"):
+        reader.observe([listed("k")])
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path, readonly: bool) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"not a database, but long enough to look at " * 100)
+    with pytest.raises(LedgerError, match=r"ledger\.db"):
+        Ledger(path, readonly=readonly).waiting(State.PENDING)
+
+
+def test_a_full_state_disk_is_an_error_of_its_own_and_heals(ledger: Ledger) -> None:
+    (pages,) = select(ledger, "PRAGMA page_count")[0]
+    select(ledger, f"PRAGMA max_page_count = {pages}")
+    page = [listed(f"{number}" * 100) for number in range(1000)]
+    for _again in range(2):
+        with pytest.raises(LedgerError, match="full"):
+            ledger.observe(page)
+    select(ledger, "PRAGMA max_page_count = 1000000")
+    assert ledger.observe(page).new == 1000
+
+
+# -- migrations -------------------------------------------------------------------------------------------------
+
+
+def applied(path: Path) -> list[int]:
+    with sqlite3.connect(path) as db:
+        return [number for (number,) in db.execute("SELECT number FROM migrations ORDER BY number")]
+
+
+def tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO migrations VALUES (99, 0)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="schema 99"):
+        Ledger(path)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    newest = max(ledger_schema.MIGRATIONS) + 1
+    broken = {**ledger_schema.MIGRATIONS, newest: ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE")}
+    monkeypatch.setattr(ledger_schema, "MIGRATIONS", broken)
+    with pytest.raises(LedgerError, match="NONSENSE"):
+        Ledger(path)
+    assert "half" not in tables(path)
+    monkeypatch.setitem(broken, newest, ("CREATE TABLE whole (id INTEGER)",))
+    Ledger(path).close()
+    assert "whole" in tables(path)
+    assert applied(path)[-1] == newest
+
+
+DIES_WHILE_MIGRATING = """
+import os, sys
+from pathlib import Path
+from snowsync import ledger_schema
+from snowsync.ledger import Ledger
+
+def statements():
+    for number, statement in enumerate(complete):
+        if number == int(sys.argv[2]):
+            os.kill(os.getpid(), 9)
+        yield statement
+
+complete = ledger_schema.MIGRATIONS[1]
+ledger_schema.MIGRATIONS[1] = statements()
+Ledger(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("after", [0, 1, len(ledger_schema.MIGRATIONS[1]) - 1])
+def test_a_process_killed_while_migrating_does_no_harm(tmp_path: Path, after: int) -> None:
+    path = tmp_path / "ledger.db"
+    died = subprocess.run([sys.executable, "-c", DIES_WHILE_MIGRATING, str(path), str(after)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert applied(path) == []
+    opened = Ledger(path)
+    assert opened.observe([listed("k")]).new == 1
+    opened.close()
+
+
+# -- processes --------------------------------------------------------------------------------------------------
+
+TAKES_PART = """
+import sys, time
+from pathlib import Path
+from snowsync.ledger import Ledger
+from snowsync.model import ListedObject
+
+start, path, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+while not start.exists():
+    time.sleep(0.001)
+ledger = Ledger(path)
+run = ledger.start_run(f"unit-{number}")
+for page in range(10):
+    own = [ListedObject(f"{number}/{page}/{entry}", 1, "e", 1) for entry in range(50)]
+    common = [ListedObject(f"common/{page}/{entry}", 1, "e", 1) for entry in range(50)]
+    ledger.observe(own + common)
+"""
+
+
+def test_processes_that_meet_a_new_ledger_at_once_all_work(tmp_path: Path) -> None:
+    start, path = tmp_path / "start", tmp_path / "ledger.db"
+    command = [sys.executable, "-c", TAKES_PART, str(start), str(path)]
+    workers = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE) for number in range(4)]
+    for worker in workers:
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+    start.touch()
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0, 0, 0]
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.close()
+    ledger = Ledger(path)
+    assert select(ledger, "SELECT COUNT(*), MAX(generation) FROM objects") == [(4 * 500 + 500, 1)]
+    assert select(ledger, "SELECT COUNT(*) FROM runs") == [(4,)]
+    ledger.close()
+
+
+STAGES_FOR_EVER = """
+import sys
+from pathlib import Path
+from snowsync.ledger import Ledger, Staged
+from snowsync.model import Evidence, ListedObject, State
+
+ledger = Ledger(Path(sys.argv[1]))
+volume = ledger.volume_id("one", "uuid-1", "/one")
+run = ledger.start_run("source")
+for number in range(1_000_000):
+    ledger.observe([ListedObject(f"{number}/{entry}", 3, "e", 1) for entry in range(7)])
+    group = ledger.work(State.PENDING, after_id=0, limit=7)
+    ledger.commit_staged([Staged(row, 0, "e", "", Evidence.SIZE, "t") for row in group], volume, run)
+    if number == 3:
+        print("under way", flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_whole_groups(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    for _round in range(3):
+        with subprocess.Popen([sys.executable, "-c", STAGES_FOR_EVER, str(path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None and writer.stdout.readline() == b"under way\n"
+            writer.kill()
+        ledger = Ledger(path)
+        counts = select(ledger, "SELECT COUNT(*) FROM objects WHERE state = 1 GROUP BY group_id")
+        assert len(counts) >= 4 and set(counts) == {(7,)}
+        objects, size = select(ledger, "SELECT SUM(moved_objects), SUM(moved_bytes) FROM runs")[0]
+        assert (objects, size) == (7 * len(counts), 3 * 7 * len(counts))
+        assert select(ledger, "PRAGMA integrity_check") == [("ok",)]
+        ledger.close()
+        path.unlink()
+        for companion in path.parent.glob("ledger.db-*"):
+            companion.unlink()
+
+
+# -- a million --------------------------------------------------------------------------------------------------
+
+A_MILLION = """
+import json, resource, sys, time
+from pathlib import Path
+from snowsync.ledger import Ledger
+from snowsync.model import ListedObject
+
+def pages():
+    for page in range(1000):
+        folder = f"camera-{page % 8}/2026-11-{page % 30:02d}/{page:04d}"
+        yield [ListedObject(f"{folder}/frame-{entry:06d}.jpeg", 4096, f"{page:016x}{entry:016x}", 1_700_000_000_000)
+               for entry in range(1000)]
+
+ledger = Ledger(Path(sys.argv[1]))
+started = time.monotonic()
+new = sum(ledger.observe(page).new for page in pages())
+first = time.monotonic()
+same = sum(ledger.observe(page).same for page in pages())
+second = time.monotonic()
+print(json.dumps({
+    "new": new, "same": same, "observed_seconds": first - started, "no_op_seconds": second - first,
+    "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+}))
+"""
+
+
+def test_a_million_objects_fit_into_200_mb(tmp_path: Path) -> None:
+    started = time.monotonic()
+    command = [sys.executable, "-c", A_MILLION, str(tmp_path / "ledger.db")]
+    measured = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=600).stdout)
+    print(f"{measured} in {time.monotonic() - started:.0f} s")
+    assert (measured["new"], measured["same"]) == (1_000_000, 1_000_000)
+    assert measured["max_rss_kib"] < 200_000

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger beside a model of it, with everything happening in any order."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from ledger_rows import delivered, failure, select, staged
+
+from snowsync import ledger_schema
+from snowsync.errors import LedgerError
+from snowsync.ledger import Ledger, Row
+from snowsync.model import TRANSITIONS, ListedObject, State
+
+KEYS = ("a", "a/b", "b")
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The ledger beside a model of it. Units hold rows that they read earlier: these may be stale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In memory: the file has its own tests, and fsync would be all this one does.
+        self.ledger = Ledger.__new__(Ledger)
+        self.ledger.path = Path(":memory:")
+        self.ledger._lock = threading.RLock()
+        self.ledger._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        ledger_schema.migrate(self.ledger._db)
+        self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
+        self.run = self.ledger.start_run("source")
+        self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume
+        self.discards: list[tuple[int, str, int]] = []
+        self.held: list[Row] = []  # what some thread has in hand
+        self.moved = self.released = 0
+
+    def teardown(self) -> None:
+        self.ledger.close()
+
+    def is_current(self, row: Row) -> bool:
+        size, generation, state, _volume = self.model[row.key]
+        return (row.size, row.generation, row.state) == (size, generation, state)
+
+    @rule(key=st.sampled_from(KEYS), size=st.integers(0, 3))
+    def list_one(self, key: str, size: int) -> None:
+        observed = self.ledger.observe([ListedObject(key, size, "e", 1)])
+        known = self.model.get(key)
+        if known is None:
+            assert observed.new == 1
+            self.model[key] = (size, 1, State.PENDING, None)
+        elif known[0] == size:
+            assert observed.same == 1
+        else:
+            assert observed.changed == 1
+            if known[2] in (State.STAGED, State.DELIVERED) and known[3] is not None:
+                self.discards.append((known[3], key, known[1]))
+            self.model[key] = (size, known[1] + 1, State.PENDING, None)
+
+    @rule(state=st.sampled_from(list(State)))
+    def take_work(self, state: State) -> None:
+        found = self.ledger.work(state, after_id=0, limit=10)
+        assert {row.key for row in found} == {key for key, entry in self.model.items() if entry[2] == state}
+        self.held = (self.held + found)[-6:]
+
+    @rule(volume=st.integers(0, 1))
+    def commit_a_group(self, volume: int) -> None:
+        group = self._of(State.PENDING)
+        refused = {
+            item.row
+            for item in self.ledger.commit_staged([staged(row) for row in group], self.volumes[volume], self.run)
+        }
+        for row in group:
+            assert (row in refused) == (not self.is_current(row))
+            if row not in refused:
+                self.model[row.key] = (row.size, row.generation, State.STAGED, self.volumes[volume])
+                self.moved += 1
+
+    @rule()
+    def deliver_and_release(self) -> None:
+        group, files = self._of(State.STAGED), self._of(State.DELIVERED)
+        refused = {
+            item.row for item in self.ledger.commit_delivered([delivered(row) for row in group], files, self.run)
+        }
+        for row in group:
+            assert (row in refused) == (not self.is_current(row))
+            if row not in refused:
+                self.model[row.key] = (row.size, row.generation, State.DELIVERED, self.model[row.key][3])
+                self.moved += 1
+        for row in files:
+            if self.is_current(row):
+                self.model[row.key] = (row.size, row.generation, State.RELEASED, None)
+                self.released += 1
+
+    @rule(source=st.sampled_from([State.PENDING, State.STAGED]), wanted=st.sampled_from(list(State)))
+    def fail(self, source: State, wanted: State) -> None:
+        for row in self._of(source):
+            allowed = wanted == source or wanted in TRANSITIONS[source]
+            if not allowed:
+                with pytest.raises(LedgerError):
+                    self.ledger.retry(failure(row), delay_ms=0, count=True, target=wanted)
+            elif wanted not in (State.STAGED, State.DELIVERED) or wanted == source:
+                current = self.is_current(row)
+                assert self.ledger.retry(failure(row), delay_ms=-1, count=True, target=wanted) == current
+                if current and wanted != source:
+                    volume = None if wanted == State.PENDING else self.model[row.key][3]
+                    self.model[row.key] = (row.size, row.generation, wanted, volume)
+
+    @rule()
+    def revive(self) -> None:
+        ended = [key for key, entry in self.model.items() if entry[2] in (State.FAILED, State.QUARANTINED)]
+        assert self.ledger.revive() == len(ended)
+        for key in ended:
+            self.model[key] = (*self.model[key][:2], State.PENDING, None)
+
+    def _of(self, state: State) -> list[Row]:
+        """Rows in hand that were in `state` when they were read; each object at most once, as the units keep it."""
+        return list({row.key: row for row in self.held if row.state == state}.values())
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        found = select(self.ledger, "SELECT key, size, generation, state, volume FROM objects")
+        assert {str(row[0]): row[1:] for row in found} == {key: tuple(entry) for key, entry in self.model.items()}
+
+    @invariant()
+    def every_file_is_known(self) -> None:
+        assert [entry[1:] for entry in self.ledger.discards()] == self.discards
+        on_volumes: dict[int, int] = {}
+        for size, _generation, state, volume in self.model.values():
+            if state in (State.STAGED, State.DELIVERED):
+                assert volume is not None
+                on_volumes[volume] = on_volumes.get(volume, 0) + (size + 4095) // 4096 * 4096
+        assert self.ledger.occupied() == on_volumes
+
+    @invariant()
+    def counts_what_moved(self) -> None:
+        counted = select(self.ledger, "SELECT moved_objects, released_objects FROM runs")
+        assert counted == [(self.moved, self.released)]
+
+
+TestLedgerInAnyOrder = LedgerMachine.TestCase
+TestLedgerInAnyOrder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
