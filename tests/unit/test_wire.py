@@ -227,6 +227,18 @@ def test_head_of_a_part_and_with_checksums(store: ScriptedStore, connect: Connec
     assert "x-amz-checksum-mode" in store.asked[0].headers["authorization"]
 
 
+def test_nothing_is_left_of_the_answer_before(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: (
+        reply(200, head=True, x_amz_meta_a="1" * 500, ETag='"e"') if asked.key == "long" else reply(200, head=True)
+    )
+    wire = connect(connections=1)
+    assert wire.head("long").etag == "e"
+    assert (wire.head("short").etag, wire.head("short").headers.metadata) == ("", {})
+    found = dict(wire.head_many(["long", "short"]))
+    assert isinstance(found["short"], Head)
+    assert (found["short"].etag, found["short"].headers.metadata) == ("", {})
+
+
 def test_heads_of_many_objects_on_few_connections(store: ScriptedStore, connect: Connect) -> None:
     missing = {f"k{number}" for number in range(0, 300, 7)}
 

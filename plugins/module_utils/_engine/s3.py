@@ -1,0 +1,429 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The full client, on botocore: pre-flight, tags, multipart bookkeeping, and objects that the mover cannot express.
+
+It costs a millisecond of CPU per request and some 30 MB of memory, so `wire.py` does what happens per object, and
+botocore is imported only when the first request is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import functools
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, urlsplit
+
+from .answers import http_date_ms, not_s3
+from .errors import JobStopped, LocalError, StoreError, Trouble
+from .model import Fetch, Outcome, Send
+from .reach import ca_file, proxy_for, shown
+from .s3_errors import answer_headers, store_error
+from .s3_request import CHUNK, Section, ascii_metadata, sent_headers
+
+if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
+    from .config import Store
+    from .credentials import Credentials
+
+CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
+# The object was perhaps stored all the same when Complete ends like this.
+_PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
+_LOCAL = {errno.ENOSPC: Trouble.SPACE, errno.EDQUOT: Trouble.SPACE, errno.EROFS: Trouble.READONLY}
+
+
+_SESSION_LOCK = threading.Lock()  # a session makes one client at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the pre-flight saw. `clock_skew_seconds`: the store's clock minus this host's (0.0: not told)."""
+
+    clock_skew_seconds: float
+
+    @property
+    def clock_is_off(self) -> bool:
+        return abs(self.clock_skew_seconds) > CLOCK_TOLERANCE_SECONDS
+
+
+class Control:
+    """One endpoint of a store. Methods may be called from several threads at once.
+
+    `attempts` is how often a request is made at most, `connect_timeout` and `stall_seconds` (how long the endpoint
+    may send nothing) are in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        endpoint: str,
+        credentials: Credentials,
+        *,
+        attempts: int = 3,
+        connect_timeout: float = 10.0,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        self._store = store
+        self._endpoint = endpoint.rstrip("/")
+        self._credentials = credentials
+        self._attempts = attempts
+        self._timeouts = (connect_timeout, stall_seconds)
+        self._clients: dict[int, Any] = {}
+        self._sent = threading.local()  # .headers: what the upload of this thread carries
+
+    # --- pre-flight
+
+    def check(self) -> Checked:
+        """Asks once for the bucket's listing, and takes the store's time.
+
+        Raises JobStopped for a wrong credential, bucket or region, where waiting would not help; StoreError for an
+        endpoint that does not work now, and with Trouble.DENIED when these credentials may not list the bucket.
+        """
+        action = f"check {shown(self._store.bucket, self._store.prefix)} at {self._endpoint}"
+        try:
+            with self._errors(action, of_object=False):
+                answer = self._look(self._client(attempts=1), action)
+        except StoreError as error:
+            if error.trouble.stops_job:
+                raise JobStopped(
+                    error.trouble, error.action, error.detail, code=error.code, status=error.status
+                ) from None
+            raise
+        store_ms = http_date_ms(answer_headers(answer).get("date", ""))
+        return Checked(round(store_ms / 1000 - time.time(), 1) if store_ms else 0.0)
+
+    def _look(self, client: Any, action: str) -> Any:
+        where = {"Bucket": self._store.bucket}
+        if self._store.list_version == "v1":
+            # Such a store (the Snowball's adapter) may answer with its whole listing, however few keys are wanted.
+            try:
+                return client.head_bucket(**where)
+            except client.exceptions.ClientError:
+                return client.list_objects(**where, Prefix=self._store.prefix, MaxKeys=1)
+        answer = client.list_objects_v2(**where, Prefix=self._store.prefix, MaxKeys=1)
+        if "Name" not in answer and "KeyCount" not in answer and "IsTruncated" not in answer:
+            raise not_s3(action, 200, b"")
+        return answer
+
+    # --- objects
+
+    def fetch(self, work: Fetch, *, if_match: str = "") -> Outcome:
+        """Writes the object to `work.path` (mode 0600, cut to nothing first), in pieces of 1 MiB; never raises.
+
+        An empty object makes no request. Nothing is synced to the medium. After a failure the file is incomplete.
+        """
+        action = f"fetch {shown(self._store.bucket, work.key)} from {self._endpoint}"
+
+        def fetch() -> None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(work.path, flags, 0o600)
+            try:
+                if work.size:
+                    self._receive(work, descriptor, action, if_match)
+            finally:
+                os.close(descriptor)
+
+        return _outcome(work.id, action, fetch)
+
+    def _receive(self, work: Fetch, descriptor: int, action: str, if_match: str) -> None:
+        condition = {"IfMatch": f'"{if_match}"'} if if_match else {}
+        with self._errors(action):
+            answer = self._client().get_object(Bucket=self._store.bucket, Key=work.key, **condition)
+        body, length = answer["Body"], answer.get("ContentLength", work.size)
+        try:
+            if length == work.size:
+                length = self._copy(body, descriptor, action)
+        finally:
+            body.close()
+        if length != work.size:
+            raise StoreError(Trouble.CHANGED, action, f"it has {length} bytes, {work.size} were listed")
+
+    def _copy(self, body: Any, descriptor: int, action: str) -> int:
+        total = 0
+        while True:
+            with self._errors(action):
+                piece = body.read(CHUNK)
+            if not piece:
+                return total
+            _write_all(descriptor, piece)
+            total += len(piece)
+
+    def send(self, work: Send) -> Outcome:
+        """Stores the file with all its headers and tags, each body with its MD5; never raises.
+
+        Metadata goes up as HEAD gave it, what is not ASCII as UTF-8 bytes. Only values that were neither ASCII nor
+        UTF-8 at their source (read as Latin-1 then) change their bytes.
+        """
+        action = f"send {shown(self._store.bucket, work.key)} to {self._endpoint}"
+
+        def send() -> None:
+            descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                size = os.fstat(descriptor).st_size
+                if size != work.size:
+                    raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
+                self._send(work, descriptor, action)
+            finally:
+                os.close(descriptor)
+
+        return _outcome(work.id, action, send)
+
+    def _send(self, work: Send, descriptor: int, action: str) -> None:
+        headers = sent_headers(work.headers)
+        encoded = ascii_metadata(headers)
+        try:
+            self._send_with(headers, work, descriptor, action)
+        except StoreError as error:
+            # AWS and Swift sign other bytes than were sent when metadata is not ASCII; they take it encoded.
+            if error.code != "SignatureDoesNotMatch" or encoded == headers:
+                raise
+            self._send_with(encoded, work, descriptor, action)
+
+    def _send_with(self, headers: dict[str, str], work: Send, descriptor: int, action: str) -> None:
+        self._sent.headers = headers
+        try:
+            if work.part_size and work.size:
+                self._send_parts(work, descriptor, action)
+            else:
+                self._put(work, descriptor, action)
+        except StoreError as error:
+            raise _about_tags(error, work) from None
+
+    def _put(self, work: Send, descriptor: int, action: str) -> None:
+        section = Section(descriptor, 0, work.size)
+        with self._errors(action, section):
+            self._client().put_object(
+                Bucket=self._store.bucket, Key=work.key, Body=section.body(), ContentMD5=section.content_md5()
+            )
+
+    def _send_parts(self, work: Send, descriptor: int, action: str) -> None:
+        client = self._client()
+        target = {"Bucket": self._store.bucket, "Key": work.key}
+        with self._errors(action):
+            begun = client.create_multipart_upload(**target)
+            upload = target | {"UploadId": begun["UploadId"]}
+        try:
+            digests, parts = [], []
+            for number, start in enumerate(range(0, work.size, work.part_size), start=1):
+                section = Section(descriptor, start, min(work.part_size, work.size - start))
+                content_md5 = section.content_md5()
+                with self._errors(action, section):
+                    answer = client.upload_part(
+                        **upload, PartNumber=number, Body=section.body(), ContentMD5=content_md5
+                    )
+                    parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+                digests.append(section.md5)
+            stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
+            self._complete(client, upload, parts, stored, action)
+        except BaseException:
+            self._abort(client, upload)
+            raise
+
+    def _complete(
+        self, client: Any, upload: dict[str, str], parts: list[dict[str, object]], stored: _Stored, action: str
+    ) -> None:
+        try:
+            with self._errors(action):
+                client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        except StoreError as error:
+            # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
+            if error.trouble not in _PERHAPS_STORED or not self._is_stored(client, upload, stored):
+                raise
+
+    def _is_stored(self, client: Any, upload: dict[str, str], stored: _Stored) -> bool:
+        try:
+            with self._errors("look at an upload"):
+                head = client.head_object(Bucket=upload["Bucket"], Key=upload["Key"])
+        except StoreError:
+            return False
+        if head.get("ETag", "").strip('"') == stored.etag:
+            return True
+        modified_ms = http_date_ms(answer_headers(head).get("last-modified", ""))
+        return bool(head.get("ContentLength") == stored.size and 0 < stored.begun_ms <= modified_ms + 1000)
+
+    def _abort(self, client: Any, upload: dict[str, str]) -> None:
+        # What cannot be aborted now is found later by `abort_uploads`; the first failure is the one to report.
+        with suppress(StoreError), self._errors("abort an upload"):
+            client.abort_multipart_upload(**upload)
+
+    # --- tags and uploads left behind
+
+    def get_tags(self, object_key: str) -> dict[str, str]:
+        """The tags of an object; StoreError."""
+        with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+            answer = self._client().get_object_tagging(Bucket=self._store.bucket, Key=object_key)
+            return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
+        """Replaces the tags of an object; StoreError."""
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        with self._errors(f"tag {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+            self._client().put_object_tagging(Bucket=self._store.bucket, Key=object_key, Tagging={"TagSet": tag_set})
+
+    def abort_uploads(self, object_key: str, started_before_ms: int) -> int:
+        """Aborts the multipart uploads of exactly this key begun before (ms since the epoch, the store's clock).
+
+        Returns how many; 0 also for stores that cannot list uploads. Other failures raise StoreError.
+        """
+        action = f"abort old uploads of {shown(self._store.bucket, object_key)} at {self._endpoint}"
+        aborted = 0
+        try:
+            for upload_id, begun_ms in list(self._uploads(object_key, action)):
+                if begun_ms < started_before_ms:
+                    with self._errors(action):
+                        self._client().abort_multipart_upload(
+                            Bucket=self._store.bucket, Key=object_key, UploadId=upload_id
+                        )
+                    aborted += 1
+        except StoreError as error:
+            if error.trouble not in (Trouble.UNSUPPORTED, Trouble.NOT_FOUND):
+                raise
+        return aborted
+
+    def _uploads(self, object_key: str, action: str) -> Iterator[tuple[str, int]]:
+        where = {"Bucket": self._store.bucket, "Prefix": object_key, "EncodingType": "url"}
+        markers: dict[str, str] = {}
+        while True:
+            with self._errors(action):
+                answer = self._client().list_multipart_uploads(**where, **markers)
+            encoded = answer.get("EncodingType") == "url"
+            for upload in answer.get("Uploads", ()):
+                key = unquote_plus(upload["Key"]) if encoded else upload["Key"]
+                if key == object_key and "Initiated" in upload:
+                    yield upload["UploadId"], int(upload["Initiated"].timestamp() * 1000)
+            marker = answer.get("NextKeyMarker", "")
+            following = {
+                "KeyMarker": unquote_plus(marker) if encoded else marker,
+                "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
+            }
+            if not answer.get("IsTruncated") or following == markers:
+                return
+            markers = following
+
+    # --- the client
+
+    def _client(self, *, attempts: int = 0) -> Any:
+        with _SESSION_LOCK:
+            client = self._clients.get(attempts)
+            if client is None:
+                client = self._clients[attempts] = self._new_client(attempts or self._attempts)
+        return client
+
+    def _new_client(self, attempts: int) -> Any:
+        import botocore.config
+
+        connect_timeout, stall_seconds = self._timeouts
+        proxy = proxy_for(self._endpoint)
+        config = botocore.config.Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=connect_timeout,
+            read_timeout=stall_seconds,
+            proxies={urlsplit(self._endpoint).scheme: proxy} if proxy else {},
+            use_fips_endpoint=False,
+            use_dualstack_endpoint=False,
+            tcp_keepalive=True,
+        )
+        client = _session().create_client(
+            "s3",
+            region_name=self._store.region,
+            endpoint_url=self._endpoint,
+            aws_access_key_id=self._credentials.access_key,
+            aws_secret_access_key=self._credentials.secret_key,
+            aws_session_token=self._credentials.session_token or None,
+            verify=ca_file(self._store) or True,
+            config=config,
+        )
+        for operation in ("PutObject", "CreateMultipartUpload"):
+            client.meta.events.register(f"before-call.s3.{operation}", self._add_headers)
+        client.meta.events.register("before-call.s3.PutObjectTagging", _digest_as_md5)
+        client.meta.events.register("before-parameter-build.s3", _stay_in_region)
+        return client
+
+    def _add_headers(self, params: dict[str, Any], **_: object) -> None:
+        # Not as parameters: botocore refuses metadata that is not ASCII, and an `Expires` that is no date.
+        params["headers"].update(self._sent.headers)
+
+    @contextmanager
+    def _errors(self, action: str, section: Section | None = None, *, of_object: bool = True) -> Iterator[None]:
+        """Turns what botocore raises into StoreError, and a failure to read the file back into its OSError."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if section is not None and section.error is not None:
+                raise section.error from None
+            raise store_error(action, error, of_object=of_object, region=self._store.region) from None
+
+
+@functools.cache
+def _session() -> Any:
+    """One for all clients: it holds the description of S3, some 10 MB."""
+    import botocore.session
+
+    # A job says everything itself: nothing comes from the files and profiles of the user it runs as.
+    nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    return botocore.session.Session(session_vars=nowhere | {"profile": (None, None, None, None)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a completed upload looks like: its size in bytes, the MD5s of its parts, when it was begun."""
+
+    size: int
+    digests: list[bytes]
+    begun_ms: int
+
+    @property
+    def etag(self) -> str:
+        joined = hashlib.md5(b"".join(self.digests), usedforsecurity=False).hexdigest()
+        return f"{joined}-{len(self.digests)}"
+
+
+def _outcome(work_id: int, action: str, effect: Callable[[], None]) -> Outcome:
+    try:
+        effect()
+    except StoreError as error:
+        return Outcome(work_id, error.trouble, str(error))
+    except OSError as error:
+        local = LocalError(_LOCAL.get(error.errno or 0, Trouble.IO), action, f"the local file says: {error}")
+        return Outcome(work_id, local.trouble, str(local))
+    return Outcome(work_id)
+
+
+def _write_all(descriptor: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _stay_in_region(context: dict[str, Any], **_: object) -> None:
+    """botocore would follow a bucket to its own region; the movers cannot, so a wrong region must be seen here."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
+    """The digest that this request must carry as Content-MD5, which old stores know, not as botocore's CRC32."""
+    params["headers"]["Content-MD5"] = base64.b64encode(
+        hashlib.md5(params["body"], usedforsecurity=False).digest()
+    ).decode()
+    for name in ("request_algorithm", "request_algorithm_header"):
+        params["context"].get("checksum", {}).pop(name, None)
+
+
+def _about_tags(error: StoreError, work: Send) -> StoreError:
+    if error.trouble is not Trouble.UNSUPPORTED or not work.headers.tags:
+        return error
+    detail = f"the object has {len(work.headers.tags)} tags, and it seems that this store keeps none; {error.detail}"
+    return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)

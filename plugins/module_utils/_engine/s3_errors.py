@@ -1,0 +1,78 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What botocore raises, in the engine's words. By the names of its classes, so that nothing is imported for it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .answers import Refusal, explain, not_s3, trouble_of
+from .errors import StoreError, Trouble
+
+_KINDS: dict[str, tuple[Trouble, str]] = {
+    "SSLError": (Trouble.TLS, "the TLS handshake failed; does `ca_bundle` hold the CA that signed it?"),
+    "ProxyConnectionError": (Trouble.REFUSED, "the proxy does not answer"),
+    "ConnectTimeoutError": (Trouble.TIMEOUT, "the endpoint does not answer"),
+    "ReadTimeoutError": (Trouble.TIMEOUT, "the endpoint accepts, then says nothing, or stalled"),
+    "EndpointConnectionError": (Trouble.REFUSED, "nothing answers there"),
+    "IncompleteReadError": (Trouble.BROKEN, "the answer ended early"),
+    "HTTPClientError": (Trouble.BROKEN, "the connection broke"),
+    "HTTPError": (Trouble.BROKEN, "the connection broke"),
+    "ParamValidationError": (Trouble.UNSUPPORTED, "the object's key or headers cannot be sent"),
+}
+
+
+def store_error(action: str, error: Exception, *, of_object: bool, region: str) -> StoreError:
+    """The StoreError for an exception of botocore, urllib3 or the network. `region` is the one that was signed for."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if "ClientError" in kinds:
+        return _refused(action, error, of_object=of_object, region=region)
+    if "ResponseParserError" in kinds or "KeyError" in kinds:  # no XML, or XML without what belongs there
+        return not_s3(action, 200, b"")
+    causes = list(_causes(error))
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return StoreError(Trouble.DNS, action, "the endpoint's name has no address", code=kinds[0])
+    if "SSLError" in kinds and isinstance(causes[-1], FileNotFoundError):
+        return StoreError(Trouble.TLS, action, "the file of CAs is not there; look at `ca_bundle`", code=kinds[0])
+    trouble, detail = next((_KINDS[kind] for kind in kinds if kind in _KINDS), (Trouble.OTHER, "the request failed"))
+    if isinstance(error, OSError) and trouble is Trouble.OTHER:
+        trouble, detail = _KINDS["HTTPClientError"]
+    return StoreError(trouble, action, f"{detail} ({causes[-1]})", code=kinds[0])
+
+
+def answer_headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    """The HTTP headers of an answer, names in lower case."""
+    headers: Mapping[str, str] = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and what it came from; botocore keeps the network's own one as an argument, not as its cause."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        wrapped = getattr(error, "kwargs", {}).get("error")
+        reason = getattr(error, "reason", None)
+        inner = next((item for item in (wrapped, reason) if isinstance(item, BaseException)), None)
+        error = inner or error.__cause__ or error.__context__
+
+
+def _refused(action: str, error: Any, *, of_object: bool, region: str) -> StoreError:
+    answer = error.response
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    told = answer.get("Error", {})
+    code = told.get("Code", "")
+    bodyless = error.operation_name in ("HeadObject", "HeadBucket")
+    if code.isdigit():  # botocore puts the status there when the body holds no S3 error
+        code = ""
+    if not code and not bodyless and status < 500:
+        return not_s3(action, status, b"")
+    where = told.get("Region") or answer_headers(answer).get("x-amz-bucket-region", "")
+    refusal = Refusal(code, told.get("Message", "") if code else "", where)
+    trouble = trouble_of(status, code, of_object=of_object)
+    detail = explain(trouble, status, refusal, region=region, bodyless=bodyless)
+    return StoreError(trouble, action, detail, code=code, status=status)
