@@ -64,7 +64,7 @@ def _write_config(module: AnsibleModule, config: dict[str, Any]) -> str:
 
 
 def state_owner(job: str) -> str:
-    """The owner of a job's state when root runs the task, else "": root must leave no files that the units cannot use."""
+    """Who owns a job's state when root runs the task, else "": root must leave no files that the units cannot use."""
     if os.geteuid() != 0:
         return ""
     try:
