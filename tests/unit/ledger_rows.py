@@ -1,10 +1,17 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows of a ledger for tests: made, moved and looked at by the ordinary ways."""
+"""Rows of a ledger and a job for tests: made, moved and looked at by the ordinary ways."""
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from snowsync import ledger_schema
+from snowsync.config import Job, parse_job
 from snowsync.errors import Trouble
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged
 from snowsync.model import Evidence, ListedObject, State
@@ -60,3 +67,30 @@ def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
     found = row_of(ledger, key)
     assert found.state == state
     return found
+
+
+def in_memory() -> Ledger:
+    """A ledger without a file, for tests with many examples: fsync would be most of what they do."""
+    ledger = Ledger.__new__(Ledger)
+    ledger.path = Path(":memory:")
+    ledger._lock = threading.RLock()
+    ledger._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    ledger_schema.migrate(ledger._db)
+    return ledger
+
+
+def make_job(folder: Path, *, source: dict[str, Any] | None = None, destination: dict[str, Any] | None = None) -> Job:
+    """A job with the volumes "one" and "two" below `folder`; what its stores are is updated from the arguments."""
+    volumes = []
+    for name in ("one", "two"):
+        (folder / name).mkdir(exist_ok=True)
+        volumes.append({"name": name, "path": str(folder / name), "require_mount": False, "limit": "1GiB"})
+    store = {"endpoints": ["http://127.0.0.1:9"], "credentials_file": "/nowhere"}
+    mapping = {
+        "job": "photos",
+        "state_dir": str(folder / "state"),
+        "source": {"bucket": "camera", **store, **(source or {})},
+        "destination": {"bucket": "archive", **store, **(destination or {})},
+        "volumes": volumes,
+    }
+    return parse_job(mapping, "test")

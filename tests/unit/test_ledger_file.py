@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_rows import bring_to, listed, row_of, select
+from ledger_rows import bring_to, listed, row_of, rows, select
 
 from snowsync import ledger_schema
 from snowsync.errors import LedgerError
@@ -72,6 +72,27 @@ def test_a_full_state_disk_is_an_error_of_its_own_and_heals(ledger: Ledger) -> N
     assert ledger.observe(page).new == 1000
 
 
+class FailsToCommit(sqlite3.Connection):
+    """A connection whose next COMMIT fails and leaves the transaction open, as a full disk may."""
+
+    failures = 1
+
+    def execute(self, sql: str, parameters: object = ()) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, parameters)  # type: ignore[arg-type]  # the stub's type has no public name
+
+
+def test_a_commit_that_fails_is_taken_back_and_the_next_one_works(ledger: Ledger) -> None:
+    ledger.close()
+    ledger._db = sqlite3.connect(ledger.path, isolation_level=None, factory=FailsToCommit)
+    with pytest.raises(LedgerError, match="disk I/O error"):
+        ledger.observe([listed("lost")])
+    assert ledger.observe([listed("kept")]).new == 1
+    assert [row.key for row in rows(ledger, State.PENDING)] == ["kept"]
+
+
 # -- migrations -------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +130,25 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeyp
     Ledger(path).close()
     assert "whole" in tables(path)
     assert applied(path)[-1] == newest
+
+
+class SeesAnEmptyLedger(sqlite3.Connection):
+    """A connection that looks for migrations just before another process runs them."""
+
+    def execute(self, sql: str, parameters: object = ()) -> sqlite3.Cursor:
+        cursor = super().execute(sql, parameters)  # type: ignore[arg-type]  # the stub's type has no public name
+        if sql == "SELECT number FROM migrations":
+            assert cursor.fetchall() == []
+            (_number, _name, path), *_others = super().execute("PRAGMA database_list")
+            Ledger(Path(path)).close()
+        return cursor
+
+
+def test_a_migration_that_another_process_ran_meanwhile_is_not_run_again(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, factory=SeesAnEmptyLedger)
+    ledger_schema.migrate(connection)
+    connection.close()
+    assert applied(tmp_path / "ledger.db") == sorted(ledger_schema.MIGRATIONS)
 
 
 DIES_WHILE_MIGRATING = """

@@ -5,19 +5,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from ledger_rows import delivered, failure, select, staged
+from ledger_rows import delivered, failure, in_memory, select, staged
 
-from snowsync import ledger_schema
 from snowsync.errors import LedgerError
-from snowsync.ledger import Ledger, Row
+from snowsync.ledger import Row
 from snowsync.model import TRANSITIONS, ListedObject, State
 
 KEYS = ("a", "a/b", "b")
@@ -28,12 +23,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # In memory: the file has its own tests, and fsync would be all this one does.
-        self.ledger = Ledger.__new__(Ledger)
-        self.ledger.path = Path(":memory:")
-        self.ledger._lock = threading.RLock()
-        self.ledger._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        ledger_schema.migrate(self.ledger._db)
+        self.ledger = in_memory()
         self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
         self.run = self.ledger.start_run("source")
         self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume

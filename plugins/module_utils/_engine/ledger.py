@@ -24,6 +24,7 @@ from .errors import LedgerError, Trouble
 from .ledger_schema import migrate
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, Origin, State
 
+_BUSY_SECONDS = 60.0
 _ROW = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
     " attempts, sends, suspect"
@@ -122,6 +123,18 @@ def load_headers(text: str) -> Headers:
     return Headers(**json.loads(text)) if text else Headers()
 
 
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch a database to WAL. SQLite answers "locked" at once, without its busy timeout, when two do so together."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 class Ledger:
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
@@ -136,13 +149,13 @@ class Ledger:
                     uri=True,
                     isolation_level=None,
                     check_same_thread=False,
-                    timeout=60,
+                    timeout=_BUSY_SECONDS,
                 )
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
                 os.chmod(path, 0o640)
-                self._db.execute("PRAGMA journal_mode=WAL")
+                _use_wal(self._db)
                 self._db.execute("PRAGMA synchronous=FULL")
                 migrate(self._db)
             self._db.execute("PRAGMA cache_size=-16000")

@@ -27,6 +27,8 @@ _PAGE = 1000
 # Indexing is much cheaper than calling an enum, and these are called per object.
 _STATES = tuple(State)
 _ORIGINS = tuple(Origin)
+_DELIVERED = (State.DELIVERED, State.RELEASED)
+_ON_VOLUME_OR_BEYOND = (State.STAGED, *_DELIVERED)
 _EVIDENCE_LABELS: dict[int | None, str | None] = {level.value: level.name.lower() for level in Evidence}
 _STATE_LABELS = tuple(state.label for state in State)
 _ORIGIN_LABELS = tuple(origin.name.lower() for origin in Origin)
@@ -63,7 +65,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """All objects at one moment. `moved` are those delivered since the moment that was asked for."""
+    """All objects at one moment. `moved` are those delivered since the moment that was asked for.
+
+    `source` and `destination` count how the hop was proven that brought objects to where they are.
+    """
 
     states: Mapping[State, Tally]
     moved: Tally
@@ -270,10 +275,12 @@ class LedgerReader:
         for state, source, destination, recent, objects, size in self._rows(sql, (since_ms,)):
             here = Tally(objects, size)
             states[State(state)] += here
-            if state in (State.DELIVERED, State.RELEASED) and recent:
+            if state in _DELIVERED and recent:
                 moved += here
-            for level, rungs in zip((source, destination), proven, strict=True):
-                if level is not None:
+            # A row that went back keeps the words of its last proof; they say nothing of where it is now.
+            held = (state in _ON_VOLUME_OR_BEYOND, state in _DELIVERED)
+            for level, rungs, counts in zip((source, destination), proven, held, strict=True):
+                if level is not None and counts:
                     rungs[Evidence(level)] = rungs.get(Evidence(level), 0) + objects
         return Census(states, moved, *proven)
 
