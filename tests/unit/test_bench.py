@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -230,6 +231,8 @@ def test_our_job_is_one_the_engine_accepts(place: Place) -> None:
     job = parse_job(snowsync_job(place), "bench")
     assert [str(volume.path) for volume in job.volumes] == [str(place.volume(0)), str(place.volume(1))]
     assert job.source is not None and job.source.endpoints == ("http://127.0.0.1:1",)
+    tuned = dataclasses.replace(place, job_settings={"mover": {"workers": 3}})
+    assert parse_job(snowsync_job(tuned), "bench").mover.workers == 3
 
 
 def test_no_secret_in_any_argv(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +258,9 @@ def test_arguments() -> None:
     assert bench_main.parse_arguments([]).tools == ["snowsync", "s5cmd", "rclone"]
 
 
-@pytest.mark.parametrize("wrong", [["--sets", "8KiB"], ["--tools", "scp"], ["--rounds", "0"]])
+@pytest.mark.parametrize(
+    "wrong", [["--sets", "8KiB"], ["--tools", "scp"], ["--rounds", "0"], ["--job", "[]"], ["--job", "{"]]
+)
 def test_wrong_arguments_end_it(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         bench_main.parse_arguments(wrong)

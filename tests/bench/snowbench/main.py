@@ -54,6 +54,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--part-size", type=positive, default=50, help="of the source's large objects, MiB (50: s5cmd's)"
     )
     parser.add_argument("--volumes", type=positive, default=2, help="volumes of our job; peers get the first (2)")
+    parser.add_argument(
+        "--job", type=json_mapping, default={}, help='settings of our job, e.g. {"mover": {"workers": 8}}'
+    )
     parser.add_argument("--no-noop", action="store_true", help="leave the no-op passes out")
     parser.add_argument("--quiet", type=float, default=0.0, help="wait up to so many seconds for a quiet machine (0)")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="volumes (on disk), logs and results")
@@ -71,6 +74,13 @@ def names_of(known: dict[str, Any]) -> Any:
         return chosen
 
     return parse
+
+
+def json_mapping(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return value
 
 
 def positive(text: str) -> int:
@@ -93,7 +103,7 @@ def run_bench(parsed: argparse.Namespace) -> int:
     stores = choose_stores(parsed.stores, folder, data_sets)
     print(describe(parsed, data_sets, tools, stores), flush=True)
     with two_stores(binary, stores, parsed.shaped) as (source, destination):
-        place = Place(source.url, destination.url, folder / "work", parsed.volumes)
+        place = Place(source.url, destination.url, folder / "work", parsed.volumes, parsed.job)
         bench = Bench(source, destination, place, options, lambda line: print(line, flush=True))
         try:
             for data_set in data_sets:
@@ -146,6 +156,7 @@ def describe(parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Se
             f"machine: {os.cpu_count()} cores, {platform.platform()}, {available_memory() // MIB} MiB available",
             f"sets:    {sets}; large objects at the source in parts of {parsed.part_size} MiB",
             f"links:   {parsed.shaped or 'loopback, unshaped'}",
+            f"our job: {json.dumps(parsed.job) if parsed.job else 'defaults'}",
             f"stores:  {stores} (loopback servers, no signature check; Content-MD5 trusted, all bytes checked after)",
             *(f"tool:    {tool.name}: {tool.version()}" for tool in tools),
             "",

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .figures import OURS
 from .stores import BenchError
@@ -31,6 +32,7 @@ class Place:
     destination_url: str
     work: Path
     volumes: int
+    job_settings: Mapping[str, Any] = field(default_factory=dict)  # of our job, in place of defaults
 
     def volume(self, number: int) -> Path:
         return self.work / "volumes" / f"v{number + 1}"
@@ -143,7 +145,7 @@ def _prepare_snowsync(place: Place) -> None:
 
 
 def snowsync_job(place: Place) -> dict[str, object]:
-    """All defaults; only what a job cannot do without, and volumes that are folders instead of mounts."""
+    """All defaults but for `job_settings`: what a job cannot do without, and volumes that are folders, not mounts."""
     common = {"region": REGION, "credentials_file": str(place.work / "credentials")}
     return {
         "job": "bench",
@@ -155,6 +157,7 @@ def snowsync_job(place: Place) -> dict[str, object]:
             {"name": f"v{number + 1}", "path": str(place.volume(number)), "require_mount": False}
             for number in range(place.volumes)
         ],
+        **place.job_settings,
     }
 
 
