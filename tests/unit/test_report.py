@@ -1,0 +1,242 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report: the forerunners' words with our numbers, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
+
+from snowsync import ledger as ledger_module
+from snowsync.config import Job
+from snowsync.errors import LocalError, Trouble
+from snowsync.ledger import Failure, Ledger
+from snowsync.ledger_read import LedgerReader
+from snowsync.model import State
+from snowsync.report import gather, render, write_report
+
+# What consumers of the format read (see the transfer scripts' own initial document).
+WORDS = {
+    "service", "src_bucket", "src_prefix", "src_region", "src_endpoint_urls", "dst_bucket", "dst_prefix", "dst_region",
+    "dst_endpoint_urls", "max_workers", "start_time_epoch", "status", "objects_moved", "end_time_epoch",
+    "total_duration_seconds", "initial_synced_objects", "initial_unsynced_objects", "final_synced_objects",
+    "final_unsynced_objects", "completion_percentage", "total_bytes_to_move", "bytes_transferred", "remaining_bytes",
+    "failed_objects",
+}  # fmt: skip
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return make_job(tmp_path, source={"prefix": "in/"}, destination={"prefix": "out/", "endpoints": []})
+
+
+@pytest.fixture
+def ledger(job: Job) -> Iterator[Ledger]:
+    opened = Ledger(job.ledger_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def volume(ledger: Ledger) -> int:
+    return ledger.volume_id("one", "uuid-1", "/volumes/one")
+
+
+def written(job: Job, ledger: Ledger, **options: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(write_report(job, ledger, **options).read_text(encoding="utf-8"))
+    return document
+
+
+def at(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    monkeypatch.setattr(ledger_module, "now_ms", lambda: seconds * 1000)
+    monkeypatch.setattr("snowsync.report.now_ms", lambda: seconds * 1000)
+
+
+def test_it_has_every_word_of_the_format_and_the_job_in_them(job: Job, ledger: Ledger) -> None:
+    document = written(job, ledger)
+    assert set(document) == WORDS | {"snowsync"}
+    assert (document["src_bucket"], document["src_prefix"], document["src_region"]) == ("camera", "in/", "us-east-1")
+    assert document["src_endpoint_urls"] == ["http://127.0.0.1:9"]
+    assert document["dst_endpoint_urls"] == ["no_endpoint"], "the forerunners' word for the real AWS"
+
+
+def test_an_empty_source_is_complete(job: Job, ledger: Ledger) -> None:
+    document = written(job, ledger)
+    assert (document["status"], document["completion_percentage"], document["objects_moved"]) == ("Completed", 1.0, [])
+
+
+def test_objects_moved_name_both_keys_and_their_times(
+    job: Job, ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, 100)
+    ledger.start_run("source")
+    bring_to(ledger, "in/a\n\"b'", State.PENDING, volume)
+    at(monkeypatch, 107)
+    bring_to(ledger, "in/a\n\"b'", State.RELEASED, volume)
+    bring_to(ledger, "in/c", State.DELIVERED, volume)
+    path = write_report(job, ledger)
+    assert path == job.reports_path / "dt_data_100.json"
+    document = json.loads(path.read_text())
+    assert document["objects_moved"][0] == {
+        "src_key": "in/a\n\"b'",
+        "dst_key": "out/a\n\"b'",
+        "bytes": 10,
+        "epoch_time_start": 100.0,
+        "epoch_time_end": 107.0,
+        "total_time_seconds": 7.0,
+    }
+    assert [moved["src_key"] for moved in document["objects_moved"]] == ["in/a\n\"b'", "in/c"]
+    assert (document["start_time_epoch"], document["end_time_epoch"], document["total_duration_seconds"]) == (
+        100,
+        107,
+        7,
+    )
+
+
+def test_a_run_reports_what_it_did_itself(
+    job: Job, ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, 100)
+    bring_to(ledger, "in/before", State.RELEASED, volume)
+    at(monkeypatch, 200)
+    bring_to(ledger, "in/now", State.RELEASED, volume)
+    ledger.observe([listed("in/open", 70)])
+    document = written(job, ledger, since_ms=150_000)
+    numbers = {
+        word: value for word, value in document.items() if word.startswith(("initial", "final", "total_b", "by", "rem"))
+    }
+    assert numbers == {
+        "initial_synced_objects": 1,
+        "initial_unsynced_objects": 2,
+        "final_synced_objects": 2,
+        "final_unsynced_objects": 1,
+        "total_bytes_to_move": 80,
+        "bytes_transferred": 10,
+        "remaining_bytes": 70,
+    }
+    assert document["completion_percentage"] == pytest.approx(2 / 3)
+    assert [moved["src_key"] for moved in document["objects_moved"]] == ["in/now"]
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "status"),
+    [
+        (State.PENDING, True, "Running"),
+        (State.STAGED, True, "Running"),
+        (State.PENDING, False, "Failed"),
+        (State.STAGED, False, "Failed"),
+        (State.DELIVERED, False, "Completed"),
+        (State.RELEASED, True, "Completed"),
+        (State.QUARANTINED, True, "Failed"),
+        (State.FAILED, False, "Failed"),
+    ],
+)
+def test_it_is_completed_only_when_everything_arrived(
+    job: Job, ledger: Ledger, volume: int, state: State, running: bool, status: str
+) -> None:
+    bring_to(ledger, "in/fine", State.RELEASED, volume)
+    bring_to(ledger, "in/k", state, volume)
+    document = written(job, ledger, running=running)
+    assert document["status"] == status
+    assert (document["end_time_epoch"] is False) == (status == "Running")
+    assert document["failed_objects"] == ({"in/k": 10} if state in (State.QUARANTINED, State.FAILED) else {})
+
+
+def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_mended(
+    job: Job, ledger: Ledger, volume: int
+) -> None:
+    ledger.start_run("source")
+    row = bring_to(ledger, "in/k", State.PENDING, volume)
+    wrong = Failure(row, "source", Trouble.MISMATCH, "other bytes", "quarantined, fetched again", MD5, "0" * 32)
+    ledger.retry(wrong, delay_ms=0, count=True)
+    bring_to(ledger, "in/k", State.RELEASED, volume)
+    document = written(job, ledger)
+    assert document["status"] == "Completed"
+    (kept,) = document["snowsync"]["failures"]
+    assert (kept["key"], kept["trouble"], kept["expected"], kept["found"]) == ("in/k", "mismatch", MD5, "0" * 32)
+    assert (kept["state"], kept["action"]) == ("released", "quarantined, fetched again")
+    text = render(job, gather(LedgerReader(ledger)))
+    assert f"expected {MD5}, found {'0' * 32}" in text
+    assert "in/k: now released" in text
+
+
+def test_evidence_hops_and_volumes_are_told(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
+    bring_to(ledger, "in/a", State.RELEASED, volume)
+    bring_to(ledger, "in/b", State.STAGED, volume)
+    more = written(job, ledger)["snowsync"]
+    assert more["evidence"] == {"source": {"store_digest": 2}, "destination": {"store_digest": 1}}
+    assert (more["hops"]["source"]["objects"], more["hops"]["destination"]["bytes"]) == (2, 10)
+    (told,) = more["volumes"]
+    assert (told["name"], told["staged_objects"], told["held_objects"], told["held_bytes"]) == ("one", 2, 1, 10)
+    assert more["states"]["staged"] == {"objects": 1, "bytes": 10}
+
+
+def test_a_report_is_replaced_whole_and_leaves_nothing_beside_it(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
+    first = write_report(job, ledger)
+    before = first.stat().st_ino
+    bring_to(ledger, "in/a", State.RELEASED, volume)
+    assert write_report(job, ledger) == first
+    assert first.stat().st_ino != before, "renamed into place, not written over"
+    assert [path.name for path in job.reports_path.iterdir()] == [first.name]
+    assert first.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_old_one(
+    job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.start_run("source")
+    path = write_report(job, ledger)
+    before = path.read_bytes()
+
+    def no_space(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(LocalError, match="No space left"):
+        write_report(job, ledger)
+    assert path.read_bytes() == before
+    assert len(list(job.reports_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(job: Job, ledger: Ledger) -> None:
+    job.reports_path.write_text("in the way")
+    with pytest.raises(LocalError, match="dt_data_"):
+        write_report(job, ledger)
+
+
+def test_many_objects_stream(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed(f"in/{number}") for number in range(2100)])
+    ledger._db.execute("UPDATE objects SET state = 3, delivered_ms = listed_ms + 5")
+    document = written(job, ledger, since_ms=0)
+    assert len(document["objects_moved"]) == 2100
+    assert len({moved["dst_key"] for moved in document["objects_moved"]}) == 2100
+
+
+def test_the_text_shows_no_control_characters_and_every_state(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
+    bring_to(ledger, "in/\x1b[31mred", State.FAILED, volume)
+    bring_to(ledger, "in/pending", State.PENDING, volume)
+    ledger.record(failure(row_of(ledger, "in/pending")))
+    text = render(job, gather(LedgerReader(ledger)), Path("/var/lib/report.json"))
+    assert "\x1b" not in text
+    assert '"in/\\u001b[31mred": now failed' in text
+    assert "2 failures" in text and "report: /var/lib/report.json" in text
+    assert "pending" in text and "failed" in text and "staged  " not in text.split("\n\n")[1]
+
+
+def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
+    for number in range(25):
+        bring_to(ledger, f"in/{number:02}", State.FAILED, volume)
+    text = render(job, gather(LedgerReader(ledger)), names=5)
+    assert text.count("now failed") == 5
+    assert "and more" in text

@@ -1,0 +1,388 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The independent comparison of source, ledger and destination, with stores in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger_rows import bring_to, listed, make_job, row_of
+
+from snowsync.config import Job, parse_job
+from snowsync.errors import LocalError, StoreError, Trouble
+from snowsync.ledger import Delivered, Ledger
+from snowsync.ledger_read import Tally
+from snowsync.model import Evidence, ListedObject, State
+from snowsync.verify import _merge, _PartDigest, verify_job
+from snowsync.verify_result import Result, render
+
+A = "a" * 32
+
+# -- the merge --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sets(st.text(st.characters(codec="utf-8"), max_size=3), max_size=8), min_size=3, max_size=3))
+def test_the_merge_brings_together_what_has_one_key(sets: list[set[str]]) -> None:
+    def side(keys: set[str]) -> Iterator[tuple[bytes, Any]]:
+        return iter(sorted((key.encode(), key) for key in keys))
+
+    merged = list(_merge(*(side(keys) for keys in sets)))
+    assert [{found for found in three if found is not None} for three in merged] == [
+        {key} for key in sorted(set().union(*sets), key=str.encode)
+    ]
+    for column, keys in enumerate(sets):
+        assert {three[column] for three in merged} - {None} == keys
+
+
+# -- whole comparisons, with stores in memory -------------------------------------------------------------------
+
+
+class Shelf:
+    """A store in memory: key -> content (its ETag is the MD5, or what `etags` says)."""
+
+    def __init__(self, content: dict[str, bytes]) -> None:
+        self.content = content
+        self.etags: dict[str, str] = {}
+        self.order: Callable[[list[str]], list[str]] = lambda keys: sorted(keys, key=str.encode)
+        self.page = 3
+        self.listings = 0
+        self.reads: list[str] = []
+        self.unreadable: set[str] = set()
+        self.closed = 0
+
+    def etag(self, key: str) -> str:
+        return self.etags.get(key) or hashlib.md5(self.content[key]).hexdigest()
+
+    def pages(self) -> Iterator[Sequence[ListedObject]]:
+        self.listings += 1
+        keys = self.order(list(self.content))
+        for begin in range(0, len(keys), self.page):
+            yield [
+                ListedObject(key, len(self.content[key]), self.etag(key), 1) for key in keys[begin : begin + self.page]
+            ]
+
+    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
+        self.reads.append(object_key)
+        if object_key in self.unreadable:
+            raise StoreError(Trouble.BROKEN, f"fetch {object_key}", "the connection broke")
+        for begin in range(0, len(self.content[object_key]), 7):
+            sink(self.content[object_key][begin : begin + 7])
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def compare(job: Job, source: Shelf, destination: Shelf, **options: Any) -> Result:
+    shelves = {"source": source, "destination": destination}
+    return verify_job(job, open_side=lambda _job, side: shelves[side], **options)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return make_job(tmp_path)
+
+
+def objects(result: Result) -> dict[str, int]:
+    return {symbol: tally.objects for symbol, tally in result.symbols.items() if tally.objects}
+
+
+def lines_of(path: Path) -> dict[str, str]:
+    return {line[2:]: line[0] for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+HOSTILE = [
+    " lead", "trail ", "'", '"quoted"', "`x`", "$(x)", "*", "?", "#", "\\", "two\nlines", "cr\r", "\t", "\x01", "\x7f",
+    "nb\u00a0sp", "\u00e9", "e\u0301", "\U0001f98a", "/lead", "a//b", "dir/", ".", "..", "../x", "a", "a/b", "A", "-x",
+    "--raw", "s3://in/key", "x" * 1024, "\u2028", "\ufffe",
+]  # fmt: skip
+
+
+def test_equal_stores_agree_without_a_ledger(job: Job, tmp_path: Path) -> None:
+    content = {key: key.encode() for key in HOSTILE}
+    source, destination = Shelf(content), Shelf(dict(content))
+    result = compare(job, source, destination, combined=tmp_path / "all")
+    assert objects(result) == {"=": len(HOSTILE)}
+    assert result.symbols["="].bytes == sum(map(len, content.values()))
+    assert result.agrees(exact=True)
+    assert (source.closed, destination.closed) == (1, 1)
+    written = (tmp_path / "all").read_text(encoding="utf-8").split("\n")
+    assert len(written) == len(HOSTILE) + 1, "one line per object, whatever is in its key"
+    names = [json.loads(line[2:]) if line[2:].startswith('"') else line[2:] for line in written if line]
+    assert sorted(names) == sorted(HOSTILE)
+
+
+def test_each_difference_has_its_symbol_and_its_line(job: Job, tmp_path: Path) -> None:
+    source = Shelf({"same": b"1", "other": b"1", "longer": b"1", "only here": b"12"})
+    destination = Shelf({"same": b"1", "other": b"2", "longer": b"11", "only there": b"123"})
+    result = compare(job, source, destination, combined=tmp_path / "all")
+    assert objects(result) == {"=": 1, "*": 2, "+": 1, "-": 1}
+    assert lines_of(tmp_path / "all") == {
+        "same": "=", "other": "*", "longer": "*", "only here": "+", "only there": "-",
+    }  # fmt: skip
+    assert result.symbols["-"] == Tally(1, 3)
+    assert not result.agrees()
+    assert result.missing == {"unlisted": 1}
+
+
+def test_extra_objects_fail_only_when_asked_for(job: Job) -> None:
+    result = compare(job, Shelf({"a": b"1"}), Shelf({"a": b"1", "b": b"2"}))
+    assert (result.agrees(), result.agrees(exact=True)) == (True, False)
+    assert (result.record()["agrees"], result.record(exact=True)["agrees"]) == (True, False)
+    assert "source and destination agree" in render(result)
+    assert "do NOT agree" in render(result, exact=True)
+
+
+def test_prefixes_are_mapped(tmp_path: Path) -> None:
+    job = make_job(tmp_path, source={"prefix": "in"}, destination={"prefix": "out/"})
+    source = Shelf({"in/a": b"1", "inb": b"2", "in": b"3"})
+    destination = Shelf({"out//a": b"1", "out/b": b"2", "out/": b"3"})
+    result = compare(job, source, destination, combined=tmp_path / "all")
+    assert objects(result) == {"=": 3}
+    assert set(lines_of(tmp_path / "all")) == {"in/a", "inb", "in"}, "the key of the source, as the ledger has it"
+
+
+def test_empty_stores_agree(job: Job) -> None:
+    result = compare(job, Shelf({}), Shelf({}))
+    assert result.agrees(exact=True)
+    assert objects(result) == {}
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize("said", [True, False], ids=["said to be sorted", "said to be unsorted"])
+def test_a_store_that_lists_in_any_order(tmp_path: Path, side: str, said: bool) -> None:
+    job = make_job(tmp_path, **{side: {"sorted": said, **({} if said else {"list_version": "v1"})}})
+    content = {f"{number:03}": bytes(number) for number in range(100)}
+    shelves = {"source": Shelf(dict(content)), "destination": Shelf(dict(content))}
+    del shelves["destination"].content["050"]
+    shelves[side].order = lambda keys: random.Random(1).sample(keys, len(keys))
+    result = compare(job, shelves["source"], shelves["destination"], combined=tmp_path / "all")
+    assert objects(result) == {"=": 99, "+": 1}
+    assert len(lines_of(tmp_path / "all")) == 100, "nothing is left of the first attempt"
+    assert [path.name for path in job.state_path.iterdir()] == []
+    assert shelves[side].listings == (2 if said else 1)
+
+
+def test_a_key_that_is_listed_twice_counts_once(job: Job) -> None:
+    source = Shelf({"a": b"1", "b": b"2"})
+    source.order = lambda keys: ["a", "a", "b"]
+    assert objects(compare(job, source, Shelf({"a": b"1", "b": b"2"}))) == {"=": 2}
+
+
+# -- with a ledger ----------------------------------------------------------------------------------------------
+
+
+def store_like(ledger: Ledger, *keys: str) -> Shelf:
+    """What the rows of these keys were listed from: 10 bytes with the usual digest."""
+    shelf = Shelf({key: bytes(10) for key in keys})
+    shelf.etags = {key: row_of(ledger, key).etag for key in keys}
+    return shelf
+
+
+def test_what_is_in_flight_is_named_apart(job: Job) -> None:
+    ledger = Ledger(job.ledger_path)
+    volume = ledger.volume_id("one", "uuid-1", "/one")
+    for state in State:
+        bring_to(ledger, state.label, state, volume)
+        ledger._db.execute("UPDATE objects SET modified_ms = 1")
+    names = [state.label for state in State]
+    result = compare(job, store_like(ledger, *names), store_like(ledger, "delivered", "released"))
+    assert objects(result) == {"=": 2, "+": 4}
+    assert result.in_flight == {"pending": Tally(1, 10), "staged": Tally(1, 10)}
+    assert result.missing == {"failed": 1, "pending": 1, "quarantined": 1, "staged": 1}
+    assert result.disagreements == {}
+    text = render(result)
+    assert "in flight, says the ledger: 1 pending (10 B), 1 staged (10 B)" in text
+    assert "+ staged: staged on volume one" in text
+    assert "+ failed: failed: mismatch: not what was promised" in text
+    ledger.close()
+
+
+def test_where_the_ledger_and_the_stores_disagree_is_counted_and_named(job: Job) -> None:
+    ledger = Ledger(job.ledger_path)
+    volume = ledger.volume_id("one", "uuid-1", "/one")
+    for number in range(25):
+        bring_to(ledger, f"lost{number:02}", State.RELEASED, volume)
+    bring_to(ledger, "outdated", State.STAGED, volume)
+    bring_to(ledger, "gone", State.PENDING, volume)
+    ledger._db.execute("UPDATE objects SET modified_ms = 1")
+    source = store_like(ledger, *(f"lost{number:02}" for number in range(25)), "outdated")
+    source.content |= {"outdated": b"changed", "unlisted": b""}
+    del source.etags["outdated"]
+    result = compare(job, source, Shelf({}))
+    found = {kind: (found.count, len(found.keys)) for kind, found in result.disagreements.items()}
+    assert found == {"lost": (25, 20), "outdated": (1, 1), "gone": (1, 1), "unlisted": (1, 1)}
+    assert objects(result) == {"+": 27, "!": 1}
+    text = render(result)
+    assert "25 delivered, says the ledger, but the destination lacks them:\n  lost00" in text
+    assert "... and 5 more" in text
+    record = json.loads(json.dumps(result.record()))
+    assert record["disagreements"]["lost"]["objects"] == 25
+    assert record["disagreements"]["outdated"]["keys"] == ["outdated"]
+    ledger.close()
+
+
+def test_objects_from_drop_folders_are_held_against_the_ledger(tmp_path: Path) -> None:
+    job = make_job(tmp_path, destination={"prefix": "out/"})
+    ledger = Ledger(job.ledger_path)
+    volume = ledger.volume_id("one", "uuid-1", "/one")
+    digest = hashlib.md5(b"dropped").hexdigest()
+    for key in ("arrived", "waiting", "wrong"):
+        assert ledger.stage_dropped(listed(key, 7, digest), volume, 0, "", 0) == ""
+    for key in ("arrived", "wrong"):
+        row = row_of(ledger, key)
+        ledger.commit_delivered([Delivered(row, digest, Evidence.STORE_DIGEST, "t")], [], 0)
+    result = compare(job, Shelf({}), Shelf({"out/arrived": b"dropped", "out/wrong": b"DROPPED"}))
+    assert objects(result) == {"=": 1, "+": 1, "*": 1}
+    assert result.disagreements["replaced"].keys == ["wrong"]
+    ledger.close()
+
+
+def test_a_job_without_a_source_compares_drop_folder_and_destination(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    job = parse_job(
+        {
+            "job": "drops",
+            "state_dir": str(tmp_path / "state"),
+            "source": None,
+            "destination": {"bucket": "archive", "endpoints": ["http://127.0.0.1:9"]},
+            "volumes": [{"name": "one", "path": str(tmp_path / "one"), "drop_folder": "in"}],
+        },
+        "test",
+    )
+    ledger = Ledger(job.ledger_path)
+    ledger.stage_dropped(listed("k", 3), ledger.volume_id("one", "u", "/one"), 0, "", 0)
+    destination = Shelf({"other": b"x"})
+    result = verify_job(job, open_side=lambda _job, side: {"destination": destination}[side])
+    assert objects(result) == {"+": 1, "-": 1}
+    ledger.close()
+
+
+def test_rows_of_another_prefix_are_left_out(tmp_path: Path) -> None:
+    job = make_job(tmp_path, source={"prefix": "in/"})
+    ledger = Ledger(job.ledger_path)
+    ledger.observe([listed("in/a"), listed("elsewhere"), listed("in0")])
+    result = compare(job, Shelf({}), Shelf({}))
+    assert result.disagreements["gone"].keys == ["in/a"]
+    assert sum(objects(result).values()) == 1
+    ledger.close()
+
+
+# -- reading back -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair() -> tuple[Shelf, Shelf]:
+    """Multipart at the source, single at the destination: ETags cannot be compared."""
+    source = Shelf({"equal": b"some bytes", "other": b"some bytes", "plain": b"1"})
+    source.etags = {"equal": f"{A}-2", "other": f"{A}-2"}
+    return source, Shelf({"equal": b"some bytes", "other": b"same bytes", "plain": b"1"})
+
+
+def test_what_cannot_be_compared_is_unproven(job: Job, pair: tuple[Shelf, Shelf]) -> None:
+    result = compare(job, *pair)
+    assert objects(result) == {"=": 1, "!": 2}
+    assert "ETags of different kinds" in result.findings[0].reason
+    assert pair[0].reads == pair[1].reads == []
+
+
+def test_reading_back_decides(job: Job, pair: tuple[Shelf, Shelf]) -> None:
+    result = compare(job, *pair, read_back=True)
+    assert objects(result) == {"=": 2, "*": 1}
+    assert result.read_back == 2
+    assert pair[0].reads == pair[1].reads == ["equal", "other"], "what has comparable ETags is not read"
+    assert hashlib.md5(b"same bytes").hexdigest() in result.findings[0].reason
+    assert "2 objects read back" in render(result)
+
+
+def test_reading_all_finds_what_etags_hide(job: Job) -> None:
+    source, destination = Shelf({"k": b"right"}), Shelf({"k": b"wrong"})
+    destination.etags = {"k": source.etag("k")}
+    assert objects(compare(job, source, destination, read_back=True)) == {"=": 1}
+    assert objects(compare(job, source, destination, read_all=True)) == {"*": 1}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_cannot_be_read_back_stays_unproven_with_the_reason(
+    job: Job, pair: tuple[Shelf, Shelf], side: int
+) -> None:
+    pair[side].unreadable = {"equal"}
+    result = compare(job, *pair, read_back=True)
+    assert objects(result) == {"=": 1, "*": 1, "!": 1}
+    (finding,) = [finding for finding in result.findings if finding.symbol == "!"]
+    assert "the connection broke" in finding.reason
+
+
+def test_a_dropped_file_is_read_back_against_its_digest_in_parts(job: Job) -> None:
+    ledger = Ledger(job.ledger_path)
+    parts = hashlib.md5(hashlib.md5(b"0123").digest() + hashlib.md5(b"45").digest()).hexdigest() + "-2"
+    volume = ledger.volume_id("one", "u", "/one")
+    for key in ("good", "bad"):
+        ledger.stage_dropped(listed(key, 6, parts), volume, 4, "", 0)
+        ledger.commit_delivered([Delivered(row_of(ledger, key), "", Evidence.READ_BACK, "t")], [], 0)
+    destination = Shelf({"good": b"012345", "bad": b"012344"})
+    destination.etags = {"good": "opaque", "bad": "opaque"}
+    assert objects(compare(job, Shelf({}), destination)) == {"!": 2}
+    assert objects(compare(job, Shelf({}), destination, read_back=True)) == {"=": 1, "*": 1}
+    ledger.close()
+
+
+@given(st.binary(max_size=40), st.integers(1, 12), st.integers(1, 9))
+def test_a_stream_has_the_etag_of_its_parts_however_it_comes(content: bytes, part_size: int, chunk: int) -> None:
+    streamed = _PartDigest(part_size)
+    for begin in range(0, len(content), chunk):
+        streamed.update(content[begin : begin + chunk])
+    parts = [content[begin : begin + part_size] for begin in range(0, len(content), part_size)] or [b""]
+    digests = b"".join(hashlib.md5(part).digest() for part in parts)
+    assert streamed.etag() == f"{hashlib.md5(digests).hexdigest()}-{len(parts)}"
+
+
+# -- the combined file ------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_that_fails_leaves_the_old_file(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "all").write_text("from yesterday\n")
+
+    class Breaks(Shelf):
+        def pages(self) -> Iterator[Sequence[ListedObject]]:
+            yield [ListedObject("a", 1, A, 1)]
+            raise StoreError(Trouble.DENIED, "list", "not allowed")
+
+    with pytest.raises(StoreError):
+        compare(job, Breaks({}), Shelf({}), combined=tmp_path / "all")
+    assert (tmp_path / "all").read_text() == "from yesterday\n"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_pipe_gets_the_lines_and_stays_a_pipe(job: Job, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    compare(job, Shelf({"a": b""}), Shelf({"a": b""}), combined=tmp_path / "pipe")
+    reader.join(timeout=30)
+    assert received == ["= a\n"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_file_that_cannot_be_written_is_named(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="nowhere/all"):
+        compare(job, Shelf({}), Shelf({}), combined=tmp_path / "nowhere" / "all")
+
+
+def test_only_the_first_objects_are_named(job: Job) -> None:
+    result = compare(job, Shelf({f"{number:03}": b"" for number in range(50)}), Shelf({}))
+    assert len(result.findings) == 20
+    assert "... and 30 more" in render(result)
