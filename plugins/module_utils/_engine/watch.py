@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -52,15 +53,15 @@ def _views(
     progress: Progress, until_drained: bool, timeout: float | None, interval: float
 ) -> Iterator[tuple[View, bool]]:
     """(view, whether it is the last one), `interval` seconds apart."""
-    deadline = time.monotonic() + timeout if timeout is not None else None
+    deadline = time.monotonic() + timeout if timeout is not None else math.inf
     while True:
         view = progress.look()
-        over = deadline is not None and time.monotonic() >= deadline
-        last = over or (view.drained and (until_drained or not view.is_running))
+        left = deadline - time.monotonic()
+        last = left <= 0 or (view.drained and (until_drained or not view.is_running))
         yield view, last
         if last:
             return
-        time.sleep(progress.pause(interval))
+        time.sleep(min(left, progress.pause(interval)))
 
 
 # -- without a terminal -----------------------------------------------------------------------------------------
