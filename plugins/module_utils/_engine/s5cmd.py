@@ -355,15 +355,15 @@ class S5cmdMover:
         """Account for what a process says. Whether it said anything."""
         data = os.read(descriptor, 1 << 16)
         *lines, tail = (process.tails[descriptor] + data).split(b"\n")
-        if not data or len(tail) > _LONGEST_LINE:
-            lines += [tail] if tail else []
-            tail = b""
+        if len(tail) > _LONGEST_LINE:
+            lines, tail = [*lines, tail], b""
         process.tails[descriptor] = tail
         if lines:
             self._account(process, lines)
+            process.breathe(len(lines))
         if not data:
+            process.noise += tail[:_MOST_NOISE]
             self._end_stream(process, descriptor)
-        process.breathe(len(lines))
         return bool(data)
 
     def _account(self, process: Process, lines: Iterable[bytes]) -> None:

@@ -65,14 +65,14 @@ class Watch:
     ) -> str:
         watched = self._watched[work.path]
         if files is None and traffic is None:
-            allowed = self._stall_seconds + work.size / _BLIND_RATE
+            allowed = self._stall_seconds + work.size // _BLIND_RATE
             return f"not finished after {allowed:.0f} s" if now - watched.first_seen >= allowed else ""
         trace = tuple(traffic) if traffic else temporary_trace(work.path, files or {})
         if trace != watched.trace:
             watched.trace, watched.moved = trace, now
         if traffic and watched.written < 0:
             watched.written = traffic.written
-        allowed = self._stall_seconds + work.size / _SETTLING_RATE
+        allowed = self._stall_seconds + work.size // _SETTLING_RATE
         if now - watched.moved >= allowed:
             return f"no progress for {now - watched.moved:.0f} s"
         overtaken = traffic and traffic.written - watched.written >= _UNFAIR * self._width * (work.size + MIB)
