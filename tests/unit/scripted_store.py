@@ -8,6 +8,7 @@ from __future__ import annotations
 import http
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,9 +67,12 @@ def error(status: int, code: str, extra: str = "") -> bytes:
 
 
 class ScriptedStore:
-    """Answers every request by `script`, which may be replaced at any time; `asked` holds the requests in order."""
+    """Answers every request by `script`, which may be replaced at any time; `asked` holds the requests in order.
 
-    def __init__(self, script: Script) -> None:
+    With a `context` it speaks TLS.
+    """
+
+    def __init__(self, script: Script, *, address: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.asked: list[Asked] = []
         self.connections = 0
@@ -83,7 +87,7 @@ class ScriptedStore:
                 with store._lock:
                     store.connections += 1
                     number = store.connections
-                if self.rfile.peek(1)[:1] == b"\x16":  # the start of a TLS handshake
+                if context is None and self.rfile.peek(1)[:1] == b"\x16":  # the start of a TLS handshake
                     self.connection.sendall(reply(400))
                     return
                 while store._answer(self.rfile, self.connection, number):
@@ -93,11 +97,17 @@ class ScriptedStore:
             daemon_threads = True
             request_queue_size = 64
 
+            def get_request(self) -> tuple[socket.socket, Any]:
+                connection, client_address = super().get_request()
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                return connection, client_address
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that went away is part of the tests."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = Server((address, 0), Handler)
+        self.url = f"{'https' if context else 'http'}://{address}:{self._server.server_address[1]}"
 
     def _answer(self, stream: Any, connection: socket.socket, number: int) -> bool:
         start = stream.readline().decode("latin-1").split()

@@ -50,7 +50,7 @@ def test_a_page_whatever_its_namespace_and_chunks(chunk: int, namespace: str) ->
         ListedObject("a/b", 5, "abc-2", FEBRUARY),
         ListedObject("c", 5 * 10**12, "abc-2", FEBRUARY),
     ]
-    assert (parser.truncated, parser.next_token, parser.last_key) == (False, "", "c")
+    assert (parser.truncated, parser.last_key) == (False, "c")
 
 
 def test_a_prefixed_namespace() -> None:
@@ -90,14 +90,17 @@ def test_the_encoding_may_be_told_last() -> None:
     assert parser.last_key == "c/"
 
 
-def test_the_encoding_told_after_objects_were_taken_is_an_error() -> None:
+@pytest.mark.parametrize(("told", "last"), [("<EncodingType>url</EncodingType>", "c d"), ("", "c+d")])
+def test_keys_that_depend_on_the_encoding_wait_for_it(told: str, last: str) -> None:
     parser = answers.ListingParser()
-    body = listing(entry("a+b"), "<EncodingType>url</EncodingType>", encoding="")
-    at = body.index(b"<EncodingType>")
+    body = listing(entry("a"), entry("c+d"), entry("e"), "<Name>x</Name>", told, entry("f"), encoding="")
+    at = body.index(b"<Name>x")
     parser.feed(body[:at])
-    assert len(parser.take()) == 1
-    with pytest.raises(ValueError, match="encoding"):
-        parser.feed(body[at:])
+    assert [item.key for item in parser.take()] == ["a", "e"]
+    parser.feed(body[at:])
+    parser.finish()
+    assert [item.key for item in parser.take()] == [last, "f"]
+    assert parser.take() == []
 
 
 @pytest.mark.parametrize(
@@ -115,12 +118,23 @@ def test_dates_to_the_millisecond(modified: str, milliseconds: int) -> None:
 
 
 def test_where_a_listing_goes_on() -> None:
-    more = "<IsTruncated>true</IsTruncated>"
-    token = parsed(listing(more, "<NextContinuationToken>a+b%20/=</NextContinuationToken>", entry("k")))
-    assert (token.truncated, token.next_token) == (True, "a+b%20/=")  # opaque: never decoded
-    assert parsed(listing(more, entry("a%2Fz"), "<NextMarker>b%2Fc</NextMarker>")).marker == "b/c"
-    assert parsed(listing("<NextMarker>b+c</NextMarker>", entry("k"), more)).marker == "b c"
-    assert parsed(listing(more, entry("a%2Fz"))).marker == "a/z"  # S3 names none without a delimiter
+    body = listing(
+        "<Prefix>a&#x1;</Prefix><StartAfter>a&#1;</StartAfter><Marker>\x01</Marker>",
+        entry("k"),
+        "<NextContinuationToken>a+b%20/=&amp;&#x1;\r&#13;&lt;&amp;gt;é</NextContinuationToken>",
+        "<IsTruncated>true</IsTruncated><NextMarker>b%2Fc</NextMarker>",
+    )
+    clean, following = answers.cut_listing(body)
+    assert following == {"NextContinuationToken": "a+b%20/=&\x01\r\r<&gt;é", "NextMarker": "b%2Fc"}
+    parser = parsed(clean)
+    assert [item.key for item in parser.objects] == ["k"]
+    assert parser.truncated
+    assert parser.decoded("b%2Fc+d") == "b/c d"
+
+
+def test_a_listing_that_ends_is_not_cut() -> None:
+    body = listing(entry("%3CMarker%3E"), "<IsTruncated>false</IsTruncated>")
+    assert answers.cut_listing(body) == (body, {})
 
 
 def test_common_prefixes_are_no_objects() -> None:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from email.header import decode_header, make_header
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
+from servers.certificates import Certificates, make_certificates
 
 from snowsync import s3_request
 from snowsync.config import Store
@@ -53,9 +55,15 @@ def control(store: ScriptedStore) -> Control:
     return connect(store.url)
 
 
-def connect(url: str, attempts: int = 2, **options: Any) -> Control:
+def connect(url: str, stall_seconds: float = 30, **options: Any) -> Control:
     described = Store(bucket="bucket", endpoints=(url,), **options)
-    return Control(described, url, CREDENTIALS, attempts=attempts, connect_timeout=5, stall_seconds=0.3)
+    return Control(described, url, CREDENTIALS, attempts=2, connect_timeout=30, stall_seconds=stall_seconds)
+
+
+def impatient(store: ScriptedStore, answer: bytes | Silence) -> Control:
+    """A client that waits for this answer as long as a test should: not for what will never come."""
+    waits = not isinstance(answer, Silence) or isinstance(answer, Close)
+    return connect(store.url, 30 if waits else 1)
 
 
 @pytest.fixture
@@ -180,12 +188,10 @@ def test_a_bucket_elsewhere_is_not_followed(store: ScriptedStore, control: Contr
         (Close(), Trouble.BROKEN),
     ],
 )
-def test_check_lets_the_weather_pass(
-    answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, control: Control
-) -> None:
+def test_check_lets_the_weather_pass(answer: bytes | Silence, trouble: Trouble, store: ScriptedStore) -> None:
     store.script = lambda asked: answer
     with pytest.raises(StoreError) as caught:
-        control.check()
+        impatient(store, answer).check()
     assert not isinstance(caught.value, JobStopped)
     assert caught.value.trouble is trouble
     assert len(store.asked) == 1
@@ -203,6 +209,35 @@ def test_check_without_a_listener_a_name_or_tls(store: ScriptedStore) -> None:
     assert trouble("http://store.invalid") is Trouble.DNS
     assert trouble(store.url.replace("http:", "https:")) is Trouble.TLS
     assert trouble(store.url.replace("http:", "https:"), ca_bundle="/nowhere/ca.pem") is Trouble.TLS
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """For 127.0.0.1, not for 127.0.0.2."""
+    return make_certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture
+def context(certificates: Certificates) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    return context
+
+
+def test_certificates_are_always_checked(context: ssl.SSLContext, certificates: Certificates, tmp_path: Path) -> None:
+    def trouble(url: str, **options: Any) -> Trouble:
+        with pytest.raises(StoreError) as caught:
+            connect(url, **options).check()
+        return caught.value.trouble
+
+    ours, another = certificates.authority, make_certificates(tmp_path, "127.0.0.1").authority
+    with ScriptedStore(lambda asked: reply(200, LISTING), context=context).running() as store:
+        connect(store.url, ca_bundle=ours).check()
+        assert trouble(store.url, ca_bundle=another) is Trouble.TLS
+        assert trouble(store.url) is Trouble.TLS
+    with ScriptedStore(lambda asked: reply(200, LISTING), context=context, address="127.0.0.2").running() as misnamed:
+        assert trouble(misnamed.url, ca_bundle=ours) is Trouble.TLS
+        assert misnamed.asked == []
 
 
 def test_check_never_asks_an_old_store_for_its_listing(store: ScriptedStore) -> None:
@@ -280,11 +315,9 @@ def test_fetch_of_an_empty_object_asks_nothing(store: ScriptedStore, control: Co
         (Silence(reply(200, b"x" * 100)[:-1]), Trouble.TIMEOUT),
     ],
 )
-def test_fetch_that_fails(
-    answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, control: Control, tmp_path: Path
-) -> None:
+def test_fetch_that_fails(answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, tmp_path: Path) -> None:
     store.script = lambda asked: answer
-    outcome = fetch(control, tmp_path / "incoming", 100)
+    outcome = fetch(impatient(store, answer), tmp_path / "incoming", 100)
     assert outcome.trouble is trouble, outcome
     assert f"fetch s3://bucket/k from {store.url}: " in outcome.message
 
@@ -452,11 +485,9 @@ def test_a_store_without_tags_is_named(part_size: int, store: ScriptedStore, con
         (Close(), Trouble.BROKEN),
     ],
 )
-def test_send_that_fails(
-    answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, control: Control, staged: Path
-) -> None:
+def test_send_that_fails(answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, staged: Path) -> None:
     store.script = lambda asked: answer
-    outcome = send(control, staged)
+    outcome = send(impatient(store, answer), staged)
     assert outcome.trouble is trouble, outcome
     assert f"send s3://bucket/k to {store.url}: " in outcome.message
 
@@ -508,12 +539,12 @@ def failing(upload: Multipart, method: str, answer: bytes | Silence) -> Callable
     ],
 )
 def test_a_failed_upload_is_aborted(
-    method: str, answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, control: Control, staged: Path
+    method: str, answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, staged: Path
 ) -> None:
     upload = Multipart()
     failing_script = failing(upload, method, answer)
     store.script = lambda asked: reply(404) if asked.method == "HEAD" else failing_script(asked)
-    assert send(control, staged, part_size=PART).trouble is trouble
+    assert send(impatient(store, answer), staged, part_size=PART).trouble is trouble
     assert upload.aborted == ["up/1"]
 
 
@@ -636,6 +667,19 @@ def test_old_uploads_of_exactly_this_key_are_aborted(store: ScriptedStore, contr
     assert aborted == ["k y:old", "k y:older"]
 
 
+def test_uploads_are_found_where_keys_are_encoded_unasked(store: ScriptedStore, control: Control) -> None:
+    body = upload_entry("k%20%2By", "gone") + upload_entry("k%20%2By", "u")
+
+    def script(asked: Asked) -> bytes:
+        if asked.method == "GET":
+            return reply(200, f"<ListMultipartUploadsResult>{body}</ListMultipartUploadsResult>")
+        return error(404, "NoSuchUpload") if asked.query["uploadId"] == "gone" else reply(204)
+
+    store.script = script
+    assert control.abort_uploads("k +y", BEGUN_MS + 1) == 1
+    assert [asked.key for asked in store.asked[1:]] == ["k +y", "k +y"]
+
+
 def test_uploads_that_go_in_circles_end(store: ScriptedStore, control: Control) -> None:
     body = upload_entry("k", "u") + "<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>"
     store.script = lambda asked: (
@@ -652,6 +696,7 @@ def test_uploads_that_go_in_circles_end(store: ScriptedStore, control: Control) 
         (error(501, "NotImplemented"), 0),
         (error(405, "MethodNotAllowed"), 0),
         (reply(200, "<ListMultipartUploadsResult/>"), 0),
+        (reply(200, "<ListMultipartUploadsResult><Prefix>a&#x1;</Prefix></ListMultipartUploadsResult>"), 0),
     ],
 )
 def test_a_store_that_cannot_list_uploads_has_none(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
+from servers.certificates import Certificates, make_certificates
 
 from snowsync import wire as wire_module
 from snowsync.config import Store
@@ -55,8 +57,8 @@ def connect(store: ScriptedStore) -> Iterator[Connect]:
             url or store.url,
             CREDENTIALS,
             connections=connections,
-            connect_timeout=5,
-            stall_seconds=1,
+            connect_timeout=30,
+            stall_seconds=2,
             checksums=checksums,
         )
         made.append(wire)
@@ -110,15 +112,25 @@ def test_a_listing_by_pages(store: ScriptedStore, connect: Connect) -> None:
     assert store.asked[0].headers["x-amz-security-token"] == "hush-token"
 
 
+def test_characters_that_xml_cannot_hold_may_come_back_from_the_request(store: ScriptedStore, connect: Connect) -> None:
+    echo = "<StartAfter>a&#x1;</StartAfter><Marker>a&#1;b</Marker><Prefix>a\x01</Prefix>"
+    store.script = lambda asked: page("b\x01", more=f"{echo}<NextContinuationToken>t</NextContinuationToken>")
+    assert [item.key for item in connect().list_page(None, start_after="a\x01").objects] == ["b\x01"]
+
+
 def test_an_old_listing_goes_on_after_its_last_key(store: ScriptedStore, connect: Connect) -> None:
-    answers = iter([page("a", "b/ü", more=" "), page("c", more="<NextMarker>d</NextMarker>"), page()])
+    # RGW names the last key as it is, S3 none.
+    named = "<NextMarker>c+%41&#x1;</NextMarker>"
+    answers = iter([page("a", "b/ü", more=" "), page("c+%41\x01", more=named), page("d", more=" "), page()])
     store.script = lambda asked: next(answers)
     wire = connect(list_version="v1")
     first = wire.list_page(None, start_after="A")
     second = wire.list_page(first.next_token)
     third = wire.list_page(second.next_token)
-    assert [first.next_token, second.next_token, third.next_token] == ["b/ü", "d", None]
-    assert [asked.query.get("marker") for asked in store.asked] == ["A", "b/ü", "d"]
+    fourth = wire.list_page(third.next_token)
+    assert [first.next_token, second.next_token, third.next_token] == ["b/ü", "c+%41\x01", "d"]
+    assert fourth.next_token is None
+    assert [asked.query.get("marker") for asked in store.asked] == ["A", "b/ü", "c+%41\x01", "d"]
     assert not any("list-type" in asked.query for asked in store.asked)
 
 
@@ -142,8 +154,10 @@ def test_a_page_that_does_not_lead_on_is_refused(
 
 
 def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore, connect: Connect) -> None:
-    store.script = lambda asked: page("z", "a", more="<NextMarker>a</NextMarker>")
-    assert connect(list_version="v1", sorted=False).list_page("y").next_token == "a"
+    answers = iter(["b%2Fc", "b+c", "b c"])
+    store.script = lambda asked: page("z", "b c", more=f"<NextMarker>{next(answers)}</NextMarker>")
+    wire = connect(list_version="v1", sorted=False)
+    assert [wire.list_page("y").next_token for _ in range(3)] == ["b/c", "b c", "b c"]
 
 
 def test_a_page_over_the_limit_is_refused(
@@ -447,6 +461,35 @@ def test_no_such_name(connect: Connect) -> None:
 def test_tls_where_there_is_none(store: ScriptedStore, connect: Connect) -> None:
     problem = failed(lambda: connect(store.url.replace("http:", "https:")).head("k"))
     assert problem.trouble is Trouble.TLS
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """For 127.0.0.1, not for 127.0.0.2."""
+    return make_certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture
+def context(certificates: Certificates) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    return context
+
+
+def test_certificates_are_always_checked(
+    context: ssl.SSLContext, certificates: Certificates, connect: Connect, tmp_path: Path
+) -> None:
+    ours = str(certificates.authority)
+    another = make_certificates(tmp_path, "127.0.0.1").authority
+    with ScriptedStore(lambda asked: OK, context=context).running() as store:
+        assert connect(store.url, ca_bundle=ours).head("k").etag == "e"
+        for options in ({"ca_bundle": another}, {}):
+            problem = failed(lambda options=options: connect(store.url, **options).head("k"))
+            assert problem.trouble is Trouble.TLS
+            assert "ca_bundle" in problem.detail
+    with ScriptedStore(lambda asked: OK, context=context, address="127.0.0.2").running() as misnamed:
+        assert failed(lambda: connect(misnamed.url, ca_bundle=ours).head("k")).trouble is Trouble.TLS
+        assert misnamed.asked == []
 
 
 def test_a_missing_ca_file(store: ScriptedStore, connect: Connect) -> None:

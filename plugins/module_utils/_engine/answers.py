@@ -355,6 +355,30 @@ def _minute_ms(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1000
 
 
+_ECHO = re.compile(rb"<(?:\w+:)?(?:StartAfter|Marker|Prefix|ContinuationToken)>[^<]*</[^>]*>")
+_FOLLOWING = re.compile(rb"<(?:\w+:)?(NextContinuationToken|NextMarker)>([^<]*)</[^>]*>")
+_REFERENCE = re.compile(r"&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(amp|lt|gt|quot|apos));")
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+
+def cut_listing(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """A whole listing without what no XML parser can read of it, and its NextContinuationToken and NextMarker by name.
+
+    RGW and rclone write keys as they are there, whatever encoding was asked for: characters that no XML can hold,
+    and a carriage return that a parser would make a line feed.
+    """
+    following = {name.decode(): _unescaped(text.decode()) for name, text in _FOLLOWING.findall(body)}
+    return _ECHO.sub(b"", _FOLLOWING.sub(b"", body)), following
+
+
+def _unescaped(text: str) -> str:
+    def character(match: re.Match[str]) -> str:
+        hexadecimal, decimal, name = match.groups()
+        return _NAMED[name] if name else chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
+
+    return _REFERENCE.sub(character, text)
+
+
 _LISTINGS = ("ListBucketResult", "ListObjectsResult", "ListObjectsV2Result")
 
 
@@ -370,10 +394,9 @@ class ListingParser:
 
         self.objects: list[ListedObject] = []
         self.truncated = False
-        self.next_token = ""  # NextContinuationToken (V2)
-        self.next_marker = ""  # NextMarker (V1)
         self.last_key = ""
-        self._taken = False
+        self._settled = False  # whether keys are encoded is known: some stores tell it after the objects
+        self._held: list[ListedObject] = []
         self._encoded = False
         self._depth = 0
         self._text = ""
@@ -397,12 +420,17 @@ class ListingParser:
             self._parser.Parse(b"", True)
         except self._malformed as error:
             raise ValueError(f"it is no XML, or ends too early: {error}") from None
+        self._settled = True
+        self.objects[:0] = self._held
+        self._held = []
 
     def take(self) -> list[ListedObject]:
-        """The objects read since the last call."""
+        """The objects read since the last call; those whose key depends on an encoding not told yet come later."""
         taken, self.objects = self.objects, []
-        self._taken = self._taken or bool(taken)
-        return taken
+        if self._settled:
+            return taken
+        self._held += [item for item in taken if _is_encodable(item.key)]
+        return [item for item in taken if not _is_encodable(item.key)]
 
     def _start(self, name: str, _attributes: object) -> None:
         if self._depth == 0 and name.rpartition(":")[2] not in _LISTINGS:
@@ -431,7 +459,7 @@ class ListingParser:
         if key is None or size is None:
             raise ValueError("an entry has no Key or no Size")
         modified = fields.get("LastModified")
-        self.last_key = key = self._decoded(key)
+        self.last_key = key = self.decoded(key)
         etag = fields.get("ETag", "").strip('"')
         self.objects.append(ListedObject(key, int(size), etag, iso_date_ms(modified) if modified else 0))
         fields.clear()
@@ -439,32 +467,25 @@ class ListingParser:
     def _summary(self, name: str, text: str) -> None:
         if name == "IsTruncated":
             self.truncated = text.strip() == "true"
-        elif name == "NextContinuationToken":
-            self.next_token = text
-        elif name == "NextMarker":
-            self.next_marker = text
-        elif name == "EncodingType" and text == "url":
-            self._encoded = True
-            self._decode_earlier()
+        elif name == "EncodingType" and text == "url" and not self._encoded:
+            self._settled = self._encoded = True
+            self.objects[:] = [self._decoded_object(item) for item in [*self._held, *self.objects]]
+            self._held = []
+            self.last_key = self.decoded(self.last_key)
 
-    def _decoded(self, text: str) -> str:
+    def decoded(self, text: str) -> str:
+        """A key as this listing writes it, as it is."""
         # AWS and rclone write a space as +, others as %20; all write a plus as %2B.
-        if self._encoded and ("%" in text or "+" in text):
+        if self._encoded and _is_encodable(text):
             return unquote_plus(text, errors="surrogateescape")
         return text
 
-    def _decode_earlier(self) -> None:
-        if self._taken:
-            raise ValueError("it names its encoding only after objects that have been used already")
-        self.objects[:] = [
-            ListedObject(self._decoded(item.key), item.size, item.etag, item.modified_ms) for item in self.objects
-        ]
-        self.last_key = self._decoded(self.last_key)
+    def _decoded_object(self, item: ListedObject) -> ListedObject:
+        return ListedObject(self.decoded(item.key), item.size, item.etag, item.modified_ms)
 
-    @property
-    def marker(self) -> str:
-        """Where a V1 listing goes on: S3 names a marker only when there was a delimiter, else it is the last key."""
-        return self._decoded(self.next_marker) or self.last_key
+
+def _is_encodable(key: str) -> bool:
+    return "%" in key or "+" in key
 
 
 def _no_doctype(*_arguments: object) -> None:

@@ -270,22 +270,30 @@ class Control:
     def abort_uploads(self, object_key: str, started_before_ms: int) -> int:
         """Aborts the multipart uploads of exactly this key begun before (ms since the epoch, the store's clock).
 
-        Returns how many; 0 also for stores that cannot list uploads. Other failures raise StoreError.
+        Returns how many; 0 also where a store cannot list uploads, or not so that it can be read (RGW writes control
+        characters of keys into its XML). Other failures raise StoreError.
         """
         action = f"abort old uploads of {shown(self._store.bucket, object_key)} at {self._endpoint}"
         aborted = 0
         try:
             for upload_id, begun_ms in list(self._uploads(object_key, action)):
                 if begun_ms < started_before_ms:
-                    with self._errors(action):
-                        self._client().abort_multipart_upload(
-                            Bucket=self._store.bucket, Key=object_key, UploadId=upload_id
-                        )
-                    aborted += 1
+                    aborted += self._abort_one(object_key, upload_id, action)
         except StoreError as error:
-            if error.trouble not in (Trouble.UNSUPPORTED, Trouble.NOT_FOUND):
+            unreadable = error.trouble is Trouble.SERVER and not error.code
+            if not unreadable and error.trouble not in (Trouble.UNSUPPORTED, Trouble.NOT_FOUND):
                 raise
         return aborted
+
+    def _abort_one(self, object_key: str, upload_id: str, action: str) -> bool:
+        try:
+            with self._errors(action):
+                self._client().abort_multipart_upload(Bucket=self._store.bucket, Key=object_key, UploadId=upload_id)
+        except StoreError as error:
+            if error.trouble is not Trouble.NOT_FOUND:
+                raise
+            return False
+        return True
 
     def _uploads(self, object_key: str, action: str) -> Iterator[tuple[str, int]]:
         where = {"Bucket": self._store.bucket, "Prefix": object_key, "EncodingType": "url"}
@@ -295,8 +303,8 @@ class Control:
                 answer = self._client().list_multipart_uploads(**where, **markers)
             encoded = answer.get("EncodingType") == "url"
             for upload in answer.get("Uploads", ()):
-                key = unquote_plus(upload["Key"]) if encoded else upload["Key"]
-                if key == object_key and "Initiated" in upload:
+                # RGW encodes without saying so.
+                if object_key in (unquote_plus(upload["Key"]), upload["Key"]) and "Initiated" in upload:
                     yield upload["UploadId"], int(upload["Initiated"].timestamp() * 1000)
             marker = answer.get("NextKeyMarker", "")
             following = {

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import VERSION
-from .answers import ListingParser, failure, parse_head, unanswered
+from .answers import ListingParser, cut_listing, failure, parse_head, unanswered
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
 from .reach import Signer, ca_file, host_header, object_path, proxy_for, query_string, shown
@@ -89,7 +89,7 @@ class Wire:
         action = self._listing(prefix)
         query = self._list_query(token, prefix, start_after, max_keys)
         parser = ListingParser()
-
+        chunks: list[bytes] = []
         left = PAGE_LIMIT
 
         def sink(chunk: bytes) -> None:
@@ -98,14 +98,11 @@ class Wire:
             if left < 0:
                 detail = f"one page of the listing has more than {PAGE_LIMIT} bytes"
                 raise StoreError(Trouble.UNSUPPORTED, action, detail)
-            parser.feed(chunk)
+            chunks.append(chunk)
 
-        try:
-            with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
-                self._accept_listing(action, answer, parser)
-        except ValueError as error:
-            raise self._unreadable(action, error) from None
-        return Page(parser.objects, self._next_token(action, parser, token or "", start_after))
+        with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
+            following = self._accept_listing(action, answer, parser, b"".join(chunks))
+        return Page(parser.objects, self._next_token(action, parser, following, token or start_after))
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
@@ -127,9 +124,11 @@ class Wire:
             for number, words in self._run(crew):
                 if number:
                     raise receiver.error or unanswered(action, number, words)
-                if parser.objects:
-                    yield Page(parser.take(), None)
-            self._accept_listing(action, Answer(transfer, receiver), parser)
+                if objects := parser.take():
+                    yield Page(objects, None)
+            self._accept_listing(action, Answer(transfer, receiver), parser, b"")
+            if objects := parser.take():
+                yield Page(objects, None)
         except ValueError as error:
             raise self._unreadable(action, error) from None
         finally:
@@ -164,26 +163,42 @@ class Wire:
             parameters["start-after"] = start_after
         return query_string(parameters)
 
-    def _accept_listing(self, action: str, answer: Answer, parser: ListingParser) -> None:
+    def _accept_listing(self, action: str, answer: Answer, parser: ListingParser, body: bytes) -> dict[str, str]:
+        """Ends the reading of a listing, `body` being what the parser has not had; gives where it goes on."""
         if answer.transfer.status != 200:
             raise self._refused(action, answer, of_object=False)
-        parser.finish()
+        try:
+            body, following = cut_listing(body)
+            parser.feed(body)
+            parser.finish()
+        except ValueError as error:
+            raise self._unreadable(action, error) from None
+        return following
 
-    def _next_token(self, action: str, parser: ListingParser, token: str, start_after: str) -> str | None:
+    def _next_token(self, action: str, parser: ListingParser, following: dict[str, str], before: str) -> str | None:
         if not parser.truncated:
             return None
-        following, before = parser.next_token, token
         if self._store.list_version == "v1":
-            following, before = parser.marker, token or start_after
-            if not parser.next_marker and not self._store.sorted:
-                following = ""  # the last key of an unsorted page leads nowhere
-        if not following:
-            problem = "says that there is more, but not where to go on"
-        elif following == before or (self._store.list_version == "v1" and self._store.sorted and following < before):
-            problem = "gives the same page again; the listing would never end"
+            token = self._next_marker(parser, following.get("NextMarker", ""))
+            leads_on = token > before if self._store.sorted else token != before
         else:
-            return following
+            token = following.get("NextContinuationToken", "")
+            leads_on = token != before
+        if token and leads_on:
+            return token
+        problem = "gives the same page again; the listing would never end"
+        if not token:
+            problem = "says that there is more, but not where to go on"
         raise StoreError(Trouble.UNSUPPORTED, action, f"the store {problem}; try another `list_version`")
+
+    def _next_marker(self, parser: ListingParser, named: str) -> str:
+        """S3 names a marker only where there is a delimiter; RGW names one always, and does not encode it.
+
+        A sorted listing goes on after its last key in any case; an unsorted one only where the store says.
+        """
+        if parser.last_key and (self._store.sorted or named == parser.last_key):
+            return parser.last_key
+        return parser.decoded(named)
 
     # --- objects
 
