@@ -56,8 +56,9 @@ def from_parameters(module: AnsibleModule) -> JobCommand:
 
 
 def _write_config(module: AnsibleModule, config: dict[str, Any]) -> str:
-    # JSON is YAML; mkstemp makes the file 0600, and Ansible removes the module's folder.
+    # JSON is YAML, and mkstemp makes the file 0600.
     descriptor, path = tempfile.mkstemp(suffix=".yml", dir=module.tmpdir)
+    module.add_cleanup_file(path)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(config, file, indent=2)
     return path

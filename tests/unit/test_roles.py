@@ -1,0 +1,226 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said twice about a role is the same both times: options, defaults, the engine's own settings, pins."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import jinja2
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from snowsync import config, credentials
+from snowsync.config_values import parse_size
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+ENGINE = ROOT / "plugins/module_utils/_engine"
+DUAL_SYNC = ROOT / "roles/dual_sync"
+
+Spec = dict[str, Any]
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def options_of(role: Path) -> dict[str, Spec]:
+    options: dict[str, Spec] = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return options
+
+
+def nested(options: dict[str, Spec], where: str = "") -> list[tuple[str, Spec]]:
+    found = []
+    for name, spec in options.items():
+        found += [(f"{where}{name}", spec), *nested(spec.get("options", {}), f"{where}{name}.")]
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_are_the_documented_ones(role: Path) -> None:
+    documented = {name: spec["default"] for name, spec in options_of(role).items() if "default" in spec}
+    assert load(role / "defaults/main.yml") == documented
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_option_is_named_after_its_role_typed_and_described(role: Path) -> None:
+    options = options_of(role)
+    assert options
+    assert [name for name in options if not name.startswith(f"{role.name}_")] == []
+    assert [name for name, spec in nested(options) if not spec.get("description") or "type" not in spec] == []
+    assert [name for name, spec in options.items() if "default" not in spec and not spec.get("required")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_variables_of_the_role_are_private_by_name(role: Path) -> None:
+    assert [name for name in load(role / "vars/main.yml") if not name.startswith(f"__{role.name}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_role_confesses_what_it_supports(role: Path) -> None:
+    text = " ".join(load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["description"])
+    assert "Check mode:" in text and "Diff mode:" in text and "Idempotent:" in text
+
+
+# --- dual_sync_jobs and the engine's own models
+
+JOB = options_of(DUAL_SYNC)["dual_sync_jobs"]["options"]
+MODELS: dict[str, tuple[type[BaseModel], dict[str, Spec]]] = {
+    "job": (config.Job, JOB),
+    "source": (config.Store, JOB["source"]["options"]),
+    "destination": (config.Store, JOB["destination"]["options"]),
+    "volumes": (config.Volume, JOB["volumes"]["options"]),
+    "space": (config.Space, JOB["space"]["options"]),
+    "group": (config.Group, JOB["group"]["options"]),
+    "mover": (config.MoverSettings, JOB["mover"]["options"]),
+}
+OWN = {"job": {"state"}, "source": {"access_key", "secret_key", "session_token"}}
+OWN["destination"] = OWN["source"]
+# A job with the state `absent` is a name and nothing else; the role asks for these in all other states.
+ASKED_LATER = {("job", "destination"), ("job", "volumes")}
+
+
+@pytest.mark.parametrize("part", MODELS)
+def test_the_role_offers_exactly_what_the_engine_knows(part: str) -> None:
+    model, options = MODELS[part]
+    assert set(options) - OWN.get(part, set()) == set(model.model_fields)
+
+
+FIELDS = [(part, name) for part, (model, _) in MODELS.items() for name in model.model_fields]
+
+
+@pytest.mark.parametrize(("part", "name"), FIELDS)
+def test_default_and_requirement_are_the_engines(part: str, name: str) -> None:
+    model, options = MODELS[part]
+    field, spec = model.model_fields[name], options[name]
+    if (part, name) in ASKED_LATER:
+        assert field.is_required()
+        return
+    assert bool(spec.get("required")) == field.is_required()
+    if not field.is_required():
+        assert comparable(spec) == plain(field)
+
+
+def comparable(spec: Spec) -> object:
+    """The documented default as the engine has it: sizes are text in the role, bytes in the engine."""
+    default = spec.get("default")
+    if spec["type"] == "str" and isinstance(default, str) and re.fullmatch(r"\d+[KMG]iB", default):
+        return parse_size(default)
+    return default
+
+
+def plain(field: FieldInfo) -> object:
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        return None  # a part of its own, compared above
+    return list(default) if isinstance(default, tuple) else default
+
+
+CHOICES = [
+    (part, name) for part, name in FIELDS if get_origin(MODELS[part][0].model_fields[name].annotation) is Literal
+]
+
+
+@pytest.mark.parametrize(("part", "name"), CHOICES)
+def test_choices_are_the_engines(part: str, name: str) -> None:
+    model, options = MODELS[part]
+    assert options[name]["choices"] == list(get_args(model.model_fields[name].annotation))
+
+
+def test_the_units_restart_unless_an_operator_must_act() -> None:
+    from snowsync import errors
+
+    unit = (DUAL_SYNC / "templates/snowsync-unit.service.j2").read_text()
+    (prevented,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+    assert prevented.split() == [str(errors.ConfigError.exit_code), str(errors.JobStopped.exit_code)]
+
+
+def test_credentials_are_written_as_the_engine_reads_them(tmp_path: Path) -> None:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(DUAL_SYNC / "templates"), trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["comment"] = lambda text: f"# {text}"
+    template = environment.get_template("credentials.j2")
+    store = {"access_key": "AKIA%1", "secret_key": "a/b+c=;#d", "session_token": "t%t", "profile": "snow"}
+    path = tmp_path / "source"
+    path.touch(mode=0o600)
+    path.write_text(
+        template.render(ansible_managed="managed", __dual_sync_job={"source": store}, __dual_sync_side="source")
+    )
+    found = credentials.load(path, "snow")
+    assert (found.access_key, found.secret_key, found.session_token) == ("AKIA%1", "a/b+c=;#d", "t%t")
+
+
+def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
+    """What the role keeps out of the job's file is what the engine refuses there."""
+    private = set(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_secrets"])
+    assert private == OWN["source"]
+    job = {"job": "x", "destination": {"bucket": "archive", **dict.fromkeys(private, "X")}, "volumes": []}
+    with pytest.raises(config.ConfigError) as problems:
+        config.parse_job(job, "test")
+    assert len([line for line in problems.value.problems if "no secrets here" in line]) == len(private)
+
+
+# --- the engine on its way to the host
+
+PINS = ROOT / "roles/engine/files/requirements.txt"
+
+
+def pins(path: Path) -> dict[str, str]:
+    return {name.lower(): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE)}
+
+
+def test_every_pin_has_hashes() -> None:
+    blocks = re.split(r"\n(?=\S)", PINS.read_text().replace("\\\n", " "))
+    named = [block for block in blocks if "==" in block]
+    assert len(named) > 10
+    assert [block for block in named if "--hash=sha256:" not in block] == []
+
+
+def test_what_is_tested_is_what_is_installed() -> None:
+    tested = pins(ROOT / "tests/requirements/test.txt")
+    assert {name: tested.get(name) for name in pins(PINS)} == pins(PINS)
+
+
+def test_the_engine_is_one_folder_of_python_files() -> None:
+    """The role pushes the files of this one folder."""
+    others = [path.name for path in ENGINE.iterdir() if path.suffix != ".py" and path.name != "__pycache__"]
+    assert others == []
+
+
+def unpack(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    (folder / "bundle.json").write_text(json.dumps(files))
+    command = [sys.executable, "-I", str(ROOT / "roles/engine/files/unpack.py"), folder / "bundle.json", folder / "new"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_engine_is_unpacked_and_compiled_whole(tmp_path: Path) -> None:
+    files = {path.name: path.read_text("utf-8") for path in ENGINE.glob("*.py")}
+    assert unpack(tmp_path, files).returncode == 0
+    package = tmp_path / "new/snowsync"
+    assert {path.name: path.read_text("utf-8") for path in package.glob("*.py")} == files
+    assert len(list((package / "__pycache__").glob("*.pyc"))) == len(files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'new')!r}); import snowsync.cli",
+    ]
+    assert subprocess.run(command).returncode == 0
+
+
+def test_an_engine_that_does_not_compile_never_appears(tmp_path: Path) -> None:
+    result = unpack(tmp_path, {"__init__.py": "", "broken.py": "def f(:\n"})
+    assert result.returncode != 0 and "do not compile" in result.stderr
+    assert not (tmp_path / "new").exists()
+    assert unpack(tmp_path, {"__init__.py": ""}).returncode == 0, "what a broken one left must not be in the way"
