@@ -158,6 +158,8 @@ def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore,
     store.script = lambda asked: page("z", "b c", more=f"<NextMarker>{next(answers)}</NextMarker>")
     wire = connect(list_version="v1", sorted=False)
     assert [wire.list_page("y").next_token for _ in range(3)] == ["b/c", "b c", "b c"]
+    store.script = lambda asked: page("z", "b%41", more="<NextMarker>b%41</NextMarker>")
+    assert wire.list_page("y").next_token == "b%41"
 
 
 def test_a_page_over_the_limit_is_refused(
