@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .config import MoverSettings, Store
 from .credentials import Credentials
 from .errors import JobStopped, StoreError, Trouble
-from .model import Fetch, Outcome, Send
+from .model import Fetch, Outcome, Page, Send
 from .reach import endpoint_urls
 from .s3 import Control
 from .s5cmd import S5cmdMover
@@ -21,6 +21,11 @@ from .wire import Wire
 
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 _CONTROL_WORKERS = 2
+
+
+def lists_whole(store: Store) -> bool:
+    """Whether this store answers a listing at once, in any order and size, as a Snowball's S3 adapter does."""
+    return store.list_version == "v1" and not store.sorted
 
 
 class Endpoint:
@@ -64,10 +69,28 @@ class Endpoint:
         self.message = message
         return pause
 
+    def pages(self) -> Iterator[Page]:
+        """The whole listing of this store, without patience: StoreError for the first thing that fails."""
+        wire, prefix = self.wire(), self.store.prefix
+        if lists_whole(self.store):
+            yield from wire.list_whole(prefix=prefix)
+            return
+        token: str | None = None
+        while True:
+            page = wire.list_page(token, prefix=prefix)
+            yield page
+            token = page.next_token
+            if token is None:
+                return
+
     def probe(self) -> None:
         """One cheap request. Raises StoreError; JobStopped when the store refuses the credential or the bucket."""
         try:
-            self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
+            if lists_whole(self.store):
+                # One key cannot be asked for: the answer would be the whole bucket.
+                Control(self.store, self.url, self.credentials).check()
+            else:
+                self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
         except StoreError as error:
             if error.trouble.stops_job:
                 raise JobStopped(

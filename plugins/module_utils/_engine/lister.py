@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError
 from .model import Page
 
@@ -46,11 +48,9 @@ class Lister:
 
     def _pass(self) -> bool:
         """One walk. False when it was stopped before its end."""
-        token: str | None = None
         unit = self._unit
         objects = size = 0
-        while unit.job.source:
-            page = self._page(token)
+        for page in self._pages():
             if page is None:
                 return False
             observed = unit.ledger.observe(page.objects)
@@ -60,10 +60,42 @@ class Lister:
             unit.counters.listed_objects, unit.counters.listed_bytes = objects, size
             if observed.new or observed.changed:
                 unit.switches.space.set()
-            if page.next_token is None:
-                break
-            token = page.next_token
         return unit.scanner.scan_until_settled()
+
+    def _pages(self) -> Iterator[Page | None]:
+        """The whole listing; None instead of a page when the unit stops before its end."""
+        store = self._unit.job.source
+        if store is None:
+            return
+        if lists_whole(store):
+            yield from self._whole()
+            return
+        token: str | None = None
+        while True:
+            page = self._page(token)
+            yield page
+            if page is None or page.next_token is None:
+                return
+            token = page.next_token
+
+    def _whole(self) -> Iterator[Page | None]:
+        """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
+        unit = self._unit
+        while not unit.stopping:
+            endpoint = unit.endpoints.pick()
+            if endpoint is None:
+                unit.ending.wait(0.2)
+                continue
+            try:
+                for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
+                    yield page
+                    if unit.stopping:
+                        yield None
+                        return
+                return
+            except StoreError as error:
+                self._bear(endpoint, error)
+        yield None
 
     def _page(self, token: str | None) -> Page | None:
         """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
@@ -76,12 +108,15 @@ class Lister:
             try:
                 return endpoint.wire().list_page(token, prefix=endpoint.store.prefix)
             except StoreError as error:
-                if error.trouble.stops_job:
-                    raise JobStopped(
-                        error.trouble, error.action, error.detail, code=error.code, status=error.status
-                    ) from error
-                if not error.trouble.is_weather:
-                    raise
-                _log.warning("%s; the listing goes on when the endpoint is well", error)
-                endpoint.rest(str(error))
+                self._bear(endpoint, error)
         return None
+
+    @staticmethod
+    def _bear(endpoint: Endpoint, error: StoreError) -> None:
+        """Let an endpoint rest after its weather; raise what waiting cannot mend."""
+        if error.trouble.stops_job:
+            raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
+        if not error.trouble.is_weather:
+            raise error
+        _log.warning("%s; the listing goes on when the endpoint is well", error)
+        endpoint.rest(str(error))

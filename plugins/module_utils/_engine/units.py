@@ -214,14 +214,9 @@ def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool) -> None
     endpoint = pool.pick()
     if endpoint is None:
         raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
-    token: str | None = None
-    while True:
-        page = endpoint.wire().list_page(token, prefix=endpoint.store.prefix)
+    for page in endpoint.pages():
         for listed in ledger.compare(page.objects).moving if ledger else page.objects:
             _add(plan, listed.key, listed.size)
-        token = page.next_token
-        if token is None:
-            return
 
 
 def _add(plan: Plan, key: str, size: int) -> None:
