@@ -557,6 +557,18 @@ def test_a_fetch_without_a_temporary_file_is_stuck_in_its_head_request(kernel: K
     assert watch.stuck([fetch()], 160.0) == {PATH: "no progress for 60 s"}
 
 
+def test_what_stood_still_for_half_as_long_is_stuck_with_the_first(kernel: Kernel) -> None:
+    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=3)
+    first, second, third = (fetch(path=f"/v/{name}.part") for name in "abc")
+    watch.stuck([first], 0.0)
+    watch.stuck([first, second], 30.0)
+    watch.stuck([first, second, third], 31.0)
+    assert watch.stuck([first, second, third], 60.0) == {
+        "/v/a.part": "no progress for 60 s",
+        "/v/b.part": "no progress for 30 s",
+    }
+
+
 def test_what_ended_and_began_anew_is_not_stuck(kernel: Kernel) -> None:
     watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=2)
     watch.stuck([fetch()], 0.0)
@@ -737,17 +749,19 @@ def works_of(behaviours: list[str]) -> list[Fetch]:
 @example(BEHAVIOURS)
 def test_every_work_gets_exactly_one_outcome(fakes: Fakes, short_pauses: None, behaviours: list[str]) -> None:
     receiver = Receiver()
-    mover = fakes.mover(receiver, stall_seconds=0.4)
+    mover = fakes.mover(receiver, stall_seconds=0.4 if "silent" in behaviours else 60.0)
     for work in works_of(behaviours):
         mover.submit(work)
     outcomes = receiver.wait(len(behaviours))
     mover.close()
     assert receiver.ids() == Counter(range(len(behaviours)))
     assert mover.in_flight == 0 and mover.pids == []
+    # Where one is silent, what a slow machine has not begun in 0.4 s is taken for stuck with it.
+    neighbours = {Trouble.UNKNOWN, Trouble.TIMEOUT} if "silent" in behaviours else {Trouble.UNKNOWN}
     for number, behaviour in enumerate(behaviours):
-        assert outcomes[number].trouble in (EXPECTED.get(behaviour, Trouble.UNKNOWN), Trouble.UNKNOWN), behaviour
+        assert outcomes[number].trouble in {EXPECTED.get(behaviour, Trouble.UNKNOWN), *neighbours}, behaviour
     if set(behaviours) <= {"ok", "error", "short"}:
-        assert not any(outcome.trouble is Trouble.UNKNOWN for outcome in outcomes.values())
+        assert not [outcome for outcome in outcomes.values() if outcome.trouble in neighbours]
 
 
 @pytest.mark.parametrize(

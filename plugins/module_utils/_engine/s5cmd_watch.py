@@ -32,7 +32,7 @@ class Traffic(NamedTuple):
 
 @dataclass(slots=True)
 class _Watched:
-    first_seen: float
+    began: float
     moved: float
     trace: tuple[int, ...] = ()
     written: int = -1
@@ -58,26 +58,35 @@ class Watch:
         files = open_files(self._pid) if self._is_fetch else None
         traffic = None if self._is_fetch else traffic_of(self._pid)
         found = {work.path: self._judge(work, files, traffic, now) for work in old}
+        if not any(found.values()):
+            return {}
+        # The process will be ended. What has stood still for a good while already has the same trouble.
+        found = {work.path: self._judge(work, files, traffic, now, patience=0.5) for work in old}
         return {path: reason for path, reason in found.items() if reason}
 
     def _judge(
-        self, work: Fetch | Send, files: Mapping[str, tuple[int, ...]] | None, traffic: Traffic | None, now: float
+        self,
+        work: Fetch | Send,
+        files: Mapping[str, tuple[int, ...]] | None,
+        traffic: Traffic | None,
+        now: float,
+        patience: float = 1.0,
     ) -> str:
         watched = self._watched[work.path]
         if files is None and traffic is None:
-            allowed = self._stall_seconds + work.size // _BLIND_RATE
-            return f"not finished after {allowed:.0f} s" if now - watched.first_seen >= allowed else ""
+            allowed = patience * (self._stall_seconds + work.size // _BLIND_RATE)
+            return f"not finished after {now - watched.began:.0f} s" if now - watched.began >= allowed else ""
         trace = tuple(traffic) if traffic else temporary_trace(work.path, files or {})
         if trace != watched.trace:
             watched.trace, watched.moved = trace, now
         if traffic and watched.written < 0:
             watched.written = traffic.written
-        allowed = self._stall_seconds + work.size // _SETTLING_RATE
+        allowed = patience * (self._stall_seconds + work.size // _SETTLING_RATE)
         if now - watched.moved >= allowed:
             return f"no progress for {now - watched.moved:.0f} s"
         overtaken = traffic and traffic.written - watched.written >= _UNFAIR * self._width * (work.size + MIB)
-        if overtaken and now - watched.first_seen >= allowed:
-            return f"not finished after {now - watched.first_seen:.0f} s, while others were sent"
+        if overtaken and now - watched.began >= allowed:
+            return f"not finished after {now - watched.began:.0f} s, while others were sent"
         return ""
 
 
