@@ -36,6 +36,7 @@ class Lister:
             if self._pass():
                 unit.counters.passes += 1
                 self.finished = True
+                unit.switches.space.set()  # the feeder may be waiting for nothing else
                 if unit.until != "forever":
                     return
                 self._revive()

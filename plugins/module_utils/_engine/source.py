@@ -101,6 +101,7 @@ class SourceUnit(Unit):
         for volume in self.volumes.open.values():
             volume.sweep_incoming()
         self.switches.source_done.set()
+        self.switches.staged.set()
         self.status = "stopped" if not self.error else f"stopped: {self.error}"
         self.save_run(ended=True)
         self.volumes.close()

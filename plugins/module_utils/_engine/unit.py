@@ -34,6 +34,7 @@ class Switches:
     staged: threading.Event = field(default_factory=threading.Event)  # something became staged
     space: threading.Event = field(default_factory=threading.Event)  # something was released
     source_done: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)  # a unit is about to end: look whether it did
 
 
 @dataclass(slots=True)

@@ -125,13 +125,15 @@ def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: 
 def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> None:
     """Run every unit to its end, or to the end of `timeout`; raises the first error of any."""
     deadline = time.monotonic() + timeout if timeout else None
-    threads = [threading.Thread(target=_guarded, args=(unit,), name=unit.name, daemon=True) for unit in units]
+    threads = [
+        threading.Thread(target=_guarded, args=(unit, switches), name=unit.name, daemon=True) for unit in units
+    ]
     attendant.start(units, switches)
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        for thread in threads:
-            thread.join(0.05)
+        switches.ended.wait(0.05)
+        switches.ended.clear()
         attendant.turn()
         if deadline and time.monotonic() > deadline and not switches.stop.is_set():
             for unit in units:
@@ -143,11 +145,13 @@ def _run_units(units: list[Unit], switches: Switches, timeout: float | None, att
             raise unit.error
 
 
-def _guarded(unit: Unit) -> None:
+def _guarded(unit: Unit, switches: Switches) -> None:
     try:
         unit.run()
     except BaseException as error:
         unit.fail(error)
+    finally:
+        switches.ended.set()
 
 
 def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, started_ms: int) -> Summary:
