@@ -14,6 +14,10 @@ here := $(CURDIR)
 tree := .build/collections/ansible_collections/edgeops/snowsync
 stages := lint sanity unit docs integration faults molecule
 
+# Ansible reads nobody's settings, and what it writes stays in the checkout.
+export ANSIBLE_CONFIG := $(here)/tests/ansible.cfg
+export ANSIBLE_HOME := $(here)/.build/ansible
+export ANSIBLE_REMOTE_TEMP := $(here)/.build/ansible/tmp
 export ANSIBLE_COLLECTIONS_PATH := $(here)/.build/collections
 export AWS_EC2_METADATA_DISABLED := true
 unexport AWS_CA_BUNDLE

@@ -144,6 +144,7 @@ def clean_environment() -> dict[str, str]:
         "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
+        "ANSIBLE_CONFIG": str(ROOT / "tests/ansible.cfg"),
         "ANSIBLE_HOME": str(BUILD / "ansible"),
         "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "collections"),
         "AWS_EC2_METADATA_DISABLED": "true",
