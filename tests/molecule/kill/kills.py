@@ -1,0 +1,176 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""kills.py: kills a job's units, then its host, at random moments of one transfer, and judges what the stores saw.
+
+A unit loses its whole cgroup to SIGKILL, the host its PID 1; systemd starts again what it should. At the end, which is
+waited for: nothing was written twice to the destination, and no more bytes were fetched again than were in flight at
+the kills. Prints what happened; exit code 1 with the reason if something is not so. The seed is in $SNOWSYNC_SEED.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PENDING = 0
+# The transfer has to go on between two kills, but not for long: most kills are to hit work under way.
+PAUSE_SECONDS = (0.3, 2.5)
+START_SECONDS = 60
+END_SECONDS = 300
+
+
+def ask(url: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{url}/_sim/{path}", timeout=30) as answer:
+        text = answer.read().decode()
+    return [json.loads(line) for line in text.splitlines()] if path.startswith("log") else json.loads(text)
+
+
+def tell(url: str, path: str, document: object) -> None:
+    request = urllib.request.Request(f"{url}/_sim/{path}", json.dumps(document).encode(), method="POST")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def wait_until(what: str, ready: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            sys.exit(f"waited {seconds:g} s in vain until {what}")
+        time.sleep(0.1)
+
+
+@dataclass
+class Host:
+    """The container with the units. Its files are read from outside, so that they can be read while it is dead."""
+
+    container: str
+    job: str
+    root: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.podman("mount", self.container))
+
+    def podman(self, *words: str, check: bool = True) -> str:
+        result = subprocess.run(["podman", *words], check=check, capture_output=True, text=True)
+        return result.stdout.strip()
+
+    def systemctl(self, *words: str, check: bool = True) -> str:
+        return self.podman("exec", self.container, "systemctl", *words, check=check)
+
+    def unit(self, side: str) -> str:
+        return f"snowsync-{side}@{self.job}.service"
+
+    def is_active(self, side: str) -> bool:
+        return self.systemctl("is-active", self.unit(side), check=False) == "active"
+
+    def kill_unit(self, side: str) -> None:
+        self.systemctl("kill", "--kill-whom=all", "--signal=KILL", self.unit(side))
+
+    def kill(self) -> None:
+        self.podman("kill", "--signal=KILL", self.container)
+        wait_until("the host is dead", lambda: self.state() == "exited", START_SECONDS)
+
+    def start(self) -> None:
+        self.podman("start", self.container)
+
+    def state(self) -> str:
+        return self.podman("container", "inspect", "--format={{.State.Status}}", self.container)
+
+    def ledger(self, sql: str) -> list[tuple[Any, ...]]:
+        path = self.root / "var/lib/snowsync" / self.job / "ledger.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
+            return ledger.execute(sql).fetchall()
+
+    def is_drained(self) -> bool:
+        return not self.ledger("SELECT 1 FROM objects WHERE state < 3 LIMIT 1")
+
+
+@dataclass
+class Trial:
+    host: Host
+    source: str
+    destination: str
+    chance: random.Random
+    seen: int = 0  # number of the last request to the source that an earlier kill has accounted for
+    in_flight: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def run(self, unit_kills: int, host_kills: int) -> None:
+        for number in range(unit_kills + host_kills):
+            side = self.chance.choice(["source", "destination"]) if number < unit_kills else "host"
+            for unit in ("source", "destination"):
+                wait_until(f"{unit} runs", lambda unit=unit: self.host.is_active(unit), START_SECONDS)
+            time.sleep(self.chance.uniform(*PAUSE_SECONDS))
+            if self.host.is_drained():
+                sys.exit(f"the transfer was over after {dict(self.kills)}: let the stores be slower")
+            self.kill(side)
+
+    def kill(self, side: str) -> None:
+        if side == "host":
+            self.host.kill()
+            self.account()
+            self.host.start()
+        else:
+            self.host.kill_unit(side)
+            if side == "source":
+                self.account()
+        self.kills[side] += 1
+
+    def account(self) -> None:
+        """What was being fetched: asked for since the last account, and not staged according to the ledger."""
+        lines = ask(self.source, f"log?after={self.seen}")
+        self.seen = max([self.seen, *(line["number"] for line in lines)])
+        begun = {line["key"] for line in lines if line["operation"] == "GetObject"}
+        pending = self.host.ledger(f"SELECT key, size FROM objects WHERE state = {PENDING}")
+        self.in_flight += sum(size for key, size in pending if key in begun)
+
+    def judge(self) -> None:
+        total = sum(item["size"] for item in ask(self.source, "objects?bucket=source"))
+        fetched = sum(line["bytes_out"] for line in ask(self.source, "log") if line["operation"] == "GetObject")
+        writes = {entry["key"]: len(entry["writes"]) for entry in ask(self.destination, "writes")}
+        twice = {key: count for key, count in writes.items() if count > 1}
+        again = fetched - total
+        print(f"killed {dict(self.kills)}; {len(writes)} objects written, {len(twice)} of them twice")
+        print(f"{total} bytes at the source, {again} fetched again, {self.in_flight} were in flight at the kills")
+        if twice:
+            sys.exit(f"written twice: {twice}")
+        if again > self.in_flight:
+            sys.exit("more was fetched again than was in flight")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("container", "job", "source", "destination"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--unit-kills", type=int, required=True)
+    parser.add_argument("--host-kills", type=int, required=True)
+    given = parser.parse_args()
+    seed = int(os.environ.get("SNOWSYNC_SEED", time.time_ns() % 1_000_000))
+    print(f"seed {seed}", flush=True)
+    host = Host(given.container, given.job)
+    trial = Trial(host, given.source, given.destination, random.Random(seed))
+    try:
+        trial.run(given.unit_kills, given.host_kills)
+        for url in (given.source, given.destination):
+            tell(url, "switches", {"latency": 0.0})
+        wait_until("everything has arrived", host.is_drained, END_SECONDS)
+    finally:
+        host.podman("umount", given.container)
+    trial.judge()
+
+
+if __name__ == "__main__":
+    main()
