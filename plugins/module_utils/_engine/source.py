@@ -30,7 +30,7 @@ from .model import Fetch, Head, Headers, ListedObject, Outcome, State
 from .placement import Placement, VolumeSpace, fits_nowhere
 from .proof import Proven, Refuted, prove_arrival
 from .unit import Item, Switches, Unit
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
 
 _log = logging.getLogger("snowsync.source")
 _FINISHERS = 2
@@ -254,13 +254,16 @@ class SourceUnit(Unit):
         taken: list[Outcome] = []
         with contextlib.suppress(queue.Empty):
             taken.append(self._outcomes.get(timeout=0.05))
-            while len(taken) < _HEADS_AT_ONCE and not self._is_large(taken[-1]):
+            while len(taken) < _HEADS_AT_ONCE and not self._ends_batch(taken[-1]):
                 taken.append(self._outcomes.get_nowait())
         return taken
 
-    def _is_large(self, outcome: Outcome) -> bool:
+    def _ends_batch(self, outcome: Outcome) -> bool:
         item = self.in_flight.get(outcome.id)
-        return item is not None and item.row.size >= self.job.mover.large_object
+        return item is not None and self._is_large(item.row)
+
+    def _is_large(self, row: Row) -> bool:
+        return row.size >= self.job.mover.large_object
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         arrived = []
@@ -345,7 +348,13 @@ class SourceUnit(Unit):
             self._changed(item, head)
             return
         try:
+            if self._is_large(row):
+                start_writeback(item.path)
             proof = prove_arrival(item.path, row.key, head, item.endpoint.store, item.endpoint.wire(), self.job.mover)
+            if self._is_large(row):
+                # Not left to the group's syncfs, which would wait for whatever else is being written there.
+                sync_file(item.path)
+                item.is_durable = True
             headers = dump_headers(self._headers(item, head))
         except StoreError as error:
             self._not_arrived(item, error.trouble, str(error))
@@ -438,7 +447,8 @@ class SourceUnit(Unit):
         """Bytes durable, then names durable, then the ledger says so."""
         volume = group.volume
         try:
-            volume.sync()
+            if not all(item.is_durable for item, _ in group.items):
+                volume.sync()
             paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
             volume.sync_directories({volume.publish(number, path) for number, path in paths.items()})
         except OSError as error:
