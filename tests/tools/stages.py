@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs test stages, one summary line each: ``stages.py --all`` or ``stages.py STAGE ... [-- PYTEST ARGUMENTS]``.
 
-Every stage is run even if one before it failed. Full output goes to ``.build/logs/STAGE.log``; the end of it is shown
-on standard error when the stage fails. The last line is ``N passed, N failed``, the sum over all stages, where a
-pytest stage counts its tests, sanity those of ansible-test, molecule its scenarios, and lint its commands.
-Exit code 0 only if nothing failed and every stage proved something.
+Every stage is run even if one before it failed; ``--all`` runs two lanes of stages side by side. Full output goes to
+``.build/logs/STAGE.log``; the end of it is shown on standard error when the stage fails. The last line is
+``N passed, N failed``, the sum over all stages, where a pytest stage counts its tests, sanity those of ansible-test,
+molecule its scenarios, and lint its commands. Exit code 0 only if nothing failed and every stage proved something.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ BUILD = ROOT / ".build"
 LOGS = BUILD / "logs"
 BIN = Path(sys.executable).parent
 TAIL_LINES = 60
+# Half of what integration, faults and molecule do is waiting, so one lane leaves room for the other on two cores.
+LANES = (("integration", "molecule"), ("lint", "sanity", "unit", "docs", "faults"))
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class Stage:
     needs_root: bool = False
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+_stopping = threading.Event()
+_screen = threading.Lock()
+
+
 class Runner:
     """Runs the commands of one stage: no terminal, no input, a limit in time, output to the stage's log."""
 
@@ -90,6 +99,7 @@ class Runner:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _running.add(process)
         try:
             return process.wait(self.stage.minutes * 60)
         except subprocess.TimeoutExpired:
@@ -97,6 +107,7 @@ class Runner:
             return 124
         finally:
             end_group(process)
+            _running.discard(process)
 
     def written_since(self, place: int) -> str:
         """What the log holds from `place` (bytes) on."""
@@ -307,12 +318,35 @@ def run_stage(stage: Stage, pytest_arguments: list[str]) -> Counts:
         except Exception as error:  # the other stages have to run
             log.write(f"\n{type(error).__name__}: {error}\n")
             counts = failure(f"{type(error).__name__}: {error}")
-    if counts.failed:
-        show_end_of_log(stage.name)
     word = "FAILED" if counts.failed else "passed"
     note = f"  {counts.note}" if counts.note else ""
-    print(f"{stage.name:12} {word}  {counts!s:32} {time.monotonic() - began:5.0f} s{note}", flush=True)
+    with _screen:
+        if counts.failed:
+            show_end_of_log(stage.name)
+        print(f"{stage.name:12} {word}  {counts!s:32} {time.monotonic() - began:5.0f} s{note}", flush=True)
     return counts
+
+
+def run_lane(names: Sequence[str], pytest_arguments: list[str]) -> Counts:
+    """The sum of the stages, one after the other."""
+    total = Counts()
+    for name in names:
+        if not _stopping.is_set():
+            total += run_stage(STAGES[name], pytest_arguments)
+    return total
+
+
+def run_lanes(lanes: Sequence[Sequence[str]], pytest_arguments: list[str]) -> Counts:
+    """The sum of all lanes, side by side. An interrupt ends what runs, with its children."""
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        results = [pool.submit(run_lane, lane, pytest_arguments) for lane in lanes]
+        try:
+            return sum((result.result() for result in results), Counts())
+        except KeyboardInterrupt:
+            _stopping.set()
+            for process in list(_running):
+                end_group(process)
+            raise
 
 
 def stage_counts(stage: Stage, runner: Runner) -> Counts:
@@ -334,11 +368,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every stage")
     own, pytest_arguments = split(sys.argv[1:])
     options = parser.parse_args(own)
-    names = list(STAGES) if options.all else options.stages
-    unknown = [name for name in names if name not in STAGES]
-    if unknown or not names:
+    lanes = LANES if options.all else (options.stages,)
+    unknown = [name for name in options.stages if name not in STAGES]
+    if unknown or not lanes[0]:
         parser.error(f"no such stage: {', '.join(unknown)}" if unknown else "name a stage, or --all")
-    total = sum((run_stage(STAGES[name], pytest_arguments) for name in names), Counts())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    total = run_lanes(lanes, pytest_arguments)
     print(total, flush=True)
     return 1 if total.failed else 0
 

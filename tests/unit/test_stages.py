@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,53 @@ def test_an_error_of_the_runner_itself_is_a_failure(capsys: pytest.CaptureFixtur
     counts, out, _err = run(Stage("example", explode, minutes=1), capsys)
     assert counts.failed == 1
     assert "no such tool" in out
+
+
+def test_no_stage_is_left_out() -> None:
+    assert sorted(name for lane in stages.LANES for name in lane) == sorted(stages.STAGES)
+
+
+def test_a_broken_stage_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"a": 0, "b": 3, "c": 0}
+    examples = {
+        name: dataclasses.replace(python(f"raise SystemExit({code})"), name=name) for name, code in names.items()
+    }
+    monkeypatch.setattr(stages, "STAGES", examples)
+    assert stages.run_lanes([["b", "a"], ["c"]], []) == Counts(passed=2, failed=1, note="python exited 3")
+    assert sorted(line.split()[:2] for line in capsys.readouterr().out.splitlines()) == [
+        ["a", "passed"],
+        ["b", "FAILED"],
+        ["c", "passed"],
+    ]
+
+
+def test_an_interrupt_ends_what_runs_and_starts_nothing_more(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tools import stages\n"
+        "stages.LOGS = stages.ROOT = Path(sys.argv[1])\n"
+        "wait = 'import time; print(1, flush=True); time.sleep(600)'\n"
+        "def stage(name):\n"
+        "    return stages.Stage(name, lambda runner: runner.check('wait', sys.executable, '-c', wait), minutes=5)\n"
+        "stages.STAGES = {name: stage(name) for name in 'abc'}\n"
+        "stages.LANES = (('a', 'b'), ('c',))\n"
+        "sys.argv = ['stages.py', '--all']\n"
+        "stages.main()\n"
+    )
+    argv = [sys.executable, "-c", code, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not all((tmp_path / f"{name}.log").exists() and "1" in log_of(tmp_path, name) for name in "ac"):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() != 0
+    assert not (tmp_path / "b.log").exists()
+
+
+def log_of(folder: Path, name: str) -> list[str]:
+    return (folder / f"{name}.log").read_text().splitlines()
 
 
 def test_what_needs_root_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
