@@ -84,6 +84,7 @@ def test_a_volume_that_goes_away_under_way_is_noticed(tmp_path: Path, ledger: Le
 def test_a_swapped_disk_is_refused_by_name(tmp_path: Path, ledger: Ledger) -> None:
     volumes, _came = opened(make_job(tmp_path), ledger)
     volumes.close()
+    (tmp_path / "one/.snowsync/volume.json").unlink()
     write_marker(tmp_path / "one", "one")  # another disk, with an identity of its own
     with pytest.raises(LedgerError, match="carries identity .* mount the right disk"):
         opened(make_job(tmp_path), ledger)

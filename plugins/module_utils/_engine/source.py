@@ -56,7 +56,7 @@ class SourceUnit(Unit):
         """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""
         super().__init__(job, ledger, switches, until=until)
         self.alone = alone
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None ends one finisher
         credentials = for_side(job, "source") if job.source else None
         self._pool = EndpointPool(job.source, credentials, job.mover, direction="fetch", on_outcome=self._outcomes.put)
         self._lister = Lister(self)
@@ -94,6 +94,8 @@ class SourceUnit(Unit):
 
     def _shutdown(self) -> None:
         self._pool.close()
+        for _ in range(_FINISHERS):
+            self._outcomes.put(None)
         self.join()
         if not self.error:
             for group in self._groups.values():
@@ -244,18 +246,26 @@ class SourceUnit(Unit):
     # -- the finishers ----------------------------------------------------------------------------------------
 
     def _finish_loop(self) -> None:
-        while not self.ending.is_set():
-            outcomes = self._take_outcomes()
-            if outcomes:
-                self._finish(outcomes)
+        while outcomes := self._take_outcomes():
+            self._finish(outcomes)
 
     def _take_outcomes(self) -> list[Outcome]:
-        """What has come, up to a batch; a large file ends the batch, so that the other finisher hashes the next one."""
-        taken: list[Outcome] = []
+        """What has come, up to a batch; a large file ends the batch, so that the other finisher hashes the next one.
+
+        Empty: the unit ends. Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may
+        wait for ever when the other one takes what woke it (its new timeout becomes negative).
+        """
+        first = self._outcomes.get()
+        if first is None:
+            return []
+        taken = [first]
         with contextlib.suppress(queue.Empty):
-            taken.append(self._outcomes.get(timeout=0.05))
             while len(taken) < _HEADS_AT_ONCE and not self._ends_batch(taken[-1]):
-                taken.append(self._outcomes.get_nowait())
+                outcome = self._outcomes.get_nowait()
+                if outcome is None:
+                    self._outcomes.put(None)
+                    break
+                taken.append(outcome)
         return taken
 
     def _ends_batch(self, outcome: Outcome) -> bool:
