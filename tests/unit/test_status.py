@@ -128,10 +128,22 @@ def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledg
 
 def test_a_drained_job_says_so(job: Job, ledger: Ledger) -> None:
     volume = ledger.volume_id("one", "uuid-1", "/one")
+    run = ledger.start_run("source")
     bring_to(ledger, "a", State.RELEASED, volume)
+    ledger.update_run(run, status="", listed=(1, 10), passes=1, failures=0, ended=True)
     status = gather(job)
     assert status.drained
     assert render(status).startswith("job photos: drained")
+
+
+def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Ledger) -> None:
+    """As after a wrong credential: nothing is open, since nothing is known."""
+    assert "has not run yet" in render(gather(job)), "a ledger that was only just made"
+    run = ledger.start_run("source")
+    ledger.update_run(run, status="stopped", listed=(0, 0), passes=0, failures=0, ended=True)
+    status = gather(job)
+    assert not status.drained
+    assert "the source is not listed to its end" in render(status)
 
 
 def test_the_record_is_plain_json_with_labels(job: Job, ledger: Ledger) -> None:

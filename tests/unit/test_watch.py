@@ -266,6 +266,20 @@ def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progre
     assert "drained, 0.0 s, 1 failed" in plain_line(progress.look())
 
 
+def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:
+    end(ledger, ledger.start_run("source"), passes=0)
+    assert "no unit runs" in plain_line(progress.look())
+
+
+def test_no_state_is_broken_between_two_lines(ledger: Ledger, volume: int, progress: Progress) -> None:
+    busy(ledger, volume)
+    whole = [line for line in shown(progress, 80).splitlines() if "pending" in line or "failed" in line]
+    assert [line.split() for line in whole[:2]] == [
+        ["1", "pending", "(10", "B)", "1", "staged", "(10", "B)", "0", "delivered"],
+        ["0", "released", "1", "quarantined", "(10", "B)", "0", "failed"],
+    ]
+
+
 # -- the command ------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .ledger import now_ms
 from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
 from .model import State
-from .status import Rate, UnitStatus, VolumeStatus, unit_status, volume_statuses
+from .status import Rate, UnitStatus, VolumeStatus, is_drained, unit_status, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job
@@ -244,9 +244,3 @@ def eta(remaining: Tally, rate: Rate) -> float | None:
         return None
     by_bytes = remaining.bytes / rate.bytes if rate.bytes else 0.0
     return max(remaining.objects / rate.objects, by_bytes)
-
-
-def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
-    """Whether nothing is left to do: nothing open, and no source unit in the middle of its first pass."""
-    listing = any(unit.alive and unit.run.unit == "source" and not unit.run.passes for unit in units)
-    return bool(units) and not is_open and not listing

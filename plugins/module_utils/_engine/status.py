@@ -83,12 +83,15 @@ class VolumeStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Everything `snowsync status` says of one job. `error`: why there is nothing to say."""
+    """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
+
+    `drained`: nothing is open, and the source's newest run listed it to its end.
+    """
 
     job: str
     origin: str
     error: SnowsyncError | None = None
-    has_run: bool = False
+    drained: bool = False
     states: dict[State, Tally] = field(default_factory=dict)
     units: list[UnitStatus] = field(default_factory=list)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -98,8 +101,8 @@ class JobStatus:
     failure_count: int = 0
 
     @property
-    def drained(self) -> bool:
-        return self.has_run and not (self.states[State.PENDING].objects or self.states[State.STAGED].objects)
+    def has_run(self) -> bool:
+        return bool(self.units)
 
     def record(self) -> dict[str, Any]:
         """The job as one element of `status --json`."""
@@ -159,12 +162,13 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
         return JobStatus(job.job, origin, volumes=volume_statuses(job, []))
     try:
         with LedgerReader.open(job.ledger_path) as reader:
+            units = [unit_status(run) for run in reader.runs()]
             return JobStatus(
                 job=job.job,
                 origin=origin,
-                has_run=True,
+                drained=is_drained(units, is_open=reader.is_open()),
                 states=reader.states(),
-                units=[unit_status(run) for run in reader.runs()],
+                units=units,
                 rates=rates(reader),
                 volumes=volume_statuses(job, reader.volumes()),
                 facts=reader.facts(),
@@ -173,6 +177,11 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
             )
     except SnowsyncError as error:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
+
+
+def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
+    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end."""
+    return not is_open and any(unit.run.unit == "source" and unit.run.passes for unit in units)
 
 
 def unit_status(run: Run) -> UnitStatus:
@@ -274,11 +283,12 @@ def _headline(status: JobStatus) -> str:
         return f"job {status.job}: has not run yet"
     open_objects = status.states[State.PENDING] + status.states[State.STAGED]
     troubled = status.states[State.FAILED] + status.states[State.QUARANTINED]
-    text = (
-        "drained"
-        if status.drained
-        else f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
-    )
+    if status.drained:
+        text = "drained"
+    elif open_objects.objects:
+        text = f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
+    else:
+        text = "nothing open so far, the source is not listed to its end"
     if troubled.objects:
         text += f", {count_text(troubled.objects)} failed or quarantined"
     return f"job {status.job}: {text}"

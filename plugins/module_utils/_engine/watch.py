@@ -14,6 +14,7 @@ from .ledger_read import Tally
 from .model import State
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
 from .progress import HopView, Progress, View, VolumeView
+from .report import whereabouts
 from .status import unit_line
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def render(view: View, width: int = _WIDE) -> Group:
 
     if view.waiting_for:
         return Group(_headline(view), Text(f"  {plain_text(view.waiting_for)}", style="yellow"))
-    sections: list[RenderableType] = [_headline(view), "", _hop_table(view, width), "", _state_line(view)]
+    sections: list[RenderableType] = [_headline(view), "", _hop_table(view, width), "", _state_grid(view, width)]
     if view.volumes:
         sections += ["", _volume_table(view.volumes, width)]
     sections += ["", *_unit_lines(view), *_failure_lines(view)]
@@ -134,7 +135,8 @@ def _headline(view: View) -> Text:
     line = Text.assemble((f"snowsync {view.job}", "bold"))
     if view.waiting_for:
         return line.append("  waiting", style="yellow")
-    style = "green" if view.drained else ("cyan" if view.is_running else "yellow")
+    troubled = any(view.states[state].objects for state in _TROUBLED)
+    style = ("yellow" if troubled else "green") if view.drained else ("cyan" if view.is_running else "yellow")
     line.append(f"  {_closing(view)}", style=style)
     if not view.drained and view.is_running:
         line.append(f"  running for {seconds_text(view.seconds)}", style="dim")
@@ -201,15 +203,20 @@ _STATE_STYLES: dict[State, Callable[[Tally], str]] = {
 }
 
 
-def _state_line(view: View) -> Text:
+def _state_grid(view: View, width: int) -> Table:
+    """All states, in one line where there is room for six, else in two of which nothing moves as numbers change."""
+    from rich.table import Table
     from rich.text import Text
 
-    line = Text()
+    cells = []
     for state, tally in view.states.items():
         text = f"{count_text(tally.objects)} {state.label}" + (f" ({bytes_text(tally.bytes)})" if tally.bytes else "")
-        line.append(text, style=_STATE_STYLES[state](tally)).append("   ")
-    line.rstrip()
-    return line
+        cells.append(Text(text, style=_STATE_STYLES[state](tally)))
+    columns = len(cells) if width >= _WIDE else 3
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for first in range(0, len(cells), columns):
+        grid.add_row(*cells[first : first + columns])
+    return grid
 
 
 def _volume_table(volumes: list[VolumeView], width: int) -> Table:
@@ -263,8 +270,8 @@ def _failure_lines(view: View) -> list[RenderableType]:
         return []
     lines: list[RenderableType] = ["", Text(f"{count_text(view.failure_count)} failures, the last ones:", style="red")]
     for failure in view.failures:
-        now = failure.state.label if failure.state is not None else "forgotten"
         times = f" ({failure.times} times)" if failure.times > 1 else ""
-        text = f"  {now}{times}: {key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
+        what = f"{key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
+        text = f"  {whereabouts(failure)}{times}: {what}"
         lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
     return lines
