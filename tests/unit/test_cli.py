@@ -264,10 +264,28 @@ def test_run_prints_a_table_for_people(
     units(summary(failures=[failure] * 20, failure_count=30))
     assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"]) == 0
     text = capsys.readouterr().out
-    for expected in ("staged", "2 store digest", "2 read back", "drained after 1.5 s", "/reports/dt_data_1.json"):
+    proven = ("proven at the source so far: 2 by store digest", "proven at the destination so far: 2 by read back")
+    for expected in ("staged", *proven, "drained after 1.5 s, changed; all objects: 2 released", "dt_data_1.json"):
         assert expected in text
     assert '"two\\nlines": mismatch: not what was\\nlisted' in text
     assert "30 failures in all" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "drained", "words"),
+    [(True, True, "drained after"), (False, True, "nothing to do"), (False, False, "nothing moved")],
+)
+def test_run_says_how_it_ended(
+    jobs: Path,
+    units: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    changed: bool,
+    drained: bool,
+    words: str,
+) -> None:
+    units(summary(changed=changed, drained=drained))
+    cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"])
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -300,6 +318,19 @@ def test_a_run_ends_with_the_code_of_its_end(
     assert json.loads(captured.out)["job"] == "photos", "the document comes whatever the end was"
     if code in (3, 124):
         assert captured.err.startswith("snowsync: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused, and only root can give a folder away")
+def test_root_does_not_run_the_job_of_another_user(
+    jobs: Path, tmp_path: Path, units: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = units(summary())
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 12345, 12345)
+    assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"]) == 6
+    assert called == {} and "belongs to 12345" in capsys.readouterr().err
+    os.chown(tmp_path / "state", 0, 0)
+    assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"]) == 0
 
 
 def test_plan_says_what_would_move(

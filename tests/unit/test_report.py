@@ -207,6 +207,13 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(
     assert len(list(job.reports_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_the_owner_of_the_state(job: Job, ledger: Ledger) -> None:
+    os.chown(job.state_path, 12345, 23456)
+    path = write_report(job, ledger)
+    assert [(found.stat().st_uid, found.stat().st_gid) for found in (path, path.parent)] == [(12345, 23456)] * 2
+
+
 def test_a_folder_that_cannot_be_made_is_named(job: Job, ledger: Ledger) -> None:
     job.reports_path.write_text("in the way")
     with pytest.raises(LocalError, match="dt_data_"):
@@ -229,6 +236,7 @@ def test_the_text_shows_no_control_characters_and_every_state(job: Job, ledger: 
     text = render(job, gather(LedgerReader(ledger)), Path("/var/lib/report.json"))
     assert "\x1b" not in text
     assert '"in/\\u001b[31mred": now failed' in text
+    assert text.startswith("job photos: not finished,"), "what is pending has not failed"
     assert "2 failures" in text and "report: /var/lib/report.json" in text
     assert "pending" in text and "failed" in text and "staged  " not in text.split("\n\n")[1]
 

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .cli_arguments import build_parser
-from .errors import ObjectsFailed, SnowsyncError
+from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from .units import run_job
 
     job, attendant = _job(parsed), Daemon()
+    _refuse_root_for_another(job)
     summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant)
     if parsed.json:
         _print_json(asdict(summary))
@@ -79,6 +80,24 @@ def _run(parsed: argparse.Namespace) -> int:
         print(_summary_text(summary))
     sys.stdout.flush()
     return _run_code(parsed, summary, attendant.stopped_by)
+
+
+def _refuse_root_for_another(job: Job) -> None:
+    """Raise LocalError when root would leave files that the user of the job's units can neither read nor delete."""
+    import pwd
+
+    try:
+        owner = job.state_path.stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = str(owner)
+        reason = f"{job.state_path} belongs to {name}, who could not use the files that root leaves"
+        mend = "start its units, use the module s5cmd_sync, or run it as that user"
+        raise LocalError(Trouble.IO, f"run job {job.job} as root", f"{reason}; {mend}")
 
 
 def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> int:
@@ -96,14 +115,8 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
 
 def _summary_text(summary: Summary) -> str:
     values: dict[str, Any] = asdict(summary)
-    evidence = values["evidence"]
     rows = []
-    for name, proven in (
-        ("listed", {}),
-        ("staged", evidence["source"]),
-        ("delivered", evidence["destination"]),
-        ("released", {}),
-    ):
+    for name in ("listed", "staged", "delivered", "released"):
         part = values[name]
         seconds = part.get("seconds", 0.0)
         rows.append(
@@ -113,16 +126,12 @@ def _summary_text(summary: Summary) -> str:
                 bytes_text(part["bytes"]),
                 f"{seconds:.1f}" if seconds else "",
                 rate_text(part["bytes"] / seconds) if seconds else "",
-                ", ".join(f"{count_text(number)} {level.replace('_', ' ')}" for level, number in proven.items()),
             )
         )
-    states = ", ".join(f"{count_text(number)} {state}" for state, number in values["states"].items() if number)
-    lines = [
-        table(("", "objects", "bytes", "seconds", "rate", "evidence"), rows, left=(0, 5)),
-        "",
-        f"job {summary.job}: {'drained' if summary.drained else 'not drained'} after {seconds_text(summary.seconds)},"
-        f" {'changed' if summary.changed else 'nothing to do'}; {states or 'no objects'}",
-    ]
+    lines = [table(("this run", "objects", "bytes", "seconds", "rate"), rows), "", _ending_text(summary)]
+    for hop, evidence in summary.evidence.items():
+        proven = ", ".join(f"{count_text(number)} by {level.replace('_', ' ')}" for level, number in evidence.items())
+        lines += [f"proven at the {hop} so far: {proven}"] if proven else []
     lines += [
         f"  {key_text(failure['key'])}: {failure['trouble']}: {plain_text(failure['message'])}"
         for failure in values["failures"][:20]
@@ -132,6 +141,14 @@ def _summary_text(summary: Summary) -> str:
     if summary.report:
         lines.append(f"report: {summary.report}")
     return "\n".join(lines)
+
+
+def _ending_text(summary: Summary) -> str:
+    """How the run ended, and where all objects of the job are now."""
+    changed = "changed" if summary.changed else "nothing to do" if summary.drained else "nothing moved"
+    states = ", ".join(f"{count_text(number)} {state}" for state, number in summary.states.items() if number)
+    ending = f"{'drained' if summary.drained else 'not drained'} after {seconds_text(summary.seconds)}"
+    return f"job {summary.job}: {ending}, {changed}; all objects: {states or 'none'}"
 
 
 def _plan(parsed: argparse.Namespace) -> int:
@@ -215,7 +232,8 @@ def _check_config(parsed: argparse.Namespace) -> int:
     from .config import load_job
 
     job = load_job(parsed.file)
-    print(f"{parsed.file}: job {job.job} is well-formed ({job.mode}, {len(job.volumes)} volumes)")
+    volumes = f"{len(job.volumes)} volume{'s' if len(job.volumes) != 1 else ''}"
+    print(f"{parsed.file}: job {job.job} is well-formed ({job.mode}, {volumes})")
     return 0
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(commands: Any, name: str, summary: str, description: str = "", **more: Any) -> argparse.ArgumentParser:
-    text = summary[:1].upper() + summary[1:] + "."
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=f"{text} {description}".strip(), **more
-    )
+    text = textwrap.fill(f"{summary[:1].upper()}{summary[1:]}. {description}", 100)
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=text, **more)
     _add_common(parser)
     parser.set_defaults(act=name)
     return parser
@@ -121,7 +120,13 @@ _positive_seconds.__name__ = "number of seconds"  # argparse: "invalid number of
 
 
 def _add_run(commands: Any) -> None:
-    parser = _command(commands, "run", "run a job in the foreground")
+    parser = _command(
+        commands,
+        "run",
+        "run a job in the foreground",
+        "What is proven is not moved again, so a run that was cut off is simply started again. It prints what it did at"
+        " its end; `snowsync watch JOB` beside it shows its progress.",
+    )
     _add_job(parser)
     until = parser.add_mutually_exclusive_group(required=True)
     until.add_argument(
@@ -163,7 +168,7 @@ def _add_status(commands: Any) -> None:
         "status",
         "say how one job or all jobs are",
         "States, units, rates, what is being waited for, volumes, endpoints and the last failures; from the ledger and"
-        "\nthe volumes alone, no store is asked.",
+        " the volumes alone, no store is asked.",
     )
     parser.add_argument("job", metavar="JOB", nargs="?", help="name or YAML file (default: every job of --jobs-dir)")
     _add_json(parser)
@@ -175,7 +180,7 @@ def _add_watch(commands: Any) -> None:
         "watch",
         "show a job's progress as it happens",
         "It only reads the ledger and can be started and ended (Ctrl-C) at any time. Ends by itself when the job is"
-        "\ndrained and no unit runs. Without a terminal it prints a line every two seconds.",
+        " drained and no unit runs. Without a terminal it prints a line every two seconds.",
     )
     _add_job(parser)
     parser.add_argument(
@@ -211,7 +216,7 @@ def _add_ledger(commands: Any) -> None:
         actions,
         "export",
         "write every object of the ledger to stdout",
-        "csv and json: every column, times in UTC.\nforerunner: `Key,Size` of everything delivered or released.",
+        "csv and json have every column, times in UTC; forerunner is `Key,Size` of everything delivered or released.",
     )
     _add_job(export)
     export.add_argument("--format", choices=("csv", "json", "forerunner"), default="csv", help="default csv")
@@ -222,8 +227,8 @@ def _add_report(commands: Any) -> None:
         commands,
         "report",
         "write the job's report and print its sums",
-        "The file is <state_dir>/reports/dt_data_<start epoch>.json. It covers the job from its first run on and takes"
-        "\nthe place of that run's own report; every later run has written its own at its end.",
+        "The file is <state_dir>/reports/dt_data_<epoch>.json; <epoch> is where it begins: the job's first run, or"
+        " --since. Every run that moved something has left such a report of its own.",
     )
     _add_job(parser)
     parser.add_argument(

@@ -52,6 +52,13 @@ class Report:
             return "Running"
         return "Failed" if self.census.open.objects or self.census.troubled.objects else "Completed"
 
+    @property
+    def words(self) -> str:
+        """The status for people: what is merely open has not failed."""
+        if self.status == "Failed" and self.census.open.objects:
+            return "not finished"
+        return self.status.lower()
+
 
 def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool = False) -> Report:
     """Everything but the list of moved objects. `since_ms` None: since the job was first run."""
@@ -84,7 +91,9 @@ def save(job: Job, reader: LedgerReader, report: Report) -> Path:
     """Write a gathered report to its place; returns the path."""
     path = job.reports_path / f"dt_data_{report.since_ms // 1000}.json"
     try:
-        job.reports_path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if not job.reports_path.is_dir():
+            job.reports_path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _hand_over(job.reports_path, job.state_path)
         _write_atomically(path, _chunks(job, reader, report))
     except OSError as error:
         raise LocalError(Trouble.IO, f"write the report {path}", error.strerror or str(error)) from error
@@ -96,6 +105,7 @@ def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
     try:
         with open(descriptor, "w", encoding="utf-8") as stream:
             os.fchmod(stream.fileno(), 0o640)
+            _hand_over(stream.fileno(), path.parent)
             stream.writelines(chunks)
             stream.flush()
             os.fsync(stream.fileno())
@@ -108,6 +118,13 @@ def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _hand_over(what: Path | int, like: Path) -> None:
+    """Give what root makes to the owner of the folder around it: the units go on writing there."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(what, owner.st_uid, owner.st_gid)
 
 
 def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
@@ -241,7 +258,7 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
     """The report as text; at most `names` failures by name."""
     census = report.census
     sections = [
-        f"job {job.job}: {report.status.lower()}, {moment_text(report.since_ms)} to {moment_text(report.until_ms)}"
+        f"job {job.job}: {report.words}, {moment_text(report.since_ms)} to {moment_text(report.until_ms)}"
         f" ({seconds_text((report.until_ms - report.since_ms) / 1000)})",
         table(
             ("state", "objects", "bytes"),
@@ -300,7 +317,7 @@ def _volume_rows(report: Report) -> list[tuple[str, ...]]:
 def _failure_lines(report: Report, names: int) -> str:
     if not report.failure_count:
         return "no failures, nothing quarantined"
-    lines = [f"{count_text(report.failure_count)} failures, newest first:"]
+    lines = [f"{count_text(report.failure_count)} failures; by object, newest first:"]
     for failure in report.failures[:names]:
         lines += failure_lines(failure)
         if failure.expected or failure.found:
@@ -312,12 +329,16 @@ def _failure_lines(report: Report, names: int) -> str:
     return "\n".join(lines)
 
 
+def whereabouts(failure: FailureRow) -> str:
+    """Where the object is by now."""
+    return f"now {failure.state.label}" if failure.state is not None else "not in the ledger"
+
+
 def failure_lines(failure: FailureRow) -> list[str]:
     """One failure for people: what, then what was done about it."""
-    now = failure.state.label if failure.state is not None else "forgotten"
     times = f", {failure.times} times" if failure.times > 1 else ""
     return [
-        f"  {key_text(failure.key)}: now {now}",
+        f"  {key_text(failure.key)}: {whereabouts(failure)}",
         f"    {failure.trouble} at the {failure.hop}{times}, last {moment_text(failure.at_ms)}:"
         f" {plain_text(failure.message)}; {plain_text(failure.action)}",
     ]

@@ -180,8 +180,11 @@ def _in_flight_lines(result: Result) -> Iterator[str]:
     if moving:
         yield f"in flight, says the ledger: {', '.join(moving)}"
     if result.missing:
-        states = ", ".join(f"{count_text(number)} {state}" for state, number in result.missing.items())
-        yield f"of the missing, the ledger has: {states}"
+        known = {"unlisted": "not seen by the job yet"}
+        states = ", ".join(
+            f"{count_text(number)} {known.get(state, state)}" for state, number in result.missing.items()
+        )
+        yield f"of the missing, says the ledger: {states}"
 
 
 def _finding_lines(result: Result, symbol: str) -> Iterator[str]:
