@@ -38,7 +38,7 @@ __all__ = ["S5cmdMover", "binary_path", "classify"]
 _log = logging.getLogger("snowsync.s5cmd")
 _STOP_SECONDS = 2.0  # from TERM, upon which s5cmd removes its temporary files, to KILL
 _REAP_SECONDS = 5.0  # a killed process that is not gone by then hangs in the kernel, with its volume
-_SHORTEST_BREATH, _LONGEST_BREATH = 0.0005, 0.02  # seconds to let reports gather: a wake-up costs as much as a report
+_SHORTEST_NAP, _LONGEST_NAP = 1.0, 50.0  # ms in which reports may gather: a wake-up costs more than a report
 _GOGC, _GOMEMLIMIT = "400", "32MiB"  # 13 % less CPU on small objects, 40 MB instead of 25
 _LONGEST_LINE = 1024 * 1024
 _MOST_NOISE = 4096
@@ -70,14 +70,14 @@ class Process:
         self.noise = b""  # what it said besides reports
         self.deadline = 0.0  # of the next step of its end; 0: it is to go on
         self.killed = False
-        self.breath = _SHORTEST_BREATH
+        self.nap = _SHORTEST_NAP
 
-    def breathe(self, reports: int) -> None:
+    def pace(self, reports: int) -> None:
         """Let about half as many reports gather as there are workers: as many commands again are queued meanwhile."""
         if 2 * reports > self.lane.width:
-            self.breath = max(_SHORTEST_BREATH, self.breath / 2)
+            self.nap = max(_SHORTEST_NAP, self.nap / 2)
         elif 4 * reports <= self.lane.width:
-            self.breath = min(_LONGEST_BREATH, self.breath * 2)
+            self.nap = min(_LONGEST_NAP, self.nap * 2)
 
     def write(self, line: bytes) -> None:
         """Never blocks: what the pipe does not take waits in `backlog`."""
@@ -164,6 +164,7 @@ class S5cmdMover:
         self._thread: threading.Thread | None = None
         self._wake = -1
         self._poll = select.epoll()
+        self._doze = select.poll()  # sees nothing but the wake-up call
         self._streams: dict[int, Process] = {}
         self._writers: dict[int, Process] = {}
         self._running: list[Process] = []
@@ -252,6 +253,7 @@ class S5cmdMover:
         if self._thread is None:
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._poll.register(self._wake, select.EPOLLIN)
+            self._doze.register(self._wake, select.POLLIN)
             self._thread = threading.Thread(target=self._run, name="s5cmd-mover", daemon=True)
             self._thread.start()
 
@@ -271,13 +273,12 @@ class S5cmdMover:
             self._abandon()
 
     def _turn(self) -> bool:
-        breath = _LONGEST_BREATH
-        heard = False
+        naps: list[float] = []
         for descriptor, _ in self._poll.poll(self._seconds_to_wait()):
             process = self._streams.get(descriptor)
             if process:
-                heard = self._read(process, descriptor) or heard
-                breath = min(breath, process.breath)
+                self._read(process, descriptor)
+                naps.append(process.nap if process.lane.queued else 0.0)
             elif descriptor in self._writers:
                 self._flush(self._writers[descriptor], descriptor)
             elif descriptor == self._wake:
@@ -291,8 +292,9 @@ class S5cmdMover:
             self._stop_all("the mover was closed", self._close_by)
         if self._stopping:
             self._attend_ends(now)
-        elif heard:
-            time.sleep(breath)
+        elif naps:
+            nap = min(naps)
+            self._doze.poll(nap)
         return not self._closed or bool(self._running)
 
     def _seconds_to_wait(self) -> float | None:
@@ -351,8 +353,7 @@ class S5cmdMover:
             self._running.append(process)
             self._changed.notify_all()
 
-    def _read(self, process: Process, descriptor: int) -> bool:
-        """Account for what a process says. Whether it said anything."""
+    def _read(self, process: Process, descriptor: int) -> None:
         data = os.read(descriptor, 1 << 16)
         *lines, tail = (process.tails[descriptor] + data).split(b"\n")
         if len(tail) > _LONGEST_LINE:
@@ -360,11 +361,10 @@ class S5cmdMover:
         process.tails[descriptor] = tail
         if lines:
             self._account(process, lines)
-            process.breathe(len(lines))
+            process.pace(len(lines))
         if not data:
             process.noise += tail[:_MOST_NOISE]
             self._end_stream(process, descriptor)
-        return bool(data)
 
     def _account(self, process: Process, lines: Iterable[bytes]) -> None:
         reports = [s5cmd_text.parse_report(line, is_fetch=self._is_fetch, bucket=self._bucket) for line in lines]

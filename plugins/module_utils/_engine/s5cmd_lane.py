@@ -17,14 +17,18 @@ _STABLE_SECONDS = 30.0  # a process that lived so long is no sign of a start tha
 
 
 class Lane:
-    """Processes of one width (commands at once), for one class of object sizes. Guarded by the mover's lock."""
+    """Processes of one width (commands at once), for one class of object sizes. Guarded by the mover's lock.
+
+    `queued`: the objects are so small that each worker has a second one waiting.
+    """
 
     def __init__(self, workers: int, *, queued: bool) -> None:
         count = -(-workers // _WIDEST)
         self.width = -(-workers // count)
         # So little is queued inside a process that is stopped, and enough that its workers need not wait for us.
-        self.capacity = 2 * self.width if queued and self.width > 1 else self.width
-        self.low_water = self.capacity - max(1, self.width // 2) if queued else self.capacity - 1
+        self.queued = queued and self.width > 1
+        self.capacity = 2 * self.width if self.queued else self.width + (self.width > 1)
+        self.low_water = self.capacity - (self.width // 2 if self.queued else 1)
         self.slots = [Slot() for _ in range(count)]
         self.is_wanted = False
         self.failures = 0
