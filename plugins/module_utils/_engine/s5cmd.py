@@ -111,13 +111,11 @@ class Process:
 
     def describe_end(self) -> str:
         code = self.popen.returncode
-        ended = "s5cmd does not die" if code is None else f"s5cmd ended with {_exit_words(code)}"
+        words = (
+            "with no exit code" if code is None else f"with signal {-code}" if code < 0 else f"with exit code {code}"
+        )
         heard = " ".join(self.noise.decode("utf-8", "replace").split())[:300]
-        return (self.reason or ended) + (f": {heard}" if heard else "")
-
-
-def _exit_words(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return (self.reason or f"s5cmd ended {words}") + (f": {heard}" if heard else "")
 
 
 class S5cmdMover:
