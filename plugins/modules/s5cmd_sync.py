@@ -65,13 +65,6 @@ options:
         what was moved is kept.
       - By default there is no limit.
     type: float
-seealso:
-  - plugin: edgeops.snowsync.dual_sync
-    plugin_type: role
-    description: Runs jobs for ever, as systemd units.
-  - plugin: edgeops.snowsync.engine
-    plugin_type: role
-    description: Installs the engine.
 """
 
 EXAMPLES = r"""

@@ -125,9 +125,7 @@ def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: 
 def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> None:
     """Run every unit to its end, or to the end of `timeout`; raises the first error of any."""
     deadline = time.monotonic() + timeout if timeout else None
-    threads = [
-        threading.Thread(target=_guarded, args=(unit, switches), name=unit.name, daemon=True) for unit in units
-    ]
+    threads = [threading.Thread(target=_guarded, args=(unit, switches), name=unit.name, daemon=True) for unit in units]
     attendant.start(units, switches)
     for thread in threads:
         thread.start()
