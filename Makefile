@@ -48,7 +48,7 @@ $(stages): .venv/.stamp-test $(tree)
 	@.venv/bin/python tests/tools/stages.py $@
 
 .PHONY: bench
-bench: .venv/.stamp-test $(tree) ## side by side with s5cmd and rclone; BENCH_ARGS= goes to tests/bench/run
+bench: .venv/.stamp-test .venv/.stamp-bench $(tree) ## side by side with s5cmd and rclone; BENCH_ARGS= goes to tests/bench/run
 	@PATH="$(here)/.venv/bin:$$PATH" tests/bench/run $(BENCH_ARGS)
 
 .PHONY: venv

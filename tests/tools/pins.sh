@@ -17,3 +17,4 @@ cd tests/requirements
 compile --python-version 3.11 --constraints "../../$engine.txt" --output-file test.txt test.in
 compile --python-version 3.11 --constraints test.txt --output-file demo.txt demo.in
 compile --python-version 3.11 --output-file swift.txt swift.in
+compile --python-version 3.11 --output-file bench.txt bench.in
