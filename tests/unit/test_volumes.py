@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from snowsync import volume_set
+from snowsync import volumes as volumes_module
 from snowsync.config import Job, parse_job
-from snowsync.errors import LedgerError
 from snowsync.ledger import Ledger
-from snowsync.volumes import OpenVolume, VolumeSet, local_trouble, read_marker, syncfs, write_marker
+from snowsync.markers import read_marker, write_marker
+from snowsync.placement import fits_nowhere
+from snowsync.volume_set import VolumeSet
+from snowsync.volumes import OpenVolume, local_trouble, syncfs
 
 
 def make_job(folder: Path, *names: str, **changes: object) -> Job:
@@ -81,13 +87,31 @@ def test_a_volume_that_goes_away_under_way_is_noticed(tmp_path: Path, ledger: Le
     assert volumes.open == {}
 
 
-def test_a_swapped_disk_is_refused_by_name(tmp_path: Path, ledger: Ledger) -> None:
-    volumes, _came = opened(make_job(tmp_path), ledger)
+def test_a_swapped_disk_is_not_used_and_named(tmp_path: Path, ledger: Ledger) -> None:
+    job = make_job(tmp_path, "one", "two")
+    volumes, came = opened(job, ledger)
     volumes.close()
-    (tmp_path / "one/.snowsync/volume.json").unlink()
+    marker = tmp_path / "one/.snowsync/volume.json"
+    marker.unlink()
     write_marker(tmp_path / "one", "one")  # another disk, with an identity of its own
-    with pytest.raises(LedgerError, match="carries identity .* mount the right disk"):
-        opened(make_job(tmp_path), ledger)
+    stranger = read_marker(tmp_path / "one")
+    assert stranger
+    volumes, came = opened(job, ledger)
+    assert [volume.name for volume in came] == ["two"], "the others go on"
+    assert f"carries identity {stranger['uuid']}" in volumes.why_absent()
+    assert "mount the right disk" in volumes.why_absent()
+
+
+def test_a_disk_of_this_job_under_another_name_is_not_used(tmp_path: Path, ledger: Ledger) -> None:
+    job = make_job(tmp_path, "one", "two")
+    volumes, _came = opened(job, ledger)
+    volumes.close()
+    os.rename(tmp_path / "one", tmp_path / "spare")
+    os.rename(tmp_path / "two", tmp_path / "one")
+    os.rename(tmp_path / "spare", tmp_path / "two")
+    volumes, came = opened(job, ledger)
+    assert came == []
+    assert volumes.why_absent().count("mount the right disk") == 2
 
 
 def test_require_mount_refuses_a_plain_folder(tmp_path: Path, ledger: Ledger) -> None:
@@ -134,6 +158,35 @@ def test_publish_makes_directories_and_survives_their_pruning(tmp_path: Path, le
         (staged / "a").rmdir()
 
 
+def test_publish_survives_that_a_parent_is_pruned_while_it_makes_directories(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    Path(volume.incoming_path(1)).write_bytes(b"data")
+    mkdir, pruned = os.mkdir, []
+
+    def mkdir_after_a_prune(path: str, mode: int, *, dir_fd: int) -> None:
+        if path == "a/b" and not pruned:
+            os.rmdir("a", dir_fd=dir_fd)
+            pruned.append(path)
+        mkdir(path, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_after_a_prune)
+    assert volume.publish(1, "a/b/file~1") == "a/b"
+    assert pruned
+    assert list(volume.staged_files()) == ["a/b/file~1"]
+
+
+def test_the_memory_of_directories_is_bounded(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volumes_module, "_MOST_KNOWN_DIRECTORIES", 3)
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    for number in range(10):
+        Path(volume.incoming_path(number)).write_bytes(b"")
+        volume.publish(number, f"d{number}/x~1")
+        assert len(volume.known_directories) <= 3
+    assert len(list(volume.staged_files())) == 10
+
+
 def test_publish_of_a_missing_file_fails(tmp_path: Path, ledger: Ledger) -> None:
     _volumes, (volume,) = opened(make_job(tmp_path), ledger)
     with pytest.raises(FileNotFoundError):
@@ -159,16 +212,94 @@ def test_sweep_incoming_removes_everything_a_mover_left(tmp_path: Path, ledger: 
     assert list((tmp_path / "one/.snowsync/incoming/testjob").iterdir()) == []
 
 
-def test_a_dropped_file_is_reached_by_a_link_and_deleted_with_it(tmp_path: Path, ledger: Ledger) -> None:
+@pytest.fixture
+def dropped(tmp_path: Path, ledger: Ledger) -> tuple[OpenVolume, Path]:
+    """A volume and a file in its drop folder."""
     _volumes, (volume,) = opened(make_job(tmp_path, drop_folder="drop"), ledger)
-    dropped = tmp_path / "one/drop/it's; a `file`"
-    dropped.parent.mkdir()
-    dropped.write_bytes(b"people's data")
-    path = volume.link_dropped(7, "it's; a `file`")
-    assert Path(path).read_bytes() == b"people's data"
-    volume.discard_dropped(7, "it's; a `file`")
-    assert not dropped.exists()
-    assert not os.path.lexists(path)
+    path = tmp_path / "one/drop/it's; a `file`"
+    path.parent.mkdir()
+    path.write_bytes(b"people's data")
+    return volume, path
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    return path.stat().st_size, path.stat().st_mtime_ns // 1_000_000
+
+
+def test_a_dropped_file_is_reached_by_a_link_and_deleted_with_it(dropped: tuple[OpenVolume, Path]) -> None:
+    volume, path = dropped
+    link = volume.link_dropped(7, path.name)
+    assert Path(link).read_bytes() == b"people's data"
+    assert volume.discard_dropped(7, path.name, *stamp(path))
+    assert not path.exists()
+    assert not os.path.lexists(link)
+    assert os.listdir(volume.outgoing) == []
+    assert volume.discard_dropped(7, path.name, 1, 1), "what is gone already needs no deleting"
+
+
+def test_a_dropped_file_that_was_replaced_is_not_deleted(dropped: tuple[OpenVolume, Path]) -> None:
+    volume, path = dropped
+    known = stamp(path)
+    path.write_bytes(b"a newer version")
+    assert not volume.discard_dropped(7, path.name, *known)
+    assert path.read_bytes() == b"a newer version"
+
+
+@pytest.mark.parametrize("has_hard_links", [True, False])
+@pytest.mark.parametrize("again", [b"", b"the newest"])
+def test_a_dropped_file_replaced_at_the_last_moment_is_given_back(
+    dropped: tuple[OpenVolume, Path], monkeypatch: pytest.MonkeyPatch, has_hard_links: bool, again: bytes
+) -> None:
+    volume, path = dropped
+    known = stamp(path)
+    rename = os.rename
+
+    def rename_a_newer_one(source: str, target: str, **folders: int) -> None:
+        if source == str(path):
+            path.write_bytes(b"a newer version")
+        rename(source, target, **folders)
+        if again and source == str(path):
+            path.write_bytes(again)
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "rename", rename_a_newer_one)
+    if not has_hard_links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert not volume.discard_dropped(7, path.name, *known)
+    assert path.read_bytes() == (again or b"a newer version")
+    assert os.listdir(volume.outgoing) == []
+
+
+def test_a_drop_folder_on_another_filesystem_is_emptied_too(
+    dropped: tuple[OpenVolume, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, path = dropped
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise OSError(errno.EXDEV, "another filesystem")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert volume.discard_dropped(7, path.name, *stamp(path))
+    assert not path.exists()
+
+
+def test_sweeps_spare_what_is_still_in_flight(tmp_path: Path, ledger: Ledger) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    for name in ("17", "18", "171234567890"):
+        Path(f"/proc/self/fd/{volume.incoming}/{name}").write_bytes(b"x")
+    assert volume.sweep_incoming(keep={17}) == 2
+    assert os.listdir(volume.incoming) == ["17"]
+
+
+def test_quarantined_copies_are_known_by_their_objects(tmp_path: Path, ledger: Ledger) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    for name in ("17", "4"):
+        Path(volume.incoming_path(int(name))).write_bytes(b"x")
+        volume.to_quarantine(int(name))
+    Path(f"/proc/self/fd/{volume.quarantine}/readme").write_bytes(b"")
+    assert sorted(volume.quarantined()) == [4, 17]
 
 
 def test_space_of_a_volume_with_a_limit_is_what_the_ledger_says(tmp_path: Path, ledger: Ledger) -> None:
@@ -186,9 +317,148 @@ def test_space_of_a_whole_filesystem_leaves_the_reserve(tmp_path: Path, ledger: 
     assert found.high - found.used <= status.f_bavail * status.f_frsize
 
 
-def test_errors_of_the_filesystem_have_their_own_words() -> None:
-    import errno
+def test_a_volume_with_a_limit_is_judged_by_its_limit_not_by_what_others_fill(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes, _came = opened(make_job(tmp_path, limit=1_000_000), ledger)
+    nearly_full = list(os.statvfs(tmp_path))
+    nearly_full[4] = 256 * 1024**2 // nearly_full[1] + 10  # f_bavail: ten blocks above the reserve
+    monkeypatch.setattr(os, "fstatvfs", lambda _descriptor: os.statvfs_result(nearly_full))
+    (found,) = volumes.spaces()
+    assert found.high < 100_000
+    assert found.largest == 900_000
+    assert not fits_nowhere(800_000, [found]), "it fits as soon as others make room"
 
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_volume_whose_filesystem_does_not_answer_leaks_nothing(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors()
+    volumes, _came = opened(make_job(tmp_path), ledger)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fstatvfs", fail)
+    assert volumes.spaces() == []
+    assert "does not answer" in volumes.why_absent()
+    volumes.close_retired()
+    assert descriptors() == before
+
+
+def test_a_volume_is_taken_out_once_however_many_notice(tmp_path: Path, ledger: Ledger) -> None:
+    """Else it would be closed twice, and the second time the number may be another file's."""
+    before = descriptors()
+    volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    os.rename(tmp_path / "one", tmp_path / "elsewhere")
+    assert volumes.take_out(volume, "it failed")
+    assert not volumes.take_out(volume, "it failed")
+    assert volumes.refresh() == ([], [])
+    volumes.close_retired()
+    volumes.close_retired()
+    volumes.close()
+    assert descriptors() == before
+
+
+def test_a_retired_volume_stays_open_while_it_is_used(tmp_path: Path, ledger: Ledger) -> None:
+    volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    volumes.take_out(volume, "it failed")
+    volumes.close_retired({id(volume)})
+    os.fstat(volume.root)
+    volumes.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(volume.root)
+
+
+def test_a_borrowed_volume_is_not_closed_meanwhile(tmp_path: Path, ledger: Ledger) -> None:
+    volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    with volumes.borrowed() as lent:
+        assert lent == [volume]
+        volumes.take_out(volume, "it failed")
+        volumes.close_retired()
+        volume.sync()
+    volumes.close_retired()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        volume.sync()
+
+
+def test_a_volume_that_fails_again_and_again_rests_longer(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    volumes = VolumeSet(make_job(tmp_path), ledger)
+    rests = []
+    for _ in range(12):
+        (volume,), _gone = volumes.refresh()
+        volume.opened = clock[0]
+        volumes.take_out(volume, "it failed")
+        failed = clock[0]
+        while not any(config.name not in volumes.absent for config in [volume.config]):
+            clock[0] += 1.0
+            volumes.refresh()
+        rests.append(clock[0] - failed)
+        (volume,) = volumes.open.values()
+        volumes.take_out(volume, "it failed")
+        clock[0] += volume_set._LONGEST_REST
+    assert rests[:3] == [1.0, 4.0, 16.0]
+    assert max(rests) == volume_set._LONGEST_REST
+
+
+def test_a_volume_that_worked_for_long_is_tried_again_soon(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    volumes = VolumeSet(make_job(tmp_path), ledger)
+    for _ in range(5):
+        (volume,), _gone = volumes.refresh()
+        volume.opened = clock[0]
+        clock[0] += volume_set._TRUSTED_SECONDS
+        volumes.take_out(volume, "it failed")
+        clock[0] += 1.0
+
+
+def test_an_unmounted_volume_is_used_again_at_once_when_it_is_back(tmp_path: Path, ledger: Ledger) -> None:
+    volumes, _came = opened(make_job(tmp_path), ledger)
+    for _ in range(3):
+        os.rename(tmp_path / "one", tmp_path / "elsewhere")
+        assert len(volumes.refresh()[1]) == 1
+        os.rename(tmp_path / "elsewhere", tmp_path / "one")
+        assert len(volumes.refresh()[0]) == 1
+
+
+@pytest.mark.parametrize(("number", "usable"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, False)])
+def test_a_full_volume_can_be_used_and_a_read_only_one_cannot(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, number: int, usable: bool
+) -> None:
+    """A disk that people filled with dropped files must be emptied by sending them."""
+    volumes, _came = opened(make_job(tmp_path), ledger)
+    volumes.close()
+    open_file = os.open
+
+    def refuse(path: str, flags: int, *more: int, **options: int) -> int:
+        if str(path).startswith("probe-"):
+            raise OSError(number, os.strerror(number))
+        return open_file(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    _volumes, came = opened(make_job(tmp_path), ledger)
+    assert bool(came) is usable
+
+
+def test_a_volume_is_well_while_it_takes_writes(tmp_path: Path, ledger: Ledger) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    assert volume.is_well()
+    os.rename(tmp_path / "one", tmp_path / "elsewhere")
+    assert not volume.is_well()
+
+
+def test_errors_of_the_filesystem_have_their_own_words() -> None:
     assert local_trouble(OSError(errno.ENOSPC, "")).value == "space"
     assert local_trouble(OSError(errno.EROFS, "")).value == "readonly"
     assert local_trouble(OSError(errno.EIO, "")).value == "io"

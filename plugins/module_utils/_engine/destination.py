@@ -15,7 +15,7 @@ import logging
 import os
 import queue
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from . import keys
@@ -56,7 +56,12 @@ class DestinationUnit(Unit):
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         super().__init__(job, ledger, switches, until=until)
         self._pool = EndpointPool(
-            job.destination, for_side(job, "destination"), job.mover, direction="send", on_outcome=self._on_outcome
+            job.destination,
+            for_side(job, "destination"),
+            job.mover,
+            direction="send",
+            on_outcome=self._on_outcome,
+            wake=switches.staged.set,
         )
         self._batches: dict[int, _Batch] = {}  # by object id
         self._complete: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
@@ -71,31 +76,20 @@ class DestinationUnit(Unit):
     def endpoints(self) -> EndpointPool:
         return self._pool
 
-    def run(self) -> None:
-        """Work until drained, for one pass, or until stopped. Raises what ended it."""
-        with self.locked():
-            self.run_id = self.ledger.start_run(self.name)
-            try:
-                self._pool.preflight()
-                self.look_around()
-                self._release_leftovers()
-                self.spawn(self._prove_loop, "prover")
-                self._feed()
-            finally:
-                self._shutdown()
-        if self.error:
-            raise self.error
+    def work(self) -> None:
+        """Start the workers and feed them until drained, for one pass, or until stopped."""
+        self._pool.preflight(lambda: self.stopping)
+        self.look_around()
+        self._release_leftovers()
+        self.spawn(self._prove_loop, "prover")
+        self._feed()
 
-    def _shutdown(self) -> None:
-        self._pool.close()
-        self.join()
-        self._flush_released()
-        self.status = "stopped" if not self.error else f"stopped: {self.error}"
-        self.save_run(ended=True)
-        self.volumes.close()
+    def last_steps(self) -> list[Callable[[], None]]:
+        """Record the last releases."""
+        return [self._flush_released]
 
     def volume_came(self, volume: OpenVolume) -> None:
-        volume.sweep_outgoing()
+        volume.sweep_outgoing(keep=self.on_their_way())
 
     def destination_key(self, row: Row) -> str:
         return keys.map_key(row.key, self._source_prefix, self.job.destination.prefix)
@@ -115,6 +109,7 @@ class DestinationUnit(Unit):
             if rows:
                 self._send(rows)
             elif self._is_done():
+                self.is_complete = True
                 return
             else:
                 self.switches.staged.wait(0.05)
@@ -127,7 +122,8 @@ class DestinationUnit(Unit):
             self.outage("destination")
             return []
         policy = self.job.group
-        limit = policy.objects + len(self.in_flight)
+        busy = self.on_their_way()
+        limit = policy.objects + len(busy)
         rows = self.ledger.work(State.STAGED, after_id=self._cursor, limit=limit)
         now = time.monotonic()
         if not rows and now >= self._rewind_at:
@@ -139,7 +135,7 @@ class DestinationUnit(Unit):
             if len(taken) >= policy.objects or (taken and size + row.size > policy.bytes):
                 break
             self._cursor = row.id
-            if self.due(row):
+            if self.due(row, busy):
                 taken.append(row)
                 size += row.size
         return taken
@@ -278,9 +274,6 @@ class DestinationUnit(Unit):
     def _on_outcome(self, outcome: Outcome) -> None:
         with self.lock:
             batch = self._batches.pop(outcome.id, None)
-            item = self.in_flight.get(outcome.id)
-            if item:
-                item.endpoint.in_flight -= 1
             if batch is None:
                 return
             batch.outcomes[outcome.id] = outcome
@@ -385,7 +378,7 @@ class DestinationUnit(Unit):
             relative = self._relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    volume.discard_dropped(row.id, relative)
+                    volume.discard_dropped(row.id, relative, row.size, row.modified_ms)
                 else:
                     volume.discard_staged(relative)
                     emptied.setdefault(volume.id, (volume, set()))[1].add(os.path.dirname(relative))
@@ -395,8 +388,7 @@ class DestinationUnit(Unit):
             released.append(row)
         for volume, directories in emptied.values():
             volume.prune(directories)
-        self.counters.released_objects += len(released)
-        self.counters.released_bytes += sum(row.size for row in released)
+        self.counters.released(len(released), sum(row.size for row in released))
         with self.lock:
             self._released.extend(released)
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from .config import MoverSettings, Store
+from .control_lane import ControlLane
 from .credentials import Credentials
 from .errors import JobStopped, StoreError, Trouble
 from .model import Fetch, Outcome, Page, Send
 from .reach import endpoint_urls
 from .s3 import Control
 from .s5cmd import S5cmdMover
+from .s5cmd_watch import traffic_of
 from .wire import Wire
 
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
-_CONTROL_WORKERS = 2
 
 
 def lists_whole(store: Store) -> bool:
@@ -35,10 +35,13 @@ class Endpoint:
         self.url = url
         self.store = store
         self.credentials = credentials
-        self.in_flight = 0
+        self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
+        self.large_in_flight = 0
         self.successes = 0
         self.rests = 0  # consecutive times it was found down
         self.down_until = 0.0
+        self.is_probing = False
+        self.failed_probe = False  # the last thing it did was to fail a probe
         self.message = ""
         self._local = threading.local()
 
@@ -57,6 +60,7 @@ class Endpoint:
     def ok(self) -> None:
         self.successes += 1
         self.rests = 0
+        self.failed_probe = False
 
     def rest(self, message: str) -> float:
         """Take it out for a while (1, 2, 4 ... 60 s); returns how long. Reports of one outage count once."""
@@ -104,7 +108,8 @@ class Endpoint:
 class EndpointPool:
     """All endpoints of one side of a job (none for a job without a source), with a mover each.
 
-    Outcomes arrive on `on_outcome`, called from the movers' threads.
+    Outcomes arrive on `on_outcome`, called from the movers' threads. `wake` is called when a large object ended, and so
+    made room for the next one. `refusal` is what a probe found that waiting cannot mend.
     """
 
     def __init__(
@@ -115,64 +120,147 @@ class EndpointPool:
         *,
         direction: str,
         on_outcome: Callable[[Outcome], None],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
             self.endpoints = [Endpoint(url, store, credentials) for url in endpoint_urls(store)]
             settings = _within_cap(settings, store.max_connections)
+        self.refusal: Exception | None = None
         self._settings = settings
         self._direction = direction
         self._on_outcome = on_outcome
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
+        self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
         self._movers: dict[str, S5cmdMover] = {}
+        self._leaving: list[S5cmdMover] = []  # they get no more work, and end with what they have
         self._controls: dict[str, Control] = {}
-        self._control_pool = ThreadPoolExecutor(_CONTROL_WORKERS, thread_name_prefix=f"{direction}-control")
+        # Apart, so that two objects of a terabyte do not hold up what is small.
+        self._small_lane = ControlLane(f"{direction}-control", self._by_control)
+        self._large_lane = ControlLane(f"{direction}-control-large", self._by_control)
 
-    def pick(self, avoid: str = "") -> Endpoint | None:
-        """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait."""
-        up = [endpoint for endpoint in self.endpoints if endpoint.is_up]
+    # -- health -----------------------------------------------------------------------------------------------
+
+    @property
+    def any_up(self) -> bool:
+        return any(endpoint.is_up for endpoint in self.endpoints)
+
+    @property
+    def none_answers(self) -> bool:
+        """Whether every endpoint is down, and a probe said so: not merely one request that failed."""
+        return all(endpoint.failed_probe for endpoint in self.endpoints)
+
+    def pick(self, avoid: str = "", *, large: bool = False) -> Endpoint | None:
+        """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
+
+        With `large` only one that takes another large object at once.
+        """
+        limit = self._settings.large_workers
+        up = [
+            endpoint
+            for endpoint in self.endpoints
+            if endpoint.rests == 0 and not (large and endpoint.large_in_flight >= limit)
+        ]
+        if len(up) < 2:
+            return up[0] if up else None
         others = [endpoint for endpoint in up if endpoint.url != avoid]
-        return min(others or up, key=lambda endpoint: endpoint.in_flight, default=None)
+        return min(others or up, key=lambda endpoint: endpoint.in_flight)
 
     def probe_due(self) -> None:
-        """Look again at endpoints whose rest is over. Raises JobStopped for what waiting cannot mend."""
+        """Look again at endpoints whose rest is over, each in its own thread: one that says nothing holds up nobody."""
         now = time.monotonic()
         for endpoint in self.endpoints:
-            if not endpoint.is_up and now >= endpoint.down_until:
-                try:
-                    endpoint.probe()
-                    endpoint.ok()
-                except JobStopped:
-                    raise
-                except StoreError as error:
-                    endpoint.rest(str(error))
+            if not endpoint.is_up and not endpoint.is_probing and now >= endpoint.down_until:
+                self._start_probe(endpoint)
 
-    def preflight(self) -> None:
-        """Probe every endpoint once. Raises JobStopped; one that is down merely rests."""
+    def preflight(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Probe every endpoint; return when one is well, or none is. Raises JobStopped; one that is down merely rests.
+
+        What answers later joins in later.
+        """
         for endpoint in self.endpoints:
-            try:
-                endpoint.probe()
-            except JobStopped:
-                raise
-            except StoreError as error:
-                endpoint.rest(str(error))
+            endpoint.rests, endpoint.message = 1, f"{endpoint.url} has not answered yet"
+            self._start_probe(endpoint)
+        with self._probed:
+            while not (self.refusal or self.any_up or stopping()):
+                if not any(endpoint.is_probing for endpoint in self.endpoints):
+                    break
+                self._probed.wait(0.1)
+        if self.refusal:
+            raise self.refusal
+
+    def _start_probe(self, endpoint: Endpoint) -> None:
+        endpoint.is_probing = True
+        threading.Thread(target=self._probe, args=(endpoint,), name=f"{self._direction}-probe", daemon=True).start()
+
+    def _probe(self, endpoint: Endpoint) -> None:
+        try:
+            endpoint.probe()
+            endpoint.ok()
+        except JobStopped as error:
+            self.refusal = error
+        except StoreError as error:
+            endpoint.down_until = 0.0
+            endpoint.rest(str(error))
+            endpoint.failed_probe = True
+        except Exception as error:
+            self.refusal = error
+        finally:
+            with self._probed:
+                endpoint.is_probing = False
+                self._probed.notify_all()
 
     def why_down(self) -> str:
         return "; ".join(endpoint.message for endpoint in self.endpoints if not endpoint.is_up)
 
+    # -- work -------------------------------------------------------------------------------------------------
+
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
-        """The folders movers may reach. A change ends the running movers: a child has the descriptors of its birth."""
-        if tuple(descriptors) != self._descriptors:
-            self._descriptors = tuple(descriptors)
-            self._close_movers()
+        """The folders movers may reach. A change ends the running movers: a child has the descriptors of its birth.
+
+        Where folders only came, what is under way is finished; where some went, nobody may hold on to them.
+        """
+        before, self._descriptors = self._descriptors, tuple(descriptors)
+        if self._descriptors != before:
+            self._leaving += self._movers.values()
+            self._movers = {}
+            if not set(before) <= set(self._descriptors):
+                self._close_leaving(lambda _mover: True)
+        self._close_leaving(lambda mover: not mover.in_flight)
+
+    def _close_leaving(self, is_due: Callable[[S5cmdMover], bool]) -> None:
+        due = [mover for mover in self._leaving if is_due(mover)]
+        self._leaving = [mover for mover in self._leaving if mover not in due]
+        for mover in due:
+            mover.close()
+
+    def is_large(self, size: int) -> bool:
+        return size >= self._settings.large_object
 
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        """Hand over work. Blocks while the mover's lane is full."""
-        endpoint.in_flight += 1
+        """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
+        is_large = self.is_large(work.size)
+        with self._lock:
+            self._owners[work.id] = (endpoint, is_large)
+            endpoint.in_flight += 1
+            endpoint.large_in_flight += is_large
         if self.tool(work) == "s5cmd":
             self._mover(endpoint).submit(work)
         else:
-            self._control_pool.submit(self._by_control, endpoint, work)
+            (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
+
+    def _ended(self, outcome: Outcome) -> None:
+        with self._lock:
+            endpoint, is_large = self._owners.pop(outcome.id, (None, False))
+            if endpoint:
+                endpoint.in_flight -= 1
+                endpoint.large_in_flight -= is_large
+        self._on_outcome(outcome)
+        if is_large:
+            self._wake()
 
     @staticmethod
     def tool(work: Fetch | Send) -> str:
@@ -188,7 +276,7 @@ class EndpointPool:
             outcome = Outcome(work.id, error.trouble, str(error))
         except Exception as error:  # whatever it is, the work must get its outcome
             outcome = Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}")
-        self._on_outcome(outcome)
+        self._ended(outcome)
 
     def control(self, endpoint: Endpoint) -> Control:
         if endpoint.url not in self._controls:
@@ -205,18 +293,22 @@ class EndpointPool:
                 self._settings,
                 direction=self._direction,
                 pass_fds=self._descriptors,
-                on_outcome=self._on_outcome,
+                on_outcome=self._ended,
             )
         return mover
 
-    def _close_movers(self) -> None:
-        movers, self._movers = list(self._movers.values()), {}
-        for mover in movers:
-            mover.close()
+    def traffic(self) -> int:
+        """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
+        movers = [*self._movers.values(), *self._leaving]
+        return sum(sum(traffic_of(pid) or (0, 0)) for mover in movers for pid in mover.pids)
 
     def close(self) -> None:
-        self._close_movers()
-        self._control_pool.shutdown(wait=True, cancel_futures=True)
+        """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
+        self._leaving += self._movers.values()
+        self._movers = {}
+        self._close_leaving(lambda _mover: True)
+        for lane in (self._small_lane, self._large_lane):
+            lane.close()
 
 
 def _within_cap(settings: MoverSettings, cap: int) -> MoverSettings:

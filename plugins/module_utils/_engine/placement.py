@@ -14,7 +14,8 @@ class VolumeSpace:
     """One usable volume at one moment; all sizes in bytes.
 
     `high` and `low` are the watermarks, `used` what lies there durably, `in_flight` what is on its way (the caller adds
-    what it places, so that one look at the machine serves a whole batch).
+    what it places, so that one look at the machine serves a whole batch). `largest` is the high watermark it would have
+    when empty; None: `high`.
     """
 
     id: int
@@ -22,6 +23,7 @@ class VolumeSpace:
     low: int
     used: int
     in_flight: int
+    largest: int | None = None
 
 
 class Placement:
@@ -61,4 +63,4 @@ def _rank(volume: VolumeSpace) -> tuple[int, int]:
 
 def fits_nowhere(size: int, volumes: Iterable[VolumeSpace]) -> bool:
     """Whether an object is larger than every volume could ever take, even an empty one."""
-    return all(size > volume.high for volume in volumes)
+    return all(size > (volume.high if volume.largest is None else volume.largest) for volume in volumes)

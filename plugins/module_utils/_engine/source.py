@@ -16,6 +16,7 @@ import os
 import queue
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from . import keys
@@ -58,7 +59,14 @@ class SourceUnit(Unit):
         self.alone = alone
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None ends one finisher
         credentials = for_side(job, "source") if job.source else None
-        self._pool = EndpointPool(job.source, credentials, job.mover, direction="fetch", on_outcome=self._outcomes.put)
+        self._pool = EndpointPool(
+            job.source,
+            credentials,
+            job.mover,
+            direction="fetch",
+            on_outcome=self._outcomes.put,
+            wake=switches.space.set,
+        )
         self._lister = Lister(self)
         self.scanner = DropScanner(self)
         self._placement = Placement()
@@ -71,45 +79,42 @@ class SourceUnit(Unit):
     def endpoints(self) -> EndpointPool:
         return self._pool
 
-    def run(self) -> None:
-        """Work until drained, for one pass, or until stopped. Raises what ended it."""
-        with self.locked():
-            self.run_id = self.ledger.start_run(self.name)
-            try:
-                self._pool.preflight()
-                self.look_around()
-                self._sweep_staged()
-                self._start_workers()
-                self._feed()
-            finally:
-                self._shutdown()
-        if self.error:
-            raise self.error
-
-    def _start_workers(self) -> None:
+    def work(self) -> None:
+        """Start the workers and feed them until drained, for one pass, or until stopped."""
+        self._pool.preflight(lambda: self.stopping)
+        self.look_around()
+        self._sweep_staged()
         self.spawn(self._lister.run, "lister")
         for number in range(_FINISHERS):
             self.spawn(self._finish_loop, f"finisher-{number}")
         self.spawn(self._commit_loop, "committer")
+        self._feed()
 
-    def _shutdown(self) -> None:
-        self._pool.close()
+    def last_steps(self) -> list[Callable[[], None]]:
+        """Keep what is proven, leave no partial files, let the destination unit end."""
+        return [self._commit_rest, self._sweep_rest, self._release_destination]
+
+    def join(self) -> None:
+        """Wait for the workers, whose queue of outcomes is at its end."""
         for _ in range(_FINISHERS):
             self._outcomes.put(None)
-        self.join()
-        if not self.error:
-            for group in self._groups.values():
-                self._commit(group)
+        super().join()
+
+    def _commit_rest(self) -> None:
+        for group in self._groups.values():
+            self._commit(group)
+
+    def _sweep_rest(self) -> None:
         for volume in self.volumes.open.values():
-            volume.sweep_incoming()
+            with contextlib.suppress(OSError):  # swept at the next start
+                volume.sweep_incoming()
+
+    def _release_destination(self) -> None:
         self.switches.source_done.set()
         self.switches.staged.set()
-        self.status = "stopped" if not self.error else f"stopped: {self.error}"
-        self.save_run(ended=True)
-        self.volumes.close()
 
     def volume_came(self, volume: OpenVolume) -> None:
-        swept = volume.sweep_incoming()
+        swept = volume.sweep_incoming(keep=self.on_their_way())
         _log.info(
             "volume %s is in use (%s)%s", volume.name, volume.uuid, f", swept {swept} partial files" if swept else ""
         )
@@ -143,6 +148,7 @@ class SourceUnit(Unit):
             if not rows:
                 rows.extend(self._next_rows())
             if not rows and self._is_done():
+                self.is_complete = True
                 return
             if not rows or not self._place(rows):
                 self.switches.space.wait(0.05)
@@ -153,7 +159,8 @@ class SourceUnit(Unit):
         if len(self.in_flight) > 4 * self.job.group.objects:
             self.status = f"proving {len(self.in_flight)} objects"
             return []
-        limit = self.job.group.objects + len(self.in_flight)
+        busy = self.on_their_way()
+        limit = self.job.group.objects + len(busy)
         rows = self.ledger.work(State.PENDING, after_id=self._cursor, limit=limit)
         if rows:
             self._cursor = rows[-1].id
@@ -161,7 +168,7 @@ class SourceUnit(Unit):
             # Rows put back, and new generations of old rows, lie behind the cursor.
             self._rewind_at = now + 0.5
             self._cursor = 0
-        return [row for row in rows if self.due(row)]
+        return [row for row in rows if self.due(row, busy)]
 
     def _is_done(self) -> bool:
         if self.until == "forever" or not self._lister.finished or self.in_flight:
@@ -195,8 +202,7 @@ class SourceUnit(Unit):
             if volume is None:
                 return self._no_room(rows, spaces)
             rows.popleft()
-            if row.id not in self.in_flight:
-                self._submit(Item(row, volume, endpoint, volume.incoming_path(row.id)), spaces)
+            self._submit(Item(row, volume, endpoint, volume.incoming_path(row.id)), spaces)
             self.heartbeat = time.monotonic()
         return True
 
@@ -281,8 +287,6 @@ class SourceUnit(Unit):
             item = self.in_flight.get(outcome.id)
             if item is None:
                 continue
-            with self.lock:
-                item.endpoint.in_flight -= 1
             if outcome.ok:
                 arrived.append(item)
             else:

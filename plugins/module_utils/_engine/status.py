@@ -248,7 +248,7 @@ def _volume(config: VolumeConfig, row: VolumeRow | None) -> VolumeStatus:
 
 
 def _volume_problem(config: VolumeConfig, row: VolumeRow | None) -> str:
-    from .volumes import read_marker
+    from .markers import read_marker
 
     if not config.path.is_dir():
         return "there is no such directory"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, JobStopped, StoreError, Trouble
 from .ledger import Failure, Ledger, Row
 from .model import State
-from .volumes import OpenVolume, VolumeSet
+from .volume_set import VolumeSet
+from .volumes import OpenVolume
 
+_log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many outages met by one object count as one attempt: it may be the object after all
 _NAMED_FAILURES = 100
 _LONGEST_DELAY_MS = 60_000
@@ -52,11 +55,24 @@ class Counters:
     failures: list[Failure] = field(default_factory=list)
     first_start: float = 0.0
     last_move: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def moved(self, objects: int, size: int) -> None:
-        self.moved_objects += objects
-        self.moved_bytes += size
-        self.last_move = time.monotonic()
+        with self._lock:
+            self.moved_objects += objects
+            self.moved_bytes += size
+            self.last_move = time.monotonic()
+
+    def released(self, objects: int, size: int) -> None:
+        with self._lock:
+            self.released_objects += objects
+            self.released_bytes += size
+
+    def failed(self, failure: Failure) -> None:
+        with self._lock:
+            self.failure_count += 1
+            if len(self.failures) < _NAMED_FAILURES:
+                self.failures.append(failure)
 
     @property
     def seconds(self) -> float:
@@ -76,7 +92,7 @@ class Item:
 
 
 class Unit:
-    """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `side` and the loop."""
+    """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `work` and `last_steps`."""
 
     name = ""
 
@@ -89,6 +105,8 @@ class Unit:
         self.counters = Counters()
         self.status = "starting"
         self.waiting_for = ""  # the status at the moment a deadline passed
+        self.is_complete = False  # it ended because there was nothing left to do
+        self.has_ended = False
         self.error: BaseException | None = None
         self.in_flight: dict[int, Item] = {}
         self.lock = threading.Lock()
@@ -96,7 +114,6 @@ class Unit:
         self.heartbeat = time.monotonic()
         self.run_id = 0
         self._threads: list[threading.Thread] = []
-        self._retired: list[OpenVolume] = []
         self._soft: dict[int, int] = {}
         self._later: dict[int, float] = {}
         self._next_look = 0.0
@@ -106,9 +123,41 @@ class Unit:
     def endpoints(self) -> EndpointPool:
         raise NotImplementedError
 
+    def work(self) -> None:
+        """Start the workers and feed them until drained, for one pass, or until stopped."""
+        raise NotImplementedError
+
+    def last_steps(self) -> list[Callable[[], None]]:
+        """What is left to do when the workers are gone; each is done whatever became of the others."""
+        raise NotImplementedError
+
     def run(self) -> None:
         """Work until drained, for one pass, or until stopped. Raises what ended it."""
-        raise NotImplementedError
+        try:
+            with self.locked():
+                self.run_id = self.ledger.start_run(self.name)
+                try:
+                    self.work()
+                except BaseException as error:
+                    self.fail(error)
+                self._end()
+        finally:
+            self.has_ended = True
+        if self.error:
+            raise self.error
+
+    def _end(self) -> None:
+        steps = [self.endpoints.close, self.join, *self.last_steps(), self._say_ended, self.volumes.close]
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                _log.error("the %s unit could not end in order: %s", self.name, error)
+                self.fail(error)
+
+    def _say_ended(self) -> None:
+        self.status = f"stopped: {self.error}" if self.error else "stopped"
+        self.save_run(ended=True)
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -127,8 +176,9 @@ class Unit:
                     f"The {self.name} unit of job {self.job.job} already runs ({holder});"
                     f" stop it first, or look at it with: snowsync status {self.job.job}"
                 ) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -168,34 +218,34 @@ class Unit:
         now = self.heartbeat = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + 1.0
-            came, gone = self.volumes.refresh()
-            for volume in came:
-                self.volume_came(volume)
-            self._retired.extend(gone)
+            self._look_at_volumes()
             self.endpoints.probe_due()
-            self._close_retired()
-            self.endpoints.set_descriptors(
-                [descriptor for volume in list(self.volumes.open.values()) for descriptor in volume.descriptors()]
-            )
+            if self.endpoints.refusal:
+                raise self.endpoints.refusal
         if now >= self._next_save:
             self._next_save = now + 2.0
             self.save_run()
 
+    def _look_at_volumes(self) -> None:
+        came, _gone = self.volumes.refresh()
+        # Before anything is closed or swept: from here on no mover starts with folders that are gone.
+        self.endpoints.set_descriptors(
+            [descriptor for volume in list(self.volumes.open.values()) for descriptor in volume.descriptors()]
+        )
+        for volume in came:
+            try:
+                self.volume_came(volume)
+            except OSError as error:
+                self.take_out(volume, f"Failed to begin with volume {volume.name}: {error.strerror}")
+        self.volumes.close_retired({id(item.volume) for item in list(self.in_flight.values())})
+
     def volume_came(self, volume: OpenVolume) -> None:
-        """Hook: a volume can be used (again), and nothing of this unit is in flight on it."""
+        """Hook: a volume can be used (again). What of this unit is still in flight on it must be spared."""
 
     def take_out(self, volume: OpenVolume, reason: str) -> None:
         """A volume failed under way: it rests until a write to it succeeds again."""
-        with self.lock:
-            if self.volumes.open.get(volume.id) is volume:
-                self.volumes.take_out(volume, reason)
-                self._retired.append(volume)
-
-    def _close_retired(self) -> None:
-        busy = {id(item.volume) for item in list(self.in_flight.values())}
-        for volume in [volume for volume in self._retired if id(volume) not in busy]:
-            self._retired.remove(volume)
-            volume.close()
+        if self.volumes.take_out(volume, reason):
+            _log.error("volume %s is out of use: %s", volume.name, reason)
 
     def save_run(self, *, ended: bool = False) -> None:
         counters = self.counters
@@ -210,9 +260,14 @@ class Unit:
 
     # -- rows -------------------------------------------------------------------------------------------------
 
-    def due(self, row: Row) -> bool:
+    def on_their_way(self) -> set[int]:
+        """The objects in flight now. Taken before rows are read: what ended in between still looks like work there."""
+        with self.lock:
+            return set(self.in_flight)
+
+    def due(self, row: Row, busy: Container[int]) -> bool:
         """Whether a row may be taken now: not on its way already, and not asked to wait."""
-        if row.id in self.in_flight:
+        if row.id in busy:
             return False
         later = self._later.get(row.id)
         if later is not None and later > time.monotonic():
@@ -238,25 +293,25 @@ class Unit:
     def failed(self, failure: Failure, *, target: State | None = None) -> State:
         """Count an attempt against an object: it is tried again later, or ends as failed or quarantined.
 
-        Returns the state it has now.
+        Returns the state it has now. Where a newer generation has taken its place, nothing failed.
         """
         row = failure.row
         attempts = row.attempts + 1
         if attempts >= self.job.attempts:
             ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
-            self.ledger.retry(failure, delay_ms=0, count=True, target=ending)
+            counted = self.ledger.retry(failure, delay_ms=0, count=True, target=ending)
         else:
-            delay = min(_LONGEST_DELAY_MS, 500 * 2**row.attempts)
+            delay = min(_LONGEST_DELAY_MS, 500 * 2 ** min(row.attempts, 20))
             ending = target if target is not None else State(row.state)
-            self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
-        self.note(failure)
+            counted = self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
+        self._soft.pop(row.id, None)
+        if not counted:
+            return State(row.state)
+        self.counters.failed(failure)
         return ending
 
     def note(self, failure: Failure) -> None:
-        with self.lock:
-            self.counters.failure_count += 1
-            if len(self.counters.failures) < _NAMED_FAILURES:
-                self.counters.failures.append(failure)
+        self.counters.failed(failure)
 
     def weather(self, endpoint: Endpoint, trouble: Trouble, message: str) -> None:
         """An endpoint failed a request: let it rest; the probe decides when it is well again."""
@@ -271,10 +326,11 @@ class Unit:
         endpoint.rest(message)
 
     def outage(self, side: str) -> None:
-        """No endpoint of this side is well: say so and wait; one single pass does not wait."""
-        self.status = f"waiting for the {side}: {self.endpoints.why_down()}"
-        if self.until == "once" and not self.in_flight:
-            raise StoreError(Trouble.REFUSED, f"reach the {side} of job {self.job.job}", self.endpoints.why_down())
+        """No endpoint of this side is well: say so and wait; one single pass waits no longer than a second look."""
+        why = self.endpoints.why_down()
+        self.status = f"waiting for the {side}: {why}"
+        if self.until == "once" and not self.in_flight and self.endpoints.none_answers:
+            raise StoreError(Trouble.REFUSED, f"reach the {side} of job {self.job.job}", why)
 
 
 def _read(path: Path) -> str:

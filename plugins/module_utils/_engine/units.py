@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,14 +14,15 @@ from .config import Job
 from .credentials import for_side
 from .destination import DestinationUnit
 from .endpoints import EndpointPool
-from .errors import StoreError, Trouble
+from .errors import LocalError, StoreError, Trouble
 from .ledger import Ledger
 from .ledger_read import LedgerReader
 from .model import Outcome
-from .report import evidence_counts, gather, save
+from .report import Report, evidence_counts, gather, save
 from .source import SourceUnit
 from .unit import Counters, Switches, Unit
 
+_log = logging.getLogger("snowsync")
 _FIRST = 100
 
 
@@ -124,7 +126,7 @@ def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: 
 
 def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> None:
     """Run every unit to its end, or to the end of `timeout`; raises the first error of any."""
-    deadline = time.monotonic() + timeout if timeout else None
+    deadline = None if timeout is None else time.monotonic() + timeout
     threads = [threading.Thread(target=_guarded, args=(unit, switches), name=unit.name, daemon=True) for unit in units]
     attendant.start(units, switches)
     for thread in threads:
@@ -133,9 +135,9 @@ def _run_units(units: list[Unit], switches: Switches, timeout: float | None, att
         switches.ended.wait(0.05)
         switches.ended.clear()
         attendant.turn()
-        if deadline and time.monotonic() > deadline and not switches.stop.is_set():
+        if deadline is not None and time.monotonic() > deadline and not switches.stop.is_set():
             for unit in units:
-                unit.waiting_for = unit.status
+                unit.waiting_for = "" if unit.has_ended else unit.status
             switches.stop.set()
     attendant.end()
     for unit in units:
@@ -162,7 +164,8 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
     return Summary(
         job=job.job,
         changed=changed,
-        drained=not gathered.census.open.objects and not any(unit.waiting_for for unit in units),
+        # Nothing open in the ledger proves little: perhaps nothing was listed.
+        drained=not gathered.census.open.objects and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
         staged=_hop(source),
@@ -176,8 +179,16 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         ],
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         failure_count=source.failure_count + destination.failure_count,
-        report=str(save(job, reader, gathered)) if changed or failures else "",
+        report=_report(job, reader, gathered) if changed or failures else "",
     )
+
+
+def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:
+    try:
+        return str(save(job, reader, gathered))
+    except LocalError as error:  # what was moved is moved, and the ledger knows it
+        _log.error("the report could not be saved: %s", error)
+        return ""
 
 
 def _hop(counters: Counters) -> Hop:

@@ -17,27 +17,24 @@ written below a mount point after its filesystem went away.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
-from .errors import LocalError, Trouble
-from .ledger import Ledger
+from .errors import Trouble
 from .placement import VolumeSpace
 
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
 
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
+_MOST_KNOWN_DIRECTORIES = 10_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,7 +71,7 @@ def sync_file(path: str) -> None:
         os.close(descriptor)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenVolume:
     """A volume whose marker was seen. `folders` are directory descriptors."""
 
@@ -88,6 +85,8 @@ class OpenVolume:
     outgoing: int
     in_flight: int = 0  # bytes handed to a mover and not yet durable
     known_directories: set[str] = field(default_factory=set)
+    opened: float = field(default_factory=time.monotonic)
+    users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
 
     @property
     def name(self) -> str:
@@ -103,16 +102,39 @@ class OpenVolume:
     def staged_path(self, relative: str) -> str:
         return f"/proc/self/fd/{self.staged}/{relative}"
 
+    def dropped_path(self, relative: str) -> str:
+        """Where the file `relative` of the drop folder lies, under people's own name for it."""
+        return str(self.config.path / str(self.config.drop_folder) / relative)
+
     def link_dropped(self, object_id: int, relative: str) -> str:
         """A path free of people's file names for the file `relative` of the drop folder."""
         _unlink(str(object_id), self.outgoing)
-        os.symlink(self.config.path / str(self.config.drop_folder) / relative, str(object_id), dir_fd=self.outgoing)
+        os.symlink(self.dropped_path(relative), str(object_id), dir_fd=self.outgoing)
         return f"/proc/self/fd/{self.outgoing}/{object_id}"
 
-    def discard_dropped(self, object_id: int, relative: str) -> None:
-        """Delete a delivered file of the drop folder, and our link to it."""
-        (self.config.path / str(self.config.drop_folder) / relative).unlink(missing_ok=True)
+    def discard_dropped(self, object_id: int, relative: str, size: int, modified_ms: int) -> bool:
+        """Delete a delivered file of the drop folder, and our link to it. False: it is another file by now, and stays.
+
+        It is moved out of people's reach before it is looked at: what they put there a moment later is not deleted.
+        """
         _unlink(str(object_id), self.outgoing)
+        path, aside = self.dropped_path(relative), f"{object_id}.delivered"
+        try:
+            if not _is_same_file(path, None, size, modified_ms):
+                return False
+            os.rename(path, aside, dst_dir_fd=self.outgoing)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a drop folder may be a filesystem of its own
+                raise
+            os.unlink(path)
+            return True
+        if _is_same_file(aside, self.outgoing, size, modified_ms):
+            _unlink(aside, self.outgoing)
+            return True
+        _put_back(aside, self.outgoing, path)
+        return False
 
     def discard_link(self, object_id: int) -> None:
         _unlink(str(object_id), self.outgoing)
@@ -121,13 +143,13 @@ class OpenVolume:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
         directory = os.path.dirname(relative)
         for attempt in range(5):
-            if directory not in self.known_directories or attempt:
-                self._make_directories(directory)
             try:
+                if directory not in self.known_directories or attempt:
+                    self._make_directories(directory)
                 os.rename(str(object_id), relative, src_dir_fd=self.incoming, dst_dir_fd=self.staged)
                 return directory
             except FileNotFoundError:
-                # The destination unit prunes empty directories; it may have taken this one just now.
+                # The destination unit prunes empty directories; it may have taken this one, or a parent, just now.
                 if attempt == 4:
                     raise
         raise AssertionError("unreachable")
@@ -140,6 +162,8 @@ class OpenVolume:
                 os.mkdir(path, 0o750, dir_fd=self.staged)
             except FileExistsError:
                 continue
+        if len(self.known_directories) >= _MOST_KNOWN_DIRECTORIES:
+            self.known_directories.clear()
         self.known_directories.add(directory)
 
     def sync(self) -> None:
@@ -185,12 +209,19 @@ class OpenVolume:
                 except OSError:
                     continue
 
-    def sweep_incoming(self) -> int:
-        """Remove what a crashed or stopped mover left; the folder is the engine's own. Returns how many files."""
-        return _sweep(self.incoming)
+    def sweep_incoming(self, keep: Container[int] = ()) -> int:
+        """Remove what a crashed or stopped mover left, but for the objects `keep`; the folder is the engine's own.
 
-    def sweep_outgoing(self) -> int:
-        return _sweep(self.outgoing)
+        Returns how many files.
+        """
+        return _sweep(self.incoming, keep)
+
+    def sweep_outgoing(self, keep: Container[int] = ()) -> int:
+        return _sweep(self.outgoing, keep)
+
+    def quarantined(self) -> list[int]:
+        """The objects of which a copy that did not match lies here."""
+        return [int(name) for name in os.listdir(self.quarantine) if name.isdecimal()]
 
     def staged_files(self) -> Iterator[str]:
         """Relative paths of all files of the staging tree (names as the filesystem has them)."""
@@ -206,9 +237,10 @@ class OpenVolume:
         total = status.f_blocks * status.f_frsize
         available = max(0, status.f_bavail * status.f_frsize - job.space.reserve)
         used = total - job.space.reserve - available
-        usable = max(0, total - job.space.reserve)
+        usable = empty = max(0, total - job.space.reserve)
         if self.config.limit is not None:
             # Other files on the same filesystem do not count against the limit, but their space is gone all the same.
+            empty = min(self.config.limit, usable)
             usable = min(self.config.limit, occupied + available)
             used = occupied
         return VolumeSpace(
@@ -217,6 +249,7 @@ class OpenVolume:
             low=int(usable * job.space.low_watermark),
             used=used,
             in_flight=self.in_flight,
+            largest=int(empty * job.space.high_watermark),
         )
 
     def still_there(self) -> bool:
@@ -226,9 +259,45 @@ class OpenVolume:
         except OSError:
             return False
 
+    def is_well(self) -> bool:
+        """Whether it is there and takes a write: then one file that fails is the file's own trouble."""
+        try:
+            try_writing(self.incoming)
+        except OSError:
+            return False
+        return self.still_there()
+
     def close(self) -> None:
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
+
+
+def _is_same_file(path: str, folder: int | None, size: int, modified_ms: int) -> bool:
+    status = os.stat(path, dir_fd=folder, follow_symlinks=False)
+    return (status.st_size, status.st_mtime_ns // 1_000_000) == (size, modified_ms)
+
+
+def _put_back(name: str, folder: int, path: str) -> None:
+    """Return a file to people, unless they have put another one in its place already."""
+    try:
+        os.link(name, path, src_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        pass
+    except OSError:  # a filesystem without hard links
+        if not os.path.lexists(path):
+            os.rename(name, path, src_dir_fd=folder)
+    _unlink(name, folder)
+
+
+def try_writing(folder: int) -> None:
+    """A volume that went read-only still shows its marker: only a write tells. A full one is no broken one."""
+    name = f"probe-{uuid.uuid4()}"
+    try:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder))
+    except OSError as error:
+        if local_trouble(error) is not Trouble.SPACE:
+            raise
+    _unlink(name, folder)
 
 
 def _with_parents(directories: Iterable[str]) -> set[str]:
@@ -240,8 +309,8 @@ def _with_parents(directories: Iterable[str]) -> set[str]:
     return wanted
 
 
-def _sweep(folder: int) -> int:
-    names = os.listdir(folder)
+def _sweep(folder: int, keep: Container[int]) -> int:
+    names = [name for name in os.listdir(folder) if not (name.isdecimal() and int(name) in keep)]
     for name in names:
         _unlink(name, folder)
     return len(names)
@@ -254,158 +323,3 @@ def _unlink(name: str, folder: int) -> None:
         pass
     except IsADirectoryError:
         os.rmdir(name, dir_fd=folder)
-
-
-def read_marker(path: Path) -> dict[str, str] | None:
-    """The marker of the volume at `path`, or None. Raises LocalError for one that cannot be read."""
-    marker = path / OWN_FOLDER / "volume.json"
-    try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
-        return {"uuid": str(content["uuid"]), "name": str(content["name"])}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LocalError(Trouble.IO, f"read the marker {marker}", str(error)) from error
-
-
-def write_marker(path: Path, name: str) -> dict[str, str]:
-    """Give the volume at `path` its identity, durably; the one it has, if another process was first."""
-    folder = path / OWN_FOLDER
-    folder.mkdir(mode=0o750, exist_ok=True)
-    temporary = folder / f"volume.json.{uuid.uuid4()}"
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump({"uuid": str(uuid.uuid4()), "name": name}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    # Both units of a job may meet a new volume at once: a link, unlike a rename, never replaces the other's marker.
-    with contextlib.suppress(FileExistsError):
-        os.link(temporary, folder / "volume.json")
-    temporary.unlink()
-    for directory in (folder, path):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    marker = read_marker(path)
-    if marker is None:
-        raise LocalError(Trouble.IO, f"write the marker of volume {name}", f"it is not in {folder}")
-    return marker
-
-
-class VolumeSet:
-    """The job's volumes as they come and go. Not thread-safe: one thread calls `refresh`."""
-
-    def __init__(self, job: Job, ledger: Ledger) -> None:
-        self._job = job
-        self._ledger = ledger
-        self.open: dict[int, OpenVolume] = {}
-        self.absent: dict[str, str] = {config.name: "not looked at yet" for config in job.volumes}
-        self._occupied: dict[int, int] = {}
-        self._occupied_until = 0.0
-
-    def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
-        """Look at every volume: (those that came, those that went; the caller closes them when nothing uses them)."""
-        gone = [volume for volume in list(self.open.values()) if not volume.still_there()]
-        for volume in gone:
-            self.take_out(volume, "its marker is no longer there: unmounted?")
-        came = []
-        for config in self._job.volumes:
-            opened = self._try_open(config) if config.name in self.absent else None
-            if opened:
-                del self.absent[config.name]
-                self.open[opened.id] = opened
-                came.append(opened)
-        return came, gone
-
-    def take_out(self, volume: OpenVolume, reason: str) -> None:
-        """Stop using a volume until `refresh` can open it again."""
-        self.open.pop(volume.id, None)
-        self.absent[volume.name] = reason
-
-    def _try_open(self, config: VolumeConfig) -> OpenVolume | None:
-        try:
-            return self._open(config)
-        except LocalError as error:
-            self.absent[config.name] = str(error)
-        except OSError as error:
-            self.absent[config.name] = f"Failed to open volume {config.name} at {config.path}: {error.strerror}"
-        return None
-
-    def _open(self, config: VolumeConfig) -> OpenVolume:
-        marker = self._marker(config)
-        volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
-        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
-        opened = [root]
-        try:
-            for folder in ("incoming", "staged", "quarantine", "outgoing"):
-                relative = f"{folder}/{self._job.job}"
-                for part in (folder, relative):
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o750, dir_fd=root)
-                opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
-            self._try_writing(opened[1])
-        except OSError:
-            for descriptor in opened:
-                os.close(descriptor)
-            raise
-        incoming, staged, quarantine, outgoing = opened[1:]
-        return OpenVolume(config, volume_id, marker["uuid"], root, incoming, staged, quarantine, outgoing)
-
-    @staticmethod
-    def _try_writing(folder: int) -> None:
-        """A volume that went read-only still shows its marker: only a write tells."""
-        name = f"probe-{uuid.uuid4()}"
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder))
-        _unlink(name, folder)
-
-    def _marker(self, config: VolumeConfig) -> dict[str, str]:
-        action = f"use volume {config.name} at {config.path}"
-        if not config.path.is_dir():
-            raise LocalError(Trouble.IO, action, "there is no such directory; mount the disk or create the folder")
-        if config.require_mount and not os.path.ismount(config.path):
-            raise LocalError(
-                Trouble.IO, action, "nothing is mounted there; mount the disk, or set require_mount: false for a folder"
-            )
-        marker = read_marker(config.path)
-        if marker is None:
-            known = self._ledger.known_volumes().get(config.name)
-            if known:
-                raise LocalError(
-                    Trouble.IO,
-                    action,
-                    f"its marker (identity {known[1]}) is not there; mount the disk that has it",
-                )
-            marker = write_marker(config.path, config.name)
-        return marker
-
-    def spaces(self) -> list[VolumeSpace]:
-        """Every usable volume for the placement; one whose filesystem does not answer is taken out."""
-        found = []
-        occupied = self._occupied_bytes()
-        for volume in list(self.open.values()):
-            try:
-                found.append(volume.space(self._job, occupied.get(volume.id, 0)))
-            except OSError as error:
-                self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
-        return found
-
-    def _occupied_bytes(self) -> dict[int, int]:
-        """The ledger's sums, asked at most so often that the asking takes a twentieth of the time."""
-        started = time.monotonic()
-        if any(config.limit is not None for config in self._job.volumes) and started >= self._occupied_until:
-            self._occupied = self._ledger.occupied()
-            now = time.monotonic()
-            self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
-        return self._occupied
-
-    def committed(self, volume: OpenVolume, size: int) -> None:
-        """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
-        volume.in_flight -= size
-        self._occupied[volume.id] = self._occupied.get(volume.id, 0) + (size + 4095) // 4096 * 4096
-
-    def why_absent(self) -> str:
-        return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
-
-    def close(self) -> None:
-        for volume in self.open.values():
-            volume.close()
-        self.open.clear()

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Threads for what the s5cmd mover cannot express: boto3 blocks its caller until an object is done."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .model import Fetch, Send
+
+if TYPE_CHECKING:  # endpoints.py imports this file
+    from .endpoints import Endpoint
+
+_WORKERS = 2
+_GRACE_SECONDS = 5.0
+
+
+class ControlLane:
+    """Carries out work in `_WORKERS` threads, started when first needed.
+
+    Not a ThreadPoolExecutor: the interpreter would wait at its end for an upload that may take hours.
+    """
+
+    def __init__(self, name: str, carry_out: Callable[[Endpoint, Fetch | Send], None]) -> None:
+        self._name = name
+        self._carry_out = carry_out
+        self._queue: queue.SimpleQueue[tuple[Endpoint, Fetch | Send] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        """Never blocks."""
+        if len(self._threads) < _WORKERS:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._queue.put((endpoint, work))
+
+    def _run(self) -> None:
+        while (task := self._queue.get()) and not self._closed:
+            self._carry_out(*task)
+
+    def close(self) -> None:
+        """Drop what has not begun, wait a little for what has, then leave it to itself: nobody relies on it."""
+        self._closed = True
+        for _ in self._threads:
+            self._queue.put(None)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The volumes of a job as they come and go: which can be used now, and why the others cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Container, Iterator
+
+from .config import OWN_FOLDER, Job
+from .config import Volume as VolumeConfig
+from .errors import LocalError, Trouble
+from .ledger import Ledger
+from .markers import read_marker, write_marker
+from .placement import VolumeSpace
+from .volumes import OpenVolume, try_writing
+
+_LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
+_TRUSTED_SECONDS = 600.0  # a volume that worked so long failed for a new reason
+
+
+class VolumeSet:
+    """The job's volumes. One thread calls `refresh` and `close_retired`; the other methods any thread may call."""
+
+    def __init__(self, job: Job, ledger: Ledger) -> None:
+        self._job = job
+        self._ledger = ledger
+        self.open: dict[int, OpenVolume] = {}
+        self.absent: dict[str, str] = {config.name: "not looked at yet" for config in job.volumes}
+        self._lock = threading.Lock()
+        self._retired: list[OpenVolume] = []
+        self._failures: dict[str, int] = {}
+        self._rest_until: dict[str, float] = {}
+        self._occupied: dict[int, int] = {}
+        self._occupied_until = 0.0
+
+    def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
+        """Look at every volume: (those that came, those that went)."""
+        lost = [volume for volume in list(self.open.values()) if not volume.still_there()]
+        gone = [volume for volume in lost if self._retire(volume, "its marker is no longer there: unmounted?")]
+        came = []
+        now = time.monotonic()
+        for config in self._job.volumes:
+            if config.name not in self.absent or now < self._rest_until.get(config.name, 0.0):
+                continue
+            opened = self._try_open(config)
+            if opened:
+                with self._lock:
+                    del self.absent[config.name]
+                    self.open[opened.id] = opened
+                came.append(opened)
+        return came, gone
+
+    def take_out(self, volume: OpenVolume, reason: str) -> bool:
+        """Stop using a volume that failed, until `refresh` can open it again; False when that was said already.
+
+        Who fails again soon rests longer: every change of the volumes interrupts the movers.
+        """
+        if not self._retire(volume, reason):
+            return False
+        now = time.monotonic()
+        failures = self._failures.get(volume.name, 0) if now - volume.opened < _TRUSTED_SECONDS else 0
+        self._failures[volume.name] = failures + 1
+        self._rest_until[volume.name] = now + min(_LONGEST_REST, 2.0**failures)
+        return True
+
+    def _retire(self, volume: OpenVolume, reason: str) -> bool:
+        with self._lock:
+            if self.open.get(volume.id) is not volume:
+                return False
+            del self.open[volume.id]
+            self.absent[volume.name] = reason
+            self._retired.append(volume)
+        return True
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[list[OpenVolume]]:
+        """The open volumes; whatever happens to one of them, its descriptors stay its own inside the block."""
+        with self._lock:
+            volumes = list(self.open.values())
+            for volume in volumes:
+                volume.users += 1
+        try:
+            yield volumes
+        finally:
+            with self._lock:
+                for volume in volumes:
+                    volume.users -= 1
+
+    def close_retired(self, busy: Container[int] = ()) -> None:
+        """Close what was taken out, but for the volumes whose `id()` is in `busy` and those that are borrowed."""
+        with self._lock:
+            idle = [volume for volume in self._retired if id(volume) not in busy and not volume.users]
+            self._retired = [volume for volume in self._retired if volume not in idle]
+        for volume in idle:
+            volume.close()
+
+    def _try_open(self, config: VolumeConfig) -> OpenVolume | None:
+        try:
+            return self._open(config)
+        except LocalError as error:
+            self.absent[config.name] = str(error)
+        except OSError as error:
+            self.absent[config.name] = f"Failed to open volume {config.name} at {config.path}: {error.strerror}"
+        return None
+
+    def _open(self, config: VolumeConfig) -> OpenVolume:
+        marker = self._marker(config)
+        self._refuse_strangers(config, marker)
+        volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
+        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
+        opened = [root]
+        try:
+            for folder in ("incoming", "staged", "quarantine", "outgoing"):
+                relative = f"{folder}/{self._job.job}"
+                for part in (folder, relative):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o750, dir_fd=root)
+                opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
+            try_writing(opened[1])
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        incoming, staged, quarantine, outgoing = opened[1:]
+        return OpenVolume(config, volume_id, marker["uuid"], root, incoming, staged, quarantine, outgoing)
+
+    def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
+        """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
+        for name, (_, identity) in self._ledger.known_volumes().items():
+            if (name == config.name) != (identity == marker["uuid"]):
+                raise LocalError(
+                    Trouble.IO,
+                    f"use volume {config.name} at {config.path}",
+                    f"it carries identity {marker['uuid']}, the ledger knows {name} as {identity}:"
+                    " mount the right disk there, or give the new one a new name",
+                )
+
+    def _marker(self, config: VolumeConfig) -> dict[str, str]:
+        action = f"use volume {config.name} at {config.path}"
+        if not config.path.is_dir():
+            raise LocalError(Trouble.IO, action, "there is no such directory; mount the disk or create the folder")
+        if config.require_mount and not os.path.ismount(config.path):
+            raise LocalError(
+                Trouble.IO, action, "nothing is mounted there; mount the disk, or set require_mount: false for a folder"
+            )
+        marker = read_marker(config.path)
+        if marker is None:
+            known = self._ledger.known_volumes().get(config.name)
+            if known:
+                raise LocalError(
+                    Trouble.IO,
+                    action,
+                    f"its marker (identity {known[1]}) is not there; mount the disk that has it",
+                )
+            marker = write_marker(config.path, config.name)
+        return marker
+
+    def spaces(self) -> list[VolumeSpace]:
+        """Every usable volume for the placement; one whose filesystem does not answer is taken out."""
+        found = []
+        occupied = self._occupied_bytes()
+        for volume in list(self.open.values()):
+            try:
+                found.append(volume.space(self._job, occupied.get(volume.id, 0)))
+            except OSError as error:
+                self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
+        return found
+
+    def _occupied_bytes(self) -> dict[int, int]:
+        """The ledger's sums, asked at most so often that the asking takes a twentieth of the time."""
+        started = time.monotonic()
+        if any(config.limit is not None for config in self._job.volumes) and started >= self._occupied_until:
+            self._occupied = self._ledger.occupied()
+            now = time.monotonic()
+            self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
+        return self._occupied
+
+    def committed(self, volume: OpenVolume, size: int) -> None:
+        """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
+        volume.in_flight -= size
+        self._occupied[volume.id] = self._occupied.get(volume.id, 0) + (size + 4095) // 4096 * 4096
+
+    def why_absent(self) -> str:
+        return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+
+    def close(self) -> None:
+        with self._lock:
+            volumes = [*self.open.values(), *self._retired]
+            self.open.clear()
+            self._retired.clear()
+        for volume in volumes:
+            volume.close()

@@ -1,0 +1,19 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures that several unit tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_stores import Rig, install
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A job on fake stores."""
+    made = Rig(tmp_path)
+    install(monkeypatch, made)
+    return made

@@ -1,0 +1,339 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole runs without sockets or processes: stores that are dictionaries, a mover that is a thread, and a job on them.
+
+Everything between them is real: ledger, volumes, units, proofs. What is to happen at a certain moment a test hangs
+onto `FakeStore.before` or `FakeStore.after`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snowsync import endpoints, s5cmd_text, volumes
+from snowsync.config import Job, parse_job
+from snowsync.errors import StoreError, Trouble
+from snowsync.ledger import Ledger
+from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send
+from snowsync.units import Summary, run_job
+
+SOURCE_URL = "http://source.test:1"
+DESTINATION_URL = "http://destination.test:1"
+
+
+def etag_of(data: bytes, part_size: int = 0) -> str:
+    if not part_size:
+        return hashlib.md5(data).hexdigest()
+    parts = [data[start : start + part_size] for start in range(0, len(data), part_size)] or [b""]
+    return f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
+
+
+@dataclass
+class Stored:
+    """One object of a fake store."""
+
+    data: bytes
+    etag: str
+    modified_ms: int
+    headers: Headers = Headers()
+    encryption: str = ""
+    part_size: int = 0
+
+
+class FakeStore:
+    """A bucket. `requests` logs (operation, key) in order; `before` and `after` may act, or raise StoreError."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Stored] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], None] = lambda operation, key: None
+        self.after: Callable[[str, str], None] = lambda operation, key: None
+        self.clock = 1_700_000_000_000
+        self.page_size = 1000
+        self.lock = threading.RLock()
+        self.answers_at: Callable[[str], bool] = lambda url: True
+
+    def put(self, key: str, data: bytes, *, part_size: int = 0, etag: str = "", **more: Any) -> None:
+        with self.lock:
+            # Listings tell milliseconds, HEAD does not.
+            self.clock += 1001
+            self.objects[key] = Stored(data, etag or etag_of(data, part_size), self.clock, part_size=part_size, **more)
+
+    def count(self, operation: str, key: str | None = None) -> int:
+        return sum(1 for seen in list(self.requests) if seen[0] == operation and key in (None, seen[1]))
+
+    def request(self, operation: str, key: str, url: str) -> None:
+        self.requests.append((operation, key))
+        if not self.answers_at(url):
+            raise StoreError(Trouble.REFUSED, f"reach {url}", "nothing answers there")
+        self.before(operation, key)
+
+    def get(self, key: str) -> Stored:
+        with self.lock:
+            if key not in self.objects:
+                raise StoreError(Trouble.NOT_FOUND, f"get {key}", "there is no such object", status=404)
+            return self.objects[key]
+
+
+class FakeWire:
+    """As wire.Wire, on a FakeStore."""
+
+    def __init__(self, fake: FakeStore, url: str) -> None:
+        self.fake, self.url = fake, url
+
+    def list_page(
+        self, token: str | None, *, prefix: str | None = None, start_after: str = "", max_keys: int = 1000
+    ) -> Page:
+        self.fake.request("list", token or "", self.url)
+        with self.fake.lock:
+            start = token or start_after
+            keys = sorted(key for key in self.fake.objects if key.startswith(prefix or "") and key > start)
+            size = min(max_keys, self.fake.page_size)
+            listed = [
+                ListedObject(key, len(stored.data), stored.etag, stored.modified_ms)
+                for key in keys[:size]
+                for stored in [self.fake.objects[key]]
+            ]
+        self.fake.after("list", token or "")
+        return Page(listed, keys[size - 1] if len(keys) > size else None)
+
+    def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
+        yield self.list_page(None, prefix=prefix, max_keys=10**9)
+
+    def head(self, object_key: str, *, part_number: int = 0) -> Head:
+        self.fake.request(f"head{part_number or ''}", object_key, self.url)
+        stored = self.fake.get(object_key)
+        size = len(stored.data)
+        if part_number and stored.part_size:
+            size = min(size, stored.part_size)
+        answer = Head(200, size, stored.etag, stored.modified_ms // 1000 * 1000, stored.headers)
+        self.fake.after("head", object_key)
+        return replace(answer, encryption=stored.encryption, tag_count=len(stored.headers.tags))
+
+    def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
+        for object_key in object_keys:
+            try:
+                yield object_key, self.head(object_key)
+            except StoreError as error:
+                yield object_key, error
+
+    def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
+        self.fake.request("get", object_key, self.url)
+        stored = self.fake.get(object_key)
+        for start in range(0, len(stored.data), 1000):
+            sink(stored.data[start : start + 1000])
+        return Head(200, len(stored.data), stored.etag, stored.modified_ms // 1000 * 1000, stored.headers)
+
+
+def carry_out(fake: FakeStore, url: str, work: Fetch | Send) -> Outcome:
+    """What a mover does, with one object in memory."""
+    operation = "fetch" if isinstance(work, Fetch) else "send"
+    try:
+        fake.request(operation, work.key, url)
+        if isinstance(work, Fetch):
+            data = fake.get(work.key).data
+            Path(work.path).write_bytes(data)
+            if len(data) != work.size:
+                return Outcome(work.id, Trouble.MISMATCH, f"moved {len(data)} bytes, {work.size} were expected")
+        else:
+            fake.put(work.key, Path(work.path).read_bytes(), part_size=work.part_size, headers=work.headers)
+        fake.after(operation, work.key)
+    except StoreError as error:
+        return Outcome(work.id, error.trouble, str(error))
+    except FileNotFoundError:
+        return Outcome(work.id, Trouble.NOT_FOUND, "given object not found")
+    except OSError as error:
+        return Outcome(work.id, Trouble.IO, str(error))
+    return Outcome(work.id)
+
+
+class FakeMover:
+    """As s5cmd.S5cmdMover: one thread, one object at a time; what is left at the end is UNKNOWN."""
+
+    can_fetch = staticmethod(s5cmd_text.can_fetch)
+    can_send = staticmethod(s5cmd_text.can_send)
+    stores: dict[str, FakeStore] = {}
+    made: list[FakeMover] = []
+
+    def __init__(
+        self, store: object, endpoint: str, credentials: object, settings: object, *, direction: str, **rest: Any
+    ) -> None:
+        self.url = endpoint
+        self.direction = direction
+        self.pass_fds = rest["pass_fds"]
+        self.on_outcome = rest["on_outcome"]
+        self.in_flight = 0
+        self.pids: list[int] = []
+        self.is_closed = False
+        self.tasks: queue.SimpleQueue[Fetch | Send | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._run, name="fake-mover", daemon=True)
+        self.thread.start()
+        FakeMover.made.append(self)
+
+    def submit(self, work: Fetch | Send) -> None:
+        self.in_flight += 1
+        self.tasks.put(work)
+
+    def _run(self) -> None:
+        while (work := self.tasks.get()) is not None:
+            if self.is_closed:
+                outcome = Outcome(work.id, Trouble.UNKNOWN, "the mover was closed")
+            else:
+                outcome = carry_out(self.stores[self.url], self.url, work)
+            self.in_flight -= 1
+            self.on_outcome(outcome)
+
+    def close(self, grace_seconds: float = 5.0) -> None:
+        self.is_closed = True
+        self.tasks.put(None)
+        self.thread.join(grace_seconds)
+
+
+class FakeControl:
+    """As s3.Control, on a FakeStore."""
+
+    def __init__(self, store: object, endpoint: str, credentials: object) -> None:
+        self.url = endpoint
+        self.fake = FakeMover.stores[endpoint]
+
+    def check(self) -> None:
+        self.fake.request("check", "", self.url)
+
+    def fetch(self, work: Fetch) -> Outcome:
+        return carry_out(self.fake, self.url, work)
+
+    def send(self, work: Send) -> Outcome:
+        if os.path.islink(work.path):
+            return Outcome(work.id, Trouble.IO, "Too many levels of symbolic links")
+        return carry_out(self.fake, self.url, work)
+
+    def get_tags(self, object_key: str) -> dict[str, str]:
+        return dict(self.fake.get(object_key).headers.tags)
+
+    def abort_uploads(self, object_key: str, started_before_ms: int) -> int:
+        self.fake.request("abort", object_key, self.url)
+        return 0
+
+
+@dataclass
+class Rig:
+    """A job on fake stores below `folder`, with the volumes "one" and "two"."""
+
+    folder: Path
+    source: FakeStore = field(default_factory=FakeStore)
+    destination: FakeStore = field(default_factory=FakeStore)
+    changes: dict[str, Any] = field(default_factory=dict)
+    source_endpoints: list[str] = field(default_factory=lambda: [SOURCE_URL])
+    destination_endpoints: list[str] = field(default_factory=lambda: [DESTINATION_URL])
+
+    @property
+    def job(self) -> Job:
+        volumes = []
+        for name in ("one", "two"):
+            (self.folder / name).mkdir(exist_ok=True)
+            volumes.append({"name": name, "path": str(self.folder / name), "require_mount": False, "limit": "1GiB"})
+        mapping: dict[str, Any] = {
+            "job": "photos",
+            "state_dir": str(self.folder / "state"),
+            "source": self._side("camera", self.source_endpoints),
+            "destination": self._side("archive", self.destination_endpoints),
+            "volumes": volumes,
+            "group": {"seconds": 0.2},
+            "drop_settle": 0,
+        }
+        return parse_job(_merged(mapping, self.changes), "test")
+
+    def _side(self, bucket: str, urls: list[str]) -> dict[str, Any]:
+        credentials = self.folder / "credentials"
+        credentials.touch(mode=0o600)
+        credentials.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+        return {"bucket": bucket, "endpoints": urls, "credentials_file": str(credentials)}
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.job.ledger_path)
+
+    def run(self, direction: str = "both", until: str = "drained", seconds: float = 60.0) -> Summary:
+        """One run to its own end; one that does not end is a failure."""
+        summary = run_job(self.job, direction=direction, until=until, timeout=seconds)
+        assert not summary.waiting, summary.waiting
+        return summary
+
+    def states(self) -> dict[str, str]:
+        """Key -> the state's name."""
+        from snowsync.model import State
+
+        ledger = self.ledger
+        found = {
+            str(key): State(int(str(state))).label for key, state in ledger.query("SELECT key, state FROM objects")
+        }
+        ledger.close()
+        return found
+
+    def staged_files(self) -> list[str]:
+        return self._files("staged")
+
+    def quarantined_files(self) -> list[str]:
+        return self._files("quarantine")
+
+    def files_left(self) -> list[str]:
+        """The engine's files on the volumes, markers apart."""
+        return [name for name in self._files("") if not name.endswith("/volume.json")]
+
+    def _files(self, kind: str) -> list[str]:
+        return sorted(
+            str(path.relative_to(self.folder))
+            for volume in ("one", "two")
+            for path in (self.folder / volume / ".snowsync" / kind).rglob("*")
+            if path.is_symlink() or not path.is_dir()
+        )
+
+    def staged_file(self, key: str) -> Path:
+        (found,) = [name for name in self.staged_files() if f"/{key}~" in name]
+        return self.folder / found
+
+    def assert_delivered(self) -> None:
+        assert {key: stored.data for key, stored in self.destination.objects.items()} == {
+            key: stored.data for key, stored in self.source.objects.items()
+        }
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        is_part = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if is_part else value
+    return merged
+
+
+def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
+    """Put the fakes where the engine takes its clients from; durability takes seconds, and is not their subject."""
+    FakeMover.made = []
+    FakeMover.stores = dict.fromkeys(rig.source_endpoints, rig.source)
+    FakeMover.stores |= dict.fromkeys(rig.destination_endpoints, rig.destination)
+    monkeypatch.setattr(endpoints, "S5cmdMover", FakeMover)
+    monkeypatch.setattr(endpoints, "Control", FakeControl)
+    monkeypatch.setattr(volumes, "syncfs", lambda descriptor: None)
+    monkeypatch.setattr(endpoints.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
+
+
+def refuse(trouble: Trouble, *, operation: str, key: str = "", times: int = 10**9) -> Callable[[str, str], None]:
+    """A `before` that refuses some requests."""
+    left = [times]
+
+    def before(seen: str, seen_key: str) -> None:
+        if seen == operation and key in ("", seen_key) and left[0] > 0:
+            left[0] -= 1
+            raise StoreError(trouble, f"{operation} {seen_key}", f"it is {trouble.value}")
+
+    return before

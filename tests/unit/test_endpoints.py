@@ -1,0 +1,346 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The endpoints of a store: which one is asked, which one rests, what is under way at each, how movers are replaced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_stores import FakeMover, FakeStore, Rig, install, refuse
+
+from snowsync import endpoints as endpoints_module
+from snowsync.config import MoverSettings
+from snowsync.credentials import for_side
+from snowsync.endpoints import Endpoint, EndpointPool
+from snowsync.errors import JobStopped, StoreError, Trouble
+from snowsync.model import Fetch, Outcome
+
+ONE, TWO = "http://one.test:1", "http://two.test:1"
+MIB = 1024 * 1024
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    made = Rig(tmp_path, source_endpoints=[ONE, TWO])
+    install(monkeypatch, made)
+    return made
+
+
+def make_pool(rig: Rig, received: list[Outcome] | None = None, **more: object) -> EndpointPool:
+    job = rig.job
+    outcomes = [] if received is None else received
+    return EndpointPool(
+        job.source,
+        for_side(job, "source"),
+        job.mover,
+        direction="fetch",
+        on_outcome=outcomes.append,
+        **more,  # type: ignore[arg-type]  # `wake`
+    )
+
+
+def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
+    return Fetch(number, key or f"object-{number}", size, str(rig.folder / f"fetched-{number}"))
+
+
+def answers(pool: EndpointPool) -> dict[str, bool]:
+    return {endpoint.url: endpoint.is_up for endpoint in pool.endpoints}
+
+
+# -- health -------------------------------------------------------------------------------------------------------
+
+
+def test_reports_of_one_outage_count_once_and_rests_grow(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    endpoint = make_pool(rig).endpoints[0]
+    pauses = []
+    for _ in range(9):
+        pauses.append(endpoint.rest("it is down"))
+        assert endpoint.rest("and down again") == pauses[-1]
+        clock[0] += pauses[-1]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    endpoint.ok()
+    assert endpoint.rest("down once more") == 1
+
+
+def test_all_are_well_after_a_preflight(rig: Rig) -> None:
+    pool = make_pool(rig)
+    pool.preflight()
+    wait_until(lambda: all(answers(pool).values()))
+
+
+def test_one_that_says_nothing_holds_up_neither_the_start_nor_the_other(rig: Rig) -> None:
+    released = threading.Event()
+
+    def say_nothing(url: str) -> bool:
+        return url != ONE or released.wait(20)
+
+    rig.source.answers_at = say_nothing
+    pool = make_pool(rig)
+    pool.preflight()
+    assert answers(pool) == {ONE: False, TWO: True}
+    assert f"{ONE} has not answered yet" in pool.why_down()
+    assert not pool.none_answers
+    released.set()
+    wait_until(lambda: answers(pool)[ONE])
+
+
+def test_a_preflight_that_finds_nobody_ends_and_says_why(rig: Rig) -> None:
+    rig.source.answers_at = lambda url: False
+    pool = make_pool(rig)
+    pool.preflight()
+    assert pool.none_answers
+    assert not pool.any_up
+    assert pool.pick() is None
+    assert pool.why_down().count("nothing answers there") == 2
+
+
+def test_a_preflight_ends_when_the_run_is_stopped(rig: Rig) -> None:
+    released = threading.Event()
+    rig.source.answers_at = lambda url: released.wait(20)
+    pool = make_pool(rig)
+    pool.preflight(lambda: True)
+    assert not pool.any_up
+    released.set()
+
+
+def test_a_refused_credential_stops_at_once(rig: Rig) -> None:
+    rig.source.before = refuse(Trouble.CREDENTIAL, operation="list")
+    with pytest.raises(JobStopped):
+        make_pool(rig).preflight()
+
+
+def test_a_destination_that_may_not_be_listed_is_well(rig: Rig) -> None:
+    rig.source.before = refuse(Trouble.DENIED, operation="list")
+    pool = make_pool(rig)
+    pool.preflight()
+    assert pool.any_up
+
+
+def test_a_defect_in_a_probe_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_endpoint: Endpoint) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(Endpoint, "probe", fail)
+    with pytest.raises(ValueError, match="a defect"):
+        make_pool(rig).preflight()
+
+
+def test_who_is_down_is_asked_again_after_its_rest_and_not_before(rig: Rig) -> None:
+    pool = make_pool(rig)
+    pool.preflight()
+    wait_until(lambda: all(answers(pool).values()))
+    (one, _two) = pool.endpoints
+    asked = rig.source.count("list")
+    one.rest("a request failed")
+    pool.probe_due()
+    assert rig.source.count("list") == asked
+    one.down_until = 0.0
+    pool.probe_due()
+    wait_until(lambda: one.is_up)
+    assert rig.source.count("list") == asked + 1
+
+
+def test_one_that_says_nothing_is_asked_once_at_a_time(rig: Rig) -> None:
+    pool = make_pool(rig)
+    released = threading.Event()
+    rig.source.answers_at = lambda url: released.wait(20)
+    (one, _two) = pool.endpoints
+    one.rest("a request failed")
+    one.down_until = 0.0
+    for _ in range(5):
+        pool.probe_due()
+    released.set()
+    wait_until(lambda: one.is_up)
+    assert rig.source.count("list") == 1
+
+
+# -- whom to ask --------------------------------------------------------------------------------------------------
+
+
+def test_the_least_busy_one_is_asked_and_the_avoided_one_only_alone(rig: Rig) -> None:
+    pool = make_pool(rig)
+    one, two = pool.endpoints
+    one.in_flight = 1
+    assert pool.pick() is two
+    assert pool.pick(avoid=TWO) is one
+    one.rest("down")
+    assert pool.pick(avoid=TWO) is two, "another copy from there is better than none"
+    two.rest("down")
+    assert pool.pick() is None
+
+
+def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> None:
+    rig.changes = {"mover": {"large_workers": 2, "large_object": "1MiB"}}
+    held = threading.Event()
+    rig.source.before = lambda operation, key: None if operation != "fetch" else (held.wait(20) and None)
+    received: list[Outcome] = []
+    woken: list[bool] = []
+    pool = make_pool(rig, received, wake=lambda: woken.append(True))
+    for number in range(4):
+        endpoint = pool.pick(large=True)
+        assert endpoint
+        pool.submit(endpoint, fetch(rig, number, MIB))
+    assert pool.pick(large=True) is None
+    assert pool.pick() is not None
+    held.set()
+    wait_until(lambda: len(received) == 4)
+    wait_until(lambda: len(woken) == 4)
+    assert pool.pick(large=True) is not None
+    pool.close()
+
+
+def test_the_count_of_what_is_under_way_does_not_drift(rig: Rig) -> None:
+    received: list[Outcome] = []
+    pool = make_pool(rig, received)
+    for number in range(600):
+        endpoint = pool.pick()
+        assert endpoint
+        # Every third one ends in a thread of its own, as boto3's work does.
+        pool.submit(endpoint, fetch(rig, number, size=number % 3))
+    wait_until(lambda: len(received) == 600)
+    assert [(endpoint.in_flight, endpoint.large_in_flight) for endpoint in pool.endpoints] == [(0, 0), (0, 0)]
+    assert {outcome.id for outcome in received} == set(range(600))
+    pool.close()
+
+
+def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> Outcome:
+        raise MemoryError("too much")
+
+    monkeypatch.setattr("fake_stores.carry_out", fail)
+    received: list[Outcome] = []
+    pool = make_pool(rig, received)
+    pool.submit(pool.endpoints[0], fetch(rig, 1, size=0))
+    wait_until(lambda: len(received) == 1)
+    assert received[0].trouble is Trouble.OTHER
+    assert "MemoryError: too much" in received[0].message
+    pool.close()
+
+
+def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.control_lane._GRACE_SECONDS", 0.05)
+    begun, released = threading.Event(), threading.Event()
+
+    def take_hours(operation: str, _key: str) -> None:
+        begun.set()
+        released.wait(20)
+
+    rig.source.before = take_hours
+    pool = make_pool(rig)
+    for number in range(10):
+        pool.submit(pool.endpoints[0], fetch(rig, number, size=0))
+    assert begun.wait(20)
+    pool.close()
+    assert not released.is_set()
+    released.set()
+    assert rig.source.count("fetch") <= 4, "what had not begun is dropped"
+
+
+# -- movers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    def hold(operation: str, _key: str) -> None:
+        begun.set()
+        released.wait(20)
+
+    rig.source.put("object-1", b"x")
+    received: list[Outcome] = []
+    pool = make_pool(rig, received)
+    pool.set_descriptors([10, 11])
+    rig.source.before = hold
+    pool.submit(pool.endpoints[0], fetch(rig, 1))
+    assert begun.wait(20)
+    pool.set_descriptors([10, 11, 20, 21])
+    assert not FakeMover.made[0].is_closed
+    pool.submit(pool.endpoints[0], fetch(rig, 2))
+    assert FakeMover.made[1].pass_fds == (10, 11, 20, 21)
+    released.set()
+    wait_until(lambda: len(received) == 2)
+    pool.set_descriptors([10, 11, 20, 21])
+    assert FakeMover.made[0].is_closed, "a mover that has nothing left to do goes"
+    assert not FakeMover.made[1].is_closed
+    assert next(outcome for outcome in received if outcome.id == 1).ok
+    pool.close()
+
+
+def test_a_volume_that_goes_is_let_go_at_once(rig: Rig) -> None:
+    pool = make_pool(rig)
+    pool.set_descriptors([10, 11, 20, 21])
+    pool.submit(pool.endpoints[0], fetch(rig, 1))
+    pool.set_descriptors([10, 11])
+    assert FakeMover.made[0].is_closed
+    pool.close()
+
+
+def test_without_a_source_there_is_nobody(rig: Rig) -> None:
+    settings = MoverSettings()
+    pool = EndpointPool(None, None, settings, direction="fetch", on_outcome=lambda outcome: None)
+    pool.preflight()
+    pool.probe_due()
+    assert pool.pick() is None
+    assert pool.why_down() == ""
+    assert pool.traffic() == 0
+    pool.close()
+
+
+@pytest.mark.parametrize("cap", [1, 4, 16, 64, 1000])
+def test_workers_stay_within_the_cap_of_connections(cap: int) -> None:
+    settings = MoverSettings(workers=256, large_workers=64)
+    within = endpoints_module._within_cap(settings, cap)
+    assert 2 * within.workers + 2 * within.large_workers <= max(6, cap)
+    assert within.workers >= 2
+    assert within.large_workers >= 1
+
+
+def test_a_probe_reports_weather_and_stops_as_they_are(rig: Rig) -> None:
+    endpoint = make_pool(rig).endpoints[0]
+    rig.source.before = refuse(Trouble.SERVER, operation="list")
+    with pytest.raises(StoreError) as caught:
+        endpoint.probe()
+    assert not isinstance(caught.value, JobStopped)
+    rig.source.before = refuse(Trouble.BUCKET, operation="list")
+    with pytest.raises(JobStopped):
+        endpoint.probe()
+
+
+def test_a_store_that_lists_everything_at_once_is_probed_without_a_listing(rig: Rig) -> None:
+    rig.changes = {"source": {"list_version": "v1", "sorted": False}}
+    endpoint = make_pool(rig).endpoints[0]
+    endpoint.probe()
+    assert rig.source.requests == [("check", "")]
+    rig.source.put("a", b"x")
+    assert [item.key for page in endpoint.pages() for item in page.objects] == ["a"]
+
+
+def test_all_pages_of_a_listing_are_given(rig: Rig) -> None:
+    rig.source.page_size = 2
+    for number in range(5):
+        rig.source.put(f"object-{number}", b"x")
+    pages = list(make_pool(rig).endpoints[0].pages())
+    assert [len(page.objects) for page in pages] == [2, 2, 1]
+
+
+def test_fake_stores_are_what_the_fakes_say() -> None:
+    """The control of these tests: a fake that never refuses would prove nothing."""
+    store = FakeStore()
+    store.before = refuse(Trouble.SERVER, operation="list", times=1)
+    with pytest.raises(StoreError):
+        store.request("list", "", ONE)
+    store.request("list", "", ONE)

@@ -1,0 +1,134 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole runs on fake stores: when a run ends, and what it says then."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from fake_stores import Rig, refuse
+
+from snowsync.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
+from snowsync.ledger import Ledger
+from snowsync.source import SourceUnit
+from snowsync.unit import Switches
+from snowsync.units import run_job
+
+
+def test_the_control_everything_is_delivered_and_nothing_is_left(rig: Rig) -> None:
+    for number in range(50):
+        rig.source.put(f"folder/object {number}", b"x" * number)
+    summary = rig.run()
+    rig.assert_delivered()
+    assert summary.drained
+    assert summary.failure_count == 0
+    assert rig.files_left() == []
+    assert set(rig.states().values()) == {"released"}
+    assert not rig.run().changed
+
+
+def test_a_run_leaves_no_descriptors_and_no_threads(rig: Rig) -> None:
+    rig.source.put("a", b"x")
+    rig.run()  # what is made once for the whole process is there now
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for number in range(3):
+        rig.source.put(f"object-{number}", b"x")
+        rig.run()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_a_second_run_of_a_unit_is_refused_and_told_what_to_do(rig: Rig) -> None:
+    ledger = rig.ledger
+    first = SourceUnit(rig.job, ledger, Switches(), until="drained", alone=True)
+    with first.locked(), pytest.raises(JobLocked) as caught:
+        rig.run()
+    assert f"already runs (pid {os.getpid()})" in str(caught.value)
+    assert "snowsync status photos" in str(caught.value)
+    assert rig.run(direction="destination").drained, "the other unit is free"
+
+
+def test_a_timeout_during_an_outage_is_not_drained(rig: Rig) -> None:
+    rig.source.answers_at = lambda url: False
+    summary = run_job(rig.job, timeout=0.5)
+    assert not summary.drained
+    assert [words.split(":")[0] for words in summary.waiting] == ["source", "destination"]
+    assert "nothing answers there" in summary.waiting[0]
+
+
+def test_only_what_still_runs_is_waited_for(rig: Rig) -> None:
+    """The source unit is done long before the destination's outage ends the run."""
+    rig.source.put("a", b"x")
+    rig.run(direction="source")
+    rig.destination.answers_at = lambda url: False
+    summary = run_job(rig.job, direction="destination", timeout=0.5)
+    assert not summary.drained
+    (words,) = summary.waiting
+    assert words.startswith("destination: waiting for the destination: ")
+
+
+def test_a_run_that_was_stopped_before_it_listed_everything_is_not_drained(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Switches] = []
+
+    def switches() -> Switches:
+        held.append(Switches())
+        return held[-1]
+
+    monkeypatch.setattr("snowsync.units.Switches", switches)
+    rig.source.put("a", b"x")
+    probed: list[str] = []
+
+    def stop_before_the_first_page(operation: str, _key: str) -> None:
+        if probed:
+            held[-1].stop.set()
+            raise StoreError(Trouble.SERVER, "list", "a stop and an outage at once")
+        probed.append(operation)
+
+    rig.source.before = stop_before_the_first_page
+    summary = run_job(rig.job, timeout=60)
+    assert summary.states["pending"] == 0
+    assert not summary.drained
+
+
+@pytest.mark.parametrize("direction", ["both", "source", "destination"])
+@pytest.mark.parametrize("until", ["drained", "once"])
+def test_a_job_with_nothing_to_do_ends(rig: Rig, direction: str, until: str) -> None:
+    summary = rig.run(direction, until)
+    assert summary.drained
+    assert not summary.changed
+
+
+def test_a_refused_credential_ends_both_units_and_is_in_the_ledger(rig: Rig) -> None:
+    rig.source.put("a", b"x")
+    rig.source.before = refuse(Trouble.CREDENTIAL, operation="list")
+    with pytest.raises(JobStopped):
+        rig.run()
+    ledger = rig.ledger
+    ended = dict(ledger.query("SELECT unit, status FROM runs WHERE ended_ms IS NOT NULL"))
+    assert str(ended["source"]).startswith("stopped: Failed to")
+    assert ended["destination"] == "stopped"
+
+
+def test_a_ledger_that_takes_no_writes_ends_the_run_clearly_and_loses_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        rig.source.put(f"object-{number}", b"x" * 100)
+    commit = Ledger.commit_staged
+
+    def full(self: Ledger, *_arguments: object) -> None:
+        raise LedgerError(f"Failed to write the ledger {self.path}: database or disk is full")
+
+    monkeypatch.setattr(Ledger, "commit_staged", full)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(LedgerError, match="disk is full"):
+        rig.run()
+    assert len(os.listdir("/proc/self/fd")) == before
+    monkeypatch.setattr(Ledger, "commit_staged", commit)
+    rig.run()
+    rig.assert_delivered()
+    assert rig.files_left() == []
