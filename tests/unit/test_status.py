@@ -22,9 +22,9 @@ from snowsync.config import Job
 from snowsync.errors import ConfigError, LedgerError
 from snowsync.ledger import Ledger, boot_id, now_ms
 from snowsync.ledger_read import LedgerReader, Run, Tally
+from snowsync.markers import write_marker
 from snowsync.model import State
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
-from snowsync.volumes import write_marker
 
 
 @pytest.fixture
