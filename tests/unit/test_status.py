@@ -91,6 +91,12 @@ def test_a_run_that_says_nothing_is_silent() -> None:
     assert 99 < quiet.silent_seconds < 130
 
 
+def test_a_unit_that_an_error_stopped_says_which() -> None:
+    line = status_module.unit_line(unit_status(a_run(ended_ms=0, status="stopped: Failed to list: no such bucket")))
+    assert line == "source: stopped at 1970-01-01 00:00:00 UTC: Failed to list: no such bucket"
+    assert status_module.unit_line(unit_status(a_run(ended_ms=0, status="stopped"))).endswith("UTC")
+
+
 # -- jobs -------------------------------------------------------------------------------------------------------
 
 

@@ -304,7 +304,8 @@ def unit_line(unit: UnitStatus) -> str:
         when = f"after {moment_text(run.updated_ms)}, without a word"
     elif unit.word == "silent":
         when = f"for {seconds_text(unit.silent_seconds)}"
-    status = f": {plain_text(run.status)}" if run.status and run.status != unit.word else ""
+    said = plain_text(run.status).removeprefix(unit.word).removeprefix(": ")
+    status = f": {said}" if said else ""
     pid = f" (pid {run.pid})" if unit.alive else ""
     return f"{run.unit}: {unit.word}{pid} {when}{status}"
 

@@ -259,7 +259,8 @@ def _unit_lines(view: View) -> list[Text]:
             style = "yellow" if "waiting" in unit.run.status else ""
             lines.append(Text(f"{unit.run.unit}: {plain_text(unit.run.status)}", style=style))
         else:
-            lines.append(Text(unit_line(unit), style="dim" if unit.word == "stopped" else "bold red"))
+            in_order = unit.run.status == unit.word == "stopped"
+            lines.append(Text(unit_line(unit), style="dim" if in_order else "bold red"))
     return lines
 
 
