@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -23,17 +22,28 @@ PAGES = OBJECTS // 1000
 MOST_MEMORY = 200_000_000  # bytes of peak RSS
 
 
+# Between the runner of the tests and the command: ru_maxrss is inherited by fork, and the runner's is large.
+LAUNCHER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def measured(*argv: str) -> tuple[str, int]:
+    """The output of a command that succeeds, and its peak RSS in bytes."""
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *argv]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr + process.stdout
+    return process.stdout, int(process.stderr.split()[-1]) * 1024
+
+
 def snowsync(*arguments: str) -> tuple[dict[str, object], int]:
     """The JSON document of a command that succeeds, and its peak RSS in bytes."""
-    argv = [sys.executable, "-m", "snowsync", *arguments, "--json"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _pid, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, output
+    output, memory = measured("-m", "snowsync", *arguments, "--json")
     document: dict[str, object] = json.loads(output)
-    return document, usage.ru_maxrss * 1024
+    return document, memory
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +112,5 @@ while True:
     if token is None:
         break
 """
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)])
-    _pid, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss * 1024
+    _output, memory = measured("-c", code, str(path))
+    return memory

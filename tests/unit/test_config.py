@@ -126,10 +126,10 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert job.group.model_dump() == {"objects": 500, "bytes": 256 * MIB, "seconds": 2.0}
     assert job.mover.model_dump() == {
         "workers": 16,
-        "large_workers": 4,
+        "large_workers": 2,
         "large_object": 16 * MIB,
         "part_size": 64 * MIB,
-        "part_concurrency": 1,
+        "part_concurrency": 4,
         "retries": 2,
         "stall_seconds": 60.0,
         "binary": None,

@@ -304,7 +304,7 @@ def test_without_a_source_there_is_nobody(rig: Rig) -> None:
 def test_workers_stay_within_the_cap_of_connections(cap: int) -> None:
     settings = MoverSettings(workers=256, large_workers=64)
     within = endpoints_module._within_cap(settings, cap)
-    assert 2 * within.workers + 2 * within.large_workers <= max(6, cap)
+    assert 2 * within.workers + within.part_concurrency * within.large_workers <= max(8, cap)
     assert within.workers >= 2
     assert within.large_workers >= 1
 

@@ -96,13 +96,16 @@ class Group(_Part):
 
 
 class MoverSettings(_Part):
-    """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`."""
+    """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`.
+
+    Half of those fetch, so that large objects end one after another and both hops work at once.
+    """
 
     workers: Annotated[int, values.whole_number(1, 256)] = 16
-    large_workers: Annotated[int, values.whole_number(1, 256)] = 4
+    large_workers: Annotated[int, values.whole_number(1, 256)] = 2
     large_object: Annotated[int, values.size_between(1)] = 16 * MIB
     part_size: Annotated[int, values.size_between(5 * MIB, 5 * 1024 * MIB)] = 64 * MIB
-    part_concurrency: Annotated[int, values.whole_number(1, 64)] = 1
+    part_concurrency: Annotated[int, values.whole_number(1, 64)] = 4
     retries: Annotated[int, values.whole_number(0, 100)] = 2
     stall_seconds: values.Seconds = 60.0
     binary: values.AbsolutePath | None = None

@@ -134,10 +134,16 @@ class DestinationUnit(Unit):
         for row in rows:
             if len(taken) >= policy.objects or (taken and size + row.size > policy.bytes):
                 break
+            # A large object is a batch of its own: proven and released when it is there, not when its neighbours are.
+            is_large = row.size >= self.job.mover.large_object
+            if taken and is_large:
+                break
             self._cursor = row.id
             if self.due(row, busy):
                 taken.append(row)
                 size += row.size
+                if is_large:
+                    break
         return taken
 
     def _is_done(self) -> bool:

@@ -125,7 +125,7 @@ class EndpointPool:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
             self.endpoints = [Endpoint(url, store, credentials) for url in endpoint_urls(store)]
-            settings = _within_cap(settings, store.max_connections)
+            settings = _within_cap(_for_direction(settings, direction), store.max_connections)
         self.refusal: Exception | None = None
         self._settings = settings
         self._direction = direction
@@ -311,9 +311,20 @@ class EndpointPool:
             lane.close()
 
 
+def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
+    """Large objects are fetched half as many at once as they are sent: they then end one after another.
+
+    Fetched all together they end together, and the second hop has nothing to do until then.
+    """
+    if direction != "fetch":
+        return settings
+    return settings.model_copy(update={"large_workers": max(1, settings.large_workers // 2)})
+
+
 def _within_cap(settings: MoverSettings, cap: int) -> MoverSettings:
-    """Fewer workers where the endpoint's cap asks for it: s5cmd opens up to two connections a worker."""
+    """Fewer workers where the endpoint's cap asks for it: s5cmd opens up to two connections a worker, or one a part."""
     available = max(4, cap * 3 // 4)
-    large = max(1, min(settings.large_workers, available // 4))
-    small = max(2, min(settings.workers, (available - 2 * large) // 2))
+    parts = max(2, settings.part_concurrency)
+    large = max(1, min(settings.large_workers, available // (2 * parts)))
+    small = max(2, min(settings.workers, (available - parts * large) // 2))
     return settings.model_copy(update={"workers": small, "large_workers": large})

@@ -454,6 +454,7 @@ class SourceUnit(Unit):
                 or len(group.items) >= policy.objects
                 or group.bytes >= policy.bytes
                 or now - group.since >= policy.seconds
+                or all(item.is_durable for item, _ in group.items)  # waiting would save no syncfs
             ]
             return [self._groups.pop(number) for number in ready]
 
