@@ -184,7 +184,7 @@ def test_the_least_busy_one_is_asked_and_the_avoided_one_only_alone(rig: Rig) ->
 
 
 def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> None:
-    rig.changes = {"mover": {"large_workers": 2, "large_object": "1MiB"}}
+    rig.changes = {"mover": {"large_workers": 4, "large_object": "1MiB"}}  # two of them fetch
     held = threading.Event()
     rig.source.before = lambda operation, key: None if operation != "fetch" else (held.wait(20) and None)
     received: list[Outcome] = []
