@@ -35,7 +35,7 @@ def describe(store: Any, bucket: str, key: str) -> tuple[str, list[Any]]:
     digest = hashlib.sha256()
     for chunk in answer["Body"].iter_chunks(1 << 20):
         digest.update(chunk)
-    tags = store.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+    tags = store.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] if answer.get("TagCount") else []
     return digest.hexdigest(), [answer.get(name) for name in CARRIED] + [sorted(tags, key=str)]
 
 

@@ -19,7 +19,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,15 +32,31 @@ START_SECONDS = 60
 END_SECONDS = 300
 
 
-def ask(url: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{url}/_sim/{path}", timeout=30) as answer:
-        text = answer.read().decode()
-    return [json.loads(line) for line in text.splitlines()] if path.startswith("log") else json.loads(text)
+# Stores answer such questions on their own loopback only.
+ASK = """
+import sys, urllib.request
+url, body = sys.argv[1:]
+print(urllib.request.urlopen(urllib.request.Request(url, body.encode() or None)).read().decode())
+"""
 
 
-def tell(url: str, path: str, document: object) -> None:
-    request = urllib.request.Request(f"{url}/_sim/{path}", json.dumps(document).encode(), method="POST")
-    urllib.request.urlopen(request, timeout=30).close()
+def podman(*words: str, check: bool = True) -> str:
+    result = subprocess.run(["podman", *words], check=check, capture_output=True, text=True)
+    return result.stdout.strip()
+
+
+@dataclass
+class Store:
+    """One of the stores in the other container, and what can be asked about it besides S3."""
+
+    container: str
+    port: int
+
+    def ask(self, path: str, document: object = None) -> Any:
+        url = f"http://127.0.0.1:{self.port}/_sim/{path}"
+        body = "" if document is None else json.dumps(document)
+        text = podman("exec", self.container, "python3", "-c", ASK, url, body)
+        return [json.loads(line) for line in text.splitlines()] if path.startswith("log") else json.loads(text)
 
 
 def wait_until(what: str, ready: Callable[[], bool], seconds: float) -> None:
@@ -61,14 +76,10 @@ class Host:
     root: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.root = Path(self.podman("mount", self.container))
-
-    def podman(self, *words: str, check: bool = True) -> str:
-        result = subprocess.run(["podman", *words], check=check, capture_output=True, text=True)
-        return result.stdout.strip()
+        self.root = Path(podman("mount", self.container))
 
     def systemctl(self, *words: str, check: bool = True) -> str:
-        return self.podman("exec", self.container, "systemctl", *words, check=check)
+        return podman("exec", self.container, "systemctl", *words, check=check)
 
     def unit(self, side: str) -> str:
         return f"snowsync-{side}@{self.job}.service"
@@ -80,14 +91,14 @@ class Host:
         self.systemctl("kill", "--kill-whom=all", "--signal=KILL", self.unit(side))
 
     def kill(self) -> None:
-        self.podman("kill", "--signal=KILL", self.container)
+        podman("kill", "--signal=KILL", self.container)
         wait_until("the host is dead", lambda: self.state() == "exited", START_SECONDS)
 
     def start(self) -> None:
-        self.podman("start", self.container)
+        podman("start", self.container)
 
     def state(self) -> str:
-        return self.podman("container", "inspect", "--format={{.State.Status}}", self.container)
+        return podman("container", "inspect", "--format={{.State.Status}}", self.container)
 
     def ledger(self, sql: str) -> list[tuple[Any, ...]]:
         path = self.root / "var/lib/snowsync" / self.job / "ledger.db"
@@ -101,8 +112,8 @@ class Host:
 @dataclass
 class Trial:
     host: Host
-    source: str
-    destination: str
+    source: Store
+    destination: Store
     chance: random.Random
     seen: int = 0  # number of the last request to the source that an earlier kill has accounted for
     in_flight: int = 0
@@ -131,16 +142,16 @@ class Trial:
 
     def account(self) -> None:
         """What was being fetched: asked for since the last account, and not staged according to the ledger."""
-        lines = ask(self.source, f"log?after={self.seen}")
+        lines = self.source.ask(f"log?after={self.seen}")
         self.seen = max([self.seen, *(line["number"] for line in lines)])
         begun = {line["key"] for line in lines if line["operation"] == "GetObject"}
         pending = self.host.ledger(f"SELECT key, size FROM objects WHERE state = {PENDING}")
         self.in_flight += sum(size for key, size in pending if key in begun)
 
     def judge(self) -> None:
-        total = sum(item["size"] for item in ask(self.source, "objects?bucket=source"))
-        fetched = sum(line["bytes_out"] for line in ask(self.source, "log") if line["operation"] == "GetObject")
-        writes = {entry["key"]: len(entry["writes"]) for entry in ask(self.destination, "writes")}
+        total = sum(item["size"] for item in self.source.ask("objects?bucket=source"))
+        fetched = sum(line["bytes_out"] for line in self.source.ask("log") if line["operation"] == "GetObject")
+        writes = {entry["key"]: len(entry["writes"]) for entry in self.destination.ask("writes")}
         twice = {key: count for key, count in writes.items() if count > 1}
         again = fetched - total
         print(f"killed {dict(self.kills)}; {len(writes)} objects written, {len(twice)} of them twice")
@@ -153,22 +164,23 @@ class Trial:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("container", "job", "source", "destination"):
+    for name in ("container", "job", "stores"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--unit-kills", type=int, required=True)
-    parser.add_argument("--host-kills", type=int, required=True)
+    for name in ("source-port", "destination-port", "unit-kills", "host-kills"):
+        parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args()
     seed = int(os.environ.get("SNOWSYNC_SEED", time.time_ns() % 1_000_000))
     print(f"seed {seed}", flush=True)
     host = Host(given.container, given.job)
-    trial = Trial(host, given.source, given.destination, random.Random(seed))
+    stores = Store(given.stores, given.source_port), Store(given.stores, given.destination_port)
+    trial = Trial(host, *stores, random.Random(seed))
     try:
         trial.run(given.unit_kills, given.host_kills)
-        for url in (given.source, given.destination):
-            tell(url, "switches", {"latency": 0.0})
+        for store in stores:
+            store.ask("switches", {"latency": 0.0})
         wait_until("everything has arrived", host.is_drained, END_SECONDS)
     finally:
-        host.podman("umount", given.container)
+        podman("umount", given.container)
     trial.judge()
 
 
