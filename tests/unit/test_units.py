@@ -33,11 +33,12 @@ def test_the_control_everything_is_delivered_and_nothing_is_left(rig: Rig) -> No
 def test_a_run_leaves_no_descriptors_and_no_threads(rig: Rig) -> None:
     rig.source.put("a", b"x")
     rig.run()  # what is made once for the whole process is there now
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     for number in range(3):
         rig.source.put(f"object-{number}", b"x")
         rig.run()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert threading.active_count() <= threads
 
 
 def test_a_second_run_of_a_unit_is_refused_and_told_what_to_do(rig: Rig) -> None:
@@ -127,7 +128,7 @@ def test_a_ledger_that_takes_no_writes_ends_the_run_clearly_and_loses_nothing(
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(LedgerError, match="disk is full"):
         rig.run()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     monkeypatch.setattr(Ledger, "commit_staged", commit)
     rig.run()
     rig.assert_delivered()

@@ -26,7 +26,7 @@ from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Ledger, Row, load_headers
 from .model import LONGEST_KEY, Head, Origin, Outcome, Send, State
 from .probing import found_at
-from .proof import Refuted, local_file_is_sound, prove_delivery
+from .proof import Refuted, Sent, local_file_is_sound, prove_delivery
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume, local_trouble
 
@@ -343,17 +343,17 @@ class DestinationUnit(Unit):
         row = item.row
         key = self.destination_key(row)
         try:
-            proof = prove_delivery(
-                key, row.size, row.digest, item.path, found, item.endpoint.wire(), wanted=self.job.evidence
-            )
+            sent = Sent(key, row.size, row.digest, row.part_size)
+            proof = prove_delivery(sent, found, self.job.destination, item.endpoint.wire(), wanted=self.job.evidence)
         except StoreError as error:
             self._not_sent(item, error.trouble, str(error))
             return None
-        except OSError as error:
-            self._local_failure(item, error)
-            return None
         if isinstance(proof, Refuted):
             return proof
+        if proof.evidence < self.job.evidence:
+            # Nothing is released below the job's level, and no other attempt would reach it.
+            detail = f"only {proof.evidence.name.lower()} can be reached; lower `evidence` of job {self.job.job}"
+            raise StoreError(Trouble.UNSUPPORTED, f"prove {key!r} as {self.job.evidence.name.lower()}", detail)
         return Delivered(row, proof.digest, proof.evidence, item.tool or "found there")
 
     def _commit(self, proven: list[tuple[Item, Delivered]]) -> None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 from . import etag
 from .config import MoverSettings, Store
-from .errors import Trouble
+from .errors import StoreError, Trouble
 from .model import MIB, Evidence, Head
 from .wire import Wire
 
+# S3's limits of an upload, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _MOST_PARTS = 10_000
+_SMALLEST_PART, _LARGEST_PUT = 5 * MIB, 5 * 1024 * MIB
 _CHECKSUMS = ("sha256", "sha1", "crc32")
 
 
@@ -38,7 +40,16 @@ class Refuted:
     expected: str
     found: str
     message: str
-    trouble: Trouble = Trouble.MISMATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the destination should hold: `digest` is the ETag of these bytes in parts of `part_size` (0: one PUT)."""
+
+    key: str
+    size: int
+    digest: str
+    part_size: int
 
 
 def etag_is_digest(store: Store, head: Head) -> bool:
@@ -57,7 +68,10 @@ def upload_part_size(size: int, settings: MoverSettings) -> int:
 def prove_arrival(
     path: str, key: str, head: Head, store: Store, wire: Wire, settings: MoverSettings
 ) -> Proven | Refuted:
-    """Compare a fetched file with what its store says of it now. StoreError when the store must be asked and fails."""
+    """Compare a fetched file with what its store says of it now.
+
+    StoreError when the store must be asked and fails, or when the object is another one by then (Trouble.CHANGED).
+    """
     if os.stat(path).st_size != head.size:
         return Refuted(
             f"{head.size} bytes", f"{os.stat(path).st_size} bytes", "the file has another size than the object"
@@ -68,24 +82,40 @@ def prove_arrival(
     if not proof.matched and "-" in head.etag:
         proof = _prove_by_parts(path, key, head, wire, proof)
     if proof.matched:
-        return Proven(*_for_upload(path, proof), Evidence.STORE_DIGEST)
+        return Proven(*_for_upload(path, proof, settings), Evidence.STORE_DIGEST)
     if "-" in head.etag:
         # The layout of the parts is not to be had: two independent reads that agree are the best proof there is.
         return _prove_by_reading_again(path, key, head, wire, settings)
     return Refuted(head.etag, proof.etag or proof.md5, "the MD5 of what arrived is not the object's ETag")
 
 
-def _for_upload(path: str, proof: etag.Proof) -> tuple[str, int]:
-    if proof.etag.endswith("-1"):
+def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[str, int]:
+    """Digest and part size for the upload: the source's own, where every store takes them."""
+    if proof.etag.endswith("-1") and proof.size <= _LARGEST_PUT:
         # One PUT instead of a multipart upload of one part: the same bytes, provable by their plain MD5.
-        return etag.file_etag(path, 0), 0
-    return proof.etag, proof.part_size
+        return proof.md5, 0
+    if can_be_sent(proof.size, proof.part_size):
+        return proof.etag, proof.part_size
+    part_size = upload_part_size(proof.size, settings)
+    return etag.file_etag(path, part_size), part_size
+
+
+def can_be_sent(size: int, part_size: int) -> bool:
+    """Whether S3 takes an upload in such parts; stores that are not AWS may hold what it would refuse."""
+    if part_size == 0:
+        return size <= _LARGEST_PUT
+    return (part_size >= _SMALLEST_PART or size <= part_size) and -(-size // part_size) <= _MOST_PARTS
 
 
 def _prove_by_parts(path: str, key: str, head: Head, wire: Wire, proof: etag.Proof) -> etag.Proof:
     """No usual part size fits: ask the store for the first part's size (?partNumber=1)."""
     parsed = etag.parse(head.etag)
-    first = wire.head(key, part_number=1)
+    try:
+        first = wire.head(key, part_number=1)
+    except StoreError as error:
+        if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
+            raise
+        return proof  # the store refuses partNumber
     if parsed is None or first.size in (0, head.size) or first.etag != head.etag:
         return proof  # the store ignores partNumber
     return etag.prove_file(path, head.etag, part_sizes=[first.size])
@@ -107,7 +137,7 @@ def _prove_by_reading_again(path: str, key: str, head: Head, wire: Wire, setting
     found = etag.file_etag(path, 0)
     again, second = read_md5(wire, key)
     if second.etag != head.etag:
-        return Refuted(head.etag, second.etag, "the object changed while it was read", Trouble.CHANGED)
+        raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten meanwhile")
     if again != found:
         return Refuted(f"md5:{again}", f"md5:{found}", "two reads of the object differ")
     part_size = upload_part_size(head.size, settings)
@@ -121,33 +151,67 @@ def read_md5(wire: Wire, key: str) -> tuple[str, Head]:
     return digest.hexdigest(), head
 
 
-def prove_delivery(
-    key: str, size: int, digest: str, path: str, found: Head, wire: Wire, *, wanted: Evidence
-) -> Proven | Refuted:
-    """Compare what the destination holds with the staged file `path`, whose ETag as sent is `digest`.
+def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted: Evidence) -> Proven | Refuted:
+    """Compare what the destination says it holds, `found`, with what was sent; read it back where that says too little.
 
-    Raises StoreError when a read-back fails.
+    The evidence is what was reached, at most READ_BACK, whatever is `wanted`. StoreError when a read-back fails.
     """
-    if found.size != size:
-        return Refuted(f"{size} bytes", f"{found.size} bytes", "the destination holds another number of bytes")
-    same = found.etag.lower() == digest.lower()
+    if found.size != sent.size:
+        return Refuted(f"{sent.size} bytes", f"{found.size} bytes", "the destination holds another number of bytes")
+    same = found.etag.lower() == sent.digest.lower()
     if same and wanted <= Evidence.STORE_DIGEST:
         return Proven(found.etag, 0, Evidence.STORE_DIGEST)
-    if not same and _comparable(found, digest):
-        return Refuted(digest, found.etag, "the destination's ETag is not the digest of what was sent")
-    again, head = read_md5(wire, key)
-    local = etag.file_etag(path, 0)
-    if again != local or head.size != size:
-        return Refuted(f"md5:{local}", f"md5:{again}", "the bytes read back from the destination are others")
+    if not same and etag_is_digest(store, found) and _is_comparable(found.etag, sent.digest):
+        return Refuted(sent.digest, found.etag, "the destination's ETag is not the digest of what was sent")
+    reader = StreamEtag(sent.part_size)
+    head = wire.get(sent.key, reader.update)
+    if reader.etag() != sent.digest.lower():
+        return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination are others")
     return Proven(head.etag, 0, Evidence.READ_BACK)
 
 
-def _comparable(found: Head, digest: str) -> bool:
-    """Whether two ETags are of the same kind and part count, so that a difference means wrong bytes."""
-    theirs, ours = etag.parse(found.etag), etag.parse(digest)
-    if theirs is None or ours is None or found.encryption.startswith("aws:kms"):
-        return False
-    return theirs.parts == ours.parts
+def _is_comparable(theirs: str, ours: str) -> bool:
+    """Whether two digests are of the same kind and part count, so that a difference means wrong bytes."""
+    their_parts, our_parts = etag.parse(theirs), etag.parse(ours)
+    return their_parts is not None and our_parts is not None and their_parts.parts == our_parts.parts
+
+
+class StreamEtag:
+    """The ETag of bytes as they come, in parts of `part_size` bytes (0: of all of them)."""
+
+    def __init__(self, part_size: int) -> None:
+        self._part_size = part_size
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._room = part_size
+        self._parts = hashlib.md5(usedforsecurity=False)
+        self._count = 0
+
+    def update(self, chunk: bytes) -> None:
+        if not self._part_size:
+            self._part.update(chunk)
+            return
+        view = memoryview(chunk)
+        while view:
+            if not self._room:
+                self._close_part()
+            taken = view[: self._room]
+            self._part.update(taken)
+            self._room -= len(taken)
+            view = view[len(taken) :]
+
+    def _close_part(self) -> None:
+        self._parts.update(self._part.digest())
+        self._count += 1
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._room = self._part_size
+
+    def etag(self) -> str:
+        """The ETag of all bytes so far."""
+        if not self._part_size:
+            return self._part.hexdigest()
+        parts = self._parts.copy()
+        parts.update(self._part.digest())
+        return f"{parts.hexdigest()}-{self._count + 1}"
 
 
 def local_file_is_sound(path: str, digest: str, part_size: int) -> tuple[bool, str]:

@@ -423,7 +423,7 @@ class SourceUnit(Unit):
             Failure(
                 item.row,
                 "source",
-                proof.trouble,
+                Trouble.MISMATCH,
                 f"{proof.message} (from {item.endpoint.url})",
                 "quarantined and fetched again",
                 expected=proof.expected,

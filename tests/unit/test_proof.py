@@ -1,0 +1,306 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proofs of the two hops, on files and a fake store."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+from fake_stores import DESTINATION_URL, FakeStore, FakeWire, Rig, etag_of, refuse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snowsync import etag as etag_module
+from snowsync import proof
+from snowsync.config import Job, MoverSettings, Store
+from snowsync.errors import StoreError, Trouble
+from snowsync.model import MIB, Evidence, Head, Headers
+from snowsync.proof import Proven, Refuted, Sent, StreamEtag, can_be_sent, prove_arrival, prove_delivery
+
+GIB = 1024 * MIB
+SETTINGS = MoverSettings()
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def wire(store: FakeStore) -> FakeWire:
+    return FakeWire(store, DESTINATION_URL)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Rig(tmp_path).job
+
+
+def side(**changes: object) -> Store:
+    return Store.model_validate({"bucket": "bucket-a", **changes})
+
+
+def arrive(
+    folder: Path, wire: FakeWire, data: bytes, *, settings: MoverSettings = SETTINGS, **changes: object
+) -> Proven | Refuted:
+    path = folder / "arrived"
+    path.write_bytes(data)
+    return prove_arrival(str(path), "k", wire.head("k"), side(**changes), wire, settings)  # type: ignore[arg-type]  # a fake
+
+
+# -- what arrived -------------------------------------------------------------------------------------------------
+
+
+def test_an_md5_proves_and_refutes(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+    store.put("k", b"data")
+    assert arrive(tmp_path, wire, b"data") == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
+    refuted = arrive(tmp_path, wire, b"dada")
+    assert isinstance(refuted, Refuted)
+    assert (refuted.expected, refuted.found) == (etag_of(b"data"), etag_of(b"dada"))
+
+
+def test_another_size_is_refuted_without_reading(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("k", b"data")
+    monkeypatch.setattr(etag_module, "prove_file", None)
+    refuted = arrive(tmp_path, wire, b"dat")
+    assert isinstance(refuted, Refuted)
+    assert (refuted.expected, refuted.found) == ("4 bytes", "3 bytes")
+
+
+def test_one_part_is_sent_in_one_put_and_read_only_once(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"d" * 1000
+    store.put("k", data, part_size=8 * MIB)
+    assert store.objects["k"].etag.endswith("-1")
+    monkeypatch.setattr(etag_module, "file_etag", None)
+    assert arrive(tmp_path, wire, data) == Proven(hashlib.md5(data).hexdigest(), 0, Evidence.STORE_DIGEST)
+
+
+def test_the_part_size_of_the_source_is_kept(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+    data = bytes(range(256)) * (44 * MIB // 1024)
+    store.put("k", data, part_size=5 * MIB)
+    assert arrive(tmp_path, wire, data) == Proven(etag_of(data, 5 * MIB), 5 * MIB, Evidence.STORE_DIGEST)
+    assert store.requests == [("head", "k")]
+
+
+@pytest.mark.parametrize("part_size", [5 * MIB + 1, 7_000_001])
+def test_an_unusual_part_size_is_asked_for(tmp_path: Path, store: FakeStore, wire: FakeWire, part_size: int) -> None:
+    data = bytes(range(256)) * (11 * MIB // 256)
+    store.put("k", data, part_size=part_size)
+    assert arrive(tmp_path, wire, data) == Proven(etag_of(data, part_size), part_size, Evidence.STORE_DIGEST)
+    assert ("head1", "k") in store.requests
+
+
+@pytest.mark.parametrize("trouble", [Trouble.UNSUPPORTED, Trouble.CHANGED, Trouble.OTHER, Trouble.DENIED])
+def test_a_store_that_refuses_part_numbers_is_read_twice(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble
+) -> None:
+    data = bytes(range(256)) * (11 * MIB // 256)
+    store.put("k", data, part_size=7_000_001)
+    store.before = refuse(trouble, operation="head1")
+    proven = arrive(tmp_path, wire, data)
+    assert proven == Proven(etag_of(data), 0, Evidence.READ_BACK)
+
+
+@pytest.mark.parametrize("trouble", [Trouble.SERVER, Trouble.NOT_FOUND, Trouble.CREDENTIAL])
+def test_weather_while_asking_is_weather(tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble) -> None:
+    data = bytes(11 * MIB)
+    store.put("k", data, part_size=7_000_001)
+    store.before = refuse(trouble, operation="head1")
+    with pytest.raises(StoreError) as caught:
+        arrive(tmp_path, wire, data)
+    assert caught.value.trouble is trouble
+
+
+def test_parts_too_small_for_aws_are_proven_and_sent_in_other_parts(
+    tmp_path: Path, store: FakeStore, wire: FakeWire
+) -> None:
+    """Else the destination would refuse the upload (EntityTooSmall) at every attempt."""
+    data = bytes(range(256)) * (12 * MIB // 256)
+    store.put("k", data, part_size=3 * MIB)
+    settings = MoverSettings(part_size=5 * MIB)
+    assert arrive(tmp_path, wire, data, settings=settings) == Proven(
+        etag_of(data, 5 * MIB), 5 * MIB, Evidence.STORE_DIGEST
+    )
+    assert arrive(tmp_path, wire, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
+
+
+@pytest.mark.parametrize("how", ["opaque", "kms", "by configuration"])
+def test_an_opaque_etag_is_replaced_by_a_second_read(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, how: str
+) -> None:
+    kms = {"encryption": "aws:kms"} if how == "kms" else {}
+    store.put("k", b"data", etag="opaque-etag" if how == "opaque" else "0" * 32, **kms)
+    changes = {"etag": "opaque"} if how == "by configuration" else {}
+    assert arrive(tmp_path, wire, b"data", **changes) == Proven(etag_of(b"data"), 0, Evidence.READ_BACK)
+    assert isinstance(arrive(tmp_path, wire, b"dada", **changes), Refuted)
+
+
+def test_an_object_that_changes_between_the_two_reads_is_no_mismatch(
+    tmp_path: Path, store: FakeStore, wire: FakeWire
+) -> None:
+    store.put("k", b"data", etag="opaque-1")
+    store.before = lambda operation, key: store.put("k", b"DATA", etag="opaque-2") if operation == "get" else None
+    with pytest.raises(StoreError) as caught:
+        arrive(tmp_path, wire, b"data")
+    assert caught.value.trouble is Trouble.CHANGED
+
+
+def test_a_checksum_spares_the_second_read(tmp_path: Path, wire: FakeWire) -> None:
+    path = tmp_path / "arrived"
+    path.write_bytes(b"data")
+    digest = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
+    head = Head(200, 4, "opaque", 0, Headers(), checksums={"sha256": digest})
+    proven = prove_arrival(str(path), "k", head, side(), wire, SETTINGS)  # type: ignore[arg-type]  # a fake
+    assert proven == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
+    path.write_bytes(b"dada")
+    assert isinstance(prove_arrival(str(path), "k", head, side(), wire, SETTINGS), Refuted)  # type: ignore[arg-type]  # a fake
+    assert wire.fake.requests == []
+
+
+# -- limits of an upload ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "part_size", "allowed"),
+    [
+        (0, 0, True),
+        (5 * GIB, 0, True),
+        (5 * GIB + 1, 0, False),
+        (10_000 * 5 * MIB, 5 * MIB, True),
+        (10_000 * 5 * MIB + 1, 5 * MIB, False),
+        (10 * MIB, 5 * MIB - 1, False),
+        (1 * MIB, 2 * MIB, True),
+    ],
+)
+def test_what_one_upload_may_be(size: int, part_size: int, allowed: bool) -> None:
+    assert can_be_sent(size, part_size) is allowed
+
+
+@given(size=st.integers(0, 5 * 1024 * GIB), part_size=st.integers(5 * MIB, 5 * GIB))
+def test_the_part_size_of_our_own_is_always_possible_and_whole(size: int, part_size: int) -> None:
+    chosen = proof.upload_part_size(size, MoverSettings(part_size=part_size))
+    assert can_be_sent(size, chosen)
+    assert chosen % MIB == 0
+
+
+def test_a_single_put_too_large_for_aws_becomes_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "arrived"
+    path.write_bytes(b"")
+    size = 6 * GIB
+    monkeypatch.setattr(etag_module, "file_etag", lambda path, part_size: f"of parts of {part_size}")
+    single = etag_module.Proof(True, "0" * 32, 0, "0" * 32, size)
+    assert proof._for_upload(str(path), single, SETTINGS) == (f"of parts of {64 * MIB}", 64 * MIB)
+    one_part = etag_module.Proof(True, "0" * 32 + "-1", size, "0" * 32, size)
+    assert proof._for_upload(str(path), one_part, SETTINGS) == ("0" * 32 + "-1", size)
+
+
+# -- what was delivered -------------------------------------------------------------------------------------------
+
+
+def deliver(
+    wire: FakeWire, sent: Sent, *, wanted: Evidence = Evidence.STORE_DIGEST, **changes: object
+) -> Proven | Refuted:
+    return prove_delivery(sent, wire.head("k"), side(**changes), wire, wanted=wanted)  # type: ignore[arg-type]  # a fake
+
+
+def sent_as(data: bytes, part_size: int = 0) -> Sent:
+    return Sent("k", len(data), etag_of(data, part_size), part_size)
+
+
+def test_the_same_etag_proves_without_another_request(store: FakeStore, wire: FakeWire) -> None:
+    store.put("k", b"data")
+    assert deliver(wire, sent_as(b"data")) == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
+    assert store.requests == [("head", "k")]
+
+
+def test_an_etag_in_capitals_is_the_same(store: FakeStore, wire: FakeWire) -> None:
+    store.put("k", b"data", etag=etag_of(b"data").upper())
+    assert isinstance(deliver(wire, sent_as(b"data")), Proven)
+
+
+@pytest.mark.parametrize("held", [b"dada", b"dat"])
+def test_other_bytes_are_refuted_without_reading_them(store: FakeStore, wire: FakeWire, held: bytes) -> None:
+    store.put("k", held)
+    assert isinstance(deliver(wire, sent_as(b"data")), Refuted)
+    assert store.requests == [("head", "k")]
+
+
+@pytest.mark.parametrize("wanted", [Evidence.READ_BACK, Evidence.MEDIUM])
+@pytest.mark.parametrize("part_size", [0, 700, 1000, 5000])
+def test_a_read_back_is_compared_with_the_digest_and_says_what_it_is(
+    store: FakeStore, wire: FakeWire, wanted: Evidence, part_size: int
+) -> None:
+    """Never more than was reached: a level that no client can reach must not be claimed."""
+    data = bytes(range(250)) * 10
+    store.put("k", data, part_size=part_size)
+    proven = deliver(wire, sent_as(data, part_size), wanted=wanted)
+    assert proven == Proven(store.objects["k"].etag, 0, Evidence.READ_BACK)
+    store.objects["k"].data = b"x" + data[1:]  # the store lies about its ETag
+    refuted = deliver(wire, sent_as(data, part_size), wanted=wanted)
+    assert isinstance(refuted, Refuted)
+    assert refuted.expected == etag_of(data, part_size)
+    assert refuted.found == etag_of(b"x" + data[1:], part_size)
+
+
+@pytest.mark.parametrize(("etag", "encryption"), [("opaque", ""), ("1" * 32, "aws:kms"), ("1" * 32 + "-7", "")])
+def test_an_etag_that_cannot_be_compared_is_read_back(
+    store: FakeStore, wire: FakeWire, etag: str, encryption: str
+) -> None:
+    store.put("k", b"data", etag=etag, encryption=encryption)
+    assert deliver(wire, sent_as(b"data")) == Proven(etag, 0, Evidence.READ_BACK)
+
+
+def test_etags_that_only_look_like_digests_are_read_back_where_the_job_says_so(
+    store: FakeStore, wire: FakeWire
+) -> None:
+    store.put("k", b"data", etag="1" * 32)
+    assert isinstance(deliver(wire, sent_as(b"data")), Refuted)
+    assert deliver(wire, sent_as(b"data"), etag="opaque") == Proven("1" * 32, 0, Evidence.READ_BACK)
+
+
+def test_rot_before_the_upload_is_seen_behind_an_opaque_etag(store: FakeStore, wire: FakeWire) -> None:
+    """What is read back must be what was staged, not what the staged file has become."""
+    store.put("k", b"rotten", etag="opaque")
+    assert isinstance(deliver(wire, Sent("k", 6, etag_of(b"sound!"), 0)), Refuted)
+
+
+def test_a_failed_read_back_is_the_stores_trouble(store: FakeStore, wire: FakeWire) -> None:
+    store.put("k", b"data")
+    store.before = refuse(Trouble.SERVER, operation="get")
+    with pytest.raises(StoreError):
+        deliver(wire, sent_as(b"data"), wanted=Evidence.READ_BACK)
+
+
+@given(data=st.binary(max_size=300), part_size=st.integers(0, 40), cuts=st.lists(st.integers(1, 60), max_size=20))
+def test_an_etag_of_a_stream_does_not_depend_on_its_chunks(data: bytes, part_size: int, cuts: list[int]) -> None:
+    reader = StreamEtag(part_size)
+    position = 0
+    for cut in [*cuts, len(data)]:
+        reader.update(data[position : position + cut])
+        position += cut
+    assert reader.etag() == etag_of(data, part_size)
+
+
+def test_a_local_file_is_sound_by_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "staged"
+    path.write_bytes(b"data")
+    assert proof.local_file_is_sound(str(path), etag_of(b"data").upper(), 0) == (True, etag_of(b"data"))
+    assert proof.local_file_is_sound(str(path), etag_of(b"dada"), 0) == (False, etag_of(b"data"))
+
+
+def test_evidence_beyond_reach_stops_and_releases_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.source.put("a", b"data")
+    job = rig.job.model_copy(update={"evidence": Evidence.MEDIUM})
+    monkeypatch.setattr(Rig, "job", property(lambda self: job))
+    with pytest.raises(StoreError, match="only read_back can be reached; lower `evidence` of job photos"):
+        rig.run()
+    assert rig.states() == {"a": "staged"}
+    assert len(rig.staged_files()) == 1
