@@ -1,0 +1,192 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pages for people against the code: no option, word or code without a line, no line that says otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from snowsync import errors
+from snowsync.cli_arguments import build_parser
+from snowsync.config import Group, Job, MoverSettings, Space, Store, Volume
+from snowsync.ledger_schema import MIGRATIONS
+from snowsync.model import Evidence, State
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+JOB_FILE = (ROOT / "docs/job-file.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+ENGINE = ROOT / "plugins/module_utils/_engine"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The job": Job,
+    "A store: `source` and `destination`": Store,
+    "A volume: each of `volumes`": Volume,
+    "`space`": Space,
+    "`group`": Group,
+    "`mover`": MoverSettings,
+}
+
+
+def section(page: str, title: str) -> str:
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found, f"no section {title!r}"
+    return found.group(1)
+
+
+def table(text: str) -> Iterator[list[str]]:
+    """The cells of every row of the tables in a text, without heads and rules."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith(("| ---", "| option", "| |")):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def words(text: str) -> set[str]:
+    """What stands in backticks in the first cell of any row."""
+    return {word for cells in table(text) for word in re.findall(r"`([^`]+)`", cells[0])}
+
+
+# -- the job file -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("title", "model"), SECTIONS.items(), ids=SECTIONS)
+def test_every_option_has_its_line(title: str, model: type[BaseModel]) -> None:
+    named = [cells[0].strip("`") for cells in table(section(JOB_FILE, title))]
+    assert named == list(model.model_fields), "in the order of the code"
+
+
+@pytest.mark.parametrize(("title", "model"), SECTIONS.items(), ids=SECTIONS)
+def test_every_default_is_the_code_s(title: str, model: type[BaseModel]) -> None:
+    for name, _type, default, reason in table(section(JOB_FILE, title)):
+        field = model.model_fields[name.strip("`")]
+        assert (default == "required") == field.is_required(), name
+        assert field.is_required() or read(field, default.strip("`")) == field.default, name
+        assert reason.endswith("."), name
+
+
+def read(field: FieldInfo, text: str) -> Any:
+    """A default as a job file would give it."""
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind).validate_python(yaml.safe_load(text))
+
+
+def test_the_example_is_a_job(tmp_path: Path) -> None:
+    from snowsync.config import load_job
+
+    example = re.search(r"(?:^    .*\n)+", JOB_FILE, re.MULTILINE)
+    assert example
+    (tmp_path / "photos.yml").write_text(example.group(0))
+    assert load_job(tmp_path / "photos.yml").job == "photos"
+
+
+# -- operations -------------------------------------------------------------------------------------------------
+
+
+def test_every_state_is_explained() -> None:
+    assert words(section(OPERATIONS, "States of an object")) == {state.label for state in State}
+
+
+def test_every_trouble_is_explained() -> None:
+    assert words(section(OPERATIONS, "Trouble words")) == {trouble.value for trouble in errors.Trouble}
+
+
+def test_weather_is_what_the_code_calls_weather() -> None:
+    rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Trouble words"))}
+    assert {word for word, kind in rows.items() if kind == "weather"} == {
+        x.value for x in errors.Trouble if x.is_weather
+    }
+    assert {word for word, kind in rows.items() if kind == "stops"} == {x.value for x in errors.Trouble if x.stops_job}
+    assert {word for word, kind in rows.items() if kind == "volume"} == {x.value for x in errors.Trouble if x.is_local}
+
+
+def test_every_exit_code_is_explained() -> None:
+    help_text = build_parser().format_help()
+    codes = {line.split()[0] for line in help_text.splitlines() if line[:5].strip().isdigit()} | {"143"}
+    raised = {
+        str(kind.exit_code) for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")
+    }
+    assert raised < codes
+    assert words(section(OPERATIONS, "Exit codes")) == codes
+
+
+def test_everything_that_a_unit_says_is_explained() -> None:
+    said = {text for name in ("source.py", "destination.py", "unit.py") for text in statuses(ENGINE / name)}
+    expected = {text.replace("the …", f"the {side}") for text in said for side in ("source", "destination")}
+    explained = {re.sub(r"\bN\b|\.\.\.", "…", word) for word in words(section(OPERATIONS, "What a unit says"))}
+    assert expected - {"stopped", "stopped: …"} == explained
+
+
+def statuses(path: Path) -> Iterator[str]:
+    """All that a unit's code can put into its `status`; what varies is a "…"."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name == "_describe":
+            yield from (text for part in ast.walk(node) if isinstance(part, ast.Return) for text in texts(part.value))
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "status":
+            yield from texts(node.value)
+
+
+def texts(value: ast.expr | None) -> list[str]:
+    if isinstance(value, ast.IfExp):
+        return texts(value.body) + texts(value.orelse)
+    if isinstance(value, ast.JoinedStr):
+        parts = (part.value if isinstance(part, ast.Constant) else "…" for part in value.values)
+        return ["".join(map(str, parts))]
+    return [str(value.value)] if isinstance(value, ast.Constant) else []
+
+
+# -- design -----------------------------------------------------------------------------------------------------
+
+
+def test_every_table_of_the_ledger_is_described() -> None:
+    statements = " ".join(statement for migration in MIGRATIONS.values() for statement in migration)
+    assert words(section(DESIGN, "The ledger")) == set(re.findall(r"CREATE TABLE (\w+)", statements))
+
+
+def test_every_rung_of_evidence_is_described() -> None:
+    assert words(section(DESIGN, "Evidence")) == {level.name.lower() for level in Evidence}
+
+
+def test_files_that_design_names_exist() -> None:
+    named = set(re.findall(r"`(\w+\.py)`", DESIGN))
+    assert len(named) > 10
+    assert {name for name in named if not (ENGINE / name).is_file()} == set()
+
+
+# -- README -----------------------------------------------------------------------------------------------------
+
+
+def test_readme_names_every_module_role_and_playbook() -> None:
+    modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
+    roles = {path.name for path in (ROOT / "roles").iterdir() if path.is_dir()}
+    playbooks = {path.name for path in (ROOT / "playbooks").glob("*.yml")}
+    rows = [cells for cells in table(section(README, "What is in it")) if len(cells) == 3]
+    named = {(cells[0], *re.findall(r"`([^`]+)`", cells[1])) for cells in rows}
+    kinds = (("module", modules), ("role", roles), ("playbook", playbooks))
+    assert named == {(kind, name) for kind, names in kinds for name in names}
+
+
+def test_readme_names_every_command() -> None:
+    (commands,) = [
+        action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    assert {command for command in commands if f"`snowsync {command}" not in README} == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/job-file.md", "docs/design.md"])
+def test_pictures_and_pages_are_there(page: str) -> None:
+    """Also what only the rendered page shows; the links between pages are looked at by tests/docs."""
+    folder = (ROOT / page).parent
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [name for name in pictures if not (folder / name).is_file()] == []
+    assert page == "README.md" or f"]({page})" in README
