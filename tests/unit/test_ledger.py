@@ -95,8 +95,7 @@ def test_only_a_pending_object_can_be_forgotten(ledger: Ledger, volume: int) -> 
     ledger.observe([listed("newer")])
     stale = row_of(ledger, "newer")
     ledger.observe([listed("newer", 99)])
-    for row in (pending, on_volume, stale):
-        ledger.forget(row)
+    assert [ledger.forget(row) for row in (pending, on_volume, stale)] == [True, False, False]
     assert [key for (key,) in select(ledger, "SELECT key FROM objects ORDER BY key")] == ["kept", "newer"]
 
 
@@ -269,7 +268,7 @@ def test_threads_may_share_a_ledger(ledger: Ledger, volume: int) -> None:
 def test_another_try_waits_its_time_and_counts(ledger: Ledger) -> None:
     ledger.observe([listed("k")])
     row = row_of(ledger, "k")
-    assert ledger.retry(failure(row), delay_ms=3_600_000, count=True)
+    assert ledger.retry(failure(row), delay_ms=59_000, count=True)
     assert rows(ledger, State.PENDING) == []
     assert ledger.waiting(State.PENDING), "it waits, but it is not done"
     later = row_of(ledger, "k")
@@ -338,13 +337,63 @@ def test_a_dropped_file_does_not_take_a_key_of_the_source(ledger: Ledger, volume
     assert ledger.dropped("k") is None
 
 
+def test_a_dropped_file_that_was_withdrawn_is_forgotten(ledger: Ledger, volume: int) -> None:
+    ledger.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    row = row_of(ledger, "k")
+    assert ledger.forget(row)
+    assert not ledger.forget(row)
+    assert ledger.dropped("k") is None
+
+
+@pytest.mark.parametrize(("etag", "sends"), [("1" * 32, 1), ("2" * 32, 0)])
+def test_the_same_bytes_dropped_again_are_looked_for_before_they_are_sent(
+    ledger: Ledger, volume: int, etag: str, sends: int
+) -> None:
+    ledger.stage_dropped(listed("k", 1, "1" * 32), volume, 0, "", 0)
+    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    ledger.commit_delivered([], [row_of(ledger, "k")], 0)
+    ledger.stage_dropped(listed("k", 1, etag), volume, 0, "", 0)
+    assert row_of(ledger, "k").sends == sends
+
+
+def test_a_wrong_clock_puts_nothing_off_for_years(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.observe([listed("k")])
+    row = row_of(ledger, "k")
+    monkeypatch.setattr(ledger_module, "now_ms", lambda: 2_000_000_000_000)
+    ledger.retry(failure(row), delay_ms=60_000, count=True)
+    assert rows(ledger, State.PENDING) == [], "it waits while the clock is as it was"
+    monkeypatch.setattr(ledger_module, "now_ms", lambda: 1_700_000_000_000)
+    assert [found.key for found in rows(ledger, State.PENDING)] == ["k"]
+
+
+def test_work_can_be_asked_for_some_volumes_only(ledger: Ledger, volume: int) -> None:
+    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
+    bring_to(ledger, "here", State.STAGED, volume)
+    bring_to(ledger, "there", State.STAGED, other)
+    assert [row.key for row in ledger.work(State.STAGED, after_id=0, limit=9, volumes={other})] == ["there"]
+    assert ledger.work(State.STAGED, after_id=0, limit=9, volumes=()) == []
+    assert len(ledger.work(State.STAGED, after_id=0, limit=9)) == 2
+
+
+def test_discards_are_read_on_from_where_one_stopped(ledger: Ledger, volume: int) -> None:
+    for key in ("a", "b"):
+        bring_to(ledger, key, State.STAGED, volume)
+        ledger.observe([listed(key, 99)])
+    first, second = ledger.discards()
+    assert ledger.discards(after_id=first[0]) == [second]
+
+
 def test_two_volumes_may_not_offer_the_same_key_at_once(ledger: Ledger, volume: int) -> None:
     other = ledger.volume_id("two", "uuid-2", "/volumes/two")
     assert ledger.stage_dropped(listed("k", 1), volume, 0, "", 0) == ""
     assert "another volume" in ledger.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert "another volume" in ledger.refuses_dropped("k", other)
+    assert ledger.refuses_dropped("k", volume) == ""
     assert row_of(ledger, "k").volume == volume
     row = row_of(ledger, "k")
     ledger.commit_delivered([delivered(row)], [], 0)
+    # Its file still lies there, perhaps for good (`keep_staged`): the two would replace each other at every pass.
+    assert "another volume" in ledger.stage_dropped(listed("k", 2), other, 0, "", 0)
     ledger.commit_delivered([], [row_of(ledger, "k")], 0)
     assert ledger.stage_dropped(listed("k", 2), other, 0, "", 0) == ""
     assert row_of(ledger, "k").volume == other

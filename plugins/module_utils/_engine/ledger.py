@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from .errors import LedgerError, Trouble
 from .ledger_schema import migrate
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, Origin, State
 
+LONGEST_DELAY_MS = 60_000  # before another attempt at an object
 _BUSY_SECONDS = 60.0
 _ROW = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
@@ -266,24 +267,33 @@ class Ledger:
             (listed.size, listed.etag, listed.modified_ms, at, object_id, generation),
         )
 
-    def forget(self, row: Row) -> None:
-        """Drop the row of an object that left the source before it was staged."""
+    def forget(self, row: Row) -> bool:
+        """Drop the row of an object that left the source before it was staged, or the drop folder before it was sent.
+
+        False where it is no longer what the caller thinks.
+        """
         with self._transaction() as db:
-            db.execute(
-                "DELETE FROM objects WHERE id = ? AND generation = ? AND state = ?",
-                (row.id, row.generation, State.PENDING),
-            )
+            sql = "DELETE FROM objects WHERE id = ? AND generation = ? AND state = ? AND (state = 0 OR origin = 1)"
+            return db.execute(sql, (row.id, row.generation, row.state)).rowcount == 1
 
     # -- work ---------------------------------------------------------------------------------------------------
 
-    def work(self, state: State, *, after_id: int, limit: int) -> list[Row]:
-        """Rows of one state that are due, by id (the order of listing), from `after_id` on."""
+    def work(self, state: State, *, after_id: int, limit: int, volumes: Collection[int] | None = None) -> list[Row]:
+        """Rows of one state that are due, by id (the order of listing), from `after_id` on.
+
+        `volumes` leaves out what lies on others. A row that would wait longer than any delay was put off by a clock
+        that was wrong then; it is due.
+        """
+        where = "" if volumes is None else f" AND volume IN ({','.join(str(int(number)) for number in volumes)})"
         sql = (
-            f"SELECT {_ROW} FROM objects WHERE state = {int(state)} AND id > ? AND not_before_ms <= ?"
-            " ORDER BY id LIMIT ?"
+            f"SELECT {_ROW} FROM objects WHERE state = {int(state)} AND id > ? AND not_before_ms NOT BETWEEN ? AND ?"
+            f"{where} ORDER BY id LIMIT ?"
         )
+        now = now_ms()
         with self._lock:
-            return [Row(*values) for values in self._db.execute(sql, (after_id, now_ms(), limit))]
+            return [
+                Row(*values) for values in self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit))
+            ]
 
     def waiting(self, *states: State) -> bool:
         """Whether any row is in one of these states, due or not."""
@@ -341,11 +351,9 @@ class Ledger:
         """Record a file of a drop folder as staged; `listed.etag` is its digest. Returns '' or why it was refused."""
         at = now_ms()
         with self._transaction() as db:
-            known = db.execute("SELECT id, origin, volume, state FROM objects WHERE key = ?", (listed.key,)).fetchone()
-            if known and known[1] != Origin.DROP:
-                return "an object of the source has the same key"
-            if known and known[2] != volume and known[3] == State.STAGED:
-                return "a file of the same name waits in another volume's drop folder"
+            refusal = self.refuses_dropped(listed.key, volume)
+            if refusal:
+                return refusal
             group_id = self._new_group(db, "source", volume, 1, listed.size, at)
             db.execute(
                 "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
@@ -354,7 +362,9 @@ class Ledger:
                 " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
                 " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
                 " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
-                " sends = 0, not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '',"
+                # The same bytes again: the destination is asked before they are sent again.
+                " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
+                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '',"
                 " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL",
                 (
                     listed.key,
@@ -376,6 +386,16 @@ class Ledger:
                 " WHERE id = ?",
                 (listed.size, at, run_id),
             )
+        return ""
+
+    def refuses_dropped(self, key: str, volume: int) -> str:
+        """Why a file of a drop folder may not become the object `key`; '' if it may."""
+        with self._lock:
+            known = self._db.execute("SELECT origin, volume, state FROM objects WHERE key = ?", (key,)).fetchone()
+        if known and known[0] != Origin.DROP:
+            return "an object of the source has the same key"
+        if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
+            return "a file of the same name lies in another volume's drop folder"
         return ""
 
     def dropped(self, key: str) -> tuple[int, int, int] | None:
@@ -555,10 +575,11 @@ class Ledger:
         with self._lock:
             return {int(volume): int(size) for volume, size in self._db.execute(sql)}
 
-    def discards(self) -> list[tuple[int, int, str, int]]:
-        """(id, volume, key, generation) of files that a newer generation made obsolete."""
+    def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
+        """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
+        sql = "SELECT id, volume, key, generation FROM discards WHERE id > ? ORDER BY id LIMIT 1000"
         with self._lock:
-            return self._db.execute("SELECT id, volume, key, generation FROM discards LIMIT 1000").fetchall()
+            return self._db.execute(sql, (after_id,)).fetchall()
 
     def discarded(self, ids: Iterable[int]) -> None:
         with self._transaction() as db:

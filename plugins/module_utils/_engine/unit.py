@@ -18,7 +18,7 @@ from pathlib import Path
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, JobStopped, StoreError, Trouble
-from .ledger import Failure, Ledger, Row
+from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
 from .model import State
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
@@ -26,7 +26,6 @@ from .volumes import OpenVolume
 _log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many outages met by one object count as one attempt: it may be the object after all
 _NAMED_FAILURES = 100
-_LONGEST_DELAY_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -301,7 +300,7 @@ class Unit:
             ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
             counted = self.ledger.retry(failure, delay_ms=0, count=True, target=ending)
         else:
-            delay = min(_LONGEST_DELAY_MS, 500 * 2 ** min(row.attempts, 20))
+            delay = min(LONGEST_DELAY_MS, 500 * 2 ** min(row.attempts, 20))
             ending = target if target is not None else State(row.state)
             counted = self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
         self._soft.pop(row.id, None)
