@@ -192,6 +192,12 @@ failure_count:
   returned: when the job ran
   type: int
   sample: 0
+waiting:
+  description: What each direction was doing or waiting for when O(timeout) ended the run; empty otherwise.
+  returned: when the job ran
+  type: list
+  elements: str
+  sample: []
 report:
   description: The report of this run on the host; empty if there was nothing to report.
   returned: when the job ran

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -33,6 +34,7 @@ RAN = {
     "evidence": {"source": {"store_digest": 2}, "destination": {"store_digest": 2}},
     "failures": [],
     "failure_count": 0,
+    "waiting": [],
     "report": "/var/lib/snowsync/photos/reports/dt_data_1.json",
 }
 PLANNED = {"job": "photos", "objects": 3, "bytes": 40, "keys": ["a", "new\nline", "\u00e9"]}
@@ -137,6 +139,18 @@ def test_a_run_returns_the_commands_document(run: Run, command: Command) -> None
     assert command.words == [
         ["--jobs-dir", "/etc/snowsync/jobs", "run", "photos", "--direction", "both", "--until-drained", "--json"]
     ]
+
+
+def test_the_stand_in_and_the_documentation_know_all_that_the_engine_says() -> None:
+    import yaml
+
+    from snowsync.units import Plan, Summary
+
+    said, planned = ({entry.name for entry in dataclasses.fields(model)} for model in (Summary, Plan))
+    assert set(RAN) == said and set(PLANNED) == planned
+    documented = yaml.safe_load(importlib.import_module(f"{PACKAGE}.modules.s5cmd_sync").RETURN)
+    assert said - {"changed"} <= set(documented)
+    assert planned == set(documented["plan"]["contains"])
 
 
 def test_a_run_that_moved_nothing_is_unchanged(run: Run, command: Command) -> None:
