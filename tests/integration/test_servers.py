@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import os
 import ssl
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,3 +207,21 @@ def test_a_wrong_md5_is_refused(client: Any, bucket: str) -> None:
 def test_crc_unchecked(store: Store, client: Any, bucket: str) -> None:
     refused = refusal(client.put_object, Bucket=bucket, Key="crc", Body=b"body", ChecksumCRC32="AAAAAA==")
     assert refused == (None if "crc_unchecked" in store.quirks else 400)
+
+
+def test_servers_run_from_a_shell_until_they_are_told_to_stop(tmp_path: Path) -> None:
+    ready = tmp_path / "stores.json"
+    argv = [sys.executable, "-m", "servers", "rclone-https", "--ready", str(ready)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    with subprocess.Popen(argv, env=environment) as process:
+        while not ready.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert stat.S_IMODE(ready.stat().st_mode) == 0o600
+        (described,) = json.loads(ready.read_text())
+        store = Store(**{**described, "quirks": frozenset(described["quirks"])})
+        assert s3_client(store).list_buckets()["Buckets"] == []
+        process.terminate()
+        assert process.wait() == 0
+    assert not ready.exists()
+    assert not Path(store.credentials_file).exists()
