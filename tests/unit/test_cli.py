@@ -320,6 +320,22 @@ def test_a_run_ends_with_the_code_of_its_end(
         assert captured.err.startswith("snowsync: ")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_units_and_decides_the_exit_code(number: signal.Signals) -> None:
+    from snowsync.daemon import Daemon
+    from snowsync.unit import Switches
+
+    before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
+    attendant, switches = Daemon(), Switches()
+    try:
+        attendant.start([], switches)
+        signal.raise_signal(number)
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)
+    assert (switches.stop.is_set(), attendant.stopped_by) == (True, number)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused, and only root can give a folder away")
 def test_root_does_not_run_the_job_of_another_user(
     jobs: Path, tmp_path: Path, units: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]

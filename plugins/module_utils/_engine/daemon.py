@@ -46,6 +46,7 @@ class Daemon(Attendant):
         _log.info(
             "%s: stopping; what is in flight now is taken up again at the next start", signal.Signals(number).name
         )
+        self.stopped_by = number
         if self._switches:
             self._switches.stop.set()
         self._tell("STOPPING=1\nSTATUS=stopping")
