@@ -113,8 +113,11 @@ def test_a_drained_job_stays_so_when_its_units_have_ended(ledger: Ledger, volume
 def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int, progress: Progress) -> None:
     source, destination = ledger.start_run("source"), ledger.start_run("destination")
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:6]], volume, source)
-    ledger.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:2]], [], destination)
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
+    assert progress.look().hops["source"].eta_seconds is None, "one group says nothing"
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
+    for _group in range(2):
+        ledger.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], destination)
     view = progress.look()
     assert (view.hops["source"].moved, view.hops["source"].remaining) == (Tally(6, 600), Tally(4, 400))
     assert (view.hops["destination"].moved, view.hops["destination"].remaining) == (Tally(2, 200), Tally(8, 800))

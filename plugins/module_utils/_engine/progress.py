@@ -190,7 +190,9 @@ class Progress:
             remaining = remaining + self._states[State.STAGED]
         if span.over:
             return HopView(moved, remaining, Rate(moved.objects / span.divisor, moved.bytes / span.divisor), None)
-        lasting = self._rate(span, _ETA_SECONDS, hop=hop)
+        # One group says nothing of a rate: the first one may hold eight empty objects, of many large ones to come.
+        is_known = sum(group.hop == hop and group.at_ms >= span.started_ms for group in self._recent) > 1
+        lasting = self._rate(span, _ETA_SECONDS, hop=hop) if is_known else Rate()
         return HopView(moved, remaining, self._rate(span, _SHOWN_SECONDS, hop=hop), eta(remaining, lasting))
 
     def _rate(self, span: _Span, seconds: int, *, hop: str = "", volume: int | None = None) -> Rate:
