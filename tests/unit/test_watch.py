@@ -114,7 +114,6 @@ def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int
     source, destination = ledger.start_run("source"), ledger.start_run("destination")
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
-    assert progress.look().hops["source"].eta_seconds is None, "one group says nothing"
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
     for _group in range(2):
         ledger.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], destination)
@@ -126,6 +125,16 @@ def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int
     assert view.eta_seconds is not None and view.eta_seconds >= view.hops["source"].eta_seconds  # type: ignore[operator]  # not None
     (one,) = [found for found in view.volumes if found.status.name == "one"]
     assert (one.status.held, one.rate.objects > 0) == (Tally(6, 600), True)
+
+
+def test_one_group_is_not_enough_for_an_estimate(ledger: Ledger, volume: int, progress: Progress) -> None:
+    run = ledger.start_run("source")
+    ledger.observe([listed(f"{number}", 100) for number in range(3)])
+    estimates = []
+    for row in rows(ledger, State.PENDING)[:2]:
+        ledger.commit_staged([staged(row)], volume, run)
+        estimates.append(progress.look().hops["source"].eta_seconds)
+    assert estimates[0] is None and estimates[1] is not None
 
 
 def test_groups_carry_the_sums_forward_until_they_are_taken_again(
