@@ -397,6 +397,14 @@ def test_send_of_an_empty_file_is_one_put(
     assert [(asked.method, asked.headers["content-length"]) for asked in store.asked] == [("PUT", "0")]
 
 
+def test_send_follows_the_link_to_a_dropped_file(store: ScriptedStore, control: Control, tmp_path: Path) -> None:
+    """An empty one travels this way; refused, it would look like a volume that fails, and end the use of it."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "7").symlink_to(tmp_path / "empty")
+    store.script = lambda asked: reply(200)
+    assert send(control, tmp_path / "7").ok
+
+
 def test_send_in_parts_of_exactly_the_size(store: ScriptedStore, control: Control, staged: Path) -> None:
     upload = Multipart()
     store.script = upload.script

@@ -164,7 +164,8 @@ class Control:
         action = f"send {shown(self._store.bucket, work.key)} to {self._endpoint}"
 
         def send() -> None:
-            descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # Links are followed: a file of a drop folder is reached through one of ours.
+            descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
                 if size != work.size:
