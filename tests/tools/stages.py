@@ -372,7 +372,9 @@ def main() -> int:
     unknown = [name for name in options.stages if name not in STAGES]
     if unknown or not lanes[0]:
         parser.error(f"no such stage: {', '.join(unknown)}" if unknown else "name a stage, or --all")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell's background jobs ignore it, and so would every command and test below.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     total = run_lanes(lanes, pytest_arguments)
     print(total, flush=True)
     return 1 if total.failed else 0
