@@ -318,6 +318,12 @@ class Ledger:
         with self._lock:
             return self._db.execute(sql, (key, generation, volume)).fetchone() is not None
 
+    def has_used(self, volume: int) -> bool:
+        """Whether this ledger ever made a group durable on this volume."""
+        with self._lock:
+            found = self._db.execute("SELECT 1 FROM groups WHERE volume = ? LIMIT 1", (volume,)).fetchone()
+        return found is not None
+
     def _move(self, db: sqlite3.Connection, row: Row, target: State, sql: str, values: Sequence[object]) -> bool:
         """Change one row if it still is what the caller thinks; a transition that the table forbids is a defect."""
         source = State(row.state)

@@ -122,6 +122,8 @@ class SourceUnit(Unit):
     def _sweep_staged(self) -> None:
         """Remove files that were renamed into the staging tree and never made it into the ledger."""
         for volume in self.volumes.open.values():
+            if not self.ledger.has_used(volume.id):
+                continue  # what lies there may be another ledger's: nothing is deleted on doubt
             emptied = set()
             for relative in volume.staged_files():
                 if not self._is_known(volume, relative):
