@@ -259,7 +259,7 @@ def test_headers_and_parts_arrive_as_they_were_ordered(server: FaultServer, rig:
 
 def test_a_fetch_is_one_ranged_get(server: FaultServer, rig: Callable[..., Rig]) -> None:
     server.objects["large"] = faults.Stored(b"x" * (80 * MIB))
-    fetcher = rig("fetch")
+    fetcher = rig("fetch", part_concurrency=1)
     fetcher.fetch(1, "large", 80 * MIB)
     assert fetcher.wait(1)[1].ok
     assert [request.headers.get("range") for request in server.asked("large") if request.method == "GET"] == [
