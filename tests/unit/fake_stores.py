@@ -13,6 +13,7 @@ import hashlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +25,9 @@ from snowsync import endpoints, s5cmd_text, volumes
 from snowsync.config import Job, parse_job
 from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
-from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send
-from snowsync.units import Summary, run_job
+from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
+from snowsync.unit import Switches, Unit
+from snowsync.units import Attendant, Summary, run_job
 
 SOURCE_URL = "http://source.test:1"
 DESTINATION_URL = "http://destination.test:1"
@@ -225,6 +227,57 @@ class FakeControl:
         return 0
 
 
+class Running(Attendant):
+    """A run in a thread of its own, for tests that do something meanwhile."""
+
+    def __init__(self, job: Job, direction: str, until: str) -> None:
+        self.units: list[Unit] = []
+        self.begun = threading.Event()
+        self.summary: Summary | None = None
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, args=(job, direction, until), daemon=True)
+        self.thread.start()
+        assert self.begun.wait(20)
+
+    def start(self, units: list[Unit], switches: Switches) -> None:
+        self.units, self.switches = units, switches
+        self.begun.set()
+
+    def _run(self, job: Job, direction: str, until: str) -> None:
+        try:
+            self.summary = run_job(job, direction=direction, until=until, attendant=self)
+        except BaseException as error:
+            self.error = error
+            self.begun.set()
+
+    def unit(self, name: str) -> Unit:
+        return next(unit for unit in self.units if unit.name == name)
+
+    def join(self, seconds: float = 60.0) -> Summary:
+        """Its result, once it ended by itself."""
+        self.thread.join(seconds)
+        if self.thread.is_alive():
+            self.switches.stop.set()
+            pytest.fail(f"it did not end: {[unit.status for unit in self.units]}")
+        if self.error:
+            raise self.error
+        assert self.summary
+        return self.summary
+
+    def stop(self) -> Summary:
+        """As SIGTERM does."""
+        self.switches.stop.set()
+        return self.join()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """A bound for what never happens, not a measurement."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
 @dataclass
 class Rig:
     """A job on fake stores below `folder`, with the volumes "one" and "two"."""
@@ -269,10 +322,18 @@ class Rig:
         assert not summary.waiting, summary.waiting
         return summary
 
+    def start(self, direction: str = "both", until: str = "drained") -> Running:
+        return Running(self.job, direction, until)
+
+    def failures(self) -> list[tuple[str, str]]:
+        """(key, trouble) of everything the ledger recorded as failed, oldest first."""
+        ledger = self.ledger
+        found = [(str(key), str(word)) for key, word in ledger.query("SELECT key, trouble FROM failures ORDER BY id")]
+        ledger.close()
+        return found
+
     def states(self) -> dict[str, str]:
         """Key -> the state's name."""
-        from snowsync.model import State
-
         ledger = self.ledger
         found = {
             str(key): State(int(str(state))).label for key, state in ledger.query("SELECT key, state FROM objects")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_stores import FakeMover, FakeStore, Rig, install, refuse
+from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
 
 from snowsync import endpoints as endpoints_module
 from snowsync.config import MoverSettings
@@ -22,13 +21,6 @@ from snowsync.model import Fetch, Outcome
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 MIB = 1024 * 1024
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
 
 
 @pytest.fixture

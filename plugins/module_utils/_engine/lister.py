@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .endpoints import Endpoint, lists_whole
-from .errors import JobStopped, StoreError
-from .model import Page
+from .errors import JobStopped, StoreError, Trouble
+from .ledger import Failure, Row
+from .model import LONGEST_KEY, ListedObject, Origin, Page, State
 
 if TYPE_CHECKING:
     from .source import SourceUnit
@@ -29,6 +30,7 @@ class Lister:
         self.finished = False  # at least one whole pass is done
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
+        self._told: set[str] = set()
 
     def run(self) -> None:
         unit = self._unit
@@ -54,26 +56,38 @@ class Lister:
         for page in self._pages():
             if page is None:
                 return False
-            observed = unit.ledger.observe(page.objects)
+            listed = self._usable(page.objects)
+            observed = unit.ledger.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
-            objects += len(page.objects)
-            size += sum(listed.size for listed in page.objects)
+            objects += len(listed)
+            size += sum(each.size for each in listed)
             unit.counters.listed_objects, unit.counters.listed_bytes = objects, size
             if observed.new or observed.changed:
                 unit.switches.space.set()
         return unit.scanner.scan_until_settled()
+
+    # -- pages ------------------------------------------------------------------------------------------------
 
     def _pages(self) -> Iterator[Page | None]:
         """The whole listing; None instead of a page when the unit stops before its end."""
         store = self._unit.job.source
         if store is None:
             return
-        if lists_whole(store):
-            yield from self._whole()
-            return
+        yield from self._whole() if lists_whole(store) else self._paged()
+
+    def _paged(self) -> Iterator[Page | None]:
         token: str | None = None
+        begun_anew = False
         while True:
-            page = self._page(token)
+            try:
+                page = self._page(token)
+            except StoreError as error:
+                # A token may be worth nothing at another endpoint, or after a restart of the store.
+                if token is None or begun_anew or isinstance(error, JobStopped):
+                    raise
+                _log.warning("%s; the listing begins anew", error)
+                token, begun_anew = None, True
+                continue
             yield page
             if page is None or page.next_token is None:
                 return
@@ -82,11 +96,7 @@ class Lister:
     def _whole(self) -> Iterator[Page | None]:
         """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
         unit = self._unit
-        while not unit.stopping:
-            endpoint = unit.endpoints.pick()
-            if endpoint is None:
-                unit.ending.wait(0.2)
-                continue
+        while endpoint := self._endpoint():
             try:
                 for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
                     yield page
@@ -100,16 +110,22 @@ class Lister:
 
     def _page(self, token: str | None) -> Page | None:
         """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
-        unit = self._unit
-        while not unit.stopping:
-            endpoint = unit.endpoints.pick()
-            if endpoint is None:
-                unit.ending.wait(0.2)
-                continue
+        while endpoint := self._endpoint():
             try:
                 return endpoint.wire().list_page(token, prefix=endpoint.store.prefix)
             except StoreError as error:
                 self._bear(endpoint, error)
+        return None
+
+    def _endpoint(self) -> Endpoint | None:
+        """Who is asked next, perhaps after an outage, during which the drop folders are looked after. None: stop."""
+        unit = self._unit
+        while not unit.stopping:
+            endpoint = unit.endpoints.pick()
+            if endpoint:
+                return endpoint
+            unit.scanner.scan_meanwhile()
+            unit.ending.wait(0.2)
         return None
 
     @staticmethod
@@ -121,3 +137,49 @@ class Lister:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)
         endpoint.rest(str(error))
+
+    # -- keys that cannot be moved ----------------------------------------------------------------------------
+
+    def _usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
+        """The page without keys that no ledger, or no destination, can hold: each is named once."""
+        prefix = self._unit.job.source.prefix if self._unit.job.source else ""
+        if all(_is_plain(listed.key, prefix) for listed in objects):
+            return objects
+        usable = []
+        for listed in objects:
+            refusal = _refusal(listed.key, prefix)
+            if refusal:
+                self._refuse(listed, refusal)
+            else:
+                usable.append(listed)
+        return usable
+
+    def _refuse(self, listed: ListedObject, reason: str) -> None:
+        name = listed.key.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if name in self._told:
+            return
+        self._told.add(name)
+        row = Row(0, name, listed.size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
+        message = f"the object {name!r} was left at the source: {reason}"
+        failure = Failure(row, "source", Trouble.UNSUPPORTED, message, "left at the source")
+        self._unit.ledger.record(failure)
+        self._unit.note(failure)
+        _log.error("%s", message)
+
+
+def _is_plain(key: str, prefix: str) -> bool:
+    return key.isascii() and 0 < len(key) <= LONGEST_KEY and key.startswith(prefix)
+
+
+def _refusal(key: str, prefix: str) -> str:
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        return "its key is not valid UTF-8, which S3 demands; rename it there"
+    if not key:
+        return "its key is empty"
+    if length > LONGEST_KEY:
+        return f"its key has {length} bytes, S3 allows {LONGEST_KEY}; rename it there"
+    if not key.startswith(prefix):
+        return f"its key does not begin with the prefix {prefix!r} that was asked for; the store ignores it"
+    return ""

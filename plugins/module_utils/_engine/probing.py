@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .config import Store
-from .errors import StoreError
+from .errors import StoreError, Trouble
 from .model import Head, Headers
 from .wire import Wire
 
@@ -42,3 +42,11 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str,
             token = page.next_token
     except StoreError:
         return found  # a store that may not be listed: HEAD decides, and reports what is wrong
+
+
+def ask_heads(wire: Wire, object_keys: list[str]) -> Iterator[tuple[str, Head | StoreError]]:
+    """HEADs, in order of completion. Ends after the first that timed out: each further one would take as long."""
+    for object_key, head in wire.head_many(object_keys):
+        yield object_key, head
+        if isinstance(head, StoreError) and head.trouble is Trouble.TIMEOUT:
+            return

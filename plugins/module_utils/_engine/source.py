@@ -13,39 +13,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container
 
 from . import keys
+from .arrivals import Arrivals
+from .backlog import Backlog
 from .config import Job
 from .credentials import for_side
 from .dropfolder import DropScanner
-from .endpoints import EndpointPool
-from .errors import LocalError, StoreError, Trouble
-from .ledger import Failure, Ledger, Row, Staged, dump_headers
+from .endpoints import Endpoint, EndpointPool
+from .errors import LocalError, Trouble
+from .ledger import Failure, Ledger, Row
 from .lister import Lister
-from .model import Fetch, Head, Headers, ListedObject, Outcome, State
+from .model import Fetch, State
 from .placement import Placement, VolumeSpace, fits_nowhere
-from .proof import Proven, Refuted, prove_arrival
+from .staging import Committer
 from .unit import Item, Switches, Unit
-from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
-_FINISHERS = 2
-_HEADS_AT_ONCE = 64
-
-
-@dataclass(slots=True)
-class _OpenGroup:
-    """Objects proven on one volume that wait for their group's commit."""
-
-    volume: OpenVolume
-    items: list[tuple[Item, Staged]] = field(default_factory=list)
-    bytes: int = 0
-    since: float = field(default_factory=time.monotonic)
 
 
 class SourceUnit(Unit):
@@ -57,23 +45,24 @@ class SourceUnit(Unit):
         """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""
         super().__init__(job, ledger, switches, until=until)
         self.alone = alone
-        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None ends one finisher
+        self.committer = Committer(self)
+        self.scanner = DropScanner(self)
+        self._arrivals = Arrivals(self)
         credentials = for_side(job, "source") if job.source else None
         self._pool = EndpointPool(
             job.source,
             credentials,
             job.mover,
             direction="fetch",
-            on_outcome=self._outcomes.put,
+            on_outcome=self._arrivals.receive,
             wake=switches.space.set,
         )
         self._lister = Lister(self)
-        self.scanner = DropScanner(self)
         self._placement = Placement()
-        self._groups: dict[int, _OpenGroup] = {}
-        self._cursor = 0
-        self._rewind_at = 0.0
+        self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
         self._avoid: dict[int, str] = {}
+        self._quarantined: set[int] = set()
+        self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -83,26 +72,21 @@ class SourceUnit(Unit):
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.stopping)
         self.look_around()
-        self._sweep_staged()
         self.spawn(self._lister.run, "lister")
-        for number in range(_FINISHERS):
-            self.spawn(self._finish_loop, f"finisher-{number}")
-        self.spawn(self._commit_loop, "committer")
+        self._arrivals.start()
+        self.spawn(self.committer.run, "committer")
         self._feed()
+
+    def join(self) -> None:
+        """Wait for the workers, which work through what the movers have told already."""
+        self.ending.set()
+        self._arrivals.stop()
+        self.committer.stop()
+        super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
         """Keep what is proven, leave no partial files, let the destination unit end."""
-        return [self._commit_rest, self._sweep_rest, self._release_destination]
-
-    def join(self) -> None:
-        """Wait for the workers, whose queue of outcomes is at its end."""
-        for _ in range(_FINISHERS):
-            self._outcomes.put(None)
-        super().join()
-
-    def _commit_rest(self) -> None:
-        for group in self._groups.values():
-            self._commit(group)
+        return [self.committer.commit_rest, self._sweep_rest, self._release_destination]
 
     def _sweep_rest(self) -> None:
         for volume in self.volumes.open.values():
@@ -113,23 +97,33 @@ class SourceUnit(Unit):
         self.switches.source_done.set()
         self.switches.staged.set()
 
-    def volume_came(self, volume: OpenVolume) -> None:
-        swept = volume.sweep_incoming(keep=self.on_their_way())
-        _log.info(
-            "volume %s is in use (%s)%s", volume.name, volume.uuid, f", swept {swept} partial files" if swept else ""
-        )
+    # -- volumes ----------------------------------------------------------------------------------------------
 
-    def _sweep_staged(self) -> None:
+    def volume_came(self, volume: OpenVolume) -> None:
+        """Remove what a crash, or the loss of the volume, left there."""
+        with self.lock:
+            items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
+        swept = volume.sweep_incoming(keep={item.row.id for item in items})
+        swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
+        self._sweep_quarantine(volume)
+        self._lister.saw_changes = True  # among the files may be obsolete ones
+        words = f", removed {swept} files that nothing had come of" if swept else ""
+        _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
+
+    def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
         """Remove files that were renamed into the staging tree and never made it into the ledger."""
-        for volume in self.volumes.open.values():
-            if not self.ledger.has_used(volume.id):
-                continue  # what lies there may be another ledger's: nothing is deleted on doubt
-            emptied = set()
-            for relative in volume.staged_files():
-                if not self._is_known(volume, relative):
-                    volume.discard_staged(relative)
-                    emptied.add(os.path.dirname(relative))
-            volume.prune(emptied)
+        removed: list[str] = []
+        if not self.ledger.has_used(volume.id):
+            return 0  # what lies there may be another ledger's: nothing is deleted on doubt
+        for relative in volume.staged_files():
+            self.heartbeat = time.monotonic()
+            if self.stopping:
+                break
+            if relative not in spared and not self._is_known(volume, relative):
+                volume.discard_staged(relative)
+                removed.append(relative)
+        volume.prune({os.path.dirname(relative) for relative in removed})
+        return len(removed)
 
     def _is_known(self, volume: OpenVolume, relative: str) -> bool:
         try:
@@ -139,66 +133,132 @@ class SourceUnit(Unit):
             return True
         return self.ledger.has_file(key, generation, volume.id)
 
+    def _sweep_quarantine(self, volume: OpenVolume) -> None:
+        """A copy that did not match is of no use once a good one was proven, or the object is gone."""
+        for number in volume.quarantined() if self.ledger.has_used(volume.id) else ():
+            row = self.ledger.row(number)
+            if row is None or row.state in (State.STAGED, State.DELIVERED, State.RELEASED):
+                volume.clear_quarantine(number)
+            else:
+                self._quarantined.add(number)
+
+    def quarantine(self, item: Item) -> None:
+        """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
+        self._avoid[item.row.id] = item.endpoint.url
+        if item.row.id in self._quarantined:
+            self._clear_quarantine(item.row.id)  # one copy is kept, the last one
+        self._quarantined.add(item.row.id)
+        try:
+            item.volume.to_quarantine(item.row.id)
+        except OSError as error:
+            _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
+
+    def settled(self, row: Row) -> None:
+        """An object is staged, or gone: what it met on its way is forgotten, and a copy that did not match goes."""
+        self.forgive(row.id)
+        # The destination unit, in a process of its own perhaps, quarantines too: such a row has its attempts counted.
+        if not row.attempts and row.id not in self._quarantined:
+            return
+        self._avoid.pop(row.id, None)
+        self._clear_quarantine(row.id)
+
+    def _clear_quarantine(self, object_id: int) -> None:
+        self._quarantined.discard(object_id)
+        with self.volumes.borrowed() as volumes:  # the bad copy may lie on another volume than the good one
+            for volume in volumes:
+                with contextlib.suppress(OSError):
+                    volume.clear_quarantine(object_id)
+
+    def _discard_obsolete(self) -> None:
+        """Remove files that a newer generation made obsolete."""
+        if not self._lister.saw_changes:
+            return
+        self._lister.saw_changes = False
+        last = 0
+        while entries := self.ledger.discards(after_id=last):
+            last = entries[-1][0]
+            self.ledger.discarded([entry[0] for entry in entries if self._discard(*entry[1:])])
+
+    def _discard(self, volume_id: int, key: str, generation: int) -> bool:
+        volume = self.volumes.open.get(volume_id)
+        if volume is None:
+            return False
+        # A key that left the source and came back begins with the first generation again.
+        if not self.ledger.has_file(key, generation, volume_id):
+            relative = keys.to_path(key, generation)
+            try:
+                volume.discard_staged(relative)
+                volume.prune([os.path.dirname(relative)])
+            except OSError as error:
+                self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
+                return False
+        return True
+
     # -- the feeder -------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        rows: deque[Row] = deque()
         self.counters.first_start = time.monotonic()
         while not self.stopping:
             self.look_around()
             self._discard_obsolete()
-            if not rows:
-                rows.extend(self._next_rows())
-            if not rows and self._is_done():
+            listed = self._lister.finished  # asked first: what the last page brought is read below
+            self._read_on()
+            if self._is_full or (not self._backlog and self._is_done(listed)):
                 self.is_complete = True
                 return
-            if not rows or not self._place(rows):
-                self.switches.space.wait(0.05)
+            if not self._place():
+                self.switches.space.wait(0.05 if self._backlog or self.in_flight else 0.25)
                 self.switches.space.clear()
 
-    def _next_rows(self) -> list[Row]:
-        now = time.monotonic()
+    def _read_on(self) -> None:
         if len(self.in_flight) > 4 * self.job.group.objects:
             self.status = f"proving {len(self.in_flight)} objects"
-            return []
-        busy = self.on_their_way()
-        limit = self.job.group.objects + len(busy)
-        rows = self.ledger.work(State.PENDING, after_id=self._cursor, limit=limit)
-        if rows:
-            self._cursor = rows[-1].id
-        elif now >= self._rewind_at:
-            # Rows put back, and new generations of old rows, lie behind the cursor.
-            self._rewind_at = now + 0.5
-            self._cursor = 0
-        return [row for row in rows if self.due(row, busy)]
+        else:
+            self._backlog.fill(self.job.group.objects)
 
-    def _is_done(self) -> bool:
-        if self.until == "forever" or not self._lister.finished or self.in_flight:
-            self.status = self._describe()
+    def _is_done(self, listed: bool) -> bool:
+        if self.until == "forever" or not listed or self.in_flight:
+            self.status = self._describe(listed)
+            if not listed and self._pool.endpoints and not self._pool.any_up:
+                self.outage("source")
             return False
         if self.until == "once":
-            return self._cursor == 0 and self._lister.finished
+            # What failed is put off, and was tried.
+            return not self.ledger.work(State.PENDING, after_id=0, limit=1)
         # The destination unit beside this one may still find a staged file damaged, which is fetched again then.
-        return not self.ledger.waiting(State.PENDING, *(() if self.alone else (State.STAGED,)))
+        if self.ledger.waiting(State.PENDING, *(() if self.alone else (State.STAGED,))):
+            self.status = (
+                "waiting to try again" if self.ledger.waiting(State.PENDING) else "waiting for the destination"
+            )
+            return False
+        # What people dropped meanwhile belongs to this run too.
+        return not self.scanner.took_more()
 
-    def _describe(self) -> str:
+    def _describe(self, listed: bool) -> str:
         if self.in_flight:
             return f"fetching {len(self.in_flight)} objects"
         if self._pool.why_down():
             return f"waiting for the source: {self._pool.why_down()}"
-        return "up to date" if self._lister.finished else "listing the source"
+        if listed:
+            return "up to date"
+        if self.scanner.unsettled:
+            return f"waiting for {self.scanner.unsettled} dropped files that are still being written"
+        return "listing the source"
 
-    def _place(self, rows: deque[Row]) -> bool:
-        """Hand over rows from the left until one must wait; True when all are on their way."""
+    def _place(self) -> bool:
+        """Hand over rows until one must wait; True when all are on their way."""
+        if not self._backlog:
+            return False
         with self.lock:
             spaces = self.volumes.spaces()
         turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
-        while rows and not self.stopping and time.monotonic() < turn_ends:
-            row = rows[0]
-            endpoint = self._pool.pick(self._avoid.get(row.id, ""))
+        while self._backlog and not self.stopping and time.monotonic() < turn_ends:
+            rows, endpoint = self._next()
             if endpoint is None:
-                self.outage("source")
+                if not self._pool.any_up:
+                    self.outage("source")
                 return False
+            row = rows[0]
             chosen = self._placement.choose(row.size, spaces)
             volume = self.volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
@@ -208,6 +268,17 @@ class SourceUnit(Unit):
             self.heartbeat = time.monotonic()
         return True
 
+    def _next(self) -> tuple[deque[Row], Endpoint | None]:
+        """The queue whose first row is next, and the endpoint it goes to; None: wait."""
+        backlog, pool = self._backlog, self._pool
+        if backlog.large:
+            endpoint = pool.pick(self._avoid.get(backlog.large[0].id, ""), large=True)
+            if endpoint and backlog.has_large():
+                return backlog.large, endpoint
+        if backlog.small:
+            return backlog.small, pool.pick(self._avoid.get(backlog.small[0].id, ""))
+        return backlog.large, None
+
     def _submit(self, item: Item, spaces: list[VolumeSpace]) -> None:
         row = item.row
         with self.lock:
@@ -216,6 +287,7 @@ class SourceUnit(Unit):
         for space in spaces:
             if space.id == item.volume.id:
                 space.in_flight += row.size
+        self._seems_full = False
         self.status = f"fetching {len(self.in_flight)} objects"
         work = Fetch(row.id, row.key, row.size, item.path)
         item.tool = self._pool.tool(work)
@@ -227,107 +299,55 @@ class SourceUnit(Unit):
             self.status = f"waiting for a volume: {self.volumes.why_absent()}"
             if self.until == "once" and not self.in_flight:
                 raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_absent())
-        elif not self.volumes.absent and fits_nowhere(row.size, spaces):
+            return False
+        if not self.volumes.absent and fits_nowhere(row.size, spaces):
             rows.popleft()
             message = f"{row.size} bytes are more than any volume may take; add a larger volume or raise its limit"
             failure = Failure(row, "source", Trouble.SPACE, message, "failed")
-            self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED)
-            self.note(failure)
-        else:
-            self.status = f"waiting for space on {', '.join(volume.name for volume in self.volumes.open.values())}"
+            if self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+                self.note(failure)
+            return True
+        self.status = f"waiting for space on {', '.join(volume.name for volume in list(self.volumes.open.values()))}"
+        if self.until == "once" and not self.in_flight:
+            self._give_up_waiting()
         return False
 
-    def _discard_obsolete(self) -> None:
-        if not self._lister.saw_changes:
-            return
-        self._lister.saw_changes = False
-        done = []
-        for number, volume_id, key, generation in self.ledger.discards():
-            volume = self.volumes.open.get(volume_id)
-            if volume:
-                relative = keys.to_path(key, generation)
-                volume.discard_staged(relative)
-                volume.prune([os.path.dirname(relative)])
-                done.append(number)
-        self.ledger.discarded(done)
+    def _give_up_waiting(self) -> None:
+        """One pass ends where nobody will make room: it has placed what there was room for."""
+        hopeless = not self._room_is_coming()
+        self._is_full = hopeless and self._seems_full  # the last room may have come after we looked for it
+        self._seems_full = hopeless
+        self.volumes.count_anew()
 
-    # -- the finishers ----------------------------------------------------------------------------------------
+    def _room_is_coming(self) -> bool:
+        if self.alone or (self.job.keep_staged and not self.ledger.waiting(State.STAGED)):
+            return False
+        on_volumes = set(self.volumes.open)
+        staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
+        return bool(staged) or (not self.job.keep_staged and self.ledger.waiting(State.DELIVERED))
 
-    def _finish_loop(self) -> None:
-        while outcomes := self._take_outcomes():
-            self._finish(outcomes)
+    # -- objects that leave the unit unstaged -----------------------------------------------------------------
 
-    def _take_outcomes(self) -> list[Outcome]:
-        """What has come, up to a batch; a large file ends the batch, so that the other finisher hashes the next one.
-
-        Empty: the unit ends. Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may
-        wait for ever when the other one takes what woke it (its new timeout becomes negative).
-        """
-        first = self._outcomes.get()
-        if first is None:
-            return []
-        taken = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(taken) < _HEADS_AT_ONCE and not self._ends_batch(taken[-1]):
-                outcome = self._outcomes.get_nowait()
-                if outcome is None:
-                    self._outcomes.put(None)
-                    break
-                taken.append(outcome)
-        return taken
-
-    def _ends_batch(self, outcome: Outcome) -> bool:
-        item = self.in_flight.get(outcome.id)
-        return item is not None and self._is_large(item.row)
-
-    def _is_large(self, row: Row) -> bool:
-        return row.size >= self.job.mover.large_object
-
-    def _finish(self, outcomes: list[Outcome]) -> None:
-        arrived = []
-        for outcome in outcomes:
-            item = self.in_flight.get(outcome.id)
-            if item is None:
-                continue
-            if outcome.ok:
-                arrived.append(item)
-            else:
-                self._mover_failed(item, outcome)
-        # The head comes after the bytes: what it says is what the proof pins them to.
-        for endpoint in {item.endpoint.url: item.endpoint for item in arrived}.values():
-            by_key = {item.row.key: item for item in arrived if item.endpoint is endpoint}
-            for key, head in endpoint.wire().head_many(list(by_key)):
-                self._arrived(by_key[key], head)
-
-    def _mover_failed(self, item: Item, outcome: Outcome) -> None:
-        trouble = outcome.trouble or Trouble.OTHER
-        if trouble is Trouble.NOT_FOUND:
-            # The mover's word for it is text; the store's own answer decides.
-            try:
-                head: Head | StoreError = item.endpoint.wire().head(item.row.key)
-            except StoreError as error:
-                head = error
-            if isinstance(head, StoreError) and head.trouble is Trouble.NOT_FOUND:
-                self._vanished(item)
-                return
-        self._not_arrived(item, trouble, outcome.message)
-
-    def _not_arrived(self, item: Item, trouble: Trouble, message: str) -> None:
-        """Sort a failure: the endpoint's, the volume's, or the object's own."""
+    def not_arrived(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
+        """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
         if trouble.is_local:
-            if trouble is not Trouble.SPACE:
+            if trouble is Trouble.SPACE:
+                self.put_back(item, 5.0)
+                return
+            if not item.volume.is_well():
                 self.take_out(item.volume, message)
-            self._put_back(item, 5.0 if trouble is Trouble.SPACE else 0.0)
-            return
+                self.put_back(item, 0.0)
+                return
         if trouble.is_weather or trouble.stops_job:
-            self.weather(item.endpoint, trouble, message)
-        if (trouble.is_weather or trouble is Trouble.UNKNOWN) and not self.postpone(item, 0.2):
-            self._put_back(item, None)
+            self.weather(endpoint or item.endpoint, trouble, message)
+        is_soft = trouble.is_weather or trouble.is_local or trouble is Trouble.UNKNOWN
+        if is_soft and not self.postpone(item, 1.0 if trouble.is_local else 0.2):
+            self.put_back(item, None)
             return
         self.failed(Failure(item.row, "source", trouble, message, "fetched again"))
-        self._put_back(item, None)
+        self.put_back(item, None)
 
-    def _put_back(self, item: Item, delay: float | None) -> None:
+    def put_back(self, item: Item, delay: float | None) -> None:
         """The object leaves the unit unstaged; its row is still pending and will be taken again."""
         try:
             item.volume.discard_incoming(item.row.id)
@@ -335,161 +355,7 @@ class SourceUnit(Unit):
             _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
         if delay is not None:
             self._later[item.row.id] = time.monotonic() + delay
-        self._leave(item)
-
-    def _leave(self, item: Item) -> None:
         with self.lock:
             if self.in_flight.pop(item.row.id, None):
                 item.volume.in_flight -= item.row.size
-        self._rewind_at = 0.0
-
-    def _vanished(self, item: Item) -> None:
-        failure = Failure(
-            item.row, "source", Trouble.NOT_FOUND, "the object left the source before it was fetched", "forgotten"
-        )
-        self.note(failure)
-        self.ledger.record(failure)
-        self.ledger.forget(item.row)
-        self._put_back(item, None)
-
-    def _arrived(self, item: Item, head: Head | StoreError) -> None:
-        row = item.row
-        if isinstance(head, StoreError):
-            if head.trouble is Trouble.NOT_FOUND:
-                self._vanished(item)
-            else:
-                self._not_arrived(item, head.trouble, str(head))
-            return
-        if head.etag != row.etag or head.size != row.size:
-            self._changed(item, head)
-            return
-        try:
-            if self._is_large(row):
-                start_writeback(item.path)
-            proof = prove_arrival(item.path, row.key, head, item.endpoint.store, item.endpoint.wire(), self.job.mover)
-            if self._is_large(row):
-                # Not left to the group's syncfs, which would wait for whatever else is being written there.
-                sync_file(item.path)
-                item.is_durable = True
-            headers = dump_headers(self._headers(item, head))
-        except StoreError as error:
-            self._not_arrived(item, error.trouble, str(error))
-        except OSError as error:
-            self._not_arrived(
-                item, local_trouble(error), f"Failed to read what arrived of {row.key!r}: {error.strerror}"
-            )
-        else:
-            self._proven(item, proof, headers)
-
-    def _headers(self, item: Item, head: Head) -> Headers:
-        if not head.tag_count:
-            return head.headers
-        return replace(head.headers, tags=self._pool.control(item.endpoint).get_tags(item.row.key))
-
-    def _changed(self, item: Item, head: Head) -> None:
-        row = item.row
-        failure = Failure(
-            row,
-            "source",
-            Trouble.CHANGED,
-            "the object was overwritten at the source while it was fetched",
-            "fetched again as a new generation",
-            expected=row.etag,
-            found=head.etag,
-        )
-        self.note(failure)
-        self.ledger.record(failure)
-        self.ledger.observe([ListedObject(row.key, head.size, head.etag, head.modified_ms)])
-        self._put_back(item, None)
-
-    def _proven(self, item: Item, proof: Proven | Refuted, headers: str) -> None:
-        if isinstance(proof, Refuted):
-            self._refuted(item, proof)
-            return
-        staged = Staged(item.row, proof.part_size, proof.digest, headers, proof.evidence, item.tool)
-        item.endpoint.ok()
-        with self.lock:
-            group = self._groups.get(item.volume.id)
-            if group is None:
-                group = self._groups[item.volume.id] = _OpenGroup(item.volume)
-            group.items.append((item, staged))
-            group.bytes += item.row.size
-
-    def _refuted(self, item: Item, proof: Refuted) -> None:
-        try:
-            item.volume.to_quarantine(item.row.id)
-        except OSError as error:
-            _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
-        self._avoid[item.row.id] = item.endpoint.url
-        self.failed(
-            Failure(
-                item.row,
-                "source",
-                Trouble.MISMATCH,
-                f"{proof.message} (from {item.endpoint.url})",
-                "quarantined and fetched again",
-                expected=proof.expected,
-                found=proof.found,
-            )
-        )
-        self._put_back(item, None)
-
-    # -- the committer ----------------------------------------------------------------------------------------
-
-    def _commit_loop(self) -> None:
-        while not self.ending.is_set():
-            groups = self._ready_groups()
-            for group in groups:
-                self._commit(group)
-            if not groups:
-                self.ending.wait(0.02)
-
-    def _ready_groups(self) -> list[_OpenGroup]:
-        policy = self.job.group
-        now = time.monotonic()
-        with self.lock:
-            everything_waits = sum(len(group.items) for group in self._groups.values()) == len(self.in_flight)
-            ready = [
-                number
-                for number, group in self._groups.items()
-                if everything_waits
-                or len(group.items) >= policy.objects
-                or group.bytes >= policy.bytes
-                or now - group.since >= policy.seconds
-                or all(item.is_durable for item, _ in group.items)  # waiting would save no syncfs
-            ]
-            return [self._groups.pop(number) for number in ready]
-
-    def _commit(self, group: _OpenGroup) -> None:
-        """Bytes durable, then names durable, then the ledger says so."""
-        volume = group.volume
-        try:
-            if not all(item.is_durable for item, _ in group.items):
-                volume.sync()
-            paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
-            volume.sync_directories({volume.publish(number, path) for number, path in paths.items()})
-        except OSError as error:
-            message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
-            _log.error("%s; they are fetched again", message)
-            for item, _ in group.items:
-                self._not_arrived(item, local_trouble(error), message)
-            return
-        refused = self.ledger.commit_staged([staged for _, staged in group.items], volume.id, self.run_id)
-        for staged in refused:
-            volume.discard_staged(paths[staged.row.id])
-        gone = {staged.row.id for staged in refused}
-        size = 0
-        with self.lock:
-            for item, _ in group.items:
-                self.in_flight.pop(item.row.id, None)
-                self.volumes.committed(volume, item.row.size)
-                size += item.row.size if item.row.id not in gone else 0
-        self.counters.moved(len(group.items) - len(gone), size)
-        for item, _ in group.items:
-            self.forgive(item.row.id)
-            if item.row.attempts or item.row.id in self._avoid:
-                # The copy that did not match may lie on another volume than the one that does.
-                for each in list(self.volumes.open.values()):
-                    each.clear_quarantine(item.row.id)
-                self._avoid.pop(item.row.id, None)
-        self.switches.staged.set()
+        self._backlog.rewind()

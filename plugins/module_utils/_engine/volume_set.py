@@ -78,10 +78,10 @@ class VolumeSet:
         return True
 
     @contextlib.contextmanager
-    def borrowed(self) -> Iterator[list[OpenVolume]]:
-        """The open volumes; whatever happens to one of them, its descriptors stay its own inside the block."""
+    def borrowed(self, number: int | None = None) -> Iterator[list[OpenVolume]]:
+        """The open volumes, or the one of this number; their descriptors stay their own inside the block."""
         with self._lock:
-            volumes = list(self.open.values())
+            volumes = [volume for volume in self.open.values() if number in (None, volume.id)]
             for volume in volumes:
                 volume.users += 1
         try:
@@ -179,6 +179,10 @@ class VolumeSet:
             now = time.monotonic()
             self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
         return self._occupied
+
+    def count_anew(self) -> None:
+        """Ask the ledger for its sums at the next look, however lately it was asked."""
+        self._occupied_until = 0.0
 
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""

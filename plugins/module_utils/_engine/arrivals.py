@@ -1,0 +1,236 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The end of a fetch: is what arrived what was listed? The proven goes to the committer, the rest back to the ledger.
+
+Finisher threads take outcomes from the movers, ask the source what the objects are now, and prove the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .endpoints import Endpoint
+from .errors import StoreError, Trouble
+from .ledger import Failure, Row, Staged, dump_headers
+from .model import Head, Headers, ListedObject, Outcome
+from .probing import ask_heads
+from .proof import Proven, Refuted, prove_arrival
+from .unit import Item
+from .volumes import local_trouble, start_writeback, sync_file
+
+if TYPE_CHECKING:
+    from .source import SourceUnit
+
+_log = logging.getLogger("snowsync.source")
+_FINISHERS = 2  # for small objects, and as many for large ones: a hash of minutes holds up no small object
+_HEADS_AT_ONCE = 64
+_Queue = queue.SimpleQueue[Outcome | None]  # None ends one finisher
+
+
+class Arrivals:
+    """The finishers of a source unit."""
+
+    def __init__(self, unit: SourceUnit) -> None:
+        self._unit = unit
+        self._small: _Queue = queue.SimpleQueue()
+        self._large: _Queue = queue.SimpleQueue()
+
+    def receive(self, outcome: Outcome) -> None:
+        """Called from the movers' threads."""
+        item = self._unit.in_flight.get(outcome.id)
+        is_large = item is not None and self._unit.endpoints.is_large(item.row.size)
+        (self._large if is_large else self._small).put(outcome)
+
+    def start(self) -> None:
+        for number in range(_FINISHERS):
+            self._unit.spawn(lambda: self._work_through(self._small, _HEADS_AT_ONCE), f"finisher-{number}")
+            self._unit.spawn(lambda: self._work_through(self._large, 1), f"large-finisher-{number}")
+
+    def stop(self) -> None:
+        """Let the finishers end when they have worked through what has come."""
+        for _ in range(_FINISHERS):
+            self._small.put(None)
+            self._large.put(None)
+
+    def _work_through(self, outcomes: _Queue, at_once: int) -> None:
+        while batch := _take(outcomes, at_once):
+            self._finish(batch)
+
+    def _finish(self, outcomes: list[Outcome]) -> None:
+        arrived = []
+        for outcome in outcomes:
+            item = self._unit.in_flight.get(outcome.id)
+            if item is None:
+                continue
+            if outcome.ok:
+                arrived.append(item)
+            else:
+                self._mover_failed(item, outcome)
+        for endpoint in {item.endpoint.url: item.endpoint for item in arrived}.values():
+            self._ask(endpoint, {item.row.key: item for item in arrived if item.endpoint is endpoint})
+
+    def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint, else another one of the store, as soon as one is well: what was fetched is not thrown away.
+
+        None when the unit ends.
+        """
+        unit = self._unit
+        while not unit.ending.is_set():
+            asked = endpoint if endpoint.is_up else unit.endpoints.pick()
+            if asked:
+                return asked
+            unit.ending.wait(0.2)
+        return endpoint if endpoint.is_up else None
+
+    def _ask(self, endpoint: Endpoint, by_key: dict[str, Item]) -> None:
+        """What the store says of objects after their bytes came: that is what the proof pins them to."""
+        while by_key and (asked := self._who_answers(endpoint)):
+            for key, head in ask_heads(asked.wire(), list(by_key)):
+                self._arrived(by_key.pop(key), head, asked)
+
+    def _mover_failed(self, item: Item, outcome: Outcome) -> None:
+        trouble = outcome.trouble or Trouble.OTHER
+        if trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH, Trouble.CHANGED):
+            self._look_again(item, trouble, outcome.message)
+        else:
+            self._unit.not_arrived(item, trouble, outcome.message)
+
+    def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
+        """The object seems to be gone or another one; the store's own answer decides, not the mover's text."""
+        try:
+            head = item.endpoint.wire().head(item.row.key)
+        except StoreError as error:
+            if error.trouble is Trouble.NOT_FOUND:
+                self._vanished(item)
+            else:
+                self._unit.not_arrived(item, error.trouble, str(error))
+            return
+        if _is_other(item.row, head):
+            self._changed(item, head)
+        else:
+            self._unit.not_arrived(item, trouble, message)
+
+    def _arrived(self, item: Item, head: Head | StoreError, endpoint: Endpoint) -> None:
+        row, unit = item.row, self._unit
+        if isinstance(head, StoreError):
+            if head.trouble is Trouble.NOT_FOUND:
+                self._vanished(item)
+            else:
+                unit.not_arrived(item, head.trouble, str(head), endpoint)
+            return
+        if _is_other(row, head):
+            self._changed(item, head)
+            return
+        try:
+            proof = self._prove(item, head, endpoint)
+            headers = dump_headers(self._headers(item.row, head, endpoint))
+        except StoreError as error:
+            if error.trouble is Trouble.CHANGED:
+                self._look_again(item, error.trouble, str(error))
+            else:
+                unit.not_arrived(item, error.trouble, str(error), endpoint)
+        except OSError as error:
+            message = f"Failed to read what arrived of {row.key!r}: {error.strerror}"
+            unit.not_arrived(item, local_trouble(error), message)
+        else:
+            if isinstance(proof, Refuted):
+                self._refuted(item, proof)
+                return
+            item.endpoint.ok()
+            unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
+
+    def _prove(self, item: Item, head: Head, endpoint: Endpoint) -> Proven | Refuted:
+        is_large = self._unit.endpoints.is_large(item.row.size)
+        if is_large:
+            start_writeback(item.path)
+        settings = self._unit.job.mover
+        proof = prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings)
+        if is_large:
+            # Not left to the group's syncfs, which would wait for whatever else is being written there.
+            sync_file(item.path)
+            item.is_durable = True
+        return proof
+
+    def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
+        if not head.tag_count:
+            return head.headers
+        return replace(head.headers, tags=self._unit.endpoints.control(endpoint).get_tags(row.key))
+
+    # -- what did not arrive ----------------------------------------------------------------------------------
+
+    def _vanished(self, item: Item) -> None:
+        message = "the object left the source before it was fetched"
+        failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "forgotten")
+        if self._unit.ledger.forget(item.row):
+            self._unit.ledger.record(failure)
+            self._unit.note(failure)
+        self._unit.settled(item.row)
+        self._unit.put_back(item, None)
+
+    def _changed(self, item: Item, head: Head) -> None:
+        row, unit = item.row, self._unit
+        known = unit.ledger.row(row.id)
+        if known and known.generation == row.generation:  # else the lister has seen it already
+            message = "the object was overwritten at the source while it was fetched"
+            action = "fetched again as a new generation"
+            failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
+            unit.note(failure)
+            unit.ledger.record(failure)
+            unit.ledger.observe([_as_listed(item, head)])
+        unit.put_back(item, None)
+
+    def _refuted(self, item: Item, proof: Refuted) -> None:
+        row, unit = item.row, self._unit
+        unit.quarantine(item)
+        message = f"{proof.message} (from {item.endpoint.url})"
+        failure = Failure(
+            row,
+            "source",
+            Trouble.MISMATCH,
+            message,
+            "quarantined and fetched again",
+            expected=proof.expected,
+            found=proof.found,
+        )
+        unit.failed(failure)
+        unit.put_back(item, None)
+
+
+def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
+    """What has come, up to a batch. Empty: the unit ends.
+
+    Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
+    other one takes what woke it (its new timeout becomes negative).
+    """
+    first = outcomes.get()
+    if first is None:
+        return []
+    taken = [first]
+    with contextlib.suppress(queue.Empty):
+        while len(taken) < at_once:
+            outcome = outcomes.get_nowait()
+            if outcome is None:
+                outcomes.put(None)
+                break
+            taken.append(outcome)
+    return taken
+
+
+def _is_other(row: Row, head: Head) -> bool:
+    """Whether the store speaks of another object than the one listed; a listing without ETags pins the size only."""
+    return head.size != row.size or (row.etag not in ("", head.etag))
+
+
+def _as_listed(item: Item, head: Head) -> ListedObject:
+    """The object as a listing shows it now: HEAD rounds the time, and the next pass would take that for a change."""
+    key = item.row.key
+    with contextlib.suppress(StoreError):
+        for listed in item.endpoint.wire().list_page(None, prefix=key, max_keys=1).objects:
+            if (listed.key, listed.etag, listed.size) == (key, head.etag, head.size):
+                return listed
+    return ListedObject(key, head.size, head.etag, head.modified_ms)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a feeder does next: rows of one state, read from the ledger in the order of listing, large objects apart."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from .ledger import Row
+from .model import State
+
+if TYPE_CHECKING:
+    from .unit import Unit
+
+_LARGE_WAITING = 64  # large objects held in memory until their lane has room; the others are found again later
+
+
+class Backlog:
+    """Rows that are due and not on their way, in two queues: a full lane of large objects holds up no small one.
+
+    Used by the feeder's thread only.
+    """
+
+    def __init__(self, unit: Unit, state: State, *, rewind_seconds: float) -> None:
+        self.small: deque[Row] = deque()
+        self.large: deque[Row] = deque()
+        self._unit = unit
+        self._state = state
+        self._rewind_seconds = rewind_seconds
+        self._cursor = 0
+        self._rewind_at = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.small or self.large)
+
+    def rewind(self) -> None:
+        """Rows were put back: they lie behind the cursor. Any thread may call this."""
+        self._rewind_at = 0.0
+
+    def fill(self, limit: int, volumes: Collection[int] | None = None) -> None:
+        """Read on, up to `limit` rows that are not on their way, when the small ones are used up."""
+        if self.small:
+            return
+        unit, now = self._unit, time.monotonic()
+        busy = unit.on_their_way()
+        busy.update(row.id for row in self.large)
+        rows = unit.ledger.work(self._state, after_id=self._cursor, limit=limit + len(busy), volumes=volumes)
+        if rows:
+            self._cursor = rows[-1].id
+        elif now >= self._rewind_at:
+            self._rewind_at = now + self._rewind_seconds
+            self._cursor = 0
+        for row in rows:
+            if not unit.due(row, busy):
+                continue
+            if not unit.endpoints.is_large(row.size):
+                self.small.append(row)
+            elif len(self.large) < _LARGE_WAITING:
+                self.large.append(row)
+
+    def has_large(self) -> bool:
+        """Whether a large object is next, as the ledger knows it now: it may have waited here for hours."""
+        while self.large:
+            row = self.large[0]
+            known = self._unit.ledger.row(row.id)
+            if known and (known.state, known.generation) == (self._state, row.generation):
+                return True
+            self.large.popleft()
+        return False
+
+    def clear(self) -> None:
+        self.small.clear()
+        self.large.clear()

@@ -1,0 +1,667 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source unit on fake stores: races, generations, failures of volumes and endpoints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_stores import FakeMover, Rig, Stored, etag_of, install, refuse, wait_until
+
+from snowsync import staging
+from snowsync.errors import LocalError, StoreError, Trouble
+from snowsync.ledger import Ledger
+from snowsync.model import State
+from snowsync.volumes import OpenVolume
+
+
+def fill(rig: Rig, count: int = 5, size: int = 100) -> None:
+    for number in range(count):
+        rig.source.put(f"object-{number}", bytes([number]) * size)
+
+
+def stall_work(monkeypatch: pytest.MonkeyPatch, state: State, begun: list[tuple[str, str]], operation: str) -> None:
+    """Between reading rows and looking at what is in flight, let everything that is under way end."""
+    work = Ledger.work
+
+    def work_slowly(self: Ledger, asked: State, **options: Any) -> Any:
+        rows = work(self, asked, **options)
+        if asked is state and any((operation, row.key) in begun for row in rows):
+            for row in rows:
+                if (operation, row.key) in begun:
+                    wait_until(lambda row=row: (self.row(row.id) or row).state != state)  # type: ignore[misc]  # a default binds it
+        return rows
+
+    monkeypatch.setattr(Ledger, "work", work_slowly)
+
+
+def test_an_object_staged_while_rows_are_read_is_not_fetched_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetched again it would be refused by the ledger, and its staged file deleted with the refusal."""
+    fill(rig)
+    stall_work(monkeypatch, State.PENDING, rig.source.requests, "fetch")
+    rig.run(direction="source")
+    assert rig.source.count("fetch") == 5
+    assert len(rig.staged_files()) == 5
+
+
+# -- generations --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["plain", "with\nnewline"])
+@pytest.mark.parametrize("size", [100, 90, 0])
+def test_an_object_overwritten_after_it_was_listed_is_a_new_generation(rig: Rig, key: str, size: int) -> None:
+    """Whatever its size is now, and whichever mover brings it: no attempt is counted against it."""
+    fill(rig)
+    rig.source.put(key, b"o" * 100)
+    rig.changes = {"attempts": 1}
+    replaced: list[str] = []
+
+    def replace(operation: str, seen: str) -> None:
+        if (operation, seen) == ("fetch", key) and not replaced:
+            replaced.append(key)
+            rig.source.put(key, b"n" * size)
+
+    rig.source.before = replace
+    summary = rig.run()
+    rig.assert_delivered()
+    assert [(failure["key"], failure["trouble"]) for failure in summary.failures] == [(key, "changed")]
+    assert set(rig.states().values()) == {"released"}
+    assert rig.files_left() == []
+    assert not rig.run().changed, "the listing's time has milliseconds, HEAD's has not: that is no change"
+
+
+def test_an_object_overwritten_between_fetch_and_proof(rig: Rig) -> None:
+    fill(rig)
+    rig.source.after = lambda operation, key: (
+        rig.source.put(key, b"newer") if (operation, key) == ("fetch", "object-1") and key not in done else None,
+        done.add(key),
+    )[0]
+    done: set[str] = set()
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == [("object-1", "changed")]
+
+
+def test_an_object_overwritten_between_two_reads_of_it(rig: Rig) -> None:
+    rig.source.put("a", b"first!", etag="opaque-1")
+    done: list[str] = []
+
+    def replace(operation: str, key: str) -> None:
+        if operation == "get" and not done:
+            done.append(key)
+            rig.source.put("a", b"second", etag="opaque-2")
+
+    rig.source.before = replace
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == [("a", "changed")]
+    assert rig.files_left() == []
+
+
+def test_a_new_generation_that_the_lister_saw_first_is_no_failure(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row waits in memory, for a lane or for space, while a pass sees the newer object."""
+    rig.source.put("a", b"old")
+    fetched = threading.Event()
+
+    def replace(operation: str, key: str) -> None:
+        if operation == "fetch" and not fetched.is_set():
+            fetched.set()
+            rig.source.put("a", b"newer")
+            ledger = rig.ledger
+            ledger.observe(endpoint_page(rig))
+            ledger.close()
+
+    rig.source.before = replace
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == []
+
+
+def endpoint_page(rig: Rig) -> Any:
+    from fake_stores import SOURCE_URL, FakeWire
+
+    return FakeWire(rig.source, SOURCE_URL).list_page(None).objects
+
+
+def test_a_staged_object_that_is_overwritten_leaves_no_old_file(rig: Rig) -> None:
+    fill(rig)
+    rig.run(direction="source")
+    rig.source.put("object-2", b"newer")
+    rig.run(direction="source")
+    assert [name for name in rig.staged_files() if "object-2" in name][0].endswith("object-2~2")
+    assert len(rig.staged_files()) == 5
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == []
+
+
+def test_an_object_that_leaves_the_source_under_way_is_forgotten(rig: Rig) -> None:
+    fill(rig)
+    rig.source.before = lambda operation, key: (
+        rig.source.objects.pop(key, None) and None if (operation, key) == ("fetch", "object-3") else None
+    )
+    summary = rig.run()
+    rig.assert_delivered()
+    assert [(failure["key"], failure["trouble"]) for failure in summary.failures] == [("object-3", "not_found")]
+    assert "object-3" not in rig.states()
+    assert rig.files_left() == []
+
+
+def test_an_object_deleted_after_it_was_staged_is_delivered(rig: Rig) -> None:
+    rig.source.put("a", b"data")
+    rig.run(direction="source")
+    rig.source.objects.clear()
+    rig.run()
+    assert rig.destination.objects["a"].data == b"data"
+
+
+def test_obsolete_files_are_removed_however_many_and_wherever_they_lie(rig: Rig) -> None:
+    count = 1200
+    for number in range(count):
+        rig.source.put(f"object-{number}", b"old")
+    rig.run(direction="source")
+    os.rename(rig.folder / "one", rig.folder / "unplugged")
+    for number in range(count):
+        rig.source.put(f"object-{number}", b"newer")
+    rig.run(direction="source")
+    os.rmdir(rig.folder / "one")
+    os.rename(rig.folder / "unplugged", rig.folder / "one")
+    rig.run(direction="source")
+    assert len(rig.staged_files()) == count
+    assert all(name.endswith("~2") for name in rig.staged_files())
+
+
+def test_a_key_that_came_back_is_not_discarded_with_its_former_self(rig: Rig) -> None:
+    """Both are the first generation of the key, on the same volume."""
+    rig.source.put("a", b"data")
+    rig.run(direction="source")
+    ledger = rig.ledger
+    (volume,) = next(ledger.query("SELECT volume FROM objects"))
+    with ledger._transaction() as db:
+        db.execute("INSERT INTO discards (volume, key, generation) VALUES (?, 'a', 1)", (volume,))
+    ledger.close()
+    rig.run(direction="source")
+    assert len(rig.staged_files()) == 1
+    assert rig.ledger.discards() == []
+
+
+# -- bytes that are not right -------------------------------------------------------------------------------------
+
+
+def spoil(rig: Rig, key: str, times: int = 10**9) -> None:
+    """The store sends other bytes of this object than it has, `times` times."""
+    stored = rig.source.objects[key]
+    left = [times]
+
+    def before(operation: str, seen: str) -> None:
+        if seen == key and operation == "fetch":
+            bad = left[0] > 0
+            left[0] -= 1
+            data = b"!" + stored.data[1:]
+            rig.source.objects[key] = Stored(data if bad else stored.data, stored.etag, stored.modified_ms)
+
+    rig.source.before = before
+    rig.source.after = lambda operation, seen: rig.source.objects.__setitem__(key, stored) if seen == key else None
+
+
+def test_a_copy_that_did_not_match_goes_when_a_good_one_is_proven(rig: Rig) -> None:
+    fill(rig)
+    spoil(rig, "object-1", times=2)
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == [("object-1", "mismatch")] * 2
+    assert rig.files_left() == []
+
+
+def test_a_quarantined_copy_goes_also_after_a_restart(rig: Rig) -> None:
+    """A new run forgets the attempts of an object, and must still find its copy."""
+    fill(rig)
+    rig.changes = {"attempts": 2}
+    spoil(rig, "object-1")
+    rig.run()
+    assert rig.states()["object-1"] == "quarantined"
+    assert len(rig.quarantined_files()) == 1
+    rig.source.before = rig.source.after = lambda operation, key: None
+    rig.run()
+    rig.assert_delivered()
+    assert rig.files_left() == []
+
+
+def test_a_quarantined_copy_goes_with_its_object(rig: Rig) -> None:
+    fill(rig)
+    rig.changes = {"attempts": 2}
+    spoil(rig, "object-1")
+    rig.run()
+    rig.source.before = rig.source.after = lambda operation, key: None
+    del rig.source.objects["object-1"]
+    rig.run()
+    assert rig.quarantined_files() == []
+
+
+def test_a_volume_that_cannot_clear_its_quarantine_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(rig)
+    spoil(rig, "object-1", times=1)
+
+    def fail(self: OpenVolume, object_id: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(OpenVolume, "clear_quarantine", fail)
+    rig.run()
+    rig.assert_delivered()
+
+
+def test_an_endpoint_that_corrupts_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = "http://one.test:1", "http://two.test:1"
+    rig = Rig(tmp_path, source_endpoints=[one, two])
+    install(monkeypatch, rig)
+    fill(rig, 10)
+    carry_out = FakeMover._run
+
+    def corrupting(self: FakeMover) -> None:
+        if self.url != one:
+            carry_out(self)
+            return
+        while (work := self.tasks.get()) is not None:
+            self.in_flight -= 1
+            Path(work.path).write_bytes(b"!" * work.size)
+            from snowsync.model import Outcome
+
+            self.on_outcome(Outcome(work.id))
+
+    monkeypatch.setattr(FakeMover, "_run", corrupting)
+    rig.changes = {"attempts": 2}
+    summary = rig.run()
+    rig.assert_delivered()
+    assert 0 < summary.failure_count <= 10, "once for each object that came from there at first"
+    assert all(one in failure["message"] for failure in summary.failures)
+    assert rig.files_left() == []
+
+
+def test_an_endpoint_that_dies_is_left_to_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = "http://one.test:1", "http://two.test:1"
+    rig = Rig(tmp_path, source_endpoints=[one, two])
+    install(monkeypatch, rig)
+    fill(rig, 50)
+    dead = threading.Event()
+    rig.source.answers_at = lambda url: url != one or not dead.is_set()
+    rig.source.after = lambda operation, key: dead.set() if rig.source.count("fetch") > 20 else None
+    summary = rig.run()
+    rig.assert_delivered()
+    assert summary.failure_count == 0
+
+
+# -- volumes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_that_cannot_become_durable_is_fetched_onto_another_volume(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(rig, 20)
+    publish = OpenVolume.publish
+
+    def fail_half_way(self: OpenVolume, object_id: int, relative: str) -> str:
+        if self.name == "one" and object_id % 2:
+            raise OSError(errno.EIO, "Input/output error")
+        return publish(self, object_id, relative)
+
+    monkeypatch.setattr(OpenVolume, "publish", fail_half_way)
+    running = rig.start(direction="source")
+    wait_until(lambda: len(rig.states()) == 20)
+    summary = running.join()
+    assert summary.failure_count == 0
+    assert len(rig.staged_files()) == 20, "what was renamed before the failure is gone"
+    assert set(rig.states().values()) == {"staged"}
+
+
+def test_one_file_that_is_gone_does_not_fail_its_group(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(rig)
+    publish = OpenVolume.publish
+    lost: list[int] = []
+
+    def lose_one(self: OpenVolume, object_id: int, relative: str) -> str:
+        if not lost:
+            lost.append(object_id)
+            self.discard_incoming(object_id)
+        return publish(self, object_id, relative)
+
+    monkeypatch.setattr(OpenVolume, "publish", lose_one)
+    rig.run()
+    rig.assert_delivered()
+    assert rig.source.count("fetch") == 6
+
+
+def test_a_local_failure_on_a_volume_that_is_well_does_not_take_it_out(rig: Rig) -> None:
+    fill(rig)
+    rig.source.before = refuse(Trouble.IO, operation="fetch", key="object-1", times=3)
+    running = rig.start()
+    unit = running.unit("source")
+    taken_out: list[str] = []
+    unit.volumes.take_out = lambda volume, reason: bool(taken_out.append(reason))  # type: ignore[method-assign]  # a spy
+    running.join()
+    rig.assert_delivered()
+    assert taken_out == []
+
+
+def test_a_full_volume_is_waited_for(rig: Rig) -> None:
+    fill(rig)
+    rig.source.before = refuse(Trouble.SPACE, operation="fetch", key="object-1", times=1)
+    summary = rig.run()
+    rig.assert_delivered()
+    assert summary.failure_count == 0
+
+
+def test_what_a_crash_left_is_removed(rig: Rig) -> None:
+    fill(rig)
+    rig.run(direction="source")
+    known = rig.staged_files()
+    folder = rig.folder / "one/.snowsync"
+    (folder / "staged/photos/never~1").write_bytes(b"renamed, and never in the ledger")
+    (folder / "staged/photos/README").write_bytes(b"not the engine's")
+    (folder / "incoming/photos/17").write_bytes(b"half")
+    rig.run(direction="source")
+    assert sorted(rig.staged_files()) == sorted([*known, "one/.snowsync/staged/photos/README"])
+    assert list((folder / "incoming/photos").iterdir()) == []
+
+
+def test_what_is_in_flight_is_spared_when_its_volume_comes_back(rig: Rig) -> None:
+    """The volume was given up for a failure, and its other transfers went on."""
+    fill(rig, 1)
+    arrived = threading.Event()
+    released = threading.Event()
+
+    def hold(operation: str, _key: str) -> None:
+        if operation == "head":
+            arrived.set()
+            released.wait(20)
+
+    rig.source.before = hold
+    running = rig.start(direction="source")
+    assert arrived.wait(20)
+    unit = running.unit("source")
+    (item,) = unit.in_flight.values()
+    assert unit.volumes.take_out(item.volume, "a failure of its own")
+    wait_until(lambda: item.volume.id in unit.volumes.open)
+    released.set()
+    running.join()
+    assert rig.source.count("fetch") == 1
+    assert len(rig.staged_files()) == 1
+
+
+def test_one_pass_fills_the_volumes_and_ends(rig: Rig) -> None:
+    rig.changes = {"space": {"reserve": 0}}
+    job = rig.job
+    volumes = [volume.model_copy(update={"limit": 10_000}) for volume in job.volumes]
+    limited = job.model_copy(update={"volumes": tuple(volumes)})
+    for number in range(20):
+        rig.source.put(f"object-{number:02}", b"x" * 4096)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rig, "job", property(lambda self: limited))
+        summary = rig.run(direction="source", until="once")
+    assert summary.states["staged"] == 4
+    assert summary.states["pending"] == 16
+    assert not summary.drained
+
+
+def test_one_pass_with_files_that_stay_ends(rig: Rig) -> None:
+    limited = rig.job.model_copy(
+        update={
+            "keep_staged": True,
+            "volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes),
+        }
+    )
+    for number in range(20):
+        rig.source.put(f"object-{number:02}", b"x" * 4096)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rig, "job", property(lambda self: limited))
+        summary = rig.run(until="once")
+    assert summary.states["delivered"] == 4
+    assert summary.states["pending"] == 16
+
+
+def test_one_pass_moves_more_than_the_volumes_hold(rig: Rig) -> None:
+    limited = rig.job.model_copy(
+        update={"volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes)}
+    )
+    for number in range(20):
+        rig.source.put(f"object-{number:02}", b"x" * 4096)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rig, "job", property(lambda self: limited))
+        assert rig.run(until="once").drained
+    rig.assert_delivered()
+
+
+def test_one_pass_without_a_volume_says_so(rig: Rig) -> None:
+    fill(rig)
+    job = rig.job
+    for volume in job.volumes:
+        volume.path.rmdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rig, "job", property(lambda self: job))
+        with pytest.raises(LocalError, match="find a volume for job photos"):
+            rig.run(direction="source", until="once")
+
+
+def test_an_object_that_fits_nowhere_is_named_and_the_others_go(rig: Rig) -> None:
+    fill(rig)
+    rig.source.put("giant", b"x" * 50_000)
+    limited = rig.job.model_copy(
+        update={"volumes": tuple(volume.model_copy(update={"limit": 40_000}) for volume in rig.job.volumes)}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rig, "job", property(lambda self: limited))
+        rig.run()
+    assert rig.failures() == [("giant", "space")]
+    assert sorted(rig.destination.objects) == [f"object-{number}" for number in range(5)]
+
+
+# -- lanes --------------------------------------------------------------------------------------------------------
+
+
+def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
+    rig.changes = {"mover": {"large_workers": 1, "large_object": 1000}}
+    for number in range(100):  # more than are held in memory
+        rig.source.put(f"a-large-{number:03}", b"x" * 1000)
+    fill(rig, 20)
+    released = threading.Event()
+
+    class Lanes(FakeMover):
+        """Large objects have a thread of their own, as they have processes of their own."""
+
+        def submit(self, work: Any) -> None:
+            if work.size < 1000:
+                super().submit(work)
+            else:
+                threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
+
+        def wait_and_submit(self, work: Any) -> None:
+            released.wait(30)
+            super().submit(work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snowsync.endpoints.S5cmdMover", Lanes)
+        running = rig.start()
+        wait_until(lambda: len(rig.destination.objects) == 20)
+        assert rig.source.count("fetch") == 20
+        released.set()
+        running.join()
+    rig.assert_delivered()
+
+
+def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.changes = {"mover": {"large_workers": 8, "large_object": 1000}}
+    for number in range(4):
+        rig.source.put(f"a-large-{number}", b"x" * 1000)
+    fill(rig, 20)
+    released = threading.Event()
+    from snowsync import arrivals
+
+    prove = arrivals.prove_arrival
+
+    def prove_slowly(path: str, key: str, *arguments: Any) -> Any:
+        if "large" in key:
+            released.wait(30)
+        return prove(path, key, *arguments)
+
+    monkeypatch.setattr(arrivals, "prove_arrival", prove_slowly)
+    running = rig.start()
+    wait_until(lambda: len(rig.destination.objects) == 20)
+    released.set()
+    running.join()
+    rig.assert_delivered()
+
+
+def test_a_large_object_that_changed_while_it_waited_is_fetched_as_it_is_now(rig: Rig) -> None:
+    rig.changes = {"mover": {"large_workers": 1, "large_object": 1000}}
+    for number in range(3):
+        rig.source.put(f"large-{number}", b"x" * 1000)
+
+    def replace(operation: str, key: str) -> None:
+        if (operation, key) == ("fetch", "large-0"):
+            rig.source.put("large-2", b"y" * 1001)
+            ledger = rig.ledger
+            ledger.observe(endpoint_page(rig))
+            ledger.close()
+
+    rig.source.before = replace
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == []
+    assert rig.source.count("fetch", "large-2") == 1
+
+
+# -- weather ------------------------------------------------------------------------------------------------------
+
+
+def test_heads_wait_for_an_endpoint_and_nothing_that_was_fetched_is_thrown_away(rig: Rig) -> None:
+    fill(rig, 30)
+    rig.source.before = refuse(Trouble.TIMEOUT, operation="head", times=1)
+    summary = rig.run()
+    rig.assert_delivered()
+    assert summary.failure_count == 0
+    assert rig.source.count("fetch") == 31, "the one that was asked for in vain, no other"
+
+
+def test_an_object_that_only_meets_weather_is_to_blame_in_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.unit.SOFT_FAILURES", 2)
+    rig.changes = {"attempts": 2}
+    fill(rig)
+    rig.source.before = refuse(Trouble.SERVER, operation="fetch", key="object-1")
+    rig.run()
+    assert rig.failures() == [("object-1", "server")] * 2
+    assert rig.states()["object-1"] == "failed"
+    assert len(rig.destination.objects) == 4
+
+
+def test_a_stop_in_the_middle_loses_nothing_and_the_next_run_goes_on(rig: Rig) -> None:
+    fill(rig, 200)
+    running = rig.start()
+    wait_until(lambda: rig.source.count("fetch") > 50)
+    running.stop()
+    rig.run()
+    rig.assert_delivered()
+    assert rig.files_left() == []
+    assert rig.failures() == []
+
+
+def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
+    fill(rig, 200)
+    asked = threading.Event()
+
+    def fail(operation: str, _key: str) -> None:
+        if operation == "head":
+            asked.set()
+            raise StoreError(Trouble.TIMEOUT, "head", "the endpoint does not answer")
+
+    rig.source.before = fail
+    running = rig.start()
+    assert asked.wait(20)
+    wait_until(lambda: not running.unit("source").endpoints.any_up)
+    fetched = rig.source.count("fetch")
+    running.stop()
+    assert rig.source.count("head") <= 4, "one for each finisher, and perhaps one more"
+    assert fetched >= rig.source.count("head")
+
+
+def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from fake_stores import FakeWire
+
+    from snowsync.model import Page
+
+    list_page = FakeWire.list_page
+
+    def without_etags(self: FakeWire, token: str | None, **options: Any) -> Page:
+        page = list_page(self, token, **options)
+        return Page([replace(listed, etag="") for listed in page.objects], page.next_token)
+
+    monkeypatch.setattr(FakeWire, "list_page", without_etags)
+    fill(rig)
+    summary = rig.run()
+    rig.assert_delivered()
+    assert summary.failure_count == 0
+    assert not rig.run().changed
+
+
+def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> None:
+    """A volume that went and came back has other descriptors, and its own count of what is in flight."""
+    from snowsync.ledger import Staged
+    from snowsync.model import Evidence
+    from snowsync.unit import Item
+
+    fill(rig, 2)
+    running = rig.start(direction="source", until="forever")
+    wait_until(lambda: set(rig.states().values()) == {"staged"})
+    unit: Any = running.unit("source")
+    endpoint = unit.endpoints.endpoints[0]
+    committer = staging.Committer(unit)
+    first, second = unit.volumes.open.values()
+    ledger = rig.ledger
+    rows = ledger.work(State.STAGED, after_id=0, limit=2)
+    twin = OpenVolume(
+        first.config, first.id, first.uuid, first.root, first.incoming, first.staged, first.quarantine, first.outgoing
+    )
+    for row, volume in zip(rows, (first, twin), strict=True):
+        item = Item(row, volume, endpoint, "")
+        committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))
+    assert [group.volume for group in committer._groups.values()] == [first, twin]
+    assert second not in [group.volume for group in committer._groups.values()]
+    running.stop()
+
+
+def test_metadata_and_tags_are_carried(rig: Rig) -> None:
+    from snowsync.model import Headers
+
+    headers = Headers(content_type="a/b", cache_control="no-cache", metadata={"who": "me"}, tags={"kind": "test"})
+    rig.source.put("a", b"data", headers=headers)
+    rig.run()
+    assert rig.destination.objects["a"].headers == headers
+
+
+def test_tags_that_cannot_be_read_are_the_objects_failure(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fake_stores import FakeControl
+
+    from snowsync.model import Headers
+
+    def fail(self: FakeControl, object_key: str) -> dict[str, str]:
+        raise StoreError(Trouble.DENIED, f"read the tags of {object_key}", "it is not allowed")
+
+    monkeypatch.setattr(FakeControl, "get_tags", fail)
+    rig.changes = {"attempts": 1}
+    rig.source.put("a", b"data", headers=Headers(tags={"kind": "test"}))
+    fill(rig)
+    rig.run()
+    assert rig.failures() == [("a", "denied")]
+    assert rig.files_left() == []
+    assert rig.states()["a"] == "failed"
+
+
+def test_etag_of_the_fakes_is_that_of_s3() -> None:
+    """The control: 11 bytes in parts of 5 have three."""
+    assert etag_of(b"hello world", 5).endswith("-3")
