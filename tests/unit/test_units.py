@@ -114,6 +114,48 @@ def test_a_refused_credential_ends_both_units_and_is_in_the_ledger(rig: Rig) -> 
     assert ended["destination"] == "stopped"
 
 
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_one_pass_does_not_wait_for_an_outage(rig: Rig, side: str) -> None:
+    (rig.source if side == "source" else rig.destination).answers_at = lambda url: False
+    with pytest.raises(StoreError, match=f"reach the {side} of job photos"):
+        rig.run(until="once")
+
+
+def test_one_pass_bears_a_single_failed_request(rig: Rig) -> None:
+    for number in range(3):
+        rig.source.put(f"object-{number}", b"x")
+    rig.source.before = refuse(Trouble.SERVER, operation="fetch", times=1)
+    rig.destination.before = refuse(Trouble.SERVER, operation="send", times=1)
+    assert rig.run(until="once").drained
+    rig.assert_delivered()
+
+
+def test_one_pass_fetches_what_the_last_page_brought(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass may end between the feeder's look into the ledger and its question whether the pass has ended."""
+    work = Ledger.work
+    listed = threading.Event()
+    rig.source.put("a", b"x")
+
+    def work_then_wait(self: Ledger, *arguments: object, **options: object) -> object:
+        rows = work(self, *arguments, **options)  # type: ignore[arg-type]  # whatever the signature is
+        if not rows and not listed.is_set():
+            rig.source.before = lambda operation, key: None
+            listed.wait(1)
+        return rows
+
+    monkeypatch.setattr(Ledger, "work", work_then_wait)
+    observe = Ledger.observe
+
+    def observe_then_tell(self: Ledger, page: object) -> object:
+        observed = observe(self, page)  # type: ignore[arg-type]  # passed on as it came
+        threading.Timer(0.05, listed.set).start()  # after the lister has said that it is finished
+        return observed
+
+    monkeypatch.setattr(Ledger, "observe", observe_then_tell)
+    rig.run(until="once")
+    rig.assert_delivered()
+
+
 def test_a_ledger_that_takes_no_writes_ends_the_run_clearly_and_loses_nothing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,398 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The end of an upload: does the destination hold what was sent? Then it is delivered, and its file is released.
+
+Order: proven -> `delivered` in one transaction -> file deleted -> `released` with the next transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .endpoints import Endpoint
+from .errors import StoreError, Trouble
+from .ledger import Delivered, Failure, Row
+from .model import Head, Origin, Outcome, State
+from .probing import ask_heads, found_at
+from .proof import Refuted, Sent, prove_delivery
+from .soundness import Damage, examine, gone
+from .unit import Item
+from .volumes import OpenVolume, local_trouble
+
+if TYPE_CHECKING:
+    from .destination import DestinationUnit
+
+_log = logging.getLogger("snowsync.destination")
+_RELEASE_AGAIN_SECONDS = 30.0
+_RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
+
+
+@dataclass(slots=True)
+class Batch:
+    """Objects that are sent together and proven together; `is_doubtful`: sent once before, perhaps with success."""
+
+    items: list[Item]
+    is_large: bool
+    is_doubtful: bool = False
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+
+_Answer = tuple[Item, Endpoint, Head | StoreError]  # what an endpoint says of an item
+_Queue = queue.SimpleQueue[Batch | None]  # None ends the prover
+
+
+class Deliveries:
+    """The provers of a destination unit: one for small objects, one for large ones, whose read-back may take hours."""
+
+    def __init__(self, unit: DestinationUnit) -> None:
+        self._unit = unit
+        self._small: _Queue = queue.SimpleQueue()
+        self._large: _Queue = queue.SimpleQueue()
+        self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
+        self.open_batches = 0  # of small objects, from the sending to the end of the proof
+        self._released: list[Row] = []
+        self._released_at = 0.0
+        self.release_at = 0.0  # when to look for delivered files that could not be deleted; inf: there are none
+        self.looked: set[int] = set()  # doubtful ones that are not at the destination
+
+    def start(self) -> None:
+        self._unit.spawn(lambda: self._prove_loop(self._small), "prover")
+        self._unit.spawn(lambda: self._prove_loop(self._large), "large-prover")
+
+    def stop(self) -> None:
+        """Let the provers end when they have proven what was sent completely."""
+        self._small.put(None)
+        self._large.put(None)
+
+    def begin(self, batch: Batch) -> None:
+        """The batch is about to be sent, or only looked at when it is doubtful."""
+        with self._unit.lock:
+            self.open_batches += not batch.is_large
+            if not batch.is_doubtful:
+                self._batches.update((item.row.id, batch) for item in batch.items)
+                self.looked.difference_update(item.row.id for item in batch.items)
+        if batch.is_doubtful:
+            self._put(batch)
+
+    def receive(self, outcome: Outcome) -> None:
+        """Called from the movers' threads."""
+        with self._unit.lock:
+            batch = self._batches.pop(outcome.id, None)
+            if batch is None:
+                return
+            batch.outcomes[outcome.id] = outcome
+            is_complete = len(batch.outcomes) == len(batch.items)
+        if is_complete:
+            self._put(batch)
+
+    def _put(self, batch: Batch) -> None:
+        (self._large if batch.is_large else self._small).put(batch)
+
+    def _prove_loop(self, batches: _Queue) -> None:
+        while batch := batches.get():
+            if batch.is_doubtful:
+                self._look_at(batch)
+            else:
+                self._prove_batch(batch)
+            with self._unit.lock:
+                self.open_batches -= not batch.is_large
+            self._unit.switches.staged.set()
+
+    # -- proofs -----------------------------------------------------------------------------------------------
+
+    def _look_at(self, batch: Batch) -> None:
+        """Uploads that started before and have no proof: perhaps they are there. What is not is sent again."""
+        proven, absent = [], []
+        for item, endpoint, found in self._heads(batch.items):
+            if isinstance(found, StoreError):
+                if found.trouble.is_weather or found.trouble.stops_job:
+                    self.not_sent(item, found.trouble, str(found), endpoint)
+                else:
+                    absent.append(item)  # also when it may not be looked at: without that right a store says no more
+                continue
+            proof = self._prove(item, endpoint, found)
+            if isinstance(proof, Delivered):
+                proven.append((item, proof))
+            elif proof:
+                absent.append(item)
+        self._commit(proven)
+        for item in absent:
+            if item.row.part_size:
+                self._abort_cut_off(item)
+            self.looked.add(item.row.id)
+            self.leave(item)
+
+    def _abort_cut_off(self, item: Item) -> None:
+        """Remove the parts that an upload left at the destination when it was killed."""
+        try:
+            control = self._unit.endpoints.control(item.endpoint)
+            control.abort_uploads(self._unit.destination_key(item.row), int(time.time() * 1000))
+        except StoreError as error:
+            _log.warning("%s; unfinished parts may stay at the destination", error)
+
+    def _prove_batch(self, batch: Batch) -> None:
+        sent = []
+        for item in batch.items:
+            outcome = batch.outcomes[item.row.id]
+            if outcome.ok:
+                sent.append(item)
+            else:
+                self.not_sent(item, outcome.trouble or Trouble.OTHER, outcome.message)
+        proven = []
+        for item, endpoint, found in self._found(sent):
+            if isinstance(found, StoreError):
+                self.not_sent(item, found.trouble, str(found), endpoint)
+                continue
+            proof = self._prove(item, endpoint, found)
+            if isinstance(proof, Delivered):
+                proven.append((item, proof))
+            elif proof:
+                self._refuted(item, proof)
+        self._commit(proven)
+
+    def _found(self, items: list[Item]) -> Iterator[_Answer]:
+        """What the destination says it holds, for each item; what a listing does not settle is asked by HEAD."""
+        endpoint = self._who_answers(items[0].endpoint) if items else None
+        if endpoint is None:
+            yield from self._heads(items)
+            return
+        by_key = {self._unit.destination_key(item.row): item for item in items}
+        expected = {key: item.row.digest for key, item in by_key.items()}
+        for key, head in found_at(endpoint.wire(), endpoint.store, expected).items():
+            yield by_key.pop(key), endpoint, head
+        yield from self._heads(list(by_key.values()))
+
+    def _heads(self, items: list[Item]) -> Iterator[_Answer]:
+        """HEADs. What nobody answers for leaves the unit, and is looked at again before it is sent again."""
+        for first in {item.endpoint.url: item.endpoint for item in items}.values():
+            by_key = {self._unit.destination_key(item.row): item for item in items if item.endpoint is first}
+            endpoint = self._who_answers(first)
+            if endpoint:
+                for key, found in ask_heads(endpoint.wire(), list(by_key)):
+                    yield by_key.pop(key), endpoint, found
+            for item in by_key.values():
+                self.leave(item)
+
+    def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint an object went to, else another one of the store."""
+        return endpoint if endpoint.is_up else self._unit.endpoints.pick()
+
+    def _prove(self, item: Item, endpoint: Endpoint, found: Head) -> Delivered | Refuted | None:
+        """None when the proof itself failed, and the failure is dealt with."""
+        row, job = item.row, self._unit.job
+        key = self._unit.destination_key(row)
+        try:
+            sent = Sent(key, row.size, row.digest, row.part_size)
+            proof = prove_delivery(sent, found, job.destination, endpoint.wire(), wanted=job.evidence)
+        except StoreError as error:
+            self.not_sent(item, error.trouble, str(error), endpoint)
+            return None
+        if isinstance(proof, Refuted):
+            return proof
+        if proof.evidence < job.evidence:
+            # Nothing is released below the job's level, and no other attempt would reach it.
+            detail = f"only {proof.evidence.name.lower()} can be reached; lower `evidence` of job {job.job}"
+            raise StoreError(Trouble.UNSUPPORTED, f"prove {key!r} as {job.evidence.name.lower()}", detail)
+        return Delivered(row, proof.digest, proof.evidence, item.tool or "found there")
+
+    # -- delivered, released ----------------------------------------------------------------------------------
+
+    def _commit(self, proven: list[tuple[Item, Delivered]]) -> None:
+        """Say delivered, then delete the staged files; that they are gone is said with the next group."""
+        if not proven:
+            return
+        unit = self._unit
+        released = self._take_released()
+        refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.run_id)
+        newer = {delivered.row.id for delivered in refused}
+        done = [item for item, _ in proven if item.row.id not in newer]
+        unit.counters.moved(len(done), sum(item.row.size for item in done))
+        for item in done:
+            item.endpoint.ok()
+            unit.settled(item.row)
+        if not unit.job.keep_staged:
+            self.release([(item.row, item.volume) for item in done])
+        for item, _ in proven:
+            _discard_link(item)
+        with unit.lock:
+            for item, _ in proven:
+                unit.in_flight.pop(item.row.id, None)
+        unit.switches.space.set()
+
+    def release(self, delivered: list[tuple[Row, OpenVolume]]) -> None:
+        """Delete delivered files."""
+        released = []
+        emptied: dict[int, tuple[OpenVolume, set[str]]] = {}
+        for row, volume in delivered:
+            relative = self._unit.relative(row)
+            try:
+                if row.origin == Origin.DROP:
+                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms):
+                        _log.info(
+                            "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
+                        )
+                else:
+                    volume.discard_staged(relative)
+                    emptied.setdefault(id(volume), (volume, set()))[1].add(os.path.dirname(relative))
+            except OSError as error:
+                _log.error("volume %s: %r is delivered and cannot be deleted: %s", volume.name, row.key, error.strerror)
+                self.release_at = min(self.release_at, time.monotonic() + _RELEASE_AGAIN_SECONDS)
+                continue
+            released.append(row)
+        for volume, directories in emptied.values():
+            volume.prune(directories)
+        self._unit.counters.released(len(released), sum(row.size for row in released))
+        with self._unit.lock:
+            self._released.extend(released)
+            self._released_at = time.monotonic()
+
+    def released_ids(self) -> set[int]:
+        with self._unit.lock:
+            return {row.id for row in self._released}
+
+    @property
+    def has_released(self) -> bool:
+        """Whether files are gone that the ledger does not know of yet."""
+        return bool(self._released)
+
+    def record_released(self, *, now: bool = False) -> None:
+        """Say what is gone, when no group is about to say it, or `now`."""
+        if not self._released or not (
+            now or not self.open_batches or time.monotonic() - self._released_at > _RECORD_SECONDS
+        ):
+            return
+        self._unit.ledger.commit_delivered([], self._take_released(), self._unit.run_id)
+        self._unit.switches.space.set()
+
+    def _take_released(self) -> list[Row]:
+        with self._unit.lock:
+            released, self._released = self._released, []
+        return released
+
+    # -- failures ---------------------------------------------------------------------------------------------
+
+    def leave(self, item: Item) -> None:
+        """The object leaves the unit; its row is staged still, or whatever was said of it."""
+        _discard_link(item)
+        with self._unit.lock:
+            self._unit.in_flight.pop(item.row.id, None)
+        self._unit.rewind()
+
+    def not_sent(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
+        """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own."""
+        unit = self._unit
+        if trouble.is_local or trouble is Trouble.NOT_FOUND:
+            damage = self._examine(item, hash_it=trouble.is_local)
+            if damage:
+                self.damaged(item, damage)
+                return
+            if item.row.id not in unit.in_flight:
+                return  # it left with its volume
+        if trouble.is_weather or trouble.stops_job:
+            unit.weather(endpoint or item.endpoint, trouble, message)
+        is_soft = trouble.is_weather or trouble.is_local or trouble is Trouble.UNKNOWN
+        if is_soft and not unit.postpone(item, 1.0 if trouble.is_local else 0.2):
+            self.leave(item)
+            return
+        self._count(item, Failure(item.row, "destination", trouble, message, "sent again"), State.STAGED)
+
+    def _examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
+        """What is wrong with a file that could not be read. With a volume that is not well the object just leaves."""
+        try:
+            return examine(item, hash_it=hash_it)
+        except OSError as error:
+            return self.local_failure(item, error)
+
+    def local_failure(self, item: Item, error: OSError) -> Damage | None:
+        """A file cannot be read: it is to blame where its volume is well, else the volume is."""
+        if item.volume.is_well():
+            if isinstance(error, FileNotFoundError):
+                return gone(item)
+            return Damage(Trouble.MISMATCH, f"error {error.errno}", f"the file cannot be read: {error.strerror}")
+        message = f"Failed to read {item.row.key!r} on volume {item.volume.name}: {error.strerror}"
+        self._unit.take_out(item.volume, f"{message} ({local_trouble(error).value})")
+        self.leave(item)
+        return None
+
+    def _refuted(self, item: Item, proof: Refuted) -> None:
+        """The destination holds other bytes: ours may be the damaged ones, or it stored something else."""
+        damage = self._examine(item)
+        if damage:
+            self.damaged(item, damage)
+            return
+        row = item.row
+        if row.id not in self._unit.in_flight:
+            return  # it left with its volume
+        self._unit.avoid[row.id] = item.endpoint.url
+        message = f"{proof.message} (at {item.endpoint.url})"
+        failure = Failure(
+            row, "destination", Trouble.MISMATCH, message, "sent again", expected=proof.expected, found=proof.found
+        )
+        self._count(item, failure, State.STAGED)
+
+    def damaged(self, item: Item, damage: Damage) -> None:
+        """The bytes are not the proven ones: out of the way, and fetched again, or taken again by the drop scanner."""
+        row = item.row
+        message = f"{damage.message} (volume {item.volume.name})"
+        if row.origin == Origin.DROP:
+            self._damaged_drop(item, damage, message)
+            return
+        if damage is not gone(item):
+            try:
+                item.volume.staged_to_quarantine(self._unit.relative(row), row.id)
+            except OSError as error:
+                _log.warning("volume %s: cannot quarantine %r: %s", item.volume.name, row.key, error.strerror)
+        action = "quarantined and fetched again"
+        failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
+        self._count(item, failure, State.PENDING)
+
+    def _damaged_drop(self, item: Item, damage: Damage, message: str) -> None:
+        row, unit = item.row, self._unit
+        action = (
+            "left where it is" if damage.trouble is Trouble.MISMATCH else "forgotten, and taken again if it is there"
+        )
+        failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
+        if damage.trouble is Trouble.MISMATCH:
+            self._count(item, failure, State.FAILED)
+            return
+        if unit.ledger.forget(row):
+            unit.ledger.record(failure)
+            unit.note(failure)
+        unit.settled(row)
+        self.leave(item)
+
+    def refuse(self, item: Item, failure: Failure) -> None:
+        """End an object as failed, whatever attempts are left."""
+        if self._unit.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+            self._unit.note(failure)
+            self._discard_failed(item)
+        self.leave(item)
+
+    def _count(self, item: Item, failure: Failure, target: State) -> None:
+        ending = self._unit.failed(failure, target=target)
+        if ending in (State.FAILED, State.QUARANTINED):
+            self._discard_failed(item)
+        self.leave(item)
+
+    def _discard_failed(self, item: Item) -> None:
+        """Make room; the source still has the object. A dropped file is people's own."""
+        if item.row.origin == Origin.DROP:
+            return
+        try:
+            item.volume.discard_staged(self._unit.relative(item.row))
+        except OSError as error:
+            _log.warning("volume %s: cannot delete a failed file: %s", item.volume.name, error.strerror)
+
+
+def _discard_link(item: Item) -> None:
+    if item.row.origin == Origin.DROP:
+        with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
+            item.volume.discard_link(item.row.id)
