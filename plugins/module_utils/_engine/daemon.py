@@ -14,12 +14,16 @@ import signal
 import socket
 import time
 
+from .model import MIB
+from .s5cmd_watch import traffic_of
 from .unit import Switches, Unit
 from .units import Attendant
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
-_PATIENCE = 90.0  # a feeder that turned no more for so long, with nothing moved either, no longer works
+_BUSY_SECONDS = 10.0  # a feeder that turned no more for so long waits for a mover, or hashes a large file, or hangs
+_TELL_SECONDS = 5.0  # a systemd that reads nothing for so long misses a message
+_PATIENCE = 90.0  # and if nothing moved for so long besides, it hangs
 
 
 class Daemon(Attendant):
@@ -32,7 +36,7 @@ class Daemon(Attendant):
         watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
         self._interval = min(_STATUS_SECONDS, watchdog / 4) if watchdog else _STATUS_SECONDS
         self._next = 0.0
-        self._seen: tuple[int, ...] = ()
+        self._seen: list[int] = []
         self._progressed = time.monotonic()
         self.stopped_by = 0  # the number of the signal that stopped the run
 
@@ -73,16 +77,22 @@ class Daemon(Attendant):
         return " | ".join(parts).replace("\n", " ")
 
     def _is_alive(self, now: float) -> bool:
-        """Real progress: every feeder turned lately, or counters moved since the last look."""
-        seen = tuple(
-            number
-            for unit in self._units
-            for number in (unit.counters.listed_objects, unit.counters.moved_objects, unit.counters.failure_count)
-        )
-        if seen != self._seen or all(now - unit.heartbeat < _PATIENCE for unit in self._units):
-            self._seen = seen
+        """Real progress: every feeder turned lately, or something moved since the last look."""
+        units = [unit for unit in self._units if not unit.has_ended]
+        if all(now - unit.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
             self._progressed = now
-        return now - self._progressed < _PATIENCE
+        # What a mover thinks is stuck it ends by itself, if it is given the time.
+        return now - self._progressed < max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])
+
+    def _has_moved(self, units: list[Unit]) -> bool:
+        """Whether objects or bytes moved since this was asked last: one object of a terabyte takes hours."""
+        seen = [sum(traffic_of(os.getpid()) or (0, 0)) // MIB]  # our own hashing; less is only what /proc itself gives
+        for unit in units:
+            counters = unit.counters
+            seen += [counters.listed_objects, counters.moved_objects, counters.failure_count, unit.endpoints.traffic()]
+        moved = seen != self._seen
+        self._seen = seen
+        return moved
 
     def _tell(self, message: str) -> None:
         if not self._address:
@@ -90,6 +100,7 @@ class Daemon(Attendant):
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
+                client.settimeout(_TELL_SECONDS)
                 client.sendto(message.encode(), address)
         except OSError as error:
             _log.debug("systemd does not listen: %s", error.strerror)
