@@ -30,6 +30,8 @@ from .volumes import OpenVolume, local_trouble
 if TYPE_CHECKING:
     from .destination import DestinationUnit
 
+    _Queue = queue.SimpleQueue["Batch | None"]  # None ends the prover
+
 _log = logging.getLogger("snowsync.destination")
 _RELEASE_AGAIN_SECONDS = 30.0
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
@@ -46,7 +48,6 @@ class Batch:
 
 
 _Answer = tuple[Item, Endpoint, Head | StoreError]  # what an endpoint says of an item
-_Queue = queue.SimpleQueue[Batch | None]  # None ends the prover
 
 
 class Deliveries:

@@ -84,7 +84,7 @@ class Host:
     def systemctl(self, *words: str) -> list[str]:
         # Not `podman exec`, which takes a second when the machine is busy.
         command = ["nsenter", f"--target={self.pid_file.read_text()}", "--all", "systemctl", *words]
-        return subprocess.run(command, capture_output=True, text=True).stdout.split()
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
 
     def unit(self, side: str) -> str:
         return f"snowsync-{side}@{self.job}.service"
