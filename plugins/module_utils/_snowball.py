@@ -1,0 +1,330 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The one place that starts ``snowballEdge``: a command for one device, its time-out, its answer as a value.
+
+A module opens a client, asks, and turns SnowballError into fail_json at its edge::
+
+    with open_client(module) as client:
+        state = client.describe_device().state
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_parse as parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import (
+    LOG_FOLDER,
+    PROFILE_FILE,
+    Access,
+    access_of,
+    profile_document,
+    profile_entry,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+    ClientMissing,
+    ClientNotExecutable,
+    CommandTimedOut,
+    SnowballError,
+    UnknownOutput,
+    from_words,
+    without,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import private_folder, write_new_private
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+    Certificate,
+    ClientVersion,
+    Cluster,
+    Device,
+    Keys,
+    Service,
+    Software,
+    Updates,
+    VirtualInterface,
+)
+
+if TYPE_CHECKING:
+    import subprocess  # for the type of what run_command starts; nothing is started with it here
+
+    from ansible.module_utils.basic import AnsibleModule
+
+Value = TypeVar("Value")
+
+PRIVATE_PROFILE = "snowsync"
+# run_command cannot end a command, and the client is a script around a Java process: killing the script alone would
+# leave Java behind. So the command becomes the leader of a process group of its own first. Nothing may wait for input.
+LAUNCHER = """\
+import os, sys
+os.setsid()
+if sys.argv[1] == "silent":
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+try:
+    os.execv(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.stderr.write("%s: %s" % (sys.argv[2], error.strerror))
+    sys.exit(126)
+"""
+_NOISE = ("Picked up JAVA_TOOL_OPTIONS", "Picked up _JAVA_OPTIONS")
+
+
+@dataclass(frozen=True)
+class SnowballClient:
+    """The client for one device.
+
+    `home` is the folder with the profile file made for this device, "" when the user's own is used. `secrets` are
+    what must never be repeated. Every method raises SnowballError.
+    """
+
+    module: AnsibleModule
+    executable: str
+    access: Access
+    command_timeout: float
+    home: str = ""
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The device as messages name it."""
+        return self.access.name
+
+    def at(self, endpoint: str) -> SnowballClient:
+        """The client for another device with the same manifest and unlock code, i.e. another node of a cluster."""
+        return replace(self, access=replace(self.access, endpoint=endpoint, folder=""))
+
+    def call(
+        self, command: str, *arguments: str, timeout: float | None = None, data: str = "", addressed: bool = True
+    ) -> str:
+        """Runs ``snowballEdge COMMAND ARGUMENTS`` and returns its stdout.
+
+        `timeout` is in seconds, `data` its input (none: the end of file). Only an `addressed` command names the device.
+        """
+        words = [self.executable, command, *arguments, *(self._address() if addressed else ())]
+        limit = self.command_timeout if timeout is None else timeout
+        code, stdout, stderr, ended = self._run(words, limit, data)
+        said = without(self.secrets, "\n".join(part for part in (quiet(stderr), stdout.strip()) if part))
+        if ended:
+            raise CommandTimedOut(f"run {command}", self.name, f"no answer in {limit:g} seconds. {said}")
+        if code != 0:
+            raise from_words(command, self.name, code, said)
+        return stdout
+
+    def _address(self) -> Sequence[str]:
+        access = self.access
+        endpoint = ["--endpoint", access.endpoint] if access.endpoint else []
+        profile = PRIVATE_PROFILE if self.home else access.profile
+        return endpoint + (["--profile", profile] if profile else [])
+
+    def _run(self, words: Sequence[str], limit: float, data: str) -> tuple[int, str, str, bool]:
+        watch = Watch(limit)
+        launched = [sys.executable, "-ISc", LAUNCHER, "fed" if data else "silent", *words]
+        try:
+            code, stdout, stderr = self.module.run_command(
+                launched,
+                data=data or None,
+                environ_update=environment(self.home),
+                expand_user_and_vars=False,
+                before_communicate_callback=watch.over,
+                handle_exceptions=False,
+            )
+        except OSError as error:
+            raise ClientNotExecutable(f"run {words[1]}", self.name, f"{words[0]}: {error.strerror}") from error
+        finally:
+            watch.end()
+        return code, stdout, stderr, watch.has_ended_it
+
+    def ask(self, parser: Callable[[str], Value], command: str, *arguments: str, **options: Any) -> Value:
+        """What the parser makes of the answer to a command."""
+        text = self.call(command, *arguments, **options)
+        try:
+            return parser(text)
+        except ValueError as error:
+            # Of what may hold a secret nothing is repeated, not even in the chain of exceptions.
+            shown = "" if command == "get-secret-access-key" else f": {without(self.secrets, text.strip())[:500]!r}"
+            raise UnknownOutput(f"understand the answer to {command}", self.name, f"{error}{shown}") from None
+
+    # -- the device --
+
+    def version(self) -> ClientVersion:
+        return self.ask(parse.client_version, "version", addressed=False)
+
+    def describe_device(self) -> Device:
+        return self.ask(parse.device, "describe-device")
+
+    def describe_cluster(self) -> Cluster:
+        return self.ask(parse.cluster, "describe-cluster")
+
+    def unlock_device(self) -> None:
+        self.call("unlock-device")
+
+    def unlock_cluster(self, device_ips: Sequence[str]) -> None:
+        self.call("unlock-cluster", "--device-ip-addresses", *device_ips)
+
+    def reboot_device(self) -> None:
+        self.call("reboot-device")
+
+    def features(self) -> dict[str, str]:
+        return self.ask(parse.features, "describe-features")
+
+    def time_sources(self) -> tuple[dict[str, str], ...]:
+        return self.ask(parse.time_sources, "describe-time-sources")
+
+    # -- keys and certificates --
+
+    def keys(self) -> Keys:
+        """The first of the device's root keys; its secret is kept out of every result from here on."""
+        ids = self.ask(parse.access_key_ids, "list-access-keys")
+        if not ids:
+            raise UnknownOutput("understand the answer to list-access-keys", self.name, "there is no access key in it")
+        found = self.ask(parse.keys, "get-secret-access-key", "--access-key-id", ids[0])
+        self.keep_secret(found.secret_access_key)
+        return found
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        return self.ask(parse.certificates, "list-certificates")
+
+    def certificate(self, arn: str) -> str:
+        """A certificate of the device in PEM."""
+        return self.ask(parse.pem, "get-certificate", "--certificate-arn", arn)
+
+    # -- services and their interfaces --
+
+    def service_ids(self) -> tuple[str, ...]:
+        return self.ask(parse.service_ids, "list-services")
+
+    def service(self, service_id: str) -> Service:
+        return self.ask(parse.service, "describe-service", "--service-id", service_id)
+
+    def start_service(
+        self,
+        service_id: str,
+        interface_arns: Sequence[str] = (),
+        configuration: str = "",
+        device_ips: Sequence[str] = (),
+    ) -> None:
+        """`configuration` is what stands after ``--service-configuration``, e.g. ``AllowedHosts=192.0.2.0/24``."""
+        arguments = ["--service-id", service_id]
+        arguments += ["--virtual-network-interface-arns", *interface_arns] if interface_arns else []
+        arguments += ["--device-ip-addresses", *device_ips] if device_ips else []
+        arguments += ["--service-configuration", configuration] if configuration else []
+        self.call("start-service", *arguments)
+
+    def stop_service(self, service_id: str) -> None:
+        self.call("stop-service", "--service-id", service_id)
+
+    def virtual_interfaces(self) -> tuple[VirtualInterface, ...]:
+        return self.ask(parse.virtual_interfaces, "describe-virtual-network-interfaces")
+
+    def create_virtual_interface(self, physical_id: str, ip_address: str = "", netmask: str = "") -> VirtualInterface:
+        """A virtual interface on a physical one: by DHCP, or with a static address."""
+        arguments = ["--physical-network-interface-id", physical_id]
+        arguments += ["--ip-address-assignment", "static" if ip_address else "dhcp"]
+        if ip_address:
+            arguments += ["--static-ip-address-configuration", f"IpAddress={ip_address},NetMask={netmask}"]
+        return self.ask(parse.virtual_interface, "create-virtual-network-interface", *arguments)
+
+    # -- software --
+
+    def software(self) -> Software:
+        return self.ask(parse.software, "describe-device-software")
+
+    def check_for_updates(self) -> Updates:
+        return self.ask(parse.updates, "check-for-updates")
+
+    def download_updates(self, uri: str = "", timeout: float | None = None) -> None:
+        self.call("download-updates", *(["--uri", uri] if uri else []), timeout=timeout)
+
+    def install_updates(self) -> None:
+        self.call("install-updates")
+
+    def keep_secret(self, value: str) -> None:
+        """From here on the value is masked in results, logs and errors."""
+        if value:
+            self.secrets.add(value)
+            self.module.no_log_values.add(value)
+
+
+class Watch:
+    """Ends a command, with all that it started, when its seconds are over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.has_ended_it = False
+        self._seconds = seconds
+        self._timer = threading.Timer(seconds, lambda: None)
+
+    def over(self, process: subprocess.Popen[bytes]) -> None:
+        """From now on."""
+        self._timer = threading.Timer(self._seconds, self._kill, (process,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        self.has_ended_it = True
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            process.kill()  # it has no group of its own yet
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
+def environment(home: str) -> dict[str, str]:
+    """What makes the client find its profile file in `home` instead of the user's own folder.
+
+    Java takes the home folder from the user database and not from HOME; only its own property moves it.
+    """
+    if not home:
+        return {}
+    given = os.environ.get("JAVA_TOOL_OPTIONS", "")
+    return {"HOME": home, "JAVA_TOOL_OPTIONS": f"{given} '-Duser.home={home}'".strip()}
+
+
+def quiet(stderr: str) -> str:
+    """What the client said, without what Java says of its options."""
+    return "\n".join(line for line in stderr.strip().splitlines() if not line.startswith(_NOISE))
+
+
+@contextmanager
+def open_client(module: AnsibleModule) -> Iterator[SnowballClient]:
+    """The client as the options of DEVICE ask for it; the unlock code is on disk only for as long as this is open."""
+    options = module.params
+    access = access_of(options)
+    with private_folder(module) as folder:
+        client = SnowballClient(
+            module,
+            find_executable(module, options["client"], access),
+            access,
+            options["command_timeout"],
+            home=folder if access.is_private else "",
+        )
+        client.keep_secret(access.unlock_code)
+        if client.home:
+            document = profile_document(profile_entry(access, PRIVATE_PROFILE))
+            write_new_private(os.path.join(folder, PROFILE_FILE), document)
+            os.makedirs(os.path.join(folder, LOG_FOLDER), mode=0o700)
+        yield client
+
+
+def find_executable(module: AnsibleModule, client: str, access: Access) -> str:
+    """The absolute path of the client; raises ClientMissing or ClientNotExecutable."""
+    path = module.get_bin_path(client)
+    if path:
+        return os.path.abspath(str(path))
+    places = [client] if os.sep in client else [os.path.join(p, client) for p in os.environ.get("PATH", "").split(":")]
+    for place in places:
+        if os.path.isfile(place):
+            raise ClientNotExecutable("start the client", access.name, f"{place} is not executable")
+    raise ClientMissing("start the client", access.name, f"there is no {client}")
+
+
+def fail(module: AnsibleModule, error: SnowballError) -> None:
+    """The one way out for an error."""
+    module.fail_json(**error.as_result())

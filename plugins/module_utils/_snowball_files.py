@@ -1,0 +1,126 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Small files with secrets: flat YAML without PyYAML, files and folders for their owner alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+PRIVATE = 0o600
+_LINE = re.compile(r"""(["']?)([\w.-]+)\1[ \t]*:(?:[ \t]+(.*))?""")
+_SINGLE = re.compile(r"'((?:[^']|'')*)'\s*(?:#.*)?")
+_DOUBLE = re.compile(r'("(?:[^"\\]|\\.)*")\s*(?:#.*)?')
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+def flat_mapping(text: str) -> dict[str, str]:
+    """The top-level ``key: value`` pairs of a YAML text whose values are strings on one line; the rest is left out.
+
+    A host need not have PyYAML, and what a snowdir's files hold is no more than this. JSON is YAML, and read as well.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return dict(_pairs(text))
+    return {str(key): str(value) for key, value in document.items()} if isinstance(document, dict) else {}
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line.rstrip())
+        if found:
+            yield found.group(2), scalar(found.group(3) or "")
+
+
+def scalar(text: str) -> str:
+    """The value of a one-line YAML scalar: quotes and a comment behind it are taken off."""
+    text = text.strip()
+    single, double = _SINGLE.fullmatch(text), _DOUBLE.fullmatch(text)
+    if single:
+        return single.group(1).replace("''", "'")
+    if double:
+        try:
+            return str(json.loads(double.group(1)))
+        except ValueError:
+            return double.group(1)[1:-1]
+    return _COMMENT.sub("", text).strip()
+
+
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """The flat YAML text with these values, other lines as they are; a value that is already right keeps its line."""
+    lines = []
+    left = dict(values)
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line.rstrip())
+        key = found.group(2) if found else ""
+        if key in left:
+            value = left.pop(key)
+            line = line if found and scalar(found.group(3) or "") == value else f"{key}: {json.dumps(value)}"
+        lines.append(line)
+    lines += [f"{key}: {json.dumps(value)}" for key, value in left.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def read_text(path: str) -> str:
+    """The text of a file, "" when there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def mode_of(path: str) -> int | None:
+    """The permission bits of a file, None when there is none."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def write_private(module: AnsibleModule, path: str, text: str) -> None:
+    """Writes a file that only its owner may read, at no moment anybody else."""
+    descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
+    module.add_cleanup_file(temporary)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    if os.path.exists(path):
+        # atomic_move gives the new file the mode of the old one.
+        os.chmod(path, PRIVATE)
+    module.atomic_move(temporary, path)
+    os.chmod(path, PRIVATE)
+
+
+@contextmanager
+def private_folder(module: AnsibleModule) -> Iterator[str]:
+    """A folder for this process's user alone, removed afterwards, also when Ansible is told to keep its own files."""
+    path = tempfile.mkdtemp(prefix="snowball-", dir=module.tmpdir)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_new_private(path: str, text: str) -> None:
+    """Writes a new file, and the folders on its way, inside a private folder."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def hidden(values: Mapping[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+    """The values for a diff: secrets are there or not, never shown."""
+    return {key: "(hidden)" if key in secrets and value else value for key, value in values.items()}

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Waiting for a device: asking again until it is there, or the time is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+    CommandTimedOut,
+    TimedOut,
+    Unreachable,
+)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait and how often to ask, in seconds."""
+
+    timeout: float
+    interval: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def until(
+        self,
+        ask: Callable[[], Value],
+        is_there: Callable[[Value], bool],
+        *,
+        doing: str,
+        device: str,
+        show: Callable[[Value], str] = str,
+        through_silence: bool = True,
+    ) -> Value:
+        """Asks until the answer is what was waited for, and returns it; `is_there` may raise to give up.
+
+        A device that does not answer in between is weather (`through_silence`): it is asked again until the time is
+        over. Raises TimedOut, which says `doing` (e.g. "wait for UNLOCKED") and the last answer.
+        """
+        end = self.clock() + self.timeout
+        while True:
+            try:
+                answer = ask()
+            except (Unreachable, CommandTimedOut) as error:
+                if not through_silence:
+                    raise
+                last = f"it does not answer ({error.cause})"
+            else:
+                if is_there(answer):
+                    return answer
+                last = f"it is {show(answer)}"
+            left = end - self.clock()
+            if left <= 0:
+                raise TimedOut(doing, device, f"after {self.timeout:g} seconds {last}")
+            self.sleep(min(self.interval, left))
+
+
+def patience_of(options: Mapping[str, Any]) -> Patience:
+    """As the options of WAIT ask for it."""
+    return Patience(options["timeout"], options["poll_interval"])
