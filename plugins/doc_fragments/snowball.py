@@ -17,7 +17,8 @@ options:
   snowdir:
     description:
       - The folder of the device. It holds one file C(*manifest.bin), and C(sbe_config.yaml) with C(unlock_key) and
-        C(endpoint_url). Its name is the name of the device in messages.
+        C(endpoint_url), for a cluster also C(device_ip_addresses) as a list on one line. Its name is the name of the
+        device in messages.
       - O(endpoint), O(manifest) and O(unlock_code) take precedence over what the folder says, e.g. when the code is
         kept in a vault instead.
     type: path

@@ -21,6 +21,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
 
 SETTINGS_FILE = "sbe_config.yaml"
+NODES = "device_ip_addresses"  # in the folder of a cluster: [192.0.2.10, 192.0.2.11, ...]
 KEYS_FILE = "keys.yaml"
 # Below the home folder of whoever starts the client.
 PROFILE_FILE = os.path.join(".aws", "snowball", "config", "snowball-edge.config")
@@ -68,7 +69,7 @@ def access_of(options: Mapping[str, Any]) -> Access:
         unlock_code=(options.get("unlock_code") or settings.get("unlock_key", "")).strip(),
         profile=given.profile,
         folder=folder,
-        device_ips=tuple(options.get("device_ips") or ()),
+        device_ips=tuple(options.get("device_ips") or re.findall(r"[^\s,\[\]]+", settings.get(NODES, ""))),
     )
     if access.manifest or access.unlock_code or folder:
         _check(access)

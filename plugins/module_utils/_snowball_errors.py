@@ -23,7 +23,7 @@ class SnowballError(Exception):
 
     def as_result(self) -> dict[str, Any]:
         """Keyword arguments for fail_json."""
-        return {"msg": str(self), "trouble": self.trouble, "device": self.device}
+        return {"msg": str(self), "trouble": self.trouble, "snowball": self.device}
 
 
 class Misconfigured(SnowballError):
@@ -153,10 +153,11 @@ _SIGNS = (
     ("could not connect", Unreachable),
 )
 _REFUSAL = (
-    r"invalid|incorrect|wrong|mismatch|match|does not|doesn't|fail|cannot|unable|not found|no such|bad|refus|reject"
+    r"(?:invalid|not valid|incorrect|wrong|match|does not|doesn't|could not|cannot|unable|fail|damaged"
+    r"|not found|no such|refus|reject)"
 )
-_CODE = re.compile(rf"unlock ?code.*({_REFUSAL})|({_REFUSAL}).*unlock ?code", re.DOTALL)
-_MANIFEST = re.compile(rf"manifest.*({_REFUSAL})|({_REFUSAL}).*manifest", re.DOTALL)
+_CODE = re.compile(rf"unlock ?code.*{_REFUSAL}|{_REFUSAL}.*unlock ?code", re.DOTALL)
+_MANIFEST = re.compile(rf"manifest.*{_REFUSAL}|{_REFUSAL}.*manifest", re.DOTALL)
 _NOT_EXECUTABLE = re.compile(r"permission denied|exec format error|cannot execute")
 _LAUNCH_CODES = (126, 127)  # a shell's: found and not executable, not found
 
