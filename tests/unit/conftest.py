@@ -10,6 +10,20 @@ from pathlib import Path
 import pytest
 from fake_stores import Rig, install
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Ansible finds the checkout under the collection's name."""
+    from ansible.plugins.loader import init_plugin_loader
+
+    tree = tmp_path_factory.mktemp("collections")
+    namespace = tree / "ansible_collections" / "edgeops"
+    namespace.mkdir(parents=True)
+    (namespace / "snowsync").symlink_to(ROOT)
+    init_plugin_loader([str(tree)])
+
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:

@@ -20,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.edgeops.snowsync.plugins"
+pytestmark = pytest.mark.usefixtures("collection")
 
 RAN = {
     "job": "photos",
@@ -86,18 +87,6 @@ class Command:
     @property
     def words(self) -> list[list[str]]:
         return [call["words"] for call in self.calls]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def collection(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Ansible finds the checkout under the collection's name."""
-    from ansible.plugins.loader import init_plugin_loader
-
-    tree = tmp_path_factory.mktemp("collections")
-    namespace = tree / "ansible_collections" / "edgeops"
-    namespace.mkdir(parents=True)
-    (namespace / "snowsync").symlink_to(ROOT)
-    init_plugin_loader([str(tree)])
 
 
 @pytest.fixture
