@@ -1,0 +1,211 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The Snowball jobs of an AWS account, and the snowdirs that they become."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# Before, AWS has no manifest for the job; afterwards, the device is gone.
+READY = "WithCustomer"
+MENDS = {
+    "AccessDeniedException": "Allow snowball:ListJobs, snowball:GetJobManifest and snowball:GetJobUnlockCode",
+    "InvalidJobStateException": f"AWS hands out manifest and code while the job is {READY}: wait until it has arrived",
+    "InvalidResourceException": "Look at the job id, and at the region: a job belongs to the region it was ordered in",
+}
+_KEY = re.compile(r"""^["']?(endpoint_url|unlock_key)["']?\s*:[ \t]*(.*?)\s*$""", re.MULTILINE)
+
+
+class SnowjobError(Exception):
+    """Says what was asked of which job, the cause, and what to do next; never a code and never a presigned URL."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One snowdir to be: `endpoint` is "" where the address is not known yet."""
+
+    job_id: str
+    name: str
+    endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account behind a boto3 client; `errors` are boto3's own, `download` gets the bytes behind a URL."""
+
+    client: Any
+    errors: tuple[type[Exception], ...]
+    download: Callable[[str], bytes]
+    keep_secret: Callable[[str], object]
+
+    def ready(self) -> list[str]:
+        """The ids of all jobs whose device is with the customer."""
+        with self._asking("list the jobs of the account"):
+            pages = self.client.get_paginator("list_jobs").paginate()
+            return [job["JobId"] for page in pages for job in page["JobListEntries"] if job.get("JobState") == READY]
+
+    def code(self, job_id: str) -> str:
+        with self._asking(f"get the unlock code of job {job_id}"):
+            code = str(self.client.get_job_unlock_code(JobId=job_id)["UnlockCode"])
+        self.keep_secret(code)
+        return code
+
+    def manifest(self, job_id: str) -> bytes:
+        doing = f"get the manifest of job {job_id}"
+        with self._asking(doing):
+            url = str(self.client.get_job_manifest(JobId=job_id)["ManifestURI"])
+        self.keep_secret(url)
+        try:
+            content = self.download(url)
+        except Exception as error:  # urllib, ssl and ansible each have their own
+            cause = getattr(error, "code", "") or getattr(error, "reason", "") or type(error).__name__
+            raise SnowjobError(f"Failed to {doing}: its download failed ({cause}). Run the task again.") from None
+        if not content:
+            raise SnowjobError(f"Failed to {doing}: it is empty. Run the task again.")
+        return content
+
+    def _asking(self, doing: str) -> _Asking:
+        return _Asking(doing, self.errors)
+
+
+class _Asking:
+    """What boto3 raises within becomes a SnowjobError."""
+
+    def __init__(self, doing: str, errors: tuple[type[Exception], ...]) -> None:
+        self.doing, self.errors = doing, errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if isinstance(error, self.errors):
+            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            mend = MENDS.get(code, "Look at the credentials, the region and the network of the host that runs this")
+            raise SnowjobError(f"Failed to {self.doing}: {error}. {mend}.") from error
+
+
+@dataclass
+class Written:
+    """What became of one job; `kept` names what was in the snowdir already and differs from what AWS says."""
+
+    job_id: str
+    name: str
+    path: str
+    changed: bool = False
+    incomplete: bool = False
+    kept: list[str] = field(default_factory=list)
+    problem: str = ""
+
+    def as_result(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def wanted_jobs(folder: str, given: list[dict[str, Any]] | None, account: Account) -> list[Wanted]:
+    """The jobs asked for, or all that are ready; one that has a snowdir keeps it, whatever that is called."""
+    if given is None:
+        given = [{"job_id": job_id} for job_id in account.ready()]
+    homes = dict(_homes(folder))
+    wanted = [
+        Wanted(job["job_id"], job.get("name") or homes.get(job["job_id"], job["job_id"]), job.get("endpoint") or "")
+        for job in given
+    ]
+    names = [each.name for each in wanted]
+    wrong = sorted({name for name in names if names.count(name) > 1 or not _snowdirs.NAME.fullmatch(name)})
+    if wrong:
+        raise SnowjobError(f"Failed to name the snowdirs: {', '.join(wrong)} is used twice or cannot be a host's name.")
+    return wanted
+
+
+def _homes(folder: str) -> Iterator[tuple[str, str]]:
+    """Job id and snowdir of what was fetched before."""
+    for name in _snowdirs.names_in(folder) if os.path.isdir(folder) else []:
+        for manifest in _snowdirs.look(os.path.join(folder, name)).manifests:
+            job_id = os.path.basename(manifest).removesuffix(f"_{_snowdirs.MANIFEST_ENDING}")
+            yield job_id, name
+
+
+def fetch(module: AnsibleModule, folder: str, wanted: Wanted, account: Account) -> Written:
+    """Brings one job into its snowdir. What is in the way there is a problem in the result, never overwritten."""
+    written = Written(wanted.job_id, wanted.name, os.path.join(folder, wanted.name))
+    try:
+        _fill(module, written, wanted, account)
+    except SnowjobError as error:
+        written.problem = str(error)
+    except OSError as error:
+        written.problem = f"Failed to write the snowdir of job {wanted.job_id}: {error}. Look at its owner and mode."
+    return written
+
+
+def _fill(module: AnsibleModule, written: Written, wanted: Wanted, account: Account) -> None:
+    found = _snowdirs.look(written.path) if os.path.isdir(written.path) else None
+    content = account.manifest(wanted.job_id)
+    known = [manifest for manifest in (found.manifests if found else ()) if _read(manifest) == content]
+    if found and found.manifests and not known:
+        names = ", ".join(os.path.basename(path) for path in found.manifests)
+        raise SnowjobError(
+            f"Failed to write the manifest of job {wanted.job_id}: snowdir {wanted.name} has another one ({names}), "
+            f"which is never overwritten. Give the job another name, or move {written.path} away."
+        )
+    path = known[0] if known else os.path.join(written.path, f"{wanted.job_id}_{_snowdirs.MANIFEST_ENDING}")
+    config = os.path.join(written.path, _snowdirs.CONFIG_NAME)
+    before = _read(config) if found and found.has_config else b""
+    after = _completed(before, {"endpoint_url": wanted.endpoint, "unlock_key": account.code(wanted.job_id)}, written)
+    _folders(module, written)
+    _file(module, written, path, content, is_there=bool(known))
+    _file(module, written, config, after, is_there=after == before)
+
+
+def _completed(before: bytes, values: dict[str, str], written: Written) -> bytes:
+    """sbe_config.yaml with what is missing there; what it says already may be vaulted or a template, and stays."""
+    text = before.decode()
+    if text.startswith("$ANSIBLE_VAULT"):
+        written.kept.append(_snowdirs.CONFIG_NAME)
+        return before
+    said = {key: value.strip("\"'") for key, value in _KEY.findall(text)}
+    for key, value in values.items():
+        pattern = _snowdirs.CODE if key == "unlock_key" else _snowdirs.ENDPOINT
+        if value and said.get(key) not in (None, value) and pattern.fullmatch(said[key]):
+            written.kept.append(key)
+    written.incomplete = not (said.get("endpoint_url") or values["endpoint_url"])
+    missing = [f'{key}: "{value}"\n' for key, value in values.items() if value and key not in said]
+    ended = text if not text or text.endswith("\n") else f"{text}\n"
+    return (ended + "".join(missing)).encode() if missing else before
+
+
+def _folders(module: AnsibleModule, written: Written) -> None:
+    if not os.path.isdir(written.path):
+        written.changed = True
+        if module.check_mode:
+            return
+        os.makedirs(os.path.dirname(written.path), _snowdirs.FOLDER_MODE, exist_ok=True)
+        os.mkdir(written.path, _snowdirs.FOLDER_MODE)
+    written.changed = module.set_mode_if_different(written.path, _snowdirs.FOLDER_MODE, written.changed)
+
+
+def _file(module: AnsibleModule, written: Written, path: str, content: bytes, is_there: bool) -> None:
+    if not is_there:
+        written.changed = True
+        if module.check_mode:
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        module.atomic_move(temporary, path)
+    if os.path.exists(path):
+        written.changed = module.set_mode_if_different(path, _snowdirs.FILE_MODE, written.changed)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
