@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -24,7 +24,6 @@ MENDS = {
     "InvalidJobStateException": f"AWS hands out manifest and code while the job is {READY}: wait until it has arrived",
     "InvalidResourceException": "Look at the job id, and at the region: a job belongs to the region it was ordered in",
 }
-_KEY = re.compile(r"""^["']?(endpoint_url|unlock_key)["']?\s*:[ \t]*(.*?)\s*$""", re.MULTILINE)
 
 
 class SnowjobError(Exception):
@@ -172,7 +171,7 @@ def _completed(before: bytes, values: dict[str, str], written: Written) -> bytes
     if text.startswith("$ANSIBLE_VAULT"):
         written.kept.append(_snowdirs.CONFIG_NAME)
         return before
-    said = {key: value.strip("\"'") for key, value in _KEY.findall(text)}
+    said = flat_mapping(text)
     for key, value in values.items():
         pattern = _snowdirs.CODE if key == "unlock_key" else _snowdirs.ENDPOINT
         if value and said.get(key) not in (None, value) and pattern.fullmatch(said[key]):
