@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
@@ -27,6 +27,11 @@ class Patience:
     interval: float
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    deadline: float = 0.0
+
+    def begun(self) -> Patience:
+        """The same patience for all that is waited for from now on, instead of for each wait."""
+        return replace(self, deadline=self.clock() + self.timeout)
 
     def until(
         self,
@@ -43,7 +48,7 @@ class Patience:
         A device that does not answer in between is weather (`through_silence`): it is asked again until the time is
         over. Raises TimedOut, which says `doing` (e.g. "wait for UNLOCKED") and the last answer.
         """
-        end = self.clock() + self.timeout
+        end = self.deadline or self.clock() + self.timeout
         while True:
             try:
                 answer = ask()

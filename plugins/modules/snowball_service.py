@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snowball_service
+short_description: Start and stop services of a Snowball Edge device
+version_added: 0.2.0
+author: edgeops.snowsync contributors (@edgeops)
+description:
+  - Starts S3 compatible storage (C(s3-snow)), NFS and other services of an unlocked device with the virtual network
+    interfaces they need, or stops them, and waits until the device says so.
+  - Virtual interfaces that are there are used again, missing ones are made. None is ever deleted.
+  - The services V(s3) (the S3 adapter), V(ec2), V(sts) and V(iam) run as long as the device is unlocked. They cannot be
+    stopped, and O(state=started) only waits for them.
+extends_documentation_fragment:
+  - edgeops.snowsync.attributes
+  - edgeops.snowsync.snowball
+  - edgeops.snowsync.snowball.wait
+attributes:
+  check_mode:
+    support: full
+    details: A service that is starting or stopping by itself is taken to get there.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  service:
+    description:
+      - The id of the service, for example V(s3-snow), V(nfs), V(fileinterface), V(ec2) or V(greengrass). See
+        RV(edgeops.snowsync.snowball_info#module:services) for those of a device.
+    type: str
+    required: true
+  state:
+    description:
+      - V(started) also takes a service that works with a node less (C(DEGRADED)), with a warning.
+      - A service that is C(UNHEALTHY) is an error for V(started). Stop it first, which ends whoever uses it.
+    type: str
+    choices: [started, stopped]
+    default: started
+  interfaces:
+    description:
+      - The virtual network interfaces to start the service with. A service that runs keeps those it has.
+      - V(s3-snow) needs two on each device, V(nfs) and V(fileinterface) one. By default that many by DHCP.
+      - Each is one that is there (O(interfaces[].arn)), one with a static address (O(interfaces[].ip_address)), or
+        otherwise one by DHCP.
+      - For one by DHCP any is taken that has its address by DHCP and on which no other service of the device answers.
+        The client does not tell which interfaces EC2-compatible instances use, so where instances have some by DHCP,
+        give static addresses here.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      arn:
+        description:
+          - Use this virtual interface.
+        type: str
+      physical:
+        description:
+          - The physical interface to make it on, by its id or by its connector, for example V(RJ45), V(RJ45_2),
+            V(SFP_PLUS) or V(QSFP).
+          - By default the one that has the address of the device.
+        type: str
+      ip_address:
+        description:
+          - A static address.
+        type: str
+      netmask:
+        description:
+          - The mask of the static address. By default that of the physical interface.
+        type: str
+  allowed_hosts:
+    description:
+      - Hosts and networks (CIDR) that may mount, for V(nfs) and V(fileinterface). Without any, the device denies all.
+      - When a running service has others it is stopped and started again, which interrupts the mounts.
+      - By default they are left as they are.
+    type: list
+    elements: str
+  device_ips:
+    description:
+      - The addresses of the nodes of a cluster to start the service on. Virtual interfaces are only made on the node of
+        O(endpoint), so name those of all nodes by their O(interfaces[].arn).
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Start S3 compatible storage with two addresses by DHCP
+  edgeops.snowsync.snowball_service:
+    snowdir: /srv/snowballs/survey-1
+    service: s3-snow
+
+- name: Start it on the fast port with static addresses
+  edgeops.snowsync.snowball_service:
+    snowdir: /srv/snowballs/survey-1
+    service: s3-snow
+    interfaces:
+      - physical: QSFP
+        ip_address: 192.0.2.21
+        netmask: 255.255.255.0
+      - physical: QSFP
+        ip_address: 192.0.2.22
+        netmask: 255.255.255.0
+  register: survey
+
+- name: Let one network mount the device
+  edgeops.snowsync.snowball_service:
+    profile: survey-2
+    service: nfs
+    allowed_hosts: [198.51.100.0/24]
+
+- name: Stop what has to be stopped before an update
+  edgeops.snowsync.snowball_service:
+    profile: survey-2
+    service: "{{ item }}"
+    state: stopped
+  loop: [s3-snow, greengrass]
+"""
+
+RETURN = r"""
+state:
+  description:
+    - The state of the service, V(INACTIVE), V(ACTIVATING), V(ACTIVE), V(DEGRADED), V(DEACTIVATING), V(DEACTIVATED),
+      V(UPGRADING) or V(UNHEALTHY). In check mode the one it has now.
+  returned: success
+  type: str
+  sample: ACTIVE
+steps:
+  description: What was done, or would be in check mode, V(stop) and V(start) in this order.
+  returned: success
+  type: list
+  elements: str
+  sample: [start]
+interfaces:
+  description:
+    - The virtual interfaces that the service was, or would be, started with. One that would be made has no C(arn).
+  returned: success, empty when the service is not started
+  type: list
+  elements: dict
+  sample:
+    - arn: arn:aws:snowball-device:::interface/s.ni-8EXAMPLE9EXAMPLE1
+      physical_id: s.ni-8EXAMPLEaEXAMPLEd
+      ip_address: 192.0.2.21
+      created: true
+service:
+  description: The service with its endpoints, as in RV(edgeops.snowsync.snowball_info#module:services).
+  returned: success
+  type: dict
+  sample:
+    service_id: s3-snow
+    state: ACTIVE
+    details: ""
+    autostart: false
+    allowed_hosts: null
+    capacities:
+      - {"name": "S3 Storage", "unit": "Byte", "total": null, "used": 38, "available": 148599705}
+    endpoints:
+      - url: https://192.0.2.22:443
+        protocol: https
+        host: 192.0.2.22
+        port: 443
+        kind: object
+        certificate_arn: arn:aws:snowball-device:::certificate/78EXAMPLE516EXAMPLEf538EXAMPLEa7
+        description: s3-snow object & bucket API endpoint (for s3api SDK)
+        device_id: JID2EXAMPLE-0c40-49a7-9f53-916aEXAMPLE81
+        state: ACTIVE
+trouble:
+  description:
+    - One word for what went wrong, among them V(cannot_be_stopped), V(service_failed), V(wrong_state) (the device is
+      locked) and those of M(edgeops.snowsync.snowball_unlock).
+  returned: failure
+  type: str
+  sample: wrong_state
+snowball:
+  description: The device as the message names it.
+  returned: failure
+  type: str
+  sample: survey-1 (https://192.0.2.10)
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_interfaces import wanted_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_service import (
+    FILE_SERVICES,
+    INTERFACES_NEEDED,
+    Wish,
+    ensure,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import patience_of
+
+INTERFACE = {
+    "arn": {"type": "str"},
+    "physical": {"type": "str"},
+    "ip_address": {"type": "str"},
+    "netmask": {"type": "str"},
+}
+EXCLUSIVE = [("arn", "physical"), ("arn", "ip_address"), ("arn", "netmask")]
+SERVICE = ArgumentSpec(
+    {
+        "service": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "interfaces": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": INTERFACE,
+            "mutually_exclusive": EXCLUSIVE,
+            "required_by": {"netmask": ["ip_address"]},
+        },
+        "allowed_hosts": {"type": "list", "elements": "str"},
+        "device_ips": {"type": "list", "elements": "str", "default": []},
+    }
+)
+
+
+def wish_of(options):
+    hosts = options["allowed_hosts"]
+    return Wish(
+        service_id=options["service"],
+        state=options["state"],
+        interfaces=wanted_of(options["interfaces"], INTERFACES_NEEDED.get(options["service"], 0)),
+        allowed_hosts=None if hosts is None else tuple(hosts),
+        device_ips=tuple(options["device_ips"]),
+    )
+
+
+def warnings_of(name, wish, result):
+    if wish.is_started and result["state"] == "DEGRADED":
+        yield f"The service {wish.service_id} of Snowball {name} is DEGRADED: it works, with a node less"
+    if wish.service_id in FILE_SERVICES and "start" in result["steps"] and not wish.allowed_hosts:
+        yield f"Snowball {name} denies all mounts of {wish.service_id}: there are no allowed_hosts"
+
+
+def main():
+    module = AnsibleModule(supports_check_mode=True, **(DEVICE | WAIT | SERVICE).as_arguments())
+    wish = wish_of(module.params)
+    try:
+        with open_client(module) as client:
+            result = ensure(client, wish, patience_of(module.params), module.check_mode).as_result(wish)
+    except SnowballError as error:
+        module.fail_json(**error.as_result())
+    for warning in warnings_of(client.name, wish, result):
+        module.warn(warning)
+    if not module._diff:
+        del result["diff"]
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
