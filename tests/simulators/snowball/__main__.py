@@ -1,17 +1,20 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m snowball make|cluster|set|show|reboot|list|client ...`: the devices of the folder SNOWBALL_SIM."""
+"""`python -m snowball make|cluster|set|show|reboot|list|serve|client|archive ...`: the devices of SNOWBALL_SIM."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .archive import make_archive
 from .fleet import Fleet
 from .model import GENERATIONS, STATES
 
@@ -32,6 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     for action, text in (("show", "everything about a device"), ("reboot", "cut its power for a moment")):
         commands.add_parser(action, help=text).add_argument("name")
     commands.add_parser("list", help="the names of all devices")
+    serve = commands.add_parser("serve", help="the S3 front of a device, until SIGTERM")
+    serve.add_argument("name")
+    serve.add_argument("--bucket", action="append", default=[], help="has this bucket (may be repeated)")
+    serve.add_argument("--service", choices=("s3", "s3-snow"), default="s3", help="the adapter, or s3-snow")
+    serve.add_argument("--port", type=int, default=0, help="0 (default): any free port")
+    serve.add_argument("--host", default="", help="default: the address of the device's endpoint")
+    serve.add_argument("--switch", action="append", default=[], metavar="NAME=JSON", help="see s3_store.Switches")
+    archive = commands.add_parser("archive", help="the client as an archive to install from")
+    archive.add_argument("path", type=Path)
     client = commands.add_parser("client", help="which generation of the client is installed")
     client.add_argument("generation", choices=GENERATIONS)
     return parser
@@ -75,6 +87,8 @@ def _run(fleet: Fleet, arguments: argparse.Namespace) -> Any:
         return fleet.names()
     if arguments.action == "client":
         return fleet.set_client(arguments.generation)
+    if arguments.action == "archive":
+        return make_archive(arguments.path)
     device = fleet[arguments.name]
     if arguments.action == "set":
         return device.set(**_fields(arguments.fields))
@@ -83,9 +97,32 @@ def _run(fleet: Fleet, arguments: argparse.Namespace) -> Any:
     return device.show()
 
 
+def _serve(fleet: Fleet, arguments: argparse.Namespace) -> int:
+    from .front import Front
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *ignored: stop.set())
+    front = Front(
+        fleet,
+        arguments.name,
+        buckets=arguments.bucket,
+        service_id=arguments.service,
+        port=arguments.port,
+        host=arguments.host,
+        **_fields(arguments.switch),
+    ).start()
+    print(f"serving {arguments.name} on {front.url}", flush=True)
+    stop.wait()
+    front.stop()
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.action == "serve":
+            return _serve(Fleet.of_environment(), arguments)
         answer = _run(Fleet.of_environment(), arguments)
     except (KeyError, ValueError) as error:
         sys.exit(f"snowball: {error.args[0]}")

@@ -165,7 +165,7 @@ def endpoints_of(device: dict[str, Any], service_id: str) -> list[dict[str, Any]
         return []
     host = service["host"] or _address(device, service["vnis"]) or host_of(device["endpoint"])
     ports = {**PORTS.get(service_id, {}), **service["ports"]}
-    return [_endpoint(device, protocol, port, host) for protocol, port in ports.items()]
+    return [_endpoint(device, protocol, port, host) for protocol, port in ports.items() if port]
 
 
 def _object_store_endpoints(device: dict[str, Any], service: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,12 +13,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import timeline
 from .certificates import make_certificate
 from .manifest import digest, make_manifest
 from .model import GENERATIONS, STATES, host_of, merge, new_device, same_endpoint
+
+if TYPE_CHECKING:
+    from ..s3_store import RemoteStore
+    from .front import Front
 
 HERE = Path(__file__).resolve().parent
 VARIABLE = "SNOWBALL_SIM"
@@ -241,6 +245,25 @@ class Device:
     def manifest(self) -> Path:
         """The right one, whatever the snowdir holds."""
         return self.folder / "manifest.bin"
+
+    # -- its S3 front ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def serve(self, *buckets: str, **options: Any) -> Iterator[Front]:
+        """Its S3 front in threads of this process, for a `with` block; `options` are those of front.Front."""
+        from .front import Front
+
+        front = Front(self.fleet, self.name, buckets=buckets or ("bucket",), **options).start()
+        try:
+            yield front
+        finally:
+            front.stop()
+
+    def store(self, service_id: str = "s3") -> RemoteStore:
+        """A look inside the store of its front, whatever process that runs in."""
+        from .front import store_of
+
+        return store_of(self.fleet, self.name, service_id)
 
     # -- its snowdir -----------------------------------------------------------------------------------------------
 

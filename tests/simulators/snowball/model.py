@@ -38,7 +38,10 @@ def expiry_text(days: float, now: float | None = None) -> str:
 
 
 def new_service(service_id: str) -> dict[str, Any]:
-    """`hangs`: stays in ACTIVATING. `becomes`: where starting ends. Seconds that a start and a stop take."""
+    """`hangs`: stays in ACTIVATING. `becomes`: where starting ends. Seconds that a start and a stop take.
+
+    `ports` and `host` are those of a front that serves it, over the usual ones; a port that is null is not listed.
+    """
     always_on = service_id in ALWAYS_ON
     return {
         "state": "INACTIVE",
