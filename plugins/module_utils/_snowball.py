@@ -80,7 +80,8 @@ class SnowballClient:
     """The client for one device.
 
     `home` is the folder with the profile file made for this device, "" when the user's own is used. `secrets` are
-    what must never be repeated. Every method raises SnowballError.
+    what must never be repeated. `through` are the words of a program that starts the client. Every method raises
+    SnowballError.
     """
 
     module: AnsibleModule
@@ -89,6 +90,7 @@ class SnowballClient:
     command_timeout: float
     home: str = ""
     secrets: set[str] = field(default_factory=set, repr=False)
+    through: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -106,7 +108,7 @@ class SnowballClient:
 
         `timeout` is in seconds, `data` its input (none: the end of file). Only an `addressed` command names the device.
         """
-        words = [self.executable, command, *arguments, *(self._address() if addressed else ())]
+        words = [*self.through, self.executable, command, *arguments, *(self._address() if addressed else ())]
         limit = self.command_timeout if timeout is None else timeout
         code, stdout, stderr, ended = self._run(words, limit, data)
         said = without(self.secrets, "\n".join(part for part in (quiet(stderr), stdout.strip()) if part))
