@@ -38,7 +38,11 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
     from_words,
     without,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import private_folder, write_new_private
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import (
+    make_private,
+    private_folder,
+    write_new_private,
+)
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
     Certificate,
     ClientVersion,
@@ -311,7 +315,7 @@ def open_client(module: AnsibleModule) -> Iterator[SnowballClient]:
         if client.home:
             document = profile_document(profile_entry(access, PRIVATE_PROFILE))
             write_new_private(os.path.join(folder, PROFILE_FILE), document)
-            os.makedirs(os.path.join(folder, LOG_FOLDER), mode=0o700)
+            make_private(os.path.join(folder, LOG_FOLDER))
         yield client
 
 

@@ -21,8 +21,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
 
 SETTINGS_FILE = "sbe_config.yaml"
-NODES = "device_ip_addresses"  # in the folder of a cluster: [192.0.2.10, 192.0.2.11, ...]
 KEYS_FILE = "keys.yaml"
+NODES = "device_ip_addresses"  # in the folder of a cluster: [192.0.2.10, 192.0.2.11, ...]
 # Below the home folder of whoever starts the client.
 PROFILE_FILE = os.path.join(".aws", "snowball", "config", "snowball-edge.config")
 LOG_FOLDER = os.path.join(".aws", "snowball", "logs")

@@ -13,7 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -67,9 +67,13 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
         key = found.group(2) if found else ""
         if key in left:
             value = left.pop(key)
-            line = line if found and scalar(found.group(3) or "") == value else f"{key}: {json.dumps(value)}"
+            line = (
+                line
+                if found and scalar(found.group(3) or "") == value
+                else f"{key}: {json.dumps(value, ensure_ascii=False)}"
+            )
         lines.append(line)
-    lines += [f"{key}: {json.dumps(value)}" for key, value in left.items()]
+    lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in left.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -91,16 +95,21 @@ def mode_of(path: str) -> int | None:
 
 
 def write_private(module: AnsibleModule, path: str, text: str) -> None:
-    """Writes a file that only its owner may read, at no moment anybody else."""
+    """Writes a file that only its owner may read, at no moment anybody else. A link stays one; raises OSError."""
+    target = os.path.realpath(path)
     descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
     module.add_cleanup_file(temporary)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    if os.path.exists(path):
-        # atomic_move gives the new file the mode of the old one.
-        os.chmod(path, PRIVATE)
-    module.atomic_move(temporary, path)
-    os.chmod(path, PRIVATE)
+    # atomic_move gives the new file the mode of the old one, or else what the umask allows.
+    if os.path.exists(target):
+        os.chmod(target, PRIVATE)
+    umask = os.umask(0o777 & ~PRIVATE)
+    try:
+        module.atomic_move(temporary, target)
+    finally:
+        os.umask(umask)
+    os.chmod(target, PRIVATE)
 
 
 @contextmanager
@@ -115,12 +124,16 @@ def private_folder(module: AnsibleModule) -> Iterator[str]:
 
 def write_new_private(path: str, text: str) -> None:
     """Writes a new file, and the folders on its way, inside a private folder."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_private(os.path.dirname(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def hidden(values: Mapping[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
-    """The values for a diff: secrets are there or not, never shown."""
-    return {key: "(hidden)" if key in secrets and value else value for key, value in values.items()}
+def make_private(folder: str) -> None:
+    """Makes a folder, and those on its way, for this process's user alone."""
+    umask = os.umask(0o077)  # the mode that makedirs takes is only the last folder's
+    try:
+        os.makedirs(folder, exist_ok=True)
+    finally:
+        os.umask(umask)

@@ -302,7 +302,10 @@ def virtual_interfaces(text: str) -> tuple[VirtualInterface, ...]:
         if isinstance(value, list)
         else _mapping(text, "VirtualNetworkInterfaces").entries("VirtualNetworkInterfaces")
     )
-    return tuple(_virtual_interface(Fields(each)) for each in entries)
+    found = tuple(_virtual_interface(Fields(each)) for each in entries)
+    if not all(each.arn for each in found):
+        raise ValueError("there is an entry without a VirtualNetworkInterfaceArn in it")
+    return found
 
 
 def virtual_interface(text: str) -> VirtualInterface:
@@ -391,7 +394,10 @@ def client_version(text: str) -> ClientVersion:
 
 def features(text: str) -> dict[str, str]:
     """``describe-features``, its keys in snake_case."""
-    return {_snake(key): str(value) for key, value in dict(document(text)).items()}
+    value = document(text)
+    if not isinstance(value, Mapping):
+        raise ValueError("there are no features in it")
+    return {_snake(key): str(state) for key, state in value.items()}
 
 
 def time_sources(text: str) -> tuple[dict[str, str], ...]:

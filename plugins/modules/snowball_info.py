@@ -262,7 +262,7 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail, open_client
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_info import (
@@ -286,7 +286,7 @@ def main():
         with open_client(module) as client:
             result = gather(client, module.params["gather"])
     except SnowballError as error:
-        module.fail_json(**error.as_result())
+        fail(module, error)
     days = days_left(result)
     for warning in expiry_warning(client.name, days, module.params["certificate_warning_days"]):
         module.warn(warning)

@@ -185,7 +185,7 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail, open_client
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_interfaces import wanted_of
@@ -247,7 +247,7 @@ def main():
         with open_client(module) as client:
             result = ensure(client, wish, patience_of(module.params), module.check_mode).as_result(wish)
     except SnowballError as error:
-        module.fail_json(**error.as_result())
+        fail(module, error)
     for warning in warnings_of(client.name, wish, result):
         module.warn(warning)
     if not module._diff:

@@ -122,7 +122,7 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient, open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient, fail, open_client
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_keys import (
@@ -192,7 +192,7 @@ def main():
             if path:
                 keep_keys(client, path, result)
     except SnowballError as error:
-        module.fail_json(**error.as_result())
+        fail(module, error)
     if not module._diff:
         del result["diff"]
     module.exit_json(**result)
