@@ -83,7 +83,8 @@ MODELS: dict[str, tuple[type[BaseModel], dict[str, Spec]]] = {
     "group": (config.Group, JOB["group"]["options"]),
     "mover": (config.MoverSettings, JOB["mover"]["options"]),
 }
-OWN = {"job": {"state"}, "source": {"access_key", "secret_key", "session_token"}}
+SECRETS = {"access_key", "secret_key", "session_token"}
+OWN = {"job": {"state"}, "source": SECRETS | {"snowball"}}
 OWN["destination"] = OWN["source"]
 # A job with the state `absent` is a name and nothing else; the role asks for these in all other states.
 ASKED_LATER = {("job", "destination"), ("job", "volumes")}
@@ -163,7 +164,7 @@ def test_credentials_are_written_as_the_engine_reads_them(tmp_path: Path) -> Non
 def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
     """What the role keeps out of the job's file is what the engine refuses there."""
     private = set(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_secrets"])
-    assert private == OWN["source"]
+    assert private == SECRETS
     job = {"job": "x", "destination": {"bucket": "archive", **dict.fromkeys(private, "X")}, "volumes": []}
     with pytest.raises(config.ConfigError) as problems:
         config.parse_job(job, "test")
