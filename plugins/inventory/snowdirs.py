@@ -36,9 +36,12 @@ options:
     required: true
     choices: [edgeops.snowsync.snowdirs]
   path:
-    description: The folder of the snowdirs, relative to the file with these options.
+    description:
+      - The folder of the snowdirs, relative to the file with these options.
+      - It must not be inside a folder that is an inventory itself, as Ansible would read each C(sbe_config.yaml) there
+        as one more inventory.
     type: str
-    default: snowdirs
+    required: true
   group:
     description: The group of all hosts of this plugin.
     type: str

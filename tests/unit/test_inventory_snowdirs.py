@@ -93,7 +93,7 @@ def read(tmp_path: Path, folder: Path) -> Read:
 
     def call(secret: str = "", **options: Any) -> Seen:
         source = tmp_path / "site.snowdirs.yml"
-        source.write_text(yaml.safe_dump({"plugin": "edgeops.snowsync.snowdirs", **options}))
+        source.write_text(yaml.safe_dump({"plugin": "edgeops.snowsync.snowdirs", "path": "snowdirs", **options}))
         return Seen(source, secret)
 
     return call

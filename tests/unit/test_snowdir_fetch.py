@@ -166,7 +166,7 @@ def test_the_inventory_plugin_finds_what_was_fetched(run: Run, aws: Aws, folder:
     aws.has(FIRST)
     assert run(jobs=[NAMED])["snowdirs"][0]["incomplete"] is False
     source = tmp_path / "snowdirs.yml"
-    source.write_text("plugin: edgeops.snowsync.snowdirs\n")
+    source.write_text("plugin: edgeops.snowsync.snowdirs\npath: snowdirs\n")
     inventory = InventoryManager(loader=DataLoader(), sources=[str(source)])
     assert [host.name for host in inventory.get_hosts("unlockable")] == ["sbe-01"]
     variables = inventory.get_host("sbe-01").get_vars()
