@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,6 +96,7 @@ BIG_KEY = "archive/big.bin"
 BIG_SIZE = 200 * MIB
 BIG_PART_SIZE = 8 * MIB
 _POOL_SIZE = 8 * MIB
+ADAPTER_KEY_LIMIT = 933  # bytes
 _TYPES = ("text/csv", "application/json", "image/tiff", "text/plain; charset=utf-8", "application/x-hdf5")
 
 
@@ -128,13 +129,18 @@ class Sink(Protocol):
     ) -> Any: ...
 
 
-def plan(seed: int = 2, *, objects: int = 1000, big_size: int = BIG_SIZE) -> list[DatasetObject]:
-    """What the dataset consists of: `objects` ordinary ones, the hostile keys, one of `big_size` bytes (0: none)."""
+def plan(seed: int = 2, *, objects: int = 1000, big_size: int = BIG_SIZE, adapter: bool = False) -> list[DatasetObject]:
+    """What the dataset consists of: `objects` ordinary ones, the hostile keys, one of `big_size` bytes (0: none).
+
+    `adapter`: only what the S3 adapter of a Snowball Edge can hold, which has no tags and no longer keys.
+    """
     chance = random.Random(seed)
     made = [_ordinary(chance, number) for number in range(objects)]
     made += [_hostile(chance, key) for key in HOSTILE_KEYS]
     if big_size:
         made.append(DatasetObject(BIG_KEY, big_size, chance.randrange(_POOL_SIZE), BIG_PART_SIZE))
+    if adapter:
+        made = [replace(item, tags={}) for item in made if len(item.key.encode()) <= ADAPTER_KEY_LIMIT]
     return made
 
 
@@ -194,10 +200,10 @@ class Content:
 
 
 def load(
-    sink: Sink, bucket: str, seed: int = 2, *, objects: int = 1000, big_size: int = BIG_SIZE
+    sink: Sink, bucket: str, seed: int = 2, *, objects: int = 1000, big_size: int = BIG_SIZE, adapter: bool = False
 ) -> list[DatasetObject]:
     """Puts the dataset into a bucket of an s3_store (its `Storage`), made if need be; returns what it consists of."""
-    made = plan(seed, objects=objects, big_size=big_size)
+    made = plan(seed, objects=objects, big_size=big_size, adapter=adapter)
     content = Content(seed)
     sink.create_bucket(bucket)
     for item in made:
@@ -216,11 +222,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--objects", type=int, default=1000, help="ordinary objects, beside the hostile and the big one"
     )
     parser.add_argument("--big-size", type=int, default=BIG_SIZE, help="bytes of the multipart object, 0: none")
+    parser.add_argument("--adapter", action="store_true", help="only what a Snowball's S3 adapter can hold")
     arguments = parser.parse_args(argv)
     package = f"{__package__}." if __package__ else ""
     storage = importlib.import_module(f"{package}s3_store.storage").Storage(arguments.folder)
     started = time.monotonic()
-    made = load(storage, arguments.bucket, arguments.seed, objects=arguments.objects, big_size=arguments.big_size)
+    sizes = {"objects": arguments.objects, "big_size": arguments.big_size}
+    made = load(storage, arguments.bucket, arguments.seed, **sizes, adapter=arguments.adapter)
     storage.close()
     seconds = round(time.monotonic() - started, 2)
     print(json.dumps({"objects": len(made), "bytes": sum(item.size for item in made), "seconds": seconds}))

@@ -45,6 +45,13 @@ def test_hostile_keys_are_distinct_and_legal() -> None:
     assert len(set(folded)) < len(folded), "two keys differ only in case"
 
 
+def test_what_an_adapter_can_hold() -> None:
+    made = dataset.plan(objects=200, adapter=True)
+    assert 0 < len(dataset.plan(objects=200)) - len(made) < 5
+    assert max(len(item.key.encode()) for item in made) <= 933
+    assert not any(item.tags for item in made)
+
+
 def test_loading_puts_it_into_a_store(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     made = dataset.load(storage, "source", 3, objects=60, big_size=17 * MIB)

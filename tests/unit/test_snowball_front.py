@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, SSLError
 from simulators.boto_client import client_of
 from simulators.s3_store import adapter_switches
-from simulators.snowball import Device, Fleet
+from simulators.snowball import Device, Fleet, certificates
 from simulators.snowball.fleet import HERE
 from simulators.snowball.front import Front
 from snowball_shell import FOR_EVER, Shell, make_interfaces, open_fleet
@@ -99,6 +101,26 @@ def test_the_device_says_where_its_front_is(shell: Shell, device: Device, front:
     s3.put_object(Bucket="bucket", Key="key", Body=b"bytes")
     assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"bytes"
     assert device.store().get("bucket", "key") == b"bytes"
+
+
+@pytest.mark.parametrize("maker", ["openssl", "cryptography"])
+def test_the_certificate_stands_strict_checks(
+    shell: Shell, device: Device, front: Front, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    """Those of Python 3.13; made by the openssl command, or on a host that lacks it."""
+    if maker == "cryptography":
+        monkeypatch.setattr(certificates.shutil, "which", lambda name: None)
+        monkeypatch.setattr(certificates, "_by_openssl", None)
+    unlock(shell, device, front)
+    context = ssl.create_default_context(cafile=str(device.store().ca_path))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    address = urlsplit(front.url)
+    with (
+        socket.create_connection((address.hostname or "", address.port or 0), 10) as plain,
+        context.wrap_socket(plain, server_hostname=address.hostname) as secure,
+    ):
+        certificate = secure.getpeercert() or {}
+    assert certificate["subjectAltName"] == (("IP Address", address.hostname),)
 
 
 def test_a_certificate_of_the_device_that_belongs_to_no_endpoint(

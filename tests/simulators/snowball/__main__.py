@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from .archive import make_archive
-from .fleet import Fleet
+from .fleet import VARIABLE, Fleet
 from .model import GENERATIONS, STATES
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="snowball", description=__doc__)
+    parser.add_argument("--folder", type=Path, help="where the devices are, instead of SNOWBALL_SIM")
     commands = parser.add_subparsers(dest="action", required=True)
     make = commands.add_parser("make", help="a device and its snowdir")
     _describe_device(make)
@@ -120,6 +122,8 @@ def _serve(fleet: Fleet, arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    if arguments.folder:
+        os.environ[VARIABLE] = str(arguments.folder)
     try:
         if arguments.action == "serve":
             return _serve(Fleet.of_environment(), arguments)
