@@ -1,9 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""demo_store.py start FOLDER BUCKET | stop FOLDER: one store of the demonstration in the background, on loopback.
+"""demo_store.py start FOLDER BUCKET | serve FOLDER BUCKET DEVICE | stop FOLDER: one store in the background.
 
-``start`` prints the store's URL. What the store prints is in FOLDER.log, its process id in FOLDER.pid.
+``start`` starts an S3 store, ``serve`` the S3 side of a simulated Snowball of the fleet in FOLDER, and both print its
+URL on loopback. What the process prints is in FOLDER.log, its process id in FOLDER.pid.
 """
 
 from __future__ import annotations
@@ -23,8 +24,16 @@ LIFETIME_SECONDS = 900
 
 
 def start(folder: pathlib.Path, bucket: str) -> str:
+    return run(folder, "s3_store", "--folder", str(folder), "--bucket", bucket)
+
+
+def serve(folder: pathlib.Path, bucket: str, device: str) -> str:
+    return run(folder, "snowball", "--folder", str(folder), "serve", device, "--bucket", bucket)
+
+
+def run(folder: pathlib.Path, *words: str) -> str:
     log = folder.with_suffix(".log")
-    command = [sys.executable, "-m", "s3_store", "--folder", str(folder), "--bucket", bucket]
+    command = [sys.executable, "-m", *words]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -42,7 +51,7 @@ def start(folder: pathlib.Path, bucket: str) -> str:
 def wait_for_url(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        found = re.search(r"^listening on (\S+)$", log.read_text(errors="replace"), re.MULTILINE)
+        found = re.search(r"^(?:listening|serving \S+) on (\S+)$", log.read_text(errors="replace"), re.MULTILINE)
         if found:
             return found.group(1)
         time.sleep(0.05)
@@ -65,7 +74,7 @@ def stop(folder: pathlib.Path) -> None:
 
 if __name__ == "__main__":
     action, folder_name, *rest = sys.argv[1:]
-    if action == "start":
-        print(start(pathlib.Path(folder_name), *rest))
-    else:
+    if action == "stop":
         stop(pathlib.Path(folder_name))
+    else:
+        print({"start": start, "serve": serve}[action](pathlib.Path(folder_name), *rest))
