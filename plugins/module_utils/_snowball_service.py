@@ -188,7 +188,7 @@ def describe(client: SnowballClient, service_id: str) -> Service:
     try:
         return client.service(service_id)
     except SnowballError as error:
-        if type(error) is not SnowballError:
+        if error.trouble != SnowballError.trouble:
             raise
         known = client.service_ids()
         if service_id in known:

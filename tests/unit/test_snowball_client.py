@@ -510,7 +510,7 @@ def test_a_plain_value_is_what_yaml_says_it_is(value: str) -> None:
         (lambda folder: (folder / "JID1a-2b_manifest.bin").unlink(), "options", "no manifest (option `manifest`"),
         (lambda folder: (folder / "JID1a-2b_manifest.bin").write_bytes(b""), "wrong_manifest", "is empty"),
         (lambda folder: (folder / "a_manifest.bin").write_bytes(b"x"), "options", "JID1a-2b_manifest.bin, a_manifest"),
-        (lambda folder: shutil.rmtree(folder), "options", "is not a folder"),
+        (shutil.rmtree, "options", "is not a folder"),
         (
             lambda folder: (folder / "sbe_config.yaml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162"),
             "options",
