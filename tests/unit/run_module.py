@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def run_module(name: str, folder: Path, *, check: bool = False, diff: bool = Fal
         **options,
         "_ansible_check_mode": check,
         "_ansible_diff": diff,
-        "_ansible_remote_tmp": str(folder),
-        "_ansible_keep_remote_files": False,
+        # Named here, it is not removed when this process ends, long after pytest has removed it.
+        "_ansible_tmpdir": tempfile.mkdtemp(prefix="ansible-tmp-", dir=folder),
     }
     printed = io.StringIO()
     with patch_module_args(arguments), contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as exit_info:

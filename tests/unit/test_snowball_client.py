@@ -109,7 +109,8 @@ def opened(client: Client, tmp_path: Path) -> Open:
     @contextlib.contextmanager
     def make(**options: Any) -> Iterator[Any]:
         arguments = {"client": str(client.path), **options}
-        ansible = {"_ansible_remote_tmp": str(tmp_path / "tmp"), "_ansible_keep_remote_files": True}
+        (tmp_path / "tmp").mkdir(exist_ok=True)
+        ansible = {"_ansible_tmpdir": str(tmp_path / "tmp"), "_ansible_keep_remote_files": True}
         with patch_module_args({**arguments, **ansible}):
             module = AnsibleModule(supports_check_mode=True, **(spec.DEVICE | spec.WAIT).as_arguments())
         with utils("_snowball").open_client(module) as made:
