@@ -18,6 +18,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
 
 Value = TypeVar("Value")
 
+SHORTEST_INTERVAL = 0.1
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -67,5 +69,5 @@ class Patience:
 
 
 def patience_of(options: Mapping[str, Any]) -> Patience:
-    """As the options of WAIT ask for it."""
-    return Patience(options["timeout"], options["poll_interval"])
+    """As the options of WAIT ask for it, but never without a pause."""
+    return Patience(options["timeout"], max(options["poll_interval"], SHORTEST_INTERVAL))

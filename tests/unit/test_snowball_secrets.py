@@ -60,9 +60,19 @@ class Ansible:
 
     def module(self, name: str, *extra: str, **options: Any) -> str:
         """All that is printed."""
-        words = [str(BIN / "ansible"), "localhost", "-i", "localhost,", "-c", "local", "-vvvv", "--diff", *extra]
+        return self._run("ansible", "localhost", *extra, "-m", f"edgeops.snowsync.{name}", "-a", json.dumps(options))
+
+    def play(self, name: str, **options: Any) -> str:
+        """The same with options that no command line has: in a playbook that only its owner may read."""
+        path = self.folder / "play.yml"
+        path.touch(mode=0o600)
+        task = {"name": "Ask", f"edgeops.snowsync.{name}": options}
+        path.write_text(json.dumps([{"name": "Play", "hosts": "all", "gather_facts": False, "tasks": [task]}]))
+        return self._run("ansible-playbook", str(path))
+
+    def _run(self, program: str, *arguments: str) -> str:
         process = subprocess.Popen(
-            [*words, "-m", f"edgeops.snowsync.{name}", "-a", json.dumps(options)],
+            [str(BIN / program), "-i", "localhost,", "-c", "local", "-vvvv", "--diff", *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -148,6 +158,19 @@ def test_no_secret_leaves_by_any_way_when_it_fails(
     assert "FAILED" in printed and "alpha" in printed
     assert code not in printed + ansible.log.read_text() + "\n".join(ansible.command_lines)
     assert where(code, tmp_path, apart_from=fleet.folder) == []
+
+
+def test_a_code_that_is_given_as_an_option_is_masked(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    device = fleet.make("alpha", unlock_seconds=0.2)
+    options = {"endpoint": device.endpoint, "manifest": str(device.manifest), "unlock_code": device.unlock_code}
+    printed = ansible.play("snowball_unlock", poll_interval=0.2, **options)
+    assert '"state": "UNLOCKED"' in printed and '"unlock_code": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in printed
+    assert device.unlock_code not in printed + ansible.log.read_text() + "\n".join(ansible.command_lines)
+    assert where(device.unlock_code, tmp_path, apart_from=fleet.folder) == []
+    device.set(unlock_code="0123a-bcdef-01234-56789-abcde", state="LOCKED")
+    printed = ansible.play("snowball_unlock", **options)
+    assert "wrong_code" in printed and device.endpoint in printed
+    assert options["unlock_code"] not in printed + ansible.log.read_text()
 
 
 def test_what_ansible_is_told_to_keep_holds_no_profile_file(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
