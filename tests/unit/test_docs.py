@@ -172,7 +172,8 @@ def test_readme_names_every_module_role_and_playbook() -> None:
     playbooks = {path.name for path in (ROOT / "playbooks").glob("*.yml")}
     rows = [cells for cells in table(section(README, "What is in it")) if len(cells) == 3]
     named = {(cells[0], *re.findall(r"`([^`]+)`", cells[1])) for cells in rows}
-    kinds = (("module", modules), ("role", roles), ("playbook", playbooks))
+    inventories = {path.stem for path in (ROOT / "plugins/inventory").glob("*.py")}
+    kinds = (("module", modules), ("inventory", inventories), ("role", roles), ("playbook", playbooks))
     assert named == {(kind, name) for kind, names in kinds for name in names}
 
 
