@@ -175,7 +175,7 @@ class FakeMover:
         self.pass_fds = rest["pass_fds"]
         self.on_outcome = rest["on_outcome"]
         self.in_flight = 0
-        self.pids: list[int] = []
+        self.traffic = 0
         self.is_closed = False
         self.tasks: queue.SimpleQueue[Fetch | Send | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="fake-mover", daemon=True)
@@ -301,6 +301,7 @@ class Rig:
             "source": self._side("camera", self.source_endpoints),
             "destination": self._side("archive", self.destination_endpoints),
             "volumes": volumes,
+            "mover": {"tool": "s5cmd"},  # the one that FakeMover stands for
             "group": {"seconds": 0.2},
             "drop_settle": 0,
         }

@@ -53,8 +53,8 @@ volumes:
 space: {high_watermark: 1, low_watermark: 0.5, reserve: 0}
 group: {objects: 1, bytes: 64KiB, seconds: 1}
 mover:
-  {workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4, retries: 0,
-   stall_seconds: 0.5, binary: /opt/s5cmd}
+  {tool: s5cmd, workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4,
+   retries: 0, stall_seconds: 0.5, binary: /opt/s5cmd}
 evidence: 3
 reread: always
 keep_staged: true
@@ -125,6 +125,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert job.space.model_dump() == {"high_watermark": 0.9, "low_watermark": 0.8, "reserve": 256 * MIB}
     assert job.group.model_dump() == {"objects": 500, "bytes": 256 * MIB, "seconds": 2.0}
     assert job.mover.model_dump() == {
+        "tool": "auto",
         "workers": 16,
         "large_workers": 2,
         "large_object": 16 * MIB,
@@ -286,6 +287,7 @@ WRONG_VALUES = [
     ("group.seconds", "2s", "must be a number of seconds without quotes or unit, not text"),
     ("group.seconds", float("inf"), "must be more than 0 and at most"),
     ("group.seconds", float("nan"), "must be more than 0 and at most"),
+    ("mover.tool", "rclone", "must be auto or native or s5cmd, not 'rclone'"),
     ("mover.workers", 0, "must be from 1 to 256, not 0"),
     ("mover.large_workers", -4, "must be from 1 to 256, not -4"),
     ("mover.part_size", "4MiB", "must be at least 5 MiB, not 4 MiB"),

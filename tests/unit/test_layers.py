@@ -27,7 +27,7 @@ EDGES = {
     "multiprocessing": [],
     "pty": [],
     "psycopg": ["ledger*.py"],
-    "pycurl": ["wire.py"],
+    "pycurl": ["wire_transfers.py"],
     "s3transfer": ["s3.py"],
     "sqlite3": ["ledger*.py"],
     "subprocess": ["s5cmd.py"],
@@ -179,7 +179,7 @@ def test_engine_files_import_each_other_one_way() -> None:
         ("any.py", "from ..other import thing", "a relative import that leaves the engine"),
         ("ledger.py", "import subprocess", "imports subprocess, which is not its edge"),
         ("source.py", "def f():\n    import sqlite3", "imports sqlite3, which is not its edge"),
-        ("wire.py", "if True:\n    import pycurl", "imports pycurl before it is needed"),
+        ("wire_transfers.py", "if True:\n    import pycurl", "imports pycurl before it is needed"),
         ("s3.py", "try:\n    import boto3\nexcept ImportError:\n    pass", "imports boto3 before it is needed"),
         ("s3.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
         ("cli.py", "import rich.table", "imports rich before it is needed"),
@@ -196,7 +196,7 @@ def test_what_breaks_the_layers_is_found(file_name: str, source: str, problem: s
 @pytest.mark.parametrize(
     ("file_name", "source"),
     [
-        ("wire.py", "def f():\n    import pycurl"),
+        ("wire_transfers.py", "def f():\n    import pycurl"),
         ("s3.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
         ("config.py", "import pydantic"),
         ("ledger_read.py", "import sqlite3"),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome
+from .model import Head, Headers, ListedObject, Outcome, Received
 from .probing import ask_heads
 from .proof import Proven, Refuted, prove_arrival
 from .unit import Item
@@ -67,7 +67,9 @@ class Arrivals:
             item = self._unit.in_flight.get(outcome.id)
             if item is None:
                 continue
-            if outcome.ok:
+            if outcome.received:
+                self._arrived(item, outcome.received.head, item.endpoint, outcome.received)
+            elif outcome.ok:
                 arrived.append(item)
             else:
                 self._mover_failed(item, outcome)
@@ -115,7 +117,9 @@ class Arrivals:
         else:
             self._unit.not_arrived(item, trouble, message)
 
-    def _arrived(self, item: Item, head: Head | StoreError, endpoint: Endpoint) -> None:
+    def _arrived(
+        self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None
+    ) -> None:
         row, unit = item.row, self._unit
         if isinstance(head, StoreError):
             if head.trouble is Trouble.NOT_FOUND:
@@ -127,7 +131,7 @@ class Arrivals:
             self._changed(item, head)
             return
         try:
-            proof = self._prove(item, head, endpoint)
+            proof = self._prove(item, head, endpoint, received)
             headers = dump_headers(self._headers(item.row, head, endpoint))
         except StoreError as error:
             if error.trouble is Trouble.CHANGED:
@@ -144,12 +148,12 @@ class Arrivals:
             item.endpoint.ok()
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
-    def _prove(self, item: Item, head: Head, endpoint: Endpoint) -> Proven | Refuted:
+    def _prove(self, item: Item, head: Head, endpoint: Endpoint, received: Received | None) -> Proven | Refuted:
         is_large = self._unit.endpoints.is_large(item.row.size)
         if is_large:
             start_writeback(item.path)
         settings = self._unit.job.mover
-        proof = prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings)
+        proof = prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings, received)
         if is_large:
             # Not left to the group's syncfs, which would wait for whatever else is being written there.
             sync_file(item.path)

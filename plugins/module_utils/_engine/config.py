@@ -98,9 +98,12 @@ class Group(_Part):
 class MoverSettings(_Part):
     """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`.
 
+    `tool` auto is the native mover, which costs less CPU and reads nothing twice.
+
     Half of those fetch, so that large objects end one after another and both hops work at once.
     """
 
+    tool: Annotated[Literal["auto", "native", "s5cmd"], values.one_of("auto", "native", "s5cmd")] = "auto"
     workers: Annotated[int, values.whole_number(1, 256)] = 16
     large_workers: Annotated[int, values.whole_number(1, 256)] = 2
     large_object: Annotated[int, values.size_between(1)] = 16 * MIB

@@ -189,7 +189,9 @@ class DestinationUnit(Unit):
     def _submit(self, item: Item) -> None:
         row = item.row
         self.status = f"sending {len(self.in_flight)} objects"
-        work = Send(row.id, self.destination_key(row), row.size, item.path, row.part_size, load_headers(row.headers))
+        md5 = "" if row.part_size or row.size == 0 else row.digest
+        key, headers = self.destination_key(row), load_headers(row.headers)
+        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 

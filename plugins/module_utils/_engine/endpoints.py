@@ -8,17 +8,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
 from .credentials import Credentials
 from .errors import JobStopped, StoreError, Trouble
 from .model import Fetch, Outcome, Page, Send
+from .native import NativeMover
 from .reach import endpoint_urls
 from .s3 import Control
 from .s5cmd import S5cmdMover
-from .s5cmd_watch import traffic_of
 from .wire import Wire
+
+if TYPE_CHECKING:
+    _Mover = NativeMover | S5cmdMover
 
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 
@@ -135,8 +139,8 @@ class EndpointPool:
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
-        self._movers: dict[str, S5cmdMover] = {}
-        self._leaving: list[S5cmdMover] = []  # they get no more work, and end with what they have
+        self._movers: dict[str, _Mover] = {}
+        self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         self._controls: dict[str, Control] = {}
         # Apart, so that two objects of a terabyte do not hold up what is small.
         self._small_lane = ControlLane(f"{direction}-control", self._by_control)
@@ -231,7 +235,7 @@ class EndpointPool:
                 self._close_leaving(lambda _mover: True)
         self._close_leaving(lambda mover: not mover.in_flight)
 
-    def _close_leaving(self, is_due: Callable[[S5cmdMover], bool]) -> None:
+    def _close_leaving(self, is_due: Callable[[_Mover], bool]) -> None:
         due = [mover for mover in self._leaving if is_due(mover)]
         self._leaving = [mover for mover in self._leaving if mover not in due]
         for mover in due:
@@ -247,7 +251,7 @@ class EndpointPool:
             self._owners[work.id] = (endpoint, is_large)
             endpoint.in_flight += 1
             endpoint.large_in_flight += is_large
-        if self.tool(work) == "s5cmd":
+        if self.tool(work) != "boto3":
             self._mover(endpoint).submit(work)
         else:
             (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
@@ -262,11 +266,13 @@ class EndpointPool:
         if is_large:
             self._wake()
 
-    @staticmethod
-    def tool(work: Fetch | Send) -> str:
-        """Which mover takes this work: s5cmd, or boto3 for what s5cmd cannot express."""
-        able = S5cmdMover.can_fetch(work) if isinstance(work, Fetch) else S5cmdMover.can_send(work)
-        return "s5cmd" if able else "boto3"
+    def tool(self, work: Fetch | Send) -> str:
+        """Which mover takes this work: the job's, or boto3 for what that cannot express."""
+        mover: type[_Mover] = S5cmdMover if self._settings.tool == "s5cmd" else NativeMover
+        able = mover.can_fetch(work) if isinstance(work, Fetch) else mover.can_send(work)
+        if not able:
+            return "boto3"
+        return "s5cmd" if mover is S5cmdMover else "native"
 
     def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         try:
@@ -283,24 +289,36 @@ class EndpointPool:
             self._controls[endpoint.url] = Control(endpoint.store, endpoint.url, endpoint.credentials)
         return self._controls[endpoint.url]
 
-    def _mover(self, endpoint: Endpoint) -> S5cmdMover:
+    def _mover(self, endpoint: Endpoint) -> _Mover:
         mover = self._movers.get(endpoint.url)
         if mover is None:
-            mover = self._movers[endpoint.url] = S5cmdMover(
+            mover = self._movers[endpoint.url] = self._new_mover(endpoint)
+        return mover
+
+    def _new_mover(self, endpoint: Endpoint) -> _Mover:
+        settings = self._settings
+        if settings.tool != "s5cmd":
+            return NativeMover(
                 endpoint.store,
                 endpoint.url,
                 endpoint.credentials,
-                self._settings,
+                settings,
                 direction=self._direction,
-                pass_fds=self._descriptors,
                 on_outcome=self._ended,
             )
-        return mover
+        return S5cmdMover(
+            endpoint.store,
+            endpoint.url,
+            endpoint.credentials,
+            settings,
+            direction=self._direction,
+            pass_fds=self._descriptors,
+            on_outcome=self._ended,
+        )
 
     def traffic(self) -> int:
         """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
-        movers = [*self._movers.values(), *self._leaving]
-        return sum(sum(traffic_of(pid) or (0, 0)) for mover in movers for pid in mover.pids)
+        return sum(mover.traffic for mover in [*self._movers.values(), *self._leaving])
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""

@@ -113,19 +113,21 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`."""
+    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or ""."""
 
     id: int
     key: str
     size: int
     path: str
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Work for a mover: store the local file `path` (`size` bytes) as `key` with `headers`.
 
-    `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size.
+    `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
+    file's, "" where it is not known.
     """
 
     id: int
@@ -134,18 +136,34 @@ class Send:
     path: str
     part_size: int
     headers: Headers
+    md5: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a mover saw of an object while it fetched it.
+
+    `head` is what the answer said of the whole object, `etag` the digest of the bytes as they were written: of all of
+    them (`part_size` 0), or in parts of `part_size` bytes.
+    """
+
+    head: Head
+    etag: str
+    part_size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one piece of work, as the mover says: not yet a proof of anything.
 
-    `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; look, do not assume.
+    `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; look, do not assume. `received`
+    comes from a mover that reads answers itself.
     """
 
     id: int
     trouble: Trouble | None = None
     message: str = ""
+    received: Received | None = None
 
     @property
     def ok(self) -> bool:

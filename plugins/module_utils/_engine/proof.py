@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from . import etag
 from .config import MoverSettings, Store
 from .errors import StoreError, Trouble
-from .model import MIB, Evidence, Head
+from .model import MIB, Evidence, Head, Received
 from .wire import Wire
 
 # S3's limits of an upload, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -66,9 +66,15 @@ def upload_part_size(size: int, settings: MoverSettings) -> int:
 
 
 def prove_arrival(
-    path: str, key: str, head: Head, store: Store, wire: Wire, settings: MoverSettings
+    path: str,
+    key: str,
+    head: Head,
+    store: Store,
+    wire: Wire,
+    settings: MoverSettings,
+    received: Received | None = None,
 ) -> Proven | Refuted:
-    """Compare a fetched file with what its store says of it now.
+    """Compare a fetched file with what its store says of it now, or said when it was `received`: then with its digest.
 
     StoreError when the store must be asked and fails, or when the object is another one by then (Trouble.CHANGED).
     """
@@ -78,6 +84,8 @@ def prove_arrival(
         )
     if not etag_is_digest(store, head):
         return _prove_opaque(path, key, head, wire, settings)
+    if received and received.etag == head.etag and can_be_sent(head.size, received.part_size):
+        return Proven(head.etag, received.part_size, Evidence.STORE_DIGEST)
     proof = etag.prove_file(path, head.etag)
     if not proof.matched and "-" in head.etag:
         proof = _prove_by_parts(path, key, head, wire, proof)

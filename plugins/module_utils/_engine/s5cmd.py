@@ -27,7 +27,7 @@ from .model import Fetch, Outcome, Send
 from .s5cmd_lane import Lane, Slot
 from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment
 from .s5cmd_text import Report, classify
-from .s5cmd_watch import Watch
+from .s5cmd_watch import Watch, traffic_of
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
@@ -185,6 +185,11 @@ class S5cmdMover:
         """The running s5cmd processes."""
         with self._changed:
             return [process.popen.pid for process in self._running]
+
+    @property
+    def traffic(self) -> int:
+        """Bytes that the running s5cmd processes have read and written."""
+        return sum(sum(traffic_of(pid) or (0, 0)) for pid in self.pids)
 
     def submit(self, work: Fetch | Send) -> None:
         """Hand over work; blocks while its lane is full. ValueError for a path that is in flight already."""

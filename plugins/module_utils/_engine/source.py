@@ -289,7 +289,7 @@ class SourceUnit(Unit):
                 space.in_flight += row.size
         self._seems_full = False
         self.status = f"fetching {len(self.in_flight)} objects"
-        work = Fetch(row.id, row.key, row.size, item.path)
+        work = Fetch(row.id, row.key, row.size, item.path, row.etag)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 

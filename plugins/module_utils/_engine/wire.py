@@ -16,12 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import VERSION
 from .answers import ListingParser, cut_listing, failure, parse_head, unanswered
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
-from .reach import Signer, ca_file, host_header, object_path, proxy_for, query_string, shown
-from .wire_transfers import Answer, Crew, Receiver, Transfer
+from .reach import Signer, host_header, object_path, query_string, shown
+from .wire_transfers import Answer, Crew, Receiver, Transfer, handle_options, libcurl
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
@@ -51,16 +50,14 @@ class Wire:
         stall_seconds: float = 30.0,
         checksums: bool = False,
     ) -> None:
-        import pycurl
-
-        self._curl = pycurl
+        self._curl = libcurl()
         self._store = store
         self._endpoint = endpoint.rstrip("/")
         self._connections = connections
         host = host_header(self._endpoint)
         self._bucket_signer = Signer(credentials, store.region, host)
         self._object_signer = Signer(credentials, store.region, host, checksum_mode=checksums)
-        self._options = self._common_options(connect_timeout, stall_seconds)
+        self._options = handle_options(store, self._endpoint, connect_timeout, stall_seconds)
         # deque.append and .pop are atomic, so idle handles need no lock.
         self._heads: deque[Transfer] = deque()
         self._bodies: deque[Transfer] = deque()
@@ -332,27 +329,6 @@ class Wire:
             curl.setopt(option, value)
         curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
         return Transfer(curl)
-
-    def _common_options(self, connect_timeout: float, stall_seconds: float) -> list[tuple[int, int | str]]:
-        curl = self._curl
-        options: list[tuple[int, int | str]] = [
-            (curl.PATH_AS_IS, 1),
-            (curl.NOSIGNAL, 1),
-            (curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1),
-            (curl.PROXY, proxy_for(self._endpoint)),  # also when empty: else libcurl looks at the environment itself
-            (curl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000)),
-            (curl.LOW_SPEED_LIMIT, 1),
-            (curl.LOW_SPEED_TIME, max(1, round(stall_seconds))),
-            (curl.SSL_VERIFYPEER, 1),
-            (curl.SSL_VERIFYHOST, 2),
-            (curl.TCP_KEEPALIVE, 1),
-            (curl.BUFFERSIZE, 64 * 1024),
-            (curl.USERAGENT, f"snowsync/{VERSION}"),
-        ]
-        certificates = ca_file(self._store)
-        if certificates:
-            options += [(curl.CAINFO, certificates), (curl.PROXY_CAINFO, certificates)]
-        return options
 
     # --- refusals
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `wire.py` moves requests with: handles of libcurl and the answers they collect. Handles are made there."""
+"""What requests are moved with: libcurl, its handles and the answers they collect. Who makes requests makes handles."""
 
 from __future__ import annotations
 
@@ -9,11 +9,48 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import VERSION
 from .answers import status_of
+from .reach import ca_file, proxy_for
 
-_KEPT_ERROR_BYTES = 65536
+if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
+    from .config import Store
+
+KEPT_ERROR_BYTES = 65536
+
+
+def libcurl() -> Any:
+    """The binding of libcurl; imported when the first handle is made."""
+    import pycurl
+
+    return pycurl
+
+
+def handle_options(
+    store: Store, endpoint: str, connect_timeout: float, stall_seconds: float
+) -> list[tuple[int, int | str]]:
+    """What every handle is set to, whatever it is used for."""
+    curl = libcurl()
+    options: list[tuple[int, int | str]] = [
+        (curl.PATH_AS_IS, 1),
+        (curl.NOSIGNAL, 1),
+        (curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1),
+        (curl.PROXY, proxy_for(endpoint)),  # also when empty: else libcurl looks at the environment itself
+        (curl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000)),
+        (curl.LOW_SPEED_LIMIT, 1),
+        (curl.LOW_SPEED_TIME, max(1, round(stall_seconds))),
+        (curl.SSL_VERIFYPEER, 1),
+        (curl.SSL_VERIFYHOST, 2),
+        (curl.TCP_KEEPALIVE, 1),
+        (curl.BUFFERSIZE, 64 * 1024),
+        (curl.USERAGENT, f"snowsync/{VERSION}"),
+    ]
+    certificates = ca_file(store)
+    if certificates:
+        options += [(curl.CAINFO, certificates), (curl.PROXY_CAINFO, certificates)]
+    return options
 
 
 class Transfer:
@@ -57,7 +94,7 @@ class Receiver:
             # libcurl's getinfo cannot be asked from a callback.
             self._wanted = status_of(self._transfer.header_block) == 200
         if not self._wanted:
-            self.refused += chunk[: _KEPT_ERROR_BYTES - len(self.refused)]
+            self.refused += chunk[: KEPT_ERROR_BYTES - len(self.refused)]
             return len(chunk)
         try:
             self._sink(chunk)
@@ -100,9 +137,10 @@ class Crew:
             self.idle.append(transfer)
         return ended
 
-    def wait(self) -> None:
+    def wait(self, longest: float = 1.0) -> None:
+        """Until something can be done, at most `longest` seconds."""
         milliseconds = self.multi.timeout()
-        seconds = 1.0 if milliseconds < 0 else min(milliseconds / 1000, 1.0)
+        seconds = longest if milliseconds < 0 else min(milliseconds / 1000, longest)
         # -1: nothing to wait for yet (a name being resolved), or descriptors that select() cannot hold.
         if seconds and self.multi.select(seconds) == -1:
             time.sleep(min(seconds, 0.01))

@@ -1,0 +1,279 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who drives the requests of the native mover: one thread for many small ones, some threads for one large one each."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .errors import StoreError, Trouble
+from .native_requests import Request
+from .wire_transfers import Crew, Transfer, handle_options, libcurl
+
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import Store
+    from .model import Head
+
+_log = logging.getLogger("snowsync.native")
+_AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})  # troubles that are often over at once
+_FIRST_PAUSE = 0.2  # seconds before a request is made once more, doubled each time
+_CONNECT_SECONDS = 10.0
+_BUFFER = 256 * 1024
+_NAP = 0.02  # how long new work may wait for its start while fewer requests are under way than could be
+_GRACE_SECONDS = 5.0
+
+
+class Kit:
+    """What handles of one endpoint are made with."""
+
+    def __init__(self, store: Store, endpoint: str, stall_seconds: float, retries: int) -> None:
+        self.curl = libcurl()
+        self.retries = retries
+        self._options = [
+            *handle_options(store, endpoint, _CONNECT_SECONDS, stall_seconds),
+            (self.curl.BUFFERSIZE, _BUFFER),
+            (self.curl.UPLOAD_BUFFERSIZE, _BUFFER),
+        ]
+
+    def prepare(self, handle: Any) -> Transfer:
+        """A handle as new, its connection kept."""
+        handle.reset()
+        for option, value in self._options:
+            handle.setopt(option, value)
+        return Transfer(handle)
+
+    def crew(self, width: int) -> Crew:
+        multi = self.curl.CurlMulti()
+        multi.setopt(self.curl.M_MAXCONNECTS, width)
+        return Crew(multi, [self.prepare(self.curl.Curl()) for _ in range(width)])
+
+
+def pause(attempt: int) -> float:
+    """Seconds before attempt number `attempt` (from 1), not the same for all that failed together."""
+    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+
+
+class Errand:
+    """One small piece of work: its request, made anew for every attempt, and whom to tell."""
+
+    def __init__(self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None]) -> None:
+        self.make = make
+        self.tell = told  # None: it was given up, nobody knows how far it came
+        self.attempts = 0
+        self.request: Request | None = None
+
+
+class SmallLane:
+    """`width` requests at once in one thread. As many again and more wait, so that no connection is ever idle."""
+
+    def __init__(self, name: str, kit: Kit, width: int) -> None:
+        self._name = name
+        self._kit = kit
+        self._width = width
+        self._capacity = 4 * width
+        self._changed = threading.Condition()
+        self._waiting: deque[Errand] = deque()
+        self._later: list[tuple[float, Errand]] = []
+        self._running: dict[Transfer, Errand] = {}
+        self._thread: threading.Thread | None = None
+        self._blocked = False  # somebody waits for room
+        self._closed = False
+
+    def submit(self, errand: Errand) -> None:
+        """Blocks while the lane is full."""
+        with self._changed:
+            while len(self._waiting) >= self._capacity and not self._closed:
+                self._blocked = True
+                self._changed.wait()
+            if not self._closed:
+                self._waiting.append(errand)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    self._thread.start()
+                elif not self._running:
+                    self._changed.notify_all()
+                return
+        errand.tell(None)
+
+    def close(self) -> None:
+        """Break off what is under way; whoever gave it is told so."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread and thread is not threading.current_thread():
+            thread.join(_GRACE_SECONDS)
+
+    def _run(self) -> None:
+        crew = self._kit.crew(self._width)
+        try:
+            while self._turn(crew):
+                pass
+        except Exception:
+            _log.exception("a thread of the native mover failed; what is in flight becomes unknown")
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            left = [*self._running.values(), *(errand for _, errand in self._later), *self._waiting]
+            self._running.clear()
+        crew.close()
+        for errand in left:
+            errand.tell(None)
+
+    def _turn(self, crew: Crew) -> bool:
+        self._begin(crew)
+        if self._running:
+            crew.multi.perform()
+            ended = crew.finished()
+            for transfer, number, words in ended:
+                self._end(transfer, number, words)
+            if not ended:
+                crew.wait(_NAP if crew.idle else 1.0)
+            return not self._closed
+        with self._changed:
+            if not self._waiting and not self._closed:
+                self._changed.wait(max(0.0, self._later[0][0] - time.monotonic()) if self._later else None)
+            return not self._closed
+
+    def _begin(self, crew: Crew) -> None:
+        if self._later and self._later[0][0] <= time.monotonic():
+            self._waiting.appendleft(self._later.pop(0)[1])
+        while crew.idle and self._waiting and not self._closed:
+            errand = self._waiting.popleft()
+            try:
+                errand.request = errand.make()
+                errand.request.begin(crew.idle[-1])
+            except (OSError, StoreError) as error:
+                errand.tell(error)
+                continue
+            transfer = crew.idle.pop()
+            self._running[transfer] = errand
+            crew.add(transfer)
+        if self._blocked and len(self._waiting) < self._capacity:
+            with self._changed:
+                self._blocked = False
+                self._changed.notify_all()
+
+    def _end(self, transfer: Transfer, number: int, words: str) -> None:
+        errand = self._running.pop(transfer)
+        assert errand.request  # it was begun
+        try:
+            result: Head | Exception = errand.request.end(number, words)
+        except StoreError as error:
+            if error.trouble in _AGAIN and errand.attempts < self._kit.retries:
+                errand.attempts += 1
+                self._later.append((time.monotonic() + pause(errand.attempts), errand))
+                self._later.sort(key=lambda entry: entry[0])
+                return
+            result = error
+        except OSError as error:
+            result = error
+        errand.tell(result)
+
+
+class StreamClosed(Exception):
+    """The lane is being closed."""
+
+
+class Stream:
+    """One thread's connection. Requests end when the lane is closed."""
+
+    def __init__(self, kit: Kit, closed: threading.Event) -> None:
+        self._kit = kit
+        self._closed = closed
+        self._handle = kit.curl.Curl()
+        self._multi = kit.curl.CurlMulti()
+
+    def perform(self, make: Callable[[], Request]) -> Head:
+        """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed."""
+        attempt = 0
+        while True:
+            try:
+                return self._once(make())
+            except StoreError as error:
+                attempt += 1
+                if error.trouble not in _AGAIN or attempt > self._kit.retries:
+                    raise
+            if self._closed.wait(pause(attempt)):
+                raise StreamClosed
+
+    def _once(self, request: Request) -> Head:
+        transfer = self._kit.prepare(self._handle)
+        request.begin(transfer)
+        self._multi.add_handle(self._handle)
+        try:
+            number, words = self._drive()
+        finally:
+            self._multi.remove_handle(self._handle)
+        return request.end(number, words)
+
+    def _drive(self) -> tuple[int, str]:
+        while not self._closed.is_set():
+            self._multi.perform()
+            _, succeeded, failed = self._multi.info_read()
+            if succeeded:
+                return 0, ""
+            if failed:
+                return int(failed[0][1]), str(failed[0][2])
+            milliseconds = self._multi.timeout()
+            seconds = 0.5 if milliseconds < 0 else min(milliseconds / 1000, 0.5)
+            if seconds and self._multi.select(seconds) == -1:
+                time.sleep(min(seconds, 0.01))
+        raise StreamClosed
+
+    def close(self) -> None:
+        self._handle.close()
+        self._multi.close()
+
+
+class StreamLane:
+    """`width` threads, each with a connection of its own, started when first needed. They take steps in order."""
+
+    def __init__(self, name: str, kit: Kit, width: int) -> None:
+        self._name = name
+        self._kit = kit
+        self._width = width
+        self._closed = threading.Event()
+        self._steps: queue.SimpleQueue[Callable[[Stream | None], None] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def submit(self, *steps: Callable[[Stream | None], None]) -> None:
+        """Never blocks. A step is called with the stream to use, or with None when the lane is closed."""
+        with self._lock:
+            while len(self._threads) < self._width:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        for step in steps:
+            self._steps.put(step)
+
+    def close(self) -> None:
+        self._closed.set()
+        for _ in self._threads:
+            self._steps.put(None)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        while True:
+            try:
+                step = self._steps.get_nowait()
+            except queue.Empty:
+                return
+            if step:
+                step(None)
+
+    def _run(self) -> None:
+        stream = Stream(self._kit, self._closed)
+        while step := self._steps.get():
+            step(None if self._closed.is_set() else stream)
+        stream.close()
