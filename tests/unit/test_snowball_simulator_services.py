@@ -28,7 +28,8 @@ def shell(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Shell:
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_object_storage_starts(fleet: Fleet, shell: Shell, generation: str) -> None:
-    device = fleet.make("alpha", generation=generation, state="UNLOCKED", services={"s3-snow": {"hangs": True}})
+    hanging = {"hangs": True, "start_seconds": 0}
+    device = fleet.make("alpha", generation=generation, state="UNLOCKED", services={"s3-snow": hanging})
     assert "s3-snow" in shell.call(device, "list-services").json["ServiceIds"]
     start = ("start-service", "--service-id", "s3-snow", "--virtual-network-interface-arns")
     arns = make_interfaces(shell, device)
@@ -40,7 +41,7 @@ def test_object_storage_starts(fleet: Fleet, shell: Shell, generation: str) -> N
     assert ("Details" in waiting["Status"]) == (generation == "new")
     assert len(waiting["Endpoints"]) == 2
     assert "ServiceAlreadyStartedException" in shell.error(device, *start, *arns)
-    device.set(services={"s3-snow": {"hangs": False, "start_seconds": 0}})
+    device.set(services={"s3-snow": {"hangs": False}})
     ready = shell.call(device, "describe-service", "--service-id", "s3-snow").json
     assert ready["Status"]["State"] == "ACTIVE"
     assert ready["Autostart"] is False
