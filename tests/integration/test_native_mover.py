@@ -106,7 +106,7 @@ def blob(size: int) -> bytes:
     return os.urandom(size)
 
 
-# -- there and back ---------------------------------------------------------------------------------------------------
+# -- there and back -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_store_that_knows_no_ranges_gives_large_objects_in_one(server: Any, ri
         assert outcome.received and outcome.received.etag == stored
 
 
-# -- what goes wrong ----------------------------------------------------------------------------------------------------
+# -- what goes wrong --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -113,12 +113,13 @@ def look(client: Any, bucket: str, key: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("tool", ["native", "s5cmd"])
 def test_every_key_byte_and_header_arrives(
-    store: Store, client: Any, new_bucket: Callable[[], str], tmp_path: Path
+    store: Store, client: Any, new_bucket: Callable[[], str], tmp_path: Path, tool: str
 ) -> None:
     source, destination = new_bucket(), new_bucket()
     keys = fill(client, source, store)
-    job = write_job(tmp_path, side(store, source), side(store, destination))
+    job = write_job(tmp_path, side(store, source), side(store, destination), mover={"tool": tool})
     summary = run(job)
     assert summary["failure_count"] == 0, summary["failures"]
     assert summary["delivered"]["objects"] == len(keys)

@@ -99,7 +99,7 @@ def own_traffic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def lives(daemon: Daemon, systemd: Systemd, clock: Clock, seconds: float, *busy: Any) -> bool:
     """Let time pass in which only the `busy` units' feeders do not turn; whether the watchdog is fed at the end."""
     heard: list[str] = []
-    for _ in range(int(seconds)):
+    for _turn in range(int(seconds)):
         clock.now += 1.0
         for unit in daemon._units:
             if unit not in busy:
@@ -149,7 +149,7 @@ def test_a_systemd_that_does_not_read_stops_nothing(
     """It is busy, or being executed anew: the transfer goes on."""
     monkeypatch.setattr(daemon_module, "_TELL_SECONDS", 0.01)
     daemon, _switches = started(make_unit("source", clock.now))
-    for _ in range(50):
+    for _turn in range(50):
         clock.now += 2.0
         daemon.turn()
     assert len(systemd.heard()) < 50
@@ -172,7 +172,7 @@ def test_it_tells_four_times_as_often_as_the_watchdog_needs(
     daemon, _switches = started(make_unit("source", clock.now))
     systemd.heard()
     heard = []
-    for _ in range(40):
+    for _turn in range(40):
         clock.now += 0.25
         daemon.turn()
         heard += systemd.heard()
@@ -214,7 +214,7 @@ def test_a_blocked_feeder_is_alive_while_something_moves(
     """One object of a terabyte fills its lane for hours."""
     unit = make_unit("source", clock.now)
     daemon, _switches = started(unit)
-    for _ in range(60):
+    for _turn in range(60):
         if what == "listed":
             unit.counters.listed_objects += 1
         elif what == "moved":
@@ -234,7 +234,7 @@ def test_the_little_that_a_hanging_engine_reads_is_no_progress(
 ) -> None:
     unit = make_unit("source", clock.now)
     daemon, _switches = started(unit)
-    for _ in range(150):
+    for _turn in range(150):
         own_traffic[0] += 500  # its own look into /proc
         lives(daemon, systemd, clock, 1, unit)
     assert not lives(daemon, systemd, clock, 2, unit)

@@ -143,7 +143,10 @@ class Arrivals:
             unit.not_arrived(item, local_trouble(error), message)
         else:
             if isinstance(proof, Refuted):
-                self._refuted(item, proof)
+                if received:
+                    self._ask(endpoint, {row.key: item})  # it may have been overwritten while it was read
+                else:
+                    self._refuted(item, proof)
                 return
             item.endpoint.ok()
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .destination import DestinationUnit
 
     _Queue = queue.SimpleQueue["Batch | None"]  # None ends the prover
+    _Answer = tuple[Item, Endpoint, Head | StoreError]  # what an endpoint says of an item
 
 _log = logging.getLogger("snowsync.destination")
 _RELEASE_AGAIN_SECONDS = 30.0
@@ -45,9 +46,6 @@ class Batch:
     is_large: bool
     is_doubtful: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-
-
-_Answer = tuple[Item, Endpoint, Head | StoreError]  # what an endpoint says of an item
 
 
 class Deliveries:
@@ -290,8 +288,8 @@ class Deliveries:
     def not_sent(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
         """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own."""
         unit = self._unit
-        if trouble.is_local or trouble is Trouble.NOT_FOUND:
-            damage = self._examine(item, hash_it=trouble.is_local)
+        if trouble.is_local or trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH):
+            damage = self._examine(item, hash_it=trouble is not Trouble.NOT_FOUND)
             if damage:
                 self.damaged(item, damage)
                 return
