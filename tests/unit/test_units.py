@@ -51,6 +51,16 @@ def test_a_second_run_of_a_unit_is_refused_and_told_what_to_do(rig: Rig) -> None
     assert rig.run(direction="destination").drained, "the other unit is free"
 
 
+def test_a_run_that_is_refused_gives_no_failed_object_another_chance(rig: Rig) -> None:
+    rig.changes = {"attempts": 1}
+    rig.source.put("a", b"x")
+    rig.destination.before = refuse(Trouble.DENIED, operation="send")
+    assert rig.run().states["failed"] == 1
+    with SourceUnit(rig.job, rig.ledger, Switches(), until="drained", alone=True).locked(), pytest.raises(JobLocked):
+        rig.run()
+    assert rig.states() == {"a": "failed"}
+
+
 def test_a_timeout_during_an_outage_is_not_drained(rig: Rig) -> None:
     rig.source.answers_at = lambda url: False
     summary = run_job(rig.job, timeout=0.5)

@@ -131,15 +131,14 @@ class Unit:
         raise NotImplementedError
 
     def run(self) -> None:
-        """Work until drained, for one pass, or until stopped. Raises what ended it."""
+        """Work until drained, for one pass, or until stopped; the unit is `locked`. Raises what ended it."""
         try:
-            with self.locked():
-                self.run_id = self.ledger.start_run(self.name)
-                try:
-                    self.work()
-                except BaseException as error:
-                    self.fail(error)
-                self._end()
+            self.run_id = self.ledger.start_run(self.name)
+            try:
+                self.work()
+            except BaseException as error:
+                self.fail(error)
+            self._end()
         finally:
             self.has_ended = True
         if self.error:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -102,11 +103,15 @@ def run_job(
     started_ms = int(time.time() * 1000)
     ledger = Ledger(job.ledger_path)
     try:
-        ledger.apply_boot_rule()
-        ledger.revive()
         switches = Switches()
         units = _units(job, ledger, switches, direction, until)
-        _run_units(units, switches, timeout, attendant or Attendant())
+        with contextlib.ExitStack() as locks:
+            # First of all: a run that is refused leaves the ledger as the running one has it.
+            for unit in units:
+                locks.enter_context(unit.locked())
+            ledger.apply_boot_rule()
+            ledger.revive()
+            _run_units(units, switches, timeout, attendant or Attendant())
         summary = _summarise(job, ledger, units, started, started_ms)
     finally:
         ledger.close()
