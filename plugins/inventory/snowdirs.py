@@ -13,8 +13,9 @@ description:
   - Each folder in O(path), a snowdir, becomes a host of its name in the group O(group). Hidden folders are left out.
   - A snowdir holds one C(*manifest.bin) and a C(sbe_config.yaml) with C(endpoint_url) and C(unlock_key). The host has
     them as C(snowball_manifest), C(snowball_endpoint) and C(snowball_unlock_code), beside C(snowball_name) and
-    C(snowball_snowdir). Every further key of C(sbe_config.yaml) becomes a host variable with C(snowball_) before it, so
-    that C(host) becomes C(snowball_host), see the role P(edgeops.snowsync.snowball#role).
+    C(snowball_snowdir). The nodes of a cluster, C(device_ip_addresses), are C(snowball_device_ips). Every further key of
+    C(sbe_config.yaml) becomes a host variable with C(snowball_) before it, so that C(host) becomes C(snowball_host),
+    see the role P(edgeops.snowsync.snowball#role).
   - Any value of C(sbe_config.yaml) may be a template, such as a lookup in a secret store, or encrypted with
     C(ansible-vault), and so may the whole file. This plugin hands them on as they are; Ansible decrypts and evaluates
     them where they are used.
@@ -81,8 +82,12 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
 
 STATES = ("unlockable", "incomplete")
-# sbe_config.yaml has the forerunners' words, the modules have their own.
-VARIABLES = {"endpoint_url": "snowball_endpoint", "unlock_key": "snowball_unlock_code"}
+# sbe_config.yaml has the forerunners' words, and those of the client; the modules have their own.
+VARIABLES = {
+    "endpoint_url": "snowball_endpoint",
+    "unlock_key": "snowball_unlock_code",
+    "device_ip_addresses": "snowball_device_ips",
+}
 NEEDED = {
     "snowball_manifest": f"there is no *{_snowdirs.MANIFEST_ENDING}",
     "snowball_endpoint": f"{_snowdirs.CONFIG_NAME} has no endpoint_url",

@@ -116,11 +116,18 @@ def test_a_folder_becomes_hosts_that_the_modules_can_be_called_with(folder: Path
 
 
 def test_further_keys_become_variables(folder: Path, read: Read) -> None:
-    config = {"unlock_key": CODE, "endpoint_url": ENDPOINT, "host": "edge1", "services": [{"name": "nfs"}]}
+    config: dict[str, Any] = {
+        "unlock_key": CODE,
+        "endpoint_url": ENDPOINT,
+        "host": "edge1",
+        "services": [{"service": "nfs"}],
+    }
+    config["device_ip_addresses"] = ["198.51.100.7", "198.51.100.8"]
     snowdir(folder, "sbe-01", config=config)
     seen = read()
     assert seen.raw("sbe-01")["snowball_host"] == "edge1"
-    assert seen.raw("sbe-01")["snowball_services"] == [{"name": "nfs"}]
+    assert seen.raw("sbe-01")["snowball_services"] == [{"service": "nfs"}]
+    assert seen.raw("sbe-01")["snowball_device_ips"] == ["198.51.100.7", "198.51.100.8"]
 
 
 def test_a_template_is_evaluated_where_it_is_used(
