@@ -13,17 +13,17 @@ description:
   - Each folder in O(path), a snowdir, becomes a host of its name in the group O(group). Hidden folders are left out.
   - A snowdir holds one C(*manifest.bin) and a C(sbe_config.yaml) with C(endpoint_url) and C(unlock_key). The host has
     them as C(snowball_manifest), C(snowball_endpoint) and C(snowball_unlock_code), beside C(snowball_name) and
-    C(snowball_snowdir). The nodes of a cluster, C(device_ip_addresses), are C(snowball_device_ips). Every further key of
-    C(sbe_config.yaml) becomes a host variable with C(snowball_) before it, so that C(host) becomes C(snowball_host),
-    see the role P(edgeops.snowsync.snowball#role).
+    C(snowball_snowdir). The nodes of a cluster, C(device_ip_addresses), are C(snowball_device_ips). Every further key
+    of C(sbe_config.yaml) becomes a host variable with C(snowball_) before it, so that C(host) becomes
+    C(snowball_host), see the role P(edgeops.snowsync.snowball#role).
   - Any value of C(sbe_config.yaml) may be a template, such as a lookup in a secret store, or encrypted with
     C(ansible-vault), and so may the whole file. This plugin hands them on as they are; Ansible decrypts and evaluates
     them where they are used.
   - Hosts are in the group V(unlockable) when manifest, endpoint and code are known, else in V(incomplete), where
     C(snowball_problems) says what is missing. What O(compose) adds counts too, so that a code does not have to be in
     the folder at all. A folder that cannot be read or contradicts itself is a warning with its name.
-  - No module runs on a Snowball itself. Tasks for such a host run on a host that has the Snowball's client, by
-    C(delegate_to), as the tasks of the role P(edgeops.snowsync.snowball#role) do.
+  - No module runs on a Snowball itself. Tasks for such a host run on the controller, as C(ansible_connection) is
+    V(local) for it, or where C(delegate_to) sends them, as those of the role P(edgeops.snowsync.snowball#role).
 extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
@@ -81,6 +81,8 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
 
+# As Ansible has it for localhost.
+CONNECTION = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 STATES = ("unlockable", "incomplete")
 # sbe_config.yaml has the forerunners' words, and those of the client; the modules have their own.
 VARIABLES = {
@@ -160,7 +162,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(f"Snowdir {found['path']} is left out: {name!r} cannot be the name of a host")
             return
         problems = [found["problem"]] if found["problem"] else []
-        variables = {"snowball_name": name, "snowball_snowdir": found["path"]}
+        variables = {**CONNECTION, "snowball_name": name, "snowball_snowdir": found["path"]}
         if len(found["manifests"]) == 1:
             variables["snowball_manifest"] = found["manifests"][0]
         if found["has_config"]:

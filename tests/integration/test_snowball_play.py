@@ -13,7 +13,6 @@ import re
 import stat
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,32 +20,13 @@ from pathlib import Path
 import pytest
 import yaml
 from simulators.snowball import Fleet
+from simulators.snowball.archive import make_archive
 
 ROOT = Path(__file__).resolve().parents[2]
-SIMULATOR = ROOT / "tests/simulators/snowball"
 NAMES = [f"sbe-{number:02}" for number in range(1, 7)]
 WRONG_CODE, UNREACHABLE, UPDATING, SNOW = "sbe-02", "sbe-03", "sbe-04", "sbe-05"
 READY = [name for name in NAMES if name not in (WRONG_CODE, UNREACHABLE)]
 RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
-
-
-def client_archive(folder: Path) -> Path:
-    """The client as AWS packs it: a folder around bin and jre, neither program executable."""
-    archive = folder / "snowball-client-linux.tar.gz"
-    java = folder / "java"
-    java.write_text("")
-    top = "snowball-client-linux-1.2.0-661"
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        entry.mode = 0o644 if entry.isfile() else 0o755
-        return None if "__pycache__" in entry.name else entry
-
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(SIMULATOR / "snowballEdge", f"{top}/bin/snowballEdge", filter=plain)
-        tar.add(java, f"{top}/jre/bin/java", filter=plain)
-        for package in ("snowball", "s3_store"):
-            tar.add(SIMULATOR.parent / package, f"{top}/lib/{package}", filter=plain)
-    return archive
 
 
 @dataclass
@@ -137,7 +117,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     tree.mkdir(parents=True)
     (tree / "snowsync").symlink_to(ROOT)
     (folder / "snowdirs.yml").write_text("plugin: edgeops.snowsync.snowdirs\npath: snowdirs\n")
-    archive = client_archive(folder)
+    archive = folder / "snowball-client-linux.tar.gz"
+    make_archive(archive)
     settings = {
         "snowball_client_archive": str(archive),
         "snowball_client_checksum": f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}",
