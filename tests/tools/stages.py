@@ -35,7 +35,7 @@ LOGS = BUILD / "logs"
 BIN = Path(sys.executable).parent
 TAIL_LINES = 60
 # Half of what integration, faults and molecule do is waiting, so one lane leaves room for the other on two cores.
-LANES = (("integration", "molecule"), ("lint", "sanity", "unit", "docs", "faults"))
+LANES = (("integration", "molecule"), ("lint", "sanity", "unit", "docs", "demo", "faults"))
 
 
 @dataclass(frozen=True)
@@ -261,6 +261,10 @@ def docs(runner: Runner) -> Counts:
     return runner.pytest("tests/docs")
 
 
+def demo(runner: Runner) -> Counts:
+    return runner.check("make demo", "make", "--no-print-directory", "demo")
+
+
 def integration(runner: Runner) -> Counts:
     return runner.pytest("tests/integration")
 
@@ -295,6 +299,7 @@ STAGES = {
         Stage("sanity", sanity, minutes=15),
         Stage("unit", unit, minutes=15),
         Stage("docs", docs, minutes=5),
+        Stage("demo", demo, minutes=10),
         Stage("integration", integration, minutes=20),
         Stage("faults", faults, minutes=25, needs_root=True),
         Stage("molecule", molecule, minutes=30, needs_root=True),
