@@ -21,6 +21,8 @@ description:
   - An update takes an hour or more, of which the device restarts twice. EC2-compatible instances are stopped by it, and
     the module does not start them again.
   - For a cluster run it for each node in turn (C(throttle=1)), each with its own O(endpoint) and with O(device_ips).
+    A service that spans the nodes, like C(s3-snow), is better stopped before the first and started after the last one
+    with M(edgeops.snowsync.snowball_service), as a run knows the network interfaces of one node only.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
   - edgeops.snowsync.snowball
