@@ -15,7 +15,7 @@ import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .destination import DestinationUnit
 
     _Queue = queue.SimpleQueue["Batch | None"]  # None ends the prover
-    _Answer = tuple[Item, Endpoint, Head | StoreError]  # what an endpoint says of an item
+    _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item
 
 _log = logging.getLogger("snowsync.destination")
 _RELEASE_AGAIN_SECONDS = 30.0

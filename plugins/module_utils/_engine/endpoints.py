@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
@@ -22,7 +22,7 @@ from .s5cmd import S5cmdMover
 from .wire import Wire
 
 if TYPE_CHECKING:
-    _Mover = NativeMover | S5cmdMover
+    _Mover: TypeAlias = "NativeMover | S5cmdMover"
 
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 

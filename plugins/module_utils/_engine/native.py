@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
 from .errors import StoreError, Trouble
@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
     from .credentials import Credentials
 
-    _Result = Head | Exception | None  # None: given up
-    _Step = Callable[[Stream], Head | None]
+    _Result: TypeAlias = "Head | Exception | None"  # None: given up
+    _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _SINGLE_PUT_LIMIT = 5 * 1024**3
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
