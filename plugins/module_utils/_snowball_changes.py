@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import move_in
+
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
@@ -85,11 +87,4 @@ def _replace(module: AnsibleModule, path: str, text: str, mode: int) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    # atomic_move gives the new file the old one's mode, or what the umask allows, before anybody can correct it.
-    if os.path.exists(path):
-        os.chmod(path, mode)
-    umask = os.umask(0o777 & ~mode)
-    try:
-        module.atomic_move(temporary, path)
-    finally:
-        os.umask(umask)
+    move_in(module, temporary, path, mode)

@@ -101,15 +101,20 @@ def write_private(module: AnsibleModule, path: str, text: str) -> None:
     module.add_cleanup_file(temporary)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    # atomic_move gives the new file the mode of the old one, or else what the umask allows.
-    if os.path.exists(target):
-        os.chmod(target, PRIVATE)
-    umask = os.umask(0o777 & ~PRIVATE)
+    move_in(module, temporary, target, PRIVATE)
+    os.chmod(target, PRIVATE)
+
+
+def move_in(module: AnsibleModule, temporary: str, path: str, mode: int) -> None:
+    """`atomic_move` of a file that allows nobody more than `mode`, at no moment."""
+    # It gives the new file the old one's mode, or what the umask allows, before anybody can correct it.
+    if os.path.exists(path):
+        os.chmod(path, mode)
+    umask = os.umask(0o777 & ~mode)
     try:
-        module.atomic_move(temporary, target)
+        module.atomic_move(temporary, path)
     finally:
         os.umask(umask)
-    os.chmod(target, PRIVATE)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping, move_in
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -200,7 +200,7 @@ def _file(module: AnsibleModule, written: Written, path: str, content: bytes, is
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        module.atomic_move(temporary, path)
+        move_in(module, temporary, path, _snowdirs.FILE_MODE)
     if os.path.exists(path):
         written.changed = module.set_mode_if_different(path, _snowdirs.FILE_MODE, written.changed)
 
