@@ -18,8 +18,9 @@ from snowsync import etag as etag_module
 from snowsync import proof
 from snowsync.config import Job, MoverSettings, Store
 from snowsync.errors import StoreError, Trouble
+from snowsync.etag import PartDigests
 from snowsync.model import MIB, Evidence, Head, Headers
-from snowsync.proof import Proven, Refuted, Sent, StreamEtag, can_be_sent, prove_arrival, prove_delivery
+from snowsync.proof import Proven, Refuted, Sent, can_be_sent, prove_arrival, prove_delivery
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()
@@ -281,7 +282,7 @@ def test_a_failed_read_back_is_the_stores_trouble(store: FakeStore, wire: FakeWi
 
 @given(data=st.binary(max_size=300), part_size=st.integers(0, 40), cuts=st.lists(st.integers(1, 60), max_size=20))
 def test_an_etag_of_a_stream_does_not_depend_on_its_chunks(data: bytes, part_size: int, cuts: list[int]) -> None:
-    reader = StreamEtag(part_size)
+    reader = PartDigests(part_size)
     position = 0
     for cut in [*cuts, len(data)]:
         reader.update(data[position : position + cut])

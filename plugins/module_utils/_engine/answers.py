@@ -228,6 +228,12 @@ def _bucket_region(headers: bytes) -> str:
     return found.group(1).decode() if found else ""
 
 
+def unreadable(action: str, error: ValueError, status: int) -> StoreError:
+    """The error for an answer whose status is good and whose content no S3 store gives."""
+    detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
+    return StoreError(Trouble.SERVER, action, detail, status=status)
+
+
 # --- heads
 
 

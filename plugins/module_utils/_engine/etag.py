@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .model import MIB
@@ -181,6 +181,44 @@ def _whole_md5(descriptor: int, expected_size: int) -> tuple[str, int]:
         md5.update(block)
         size += len(block)
     return md5.hexdigest(), size
+
+
+class PartDigests:
+    """The MD5s of bytes as they come, in parts of `part_size` bytes (0: of all of them)."""
+
+    def __init__(self, part_size: int) -> None:
+        self._part_size = part_size
+        self._room = part_size
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._digests: list[bytes] = []
+
+    def update(self, chunk: bytes) -> None:
+        if not self._part_size or len(chunk) <= self._room:
+            self._part.update(chunk)
+            self._room -= len(chunk)
+            return
+        view = memoryview(chunk)
+        while view:
+            if not self._room:
+                self._digests.append(self._part.digest())
+                self._part = hashlib.md5(usedforsecurity=False)
+                self._room = self._part_size
+            taken = view[: self._room]
+            self._part.update(taken)
+            self._room -= len(taken)
+            view = view[len(taken) :]
+
+    def digests(self) -> list[bytes]:
+        return [*self._digests, self._part.digest()]
+
+    def etag(self) -> str:
+        """The ETag of all bytes so far."""
+        return multipart_etag(self.digests()) if self._part_size else self._part.hexdigest()
+
+
+def multipart_etag(digests: Sequence[bytes]) -> str:
+    """The ETag of an upload whose parts have these MD5s."""
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
 class _Cut:

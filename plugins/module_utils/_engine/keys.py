@@ -114,3 +114,8 @@ def map_key(object_key: str, source_prefix: str, destination_prefix: str) -> str
     if not object_key.startswith(source_prefix):
         raise ValueError(f"the key {object_key!r} does not begin with the prefix {source_prefix!r}")
     return destination_prefix + object_key[len(source_prefix) :]
+
+
+def is_utf8(object_key: str) -> bool:
+    """Whether the key is text: a lone surrogate stands for a byte that is not UTF-8."""
+    return object_key.isascii() or not any("\ud800" <= character <= "\udfff" for character in object_key)

@@ -9,7 +9,6 @@ other request and no second read. What is in flight when the mover is closed bec
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 import re
@@ -20,9 +19,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
 from .errors import StoreError, Trouble
+from .keys import is_utf8
 from .model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import Errand, Kit, SmallLane, Stream, StreamClosed, StreamLane
-from .native_requests import Bucket, Get, PartDigests, Post, Put, Request, Target, can_carry, object_headers, with_md5
+from .native_requests import Bucket, Get, Post, Put, Request, Target, can_carry, object_headers, with_md5
 from .volumes import local_trouble, start_writeback
 
 if TYPE_CHECKING:  # config.py brings pydantic
@@ -67,13 +67,13 @@ class NativeMover:
     @staticmethod
     def can_fetch(work: Fetch) -> bool:
         """Whether it can be told of this fetch: a key that is no UTF-8 has no form that all stores sign alike."""
-        return _is_text(work.key)
+        return is_utf8(work.key)
 
     @staticmethod
     def can_send(work: Send) -> bool:
         """Whether it can be told of this, with every header."""
         return (
-            _is_text(work.key)
+            is_utf8(work.key)
             and work.size <= (work.part_size * 10_000 or _SINGLE_PUT_LIMIT)
             and can_carry(work.headers)
         )
@@ -115,7 +115,7 @@ class NativeMover:
         request: list[Get] = []
 
         def make() -> Request:
-            request[:] = [Get(self._bucket, work, target, 0, work.size, PartDigests(0))]
+            request[:] = [Get(self._bucket, work, target, 0, work.size, etag.PartDigests(0))]
             return request[0]
 
         def told(result: _Result) -> None:
@@ -126,7 +126,7 @@ class NativeMover:
             received = None
             digests = request[0].digests if request else None
             if isinstance(result, Head) and digests:
-                received = Received(result, digests.digests()[0].hex(), 0)
+                received = Received(result, digests.etag(), 0)
             self.ended(work, result, received)
 
         self._small.submit(Errand(make, told))
@@ -241,7 +241,7 @@ class LargeFetch(_Large):
         made: list[Get] = []
 
         def make() -> Request:
-            digests = None if self._part_size is None else PartDigests(self._part_size)
+            digests = None if self._part_size is None else etag.PartDigests(self._part_size)
             made[:] = [Get(self._mover._bucket, self._work, self._target, start, length, digests)]
             return made[0]
 
@@ -267,7 +267,7 @@ class LargeFetch(_Large):
         received = None
         if isinstance(result, Head) and self._part_size is not None:
             digests = [digest for part in self._digests for digest in part]
-            found = _etag_of(digests, is_multipart=self._part_size > 0)
+            found = etag.multipart_etag(digests) if self._part_size else digests[0].hex()
             if found == result.etag:  # else the parts are others than usual: the file is read, and asked about
                 received = Received(replace(result, status=200, size=work.size), found, self._part_size)
         self._mover.ended(work, result, received)
@@ -396,13 +396,3 @@ def cut(
 
 def _ranges(size: int, length: int) -> list[tuple[int, int]]:
     return [(start, min(length, size - start)) for start in range(0, size, length)]
-
-
-def _etag_of(digests: list[bytes], *, is_multipart: bool) -> str:
-    if not is_multipart:
-        return digests[0].hex()
-    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
-
-
-def _is_text(object_key: str) -> bool:
-    return object_key.isascii() or not any("\ud800" <= character <= "\udfff" for character in object_key)

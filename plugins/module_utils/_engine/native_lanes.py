@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError, Trouble
 from .native_requests import Request
-from .wire_transfers import Crew, Transfer, handle_options, libcurl
+from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
@@ -223,10 +223,7 @@ class Stream:
                 return 0, ""
             if failed:
                 return int(failed[0][1]), str(failed[0][2])
-            milliseconds = self._multi.timeout()
-            seconds = 0.5 if milliseconds < 0 else min(milliseconds / 1000, 0.5)
-            if seconds and self._multi.select(seconds) == -1:
-                time.sleep(min(seconds, 0.01))
+            wait_for(self._multi, 0.5)
         raise StreamClosed
 
     def close(self) -> None:

@@ -13,25 +13,25 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .answers import failure, parse_error, parse_head, status_of, unanswered
+from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
 from .errors import StoreError, Trouble
+from .etag import PartDigests
 from .model import MIB, Fetch, Head, Headers, Send
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, object_path, query_string, shown
-from .s3_request import CHUNK, Section, sent_headers
+from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, sent_headers
 from .wire_transfers import KEPT_ERROR_BYTES, Transfer
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
     from .credentials import Credentials
 
-UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
 _NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
-_is_metadata_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 _find_total = re.compile(rb"(?im)^content-range:[ \t]*bytes[ \t]+\d+-\d+/(\d+)").search
 
 
@@ -50,7 +50,7 @@ def can_carry(headers: Headers) -> bool:
     sent = sent_headers(headers)
     names = [name.lower() for name in sent]
     return len(set(names)) == len(names) and all(
-        _is_metadata_name(name) and (not value or _is_header_value(value)) for name, value in sent.items()
+        is_header_name(name) and (not value or _is_header_value(value)) for name, value in sent.items()
     )
 
 
@@ -109,35 +109,6 @@ class Target:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-
-class PartDigests:
-    """The MD5s of the parts of `part_size` bytes (0: one part) that come one after the other."""
-
-    def __init__(self, part_size: int) -> None:
-        self._part_size = part_size
-        self._room = part_size
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._digests: list[bytes] = []
-
-    def update(self, chunk: bytes) -> None:
-        if not self._part_size or len(chunk) <= self._room:
-            self._part.update(chunk)
-            self._room -= len(chunk)
-            return
-        view = memoryview(chunk)
-        while view:
-            if not self._room:
-                self._digests.append(self._part.digest())
-                self._part = hashlib.md5(usedforsecurity=False)
-                self._room = self._part_size
-            taken = view[: self._room]
-            self._part.update(taken)
-            self._room -= len(taken)
-            view = view[len(taken) :]
-
-    def digests(self) -> list[bytes]:
-        return [*self._digests, self._part.digest()]
 
 
 class Get:
@@ -204,10 +175,7 @@ class Get:
         try:
             head = parse_head(block, status, received=self._length)
         except ValueError as error:
-            detail = (
-                f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
-            )
-            raise StoreError(Trouble.SERVER, action, detail, status=status) from None
+            raise unreadable(action, error, status) from None
         total = _find_total(block)
         size = head.size if self._is_whole else int(total[1]) if total else work.size
         if size != work.size or work.etag not in ("", head.etag):
@@ -234,7 +202,42 @@ class Get:
         return self._head
 
 
-class Put:
+class _Upload:
+    """A request that gives something to the store; `answer` is the body of what it says."""
+
+    def __init__(self, bucket: Bucket, work: Send, *, parameters: dict[str, str], headers: dict[str, str]) -> None:
+        self._bucket = bucket
+        self._work = work
+        self._parameters = parameters
+        self._headers = headers
+        self._transfer: Transfer | None = None
+        self._answer = BytesIO()
+
+    @property
+    def answer(self) -> bytes:
+        return self._answer.getvalue()
+
+    def _begin(self, transfer: Transfer, method: str, payload: str) -> None:
+        self._transfer = transfer
+        self._answer = BytesIO()
+        url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
+        transfer.begin(url, lines)
+        transfer.curl.setopt(transfer.curl.WRITEFUNCTION, self._answer.write)
+
+    def end(self, number: int, words: str) -> Head:
+        assert self._transfer  # `begin` was called
+        action = self._bucket.action("send", self._work.key)
+        if number:
+            raise unanswered(action, number, words)
+        if not self._is_good(self._transfer.status):
+            raise self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES])
+        return _head(action, self._transfer)
+
+    def _is_good(self, status: int) -> bool:
+        return status == 200
+
+
+class Put(_Upload):
     """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one."""
 
     def __init__(
@@ -248,60 +251,37 @@ class Put:
         parameters: dict[str, str],
         headers: dict[str, str],
     ) -> None:
-        self._bucket = bucket
-        self._work = work
-        self._descriptor = descriptor
-        self._start = start
+        super().__init__(bucket, work, parameters=parameters, headers=headers)
+        self._section = Section(descriptor, start, length)
         self._length = length
-        self._parameters = parameters
-        self._headers = headers
-        self._transfer: Transfer | None = None
-        self._section: Section | None = None
-        self._answer = BytesIO()
 
     def begin(self, transfer: Transfer) -> None:
-        self._transfer = transfer
-        section = Section(self._descriptor, self._start, self._length)
         curl = transfer.curl
+        body: BytesIO | Section = self._section
+        read: Callable[[int], bytes] = self._read
         if self._length <= _AT_ONCE:
-            data = section.read()
-            body = BytesIO(data)
-            payload = UNSIGNED_PAYLOAD if self._bucket.is_private else hashlib.sha256(data).hexdigest()
-            curl.setopt(curl.READFUNCTION, body.read)
-            curl.setopt(curl.SEEKFUNCTION, functools.partial(_seek, body))
+            body = BytesIO(self._section.read())
+            read = body.read
             self._bucket.moved += self._length
-        else:
-            self._section = section
-            payload = UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(section)
-            curl.setopt(curl.READFUNCTION, self._read)
-            curl.setopt(curl.SEEKFUNCTION, functools.partial(_seek, section))
-        self._answer = BytesIO()
-        url, lines = self._bucket.lines_to_send("PUT", self._work.key, self._parameters, self._headers, payload)
-        transfer.begin(url, lines)
+        self._begin(transfer, "PUT", UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body))
+        curl.setopt(curl.READFUNCTION, read)
+        curl.setopt(curl.SEEKFUNCTION, functools.partial(_seek, body))
         curl.setopt(curl.UPLOAD, 1)
         curl.setopt(curl.INFILESIZE_LARGE, self._length)
-        curl.setopt(curl.WRITEFUNCTION, self._answer.write)
 
     def _read(self, amount: int) -> bytes:
-        assert self._section  # `begin` was called
         piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
         self._bucket.moved += len(piece)
         return piece
 
     def end(self, number: int, words: str) -> Head:
-        assert self._transfer  # `begin` was called
-        action = self._bucket.action("send", self._work.key)
-        if self._section and self._section.error:
+        if self._section.error:
             raise self._section.error
-        if number:
-            raise unanswered(action, number, words)
-        if self._transfer.status != 200:
-            raise self._bucket.refused(action, self._transfer, self._answer.getvalue()[:KEPT_ERROR_BYTES])
-        return _head(action, self._transfer)
+        return super().end(number, words)
 
 
-class Post:
-    """A small request without a file: it begins, completes or aborts a multipart upload. `answer` is the body."""
+class Post(_Upload):
+    """A small request without a file: it begins, completes or aborts a multipart upload."""
 
     def __init__(
         self,
@@ -313,60 +293,40 @@ class Post:
         headers: dict[str, str],
         body: bytes = b"",
     ) -> None:
-        self._bucket = bucket
-        self._work = work
+        super().__init__(bucket, work, parameters=parameters, headers=headers)
         self._method = method
-        self._parameters = parameters
-        self._headers = headers
         self._body = body
-        self._transfer: Transfer | None = None
-        self._answer = BytesIO()
-
-    @property
-    def answer(self) -> bytes:
-        return self._answer.getvalue()
 
     def begin(self, transfer: Transfer) -> None:
-        self._transfer = transfer
-        self._answer = BytesIO()
-        payload = hashlib.sha256(self._body).hexdigest()
-        url, lines = self._bucket.lines_to_send(self._method, self._work.key, self._parameters, self._headers, payload)
-        transfer.begin(url, lines)
+        self._begin(transfer, self._method, hashlib.sha256(self._body).hexdigest())
         curl = transfer.curl
         if self._method == "POST":
             curl.setopt(curl.POSTFIELDS, self._body)
         else:
             curl.setopt(curl.CUSTOMREQUEST, self._method)
-        curl.setopt(curl.WRITEFUNCTION, self._answer.write)
 
-    def end(self, number: int, words: str) -> Head:
-        assert self._transfer  # `begin` was called
-        action = self._bucket.action("send", self._work.key)
-        if number:
-            raise unanswered(action, number, words)
+    def _is_good(self, status: int) -> bool:
         # A Complete may be answered 200 at once, and fail afterwards.
-        if self._transfer.status not in (200, 204) or parse_error(self.answer):
-            raise self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES])
-        return _head(action, self._transfer)
+        return status in (200, 204) and not parse_error(self.answer)
 
 
 def _head(action: str, transfer: Transfer) -> Head:
     try:
         return parse_head(transfer.header_block, transfer.status, received=0)
     except ValueError as error:
-        raise StoreError(Trouble.SERVER, action, f"the answer is not what an S3 store gives: {error}") from None
+        raise unreadable(action, error, transfer.status) from None
 
 
-def _seek(body: Any, offset: int, origin: int) -> int:
+def _seek(body: BytesIO | Section, offset: int, origin: int) -> int:
     body.seek(offset, origin)
     return 0  # SEEKFUNC_OK
 
 
-def _sha256(section: Section) -> str:
+def _sha256(body: BytesIO | Section) -> str:
     digest = hashlib.sha256()
-    while piece := section.read(CHUNK):
+    while piece := body.read(CHUNK):
         digest.update(piece)
-    section.seek(0)
+    body.seek(0)
     return digest.hexdigest()
 
 

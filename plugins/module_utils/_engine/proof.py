@@ -171,7 +171,7 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
         return Proven(found.etag, 0, Evidence.STORE_DIGEST)
     if not same and etag_is_digest(store, found) and _is_comparable(found.etag, sent.digest):
         return Refuted(sent.digest, found.etag, "the destination's ETag is not the digest of what was sent")
-    reader = StreamEtag(sent.part_size)
+    reader = etag.PartDigests(sent.part_size)
     head = wire.get(sent.key, reader.update)
     if reader.etag() != sent.digest.lower():
         return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination are others")
@@ -182,44 +182,6 @@ def _is_comparable(theirs: str, ours: str) -> bool:
     """Whether two digests are of the same kind and part count, so that a difference means wrong bytes."""
     their_parts, our_parts = etag.parse(theirs), etag.parse(ours)
     return their_parts is not None and our_parts is not None and their_parts.parts == our_parts.parts
-
-
-class StreamEtag:
-    """The ETag of bytes as they come, in parts of `part_size` bytes (0: of all of them)."""
-
-    def __init__(self, part_size: int) -> None:
-        self._part_size = part_size
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._room = part_size
-        self._parts = hashlib.md5(usedforsecurity=False)
-        self._count = 0
-
-    def update(self, chunk: bytes) -> None:
-        if not self._part_size:
-            self._part.update(chunk)
-            return
-        view = memoryview(chunk)
-        while view:
-            if not self._room:
-                self._close_part()
-            taken = view[: self._room]
-            self._part.update(taken)
-            self._room -= len(taken)
-            view = view[len(taken) :]
-
-    def _close_part(self) -> None:
-        self._parts.update(self._part.digest())
-        self._count += 1
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._room = self._part_size
-
-    def etag(self) -> str:
-        """The ETag of all bytes so far."""
-        if not self._part_size:
-            return self._part.hexdigest()
-        parts = self._parts.copy()
-        parts.update(self._part.digest())
-        return f"{parts.hexdigest()}-{self._count + 1}"
 
 
 def local_file_is_sound(path: str, digest: str, part_size: int) -> tuple[bool, str]:

@@ -137,8 +137,7 @@ class Signer:
     def headers(self, method: str, path: str, query: str) -> list[str]:
         """Header lines for a request; `path` and `query` as `object_path` and `query_string` give them."""
         moment = self._now()
-        canonical = hashlib.sha256(f"{method}\n{path}\n{query}\n{moment.canonical}".encode()).hexdigest()
-        signature = hmac.digest(moment.signing_key, (moment.to_sign + canonical).encode(), "sha256").hex()
+        signature = _signature(moment, f"{method}\n{path}\n{query}\n{moment.canonical}")
         return [moment.authorization + signature, *moment.lines]
 
     def sign(self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> list[str]:
@@ -152,12 +151,8 @@ class Signer:
         )
         names = ";".join(name for name, _value in signed)
         fields = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
-        canonical = hashlib.sha256(f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}".encode()).hexdigest()
-        signature = hmac.digest(moment.signing_key, (moment.to_sign + canonical).encode(), "sha256").hex()
-        authorization = (
-            f"authorization: AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{moment.scope},"
-            f" SignedHeaders={names}, Signature={signature}"
-        )
+        signature = _signature(moment, f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
+        authorization = self._authorization(moment.scope, names) + signature
         # libcurl takes "name:" for the wish to leave a header out, and "name;" for an empty one.
         return [authorization, *(f"{name}: {value}" if value else f"{name};" for name, value in signed)]
 
@@ -184,12 +179,19 @@ class Signer:
             signing_key=signing_key,
             to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
             canonical="".join(f"{name}:{value}\n" for name, value in signed) + f"\n{names}\n{EMPTY_SHA256}",
-            authorization=(
-                f"authorization: AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{scope},"
-                f" SignedHeaders={names}, Signature="
-            ),
+            authorization=self._authorization(scope, names),
             lines=lines,
         )
+
+    def _authorization(self, scope: str, names: str) -> str:
+        """The header up to the signature."""
+        credential = f"{self._credentials.access_key}/{scope}"
+        return f"authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature="
+
+
+def _signature(moment: _Moment, canonical_request: str) -> str:
+    to_sign = moment.to_sign + hashlib.sha256(canonical_request.encode()).hexdigest()
+    return hmac.digest(moment.signing_key, to_sign.encode(), "sha256").hex()
 
 
 def host_header(endpoint: str) -> str:

@@ -24,6 +24,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from .answers import http_date_ms, not_s3
 from .errors import JobStopped, LocalError, StoreError, Trouble
+from .etag import multipart_etag
 from .model import Fetch, Outcome, Send
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
@@ -396,8 +397,7 @@ class _Stored:
 
     @property
     def etag(self) -> str:
-        joined = hashlib.md5(b"".join(self.digests), usedforsecurity=False).hexdigest()
-        return f"{joined}-{len(self.digests)}"
+        return multipart_etag(self.digests)
 
 
 def _outcome(work_id: int, action: str, effect: Callable[[], None]) -> Outcome:

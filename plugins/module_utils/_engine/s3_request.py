@@ -9,6 +9,7 @@ import base64
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
@@ -16,6 +17,8 @@ from .answers import METADATA_PREFIX
 from .model import MIB, Headers
 
 CHUNK = MIB
+UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
+is_header_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 _HEADER_NAMES = (
     ("Content-Type", "content_type"),
     ("Cache-Control", "cache_control"),

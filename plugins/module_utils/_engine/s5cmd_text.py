@@ -13,19 +13,18 @@ from typing import NamedTuple
 
 from .answers import trouble_of
 from .errors import Trouble
-from .keys import mover_can_express, quote
+from .keys import is_utf8, mover_can_express, quote
 from .model import MIB, Fetch, Headers, Send
+from .s3_request import UNSET_CONTENT_TYPE, is_header_name
 
 _SINGLE_PUT_LIMIT = 5 * 1024 * MIB
 _SMALLEST_PART = 5 * MIB
 _MOST_PARTS = 10_000  # from this many on s5cmd takes a larger part size of its own
-_UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
 
 # What needs no quotes and ends a line as one word: by it a report is matched with its work.
 _is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch
 _is_header_value = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
 _is_metadata_value = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?").fullmatch
-_is_metadata_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 
 
 def can_fetch(work: Fetch) -> bool:
@@ -48,8 +47,7 @@ def can_send(work: Send) -> bool:
 def _is_sayable(key: str) -> bool:
     if not mover_can_express(key):
         return False
-    # A lone surrogate stands for a byte that is not UTF-8; reports show such bytes as U+FFFD and match nothing.
-    return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
+    return is_utf8(key)  # reports show other bytes as U+FFFD and match nothing
 
 
 def _can_cut(size: int, part_size: int) -> bool:
@@ -72,7 +70,7 @@ def _can_carry(headers: Headers) -> bool:
     if not metadata:
         return True
     return len({name.lower() for name in metadata}) == len(metadata) and all(
-        _is_metadata_name(name) and _is_metadata_value(value) for name, value in metadata.items()
+        is_header_name(name) and _is_metadata_value(value) for name, value in metadata.items()
     )
 
 
@@ -102,7 +100,7 @@ def send_line(work: Send, bucket: str, *, concurrency: int) -> str:
 
 def _flags(headers: Headers) -> str:
     # Always given: else s5cmd guesses from the first 512 bytes, and a page of HTML without a type becomes text/html.
-    flags = [f"--content-type {quote(headers.content_type or _UNSET_CONTENT_TYPE)}"]
+    flags = [f"--content-type {quote(headers.content_type or UNSET_CONTENT_TYPE)}"]
     if headers.cache_control:
         flags.append(f"--cache-control {quote(headers.cache_control)}")
     if headers.content_encoding:

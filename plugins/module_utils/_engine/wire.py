@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .answers import ListingParser, cut_listing, failure, parse_head, unanswered
+from .answers import ListingParser, cut_listing, failure, parse_head, unanswered, unreadable
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
 from .reach import Signer, host_header, object_path, query_string, shown
@@ -127,7 +127,7 @@ class Wire:
             if objects := parser.take():
                 yield Page(objects, None)
         except ValueError as error:
-            raise self._unreadable(action, error) from None
+            raise unreadable(action, error, 200) from None
         finally:
             crew.close()
         if parser.truncated:
@@ -169,7 +169,7 @@ class Wire:
             parser.feed(body)
             parser.finish()
         except ValueError as error:
-            raise self._unreadable(action, error) from None
+            raise unreadable(action, error, 200) from None
         return following
 
     def _next_token(self, action: str, parser: ListingParser, following: dict[str, str], before: str) -> str | None:
@@ -265,7 +265,7 @@ class Wire:
             try:
                 head = parse_head(answer.transfer.header_block, 200, received=answer.receiver.received)
             except ValueError as error:
-                raise self._unreadable(action, error) from None
+                raise unreadable(action, error, 200) from None
         if if_match and head.etag != if_match:
             detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
@@ -341,7 +341,7 @@ class Wire:
             try:
                 return parse_head(transfer.header_block, status)
             except ValueError as error:
-                return self._unreadable(self._looking_at(transfer), error)
+                return unreadable(self._looking_at(transfer), error, 200)
         if number:
             return unanswered(self._looking_at(transfer), number, words)
         return failure(
@@ -386,10 +386,6 @@ class Wire:
             region=self._store.region,
             headers=answer.transfer.header_block,
         )
-
-    def _unreadable(self, action: str, error: ValueError) -> StoreError:
-        detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
-        return StoreError(Trouble.SERVER, action, detail, status=200)
 
 
 def _unwanted(_chunk: bytes) -> None:

@@ -111,6 +111,15 @@ class Answer:
     receiver: Receiver
 
 
+def wait_for(multi: Any, longest: float) -> None:
+    """Until a multi handle has something to do, at most `longest` seconds."""
+    milliseconds = multi.timeout()
+    seconds = longest if milliseconds < 0 else min(milliseconds / 1000, longest)
+    # -1: nothing to wait for yet (a name being resolved), or descriptors that select() cannot hold.
+    if seconds and multi.select(seconds) == -1:
+        time.sleep(min(seconds, 0.01))
+
+
 class Crew:
     """A multi handle with its transfers and connections."""
 
@@ -139,11 +148,7 @@ class Crew:
 
     def wait(self, longest: float = 1.0) -> None:
         """Until something can be done, at most `longest` seconds."""
-        milliseconds = self.multi.timeout()
-        seconds = longest if milliseconds < 0 else min(milliseconds / 1000, longest)
-        # -1: nothing to wait for yet (a name being resolved), or descriptors that select() cannot hold.
-        if seconds and self.multi.select(seconds) == -1:
-            time.sleep(min(seconds, 0.01))
+        wait_for(self.multi, longest)
 
     def abandon(self) -> None:
         for transfer in self.transfers:
