@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from . import config_values as values
-from .config_values import OWN_FOLDER, parse_size
+from .config_values import parse_size
 from .errors import ConfigError
+from .markers import OWN_FOLDER
 from .model import MIB, Evidence
 
 __all__ = [

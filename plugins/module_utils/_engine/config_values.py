@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
+from .markers import OWN_FOLDER
 from .model import Evidence
-
-OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
 
 _UNITS: dict[str, int] = {"": 1, "B": 1, "kB": 1000} | {
     f"{letter}{suffix}": base**power

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The marker that makes a filesystem a volume: `<volume>/.snowsync/volume.json` with {"uuid", "name"}."""
+"""The marker that makes a filesystem a volume: `<volume>/.snowsync/volume.json` with {"uuid", "name"}.
+
+The module `volume_provision` adds `filesystem` (the UUID of the filesystem), `host` and `host_name` (whose it is).
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,38 @@ import contextlib
 import json
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
-from .config import OWN_FOLDER
 from .errors import LocalError, Trouble
+
+OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
 
 
 def read_marker(path: Path) -> dict[str, str] | None:
     """The marker of the volume at `path`, or None. Raises LocalError for one that cannot be read."""
     marker = path / OWN_FOLDER / "volume.json"
     try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
-        return {"uuid": str(content["uuid"]), "name": str(content["name"])}
+        content = {str(key): str(value) for key, value in json.loads(marker.read_text(encoding="utf-8")).items()}
+        if not (content["uuid"] and content["name"]):
+            raise ValueError("its uuid or name is empty")
+        return content
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise LocalError(Trouble.IO, f"read the marker {marker}", str(error)) from error
 
 
-def write_marker(path: Path, name: str) -> dict[str, str]:
-    """Give the volume at `path` its identity, durably; the one it has, if another process was first."""
+def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the volume at `path` its identity, durably; the one it has, if another process was first.
+
+    `more` is what else the marker says, and may hold the `uuid` to give instead of a new one.
+    """
     folder = path / OWN_FOLDER
     folder.mkdir(mode=0o750, exist_ok=True)
     temporary = folder / f"volume.json.{uuid.uuid4()}"
     with temporary.open("w", encoding="utf-8") as stream:
-        json.dump({"uuid": str(uuid.uuid4()), "name": name}, stream)
+        json.dump({"uuid": str(uuid.uuid4()), "name": name, **(more or {})}, stream)
         stream.flush()
         os.fsync(stream.fileno())
     # Both units of a job may meet a new volume at once: a link, unlike a rename, never replaces the other's marker.
