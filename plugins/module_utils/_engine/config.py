@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from . import config_values as values
-from .config_values import parse_size
 from .errors import ConfigError
 from .markers import OWN_FOLDER
 from .model import MIB, Evidence
+from .sizes import parse_size
 
 __all__ = [
     "JOBS_DIR",

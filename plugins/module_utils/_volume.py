@@ -1,0 +1,192 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the module ``volume_provision`` does with a host: look, decide (_volume_plan.py), act, and tell."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_hands import Hands, locked
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import carries
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import Places, Run, look
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    Entry,
+    Machine,
+    Plan,
+    VolumeError,
+    VolumePlan,
+    Wish,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_plan import plan_present
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_remove import plan_removed
+
+LEDGERS = "/var/lib/snowsync"
+
+
+@dataclass
+class Outcome:
+    """What was done, or would be: `done` holds the steps, `problems` what failed, each for one volume alone."""
+
+    machine: Machine
+    wish: Wish
+    plan: Plan
+    done: list[str] = field(default_factory=list)
+    problems: list[VolumeError] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+
+    def as_result(self) -> dict[str, Any]:
+        return {
+            "changed": bool(self.done),
+            "steps": self.done,
+            "volumes": [self._volume(volume) for volume in self.plan.volumes],
+            "left_alone": [{"device": device, "reason": reason} for device, reason in self.plan.left_alone],
+        }
+
+    def _volume(self, volume: VolumePlan) -> dict[str, Any]:
+        entry = volume.entry
+        return {
+            "name": entry.name,
+            "path": entry.path,
+            "device": volume.device,
+            "disk": entry.disk,
+            "size": volume.size,
+            "filesystem": entry.filesystem,
+            "filesystem_uuid": entry.filesystem_uuid,
+            "identity": entry.identity,
+            "state": self._state(volume),
+            "was": volume.state,
+        }
+
+    def _state(self, volume: VolumePlan) -> str:
+        if volume.entry.name in self.failed:
+            return "failed"
+        if self.wish.state == "present":
+            return "missing" if volume.state == "missing" else "ready"
+        return self.wish.state
+
+    def warnings(self) -> Iterator[str]:
+        for volume in self.plan.volumes:
+            entry = volume.entry
+            if self.wish.state == "present" and volume.state == "missing":
+                yield f"The disk of {entry.name} ({entry.disk}) is not in this host; `state: absent` forgets it"
+            if entry.name in self.machine.folders:
+                yield f"{entry.path} held files while nothing was mounted there: they lie hidden below the mount now"
+
+    def diff(self) -> list[dict[str, str]]:
+        """Two diffs: the devices that are touched, and fstab."""
+        before, after = self.machine.fstab, self.machine.fstab
+        for step in self.plan.steps:
+            after = with_line(after, step.entry.path, step.line) if step.do == "fstab" else after
+            after = without(after, step.entry.path) if step.do == "fstab_out" else after
+        devices = [volume for volume in self.plan.volumes if volume.steps]
+        return [
+            {
+                "before_header": "volumes",
+                "after_header": "volumes",
+                "before": "".join(f"{self._before(volume)}\n" for volume in devices),
+                "after": "".join(f"{self._after(volume)}\n" for volume in devices),
+            },
+            {
+                "before_header": "fstab",
+                "after_header": "fstab",
+                "before": _changed_lines(before, after, "-"),
+                "after": _changed_lines(before, after, "+"),
+            },
+        ]
+
+    def _before(self, volume: VolumePlan) -> str:
+        if volume.state != "new":
+            return f"{volume.device or volume.entry.disk}: {volume.entry.name}, {volume.state}"
+        disk = next(found for disk in self.machine.disks for found in disk.family() if found.path == volume.device)
+        return f"{volume.device}: {carries(disk) or 'blank'}"
+
+    def _after(self, volume: VolumePlan) -> str:
+        entry, device = volume.entry, volume.device or volume.entry.disk
+        if self.wish.state == "present":
+            return f"{device}: {entry.name}, {entry.filesystem}, mounted at {entry.path}"
+        return f"{device}: {'blank' if self.wish.state == 'wiped' else f'{entry.name}, taken out of use'}"
+
+
+def _changed_lines(before: str, after: str, sign: str) -> str:
+    lines = difflib.ndiff(before.splitlines(), after.splitlines())
+    return "".join(f"{line[2:]}\n" for line in lines if line.startswith(f"{sign} "))
+
+
+def provision(
+    run: Run,
+    wish: Wish,
+    *,
+    check: bool,
+    command: str,
+    places: Places | None = None,
+    move: Callable[[str, str], None] = os.rename,
+) -> Outcome:
+    """Bring a host's volumes to what is wished, or say what that would take. VolumeError: nothing was done."""
+    places = places or Places()
+    if check:
+        return _decide(look(run, wish, places), wish, lambda: "TO-BE-MADE")
+    with locked(places):
+        outcome = _decide(look(run, wish, places), wish, lambda: str(uuid.uuid4()))
+        hands = Hands(run, wish, outcome.machine, places, lambda entry: vouch(run, command, entry), move)
+        outcome.done.clear()
+        for volume in outcome.plan.volumes:
+            _act(hands, volume, outcome)
+    return outcome
+
+
+def _decide(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Outcome:
+    plan = plan_present(machine, wish, new_uuid) if wish.state == "present" else plan_removed(machine, wish)
+    return Outcome(machine, wish, plan, [str(step) for step in plan.steps], list(plan.problems))
+
+
+def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
+    """One volume; what fails keeps none of the others from being made."""
+    for step in volume.steps:
+        try:
+            hands.do(step)
+        except VolumeError as error:
+            outcome.problems.append(error)
+            outcome.failed.add(volume.entry.name)
+            return
+        outcome.done.append(str(step))
+
+
+def vouch(run: Run, command: str, entry: Entry, ledgers: str = LEDGERS) -> None:
+    """Ask the ledgers of this host whether anything on the volume is still needed; VolumeError when it is."""
+    if not os.path.exists(command):
+        if any(os.path.exists(f"{ledgers}/{name}/ledger.db") for name in _names(ledgers)):
+            raise VolumeError(
+                "wipe", entry.name, f"there are ledgers below {ledgers}, and no {command} to ask them", "Name it"
+            )
+        return
+    code, printed, error = run([command, "volumes", "--json"])
+    if code != 0:
+        raise VolumeError("ask the ledgers of this host about", entry.name, error or f"exit code {code}")
+    for problem in needed(json.loads(printed), entry):
+        raise VolumeError(
+            "wipe", entry.name, problem, "Let `snowsync evacuate` or `snowsync drain` empty it, and wait until it has"
+        )
+
+
+def needed(answer: Any, entry: Entry) -> Iterator[str]:
+    """Why jobs still need a volume, by what ``snowsync volumes --json`` says."""
+    for job in answer if isinstance(answer, list) else [answer]:
+        for volume in job["volumes"]:
+            count = max(volume["staged_objects"], volume["undelivered_objects"])
+            if volume["identity"] == entry.identity and count:
+                yield f"{count} objects of job {job['job']} are on it"
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

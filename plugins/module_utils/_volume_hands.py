@@ -1,0 +1,325 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Doing what a plan says, step by step: each step is durable when it ends, and may be done again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import json
+import os
+import pwd
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import (
+    OWN_FOLDER,
+    read_marker,
+    write_marker,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (
+    Places,
+    Run,
+    read_record,
+    signatures_of,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    MIB,
+    Entry,
+    Machine,
+    Step,
+    VolumeError,
+    Wish,
+)
+
+_PATIENCE = 15.0  # seconds until the kernel shows a new partition
+_FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
+# What may lie on a volume that is wiped: our marker, and what a mover left unfinished.
+_HARMLESS = ("volume.json", "incoming/", "outgoing/")
+
+
+@dataclass
+class Hands:
+    """Carries out steps on this machine. `vouch` raises VolumeError unless no ledger needs a volume's identity."""
+
+    run: Run
+    wish: Wish
+    machine: Machine
+    places: Places
+    vouch: Callable[[Entry], None]
+    move: Callable[[str, str], None] = os.rename
+    _partitions: dict[str, str] = field(default_factory=dict)  # made by this run, by volume
+
+    def do(self, step: Step) -> None:
+        """One step; VolumeError when it fails."""
+        action: Callable[[Step], None] = getattr(self, f"_{step.do}")
+        try:
+            action(step)
+        except LocalError as error:
+            raise VolumeError("finish", step.entry.name, str(error)) from error
+        except OSError as error:
+            raise VolumeError(str(step), "", str(error)) from error
+
+    def _command(self, step: Step, argv: list[str], mend: str = "", **more: Any) -> str:
+        code, printed, error = self.run(argv, **more)
+        if code != 0:
+            said = (error.strip() or printed.strip() or f"it ended with {code}").splitlines()[-1]
+            raise VolumeError(str(step), "", f"{argv[0]}: {said}", mend)
+        return printed
+
+    # The record and fstab
+
+    def _record(self, step: Step) -> None:
+        entries = {entry.name: entry for entry in read_record(self.places.record)}
+        entries[step.entry.name] = step.entry
+        self._write_record(entries)
+
+    def _forget(self, step: Step) -> None:
+        entries = {entry.name: entry for entry in read_record(self.places.record)}
+        entries.pop(step.entry.name, None)
+        self._write_record(entries)
+
+    def _write_record(self, entries: dict[str, Entry]) -> None:
+        volumes = [entries[name].as_json() for name in sorted(entries)]
+        os.makedirs(os.path.dirname(self.places.record), mode=0o755, exist_ok=True)
+        text = json.dumps({"version": 1, "volumes": volumes}, indent=2)
+        write_durably(self.places.record, f"{text}\n", self.move)
+
+    def _fstab(self, step: Step) -> None:
+        self._rewrite_fstab(lambda text: with_line(text, step.entry.path, step.line))
+
+    def _fstab_out(self, step: Step) -> None:
+        self._rewrite_fstab(lambda text: without(text, step.entry.path))
+
+    def _rewrite_fstab(self, edit: Callable[[str], str]) -> None:
+        path = Path(self.places.fstab)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        write_durably(self.places.fstab, edit(text), self.move)
+        if os.path.isdir("/run/systemd/system") and self.places.fstab == Places.fstab:
+            # Else systemd would go on mounting, and unmounting, what stood there before.
+            self.run(["systemctl", "daemon-reload"])
+
+    # Disks
+
+    def _clear(self, step: Step) -> None:
+        self._must_still_be(step)
+        for device in (*self._partitions_of(step.device), step.device):
+            self._command(step, ["wipefs", "--all", device])
+
+    def _partitions_of(self, device: str) -> list[str]:
+        disk = next((disk for disk in self.machine.disks if disk.path == device), None)
+        return [partition.path for partition in disk.partitions] if disk else []
+
+    def _must_still_be(self, step: Step) -> None:
+        """Refuse a device on which there is something else than when it was looked at."""
+        _code, printed, _error = self.run(["wipefs", "--no-act", "--json", step.device])
+        found, seen = set(signatures_of(printed)), set(step.signatures)
+        if found != seen:
+            there = ", ".join(sorted(str(signature) for signature in found)) or "nothing"
+            raise VolumeError(str(step), "", f"it changed meanwhile: there is {there} now", "Run the task again")
+
+    def _partition(self, step: Step) -> None:
+        self._must_still_be(step)
+        entry = step.entry
+        script = f'label: gpt\ntype=linux, uuid={entry.partition_uuid}, name="{entry.name}"\n'
+        self._command(step, ["sfdisk", "--quiet", step.device], data=script)
+        self._partitions[entry.name] = self._wait_for_partition(step)
+
+    def _wait_for_partition(self, step: Step) -> str:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            printed = self._command(step, ["lsblk", "--json", "--output", "PATH,TYPE", step.device])
+            children = json.loads(printed)["blockdevices"][0].get("children", [])
+            paths = [child["path"] for child in children if child["type"] == "part" and os.path.exists(child["path"])]
+            if paths:
+                return str(paths[0])
+            time.sleep(0.2)
+        raise VolumeError(
+            str(step), "", "the kernel does not show the partition", "Loop devices need `losetup --partscan`"
+        )
+
+    def _format(self, step: Step) -> None:
+        device = step.device or self._partitions[step.entry.name]
+        step = replace(step, device=device)
+        self._must_still_be(step)
+        entry = step.entry
+        if entry.filesystem == "xfs":
+            argv = ["mkfs.xfs", "-q", "-m", f"uuid={entry.filesystem_uuid}", "-L", entry.name, device]
+        else:
+            # Nothing is kept back for root: the engine has a reserve of its own.
+            argv = ["mkfs.ext4", "-q", "-m", "0", "-U", entry.filesystem_uuid, "-L", entry.name, device]
+        self._command(step, argv)
+        _sync(device)
+
+    def _check(self, step: Step) -> None:
+        """A filesystem whose making was cut off: complete as it is, or made once more, it never held anything."""
+        code, _printed, _error = self.run([*_FSCK[step.entry.filesystem], step.device])
+        if code == 0:
+            return
+        self._clear(step)
+        self._format(replace(step, signatures=()))
+
+    def _grow_partition(self, step: Step) -> None:
+        self._command(step, ["sfdisk", "--quiet", "--no-reread", "--force", "-N", "1", step.device], data=", +\n")
+        self._command(step, ["partx", "--update", "--nr", "1", step.device])
+
+    def _grow(self, step: Step) -> None:
+        tool = ["xfs_growfs", step.entry.path] if step.entry.filesystem == "xfs" else ["resize2fs", step.device]
+        self._command(step, tool)
+
+    # Filesystems in use
+
+    def _mount(self, step: Step) -> None:
+        if not os.path.isdir(step.entry.path):
+            os.makedirs(os.path.dirname(step.entry.path), mode=0o755, exist_ok=True)
+            # Nobody but root can write here while nothing is mounted.
+            os.mkdir(step.entry.path, 0o555)
+        self._command(step, ["mount", "--fstab", self.places.fstab, step.entry.path])
+
+    def _unmount(self, step: Step) -> None:
+        mend = f"Something uses it: stop the units of its jobs, see `fuser --mount {step.entry.path}`"
+        self._command(step, ["umount", step.entry.path], mend)
+
+    def _mark(self, step: Step) -> None:
+        entry = step.entry
+        self._must_be_mounted(step)
+        folder = Path(entry.path)
+        wanted = {
+            "uuid": entry.identity,
+            "name": entry.name,
+            "filesystem": entry.filesystem_uuid,
+            "host": self.machine.host,
+            "host_name": self.machine.host_name,
+        }
+        marker = read_marker(folder)
+        if marker and marker["uuid"] != entry.identity:
+            raise VolumeError(
+                str(step), "", f"it has a marker with another identity, {marker['uuid']}", "Find out which disk it is"
+            )
+        if marker is None:
+            write_marker(folder, entry.name, wanted)
+        elif marker | wanted != marker:
+            write_durably(str(folder / OWN_FOLDER / "volume.json"), json.dumps(marker | wanted), self.move)
+        self._own(step)
+
+    def _own(self, step: Step) -> None:
+        self._must_be_mounted(step)
+        user, group = _number(self.wish.owner, pwd.getpwnam), _number(self.wish.group, grp.getgrnam)
+        folder = step.entry.path
+        for path in (folder, f"{folder}/{OWN_FOLDER}", f"{folder}/{OWN_FOLDER}/volume.json"):
+            if os.path.exists(path):
+                os.chown(path, user, group)
+        os.chmod(folder, self.wish.mode)
+        os.chmod(f"{folder}/{OWN_FOLDER}", 0o750)
+        _sync(folder)
+
+    def _must_be_mounted(self, step: Step) -> None:
+        if not os.path.ismount(step.entry.path):
+            raise VolumeError(str(step), "", "nothing is mounted there", "Look at `dmesg`")
+
+    # The end of a volume
+
+    def _vouch(self, step: Step) -> None:
+        self.vouch(step.entry)
+        with self._seen(step) as folder:
+            left = list(_left_on(folder))
+        if left:
+            raise VolumeError(
+                "wipe",
+                step.entry.name,
+                f"{len(left)} files are on it, {left[0]} among them",
+                "Let `snowsync evacuate` or `snowsync drain` empty it, and move away what is not of snowsync",
+            )
+
+    @contextlib.contextmanager
+    def _seen(self, step: Step) -> Iterator[str]:
+        if os.path.ismount(step.entry.path):
+            yield step.entry.path
+            return
+        folder = tempfile.mkdtemp(prefix="snowsync-vouch-")
+        try:
+            # Writable, so that its journal is replayed: what is in it counts.
+            self._command(step, ["mount", "-t", step.entry.filesystem, step.device, folder])
+            try:
+                yield folder
+            finally:
+                self._command(step, ["umount", folder])
+        finally:
+            os.rmdir(folder)
+
+    def _wipe(self, step: Step) -> None:
+        if step.signatures:
+            self._must_still_be(step)
+        self._command(step, ["wipefs", "--all", step.device])
+        with open(step.device, "r+b", buffering=0) as device:
+            size = device.seek(0, os.SEEK_END)
+            for offset in (0, max(0, size - MIB)):
+                os.pwrite(device.fileno(), bytes(min(MIB, size)), offset)
+            os.fsync(device.fileno())
+
+
+def _left_on(folder: str) -> Iterator[str]:
+    """Files, links and whatever else is on a volume, but for what snowsync and the filesystem put there themselves."""
+    for base, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(f"{base}/{name}")]
+        for name in (*files, *links):
+            path = os.path.relpath(f"{base}/{name}", folder)
+            if not path.startswith(tuple(f"{OWN_FOLDER}/{harmless}" for harmless in _HARMLESS)):
+                yield path
+
+
+def _number(name: str, find: Callable[[str], Any]) -> int:
+    """The number of a user or group, by its name or as it is."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return int(find(name)[2])
+    except KeyError:
+        raise VolumeError(
+            "give the volume to", name, "there is no such user or group", "Let the role edgeops.snowsync.engine make it"
+        ) from None
+
+
+def write_durably(path: str, text: str, move: Callable[[str, str], None]) -> None:
+    """Replace a file as a whole: the old or the new one is there after a power cut. `move` keeps owner and mode."""
+    temporary = f"{path}.{uuid.uuid4()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        move(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync(os.path.dirname(path))
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(places: Places) -> Iterator[None]:
+    """One run at a time: two would give one name to two disks."""
+    os.makedirs(os.path.dirname(places.record), mode=0o755, exist_ok=True)
+    descriptor = os.open(f"{places.record}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

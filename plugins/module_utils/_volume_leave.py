@@ -1,0 +1,127 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Why a disk is left alone: the reasons an operator reads. No effects here."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.present import bytes_text
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import MIB, Device, Machine, Wish
+
+# A disk with one of these mounted carries the running system.
+_SYSTEM = (
+    "/",
+    "/boot",
+    "/boot/efi",
+    "/efi",
+    "/etc",
+    "/home",
+    "/opt",
+    "/root",
+    "/srv",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+)
+# What blkid calls the parts of something larger.
+_MEMBERS = {
+    "LVM2_member": "a physical volume of LVM",
+    "linux_raid_member": "a member of a Linux RAID",
+    "isw_raid_member": "a member of an Intel RAID",
+    "ddf_raid_member": "a member of a DDF RAID",
+    "zfs_member": "a member of a ZFS pool",
+    "crypto_LUKS": "an encrypted volume (LUKS)",
+    "bcache": "a bcache device",
+    "ceph_bluestore": "a Ceph OSD",
+    "swap": "swap space",
+    "PMBR": "a protective partition table",
+}
+_TABLES = ("gpt", "dos", "sun", "mac", "bsd", "sgi", "atari", "PMBR")
+# Disks that are memory, or that come and go with a program.
+_NO_DISKS = ("/dev/zram", "/dev/ram", "/dev/fd", "/dev/sr", "/dev/nbd", "/dev/mtdblock")
+_SMALLEST = {"ext4": 64 * MIB, "xfs": 320 * MIB}
+
+
+def is_candidate(disk: Device, match: tuple[str, ...]) -> bool:
+    """Whether ``select`` looks at this device: whole disks, and loop devices where `match` names them."""
+    if match:
+        return any(fnmatch.fnmatchcase(name, pattern) for name in disk.names for pattern in match)
+    return disk.kind == "disk" and not disk.path.startswith(_NO_DISKS)
+
+
+def in_use(disk: Device) -> str:
+    """How the running system uses the disk or what lies on it, "" when it does not."""
+    family = list(disk.family())
+    mounts = [mount for device in family for mount in device.mounts]
+    system = [mount for mount in mounts if mount in _SYSTEM]
+    if system:
+        return f"it carries the running system ({', '.join(sorted(system))})"
+    if mounts:
+        return f"it is mounted at {', '.join(sorted(mounts))}"
+    if any(device.is_swap for device in family):
+        return "it is used as swap space"
+    holders = [f"{device.path} ({device.kind})" for device in family if device.kind != "part" and device is not disk]
+    if holders:
+        return f"it is in use by {', '.join(holders)}"
+    return ""
+
+
+def carries(disk: Device) -> str:
+    """What is on the disk, "" when it is provably blank."""
+    if disk.marker:
+        return f"it is {disk.marker['name']} of {disk.marker.get('host_name') or 'a host that has not said its name'}"
+    if disk.partitions:
+        inside = [carries(partition) or "nothing known" for partition in disk.partitions]
+        table = " and ".join(sorted({signature.kind for signature in disk.signatures if signature.kind in _TABLES}))
+        return f"it has a partition table ({table or 'of an unknown kind'}) with {_listed(inside)}"
+    if any(signature.kind in _TABLES for signature in disk.signatures):
+        return "it has a partition table without partitions: " + _signatures(disk)
+    if disk.signatures:
+        return "it has " + _signatures(disk)
+    return disk.content
+
+
+def _listed(parts: list[str]) -> str:
+    shown = "; ".join(f"{number}: {part.removeprefix('it has ')}" for number, part in enumerate(parts[:4], 1))
+    return f"{len(parts)} partition{'s' * (len(parts) != 1)} ({shown}{'; ...' * (len(parts) > 4)})"
+
+
+def _signatures(device: Device) -> str:
+    said = []
+    for signature in device.signatures:
+        meaning = _MEMBERS.get(signature.kind)
+        said.append(f"{meaning}: {signature}" if meaning else f"a signature of {signature}")
+    return ", ".join(said)
+
+
+def unusable(disk: Device, machine: Machine, wish: Wish) -> str:
+    """Why nothing can be made of a disk, whatever is on it; "" when something can."""
+    if disk.read_only:
+        return "it is read-only"
+    if disk.is_busy:
+        return "a program or the kernel holds it for itself"
+    named = [mount.path for mount in parse(machine.fstab) if mount.source in disk.names]
+    if named:
+        return f"fstab has it for {', '.join(named)}"
+    smallest = _SMALLEST[wish.filesystem]
+    return f"it is too small: {bytes_text(disk.size)}, {wish.filesystem} needs {bytes_text(smallest)}" * (
+        disk.size < smallest
+    )
+
+
+def out_of_bounds(disk: Device, wish: Wish) -> str:
+    """Why a disk is not of the size that ``select`` is to look for."""
+    if disk.size < wish.size_min:
+        return f"it is too small: {bytes_text(disk.size)}, `size_min` is {bytes_text(wish.size_min)}"
+    if wish.size_max is not None and disk.size > wish.size_max:
+        return f"it is too large: {bytes_text(disk.size)}, `size_max` is {bytes_text(wish.size_max)}"
+    return ""
+
+
+def obstacle(disk: Device, machine: Machine, wish: Wish) -> str:
+    """Why ``select: blank`` leaves a disk alone; "" when it is blank and may be taken."""
+    return in_use(disk) or carries(disk) or unusable(disk, machine, wish) or out_of_bounds(disk, wish)

@@ -1,0 +1,353 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""One look at a host's disks: lsblk, wipefs, blkid, the kernel's tables, and the markers. Changes nothing.
+
+A filesystem that is not mounted is mounted for a moment, read-only and without replaying its journal, where the record
+or its label says that it may be a volume, or where the operator named its device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import hashlib
+import json
+import os
+import platform
+import pwd
+import stat
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    MIB,
+    Device,
+    Entry,
+    Machine,
+    Signature,
+    VolumeError,
+    Wish,
+)
+
+_COLUMNS = "NAME,PATH,TYPE,SIZE,RO,SERIAL,WWN,MAJ:MIN"
+_READ_ONLY = {"ext4": "ro,noload,nosuid,nodev,noexec", "xfs": "ro,norecovery,nouuid,nosuid,nodev,noexec"}
+_SECTOR = 512  # /sys counts in these, whatever the disk's own are
+# Runs a command: its exit code and what it printed; VolumeError when there is no such command.
+Run = Callable[..., "tuple[int, str, str]"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a host keeps what volumes need; a test has its own."""
+
+    fstab: str = "/etc/fstab"
+    record: str = "/var/lib/snowsync-volumes/volumes.json"
+    machine_id: str = "/etc/machine-id"
+
+
+def look(run: Run, wish: Wish, places: Places) -> Machine:
+    """The machine at this moment. VolumeError when something about it cannot be told."""
+    record = read_record(places.record)
+    fstab = _text(places.fstab)
+    seen = _Look(run, wish, {entry.filesystem_uuid for entry in record})
+    disks = tuple(seen.disks())
+    mounts = {mount for disk in disks for device in disk.family() for mount in device.mounts}
+    return Machine(
+        host=host_id(places),
+        host_name=platform.node(),
+        disks=disks,
+        record=record,
+        fstab=fstab,
+        folders=tuple(_filled_folders(wish.mount_root, mounts)),
+    )
+
+
+def host_id(places: Places) -> str:
+    """What stands for this host in markers: the machine id itself is nobody's business, see machine-id(5)."""
+    machine_id = _text(places.machine_id).strip()
+    if not machine_id:
+        raise VolumeError("read", places.machine_id, "it is empty or not there", "Run systemd-machine-id-setup")
+    return hashlib.sha256(f"snowsync:{machine_id}".encode()).hexdigest()[:32]
+
+
+def read_record(path: str) -> tuple[Entry, ...]:
+    """The volumes this host knows."""
+    text = _text(path)
+    if not text:
+        return ()
+    try:
+        return tuple(Entry(**entry) for entry in json.loads(text)["volumes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise VolumeError(
+            "read", path, f"it is damaged ({error})", "Restore it from a backup, or move it away"
+        ) from error
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise VolumeError("read", path, str(error)) from error
+
+
+def _filled_folders(root: str, mounts: set[str]) -> Iterator[str]:
+    """Folders below the mount root that hold something on the disk of the root: none of them becomes a mount point."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in os.scandir(root):
+            if entry.path not in mounts and not (entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path)):
+                yield entry.name
+
+
+class _Look:
+    def __init__(self, run: Run, wish: Wish, known: set[str]) -> None:
+        self.run = run
+        self.wish = wish
+        self.known = known
+        self.links = _links()
+        self.mounts = mounts_of(_text("/proc/self/mountinfo"))
+        self.swaps = {os.path.realpath(path) for path in swaps_of(_text("/proc/swaps"))}
+
+    def disks(self) -> Iterator[Device]:
+        code, printed, error = self.run(["lsblk", "--json", "--bytes", "--output", _COLUMNS])
+        if code != 0:
+            raise VolumeError("list", "the disks of this host", error or f"lsblk ended with {code}")
+        for row in json.loads(printed)["blockdevices"]:
+            # An optical drive or an empty card reader is no disk to look into.
+            if row["type"] != "rom" and int(row["size"] or 0) > 0:
+                yield self._device(row, None)
+
+    def _device(self, row: Mapping[str, Any], disk: Device | None) -> Device:
+        """What lsblk says of a device and what lies on it; `disk` is the one it lies on itself."""
+        path = str(row["path"])
+        real = os.path.realpath(path)
+        serial = (row.get("serial") or "").strip()
+        device = Device(
+            path=path,
+            kind=row["type"],
+            size=int(row["size"]),
+            names=tuple(
+                dict.fromkeys([path, real, *self.links.get(real, ()), *filter(None, [serial, row.get("wwn")])])
+            ),
+            read_only=bool(row["ro"]),
+            start=_start(row["name"]),
+            is_swap=real in self.swaps,
+            mounts=tuple(self.mounts.get(row["maj:min"], ())),
+        )
+        device = replace(
+            device, children=tuple(self._device(child, disk or device) for child in row.get("children", ()))
+        )
+        return self._probed(device, disk or device) if device.kind in ("disk", "loop", "part") else device
+
+    def _probed(self, device: Device, disk: Device) -> Device:
+        """With what is on it."""
+        signatures = tuple(self._signatures(device.path))
+        device = replace(
+            device,
+            signatures=signatures,
+            partition_uuid=self._partition_uuid(device.path) if device.kind == "part" else "",
+            is_busy=_is_busy(device.path),
+            content="" if signatures or device.children else content_of(device.path, device.size),
+        )
+        filesystem = device.filesystem
+        if filesystem and (device.mounts or self._may_be_volume(device, filesystem, disk)):
+            with self._mounted(device, filesystem) as folder:
+                device = replace(
+                    device,
+                    filesystem_size=self._filesystem_size(device, filesystem),
+                    marker=marker_at(folder),
+                    root=owner_of(folder),
+                )
+        return device
+
+    def _may_be_volume(self, device: Device, filesystem: Signature, disk: Device) -> bool:
+        is_looked_for = not self.wish.devices and is_candidate(disk, self.wish.match)
+        return (
+            filesystem.uuid in self.known
+            or (is_looked_for and filesystem.label.startswith("volume-"))
+            or any(name in self.wish.devices for name in (*device.names, *disk.names))
+            or filesystem.label in self.wish.volumes
+        )
+
+    def _signatures(self, path: str) -> Iterator[Signature]:
+        """What wipefs and blkid know, each thing once."""
+        code, printed, error = self.run(["wipefs", "--no-act", "--json", path])
+        if code != 0:
+            yield Signature("unreadable", label=error.strip())
+        found = signatures_of(printed)
+        yield from found
+        code, printed, error = self.run(["blkid", "--probe", "--output", "export", path])
+        if code == 8:
+            yield Signature("ambivalent")
+        elif code == 0 and not found:
+            yield blkid_signature(printed)
+
+    def _partition_uuid(self, path: str) -> str:
+        _code, printed, _error = self.run(["blkid", "--probe", "--output", "export", path])
+        return pairs_of(printed).get("PART_ENTRY_UUID", "")
+
+    @contextlib.contextmanager
+    def _mounted(self, device: Device, filesystem: Signature) -> Iterator[str]:
+        """A folder to see the filesystem at, "" when it cannot be mounted."""
+        if device.mounts:
+            yield device.mounts[0]
+            return
+        folder = tempfile.mkdtemp(prefix="snowsync-look-")
+        options = _READ_ONLY[filesystem.kind]
+        code, _printed, _error = self.run(["mount", "-t", filesystem.kind, "-o", options, device.path, folder])
+        try:
+            yield folder if code == 0 else ""
+        finally:
+            if code == 0:
+                self.run(["umount", folder])
+            os.rmdir(folder)
+
+    def _filesystem_size(self, device: Device, filesystem: Signature) -> int:
+        if filesystem.kind == "xfs" and device.mounts:
+            # The superblock on the disk of a mounted XFS is an old one.
+            _code, printed, _error = self.run(["xfs_info", device.mounts[0]])
+            return xfs_size(printed)
+        try:
+            return superblock_size(_read_at(device.path, 0, 4096), filesystem.kind)
+        except OSError:
+            return 0
+
+
+def marker_at(folder: str) -> dict[str, str] | None:
+    """The marker of what is mounted there; one that cannot be read counts as somebody's."""
+    if not folder:
+        return None
+    try:
+        return read_marker(Path(folder))
+    except LocalError:
+        return {"uuid": "unreadable", "name": "a volume whose marker is damaged", "host": "unreadable"}
+
+
+def owner_of(folder: str) -> tuple[str, str, int] | None:
+    """Owner, group and mode of a folder, the numbers of users and groups that have no name."""
+    if not folder:
+        return None
+    status = os.stat(folder)
+    user, group = str(status.st_uid), str(status.st_gid)
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwuid(status.st_uid).pw_name
+    with contextlib.suppress(KeyError):
+        group = grp.getgrgid(status.st_gid).gr_name
+    return user, group, stat.S_IMODE(status.st_mode)
+
+
+def signatures_of(printed: str) -> list[Signature]:
+    """What ``wipefs --no-act --json`` printed, each thing once (a GPT has two tables)."""
+    try:
+        rows = json.loads(printed)["signatures"] if printed.strip() else []
+    except (ValueError, KeyError):
+        return [Signature("unreadable", label=printed.strip()[:80])]
+    found = (Signature(row["type"], row.get("uuid") or "", row.get("label") or "") for row in rows)
+    return list(dict.fromkeys(found))
+
+
+def pairs_of(printed: str) -> dict[str, str]:
+    """The values of ``blkid --output export``."""
+    return {name: value for name, _is, value in (line.partition("=") for line in printed.splitlines())}
+
+
+def blkid_signature(printed: str) -> Signature:
+    """What blkid alone found."""
+    found = pairs_of(printed)
+    kind = found.get("TYPE") or found.get("PTTYPE") or "something that blkid knows"
+    return Signature(kind, found.get("UUID") or found.get("PTUUID", ""), found.get("LABEL", ""))
+
+
+def mounts_of(mountinfo: str) -> dict[str, list[str]]:
+    """Mount points by MAJOR:MINOR, from /proc/self/mountinfo (proc(5)).
+
+    A filesystem that has numbers of its own, as btrfs, shows the device as its source.
+    """
+    found: dict[str, list[str]] = {}
+    for line in mountinfo.splitlines():
+        left, _dash, right = line.partition(" - ")
+        number, mount_point = left.split()[2], unescape(left.split()[4])
+        source = os.path.realpath(right.split()[1]) if " /dev/" in right else ""
+        with contextlib.suppress(OSError):
+            status = os.stat(source) if source else None
+            if status and stat.S_ISBLK(status.st_mode):
+                number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        found.setdefault(number, []).append(mount_point)
+    return found
+
+
+def swaps_of(text: str) -> Iterable[str]:
+    """The devices and files of /proc/swaps."""
+    return [unescape(line.split()[0]) for line in text.splitlines()[1:] if line.strip()]
+
+
+def content_of(path: str, size: int) -> str:
+    """What is in the first or last MiB of a device without signatures; "" when all of it is 0, or erased flash."""
+    try:
+        parts = [_read_at(path, 0, MIB), _read_at(path, max(0, size - MIB), MIB)]
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    if all(part.count(0) == len(part) or part.count(255) == len(part) for part in parts):
+        return ""
+    return "it holds data in its first or last MiB, of a kind that neither wipefs nor blkid knows"
+
+
+def superblock_size(block: bytes, kind: str) -> int:
+    """The size of a filesystem by the first 4 KiB of its device, 0 when they do not tell."""
+    if kind == "xfs" and block[:4] == b"XFSB":
+        block_size, blocks = struct.unpack(">IQ", block[4:16])
+        return int(block_size * blocks)
+    if kind == "ext4" and block[1080:1082] == b"\x53\xef":
+        (low,), (shift,), (high,) = (struct.unpack_from("<I", block, 1024 + offset) for offset in (4, 24, 0x150))
+        has_64_bit = struct.unpack_from("<I", block, 1024 + 0x60)[0] & 0x80
+        return int((low + ((high << 32) if has_64_bit else 0)) * (1024 << shift))
+    return 0
+
+
+def xfs_size(printed: str) -> int:
+    """The size of the data section that ``xfs_info`` tells of, 0 when it does not."""
+    for line in printed.splitlines():
+        words = dict(word.split("=", 1) for word in line.replace(",", " ").split() if "=" in word)
+        if line.startswith("data ") and words.get("bsize", "").isdigit() and words.get("blocks", "").isdigit():
+            return int(words["bsize"]) * int(words["blocks"])
+    return 0
+
+
+def _read_at(path: str, offset: int, length: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return os.pread(file.fileno(), length, offset)
+
+
+def _is_busy(path: str) -> bool:
+    """Whether anything holds the device for itself, in another container, say: O_EXCL, see open(2)."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+    except OSError:
+        return True
+    return False
+
+
+def _start(name: str) -> int:
+    try:
+        return int(Path(f"/sys/class/block/{name}/start").read_text(encoding="ascii")) * _SECTOR
+    except (OSError, ValueError):
+        return 0
+
+
+def _links() -> dict[str, list[str]]:
+    """The names below /dev/disk of each device."""
+    found: dict[str, list[str]] = {}
+    for folder, _folders, names in os.walk("/dev/disk"):
+        for name in sorted(names):
+            found.setdefault(os.path.realpath(f"{folder}/{name}"), []).append(f"{folder}/{name}")
+    return found

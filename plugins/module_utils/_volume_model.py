@@ -1,0 +1,190 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is known of a host's disks and volumes at one moment, and what is wanted of them. No effects here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MIB = 1024**2
+FILESYSTEMS = ("ext4", "xfs")
+# A filesystem leaves up to one of its groups at the end of a device unused: less than this is not worth growing for.
+GROWTH = 16 * MIB
+
+
+class VolumeError(Exception):
+    """What was being done to which device, the cause, and the mend. `device` may be the name of a volume."""
+
+    def __init__(self, doing: str, device: str, cause: str, mend: str = "") -> None:
+        self.device = device
+        thing = f"{doing} {device}".rstrip()
+        super().__init__(f"Failed to {thing}: {cause.strip().rstrip('.')}." + (f" {mend}." if mend else ""))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One thing that ``wipefs`` or ``blkid`` knows on a device: ext4, swap, gpt, LVM2_member ..."""
+
+    kind: str
+    uuid: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        more = [f"label {self.label}"] * bool(self.label) + [f"UUID {self.uuid}"] * bool(self.uuid)
+        return self.kind + (f" ({', '.join(more)})" if more else "")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A disk, a partition, or what lies on one. Sizes and `start` in bytes.
+
+    `names` are all names it goes by, `path` among them. `held_by` says what uses it beside mounts and swap.
+    `marker` is what `.snowsync/volume.json` on its filesystem says; None when there is none, or nobody looked.
+    """
+
+    path: str
+    kind: str  # disk, loop, part, lvm, crypt, raid1 ..., as lsblk has it
+    size: int
+    names: tuple[str, ...] = ()
+    read_only: bool = False
+    start: int = 0
+    partition_uuid: str = ""
+    signatures: tuple[Signature, ...] = ()
+    mounts: tuple[str, ...] = ()
+    is_swap: bool = False
+    is_busy: bool = False
+    content: str = ""  # what is in the first or last MiB that no tool knows, or why they cannot be read
+    filesystem_size: int = 0
+    marker: Mapping[str, str] | None = None
+    root: tuple[str, str, int] | None = None  # owner, group, mode of the mounted filesystem's top folder
+    children: tuple[Device, ...] = ()
+
+    @property
+    def partitions(self) -> tuple[Device, ...]:
+        return tuple(child for child in self.children if child.kind == "part")
+
+    @property
+    def filesystem(self) -> Signature | None:
+        """The one filesystem of a kind that volumes have, if nothing else is there."""
+        return self.signatures[0] if len(self.signatures) == 1 and self.signatures[0].kind in FILESYSTEMS else None
+
+    def family(self) -> Iterator[Device]:
+        """This device and everything that lies on it."""
+        yield self
+        for child in self.children:
+            yield from child.family()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A volume in the host's record. `state`: formatting, formatted, ready, or absent (by the operator's will)."""
+
+    name: str
+    path: str
+    identity: str
+    filesystem_uuid: str
+    filesystem: str
+    disk: str
+    partition_uuid: str = ""
+    state: str = "ready"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One look at a host. `folders` are the names below the mount root that hold something although not mounted."""
+
+    host: str
+    host_name: str
+    disks: tuple[Device, ...]
+    record: tuple[Entry, ...] = ()
+    fstab: str = ""
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options of the module. Sizes in bytes."""
+
+    state: str = "present"
+    devices: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
+    count: int | None = None
+    size_min: int = 1024 * MIB
+    size_max: int | None = None
+    filesystem: str = "ext4"
+    partition: bool = False
+    mount_root: str = "/srv/snowsync"
+    mount_options: tuple[str, ...] = ("noatime",)
+    device_timeout: int = 10
+    owner: str = "snowsync"
+    group: str = "snowsync"
+    mode: int = 0o750
+    adopt_foreign: bool = False
+    force: bool = False
+    force_signature: str = ""
+
+    def path(self, name: str) -> str:
+        return f"{self.mount_root}/{name}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, none of which needs another look at the machine. `entry` is the volume as recorded then."""
+
+    do: str  # a key of _SAYINGS
+    entry: Entry
+    device: str = ""
+    signatures: tuple[Signature, ...] = ()  # what has to be on the device still, or the step is refused
+    line: str = ""
+
+    def __str__(self) -> str:
+        return _SAYINGS[self.do].format(entry=self.entry, device=self.device, line=self.line)
+
+
+_SAYINGS = {
+    "record": "record {entry.name} as {entry.state}",
+    "forget": "forget {entry.name}",
+    "clear": "clear every signature of {device}",
+    "partition": "make one partition on {device}",
+    "format": "format {device} as {entry.filesystem} for {entry.name}",
+    "check": "check the filesystem on {device}, which was not finished",
+    "fstab": "write into fstab: {line}",
+    "mount": "mount {entry.name} at {entry.path}",
+    "grow_partition": "grow the partition {device}",
+    "grow": "grow the filesystem of {entry.name}",
+    "mark": "write the marker of {entry.name}",
+    "own": "set owner and mode of {entry.path}",
+    "unmount": "unmount {entry.path}",
+    "fstab_out": "take {entry.path} out of fstab",
+    "vouch": "make sure that {entry.name} holds nothing that is still needed",
+    "wipe": "wipe {device}",
+}
+
+
+@dataclass(frozen=True)
+class VolumePlan:
+    """What is to be done to one volume, in this order; `state` is the one it has before."""
+
+    entry: Entry
+    device: str = ""
+    size: int = 0
+    state: str = "ready"
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    volumes: tuple[VolumePlan, ...] = ()
+    left_alone: tuple[tuple[str, str], ...] = ()  # device and reason
+    problems: tuple[VolumeError, ...] = ()  # volumes that cannot be used, which keeps none of the others from it
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for volume in self.volumes for step in volume.steps)

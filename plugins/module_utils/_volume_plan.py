@@ -1,0 +1,368 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What has to be done so that a host has its volumes: decided from one look, before anything is done. No effects here.
+
+A volume is made in steps, and the host's record says before each which one it is: a power cut between any two of them
+leaves a disk that the record knows by the UUID it was, or was to be, given. So the next run goes on where the last one
+stopped, and formats nothing twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import line_of, parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import (
+    carries,
+    in_use,
+    is_candidate,
+    obstacle,
+    unusable,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    GROWTH,
+    Device,
+    Entry,
+    Machine,
+    Plan,
+    Step,
+    VolumeError,
+    VolumePlan,
+    Wish,
+)
+
+_Subject = TypeVar("_Subject")
+_NAME = re.compile(r"volume-([0-9]{2,4})")
+_USABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")  # XFS labels have twelve characters
+_TWO_WAYS = (
+    "Either leave it out of `devices`, or, to lose what is on it for ever, name it alone with `force: true` and"
+    " `force_signature:` {signature}"
+)
+_FOREIGN_WAYS = (
+    "Either take it over with all that is on it, with `adopt_foreign: true`, or, to lose that for ever, name it alone"
+    " with `force: true` and `force_signature:` {signature}"
+)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A volume of the record and the device it lies on: a disk, or the partition on it."""
+
+    entry: Entry
+    disk: Device
+    device: Device
+
+
+def plan_present(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Plan:
+    """The plan for ``state: present``; VolumeError for what must not be done, or cannot, and then nothing is done."""
+    return _Present(machine, wish, new_uuid).plan()
+
+
+def carriers_of(machine: Machine) -> dict[str, Carrier]:
+    """Where each volume of the record lies, by name. VolumeError when two disks say they are the same one."""
+    found: dict[str, Carrier] = {}
+    for disk in machine.disks:
+        for device in (disk, *disk.partitions):
+            entry = next((entry for entry in machine.record if _is_that(device, entry)), None)
+            if entry and entry.name in found and found[entry.name].device.path != device.path:
+                raise VolumeError(
+                    "tell",
+                    entry.name,
+                    f"{found[entry.name].device.path} and {device.path} both carry it, one must be a copy",
+                    "Take one of them out of this host",
+                )
+            if entry:
+                found[entry.name] = Carrier(entry, disk, device)
+    return found
+
+
+def _is_that(device: Device, entry: Entry) -> bool:
+    if entry.partition_uuid:
+        return device.partition_uuid == entry.partition_uuid
+    return any(signature.uuid == entry.filesystem_uuid for signature in device.signatures)
+
+
+def resolve(name: str, machine: Machine) -> Device:
+    """The one device of this path, link or serial; VolumeError when there is none, or more than one."""
+    devices = [device for disk in machine.disks for device in (disk, *disk.partitions)]
+    found = [device for device in devices if name in device.names]
+    if len(found) != 1:
+        there = ", ".join(device.path for device in found) or "none"
+        raise VolumeError(
+            "find", name, f"devices with this path, link or serial: {there}", "See `lsblk --output PATH,SERIAL,SIZE`"
+        )
+    return found[0]
+
+
+class _Present:
+    def __init__(self, machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> None:
+        self.machine = machine
+        self.wish = wish
+        self.new_uuid = new_uuid
+        self.carriers = carriers_of(machine)
+        # What was to be formatted and never was is no volume: its name is free again.
+        self.known = [entry for entry in machine.record if entry.state != "formatting" or entry.name in self.carriers]
+        self.taken = {entry.name for entry in self.known} | set(machine.folders)
+        below = (mount.path.rpartition("/") for mount in parse(machine.fstab))
+        self.taken |= {name for folder, _slash, name in below if folder == wish.mount_root}
+        self.left_alone: list[tuple[str, str]] = []
+        self.problems: list[VolumeError] = []
+
+    def plan(self) -> Plan:
+        volumes = list(self._named() if self.wish.devices else self._selected())
+        volumes.sort(key=lambda volume: volume.entry.name)
+        return Plan(tuple(volumes), tuple(self.left_alone), tuple(self.problems))
+
+    # Named devices
+
+    def _named(self) -> Iterator[VolumePlan]:
+        devices = list({(device := resolve(name, self.machine)).path: device for name in self.wish.devices}.values())
+        if self.wish.force and len(devices) != 1:
+            raise VolumeError(
+                "format", "several devices", "`force` is for one device at a time", "Give each a task of its own"
+            )
+        plans = [plan for device in devices for plan in self._tried(self._for_named, device)]
+        if len(self.problems) == 1:
+            raise self.problems[0]
+        if self.problems:
+            said = "\n".join(map(str, self.problems))
+            raise VolumeError("use", "several devices, and nothing was done", said)
+        yield from plans
+
+    def _tried(self, plan_for: Callable[[_Subject], VolumePlan], subject: _Subject) -> list[VolumePlan]:
+        """The plan for one device or carrier; what is wrong with it is kept, for it alone."""
+        try:
+            return [plan_for(subject)]
+        except VolumeError as error:
+            self.problems.append(error)
+            return []
+
+    def _for_named(self, device: Device) -> VolumePlan:
+        carrier = next(iter(self._carriers_on(device)), None)
+        if carrier:
+            entry = carrier.entry
+            return self._ensure(
+                replace(carrier, entry=replace(entry, state="formatted")) if entry.state == "absent" else carrier
+            )
+        used = in_use(device)
+        if used:
+            raise VolumeError("use", device.path, used, "Unmount it and take it out of use first")
+        marked = _marked(device)
+        if marked and not self.wish.force:
+            return self._adopt(self._disk_of(device), marked)
+        found = carries(device)
+        hindrance = unusable(device, self.machine, self.wish)
+        if hindrance:
+            raise VolumeError("use", device.path, hindrance + (f", and {found}" if found else ""))
+        if found:
+            self._insist(device, found, _FOREIGN_WAYS if marked else _TWO_WAYS)
+        return self._make(device)
+
+    def _carriers_on(self, device: Device) -> list[Carrier]:
+        return [
+            carrier for carrier in self.carriers.values() if device.path in (carrier.device.path, carrier.disk.path)
+        ]
+
+    def _disk_of(self, device: Device) -> Device:
+        paths = {part.path: disk for disk in self.machine.disks for part in disk.partitions}
+        return paths.get(device.path, device)
+
+    def _insist(self, device: Device, found: str, ways: str) -> None:
+        """Let a disk that carries something be formatted only for who says what it is that will be lost."""
+        signatures = [signature for part in (device, *device.partitions) for signature in part.signatures]
+        accepted = {word for signature in signatures for word in (signature.uuid, signature.kind) if word}
+        accepted |= {"unknown"} if not signatures else set()
+        if not self.wish.force or self.wish.force_signature not in accepted:
+            said = (
+                f"; `force_signature: {self.wish.force_signature}` is not what is there"
+                if self.wish.force_signature
+                else ""
+            )
+            best = next((signature.uuid for signature in signatures if signature.uuid), sorted(accepted)[0])
+            raise VolumeError("use", device.path, f"{found}{said}", ways.format(signature=best))
+
+    def _adopt(self, disk: Device, marked: Device) -> VolumePlan:
+        """A volume that its marker tells of and the record does not."""
+        marker = marked.marker or {}
+        if not self._is_own(marked) and marker.get("host") and not self.wish.adopt_foreign:
+            best = next((signature.uuid for signature in marked.signatures), "")
+            raise VolumeError("use", marked.path, carries(marked), _FOREIGN_WAYS.format(signature=best))
+        filesystem = marked.filesystem
+        if filesystem is None:
+            raise VolumeError("adopt", marked.path, "its filesystem is neither ext4 nor XFS")
+        name = marker["name"]
+        name = name if _USABLE_NAME.fullmatch(name) and name not in self.taken else self._next_name()
+        self.taken.add(name)
+        entry = Entry(
+            name=name,
+            path=self.wish.path(name),
+            identity=marker["uuid"],
+            filesystem_uuid=filesystem.uuid,
+            filesystem=filesystem.kind,
+            disk=best_name(disk),
+            partition_uuid=marked.partition_uuid,
+            state="formatted",
+        )
+        plan = self._ensure(Carrier(entry, disk, marked))
+        return replace(plan, state="adopted", steps=(Step("record", entry), *plan.steps))
+
+    def _is_own(self, device: Device) -> bool:
+        return bool(device.marker) and (device.marker or {}).get("host") == self.machine.host
+
+    # Selected disks
+
+    def _selected(self) -> Iterator[VolumePlan]:
+        wanted = [entry for entry in self.known if entry.state != "absent"]
+        room = None if self.wish.count is None else self.wish.count - len(wanted)
+        for disk in sorted(self.machine.disks, key=_order):
+            carriers, marked = self._carriers_on(disk), _marked(disk)
+            for carrier in carriers:
+                if carrier.entry.state == "absent":
+                    reason = f"it is {carrier.entry.name}, taken out of use; name it in `devices` to bring it back"
+                    self.left_alone.append((disk.path, reason))
+                else:
+                    yield from self._tried(self._ensure, carrier)
+            if carriers:
+                continue
+            if marked and self._is_own(marked) and not in_use(disk):
+                yield from self._tried(lambda part, disk=disk: self._adopt(disk, part), marked)
+            elif is_candidate(disk, self.wish.match):
+                made = self._select(disk, room)
+                if made:
+                    yield made
+                    room = None if room is None else room - 1
+        for entry in wanted:
+            if entry.name not in self.carriers:
+                yield VolumePlan(entry, state="missing")
+
+    def _select(self, disk: Device, room: int | None) -> VolumePlan | None:
+        reason = obstacle(disk, self.machine, self.wish)
+        if not reason and room is not None and room <= 0:
+            reason = f"it is blank, and `count` asks for {self.wish.count} volumes, which are there or known"
+        if reason:
+            self.left_alone.append((disk.path, reason))
+            return None
+        return self._make(disk)
+
+    # One volume
+
+    def _next_name(self) -> str:
+        numbers = {int(found.group(1)) for name in self.taken if (found := _NAME.fullmatch(name))}
+        number = next(number for number in range(1, 10_000) if number not in numbers)
+        return f"volume-{number:02d}"
+
+    def _make(self, device: Device) -> VolumePlan:
+        """A new volume on a disk that is blank, or that the operator gave up."""
+        name = self._next_name()
+        self.taken.add(name)
+        partition = self.wish.partition and device.kind != "part"
+        entry = Entry(
+            name=name,
+            path=self.wish.path(name),
+            identity=self.new_uuid(),
+            filesystem_uuid=self.new_uuid(),
+            filesystem=self.wish.filesystem,
+            disk=best_name(device),
+            partition_uuid=self.new_uuid() if partition else "",
+            state="formatting",
+        )
+        steps = [Step("record", entry)]
+        seen = device.signatures
+        if carries(device):
+            steps.append(Step("clear", entry, device.path, signatures=seen))
+            seen = ()
+        if partition:
+            steps.append(Step("partition", entry, device.path, signatures=seen))
+        steps.append(Step("format", entry, "" if partition else device.path))
+        return VolumePlan(entry, device.path, device.size, "new", (*steps, *self._finish(entry, None)))
+
+    def _ensure(self, carrier: Carrier) -> VolumePlan:
+        """A volume of ours: whatever is missing of it is made good, and it is never formatted once it was complete."""
+        entry, device = carrier.entry, carrier.device
+        steps: list[Step] = []
+        if entry.state == "formatting":
+            if device.signatures:
+                steps.append(Step("check", entry, device.path, signatures=device.signatures))
+            else:
+                steps.append(Step("format", entry, device.path))
+        self._refuse_strangers(entry, device)
+        if _has_room_behind(carrier):
+            steps.append(Step("grow_partition", entry, carrier.disk.path))
+        state = entry.state if entry.state != "ready" or device.mounts else "unmounted"
+        return VolumePlan(entry, device.path, device.size, state, (*steps, *self._finish(entry, carrier)))
+
+    def _refuse_strangers(self, entry: Entry, device: Device) -> None:
+        if device.marker and device.marker["uuid"] != entry.identity:
+            raise VolumeError(
+                "use",
+                device.path,
+                f"its marker has identity {device.marker['uuid']}, this host's record has {entry.identity} for"
+                f" {entry.name}",
+                "Find out which disk this is; `state: absent` forgets the record, and leaves the disk as it is",
+            )
+        others = [mount for mount in parse(self.machine.fstab) if mount.path == entry.path]
+        others = [mount for mount in others if mount.source != f"UUID={entry.filesystem_uuid}"]
+        if others:
+            raise VolumeError(
+                "use", device.path, f"fstab has {others[0].source} for {entry.path}", "Take that line out first"
+            )
+        elsewhere = [mount for mount in device.mounts if mount != entry.path]
+        if elsewhere:
+            raise VolumeError(
+                "use", device.path, f"{entry.name} is mounted at {', '.join(elsewhere)}", "Unmount it there first"
+            )
+
+    def _finish(self, entry: Entry, carrier: Carrier | None) -> Iterator[Step]:
+        """What a formatted filesystem needs to be a volume in use."""
+        device = carrier.device if carrier else None
+        if entry.state == "formatting":
+            yield Step("record", replace(entry, state="formatted"))
+        options = self.wish.mount_options
+        line = line_of(entry.filesystem_uuid, entry.path, entry.filesystem, options, self.wish.device_timeout)
+        if [mount.line for mount in parse(self.machine.fstab) if mount.path == entry.path] != [line]:
+            yield Step("fstab", entry, line=line)
+        if device is None or entry.path not in device.mounts:
+            yield Step("mount", entry)
+        if device is None or not self._is_marked(device, entry):
+            yield Step("mark", entry)
+        if carrier and (_has_room_behind(carrier) or _is_smaller(carrier.device)):
+            yield Step("grow", entry, carrier.device.path)
+        if device is None or device.root != (self.wish.owner, self.wish.group, self.wish.mode):
+            yield Step("own", entry)
+        if entry.state != "ready":
+            yield Step("record", replace(entry, state="ready"))
+
+    def _is_marked(self, device: Device, entry: Entry) -> bool:
+        marker = device.marker or {}
+        return (marker.get("name"), marker.get("host")) == (entry.name, self.machine.host)
+
+
+def _marked(device: Device) -> Device | None:
+    return next((part for part in (device, *device.partitions) if part.marker), None)
+
+
+def _is_smaller(device: Device) -> bool:
+    """Whether a filesystem is smaller than what it lies on; one of unknown size is not."""
+    return 0 < device.filesystem_size <= device.size - GROWTH
+
+
+def _has_room_behind(carrier: Carrier) -> bool:
+    """Whether the disk goes on behind the partition."""
+    disk, device = carrier.disk, carrier.device
+    return device.path != disk.path and disk.size - device.start - device.size >= GROWTH
+
+
+def best_name(device: Device) -> str:
+    """The name that says most of a device wherever it is plugged in: by-id, else its serial, else its path."""
+    by_id = sorted(name for name in device.names if name.startswith("/dev/disk/by-id/"))
+    serials = sorted(name for name in device.names if not name.startswith("/"))
+    return (by_id or serials or [device.path])[0]
+
+
+def _order(disk: Device) -> list[tuple[int, str]]:
+    """sda before sdb, and nvme9n1 before nvme10n1."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", disk.path)]

@@ -1,0 +1,124 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What has to be done so that a host no longer has a volume: taken out of use, or wiped. No effects here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import carries
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    Device,
+    Entry,
+    Machine,
+    Plan,
+    Step,
+    VolumeError,
+    VolumePlan,
+    Wish,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_plan import (
+    Carrier,
+    best_name,
+    carriers_of,
+    resolve,
+)
+
+
+def plan_removed(machine: Machine, wish: Wish) -> Plan:
+    """The plan for ``state: absent`` and ``state: wiped``; VolumeError for a disk that is no volume of this host."""
+    carriers = carriers_of(machine)
+    names = dict.fromkeys(wish.volumes)
+    for device in (resolve(name, machine) for name in wish.devices):
+        names[_name_on(device, machine, carriers)] = None
+    plans = [plan for name in names if name for plan in _removed(name, machine, wish, carriers)]
+    return Plan(tuple(sorted(plans, key=lambda plan: plan.entry.name)))
+
+
+def _name_on(device: Device, machine: Machine, carriers: dict[str, Carrier]) -> str:
+    """The volume on a named device, "" for one that is blank: it was wiped already."""
+    for name, carrier in carriers.items():
+        if device.path in (carrier.disk.path, carrier.device.path):
+            return name
+    own = next((part for part in (device, *device.partitions) if _is_own(part, machine)), None)
+    if own and own.marker:
+        return own.marker["name"]
+    found = carries(device)
+    if found:
+        raise VolumeError("remove", device.path, f"it is no volume of this host, {found}", "Nothing was done to it")
+    return ""
+
+
+def _is_own(device: Device, machine: Machine) -> bool:
+    return bool(device.marker) and (device.marker or {}).get("host") == machine.host
+
+
+def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrier]) -> Iterator[VolumePlan]:
+    entry = next((entry for entry in machine.record if entry.name == name), None)
+    carrier = carriers.get(name) or _unrecorded(name, machine, wish)
+    if carrier is None and entry is None:
+        return
+    entry = entry or (carrier.entry if carrier else entry)
+    if entry is None:
+        return
+    if wish.state == "absent":
+        yield _absent(entry, carrier, machine)
+    elif carrier is None:
+        raise VolumeError("wipe", name, "its disk is not in this host", "Plug it in, or forget it with `state: absent`")
+    else:
+        yield _wiped(entry, carrier, machine)
+
+
+def _unrecorded(name: str, machine: Machine, wish: Wish) -> Carrier | None:
+    """A volume of this host that its record forgot: that is how far an earlier run came that was cut off."""
+    for disk in machine.disks:
+        for device in (disk, *disk.partitions):
+            marker, filesystem = device.marker, device.filesystem
+            if marker and filesystem and _is_own(device, machine) and marker["name"] == name:
+                entry = Entry(
+                    name=name,
+                    path=wish.path(name),
+                    identity=marker["uuid"],
+                    filesystem_uuid=filesystem.uuid,
+                    filesystem=filesystem.kind,
+                    disk=best_name(disk),
+                    partition_uuid=device.partition_uuid,
+                )
+                return Carrier(entry, disk, device)
+    return None
+
+
+def _absent(entry: Entry, carrier: Carrier | None, machine: Machine) -> VolumePlan:
+    steps = list(_out_of_use(entry, carrier, machine))
+    is_known = entry in machine.record
+    if entry.state != "absent" and (is_known or carrier):
+        steps.append(Step("record", replace(entry, state="absent")))
+    return _plan_of(entry, carrier, steps)
+
+
+def _wiped(entry: Entry, carrier: Carrier, machine: Machine) -> VolumePlan:
+    steps = [
+        Step("vouch", entry, carrier.device.path),
+        *_out_of_use(entry, carrier, machine),
+        Step("forget", entry),
+        Step("wipe", entry, carrier.device.path, signatures=carrier.device.signatures),
+    ]
+    if carrier.device.path != carrier.disk.path and len(carrier.disk.partitions) == 1:
+        steps.append(Step("wipe", entry, carrier.disk.path))
+    return _plan_of(entry, carrier, steps)
+
+
+def _out_of_use(entry: Entry, carrier: Carrier | None, machine: Machine) -> Iterator[Step]:
+    if carrier and entry.path in carrier.device.mounts:
+        yield Step("unmount", entry)
+    if any(mount.path == entry.path for mount in parse(machine.fstab)):
+        yield Step("fstab_out", entry)
+
+
+def _plan_of(entry: Entry, carrier: Carrier | None, steps: list[Step]) -> VolumePlan:
+    device = carrier.device if carrier else None
+    state = "missing" if device is None else entry.state
+    return VolumePlan(entry, device.path if device else "", device.size if device else 0, state, tuple(steps))
