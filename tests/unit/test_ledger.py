@@ -475,7 +475,8 @@ def test_after_a_boot_the_last_groups_of_each_volume_are_suspect(
     stage_groups(ledger, other, 1, "b")
     bring_to(ledger, "c-delivered", State.DELIVERED, volume)
     assert ledger.apply_boot_rule() == 0, "no boot lies between"
-    monkeypatch.setattr(ledger_module, "boot_id", lambda: "the next boot")
+    for module in ("ledger", "ledger_file", "ledger_volumes"):
+        monkeypatch.setattr(f"snowsync.{module}.boot_id", lambda: "the next boot")
     assert ledger.apply_boot_rule(last_groups=4) == 4
     assert suspects(ledger) == ["a3", "a4", "a5", "b0"], "one of the last four of volume one is delivered already"
     ledger.start_run("source")

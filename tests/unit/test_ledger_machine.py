@@ -35,8 +35,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.close()
 
     def is_current(self, row: Row) -> bool:
-        size, generation, state, _volume = self.model[row.key]
-        return (row.size, row.generation, row.state) == (size, generation, state)
+        return (row.size, row.generation, row.state, row.volume) == self.model[row.key]
 
     @rule(key=st.sampled_from(KEYS), size=st.integers(0, 3))
     def list_one(self, key: str, size: int) -> None:

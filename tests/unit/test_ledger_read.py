@@ -185,7 +185,7 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
         (3000, "b", Trouble.IO),
         (4000, "a", Trouble.IO),
     ):
-        monkeypatch.setattr(ledger_module, "now_ms", lambda at=at: at)
+        monkeypatch.setattr("snowsync.ledger_file.now_ms", lambda at=at: at)
         ledger.record(failure(row_of(ledger, key), trouble))
     found = [(entry.key, entry.trouble, entry.times, entry.at_ms) for entry in reader.failures(10)]
     assert found == [("a", "io", 1, 4000), ("b", "io", 1, 3000), ("a", "mismatch", 2, 2000)]

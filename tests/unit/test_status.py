@@ -125,7 +125,7 @@ def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledg
         "quarantined",
         "list_order",
         "c: now quarantined",
-        "ready",
+        "in use",
     ):
         assert expected in text
     assert status.volumes[0].held == Tally(1, 10)

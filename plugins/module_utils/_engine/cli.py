@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -19,7 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from . import cli_volumes
 from .cli_arguments import build_parser
+from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
 from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .units import Plan, Summary
 
 EXIT_DEFECT = 1
-EXIT_NOT_DRAINED = 124
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -61,21 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # -- commands ---------------------------------------------------------------------------------------------------
 
 
-def _job(parsed: argparse.Namespace) -> Job:
-    from .config import job_path, load_job
-
-    return load_job(job_path(parsed.job, parsed.jobs_dir))
-
-
 def _run(parsed: argparse.Namespace) -> int:
     from .daemon import Daemon
     from .units import run_job
 
-    job, attendant = _job(parsed), Daemon()
+    job, attendant = load_named_job(parsed), Daemon()
     _refuse_root_for_another(job)
     summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant)
     if parsed.json:
-        _print_json(asdict(summary))
+        print_json(asdict(summary))
     else:
         print(_summary_text(summary))
     sys.stdout.flush()
@@ -154,9 +148,9 @@ def _ending_text(summary: Summary) -> str:
 def _plan(parsed: argparse.Namespace) -> int:
     from .units import plan_job
 
-    plan = plan_job(_job(parsed))
+    plan = plan_job(load_named_job(parsed))
     if parsed.json:
-        _print_json(asdict(plan))
+        print_json(asdict(plan))
     else:
         print(_plan_text(plan))
     return 0
@@ -173,9 +167,9 @@ def _plan_text(plan: Plan) -> str:
 def _status(parsed: argparse.Namespace) -> int:
     from . import status
 
-    found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(_job(parsed))]
+    found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(load_named_job(parsed))]
     if parsed.json:
-        _print_json({"jobs": [one.record() for one in found]})
+        print_json({"jobs": [one.record() for one in found]})
     else:
         print("\n\n".join(status.render(one) for one in found) or f"no jobs in {parsed.jobs_dir}")
     problems = [one.error for one in found if one.error]
@@ -185,7 +179,7 @@ def _status(parsed: argparse.Namespace) -> int:
 def _watch(parsed: argparse.Namespace) -> int:
     from .watch import watch
 
-    drained = watch(_job(parsed), until_drained=parsed.until_drained, timeout=parsed.timeout)
+    drained = watch(load_named_job(parsed), until_drained=parsed.until_drained, timeout=parsed.timeout)
     return 0 if drained else EXIT_NOT_DRAINED
 
 
@@ -193,10 +187,10 @@ def _verify(parsed: argparse.Namespace) -> int:
     from .verify import verify_job
     from .verify_result import render
 
-    job = _job(parsed)
+    job = load_named_job(parsed)
     result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back, read_all=parsed.read_all)
     if parsed.json:
-        _print_json(result.record(exact=parsed.exact))
+        print_json(result.record(exact=parsed.exact))
     else:
         print(render(result, exact=parsed.exact))
     if not result.agrees(exact=parsed.exact):
@@ -208,7 +202,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _ledger_export(parsed: argparse.Namespace) -> int:
     from .ledger_read import LedgerReader, export
 
-    with LedgerReader.open(_job(parsed).ledger_path) as reader:
+    with LedgerReader.open(load_named_job(parsed).ledger_path) as reader:
         export(reader, parsed.format, sys.stdout)
     return 0
 
@@ -218,7 +212,7 @@ def _report(parsed: argparse.Namespace) -> int:
     from .ledger_read import LedgerReader
     from .status import is_running
 
-    job = _job(parsed)
+    job = load_named_job(parsed)
     with LedgerReader.open(job.ledger_path) as reader:
         since_ms = None if parsed.since is None else parsed.since * 1000
         running = any(is_running(run) for run in reader.runs())
@@ -246,15 +240,11 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": _ledger_export,
     "report": _report,
     "check-config": _check_config,
+    **cli_volumes.ACTIONS,
 }
 
 
 # -- output -----------------------------------------------------------------------------------------------------
-
-
-def _print_json(document: object) -> None:
-    # ASCII only: whatever the terminal's encoding is, the document stays one.
-    print(json.dumps(document, indent=2, default=str))
 
 
 def _make_output_safe() -> None:

@@ -33,7 +33,7 @@ exit codes:
     6  a volume or the state directory failed
     7  another process runs this unit of the job
     8  the ledger refuses: there is none yet, it is damaged, or from a newer snowsync
-  124  `run --timeout` or `watch --timeout` ended before the job was drained
+  124  --timeout ended before the job, or the volume, was drained
   130  interrupted (Ctrl-C); 143 by SIGTERM, which is how `run --forever` is stopped: then 0
   141  whoever read the output stopped reading it
 """
@@ -72,7 +72,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(jobs_dir=JOBS_DIR, log_level=None)
     _add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_plan, _add_status, _add_watch, _add_verify, _add_ledger, _add_report, _add_check_config):
+    for add in (
+        _add_run,
+        _add_plan,
+        _add_status,
+        _add_watch,
+        _add_verify,
+        _add_volumes,
+        _add_drain,
+        _add_ledger,
+        _add_report,
+        _add_check_config,
+    ):
         add(commands)
     return parser
 
@@ -205,6 +216,37 @@ def _add_verify(commands: Any) -> None:
         "--read-all", action="store_true", help="read every object from both sides: slow, each byte travels twice"
     )
     parser.add_argument("--exact", action="store_true", help='objects only at the destination ("-") are a failure too')
+
+
+def _add_volumes(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "volumes",
+        "say how the volumes of one job or all jobs are",
+        "State, space, what lies there, what is unavailable with a volume that is away, and what goes in and out.",
+    )
+    parser.add_argument("job", metavar="JOB", nargs="?", help="name or YAML file (default: every job of --jobs-dir)")
+    _add_json(parser)
+
+
+def _add_volume(parser: argparse.ArgumentParser) -> None:
+    _add_job(parser)
+    parser.add_argument("volume", metavar="VOLUME", help="name of a volume of the job, see `snowsync volumes JOB`")
+
+
+def _add_drain(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "drain",
+        "place nothing more on a volume, deliver what is there",
+        "Durable, and heeded within seconds by units that run; they need not. The volume stays as it is until --undo.",
+    )
+    _add_volume(parser)
+    parser.add_argument("--undo", action="store_true", help="use the volume again")
+    parser.add_argument("--wait", action="store_true", help="wait until nothing of the job is left there")
+    parser.add_argument(
+        "--timeout", type=_positive_seconds, metavar="SECONDS", help="with --wait: end after this time at the latest"
+    )
 
 
 def _add_ledger(commands: Any) -> None:

@@ -157,13 +157,24 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRow:
-    """One volume that the ledger knows, with what lies on it (staged or delivered and not yet released)."""
+    """One volume that the ledger knows, with what lies on it (staged or delivered and not yet released).
+
+    `undelivered` is the staged part of it, `dropped` that part of the staged which people put there. `placing`: the
+    source unit, where one runs, may have something on its way there. `trouble` is what a unit met there last: missing,
+    read-only, failed, or nothing.
+    """
 
     id: int
     name: str
     uuid: str
     path: str
     held: Tally = field(default_factory=Tally)
+    undelivered: Tally = field(default_factory=Tally)
+    dropped: Tally = field(default_factory=Tally)
+    draining: bool = False
+    placing: bool = False
+    trouble: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,16 +317,15 @@ class LedgerReader:
         return {volume: Tally(objects, size) for volume, objects, size in self._rows(sql, (since_ms,))}
 
     def volumes(self) -> list[VolumeRow]:
-        held = {
-            volume: Tally(objects, size)
-            for volume, objects, size in self._rows(
-                "SELECT volume, COUNT(*), SUM(size) FROM objects WHERE state IN (1, 2) GROUP BY volume"
-            )
-        }
-        return [
-            VolumeRow(number, name, uuid, path, held.get(number, Tally()))
-            for number, name, uuid, path in self._rows("SELECT id, name, uuid, path FROM volumes ORDER BY name")
-        ]
+        held: dict[int, dict[tuple[int, int], Tally]] = {}
+        sql = (
+            "SELECT volume, state, origin, COUNT(*), SUM(size) FROM objects WHERE state IN (1, 2)"
+            " AND volume IS NOT NULL GROUP BY volume, state, origin"
+        )
+        for volume, state, origin, objects, size in self._rows(sql):
+            held.setdefault(volume, {})[state, origin] = Tally(objects, size)
+        sql = "SELECT id, name, uuid, path, draining, placing, trouble, reason FROM volumes ORDER BY name"
+        return [_volume_row(held.get(row[0], {}), *row) for row in self._rows(sql)]
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -405,6 +415,34 @@ class LedgerReader:
                 yield Entry(
                     key, size, etag, modified_ms, _ORIGINS[origin], _STATES[state], names.get(volume, ""), *proof
                 )
+
+
+def _volume_row(
+    held: Mapping[tuple[int, int], Tally],
+    number: int,
+    name: str,
+    uuid: str,
+    path: str,
+    draining: int,
+    placing: int,
+    trouble: str,
+    reason: str,
+) -> VolumeRow:
+    """`held` is what lies there, by state and origin."""
+    dropped = held.get((State.STAGED, Origin.DROP), Tally())
+    return VolumeRow(
+        number,
+        name,
+        uuid,
+        path,
+        held=sum(held.values(), Tally()),
+        undelivered=held.get((State.STAGED, Origin.SOURCE), Tally()) + dropped,
+        dropped=dropped,
+        draining=bool(draining),
+        placing=bool(placing),
+        trouble=trouble,
+        reason=reason,
+    )
 
 
 _RUN = (

@@ -123,6 +123,19 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         ) STRICT
         """,
     ),
+    2: (
+        "ALTER TABLE volumes ADD COLUMN draining INTEGER NOT NULL DEFAULT 0",
+        # Whether a source unit may have something on its way there.
+        "ALTER TABLE volumes ADD COLUMN placing INTEGER NOT NULL DEFAULT 0",
+        # What a unit met there last: '', missing, read-only or failed, and its words for people.
+        "ALTER TABLE volumes ADD COLUMN trouble TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE volumes ADD COLUMN reason TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE volumes ADD COLUMN trouble_ms INTEGER NOT NULL DEFAULT 0",
+        # The volume that failed and keeps a copy, of an object that is fetched again meanwhile.
+        "ALTER TABLE objects ADD COLUMN left_on INTEGER",
+        "CREATE INDEX objects_left_on ON objects (left_on) WHERE left_on IS NOT NULL",
+        "CREATE INDEX objects_left_in_group ON objects (group_id) WHERE left_on IS NOT NULL",
+    ),
 }
 
 

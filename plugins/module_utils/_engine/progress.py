@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from .ledger import now_ms
 from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
 from .model import State
-from .status import Rate, UnitStatus, VolumeStatus, is_drained, unit_status, volume_statuses
+from .status import Rate, UnitStatus, is_drained, running, unit_status
+from .volume_status import VolumeStatus, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job
@@ -141,7 +142,7 @@ class Progress:
             self._recent.popleft()
         units = [unit_status(run) for run in reader.runs()]
         span = _span(units, now)
-        self._sum_up(reader, fresh, span.started_ms)
+        self._sum_up(reader, fresh, span.started_ms, units)
         return View(
             job=self._job.job,
             seconds=span.seconds,
@@ -156,13 +157,13 @@ class Progress:
             drained=is_drained(units, is_open=reader.is_open()),
         )
 
-    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int) -> None:
+    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int, units: list[UnitStatus]) -> None:
         started = time.monotonic()
         if started < self._sums_due:
             self._carry_forward(fresh)
             return
         self._states = reader.states()
-        self._volumes = volume_statuses(self._job, reader.volumes())
+        self._volumes = volume_statuses(self._job, reader.volumes(), running(units))
         self._failures = reader.failures(_FAILURES, since_ms)
         self._failure_count = reader.failure_count(since_ms)
         self._sum_seconds = time.monotonic() - started
@@ -174,7 +175,7 @@ class Progress:
             if group.hop == "source":
                 self._take(State.PENDING, moved)
                 self._states[State.STAGED] += moved
-            else:
+            elif group.hop == "destination":
                 self._take(State.STAGED, moved)
                 self._states[State.DELIVERED] += moved
 
@@ -191,7 +192,8 @@ class Progress:
         if span.over:
             return HopView(moved, remaining, Rate(moved.objects / span.divisor, moved.bytes / span.divisor), None)
         # One group says nothing of a rate: the first one may hold eight empty objects, of many large ones to come.
-        is_known = sum(group.hop == hop and group.at_ms >= span.started_ms for group in self._recent) > 1
+        of_hop = [group.volume for group in self._recent if group.hop == hop and group.at_ms >= span.started_ms]
+        is_known = len(of_hop) > len(set(of_hop))  # one commit may be a group of each volume
         lasting = self._rate(span, _ETA_SECONDS, hop=hop) if is_known else Rate()
         return HopView(moved, remaining, self._rate(span, _SHOWN_SECONDS, hop=hop), eta(remaining, lasting))
 

@@ -110,6 +110,12 @@ class SourceUnit(Unit):
         words = f", removed {swept} files that nothing had come of" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
 
+    def volumes_seen(self) -> None:
+        """Let others know which volumes something may still be on its way to."""
+        with self.lock:
+            busy = {item.volume.id for item in self.in_flight.values()}
+        self.volumes.say_placing(busy)
+
     def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
         """Remove files that were renamed into the staging tree and never made it into the ledger."""
         removed: list[str] = []
@@ -296,18 +302,18 @@ class SourceUnit(Unit):
     def _no_room(self, rows: deque[Row], spaces: list[VolumeSpace]) -> bool:
         row = rows[0]
         if not spaces:
-            self.status = f"waiting for a volume: {self.volumes.why_absent()}"
+            self.status = f"waiting for a volume: {self.volumes.why_not_placeable()}"
             if self.until == "once" and not self.in_flight:
-                raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_absent())
+                raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_not_placeable())
             return False
-        if not self.volumes.absent and fits_nowhere(row.size, spaces):
+        if not self.volumes.absent and not self.volumes.draining and fits_nowhere(row.size, spaces):
             rows.popleft()
             message = f"{row.size} bytes are more than any volume may take; add a larger volume or raise its limit"
             failure = Failure(row, "source", Trouble.SPACE, message, "failed")
             if self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
                 self.note(failure)
             return True
-        self.status = f"waiting for space on {', '.join(volume.name for volume in list(self.volumes.open.values()))}"
+        self.status = f"waiting for space on {', '.join(volume.name for volume in self.volumes.placeable())}"
         if self.until == "once" and not self.in_flight:
             self._give_up_waiting()
         return False
@@ -322,7 +328,7 @@ class SourceUnit(Unit):
     def _room_is_coming(self) -> bool:
         if self.alone or (self.job.keep_staged and not self.ledger.waiting(State.STAGED)):
             return False
-        on_volumes = set(self.volumes.open)
+        on_volumes = {volume.id for volume in self.volumes.placeable()}
         staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
         return bool(staged) or (not self.job.keep_staged and self.ledger.waiting(State.DELIVERED))
 

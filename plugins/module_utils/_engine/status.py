@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, LocalError, SnowsyncError
+from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
-from .ledger_read import Fact, FailureRow, LedgerReader, Run, Tally, VolumeRow
+from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
 from .model import State
 from .present import (
     bytes_text,
@@ -24,10 +25,10 @@ from .present import (
     table,
 )
 from .report import failure_lines, failure_record
+from .volume_status import VolumeStatus, unavailable, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job
-    from .config import Volume as VolumeConfig
 
 RATE_SECONDS = 60
 _SILENT_SECONDS = 30.0  # a unit saves its row every two seconds
@@ -57,28 +58,6 @@ class Rate:
 
     objects: float = 0.0
     bytes: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeStatus:
-    """One volume; `problem` is empty when it can be used. `total` and `free` in bytes (0: unknown).
-
-    `number` is the ledger's, 0 for a volume that it does not know yet.
-    """
-
-    number: int
-    name: str
-    path: str
-    problem: str
-    total: int
-    free: int
-    limit: int | None
-    held: Tally
-
-    @property
-    def usable(self) -> int:
-        """Bytes that objects may fill: the limit, or the whole filesystem."""
-        return self.total if self.limit is None else self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +95,7 @@ class JobStatus:
             "units": [_unit_record(unit) for unit in self.units],
             "rates": {hop: asdict(rate) for hop, rate in self.rates.items()},
             "volumes": [asdict(volume) for volume in self.volumes],
+            "unavailable": asdict(unavailable(self.volumes)),
             "endpoint_facts": [asdict(fact) for fact in self.facts],
             "failures": [failure_record(failure) for failure in self.failures],
             "failure_count": self.failure_count,
@@ -145,15 +125,24 @@ def _unit_record(unit: UnitStatus) -> dict[str, Any]:
 
 def gather_all(jobs_dir: Path) -> list[JobStatus]:
     """Every job that has a file in `jobs_dir`; one whose file is wrong carries its error."""
+    found = []
+    for path, job in jobs_in(jobs_dir):
+        if isinstance(job, ConfigError):
+            found.append(JobStatus(path.stem, str(path), error=job))
+        else:
+            found.append(gather(job, origin=str(path)))
+    return found
+
+
+def jobs_in(jobs_dir: Path) -> Iterator[tuple[Path, Job | ConfigError]]:
+    """Every job's file in a folder, by name, with what is in it or what is wrong with it."""
     from .config import load_job
 
-    found = []
     for path in sorted(path for path in jobs_dir.glob("*.y*ml") if path.suffix in (".yml", ".yaml")):
         try:
-            found.append(gather(load_job(path), origin=str(path)))
+            yield path, load_job(path)
         except ConfigError as error:
-            found.append(JobStatus(path.stem, str(path), error=error))
-    return found
+            yield path, error
 
 
 def gather(job: Job, *, origin: str = "") -> JobStatus:
@@ -170,7 +159,7 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 states=reader.states(),
                 units=units,
                 rates=rates(reader),
-                volumes=volume_statuses(job, reader.volumes()),
+                volumes=volume_statuses(job, reader.volumes(), running(units)),
                 facts=reader.facts(),
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
@@ -182,6 +171,11 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
 def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
     """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end."""
     return not is_open and any(unit.run.unit == "source" and unit.run.passes for unit in units)
+
+
+def running(units: list[UnitStatus]) -> list[str]:
+    """The names of the units whose processes exist."""
+    return [unit.run.unit for unit in units if unit.alive]
 
 
 def unit_status(run: Run) -> UnitStatus:
@@ -212,57 +206,20 @@ def _process_started_ms(pid: int) -> int | None:
 
 def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
     """What each hop committed per second of late."""
-    now = now_ms() if now is None else now
     sums = {"source": [0, 0], "destination": [0, 0]}
-    for group in reader.groups_since(now - RATE_SECONDS * 1000):
+    groups, seconds = lately(reader, now_ms() if now is None else now)
+    for group in groups:
         if group.hop in sums:
             sums[group.hop][0] += group.objects
             sums[group.hop][1] += group.bytes
-    started = [run.started_ms for run in reader.runs()]
-    seconds = min(RATE_SECONDS, max(1.0, (now - min(started)) / 1000)) if started else RATE_SECONDS
     return {hop: Rate(objects / seconds, size / seconds) for hop, (objects, size) in sums.items()}
 
 
-def volume_statuses(job: Job, known: list[VolumeRow]) -> list[VolumeStatus]:
-    """The job's volumes as they are now, and others that still hold its objects; `known` is what the ledger says."""
-    rows = {volume.name: volume for volume in known}
-    found = [_volume(config, rows.pop(config.name, None)) for config in job.volumes]
-    for row in rows.values():
-        if row.held.objects:
-            problem = "is no longer in the job's configuration, but holds objects"
-            found.append(VolumeStatus(row.id, row.name, row.path, problem, 0, 0, None, row.held))
-    return found
-
-
-def _volume(config: VolumeConfig, row: VolumeRow | None) -> VolumeStatus:
-    total = free = 0
-    problem = _volume_problem(config, row)
-    if not problem:
-        try:
-            space = os.statvfs(config.path)
-            total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
-        except OSError as error:
-            problem = f"does not answer: {error.strerror}"
-    held = row.held if row else Tally()
-    return VolumeStatus(row.id if row else 0, config.name, str(config.path), problem, total, free, config.limit, held)
-
-
-def _volume_problem(config: VolumeConfig, row: VolumeRow | None) -> str:
-    from .markers import read_marker
-
-    if not config.path.is_dir():
-        return "there is no such directory"
-    if config.require_mount and not os.path.ismount(config.path):
-        return "nothing is mounted there"
-    try:
-        marker = read_marker(config.path)
-    except LocalError as error:
-        return str(error)
-    if row is not None and marker is None:
-        return "its marker is not there: another disk, or an empty mount point"
-    if row is not None and marker is not None and marker["uuid"] != row.uuid:
-        return f"another volume ({marker['name']}, {marker['uuid']}) is mounted there"
-    return ""
+def lately(reader: LedgerReader, now: int) -> tuple[Iterator[GroupRow], float]:
+    """The groups of the last RATE_SECONDS, and the seconds that they stand for."""
+    started = [run.started_ms for run in reader.runs()]
+    seconds = min(RATE_SECONDS, max(1.0, (now - min(started)) / 1000)) if started else RATE_SECONDS
+    return reader.groups_since(now - RATE_SECONDS * 1000), seconds
 
 
 # -- for people -------------------------------------------------------------------------------------------------
@@ -334,8 +291,12 @@ def _volume_table(status: JobStatus) -> str:
         free = bytes_text(volume.free) if not volume.problem else "?"
         total = bytes_text(volume.total) if not volume.problem else "?"
         held = (count_text(volume.held.objects), bytes_text(volume.held.bytes))
-        rows.append((volume.name, *held, limit, free, total, volume.path, volume.problem or "ready"))
-    return table(("volume", "objects", "bytes", "limit", "free", "size", "path", ""), rows, left=(0, 6, 7))
+        rows.append((volume.name, *held, limit, free, total, volume.path, volume.words))
+    text = table(("volume", "objects", "bytes", "limit", "free", "size", "path", ""), rows, left=(0, 6, 7))
+    away = unavailable(status.volumes)
+    if not away.objects:
+        return text
+    return f"{text}\n{count_text(away.objects)} staged objects ({bytes_text(away.bytes)}) are unavailable"
 
 
 def _fact_table(status: JobStatus) -> str:

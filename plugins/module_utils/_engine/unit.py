@@ -235,10 +235,14 @@ class Unit:
                 self.volume_came(volume)
             except OSError as error:
                 self.take_out(volume, f"Failed to begin with volume {volume.name}: {error.strerror}")
+        self.volumes_seen()
         self.volumes.close_retired({id(item.volume) for item in list(self.in_flight.values())})
 
     def volume_came(self, volume: OpenVolume) -> None:
         """Hook: a volume can be used (again). What of this unit is still in flight on it must be spared."""
+
+    def volumes_seen(self) -> None:
+        """Hook: all volumes were looked at just now."""
 
     def take_out(self, volume: OpenVolume, reason: str) -> None:
         """A volume failed under way: it rests until a write to it succeeds again."""

@@ -37,6 +37,8 @@ class VolumeSet:
         self._rest_until: dict[str, float] = {}
         self._occupied: dict[int, int] = {}
         self._occupied_until = 0.0
+        self.draining: set[int] = set()  # nothing is placed on these
+        self._placing: dict[int, bool] = {}
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
@@ -44,6 +46,7 @@ class VolumeSet:
         gone = [volume for volume in lost if self._retire(volume, "its marker is no longer there: unmounted?")]
         came = []
         now = time.monotonic()
+        self.draining = self._ledger.draining()
         for config in self._job.volumes:
             if config.name not in self.absent or now < self._rest_until.get(config.name, 0.0):
                 continue
@@ -160,11 +163,23 @@ class VolumeSet:
             marker = write_marker(config.path, config.name)
         return marker
 
+    def placeable(self) -> list[OpenVolume]:
+        """The volumes that new objects may go to."""
+        return [volume for volume in list(self.open.values()) if volume.id not in self.draining]
+
+    def say_placing(self, busy: Container[int]) -> None:
+        """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
+        placing = {number: number not in self.draining or number in busy for number in list(self.open)}
+        changes = {number: on for number, on in placing.items() if self._placing.get(number) != on}
+        if changes:
+            self._ledger.set_placing(changes)
+            self._placing.update(changes)
+
     def spaces(self) -> list[VolumeSpace]:
-        """Every usable volume for the placement; one whose filesystem does not answer is taken out."""
+        """Every volume for the placement; one whose filesystem does not answer is taken out."""
         found = []
         occupied = self._occupied_bytes()
-        for volume in list(self.open.values()):
+        for volume in self.placeable():
             try:
                 found.append(volume.space(self._job, occupied.get(volume.id, 0)))
             except OSError as error:
@@ -191,6 +206,13 @@ class VolumeSet:
 
     def why_absent(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+
+    def why_not_placeable(self) -> str:
+        """Why nothing new can be placed, volume by volume."""
+        draining = {
+            volume.name: "is being drained" for volume in list(self.open.values()) if volume.id in self.draining
+        }
+        return "; ".join(f"{name}: {reason}" for name, reason in (self.absent | draining).items())
 
     def close(self) -> None:
         with self._lock:

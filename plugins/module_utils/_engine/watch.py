@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from .conditions import IN_USE
 from .ledger_read import Tally
 from .model import State
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
@@ -245,7 +246,7 @@ def _volume_table(volumes: list[VolumeView], width: int) -> Table:
             count_text(volume.held.objects),
             f"{view.rate.objects:,.0f}",
             f"{view.rate.bytes / 1048576:,.1f}",
-            Text(plain_text(volume.problem), style="red"),
+            Text("" if volume.state == IN_USE else volume.words, style="red"),
         )
     return grid
 

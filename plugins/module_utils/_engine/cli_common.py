@@ -1,0 +1,46 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the parts of the command have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config import Job
+
+EXIT_NOT_DRAINED = 124
+
+
+def load_named_job(parsed: argparse.Namespace) -> Job:
+    """The job that the command line names. Raises ConfigError."""
+    from .config import job_path, load_job
+
+    return load_job(job_path(parsed.job, parsed.jobs_dir))
+
+
+def become_owner(job: Job) -> None:
+    """Go on as the user whom the job's state belongs to: what root would leave, its units could not use."""
+    import pwd
+
+    try:
+        owner = job.state_path.stat()
+    except OSError:
+        return  # there is nothing yet, and nobody whose files would be mixed with ours
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:
+        os.setgroups([owner.st_gid])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
+
+
+def print_json(document: object) -> None:
+    # ASCII only: whatever the terminal's encoding is, the document stays one.
+    print(json.dumps(document, indent=2, default=str))

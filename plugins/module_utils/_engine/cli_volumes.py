@@ -1,0 +1,72 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands about volumes: volumes, drain."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .cli_common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_json
+from .present import bytes_text, count_text
+
+if TYPE_CHECKING:
+    from .config import Job
+    from .volume_status import VolumeStatus
+
+_log = logging.getLogger("snowsync")
+
+
+def _volumes(parsed: argparse.Namespace) -> int:
+    from . import volume_report
+
+    if parsed.job is None:
+        found = volume_report.gather_all(parsed.jobs_dir)
+    else:
+        found = [volume_report.gather(load_named_job(parsed))]
+    if parsed.json:
+        records = [one.record() for one in found]
+        print_json(records if parsed.job is None else records[0])
+    else:
+        print("\n\n".join(volume_report.render(one) for one in found) or f"no jobs in {parsed.jobs_dir}")
+    return max((one.error.exit_code for one in found if one.error), default=0)
+
+
+def _drain(parsed: argparse.Namespace) -> int:
+    from . import draining
+
+    job = load_named_job(parsed)
+    become_owner(job)
+    draining.set_draining(job, parsed.volume, not parsed.undo)
+    if parsed.undo:
+        print(f"volume {parsed.volume} of job {job.job} is used again")
+        return 0
+    print(_drain_text(job, draining.look(job, parsed.volume)), flush=True)
+    if not parsed.wait:
+        return 0
+    if draining.wait_until_drained(job, parsed.volume, parsed.timeout):
+        print(f"volume {parsed.volume} of job {job.job} is drained")
+        return 0
+    left = draining.look(job, parsed.volume)
+    _log.error("volume %s is not drained: %s", parsed.volume, _left_text(left))
+    return EXIT_NOT_DRAINED
+
+
+def _drain_text(job: Job, status: VolumeStatus) -> str:
+    if status.is_drained:
+        return f"volume {status.name} of job {job.job} is drained: nothing is there, and nothing will be placed there"
+    return f"volume {status.name} of job {job.job} takes nothing new; {_left_text(status)}"
+
+
+def _left_text(status: VolumeStatus) -> str:
+    if not status.held.objects:
+        return "what is on its way there is waited for"
+    left = f"{count_text(status.undelivered.objects)} objects ({bytes_text(status.undelivered.bytes)}) to deliver"
+    done = status.held.objects - status.undelivered.objects
+    return f"{left}, {count_text(done)} delivered ones to delete" if done else left
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"volumes": _volumes, "drain": _drain}

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a volume is, in one word, and which word an error of its filesystem means. Pure decisions."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+IN_USE = "in use"
+DRAINING = "draining"  # nothing new is placed there; what is there is delivered
+DRAINED = "drained"  # nothing of the job is left there, and nothing is on its way to it
+READ_ONLY = "read-only"  # it is read and delivered from; nothing is placed or deleted there
+FAILED = "failed"  # it is there, and answers with errors
+MISSING = "missing"  # not mounted, not there, another disk: it may come back as it was
+WORDS = (IN_USE, DRAINING, DRAINED, READ_ONLY, FAILED, MISSING)
+UNAVAILABLE = (FAILED, MISSING)
+
+# What the kernel says when a medium or its filesystem is broken, not when something merely is not there.
+_BROKEN = frozenset(
+    {
+        errno.EIO,
+        errno.EUCLEAN,  # ext4 and xfs: the filesystem's own structures are damaged
+        errno.EBADMSG,  # a checksum of theirs is wrong
+        errno.ENODATA,  # the medium cannot read a sector
+        errno.EILSEQ,  # its protection information is wrong
+        errno.EREMOTEIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENOMEDIUM,
+        errno.ESHUTDOWN,  # xfs and ext4 after they gave up
+        errno.ETIMEDOUT,
+    }
+)
+
+
+def word_of(error: BaseException) -> str:
+    """What an error of a volume's filesystem says of the volume: READ_ONLY, FAILED or MISSING."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number == errno.EROFS:
+        return READ_ONLY
+    return FAILED if number in _BROKEN else MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of one volume at one moment: how it looks now, and what the ledger says.
+
+    `absence` is MISSING or FAILED and `why` its reason, both '' for a volume that is there. `trouble` and `reason` are
+    what a unit met last; `units_run`: one of them is still there to take that back. `is_empty`: the job has no use
+    for anything there. `is_awaited`: something may still be on its way to it.
+    """
+
+    absence: str = ""
+    why: str = ""
+    trouble: str = ""
+    reason: str = ""
+    units_run: bool = False
+    is_read_only: bool = False
+    is_draining: bool = False
+    is_empty: bool = True
+    is_awaited: bool = False
+
+
+def is_drained(seen: Seen) -> bool:
+    """Whether nothing of the job is on a draining volume, or on its way there."""
+    return seen.is_draining and seen.is_empty and not seen.is_awaited
+
+
+def condition(seen: Seen) -> tuple[str, str]:
+    """(one of WORDS, the reason or '')."""
+    if seen.absence:
+        return seen.absence, seen.why
+    if seen.trouble == FAILED or (seen.trouble == MISSING and seen.units_run):
+        return seen.trouble, seen.reason
+    if seen.is_read_only or seen.trouble == READ_ONLY:
+        return READ_ONLY, seen.reason or "its filesystem is read-only"
+    if seen.is_draining:
+        return (DRAINED if is_drained(seen) else DRAINING), ""
+    return IN_USE, ""

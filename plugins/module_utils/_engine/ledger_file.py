@@ -1,0 +1,236 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ledger's file and its values: one connection, whole transactions, rows as they are read.
+
+What is done with them is in ledger.py and ledger_volumes.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from .errors import LedgerError, Trouble
+from .ledger_schema import migrate
+from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
+
+_BUSY_SECONDS = 60.0
+ROW = (
+    "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
+    " attempts, sends, suspect"
+)
+
+# A row changed only if nobody else changed it meanwhile: the lister, the other unit, or `evacuate`.
+AS_READ = "id = ? AND generation = ? AND state = ? AND volume IS ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object as the ledger knows it (the columns that the units work with)."""
+
+    id: int
+    key: str
+    size: int
+    etag: str
+    modified_ms: int
+    generation: int
+    origin: int
+    state: int
+    volume: int | None
+    part_size: int
+    digest: str
+    headers: str
+    attempts: int
+    sends: int
+    suspect: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one page of a listing meant: counts, and the bytes that new and changed objects hold."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    bytes: int = 0
+    moving: tuple[ListedObject, ...] = ()  # new and changed ones, in listing order
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One object proven on a volume, ready to become `staged`."""
+
+    row: Row
+    part_size: int
+    digest: str  # the ETag that these bytes have with this part size
+    headers: str
+    evidence: Evidence
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One object proven at the destination."""
+
+    row: Row
+    destination_etag: str
+    evidence: Evidence
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that went wrong with one object; `action` says what the engine did about it."""
+
+    row: Row
+    hop: str  # source | destination
+    trouble: Trouble
+    message: str
+    action: str
+    expected: str = ""
+    found: str = ""
+
+
+def as_read(row: Row) -> tuple[object, ...]:
+    """The parameters of AS_READ."""
+    return row.id, row.generation, row.state, row.volume
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def boot_id() -> str:
+    """The kernel's boot id (/proc/sys/kernel/random/boot_id); empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+_HEADER_FIELDS = tuple(field.name for field in fields(Headers))
+
+
+def dump_headers(headers: Headers) -> str:
+    """Headers as compact JSON with only what is set; empty string when nothing is."""
+    present = {name: value for name in _HEADER_FIELDS if (value := getattr(headers, name))}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":"), default=dict) if present else ""
+
+
+def load_headers(text: str) -> Headers:
+    return Headers(**json.loads(text)) if text else Headers()
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch a database to WAL. SQLite answers "locked" at once, without its busy timeout, when two do so together."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+class LedgerFile:
+    """An open ledger. Threads of one process may share it; processes open their own."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open (and create or migrate) the ledger. Raises LedgerError for a damaged or newer file."""
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            if readonly:
+                self._db = sqlite3.connect(
+                    f"{path.resolve().as_uri()}?mode=ro",
+                    uri=True,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    timeout=_BUSY_SECONDS,
+                )
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+                os.chmod(path, 0o640)
+                _use_wal(self._db)
+                self._db.execute("PRAGMA synchronous=FULL")
+                migrate(self._db)
+            self._db.execute("PRAGMA cache_size=-16000")
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"Failed to open the ledger {path}: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    # A full disk may have ended the transaction already, or have failed the COMMIT and left it open.
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise LedgerError(f"Failed to write the ledger {self.path}: {error}") from error
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[object, ...]]:
+        """Stream the rows of a SELECT (for ledger*.py only), a thousand at a time so that writers are not held up."""
+        with self._lock:
+            cursor = self._db.execute(sql, parameters)
+        while True:
+            with self._lock:
+                rows = cursor.fetchmany(1000)
+            if not rows:
+                return
+            yield from rows
+
+    # -- what several kinds of writes have in common ---------------------------------------------------------------
+
+    def _move(self, db: sqlite3.Connection, row: Row, target: State, sql: str, values: Sequence[object]) -> bool:
+        """Change one row if it still is what the caller thinks; a transition that the table forbids is a defect."""
+        source = State(row.state)
+        if target not in TRANSITIONS[source]:
+            raise LedgerError(f"Refused: object {row.key!r} cannot go from {source.label} to {target.label}")
+        statement = f"UPDATE objects SET state = {int(target)}, {sql} WHERE {AS_READ}"
+        return db.execute(statement, (*values, *as_read(row))).rowcount == 1
+
+    @staticmethod
+    def _new_group(db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
+        cursor = db.execute(
+            "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            (hop, volume, boot_id(), objects, size, at),
+        )
+        return int(cursor.lastrowid or 0)
+
+    @staticmethod
+    def _record(db: sqlite3.Connection, failure: Failure) -> None:
+        db.execute(
+            "INSERT INTO failures (object_id, key, at_ms, hop, trouble, message, expected, found, action)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                failure.row.id,
+                failure.row.key,
+                now_ms(),
+                failure.hop,
+                failure.trouble.value,
+                failure.message,
+                failure.expected,
+                failure.found,
+                failure.action,
+            ),
+        )

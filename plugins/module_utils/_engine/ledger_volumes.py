@@ -1,0 +1,186 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the ledger knows of volumes: who they are, what lies on them, which are being emptied, which are in trouble."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from .errors import LedgerError
+from .ledger_file import LedgerFile, boot_id, now_ms
+
+_STEP = 5000  # rows of one transaction, where a command changes all of a volume's
+
+
+class VolumeLedger(LedgerFile):
+    """The part of `Ledger` that is about volumes."""
+
+    # -- who they are -------------------------------------------------------------------------------------------
+
+    def volume_id(self, name: str, uuid: str, path: str) -> int:
+        """The number of a volume. Raises LedgerError when the name or the identity belongs to another volume."""
+        with self._transaction() as db:
+            found = db.execute("SELECT id, name, uuid FROM volumes WHERE name = ? OR uuid = ?", (name, uuid)).fetchall()
+            if not found:
+                cursor = db.execute(
+                    "INSERT INTO volumes (name, uuid, path, first_seen_ms) VALUES (?, ?, ?, ?)",
+                    (name, uuid, path, now_ms()),
+                )
+                return int(cursor.lastrowid or 0)
+            if len(found) > 1 or found[0][1:] != (name, uuid):
+                raise LedgerError(
+                    f"Volume {name} at {path} carries identity {uuid}, the ledger knows {found[0][1]} as {found[0][2]}:"
+                    " mount the right disk there, or give the new one a new name"
+                )
+            db.execute("UPDATE volumes SET path = ? WHERE id = ?", (path, found[0][0]))
+            return int(found[0][0])
+
+    def known_volumes(self) -> dict[str, tuple[int, str]]:
+        """name -> (id, uuid)."""
+        return {
+            str(name): (int(number), str(uuid))
+            for number, name, uuid in self._all("SELECT id, name, uuid FROM volumes")
+        }
+
+    def _all(self, sql: str) -> list[tuple[int, str, str]]:
+        with self._lock:
+            return self._db.execute(sql).fetchall()
+
+    def has_file(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the ledger has use for a file of this key and generation on this volume."""
+        sql = (
+            "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
+            " AND (volume = ? AND state IN (1, 2) OR left_on = ? AND state IN (0, 4, 5))"
+        )
+        with self._lock:
+            return self._db.execute(sql, (key, generation, volume, volume)).fetchone() is not None
+
+    def has_used(self, volume: int) -> bool:
+        """Whether this ledger ever made a group durable on this volume."""
+        with self._lock:
+            found = self._db.execute("SELECT 1 FROM groups WHERE volume = ? LIMIT 1", (volume,)).fetchone()
+        return found is not None
+
+    def occupied(self) -> dict[int, int]:
+        """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB."""
+        sql = (
+            "SELECT volume, SUM((size + 4095) / 4096 * 4096) FROM objects"
+            " WHERE state IN (1, 2) AND volume IS NOT NULL GROUP BY volume"
+        )
+        with self._lock:
+            return {int(volume): int(size) for volume, size in self._db.execute(sql)}
+
+    # -- draining -----------------------------------------------------------------------------------------------
+
+    def set_draining(self, volume: int, draining: bool) -> None:
+        """Nothing new is to be placed on this volume; or, not `draining`, it is in use again."""
+        with self._transaction() as db:
+            db.execute("UPDATE volumes SET draining = ? WHERE id = ?", (int(draining), volume))
+
+    def draining(self) -> set[int]:
+        with self._lock:
+            return {number for (number,) in self._db.execute("SELECT id FROM volumes WHERE draining = 1")}
+
+    def set_placing(self, placing: Mapping[int, bool]) -> None:
+        """Which volumes the source unit may have something on its way to."""
+        with self._transaction() as db:
+            db.executemany("UPDATE volumes SET placing = ? WHERE id = ?", [(int(on), at) for at, on in placing.items()])
+
+    # -- trouble ------------------------------------------------------------------------------------------------
+
+    def set_trouble(self, volume: int, word: str, reason: str) -> None:
+        """A unit cannot use a volume fully: `word` is missing, read-only or failed, `reason` for people."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE volumes SET trouble_ms = iif(trouble = ?, trouble_ms, ?), trouble = ?, reason = ?"
+                " WHERE id = ? AND (trouble, reason) IS NOT (?, ?)",
+                (word, now_ms(), word, reason, volume, word, reason),
+            )
+
+    def returned(self, volume: int) -> int:
+        """A volume can be used again: what lies there is hashed before it is used. Returns how many objects.
+
+        Copies of objects that were to be fetched again, and have not been yet, count again. Safe to call at every
+        opening, by either unit, and after a kill: the trouble is cleared last.
+        """
+        with self._lock:
+            found = self._db.execute("SELECT trouble FROM volumes WHERE id = ?", (volume,)).fetchone()
+        if not found or not found[0]:
+            return 0
+        count = self._in_steps(
+            "UPDATE objects SET state = 1, volume = left_on, left_on = NULL, suspect = 1, attempts = 0,"
+            " not_before_ms = 0, last_error = ''",
+            "left_on = ? AND state IN (0, 4, 5)",
+            volume,
+        )
+        count += self._suspect_all(volume)
+        with self._transaction() as db:
+            db.execute("UPDATE volumes SET trouble = '', reason = '', trouble_ms = 0 WHERE id = ?", (volume,))
+        return count
+
+    def _suspect_all(self, volume: int) -> int:
+        count = last = 0
+        while True:
+            with self._transaction() as db:
+                page = f"SELECT id FROM objects WHERE state = 1 AND id > ? ORDER BY id LIMIT {_STEP}"
+                (end,) = db.execute(f"SELECT MAX(id) FROM ({page})", (last,)).fetchone()
+                if end is None:
+                    return count
+                sql = "UPDATE objects SET suspect = 1 WHERE state = 1 AND id > ? AND id <= ? AND volume = ?"
+                count += db.execute(sql, (last, end, volume)).rowcount
+            last = end
+
+    def _in_steps(self, update: str, where: str, volume: int) -> int:
+        """One UPDATE that ends what `where` says of each row, some thousand at a time: nobody waits long."""
+        done = 0
+        while True:
+            with self._transaction() as db:
+                sql = f"{update} WHERE id IN (SELECT id FROM objects WHERE {where} LIMIT {_STEP})"
+                changed = db.execute(sql, (volume,)).rowcount
+            done += changed
+            if changed < _STEP:
+                return done
+
+    @staticmethod
+    def _forget_copies(db: sqlite3.Connection, group_id: int) -> None:
+        """A group is staged: copies that its objects had on volumes that failed are of no use any more."""
+        db.execute(
+            "INSERT INTO discards (volume, key, generation) SELECT left_on, key, generation FROM objects"
+            " WHERE left_on IS NOT NULL AND group_id = ? AND left_on != volume",
+            (group_id,),
+        )
+        db.execute("UPDATE objects SET left_on = NULL WHERE left_on IS NOT NULL AND group_id = ?", (group_id,))
+
+    # -- files that are of no use, the boot rule ----------------------------------------------------------------
+
+    def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
+        """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
+        sql = "SELECT id, volume, key, generation FROM discards WHERE id > ? ORDER BY id LIMIT 1000"
+        with self._lock:
+            return self._db.execute(sql, (after_id,)).fetchall()
+
+    def discarded(self, ids: Iterable[int]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM discards WHERE id = ?", [(number,) for number in ids])
+
+    def apply_boot_rule(self, last_groups: int = 4) -> int:
+        """After a boot: what became staged in the last groups per volume before it is re-hashed before use.
+
+        Returns how many rows became suspect. A group of another boot than ours is from before a boot; whether that
+        boot was clean is not trusted. Runs once per boot and ledger, under the source or the destination unit.
+        """
+        current = boot_id()
+        with self._transaction() as db:
+            newest = db.execute("SELECT boot_id FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+            if newest is None or newest[0] == current:
+                return 0
+            count = 0
+            for (volume,) in db.execute("SELECT id FROM volumes").fetchall():
+                count += db.execute(
+                    "UPDATE objects SET suspect = 1 WHERE state = 1 AND group_id IN (SELECT id FROM groups"
+                    " WHERE hop IN ('source', 'evacuate') AND volume = ? AND boot_id != ? ORDER BY id DESC LIMIT ?)",
+                    (volume, current, last_groups),
+                ).rowcount
+            return count

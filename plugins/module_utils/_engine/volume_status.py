@@ -1,0 +1,159 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The volumes of a job as they are now, from the ledger and a look at each: no unit is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import conditions
+from .conditions import Seen
+from .errors import LocalError
+from .ledger_read import Tally, VolumeRow
+from .markers import read_marker
+from .present import plain_text
+
+if TYPE_CHECKING:
+    from .config import Job
+    from .config import Volume as VolumeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """One volume; `problem` is empty when it is there. `total` and `free` in bytes (0: unknown).
+
+    `number` is the ledger's, 0 for a volume that it does not know yet; `identity` the UUID of its marker. `state` is
+    one of conditions.WORDS, `reason` why. `held` is what lies there, `undelivered` the staged part of it.
+    """
+
+    number: int
+    name: str
+    path: str
+    problem: str
+    total: int
+    free: int
+    limit: int | None
+    held: Tally
+    identity: str = ""
+    state: str = conditions.IN_USE
+    reason: str = ""
+    undelivered: Tally = field(default_factory=Tally)
+    dropped: Tally = field(default_factory=Tally)
+    draining: bool = False
+    is_drained: bool = False
+
+    @property
+    def usable(self) -> int:
+        """Bytes that objects may fill: the limit, or the whole filesystem."""
+        return self.total if self.limit is None else self.limit
+
+    @property
+    def unavailable(self) -> Tally:
+        """What is staged there and cannot be delivered now."""
+        return self.undelivered if self.state in conditions.UNAVAILABLE else Tally()
+
+    @property
+    def words(self) -> str:
+        """The state for people."""
+        return f"{self.state}: {plain_text(self.reason)}" if self.reason else self.state
+
+
+def volume_statuses(job: Job, known: list[VolumeRow], running: Collection[str] = ()) -> list[VolumeStatus]:
+    """The job's volumes as they are now, and others that still hold its objects.
+
+    `known` is what the ledger says, `running` the names of the units that run.
+    """
+    rows = {volume.name: volume for volume in known}
+    found = [_volume(job, config, rows.pop(config.name, None), running) for config in job.volumes]
+    found += [_left_out(row) for row in rows.values() if row.held.objects]
+    return found
+
+
+def unavailable(volumes: list[VolumeStatus]) -> Tally:
+    """What is staged on volumes that are not there, or cannot be read."""
+    return sum((volume.unavailable for volume in volumes), Tally())
+
+
+def _left_out(row: VolumeRow) -> VolumeStatus:
+    problem = "is no longer in the job's configuration, but holds objects"
+    seen = Seen(conditions.MISSING, problem, is_draining=row.draining, is_empty=False)
+    return _status(row, row.path, problem, (0, 0), None, seen)
+
+
+def _volume(job: Job, config: VolumeConfig, row: VolumeRow | None, running: Collection[str]) -> VolumeStatus:
+    total = free = 0
+    read_only = False
+    absence, problem, identity = _absence(config, row)
+    if not problem:
+        try:
+            space = os.statvfs(config.path)
+            total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+            read_only = bool(space.f_flag & os.ST_RDONLY)
+        except OSError as error:
+            absence, problem = conditions.word_of(error), f"does not answer: {error.strerror}"
+    known = row or VolumeRow(0, config.name, identity, str(config.path))
+    seen = Seen(
+        absence=absence,
+        why=problem,
+        trouble=known.trouble,
+        reason=known.reason,
+        units_run=bool(running),
+        is_read_only=read_only,
+        is_draining=known.draining,
+        is_empty=not known.undelivered.objects and (job.keep_staged or not known.held.objects),
+        is_awaited=known.placing and "source" in running,
+    )
+    return _status(known, str(config.path), problem, (total, free), config.limit, seen)
+
+
+def _status(
+    row: VolumeRow, path: str, problem: str, space: tuple[int, int], limit: int | None, seen: Seen
+) -> VolumeStatus:
+    total, free = space
+    state, reason = conditions.condition(seen)
+    return VolumeStatus(
+        row.id,
+        row.name,
+        path,
+        problem,
+        total,
+        free,
+        limit,
+        row.held,
+        identity=row.uuid,
+        state=state,
+        reason=reason,
+        undelivered=row.undelivered,
+        dropped=row.dropped,
+        draining=row.draining,
+        is_drained=conditions.is_drained(seen),
+    )
+
+
+def _absence(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str]:
+    """(MISSING or FAILED, why, the marker's identity); the first two are '' for a volume that is there."""
+    try:
+        problem, identity = _problem(config, row)
+    except OSError as error:
+        return conditions.word_of(error), f"does not answer: {error.strerror}", ""
+    except LocalError as error:
+        return conditions.word_of(error), str(error), ""
+    return conditions.MISSING if problem else "", problem, identity
+
+
+def _problem(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str]:
+    if not config.path.is_dir():
+        return "there is no such directory", ""
+    if config.require_mount and not os.path.ismount(config.path):
+        return "nothing is mounted there", ""
+    marker = read_marker(config.path)
+    identity = marker["uuid"] if marker else ""
+    if row is not None and marker is None:
+        return "its marker is not there: another disk, or an empty mount point", ""
+    if row is not None and marker is not None and identity != row.uuid:
+        return f"another volume ({marker['name']}, {identity}) is mounted there", identity
+    return "", identity
