@@ -88,7 +88,19 @@ def test_version() -> None:
 def test_help_lists_commands_and_exit_codes() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("run", "plan", "status", "watch", "verify", "volumes", "drain", "ledger", "report", "check-config"):
+    for command in (
+        "run",
+        "plan",
+        "status",
+        "watch",
+        "verify",
+        "volumes",
+        "drain",
+        "reset",
+        "ledger",
+        "report",
+        "check-config",
+    ):
         assert f"\n    {command} " in done.stdout
     codes = {int(line.split()[0]) for line in done.stdout.splitlines() if line[:5].strip().isdigit()}
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
@@ -105,6 +117,7 @@ def test_help_lists_commands_and_exit_codes() -> None:
         ["verify"],
         ["volumes"],
         ["drain"],
+        ["reset"],
         ["ledger", "export"],
         ["report"],
         ["check-config"],

@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_verify,
         _add_volumes,
         _add_drain,
+        _add_reset,
         _add_ledger,
         _add_report,
         _add_check_config,
@@ -247,6 +248,20 @@ def _add_drain(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=_positive_seconds, metavar="SECONDS", help="with --wait: end after this time at the latest"
     )
+
+
+def _add_reset(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "reset",
+        "throw away what a job has staged, and its ledger",
+        "Without --confirm it only says what would be lost. Removes the job's own files from its volumes, names every"
+        " other file and leaves it, leaves drop folders alone, keeps the ledger beside the new one as"
+        " ledger.db.reset-EPOCH. The job's units must be stopped.",
+    )
+    _add_job(parser)
+    parser.add_argument("--confirm", metavar="JOB", help="the job's name once more: do it")
+    _add_json(parser)
 
 
 def _add_ledger(commands: Any) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands about volumes: volumes, drain."""
+"""The commands about volumes: volumes, drain, reset."""
 
 from __future__ import annotations
 
@@ -69,4 +69,24 @@ def _left_text(status: VolumeStatus) -> str:
     return f"{left}, {count_text(done)} delivered ones to delete" if done else left
 
 
-ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"volumes": _volumes, "drain": _drain}
+def _reset(parsed: argparse.Namespace) -> int:
+    from . import resetting
+
+    job = load_named_job(parsed)
+    if parsed.confirm is None:
+        found = resetting.survey(job)
+    else:
+        become_owner(job)
+        found = resetting.reset(job, parsed.confirm)
+    if parsed.json:
+        print_json(found.record())
+    else:
+        print(resetting.render(found))
+    return found.error.exit_code if found.error and not found.confirmed else 0
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "volumes": _volumes,
+    "drain": _drain,
+    "reset": _reset,
+}

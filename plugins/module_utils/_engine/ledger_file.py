@@ -129,6 +129,40 @@ def load_headers(text: str) -> Headers:
     return Headers(**json.loads(text)) if text else Headers()
 
 
+def put_aside(path: Path) -> Path:
+    """Give a ledger that nobody writes another name, so that the next run begins an empty one; returns the name.
+
+    Raises LedgerError when somebody has it open for too long, or it cannot be renamed.
+    """
+    try:
+        _empty_wal(path)
+        target = path.with_name(f"{path.name}.reset-{int(time.time())}")
+        while target.exists():
+            target = target.with_name(f"{target.name}0")
+        # The log first: an old one beside a new ledger would be taken for the new one's.
+        for companion in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{path}{companion}", f"{target}{companion}")
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise LedgerError(f"Failed to put the ledger {path} aside: {error.strerror}") from error
+    return target
+
+
+def _empty_wal(path: Path) -> None:
+    """Bring everything into the database itself. What is damaged is left as it is: it is only renamed."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
+        while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                raise LedgerError(f"Failed to put the ledger {path} aside: somebody reads it all the time")
+            time.sleep(0.1)
+
+
 def _use_wal(db: sqlite3.Connection) -> None:
     """Switch a database to WAL. SQLite answers "locked" at once, without its busy timeout, when two do so together."""
     deadline = time.monotonic() + _BUSY_SECONDS

@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
-from .errors import JobLocked, JobStopped, StoreError, Trouble
+from .errors import JobStopped, StoreError, Trouble
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
+from .locks import locked
 from .model import State
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
@@ -159,27 +157,9 @@ class Unit:
 
     # -- life -------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Only one process runs this unit of this job. Raises JobLocked."""
-        path = self.job.state_path / f"{self.name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _read(path) or "another process"
-                raise JobLocked(
-                    f"The {self.name} unit of job {self.job.job} already runs ({holder});"
-                    f" stop it first, or look at it with: snowsync status {self.job.job}"
-                ) from None
-            with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+        return locked(self.job, self.name)
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
         """Start a worker. If it raises, the whole unit ends with that error: no half-dead unit."""
@@ -333,10 +313,3 @@ class Unit:
         self.status = f"waiting for the {side}: {why}"
         if self.until == "once" and not self.in_flight and self.endpoints.none_answers:
             raise StoreError(Trouble.REFUSED, f"reach the {side} of job {self.job.job}", why)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who may work at a job: one process per unit, and one that evacuates a volume."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import JobLocked
+
+if TYPE_CHECKING:
+    from .config import Job
+
+UNITS = ("source", "destination")
+EVACUATION = "evacuate"
+
+
+@contextlib.contextmanager
+def locked(job: Job, name: str) -> Iterator[None]:
+    """Be the only process that does `name` (one of UNITS, or EVACUATION) for this job. Raises JobLocked."""
+    path = job.state_path / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JobLocked(_refusal(job, name, _read(path) or "another process")) from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_alone(job: Job) -> Iterator[None]:
+    """Be the only process that works at this job at all. Raises JobLocked."""
+    with contextlib.ExitStack() as locks:
+        for name in (*UNITS, EVACUATION):
+            locks.enter_context(locked(job, name))
+        yield
+
+
+def _refusal(job: Job, name: str, holder: str) -> str:
+    if name == EVACUATION:
+        return f"A volume of job {job.job} is being evacuated already ({holder}); wait for it, or stop it first"
+    return (
+        f"The {name} unit of job {job.job} already runs ({holder});"
+        f" stop it first, or look at it with: snowsync status {job.job}"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
