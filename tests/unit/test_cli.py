@@ -117,6 +117,8 @@ def test_help_lists_commands_and_exit_codes() -> None:
         ["verify"],
         ["volumes"],
         ["drain"],
+        ["evacuate"],
+        ["refetch"],
         ["reset"],
         ["ledger", "export"],
         ["report"],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome, Received
+from .model import Head, Headers, ListedObject, Outcome, Received, State
 from .probing import ask_heads
 from .proof import Proven, Refuted, prove_arrival
 from .unit import Item
@@ -173,7 +173,13 @@ class Arrivals:
     def _vanished(self, item: Item) -> None:
         message = "the object left the source before it was fetched"
         failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "forgotten")
-        if self._unit.ledger.forget(item.row):
+        copy = self._unit.ledger.left_on(item.row.id)
+        if copy:
+            message = f"the object left the source; its only copy lies on volume {copy}, which failed"
+            failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "kept for when the volume returns")
+            if self._unit.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+                self._unit.note(failure)
+        elif self._unit.ledger.forget(item.row):
             self._unit.ledger.record(failure)
             self._unit.note(failure)
         self._unit.settled(item.row)

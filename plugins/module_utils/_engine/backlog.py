@@ -67,7 +67,7 @@ class Backlog:
         while self.large:
             row = self.large[0]
             known = self._unit.ledger.row(row.id)
-            if known and (known.state, known.generation) == (self._state, row.generation):
+            if known and (known.state, known.generation, known.volume) == (self._state, row.generation, row.volume):
                 return True
             self.large.popleft()
         return False

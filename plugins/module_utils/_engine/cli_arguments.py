@@ -80,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_verify,
         _add_volumes,
         _add_drain,
+        _add_evacuate,
+        _add_refetch,
         _add_reset,
         _add_ledger,
         _add_report,
@@ -248,6 +250,29 @@ def _add_drain(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=_positive_seconds, metavar="SECONDS", help="with --wait: end after this time at the latest"
     )
+
+
+def _add_evacuate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "evacuate",
+        "move what is staged on a volume to the others",
+        "Nothing is fetched again. Drains the volume first; works beside running units and without, and may be cut off"
+        " and begun again at any time. Dropped files stay: they are delivered from where they lie.",
+    )
+    _add_volume(parser)
+
+
+def _add_refetch(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "refetch",
+        "give up a disk that will not come back",
+        "What was staged there is fetched again from the source; files that were dropped there are lost, each by name."
+        " Only for a volume that is missing or failed; without --yes it only says what that means.",
+    )
+    _add_volume(parser)
+    parser.add_argument("--yes", action="store_true", help="do it")
 
 
 def _add_reset(commands: Any) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands about volumes: volumes, drain, reset."""
+"""The commands about volumes: volumes, drain, evacuate, refetch, reset."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .present import bytes_text, count_text
 
 if TYPE_CHECKING:
     from .config import Job
+    from .ledger_read import Tally
     from .volume_status import VolumeStatus
 
 _log = logging.getLogger("snowsync")
@@ -69,6 +70,36 @@ def _left_text(status: VolumeStatus) -> str:
     return f"{left}, {count_text(done)} delivered ones to delete" if done else left
 
 
+def _evacuate(parsed: argparse.Namespace) -> int:
+    from . import evacuation
+
+    job = load_named_job(parsed)
+    become_owner(job)
+    done = evacuation.evacuate(job, parsed.volume, lambda text: print(text, flush=True))
+    print(f"volume {parsed.volume} of job {job.job}: moved {_tally_text(done.moved)} to other volumes")
+    for tally, what in (
+        (done.released, "were delivered already, and removed"),
+        (done.refetched, "could not be read, and are fetched again from the source"),
+        (done.dropped, "dropped files stay: they are delivered from where they lie"),
+    ):
+        if tally.objects:
+            print(f"{_tally_text(tally)} {what}")
+    return 0
+
+
+def _tally_text(tally: Tally) -> str:
+    return f"{count_text(tally.objects)} objects ({bytes_text(tally.bytes)})"
+
+
+def _refetch(parsed: argparse.Namespace) -> int:
+    from . import giving_up
+
+    job = load_named_job(parsed)
+    become_owner(job)
+    print(giving_up.render(giving_up.give_up(job, parsed.volume, yes=parsed.yes)))
+    return 0
+
+
 def _reset(parsed: argparse.Namespace) -> int:
     from . import resetting
 
@@ -88,5 +119,7 @@ def _reset(parsed: argparse.Namespace) -> int:
 ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "volumes": _volumes,
     "drain": _drain,
+    "evacuate": _evacuate,
+    "refetch": _refetch,
     "reset": _reset,
 }

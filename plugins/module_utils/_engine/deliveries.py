@@ -231,6 +231,8 @@ class Deliveries:
         released = []
         emptied: dict[int, tuple[OpenVolume, set[str]]] = {}
         for row, volume in delivered:
+            if not volume.writable:
+                continue  # deleted when it takes writes again
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
@@ -316,10 +318,30 @@ class Deliveries:
             if isinstance(error, FileNotFoundError):
                 return gone(item)
             return Damage(Trouble.MISMATCH, f"error {error.errno}", f"the file cannot be read: {error.strerror}")
+        if not item.volume.writable and not item.volume.trouble():
+            if isinstance(error, FileNotFoundError):
+                return gone(item)
+            self._unreadable(item, error)
+            return None
         message = f"Failed to read {item.row.key!r} on volume {item.volume.name}: {error.strerror}"
         self._unit.take_out(item.volume, f"{message} ({local_trouble(error).value})")
         self.leave(item)
         return None
+
+    def _unreadable(self, item: Item, error: OSError) -> None:
+        """A file on a volume that failed: fetched again, elsewhere. Nobody can fetch what people dropped."""
+        row, unit = item.row, self._unit
+        message = f"it cannot be read on volume {item.volume.name}, which failed: {error.strerror}"
+        if row.origin == Origin.DROP:
+            self.refuse(
+                item, Failure(row, "destination", Trouble.IO, f"the dropped file: {message}", "left where it is")
+            )
+            return
+        failure = Failure(row, "destination", Trouble.IO, message, "fetched again")
+        if unit.ledger.leave_copy(failure):
+            unit.note(failure)
+        unit.settled(row)
+        self.leave(item)
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
         """The destination holds other bytes: ours may be the damaged ones, or it stored something else."""
@@ -386,7 +408,7 @@ class Deliveries:
         if item.row.origin == Origin.DROP:
             return
         try:
-            item.volume.discard_staged(self._unit.relative(item.row))
+            self._unit.discard_unknown(item.volume, item.row.key, item.row.generation)
         except OSError as error:
             _log.warning("volume %s: cannot delete a failed file: %s", item.volume.name, error.strerror)
 

@@ -10,6 +10,7 @@ end: claimed in the ledger -> uploaded -> proven -> `delivered` in one transacti
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from .soundness import examine
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume, local_trouble
 
+_log = logging.getLogger("snowsync.destination")
 _BATCHES = 3  # on their way at once: one being sent, one draining, one being proven
 
 
@@ -33,6 +35,7 @@ class DestinationUnit(Unit):
     """Volumes -> destination bucket."""
 
     name = "destination"
+    reads = True
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         super().__init__(job, ledger, switches, until=until)
@@ -71,6 +74,11 @@ class DestinationUnit(Unit):
         return [lambda: self._deliveries.record_released(now=True)]
 
     def volume_came(self, volume: OpenVolume) -> None:
+        self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
+        self._backlog.rewind()
+        if not volume.writable:
+            _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
+            return
         volume.sweep_outgoing(keep=self.on_their_way())
         self._deliveries.release_at = 0.0
 
@@ -209,7 +217,8 @@ class DestinationUnit(Unit):
         try:
             if row.origin == Origin.DROP:
                 item.path = self._link(volume, row.id, relative)
-            damage = examine(item, hash_it=bool(row.suspect) or self.job.reread == "always")
+            hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
+            damage = examine(item, hash_it=hash_it)
         except OSError as error:
             damage = self._deliveries.local_failure(item, error)
             if damage is None:
@@ -224,7 +233,7 @@ class DestinationUnit(Unit):
         try:
             return volume.link_dropped(object_id, relative)
         except OSError as error:
-            if local_trouble(error) is not Trouble.SPACE:
+            if volume.writable and local_trouble(error) is not Trouble.SPACE:
                 raise
             return volume.dropped_path(relative)  # full, with dropped files perhaps: only sending them makes room
 
@@ -262,6 +271,6 @@ class DestinationUnit(Unit):
                 return
             last = rows[-1].id
             there = [(row, self.volumes.open.get(row.volume or 0)) for row in rows if row.id not in busy]
-            deliveries.release([(row, volume) for row, volume in there if volume])
+            deliveries.release([(row, volume) for row, volume in there if volume and volume.writable])
             deliveries.record_released(now=True)
             self.heartbeat = time.monotonic()

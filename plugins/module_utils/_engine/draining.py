@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from . import volume_report
 from .errors import ConfigError, LedgerError
 from .ledger import Ledger
-from .ledger_read import LedgerNotReady
+from .ledger_read import LedgerNotReady, LedgerReader
+from .status import running, unit_status
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
@@ -80,3 +81,9 @@ def wait_until_drained(
         if deadline is not None and time.monotonic() >= deadline:
             return False
         time.sleep(_LOOK_SECONDS)
+
+
+def running_units(job: Job) -> list[str]:
+    """The names of the job's units that run."""
+    with LedgerReader.open(job.ledger_path) as reader:
+        return running([unit_status(run) for run in reader.runs()])

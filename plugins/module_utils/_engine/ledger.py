@@ -319,14 +319,13 @@ class Ledger(VolumeLedger):
     def retry(self, failure: Failure, *, delay_ms: int, count: bool, target: State = State.PENDING) -> bool:
         """Send a row back (`target` pending, or staged for another upload), or end it as quarantined or failed."""
         row = failure.row
-        text = f"{failure.trouble.value}: {failure.message}"
         with self._transaction() as db:
             if target == State(row.state):  # another try of the same hop
                 moved = (
                     db.execute(
                         "UPDATE objects SET attempts = attempts + ?, not_before_ms = ?, last_error = ?"
                         f" WHERE {AS_READ}",
-                        (int(count), now_ms() + delay_ms, text, *as_read(row)),
+                        (int(count), now_ms() + delay_ms, failure.text, *as_read(row)),
                     ).rowcount
                     == 1
                 )
@@ -337,7 +336,7 @@ class Ledger(VolumeLedger):
                     row,
                     target,
                     f"attempts = attempts + ?, not_before_ms = ?, last_error = ?{reset}",
-                    (int(count), now_ms() + delay_ms, text),
+                    (int(count), now_ms() + delay_ms, failure.text),
                 )
             if moved:
                 self._record(db, failure)

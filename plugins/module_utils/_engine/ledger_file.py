@@ -98,6 +98,11 @@ class Failure:
     expected: str = ""
     found: str = ""
 
+    @property
+    def text(self) -> str:
+        """As the object's row has it."""
+        return f"{self.trouble.value}: {self.message}"
+
 
 def as_read(row: Row) -> tuple[object, ...]:
     """The parameters of AS_READ."""

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from .errors import LedgerError
-from .ledger_file import LedgerFile, boot_id, now_ms
+from .errors import LedgerError, Trouble
+from .ledger_file import AS_READ, ROW, Failure, LedgerFile, Row, as_read, boot_id, now_ms
+from .model import State
 
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
+# As its index has it; SQLite does not see that one state is among two.
+_THERE = "volume = ? AND state IN (1, 2)"
+_STAGED_THERE = f"{_THERE} AND state = 1"
+_LEFT = "left_on = volume, volume = NULL, suspect = 0, attempts = 0, not_before_ms = 0"
 
 
 class VolumeLedger(LedgerFile):
@@ -132,13 +137,13 @@ class VolumeLedger(LedgerFile):
                 count += db.execute(sql, (last, end, volume)).rowcount
             last = end
 
-    def _in_steps(self, update: str, where: str, volume: int) -> int:
+    def _in_steps(self, update: str, where: str, volume: int, *values: object) -> int:
         """One UPDATE that ends what `where` says of each row, some thousand at a time: nobody waits long."""
         done = 0
         while True:
             with self._transaction() as db:
                 sql = f"{update} WHERE id IN (SELECT id FROM objects WHERE {where} LIMIT {_STEP})"
-                changed = db.execute(sql, (volume,)).rowcount
+                changed = db.execute(sql, (*values, volume)).rowcount
             done += changed
             if changed < _STEP:
                 return done
@@ -152,6 +157,106 @@ class VolumeLedger(LedgerFile):
             (group_id,),
         )
         db.execute("UPDATE objects SET left_on = NULL WHERE left_on IS NOT NULL AND group_id = ?", (group_id,))
+
+    # -- copies that were left on a volume ----------------------------------------------------------------------
+
+    def leave_copy(self, failure: Failure) -> bool:
+        """A staged object cannot be read where it is: it is fetched again, the copy counts again if its volume returns.
+
+        Unlike after damage, the destination is still asked first: an upload may have ended before the volume failed.
+        """
+        row = failure.row
+        with self._transaction() as db:
+            moved = self._move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
+            if moved:
+                self._record(db, failure)
+        return moved
+
+    def leave_copies(self, volume: int, reason: str) -> int:
+        """The same for all that is staged on a volume, but for what people dropped there. Returns how many objects."""
+        with self._transaction() as db:
+            found = db.execute("SELECT name FROM volumes WHERE id = ?", (volume,)).fetchone()
+        text = f"io: volume {found[0] if found else volume}: {reason}"
+        return self._in_steps(
+            f"UPDATE objects SET state = 0, {_LEFT}, last_error = ?", f"{_STAGED_THERE} AND origin = 0", volume, text
+        )
+
+    def lose_volume(self, volume: int, name: str) -> tuple[int, list[str]]:
+        """A volume will not come back: (how many objects are fetched again, keys of dropped files that are lost).
+
+        What is delivered is done. A dropped file is forgotten, with a failure that names it. Should the volume come
+        back after all, what was not fetched yet counts again.
+        """
+        count = self.leave_copies(volume, "it was given up")
+        while self._release_there(volume):
+            pass
+        lost: list[str] = []
+        while keys := self._forget_dropped(volume, name):
+            lost += keys
+        with self._transaction() as db:
+            db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
+        return count, lost
+
+    def _release_there(self, volume: int) -> int:
+        with self._transaction() as db:
+            page = f"SELECT id FROM objects WHERE {_THERE} AND state = 2 LIMIT {_STEP}"
+            sql = f"UPDATE objects SET state = 3, volume = NULL, released_ms = ? WHERE id IN ({page})"
+            return db.execute(sql, (now_ms(), volume)).rowcount
+
+    def _forget_dropped(self, volume: int, name: str) -> list[str]:
+        message = f"the dropped file was lost with volume {name}"
+        with self._transaction() as db:
+            sql = f"SELECT {ROW} FROM objects WHERE volume = ? AND state IN (1, 4, 5) AND origin = 1 LIMIT {_STEP}"
+            rows = [Row(*values) for values in db.execute(sql, (volume,))]
+            for row in rows:
+                self._record(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
+                db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
+        return [row.key for row in rows]
+
+    def left_on(self, object_id: int) -> str:
+        """The name of the volume that failed and keeps a copy of this object, '' for none."""
+        sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = left_on WHERE objects.id = ?"
+        with self._lock:
+            found = self._db.execute(sql, (object_id,)).fetchone()
+        return str(found[0]) if found else ""
+
+    # -- moving from one volume to another -----------------------------------------------------------------------
+
+    def lying(self, state: State, volume: int, *, after_id: int, limit: int) -> list[Row]:
+        """What of the source's objects lies on a volume in `state`, due or not, by id."""
+        sql = (
+            f"SELECT {ROW} FROM objects WHERE state = {int(state)} AND id > ? AND volume = ? AND origin = 0"
+            " ORDER BY id LIMIT ?"
+        )
+        with self._lock:
+            return [Row(*values) for values in self._db.execute(sql, (after_id, volume, limit))]
+
+    def intend(self, volume: int, rows: Iterable[Row]) -> dict[int, int]:
+        """Files are about to appear on this volume that are of no use before `commit_moved`: object -> its note."""
+        with self._transaction() as db:
+            return {row.id: self._note(db, volume, row) for row in rows}
+
+    @staticmethod
+    def _note(db: sqlite3.Connection, volume: int | None, row: Row) -> int:
+        sql = "INSERT INTO discards (volume, key, generation) VALUES (?, ?, ?)"
+        return int(db.execute(sql, (volume, row.key, row.generation)).lastrowid or 0)
+
+    def commit_moved(self, rows: Sequence[Row], volume: int, notes: Mapping[int, int]) -> list[Row]:
+        """These objects lie durably, and proven, on `volume`; returns those of which it is true now.
+
+        The others were delivered, or replaced, or looked at by somebody else meanwhile: what was copied is of no use.
+        """
+        moved = []
+        with self._transaction() as db:
+            size = sum(row.size for row in rows)
+            group_id = self._new_group(db, "evacuate", volume, len(rows), size, now_ms())
+            for row in rows:
+                sql = f"UPDATE objects SET volume = ?, group_id = ?, suspect = 0 WHERE {AS_READ}"
+                if db.execute(sql, (volume, group_id, *as_read(row))).rowcount == 1:
+                    db.execute("DELETE FROM discards WHERE id = ?", (notes[row.id],))
+                    self._note(db, row.volume, row)
+                    moved.append(row)
+        return moved
 
     # -- files that are of no use, the boot rule ----------------------------------------------------------------
 

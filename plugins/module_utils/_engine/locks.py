@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +23,17 @@ EVACUATION = "evacuate"
 
 
 @contextlib.contextmanager
-def locked(job: Job, name: str) -> Iterator[None]:
-    """Be the only process that does `name` (one of UNITS, or EVACUATION) for this job. Raises JobLocked."""
+def locked(job: Job, name: str, *, patience: float = 0.0) -> Iterator[None]:
+    """Be the only process that does `name` (one of UNITS, or EVACUATION) for this job.
+
+    Raises JobLocked when another one still does after `patience` seconds.
+    """
     path = job.state_path / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobLocked(_refusal(job, name, _read(path) or "another process")) from None
+        if not _take(descriptor, patience):
+            raise JobLocked(_refusal(job, name, _read(path) or "another process"))
         with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
@@ -47,6 +49,18 @@ def locked_alone(job: Job) -> Iterator[None]:
         for name in (*UNITS, EVACUATION):
             locks.enter_context(locked(job, name))
         yield
+
+
+def _take(descriptor: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
 
 
 def _refusal(job: Job, name: str, holder: str) -> str:

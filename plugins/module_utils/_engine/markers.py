@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,14 @@ from pathlib import Path
 from .errors import LocalError, Trouble
 
 OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a directory; OSError where that cannot be said, as of a disk that answers with errors."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def read_marker(path: Path) -> dict[str, str] | None:

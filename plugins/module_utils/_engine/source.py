@@ -24,9 +24,10 @@ from .config import Job
 from .credentials import for_side
 from .dropfolder import DropScanner
 from .endpoints import Endpoint, EndpointPool
-from .errors import LocalError, Trouble
+from .errors import JobLocked, LocalError, Trouble
 from .ledger import Failure, Ledger, Row
 from .lister import Lister
+from .locks import EVACUATION, locked
 from .model import Fetch, State
 from .placement import Placement, VolumeSpace, fits_nowhere
 from .staging import Committer
@@ -86,12 +87,16 @@ class SourceUnit(Unit):
 
     def last_steps(self) -> list[Callable[[], None]]:
         """Keep what is proven, leave no partial files, let the destination unit end."""
-        return [self.committer.commit_rest, self._sweep_rest, self._release_destination]
+        return [self.committer.commit_rest, self._sweep_rest, self._discard_rest, self._release_destination]
 
     def _sweep_rest(self) -> None:
         for volume in self.volumes.open.values():
             with contextlib.suppress(OSError):  # swept at the next start
                 volume.sweep_incoming()
+
+    def _discard_rest(self) -> None:
+        """The first thousand at least: what was staged last may have had a copy on a volume that failed."""
+        self._discard_page(0)
 
     def _release_destination(self) -> None:
         self.switches.source_done.set()
@@ -106,6 +111,8 @@ class SourceUnit(Unit):
         swept = volume.sweep_incoming(keep={item.row.id for item in items})
         swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
         self._sweep_quarantine(volume)
+        with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
+            volume.sweep_evacuated()
         self._lister.saw_changes = True  # among the files may be obsolete ones
         words = f", removed {swept} files that nothing had come of" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
@@ -115,6 +122,11 @@ class SourceUnit(Unit):
         with self.lock:
             busy = {item.volume.id for item in self.in_flight.values()}
         self.volumes.say_placing(busy)
+        for number, reason in self.volumes.unreadable():
+            count = self.ledger.leave_copies(number, reason)
+            if count:
+                _log.error("a volume cannot be read any more, %d objects are fetched again: %s", count, reason)
+                self._backlog.rewind()
 
     def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
         """Remove files that were renamed into the staging tree and never made it into the ledger."""
@@ -125,19 +137,25 @@ class SourceUnit(Unit):
             self.heartbeat = time.monotonic()
             if self.stopping:
                 break
-            if relative not in spared and not self._is_known(volume, relative):
-                volume.discard_staged(relative)
+            if relative not in spared and self._sweep(volume, relative):
                 removed.append(relative)
         volume.prune({os.path.dirname(relative) for relative in removed})
         return len(removed)
 
-    def _is_known(self, volume: OpenVolume, relative: str) -> bool:
+    def _sweep(self, volume: OpenVolume, relative: str) -> bool:
+        """Remove a file that the ledger has no use for."""
         try:
             key, generation = keys.from_path(relative)
         except ValueError:
             _log.warning("volume %s: %r in the staging tree is not the engine's; left alone", volume.name, relative)
-            return True
-        return self.ledger.has_file(key, generation, volume.id)
+            return False
+        if self.ledger.has_file(key, generation, volume.id):
+            return False
+        with volume.names_held():  # asked again: it may be known since this moment
+            if self.ledger.has_file(key, generation, volume.id):
+                return False
+            volume.discard_staged(relative)
+        return True
 
     def _sweep_quarantine(self, volume: OpenVolume) -> None:
         """A copy that did not match is of no use once a good one was proven, or the object is gone."""
@@ -180,24 +198,28 @@ class SourceUnit(Unit):
         if not self._lister.saw_changes:
             return
         self._lister.saw_changes = False
-        last = 0
-        while entries := self.ledger.discards(after_id=last):
-            last = entries[-1][0]
-            self.ledger.discarded([entry[0] for entry in entries if self._discard(*entry[1:])])
+        last: int | None = 0
+        while last is not None:
+            last = self._discard_page(last)
+
+    def _discard_page(self, after: int) -> int | None:
+        """Where to go on, None at the end."""
+        entries = self.ledger.discards(after_id=after)
+        gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
+        if gone:
+            self.ledger.discarded(gone)
+        return entries[-1][0] if entries else None
 
     def _discard(self, volume_id: int, key: str, generation: int) -> bool:
         volume = self.volumes.open.get(volume_id)
         if volume is None:
             return False
         # A key that left the source and came back begins with the first generation again.
-        if not self.ledger.has_file(key, generation, volume_id):
-            relative = keys.to_path(key, generation)
-            try:
-                volume.discard_staged(relative)
-                volume.prune([os.path.dirname(relative)])
-            except OSError as error:
-                self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
-                return False
+        try:
+            self.discard_unknown(volume, key, generation)
+        except OSError as error:
+            self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
+            return False
         return True
 
     # -- the feeder -------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from . import keys
 from .errors import Trouble
-from .ledger import Staged
+from .ledger import Row, Staged
 from .unit import Item
 from .volumes import OpenVolume, local_trouble
 
@@ -92,22 +91,27 @@ class Committer:
             return [self._groups.pop(number) for number in ready]
 
     def commit(self, group: Group) -> None:
-        unit, volume = self._unit, group.volume
+        volume = group.volume
         paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
         try:
             if not all(item.is_durable for item, _ in group.items):
                 volume.sync()
-            self._publish(group, paths)
+            with volume.names_held():
+                self._publish(group, paths)
+                refused = self._say_staged(group)
         except OSError as error:
-            self._give_up(group, paths, error)
+            self._give_up(group, error)
             return
+        for staged in refused:
+            self._discard(volume, staged.row)
+        if group.items:
+            self._leave(group, {staged.row.id for staged in refused})
+
+    def _say_staged(self, group: Group) -> list[Staged]:
         if not group.items:
-            return
-        refused = unit.ledger.commit_staged([staged for _, staged in group.items], volume.id, unit.run_id)
-        gone = {staged.row.id for staged in refused}
-        for number in gone:
-            _discard(volume, paths[number])
-        self._leave(group, gone)
+            return []
+        unit = self._unit
+        return unit.ledger.commit_staged([staged for _, staged in group.items], group.volume.id, unit.run_id)
 
     def _publish(self, group: Group, paths: dict[int, str]) -> None:
         """Give every file its name, durably; one whose bytes are gone leaves the group alone."""
@@ -122,14 +126,14 @@ class Committer:
             group.items.remove((item, staged))
             self._unit.not_arrived(item, Trouble.UNKNOWN, "what arrived is gone from the volume")
 
-    def _give_up(self, group: Group, paths: dict[int, str], error: OSError) -> None:
+    def _give_up(self, group: Group, error: OSError) -> None:
         volume, trouble = group.volume, local_trouble(error)
         message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
         _log.error("%s; they are fetched again", message)
         if trouble is not Trouble.SPACE:
             self._unit.take_out(volume, message)
         for item, _ in group.items:
-            _discard(volume, paths[item.row.id])
+            self._discard(volume, item.row)
             self._unit.put_back(item, 5.0 if trouble is Trouble.SPACE else 0.0)
 
     def _leave(self, group: Group, gone: set[int]) -> None:
@@ -145,8 +149,7 @@ class Committer:
             unit.settled(item.row)
         unit.switches.staged.set()
 
-
-def _discard(volume: OpenVolume, relative: str) -> None:
-    with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-        volume.discard_staged(relative)
-        volume.prune([os.path.dirname(relative)])
+    def _discard(self, volume: OpenVolume, row: Row) -> None:
+        """Remove a published file that is not to be staged, unless somebody else has it there."""
+        with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
+            self._unit.discard_unknown(volume, row.key, row.generation)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
+from . import keys
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobStopped, StoreError, Trouble
@@ -92,13 +93,14 @@ class Unit:
     """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `work` and `last_steps`."""
 
     name = ""
+    reads = False  # also from volumes that take no writes
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         self.job = job
         self.ledger = ledger
         self.switches = switches
         self.until = until
-        self.volumes = VolumeSet(job, ledger)
+        self.volumes = VolumeSet(job, ledger, reads=self.reads)
         self.counters = Counters()
         self.status = "starting"
         self.waiting_for = ""  # the status at the moment a deadline passed
@@ -239,6 +241,12 @@ class Unit:
             failures=counters.failure_count,
             ended=ended,
         )
+
+    def discard_unknown(self, volume: OpenVolume, key: str, generation: int) -> None:
+        """Remove a file of the staging tree, unless the ledger has use for it. OSError when the volume fails."""
+        with volume.names_held():
+            if not self.ledger.has_file(key, generation, volume.id):
+                volume.discard_with_folders(keys.to_path(key, generation))
 
     # -- rows -------------------------------------------------------------------------------------------------
 

@@ -6,35 +6,47 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
 from collections.abc import Container, Iterator
 
+from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import LocalError, Trouble
 from .ledger import Ledger
-from .markers import read_marker, write_marker
+from .markers import is_folder, read_marker, write_marker
 from .placement import VolumeSpace
 from .volumes import OpenVolume, try_writing
 
+_log = logging.getLogger("snowsync.volumes")
+_READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
+UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
 _LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
 _TRUSTED_SECONDS = 600.0  # a volume that worked so long failed for a new reason
 
 
 class VolumeSet:
-    """The job's volumes. One thread calls `refresh` and `close_retired`; the other methods any thread may call."""
+    """The job's volumes. One thread calls `refresh` and `close_retired`; the other methods any thread may call.
 
-    def __init__(self, job: Job, ledger: Ledger) -> None:
+    `reads`: volumes that take no writes are opened too, for reading. `tells`: the ledger learns of every trouble.
+    """
+
+    def __init__(self, job: Job, ledger: Ledger, *, reads: bool = False, tells: bool = True) -> None:
         self._job = job
         self._ledger = ledger
+        self._reads = reads
+        self._tells = tells
         self.open: dict[int, OpenVolume] = {}
         self.absent: dict[str, str] = {config.name: "not looked at yet" for config in job.volumes}
         self._lock = threading.Lock()
         self._retired: list[OpenVolume] = []
         self._failures: dict[str, int] = {}
         self._rest_until: dict[str, float] = {}
+        self._told: dict[str, tuple[str, str]] = {}
+        self._failed_since: dict[str, float] = {}
         self._occupied: dict[int, int] = {}
         self._occupied_until = 0.0
         self.draining: set[int] = set()  # nothing is placed on these
@@ -42,15 +54,22 @@ class VolumeSet:
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
-        lost = [volume for volume in list(self.open.values()) if not volume.still_there()]
-        gone = [volume for volume in lost if self._retire(volume, "its marker is no longer there: unmounted?")]
+        lost = [(volume, volume.trouble()) for volume in list(self.open.values()) if not volume.still_there()]
+        gone = []
+        for volume, word in lost:
+            reason = (
+                "its marker is no longer there: unmounted?" if word in ("", MISSING) else "its disk answers with errors"
+            )
+            if self._retire(volume, reason):
+                self._tell(volume.name, word or MISSING, reason)
+                gone.append(volume)
         came = []
         now = time.monotonic()
         self.draining = self._ledger.draining()
         for config in self._job.volumes:
-            if config.name not in self.absent or now < self._rest_until.get(config.name, 0.0):
+            if now < self._rest_until.get(config.name, 0.0):
                 continue
-            opened = self._try_open(config)
+            opened = self._opened_anew(config)
             if opened:
                 with self._lock:
                     del self.absent[config.name]
@@ -58,13 +77,31 @@ class VolumeSet:
                 came.append(opened)
         return came, gone
 
+    def _opened_anew(self, config: VolumeConfig) -> OpenVolume | None:
+        """A volume that was absent, or one that was only read from and takes writes again."""
+        if config.name in self.absent:
+            return self._try_open(config)
+        read = next((volume for volume in list(self.open.values()) if volume.name == config.name), None)
+        if read is None or read.writable:
+            return None
+        self._rest_until[config.name] = time.monotonic() + _READING_REST
+        try:
+            opened = self._open(config)
+        except (LocalError, OSError) as error:
+            self._tell(config.name, word_of(error), _reason(config, error))
+            return None
+        self._retire(read, "it takes writes again")
+        return opened
+
     def take_out(self, volume: OpenVolume, reason: str) -> bool:
         """Stop using a volume that failed, until `refresh` can open it again; False when that was said already.
 
         Who fails again soon rests longer: every change of the volumes interrupts the movers.
         """
+        word = volume.trouble() or FAILED
         if not self._retire(volume, reason):
             return False
+        self._tell(volume.name, word, reason)
         now = time.monotonic()
         failures = self._failures.get(volume.name, 0) if now - volume.opened < _TRUSTED_SECONDS else 0
         self._failures[volume.name] = failures + 1
@@ -78,6 +115,40 @@ class VolumeSet:
             del self.open[volume.id]
             self.absent[volume.name] = reason
             self._retired.append(volume)
+        return True
+
+    def _tell(self, name: str, word: str, reason: str) -> None:
+        """Let the ledger know of a trouble, once."""
+        if word == FAILED:
+            self._failed_since.setdefault(name, time.monotonic())
+        else:
+            self._failed_since.pop(name, None)
+        known = self._ledger.known_volumes().get(name) if self._told.get(name) != (word, reason) else None
+        if known and self._tells:
+            self._ledger.set_trouble(known[0], word, reason)
+            self._told[name] = (word, reason)
+
+    def unreadable(self) -> list[tuple[int, str]]:
+        """(number, reason) of volumes that have answered with errors for a while, and cannot even be opened."""
+        now = time.monotonic()
+        found = []
+        for config in self._job.volumes:
+            since = self._failed_since.get(config.name)
+            if since is None or now - since < UNREADABLE_SECONDS or config.name not in self.absent:
+                continue
+            self._failed_since[config.name] = now  # looked at again after as long a time
+            known = self._ledger.known_volumes().get(config.name)
+            if known and not self._can_be_read(config):
+                found.append((known[0], self.absent[config.name]))
+        return found
+
+    def _can_be_read(self, config: VolumeConfig) -> bool:
+        try:
+            self._open(config, writable=False).close()
+        except OSError as error:
+            return word_of(error) != FAILED
+        except LocalError as error:
+            return word_of(error) != FAILED
         return True
 
     @contextlib.contextmanager
@@ -105,13 +176,18 @@ class VolumeSet:
     def _try_open(self, config: VolumeConfig) -> OpenVolume | None:
         try:
             return self._open(config)
-        except LocalError as error:
-            self.absent[config.name] = str(error)
-        except OSError as error:
-            self.absent[config.name] = f"Failed to open volume {config.name} at {config.path}: {error.strerror}"
+        except (LocalError, OSError) as error:
+            word, reason = word_of(error), _reason(config, error)
+        self.absent[config.name] = reason
+        self._tell(config.name, word, reason)
+        if self._reads and word in (READ_ONLY, FAILED):
+            with contextlib.suppress(LocalError, OSError):
+                opened = self._open(config, writable=False)
+                self._rest_until[config.name] = time.monotonic() + _READING_REST
+                return opened
         return None
 
-    def _open(self, config: VolumeConfig) -> OpenVolume:
+    def _open(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
         marker = self._marker(config)
         self._refuse_strangers(config, marker)
         volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
@@ -120,17 +196,30 @@ class VolumeSet:
         try:
             for folder in ("incoming", "staged", "quarantine", "outgoing"):
                 relative = f"{folder}/{self._job.job}"
-                for part in (folder, relative):
+                for part in (folder, relative) if writable else ():
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o750, dir_fd=root)
                 opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
-            try_writing(opened[1])
-        except OSError:
+            if writable:
+                try_writing(opened[1])
+                if self._tells:
+                    self._welcome(config.name, volume_id)
+        except BaseException:
             for descriptor in opened:
                 os.close(descriptor)
             raise
         incoming, staged, quarantine, outgoing = opened[1:]
-        return OpenVolume(config, volume_id, marker["uuid"], root, incoming, staged, quarantine, outgoing)
+        return OpenVolume(
+            config, volume_id, marker["uuid"], root, incoming, staged, quarantine, outgoing, writable=writable
+        )
+
+    def _welcome(self, name: str, volume_id: int) -> None:
+        """Before anything of a volume that returned is used, what lies there becomes suspect."""
+        self._told.pop(name, None)
+        self._failed_since.pop(name, None)
+        count = self._ledger.returned(volume_id)
+        if count:
+            _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)
 
     def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
         """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
@@ -145,7 +234,7 @@ class VolumeSet:
 
     def _marker(self, config: VolumeConfig) -> dict[str, str]:
         action = f"use volume {config.name} at {config.path}"
-        if not config.path.is_dir():
+        if not is_folder(config.path):
             raise LocalError(Trouble.IO, action, "there is no such directory; mount the disk or create the folder")
         if config.require_mount and not os.path.ismount(config.path):
             raise LocalError(
@@ -165,7 +254,7 @@ class VolumeSet:
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""
-        return [volume for volume in list(self.open.values()) if volume.id not in self.draining]
+        return [volume for volume in list(self.open.values()) if volume.writable and volume.id not in self.draining]
 
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
@@ -202,10 +291,17 @@ class VolumeSet:
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
         volume.in_flight -= size
+        self.occupies(volume, size)
+
+    def occupies(self, volume: OpenVolume, size: int) -> None:
+        """A file more lies there."""
         self._occupied[volume.id] = self._occupied.get(volume.id, 0) + (size + 4095) // 4096 * 4096
 
     def why_absent(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+
+    def why_only_read(self, volume: OpenVolume) -> str:
+        return self._told.get(volume.name, ("", "it takes no writes"))[1]
 
     def why_not_placeable(self) -> str:
         """Why nothing new can be placed, volume by volume."""
@@ -221,3 +317,9 @@ class VolumeSet:
             self._retired.clear()
         for volume in volumes:
             volume.close()
+
+
+def _reason(config: VolumeConfig, error: LocalError | OSError) -> str:
+    if isinstance(error, LocalError):
+        return str(error)
+    return f"Failed to open volume {config.name} at {config.path}: {error.strerror}"

@@ -14,7 +14,7 @@ from . import conditions
 from .conditions import Seen
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
-from .markers import read_marker
+from .markers import is_folder, read_marker
 from .present import plain_text
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class VolumeStatus:
     dropped: Tally = field(default_factory=Tally)
     draining: bool = False
     is_drained: bool = False
+    awaited: bool = False  # the source unit runs, and may have something on its way there
 
     @property
     def usable(self) -> int:
@@ -131,6 +132,7 @@ def _status(
         dropped=row.dropped,
         draining=row.draining,
         is_drained=conditions.is_drained(seen),
+        awaited=seen.is_awaited,
     )
 
 
@@ -146,7 +148,7 @@ def _absence(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str
 
 
 def _problem(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str]:
-    if not config.path.is_dir():
+    if not is_folder(config.path):
         return "there is no such directory", ""
     if config.require_mount and not os.path.ismount(config.path):
         return "nothing is mounted there", ""

@@ -17,14 +17,17 @@ written below a mount point after its filesystem went away.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import Trouble
@@ -33,6 +36,7 @@ from .placement import VolumeSpace
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
 
+_EVACUATED = "evacuate-"
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _MOST_KNOWN_DIRECTORIES = 10_000
 
@@ -87,6 +91,7 @@ class OpenVolume:
     known_directories: set[str] = field(default_factory=set)
     opened: float = field(default_factory=time.monotonic)
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
+    writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
 
     @property
     def name(self) -> str:
@@ -139,14 +144,28 @@ class OpenVolume:
     def discard_link(self, object_id: int) -> None:
         _unlink(str(object_id), self.outgoing)
 
-    def publish(self, object_id: int, relative: str) -> str:
+    @contextlib.contextmanager
+    def names_held(self) -> Iterator[None]:
+        """No other thread or process publishes or discards files of the staging tree meanwhile.
+
+        Who publishes holds it until the ledger knows the file, who discards from asking the ledger until the file is
+        gone: so nothing is discarded that the ledger is about to know. flock(2) on a description of our own.
+        """
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.staged)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
         directory = os.path.dirname(relative)
         for attempt in range(5):
             try:
                 if directory not in self.known_directories or attempt:
                     self._make_directories(directory)
-                os.rename(str(object_id), relative, src_dir_fd=self.incoming, dst_dir_fd=self.staged)
+                os.rename(str(name), relative, src_dir_fd=self.incoming, dst_dir_fd=self.staged)
                 return directory
             except FileNotFoundError:
                 # The destination unit prunes empty directories; it may have taken this one, or a parent, just now.
@@ -186,6 +205,15 @@ class OpenVolume:
     def discard_incoming(self, object_id: int) -> None:
         _unlink(str(object_id), self.incoming)
 
+    def discard_evacuated(self, object_id: int) -> None:
+        _unlink(evacuated_name(object_id), self.incoming)
+
+    def sweep_evacuated(self) -> None:
+        """Remove copies that an evacuation, cut off since, began here."""
+        for name in os.listdir(self.incoming):
+            if name.startswith(_EVACUATED):
+                _unlink(name, self.incoming)
+
     def to_quarantine(self, object_id: int) -> None:
         """Keep the bytes that did not match, in place of an earlier such copy of the same object."""
         os.rename(str(object_id), str(object_id), src_dir_fd=self.incoming, dst_dir_fd=self.quarantine)
@@ -198,6 +226,10 @@ class OpenVolume:
 
     def discard_staged(self, relative: str) -> None:
         _unlink(relative, self.staged)
+
+    def discard_with_folders(self, relative: str) -> None:
+        self.discard_staged(relative)
+        self.prune([os.path.dirname(relative)])
 
     def prune(self, directories: Iterable[str]) -> None:
         """Remove these directories of the staging tree, and their parents, where they are empty."""
@@ -255,21 +287,38 @@ class OpenVolume:
     def still_there(self) -> bool:
         """Whether the path still leads to the filesystem that was opened, with its marker."""
         try:
-            return os.path.samestat(os.fstat(self.root), os.stat(self.config.path / OWN_FOLDER))
+            return self._is_same()
         except OSError:
             return False
 
+    def _is_same(self) -> bool:
+        return os.path.samestat(os.fstat(self.root), os.stat(self.config.path / OWN_FOLDER))
+
+    def trouble(self) -> str:
+        """What is wrong with it now: conditions.MISSING, FAILED, READ_ONLY; '' while it can be used as it was."""
+        try:
+            if not self._is_same():
+                return MISSING
+            if self.writable:
+                try_writing(self.incoming)
+            else:
+                _try_reading(self.root)
+        except OSError as error:
+            return word_of(error)
+        return ""
+
     def is_well(self) -> bool:
         """Whether it is there and takes a write: then one file that fails is the file's own trouble."""
-        try:
-            try_writing(self.incoming)
-        except OSError:
-            return False
-        return self.still_there()
+        return self.writable and not self.trouble()
 
     def close(self) -> None:
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
+
+
+def evacuated_name(object_id: int) -> str:
+    """What a copy is called in `incoming` while it comes from another volume."""
+    return f"{_EVACUATED}{object_id}"
 
 
 def _is_same_file(path: str, folder: int | None, size: int, modified_ms: int) -> bool:
@@ -300,6 +349,14 @@ def try_writing(folder: int) -> None:
     _unlink(name, folder)
 
 
+def _try_reading(root: int) -> None:
+    descriptor = os.open("volume.json", os.O_RDONLY, dir_fd=root)
+    try:
+        os.read(descriptor, 1)
+    finally:
+        os.close(descriptor)
+
+
 def _with_parents(directories: Iterable[str]) -> set[str]:
     wanted = {""}
     for directory in set(directories):
@@ -310,7 +367,12 @@ def _with_parents(directories: Iterable[str]) -> set[str]:
 
 
 def _sweep(folder: int, keep: Container[int]) -> int:
-    names = [name for name in os.listdir(folder) if not (name.isdecimal() and int(name) in keep)]
+    # Copies of an evacuation are left to whoever holds its lock.
+    names = [
+        name
+        for name in os.listdir(folder)
+        if not (name.isdecimal() and int(name) in keep) and not name.startswith(_EVACUATED)
+    ]
     for name in names:
         _unlink(name, folder)
     return len(names)

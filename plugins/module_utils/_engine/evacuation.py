@@ -1,0 +1,359 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Evacuating a volume: what is staged there moves to the other volumes, without being fetched again.
+
+Beside running units, and cut off at any moment. Order of one group's effects, each durable before the next:
+
+1. copied to ``incoming/evacuate-<id>`` of another volume, hashed on the way, and synced
+2. the ledger notes the names that the copies are about to get as files of no use (`intend`)
+3. the copies are renamed into the staging tree, and the directories synced
+4. one transaction says where the objects lie now, strikes the notes, and notes the old files as of no use
+5. the old files are deleted, then their notes
+
+Cut off before 4 the copies are of no use, after it the old files are; either way a note says so, which the next
+evacuation or the source unit finds. A row is changed only if it is what was copied: an object that was delivered, or
+replaced by a newer generation meanwhile, stays as it is. From 2 to 4 the names of the staging tree are held, so that
+nobody else acts upon the notes meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import draining, keys
+from .conditions import MISSING
+from .errors import LedgerError, LocalError, Trouble
+from .etag import PartDigests
+from .ledger import Failure, Ledger, Row
+from .ledger_read import Tally
+from .locks import EVACUATION, locked
+from .model import State
+from .placement import Placement
+from .volume_set import VolumeSet
+from .volumes import OpenVolume, evacuated_name, local_trouble
+
+if TYPE_CHECKING:
+    from .config import Job
+
+_log = logging.getLogger("snowsync.evacuate")
+_CHUNK = 1 << 20
+_WAIT_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0  # a source unit that starts holds the lock for a moment, to sweep
+
+
+@dataclass(slots=True)
+class Evacuated:
+    """What an evacuation did. `dropped` is what people put there: it is delivered from where it lies."""
+
+    moved: Tally = field(default_factory=Tally)
+    refetched: Tally = field(default_factory=Tally)  # could not be read, or was damaged
+    released: Tally = field(default_factory=Tally)  # was delivered already
+    dropped: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A proven copy on another volume, that has no name in the staging tree yet."""
+
+    row: Row
+    target: OpenVolume
+
+
+def evacuate(job: Job, name: str, say: Callable[[str], None] = lambda text: None) -> Evacuated:
+    """Drain a volume, and move what is staged there; returns when nothing is left to move.
+
+    `say` is told what is waited for. Raises JobLocked beside another evacuation, LocalError when the volume is not
+    there, or the others have no room and nobody makes any.
+    """
+    ledger = draining.open_ledger(job)
+    try:
+        number = draining.number_of(ledger, job, name)
+        with locked(job, EVACUATION, patience=_PATIENCE_SECONDS):
+            ledger.set_draining(number, True)
+            return Evacuation(job, ledger, number, name, say).run()
+    finally:
+        ledger.close()
+
+
+class Evacuation:
+    """One evacuation. The job's EVACUATION lock is held."""
+
+    def __init__(self, job: Job, ledger: Ledger, number: int, name: str, say: Callable[[str], None]) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._number = number
+        self._name = name
+        self._say = say
+        self._said = ""
+        self._volumes = VolumeSet(job, ledger, reads=True, tells=False)
+        self._placement = Placement()
+        self._done = Evacuated()
+
+    def run(self) -> Evacuated:
+        try:
+            self._volumes.refresh()
+            self._source()
+            for volume in self._volumes.placeable():
+                volume.sweep_evacuated()
+            self._discard_leftovers()
+            while not self._is_over():
+                if not self._move_all():
+                    time.sleep(_WAIT_SECONDS)
+            self._done.dropped = draining.look(self._job, self._name).dropped
+            return self._done
+        finally:
+            self._volumes.close()
+
+    def _source(self) -> OpenVolume:
+        """The volume that is evacuated, as it is now. No copy is under way."""
+        self._volumes.refresh()
+        self._volumes.close_retired()
+        action = f"evacuate volume {self._name} of job {self._job.job}"
+        if self._number not in self._volumes.draining:
+            raise LedgerError(f"Failed to {action}: somebody took the draining back")
+        volume = self._volumes.open.get(self._number)
+        if volume is None:
+            why = self._volumes.absent.get(self._name, "it is no longer in the job's configuration")
+            raise LocalError(Trouble.IO, action, f"{why}; where it will not come back: snowsync refetch")
+        return volume
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to move, and nothing is on its way there that would be."""
+        if self._rows(State.STAGED, 0) or self._rows(State.DELIVERED, 0):
+            return False
+        status = draining.look(self._job, self._name)
+        if status.is_drained or not status.awaited:
+            return True
+        self._tell(f"waiting for what is on its way to volume {self._name}")
+        return False
+
+    def _rows(self, state: State, last: int) -> list[Row]:
+        return self._ledger.lying(state, self._number, after_id=last, limit=self._job.group.objects)
+
+    def _tell(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._say(text)
+
+    # -- moving -----------------------------------------------------------------------------------------------
+
+    def _move_all(self) -> bool:
+        """One walk over what lies there. False: nothing could be done now."""
+        acted = False
+        for state in (State.STAGED, State.DELIVERED):
+            last = 0
+            while rows := self._rows(state, last):
+                last = rows[-1].id
+                source = self._source()
+                if state is State.DELIVERED and not self._job.keep_staged:
+                    self._release(source, rows)
+                    acted = True
+                    continue
+                if not self._move(source, rows):
+                    return acted  # no room: the rows that follow have none either
+                acted = True
+        return acted
+
+    def _move(self, source: OpenVolume, rows: list[Row]) -> bool:
+        """Move some objects, as many at a time as make a group. False: there is no room."""
+        waiting = list(rows)
+        while waiting:
+            copies: list[_Copy] = []
+            size = 0
+            while waiting and size < self._job.group.bytes:
+                target = self._target(waiting[0].size)
+                if target is None:
+                    break
+                row = waiting.pop(0)
+                copied = self._copy(source, row, target)
+                if copied:
+                    copies.append(copied)
+                    size += row.size
+            if not copies and waiting and self._target(waiting[0].size) is None:
+                self._no_room(waiting[0])
+                return False
+            for target in {id(copy.target): copy.target for copy in copies}.values():
+                self._commit(target, [copy for copy in copies if copy.target is target])
+            self._discard_leftovers()
+        return True
+
+    def _target(self, size: int) -> OpenVolume | None:
+        chosen = self._placement.choose(size, self._volumes.spaces())
+        return self._volumes.open.get(chosen) if chosen is not None else None
+
+    def _no_room(self, row: Row) -> None:
+        """Wait for the destination unit to make room; raise LocalError where none runs."""
+        self._volumes.count_anew()
+        what = f"no other volume has room for {row.key!r} ({row.size} bytes)"
+        if "destination" not in draining.running_units(self._job):
+            action = f"evacuate volume {self._name} of job {self._job.job}"
+            raise LocalError(Trouble.SPACE, action, f"{what}, and no destination unit runs that would make any")
+        self._tell(f"waiting for room: {what}")
+
+    # -- one object -------------------------------------------------------------------------------------------
+
+    def _copy(self, source: OpenVolume, row: Row, target: OpenVolume) -> _Copy | None:
+        """A copy that has the object's digest; None where there is none, and the reason is dealt with."""
+        if self._ledger.row(row.id) != row:
+            return None
+        try:
+            descriptor = os.open(_path(row), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source.staged)
+        except OSError as error:
+            self._cannot_read(source, row, error)
+            return None
+        target.in_flight += row.size
+        try:
+            found = self._pour(descriptor, row, target)
+        except _Unreadable as error:
+            self._cannot_read(source, row, error.cause)
+        except OSError as error:
+            self._cannot_write(target, error)
+        else:
+            if found == row.digest.lower():
+                return _Copy(row, target)
+            self._is_damaged(source, row, found)
+        finally:
+            os.close(descriptor)
+        target.in_flight -= row.size
+        with contextlib.suppress(OSError):
+            target.discard_evacuated(row.id)
+        return None
+
+    @staticmethod
+    def _pour(descriptor: int, row: Row, target: OpenVolume) -> str:
+        """Copy an open file; returns the digest of what was read. OSError when the target fails."""
+        digests = PartDigests(row.part_size)
+        name = evacuated_name(row.id)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=target.incoming)
+        copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target.incoming)
+        with open(copy, "wb", buffering=0) as stream:
+            while True:
+                try:
+                    chunk = os.read(descriptor, _CHUNK)
+                except OSError as error:
+                    raise _Unreadable(error) from error
+                if not chunk:
+                    return digests.etag()
+                digests.update(chunk)
+                view = memoryview(chunk)
+                while view:
+                    view = view[stream.write(view) or 0 :]
+
+    def _cannot_read(self, source: OpenVolume, row: Row, error: OSError) -> None:
+        if self._ledger.row(row.id) != row:
+            return  # delivered and deleted, or replaced, meanwhile
+        if source.trouble() == MISSING:
+            raise LocalError(Trouble.IO, f"evacuate volume {self._name} of job {self._job.job}", "it went under way")
+        if isinstance(error, FileNotFoundError):
+            message = f"the staged file is gone (volume {self._name})"
+            failure = Failure(row, "source", Trouble.MISMATCH, message, "fetched again", expected=row.digest)
+            put_back = self._ledger.retry(failure, delay_ms=0, count=False)
+        else:
+            message = f"it cannot be read on volume {self._name}: {error.strerror}"
+            put_back = self._ledger.leave_copy(Failure(row, "source", Trouble.IO, message, "fetched again"))
+        if put_back:
+            self._done.refetched += Tally(1, row.size)
+            _log.warning("%r: %s", row.key, message)
+
+    def _is_damaged(self, source: OpenVolume, row: Row, found: str) -> None:
+        if self._ledger.row(row.id) != row:
+            return
+        message = f"the staged file no longer has its digest (volume {self._name})"
+        action = "quarantined and fetched again"
+        failure = Failure(row, "source", Trouble.MISMATCH, message, action, expected=row.digest, found=found)
+        if self._ledger.retry(failure, delay_ms=0, count=False):
+            self._done.refetched += Tally(1, row.size)
+            _log.warning("%r: %s", row.key, message)
+            with contextlib.suppress(OSError):  # swept when it takes writes again
+                source.staged_to_quarantine(_path(row), row.id)
+
+    def _cannot_write(self, target: OpenVolume, error: OSError) -> None:
+        trouble = local_trouble(error)
+        if trouble is Trouble.SPACE:
+            self._volumes.count_anew()
+        self._volumes.take_out(target, f"Failed to write to volume {target.name}: {error.strerror}")
+        _log.warning("volume %s takes no copies now: %s (%s)", target.name, error.strerror, trouble.value)
+
+    # -- making it true ---------------------------------------------------------------------------------------
+
+    def _commit(self, target: OpenVolume, copies: list[_Copy]) -> None:
+        try:
+            target.sync()
+            with target.names_held():
+                notes = self._ledger.intend(target.id, [copy.row for copy in copies])
+                named = self._publish(target, copies)
+                moved = self._ledger.commit_moved([copy.row for copy in named], target.id, notes)
+        except OSError as error:
+            self._cannot_write(target, error)
+            return
+        finally:
+            for copy in copies:
+                target.in_flight -= copy.row.size
+        for row in moved:
+            self._volumes.occupies(target, row.size)
+            self._done.moved += Tally(1, row.size)
+        self._tell(f"moved {self._done.moved.objects} objects so far")
+
+    @staticmethod
+    def _publish(target: OpenVolume, copies: list[_Copy]) -> list[_Copy]:
+        directories, named = set(), []
+        for copy in copies:
+            try:
+                directories.add(target.publish(evacuated_name(copy.row.id), _path(copy.row)))
+            except FileNotFoundError:
+                continue  # its volume was cleared meanwhile: it is copied again
+            named.append(copy)
+        target.sync_directories(directories)
+        return named
+
+    def _release(self, source: OpenVolume, rows: list[Row]) -> None:
+        """What is delivered is not moved. A destination unit that runs does the same; nobody minds."""
+        for row in rows if source.writable else ():
+            with contextlib.suppress(OSError):
+                source.discard_with_folders(_path(row))
+        self._ledger.commit_delivered([], rows, 0)
+        for row in rows:
+            self._done.released += Tally(1, row.size)
+
+    def _discard_leftovers(self) -> None:
+        """Delete files that notes in the ledger call of no use, on volumes that take it."""
+        last = 0
+        while entries := self._ledger.discards(after_id=last):
+            last = entries[-1][0]
+            gone = []
+            for note, number, key, generation in entries:
+                volume = self._volumes.open.get(number)
+                if volume and volume.writable and self._discard(volume, key, generation):
+                    gone.append(note)
+            if gone:
+                self._ledger.discarded(gone)
+
+    def _discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
+        try:
+            with volume.names_held():
+                if not self._ledger.has_file(key, generation, volume.id):
+                    volume.discard_with_folders(keys.to_path(key, generation))
+        except OSError as error:
+            _log.warning("volume %s: cannot delete an old file: %s", volume.name, error.strerror)
+            return False
+        return True
+
+
+class _Unreadable(Exception):
+    """The volume that is evacuated failed a read."""
+
+    def __init__(self, cause: OSError) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+def _path(row: Row) -> str:
+    return keys.to_path(row.key, row.generation)
