@@ -161,7 +161,7 @@ def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
 
 def vouch(run: Run, command: str, entry: Entry, ledgers: str = LEDGERS) -> None:
     """Ask the ledgers of this host whether anything on the volume is still needed; VolumeError when it is."""
-    if not os.path.exists(command):
+    if not os.access(command, os.X_OK):
         if any(os.path.exists(f"{ledgers}/{name}/ledger.db") for name in _names(ledgers)):
             raise VolumeError(
                 "wipe", entry.name, f"there are ledgers below {ledgers}, and no {command} to ask them", "Name it"

@@ -69,9 +69,11 @@ class Hands:
         except OSError as error:
             raise VolumeError(str(step), "", str(error)) from error
 
-    def _command(self, step: Step, argv: list[str], mend: str = "", **more: Any) -> str:
-        code, printed, error = self.run(argv, **more)
-        if code != 0:
+    def _command(
+        self, step: Step, argv: list[str], mend: str = "", *, good: tuple[int, ...] = (0,), data: str | None = None
+    ) -> str:
+        code, printed, error = self.run(argv, data)
+        if code not in good:
             said = (error.strip() or printed.strip() or f"it ended with {code}").splitlines()[-1]
             raise VolumeError(str(step), "", f"{argv[0]}: {said}", mend)
         return printed
@@ -137,12 +139,14 @@ class Hands:
     def _wait_for_partition(self, step: Step) -> str:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            printed = self._command(step, ["lsblk", "--json", "--output", "PATH,TYPE", step.device])
+            printed = self._command(step, ["lsblk", "--json", "--output", "NAME,PATH,TYPE", step.device])
             children = json.loads(printed)["blockdevices"][0].get("children", [])
             paths = [child["path"] for child in children if child["type"] == "part" and os.path.exists(child["path"])]
             if paths:
                 return str(paths[0])
-            time.sleep(0.2)
+            # A kernel that did not look again, or cannot read a GPT itself, is told.
+            self.run(["partx", "--update", step.device])
+            time.sleep(0.1)
         raise VolumeError(
             str(step), "", "the kernel does not show the partition", "Loop devices need `losetup --partscan`"
         )
@@ -173,8 +177,13 @@ class Hands:
         self._command(step, ["partx", "--update", "--nr", "1", step.device])
 
     def _grow(self, step: Step) -> None:
-        tool = ["xfs_growfs", step.entry.path] if step.entry.filesystem == "xfs" else ["resize2fs", step.device]
-        self._command(step, tool)
+        if step.entry.filesystem == "xfs":
+            self._command(step, ["xfs_growfs", step.entry.path])
+            return
+        if not os.path.ismount(step.entry.path):
+            # 1: there was something to correct, and it is corrected.
+            self._command(step, ["e2fsck", "-f", "-p", step.device], good=(0, 1))
+        self._command(step, ["resize2fs", step.device])
 
     # Filesystems in use
 
@@ -257,8 +266,7 @@ class Hands:
             os.rmdir(folder)
 
     def _wipe(self, step: Step) -> None:
-        if step.signatures:
-            self._must_still_be(step)
+        self._must_still_be(step)
         self._command(step, ["wipefs", "--all", step.device])
         with open(step.device, "r+b", buffering=0) as device:
             size = device.seek(0, os.SEEK_END)

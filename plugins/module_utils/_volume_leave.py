@@ -76,7 +76,8 @@ def carries(disk: Device) -> str:
         return f"it is {disk.marker['name']} of {disk.marker.get('host_name') or 'a host that has not said its name'}"
     if disk.partitions:
         inside = [carries(partition) or "nothing known" for partition in disk.partitions]
-        table = " and ".join(sorted({signature.kind for signature in disk.signatures if signature.kind in _TABLES}))
+        tables = {signature.kind for signature in disk.signatures if signature.kind in _TABLES}
+        table = " and ".join(sorted(tables - {"PMBR"} or tables))  # a GPT protects itself with the other one
         return f"it has a partition table ({table or 'of an unknown kind'}) with {_listed(inside)}"
     if any(signature.kind in _TABLES for signature in disk.signatures):
         return "it has a partition table without partitions: " + _signatures(disk)
@@ -122,6 +123,18 @@ def out_of_bounds(disk: Device, wish: Wish) -> str:
     return ""
 
 
+def is_begun(disk: Device, machine: Machine) -> bool:
+    """Whether this host began to format the disk, which was blank then, and got so far that it is neither yet.
+
+    Only a name that stays with the disk will do: by its path it may be another one since the last boot.
+    """
+    if disk.signatures or disk.partitions:
+        return False
+    stable = {name for name in disk.names if name.startswith("/dev/disk/by-id/") or not name.startswith("/")}
+    return any(entry.state == "formatting" and entry.disk in stable for entry in machine.record)
+
+
 def obstacle(disk: Device, machine: Machine, wish: Wish) -> str:
     """Why ``select: blank`` leaves a disk alone; "" when it is blank and may be taken."""
-    return in_use(disk) or carries(disk) or unusable(disk, machine, wish) or out_of_bounds(disk, wish)
+    found = "" if is_begun(disk, machine) else carries(disk)
+    return in_use(disk) or found or unusable(disk, machine, wish) or out_of_bounds(disk, wish)

@@ -189,8 +189,8 @@ class _Look:
         code, printed, error = self.run(["blkid", "--probe", "--output", "export", path])
         if code == 8:
             yield Signature("ambivalent")
-        elif code == 0 and not found:
-            yield blkid_signature(printed)
+        elif code == 0 and not found and (seen := blkid_signature(printed)):
+            yield seen
 
     def _partition_uuid(self, path: str) -> str:
         _code, printed, _error = self.run(["blkid", "--probe", "--output", "export", path])
@@ -261,11 +261,11 @@ def pairs_of(printed: str) -> dict[str, str]:
     return {name: value for name, _is, value in (line.partition("=") for line in printed.splitlines())}
 
 
-def blkid_signature(printed: str) -> Signature:
-    """What blkid alone found."""
+def blkid_signature(printed: str) -> Signature | None:
+    """What blkid alone found; None when it only tells of the partition itself."""
     found = pairs_of(printed)
-    kind = found.get("TYPE") or found.get("PTTYPE") or "something that blkid knows"
-    return Signature(kind, found.get("UUID") or found.get("PTUUID", ""), found.get("LABEL", ""))
+    kind = found.get("TYPE") or found.get("PTTYPE")
+    return Signature(kind, found.get("UUID") or found.get("PTUUID", ""), found.get("LABEL", "")) if kind else None
 
 
 def mounts_of(mountinfo: str) -> dict[str, list[str]]:

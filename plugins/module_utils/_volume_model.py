@@ -80,7 +80,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Entry:
-    """A volume in the host's record. `state`: formatting, formatted, ready, or absent (by the operator's will)."""
+    """A volume in the host's record. `state`: formatting, formatted, ready, absent (by the operator's will), wiping."""
 
     name: str
     path: str

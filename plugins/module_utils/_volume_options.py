@@ -44,6 +44,7 @@ _PACKAGES = {
     "wipefs": "util-linux",
     "blkid": "util-linux",
     "mount": "mount or util-linux",
+    "partx": "util-linux",
     "sfdisk": "fdisk (Debian, Ubuntu) or util-linux",
     "mkfs.ext4": "e2fsprogs",
     "e2fsck": "e2fsprogs",

@@ -19,6 +19,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab imp
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import (
     carries,
     in_use,
+    is_begun,
     is_candidate,
     obstacle,
     unusable,
@@ -38,6 +39,10 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
 _Subject = TypeVar("_Subject")
 _NAME = re.compile(r"volume-([0-9]{2,4})")
 _USABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")  # XFS labels have twelve characters
+_OUT_OF_USE = {
+    "absent": "taken out of use; name it in `devices` to bring it back",
+    "wiping": "being wiped; `state: wiped` finishes that",
+}
 _TWO_WAYS = (
     "Either leave it out of `devices`, or, to lose what is on it for ever, name it alone with `force: true` and"
     " `force_signature:` {signature}"
@@ -143,18 +148,19 @@ class _Present:
 
     def _for_named(self, device: Device) -> VolumePlan:
         carrier = next(iter(self._carriers_on(device)), None)
+        if carrier and carrier.entry.state == "wiping":
+            raise VolumeError("use", device.path, f"{carrier.entry.name} is being wiped", "Finish that: `state: wiped`")
+        if carrier and carrier.entry.state == "absent":
+            return self._ensure(replace(carrier, entry=replace(carrier.entry, state="formatted")))
         if carrier:
-            entry = carrier.entry
-            return self._ensure(
-                replace(carrier, entry=replace(entry, state="formatted")) if entry.state == "absent" else carrier
-            )
+            return self._ensure(carrier)
         used = in_use(device)
         if used:
             raise VolumeError("use", device.path, used, "Unmount it and take it out of use first")
         marked = _marked(device)
         if marked and not self.wish.force:
             return self._adopt(self._disk_of(device), marked)
-        found = carries(device)
+        found = "" if is_begun(device, self.machine) else carries(device)
         hindrance = unusable(device, self.machine, self.wish)
         if hindrance:
             raise VolumeError("use", device.path, hindrance + (f", and {found}" if found else ""))
@@ -216,14 +222,15 @@ class _Present:
     # Selected disks
 
     def _selected(self) -> Iterator[VolumePlan]:
-        wanted = [entry for entry in self.known if entry.state != "absent"]
+        wanted = [entry for entry in self.known if entry.state not in _OUT_OF_USE]
         room = None if self.wish.count is None else self.wish.count - len(wanted)
         for disk in sorted(self.machine.disks, key=_order):
             carriers, marked = self._carriers_on(disk), _marked(disk)
             for carrier in carriers:
-                if carrier.entry.state == "absent":
-                    reason = f"it is {carrier.entry.name}, taken out of use; name it in `devices` to bring it back"
-                    self.left_alone.append((disk.path, reason))
+                if carrier.entry.state in _OUT_OF_USE:
+                    self.left_alone.append(
+                        (disk.path, f"it is {carrier.entry.name}, {_OUT_OF_USE[carrier.entry.state]}")
+                    )
                 else:
                     yield from self._tried(self._ensure, carrier)
             if carriers:
@@ -272,7 +279,7 @@ class _Present:
         )
         steps = [Step("record", entry)]
         seen = device.signatures
-        if carries(device):
+        if seen:
             steps.append(Step("clear", entry, device.path, signatures=seen))
             seen = ()
         if partition:
@@ -325,12 +332,17 @@ class _Present:
         line = line_of(entry.filesystem_uuid, entry.path, entry.filesystem, options, self.wish.device_timeout)
         if [mount.line for mount in parse(self.machine.fstab) if mount.path == entry.path] != [line]:
             yield Step("fstab", entry, line=line)
+        grows = carrier is not None and (_has_room_behind(carrier) or _is_smaller(carrier.device))
+        grow = [Step("grow", entry, device.path)] if device and grows else []
+        # XFS grows while it is mounted only, ext4 with fewer conditions while it is not.
         if device is None or entry.path not in device.mounts:
+            yield from grow if entry.filesystem == "ext4" else ()
             yield Step("mount", entry)
+            yield from grow if entry.filesystem == "xfs" else ()
+        else:
+            yield from grow
         if device is None or not self._is_marked(device, entry):
             yield Step("mark", entry)
-        if carrier and (_has_room_behind(carrier) or _is_smaller(carrier.device)):
-            yield Step("grow", entry, carrier.device.path)
         if device is None or device.root != (self.wish.owner, self.wish.group, self.wish.mode):
             yield Step("own", entry)
         if entry.state != "ready":

@@ -59,17 +59,17 @@ def _is_own(device: Device, machine: Machine) -> bool:
 def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrier]) -> Iterator[VolumePlan]:
     entry = next((entry for entry in machine.record if entry.name == name), None)
     carrier = carriers.get(name) or _unrecorded(name, machine, wish)
-    if carrier is None and entry is None:
-        return
-    entry = entry or (carrier.entry if carrier else entry)
+    entry = entry or (carrier.entry if carrier else None)
     if entry is None:
         return
     if wish.state == "absent":
         yield _absent(entry, carrier, machine)
-    elif carrier is None:
-        raise VolumeError("wipe", name, "its disk is not in this host", "Plug it in, or forget it with `state: absent`")
-    else:
+    elif carrier:
         yield _wiped(entry, carrier, machine)
+    elif entry.state == "wiping":
+        yield _plan_of(entry, None, [Step("forget", entry)])
+    else:
+        raise VolumeError("wipe", name, "its disk is not in this host", "Plug it in, or forget it with `state: absent`")
 
 
 def _unrecorded(name: str, machine: Machine, wish: Wish) -> Carrier | None:
@@ -100,15 +100,20 @@ def _absent(entry: Entry, carrier: Carrier | None, machine: Machine) -> VolumePl
 
 
 def _wiped(entry: Entry, carrier: Carrier, machine: Machine) -> VolumePlan:
-    steps = [
-        Step("vouch", entry, carrier.device.path),
-        *_out_of_use(entry, carrier, machine),
-        Step("forget", entry),
-        Step("wipe", entry, carrier.device.path, signatures=carrier.device.signatures),
-    ]
-    if carrier.device.path != carrier.disk.path and len(carrier.disk.partitions) == 1:
-        steps.append(Step("wipe", entry, carrier.disk.path))
-    return _plan_of(entry, carrier, steps)
+    """Once it is recorded that it is being wiped, nobody asks again whether it may: half of it may be gone."""
+    device, disk = carrier.device, carrier.disk
+    steps = []
+    if entry.state != "wiping":
+        steps = [
+            Step("vouch", entry, device.path),
+            *_out_of_use(entry, carrier, machine),
+            Step("record", replace(entry, state="wiping")),
+        ]
+    if device.signatures:
+        steps.append(Step("wipe", entry, device.path, signatures=device.signatures))
+    if device.path != disk.path and len(disk.partitions) == 1:
+        steps.append(Step("wipe", entry, disk.path, signatures=disk.signatures))
+    return _plan_of(entry, carrier, [*steps, Step("forget", entry)])
 
 
 def _out_of_use(entry: Entry, carrier: Carrier | None, machine: Machine) -> Iterator[Step]:

@@ -9,11 +9,14 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.loop_host import LoopHost
 from servers import STORE_NAMES, Servers, Store
 from servers.client import s3_client
+from unit.run_module import backend
 
 # Nobody's account, region, certificates or metadata service may decide a result.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -58,3 +61,16 @@ def new_bucket(client: Any) -> Callable[[], str]:
         return name
 
     return create
+
+
+@pytest.fixture(scope="session")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The brain of the module volume_provision."""
+    return backend("_volume", tmp_path_factory.mktemp("collection"))
+
+
+@pytest.fixture
+def host(tmp_path: Path, volume: Any) -> Iterator[LoopHost]:
+    host = LoopHost(tmp_path, volume)
+    yield host
+    host.power_off()

@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MIB = 1024**2
+KINDS = [("ext4", False), ("ext4", True), ("xfs", False), ("xfs", True)]  # filesystem, partition
 
 
 def command(*argv: str, data: str | None = None) -> str:
@@ -34,7 +40,7 @@ class LoopHost:
 
     def __init__(self, folder: Path, backend: Any, name: str = "edge1") -> None:
         self.folder = folder / name
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self.backend = backend
         self.root = self.folder / "srv"
         self.fstab = self.folder / "fstab"
@@ -45,6 +51,7 @@ class LoopHost:
             record=str(self.folder / "record" / "volumes.json"),
             machine_id=str(self.folder / "machine-id"),
         )
+        self.engine = str(self.folder / "no-engine")
         self.disks: dict[str, Path] = {}
 
     def file(self, name: str, mib: int = 400) -> Path:
@@ -56,9 +63,11 @@ class LoopHost:
     def plug(self, path: Path, *options: str) -> str:
         device = command("losetup", "--find", "--show", "--partscan", *options, str(path)).strip()
         self.disks[device] = path
+        run(["partx", "--update", device])  # the kernel of a test machine need not read a GPT itself
         return device
 
     def unplug(self, device: str) -> Path:
+        run(["partx", "--delete", device])
         command("losetup", "--detach", device)
         return self.disks.pop(device)
 
@@ -79,7 +88,7 @@ class LoopHost:
     def provision(self, *, check: bool = False, **options: Any) -> Any:
         """Everything on this machine but the disks of this host is out of its sight: no `match` names them."""
         wish = self.wish(**options)
-        return self.backend.provision(run, wish, check=check, command="/nonexistent", places=self.places)
+        return self.backend.provision(run, wish, check=check, command=self.engine, places=self.places)
 
     def mounted(self) -> dict[str, str]:
         """Device by mount point, below this host's mount root."""
@@ -92,3 +101,50 @@ class LoopHost:
             command("umount", path)
         for device in list(self.disks):
             self.unplug(device)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def done(outcome: Any) -> dict[str, Any]:
+    """The result of a run that had no trouble."""
+    assert not outcome.problems, [str(problem) for problem in outcome.problems]
+    result: dict[str, Any] = outcome.as_result()
+    return result
+
+
+def marker_of(host: LoopHost, name: str) -> dict[str, str]:
+    marker: dict[str, str] = json.loads((host.root / name / ".snowsync/volume.json").read_text(encoding="utf-8"))
+    return marker
+
+
+def reasons(result: dict[str, Any]) -> dict[str, str]:
+    return {row["device"]: row["reason"] for row in result["left_alone"]}
+
+
+class _PowerCut(Exception):
+    """The host is gone."""
+
+
+def until(host: LoopHost, steps: int, **options: Any) -> list[str]:
+    """Run until so many steps are done, then cut the power and plug everything in again; what was done."""
+    hands = host.backend.Hands
+    done_steps: list[str] = []
+    do = hands.do
+
+    def counted(self: Any, step: Any) -> None:
+        if len(done_steps) == steps:
+            raise _PowerCut
+        do(self, step)
+        done_steps.append(str(step))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hands, "do", counted)
+        with contextlib.suppress(_PowerCut):
+            host.provision(**options)
+    files = list(host.disks.values())
+    host.power_off()
+    for path in files:
+        host.plug(path)
+    return done_steps

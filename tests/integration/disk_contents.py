@@ -1,0 +1,64 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a disk may carry that must never be formatted, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from integration.loop_host import command
+
+
+def lvm(path: Path) -> None:
+    """The label of a physical volume, as LVM2 writes it into its second sector."""
+    header = struct.pack("<8sQII8s32s", b"LABELONE", 1, 0, 32, b"LVM2 001", b"9" * 32)
+    body = header[20:] + bytes(512 - len(header))
+    checksum = ~zlib.crc32(body, ~0xF597A6CF & 0xFFFFFFFF) & 0xFFFFFFFF
+    with path.open("r+b") as file:
+        file.seek(512)
+        file.write(header[:16] + struct.pack("<I", checksum) + body)
+
+
+def raid(path: Path) -> None:
+    """A superblock of Linux RAID, version 1.2, 4 KiB into the device."""
+    block = bytearray(4096)
+    struct.pack_into("<III", block, 0, 0xA92B4EFC, 1, 0)
+    block[16:32] = uuid.uuid4().bytes
+    block[32:38] = b"edge:0"
+    struct.pack_into("<Q", block, 144, 8)  # where this superblock is, in sectors
+    struct.pack_into("<I", block, 220, 0)
+    total = sum(struct.unpack("<64I", block[:256]))
+    struct.pack_into("<I", block, 216, ((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(block)
+
+
+def table_only(path: Path) -> None:
+    command("sfdisk", "--quiet", str(path), data="label: gpt\n")
+
+
+def tar(path: Path) -> None:
+    """Raw data on a disk, as from `tar` onto it: of no kind that a tool knows."""
+    with path.open("r+b") as file:
+        file.write(b"./photos/2026/" + bytes(86) + b"0000644" + os.urandom(4096))
+
+
+CARRIES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "ext4": (
+        lambda path: command("mkfs.ext4", "-q", "-L", "PHOTOS", str(path)),
+        "signature of ext4 (label PHOTOS, UUID ",
+    ),
+    "xfs": (lambda path: command("mkfs.xfs", "-q", str(path)), "signature of xfs (UUID "),
+    "partition table": (table_only, "a partition table without partitions: a signature of gpt"),
+    "swap": (lambda path: command("mkswap", str(path)), "swap space: swap (UUID "),
+    "LVM": (lvm, "a physical volume of LVM: LVM2_member"),
+    "RAID": (raid, "a member of a Linux RAID: linux_raid_member"),
+    "raw data": (tar, "data in its first or last MiB, of a kind that neither wipefs nor blkid knows"),
+}
