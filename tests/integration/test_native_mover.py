@@ -32,6 +32,7 @@ class Rig:
         self.folder = folder
         self.descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self.outcomes: dict[int, Outcome] = {}
+        self.parts: list[int] = []
         self._changed = threading.Condition()
         given = server.job_side(BUCKET, server.credentials_file(folder / "credentials"))
         store = Store(**{name: value for name, value in given.items() if name != "credentials_file"})
@@ -42,6 +43,7 @@ class Rig:
             MoverSettings(**(SETTINGS | settings)),
             direction=direction,
             on_outcome=self._receive,
+            on_part=self.parts.append,
         )
 
     def _receive(self, outcome: Outcome) -> None:
@@ -125,6 +127,7 @@ def test_a_fetch_brings_bytes_headers_and_digest(
     outcome = fetching.wait()[1]
     assert outcome.ok, outcome
     assert fetching.file(1).read_bytes() == data
+    assert (len(fetching.parts) > 1) == (size >= LARGE), "each range of a large object is told"
     if outcome.received is None:
         # A large object in one part is fetched in ranges, of which none alone says anything of the ETag.
         assert size == LARGE and not part_size

@@ -8,9 +8,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.placement import Placement, VolumeSpace, fits_nowhere
+from snowsync.placement import Pace, Placement, VolumeSpace, fits_nowhere
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 
 
 def space(number: int, *, used: int = 0, in_flight: int = 0, high: int = 90, low: int = 80) -> VolumeSpace:
@@ -19,6 +19,51 @@ def space(number: int, *, used: int = 0, in_flight: int = 0, high: int = 90, low
 
 def test_the_least_busy_volume_is_chosen() -> None:
     assert Placement().choose(10, [space(1, in_flight=20), space(2, in_flight=10), space(3, in_flight=30)]) == 2
+
+
+def test_an_object_goes_where_it_is_durable_soonest() -> None:
+    slow = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=10 * MIB, speed=10 * MIB)
+    fast = VolumeSpace(id=2, high=GIB, low=GIB, used=0, in_flight=50 * MIB, speed=100 * MIB)
+    assert Placement().choose(MIB, [slow, fast]) == 2
+    fast.in_flight = 150 * MIB
+    assert Placement().choose(MIB, [slow, fast]) == 1
+    assert Placement().choose(100 * MIB, [slow, fast]) == 2, "ten seconds on the slow one"
+
+
+def test_a_volume_with_enough_to_do_gets_no_more() -> None:
+    busy = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=8 * MIB, speed=100 * MIB, window=8 * MIB)
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, in_flight=7 * MIB, speed=MIB, window=8 * MIB)
+    assert Placement().choose(MIB, [busy, other]) == 2
+    other.in_flight = 9 * MIB
+    assert Placement().choose(MIB, [busy, other]) is None
+
+
+def test_an_idle_volume_takes_an_object_larger_than_its_window() -> None:
+    idle = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, speed=MIB, window=4 * MIB)
+    assert Placement().choose(100 * MIB, [idle]) == 1
+
+
+def test_a_volume_is_as_fast_as_its_groups_were() -> None:
+    pace = Pace()
+    first = pace.window(GIB)
+    pace.learn(100 * MIB, 2.0)
+    assert pace.speed == 50 * MIB, "what was guessed before is forgotten"
+    pace.learn(100 * MIB, 1.0)
+    assert pace.speed == 75 * MIB
+    assert first < pace.window(GIB) < GIB
+    assert pace.window(10 * MIB) == 10 * MIB
+
+
+def test_small_groups_say_nothing_of_the_speed() -> None:
+    pace = Pace()
+    pace.learn(64 * 1024, 0.5)
+    assert pace.speed == Pace().speed
+
+
+def test_a_group_that_took_no_time_is_no_division_by_zero() -> None:
+    pace = Pace()
+    pace.learn(GIB, 0.0)
+    assert pace.window(4 * GIB) == 4 * GIB
 
 
 def test_among_equally_busy_ones_the_emptiest_is_chosen() -> None:

@@ -630,9 +630,39 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")
         committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))
-    assert [group.volume for group in committer._groups.values()] == [first, twin]
-    assert second not in [group.volume for group in committer._groups.values()]
+    assert [lane.volume for lane in committer.lanes.values()] == [first, twin]
+    assert second not in [lane.volume for lane in committer.lanes.values()]
     running.stop()
+
+
+def test_a_volume_that_cannot_keep_up_holds_up_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(rig, 20)
+    goes_on = threading.Event()
+    sync = OpenVolume.sync
+
+    def wait_on_one(self: OpenVolume) -> None:
+        if self.name == "one":
+            assert goes_on.wait(60)
+        sync(self)
+
+    monkeypatch.setattr(OpenVolume, "sync", wait_on_one)
+    running = rig.start(direction="source", until="forever")
+    wait_until(lambda: sum(state == "staged" for state in rig.states().values()) > 5)
+    assert "pending" in rig.states().values(), "nothing waits for the slow volume"
+    goes_on.set()
+    wait_until(lambda: set(rig.states().values()) == {"staged"})
+    running.stop()
+
+
+def test_large_objects_are_made_durable_one_by_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(staging, "sync_file", synced.append)
+    rig.changes = {"mover": {"large_object": "5MiB"}}
+    rig.source.put("large", bytes(5 * 1024 * 1024))
+    fill(rig, 3)
+    rig.run()
+    rig.assert_delivered()
+    assert len(synced) == 1
 
 
 def test_metadata_and_tags_are_carried(rig: Rig) -> None:

@@ -21,7 +21,7 @@ from .model import Head, Headers, ListedObject, Outcome, Received, State
 from .probing import ask_heads
 from .proof import Proven, Refuted, prove_arrival
 from .unit import Item
-from .volumes import local_trouble, start_writeback, sync_file
+from .volumes import local_trouble
 
 if TYPE_CHECKING:
     from .source import SourceUnit
@@ -152,16 +152,8 @@ class Arrivals:
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
     def _prove(self, item: Item, head: Head, endpoint: Endpoint, received: Received | None) -> Proven | Refuted:
-        is_large = self._unit.endpoints.is_large(item.row.size)
-        if is_large:
-            start_writeback(item.path)
         settings = self._unit.job.mover
-        proof = prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings, received)
-        if is_large:
-            # Not left to the group's syncfs, which would wait for whatever else is being written there.
-            sync_file(item.path)
-            item.is_durable = True
-        return proof
+        return prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings, received)
 
     def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
         if not head.tag_count:

@@ -112,8 +112,9 @@ class Endpoint:
 class EndpointPool:
     """All endpoints of one side of a job (none for a job without a source), with a mover each.
 
-    Outcomes arrive on `on_outcome`, called from the movers' threads. `wake` is called when a large object ended, and so
-    made room for the next one. `refusal` is what a probe found that waiting cannot mend.
+    Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
+    in its file. `wake` is called when a large object ended, and so made room for the next one. `refusal` is what a
+    probe found that waiting cannot mend.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class EndpointPool:
         direction: str,
         on_outcome: Callable[[Outcome], None],
         wake: Callable[[], None] = lambda: None,
+        on_part: Callable[[int], None] = lambda object_id: None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
@@ -135,6 +137,7 @@ class EndpointPool:
         self._direction = direction
         self._on_outcome = on_outcome
         self._wake = wake
+        self._on_part = on_part
         self._lock = threading.Lock()
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
@@ -305,6 +308,7 @@ class EndpointPool:
                 settings,
                 direction=self._direction,
                 on_outcome=self._ended,
+                on_part=self._on_part,
             )
         return S5cmdMover(
             endpoint.store,

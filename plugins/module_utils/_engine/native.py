@@ -23,7 +23,7 @@ from .keys import is_utf8
 from .model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import Errand, Kit, SmallLane, Stream, StreamClosed, StreamLane
 from .native_requests import Bucket, Get, Post, Put, Request, Target, can_carry, object_headers, with_md5
-from .volumes import local_trouble, start_writeback
+from .volumes import local_trouble
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
@@ -40,7 +40,8 @@ class NativeMover:
     """Fetches objects of one bucket at one endpoint, or sends them: one Outcome for every submitted work.
 
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
-    and not call `submit`. After a failed fetch `<path>` may exist; it is the caller's to remove.
+    and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file.
+    After a failed fetch `<path>` may exist; it is the caller's to remove.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class NativeMover:
         *,
         direction: str,
         on_outcome: Callable[[Outcome], None],
+        on_part: Callable[[int], None] = lambda object_id: None,
     ) -> None:
+        self.on_part = on_part
         self._settings = settings
         self._bucket = Bucket(store, endpoint, credentials)
         self._on_outcome = on_outcome
@@ -253,7 +256,7 @@ class LargeFetch(_Large):
                 raise
             if made[0].digests:
                 self._digests[number] = made[0].digests.digests()
-            start_writeback(self._target.path)
+            self._mover.on_part(self._work.id)
             return head
 
         return fetch

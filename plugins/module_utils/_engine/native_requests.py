@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .credentials import Credentials
 
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
+_WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once
 _NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
 _find_total = re.compile(rb"(?im)^content-range:[ \t]*bytes[ \t]+\d+-\d+/(\d+)").search
@@ -132,6 +133,8 @@ class Get:
         self._head: Head | None = None
         self._refused = b""
         self._received = 0
+        self._chunks: list[bytes] = []  # received and not written yet, `_waiting` bytes
+        self._waiting = 0
         self._error: StoreError | OSError | None = None
         self.ignores_ranges = False
 
@@ -151,15 +154,25 @@ class Get:
             if self._received + len(chunk) > self._length:
                 detail = f"the answer has more than the {self._length} bytes that were asked for"
                 raise StoreError(Trouble.SERVER, self._bucket.action("fetch", self._work.key), detail)
-            self._target.write(chunk, self._start + self._received)
+            self._chunks.append(chunk)
+            self._received += len(chunk)
+            self._bucket.moved += len(chunk)
+            self._waiting += len(chunk)
+            if self._waiting >= _WRITE_BYTES or self._received == self._length:
+                self._flush()
         except (OSError, StoreError) as error:  # libcurl would print and drop it; `end` raises it again
             self._error = error
             return -1
-        if self.digests:
-            self.digests.update(chunk)
-        self._received += len(chunk)
-        self._bucket.moved += len(chunk)
         return len(chunk)
+
+    def _flush(self) -> None:
+        """Hash and write what has come. libcurl's pieces are small: one call for each would cost more than its work."""
+        data = b"".join(self._chunks)
+        self._target.write(data, self._start + self._received - len(data))
+        if self.digests:
+            self.digests.update(data)
+        self._chunks.clear()
+        self._waiting = 0
 
     def _accepts(self) -> bool:
         """Whether the answer is the wanted one, as its headers say."""

@@ -8,6 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .model import MIB
+
+_FIRST_SPEED = 8 * MIB  # bytes per second, until one is measured: little is lost where it is wrong
+_WINDOW_SECONDS = 4.0  # one group is being made durable while the next one arrives
+_LEAST_WINDOW = 4 * MIB
+_LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast a volume makes bytes durable: `speed` in bytes per second."""
+
+    speed: float = _FIRST_SPEED
+    _is_measured: bool = False
+
+    def learn(self, size: int, seconds: float) -> None:
+        """`size` bytes became durable, and `seconds` were spent waiting for that."""
+        if size < _LEAST_LESSON:
+            return
+        speed = max(1.0, size / max(seconds, 0.001))
+        self.speed = (self.speed + speed) / 2 if self._is_measured else speed
+        self._is_measured = True
+
+    def window(self, most: int) -> int:
+        """Bytes that may be on their way at once, so that the medium is always busy and the end is never far."""
+        return min(most, max(_LEAST_WINDOW, int(self.speed * _WINDOW_SECONDS)))
+
 
 @dataclass(slots=True)
 class VolumeSpace:
@@ -15,7 +42,7 @@ class VolumeSpace:
 
     `high` and `low` are the watermarks, `used` what lies there durably, `in_flight` what is on its way (the caller adds
     what it places, so that one look at the machine serves a whole batch). `largest` is the high watermark it would have
-    when empty; None: `high`.
+    when empty; None: `high`. `speed` (bytes per second) and `window` are those of its `Pace`; None: no limit.
     """
 
     id: int
@@ -24,6 +51,13 @@ class VolumeSpace:
     used: int
     in_flight: int
     largest: int | None = None
+    speed: float = 1.0
+    window: int | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as much is on its way as its medium should have waiting."""
+        return self.window is not None and self.in_flight >= self.window
 
 
 class Placement:
@@ -33,22 +67,22 @@ class Placement:
         self._resting: set[int] = set()
 
     def choose(self, size: int, volumes: Iterable[VolumeSpace]) -> int | None:
-        """The id of the volume for an object of `size` bytes, or None: wait, no volume has room now.
+        """The id of the volume for an object of `size` bytes, or None: wait, none has room now, or all are busy.
 
-        Of those with room the one with the least in flight, so that all are busy whatever their speed; among equals
-        the one with the most room left.
+        Of those with room the one where it is durable soonest, so that all are busy and end together, whatever their
+        speed; among equals the one with the most room left.
         """
         best: VolumeSpace | None = None
         for volume in volumes:
             self._rest_or_rise(volume)
-            if volume.id in self._resting:
+            if volume.id in self._resting or volume.is_busy:
                 continue
             if volume.used + volume.in_flight + size > volume.high:
                 # Only a volume that nearly is full rests: one large object that does not fit is no reason.
                 if volume.used + volume.in_flight > volume.low:
                     self._resting.add(volume.id)
                 continue
-            if best is None or _rank(volume) < _rank(best):
+            if best is None or _rank(volume, size) < _rank(best, size):
                 best = volume
         return best.id if best else None
 
@@ -57,8 +91,8 @@ class Placement:
             self._resting.discard(volume.id)
 
 
-def _rank(volume: VolumeSpace) -> tuple[int, int]:
-    return volume.in_flight, volume.used + volume.in_flight - volume.high
+def _rank(volume: VolumeSpace, size: int) -> tuple[float, int]:
+    return (volume.in_flight + size) / volume.speed, volume.used + volume.in_flight - volume.high
 
 
 def fits_nowhere(size: int, volumes: Iterable[VolumeSpace]) -> bool:

@@ -4,7 +4,7 @@
 """The source unit: list the source, fetch what is new onto the volumes, prove it, make it durable, say so.
 
 Threads: the feeder (the caller) chooses a volume and an endpoint per object and hands it to a mover; the lister walks
-the source; two finishers prove what arrived; the committer makes groups durable. Order of one object's life:
+the source; two finishers prove what arrived; a committer per volume makes groups durable. Order of one object's life:
 mover writes ``incoming/<id>`` -> proof -> group -> syncfs -> rename -> fsync directories -> one transaction.
 """
 
@@ -57,6 +57,7 @@ class SourceUnit(Unit):
             direction="fetch",
             on_outcome=self._arrivals.receive,
             wake=switches.space.set,
+            on_part=self.committer.write_back,
         )
         self._lister = Lister(self)
         self._placement = Placement()
@@ -75,7 +76,7 @@ class SourceUnit(Unit):
         self.look_around()
         self.spawn(self._lister.run, "lister")
         self._arrivals.start()
-        self.spawn(self.committer.run, "committer")
+        self.committer.start()
         self._feed()
 
     def join(self) -> None:
@@ -328,6 +329,8 @@ class SourceUnit(Unit):
             if self.until == "once" and not self.in_flight:
                 raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_not_placeable())
             return False
+        if any(space.is_busy for space in spaces):
+            return False  # their media have enough to do: more would only wait in memory
         if not self.volumes.absent and not self.volumes.draining and fits_nowhere(row.size, spaces):
             rows.popleft()
             message = f"{row.size} bytes are more than any volume may take; add a larger volume or raise its limit"

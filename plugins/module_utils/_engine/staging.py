@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The committer of the source unit: groups of proven objects become durable, then staged.
 
-Bytes durable, then names durable, then the ledger says so, in one transaction a group.
+Bytes durable, then names durable, then the ledger says so, in one transaction a group. Each volume has a lane, a thread
+of its own, that does all the waiting for its medium: a slow one holds up no other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,93 +21,203 @@ from . import keys
 from .errors import Trouble
 from .ledger import Row, Staged
 from .unit import Item
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
 
 if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+_WORTH_WRITING = 64 * 1024  # bytes; smaller files are left to the syncfs of their group
 
 
 @dataclass(slots=True)
 class Group:
-    """Objects proven on one volume that wait for their group's commit."""
+    """Objects proven on one volume that wait for their group's commit; `each_alone`: synced file by file."""
 
     volume: OpenVolume
+    each_alone: bool = False
     items: list[tuple[Item, Staged]] = field(default_factory=list)
     bytes: int = 0
     since: float = field(default_factory=time.monotonic)
 
 
 class Committer:
-    """One thread; `add` may be called from any."""
+    """Gives every volume its lane. `add` may be called from any thread; no lane runs before `start`."""
 
     def __init__(self, unit: SourceUnit) -> None:
         self._unit = unit
+        self._is_running = False
         # By the open volume, not its number: one that went and came back has other descriptors.
-        self._groups: dict[int, Group] = {}
-        self._wake = threading.Event()
+        self.lanes: dict[int, Lane] = {}
+
+    def start(self) -> None:
+        self._is_running = True
 
     def add(self, item: Item, staged: Staged) -> None:
-        with self._unit.lock:
-            group = self._groups.get(id(item.volume))
-            if group is None:
-                group = self._groups[id(item.volume)] = Group(item.volume)
-            group.items.append((item, staged))
-            group.bytes += item.row.size
-        self._wake.set()
+        unit = self._unit
+        is_large = unit.endpoints.is_large(item.row.size)
+        with unit.lock:
+            lane = self._lane(item.volume)
+            lane.take(item, staged, is_large=is_large)
+        lane.wake.set()
+
+    def write_back(self, object_id: int) -> None:
+        """A part of an object came: its medium may begin with it. Never blocks; any thread may call this."""
+        unit = self._unit
+        with unit.lock:
+            item = unit.in_flight.get(object_id)
+            if item is None:
+                return
+            lane = self._lane(item.volume)
+            lane.unwritten.append(item.path)
+        lane.wake.set()
+
+    def _lane(self, volume: OpenVolume) -> Lane:
+        lane = self.lanes.get(id(volume))
+        if lane is None:
+            lane = self.lanes[id(volume)] = Lane(self._unit, self, volume)
+            if self._is_running:
+                self._unit.spawn(lane.run, f"committer-{volume.name}")
+        return lane
+
+    def everything_waits(self) -> bool:
+        """Whether nothing is on its way that is not proven yet. Under the unit's lock."""
+        return sum(lane.held for lane in self.lanes.values()) == len(self._unit.in_flight)
+
+    def stop(self) -> None:
+        for lane in list(self.lanes.values()):
+            lane.wake.set()
+
+    def commit_rest(self) -> None:
+        """At the end: what is proven need not be fetched again."""
+        for lane in self.lanes.values():
+            lane.commit_rest()
+
+
+class Lane:
+    """What waits for one volume. Large objects go one by one and are synced alone, the others in groups."""
+
+    def __init__(self, unit: SourceUnit, committer: Committer, volume: OpenVolume) -> None:
+        self._unit = unit
+        self._committer = committer
+        self.volume = volume
+        self.small = Group(volume)
+        self.large = Group(volume, each_alone=True)
+        self.wake = threading.Event()
+        self.held = 0  # objects here, those of the group that is being committed among them
+        self.unwritten: list[str] = []
+        self._seconds = 0.0  # spent waiting for the medium since the last group
+
+    def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
+        """Under the unit's lock."""
+        group = self.large if is_large else self.small
+        if not group.items:
+            group.since = time.monotonic()
+        group.items.append((item, staged))
+        group.bytes += item.row.size
+        self.held += 1
+        if item.row.size >= _WORTH_WRITING and not is_large:
+            self.unwritten.append(item.path)
 
     def run(self) -> None:
         unit = self._unit
         while not unit.ending.is_set():
-            self._wake.clear()
-            groups = self._ready_groups()
-            for group in groups:
+            self.wake.clear()
+            self._start_writing()
+            group = self._ready_group()
+            if group:
                 self.commit(group)
-            if not groups:
-                self._wake.wait(0.02 if self._groups else 1.0)
-
-    def stop(self) -> None:
-        self._wake.set()
+            elif self._is_over():
+                return
+            else:
+                self.wake.wait(0.02 if self.held else 1.0)
+        self.commit_rest()
 
     def commit_rest(self) -> None:
-        """At the end: what is proven need not be fetched again."""
-        for group in self._groups.values():
+        while group := self._ready_group(rest=True):
             self.commit(group)
 
-    def _ready_groups(self) -> list[Group]:
-        unit = self._unit
-        policy = unit.job.group
-        now = time.monotonic()
-        with unit.lock:
-            everything_waits = sum(len(group.items) for group in self._groups.values()) == len(unit.in_flight)
-            ready = [
-                number
-                for number, group in self._groups.items()
-                if everything_waits
-                or len(group.items) >= policy.objects
-                or group.bytes >= policy.bytes
-                or now - group.since >= policy.seconds
-                or all(item.is_durable for item, _ in group.items)  # waiting would save no syncfs
-            ]
-            return [self._groups.pop(number) for number in ready]
+    def _start_writing(self) -> None:
+        """Let the medium work while the group still grows; how long that blocks is the medium's own affair."""
+        with self._unit.lock:
+            paths, self.unwritten = self.unwritten, []
+        with self._measured():
+            for path in paths:
+                with contextlib.suppress(OSError):  # what cannot be written shows when it is synced
+                    start_writeback(path)
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._seconds += time.monotonic() - started
+
+    def _ready_group(self, *, rest: bool = False) -> Group | None:
+        with self._unit.lock:
+            if self.large.items:
+                group, self.large = self.large, Group(self.volume, each_alone=True)
+            elif self.small.items and (rest or self._is_ready(self.small)):
+                group, self.small = self.small, Group(self.volume)
+            else:
+                return None
+            return group
+
+    def _is_ready(self, group: Group) -> bool:
+        policy, volume = self._unit.job.group, self.volume
+        return (
+            len(group.items) >= policy.objects
+            or group.bytes >= policy.bytes
+            or time.monotonic() - group.since >= policy.seconds
+            or self._committer.everything_waits()
+            # Nothing more comes here before this group is durable.
+            or (group.bytes >= volume.in_flight >= volume.window(self._unit.job))
+        )
+
+    def _is_over(self) -> bool:
+        """Whether the volume went and nothing waits for it any more."""
+        with self._unit.lock:
+            if self.held or self._unit.volumes.open.get(self.volume.id) is self.volume:
+                return False
+            self._committer.lanes.pop(id(self.volume), None)
+            return True
 
     def commit(self, group: Group) -> None:
-        volume = group.volume
+        """Make a group durable and say so; what cannot be is fetched again."""
+        unit, volume, count = self._unit, self.volume, len(group.items)
         paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
         try:
-            if not all(item.is_durable for item, _ in group.items):
-                volume.sync()
+            with self._measured():
+                self._sync(group)
             with volume.names_held():
-                self._publish(group, paths)
+                with self._measured():
+                    self._publish(group, paths)
+                self._learn(group)
+                self._start_writing()  # what came meanwhile keeps the medium busy while the ledger is written
                 refused = self._say_staged(group)
         except OSError as error:
             self._give_up(group, error)
+        else:
+            for staged in refused:
+                self._discard(volume, staged.row)
+            if group.items:
+                self._leave(group, {staged.row.id for staged in refused})
+        with unit.lock:
+            self.held -= count
+        unit.switches.space.set()
+
+    def _learn(self, group: Group) -> None:
+        seconds, self._seconds = self._seconds, 0.0
+        self.volume.pace.learn(group.bytes, seconds)
+
+    @staticmethod
+    def _sync(group: Group) -> None:
+        if not group.each_alone:
+            group.volume.sync()
             return
-        for staged in refused:
-            self._discard(volume, staged.row)
-        if group.items:
-            self._leave(group, {staged.row.id for staged in refused})
+        # Not by syncfs, which would wait for whatever else is being written there.
+        for item, _ in group.items:
+            with contextlib.suppress(FileNotFoundError):  # found by `_publish`
+                sync_file(item.path)
 
     def _say_staged(self, group: Group) -> list[Staged]:
         if not group.items:

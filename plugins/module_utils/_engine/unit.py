@@ -86,7 +86,6 @@ class Item:
     endpoint: Endpoint
     path: str
     tool: str = ""
-    is_durable: bool = False  # its bytes are on the medium already
 
 
 class Unit:

@@ -31,7 +31,7 @@ from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import Trouble
-from .placement import VolumeSpace
+from .placement import Pace, VolumeSpace
 
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
@@ -39,6 +39,7 @@ _FSYNC_DIRECTORIES = 16
 _EVACUATED = "evacuate-"
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _MOST_KNOWN_DIRECTORIES = 10_000
+_WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -90,6 +91,7 @@ class OpenVolume:
     in_flight: int = 0  # bytes handed to a mover and not yet durable
     known_directories: set[str] = field(default_factory=set)
     opened: float = field(default_factory=time.monotonic)
+    pace: Pace = field(default_factory=Pace)
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
 
@@ -282,7 +284,13 @@ class OpenVolume:
             used=used,
             in_flight=self.in_flight,
             largest=int(empty * job.space.high_watermark),
+            speed=self.pace.speed,
+            window=self.window(job),
         )
+
+    def window(self, job: Job) -> int:
+        """How many bytes may be on their way here at once, beside one object."""
+        return self.pace.window(_WINDOW_GROUPS * job.group.bytes)
 
     def still_there(self) -> bool:
         """Whether the path still leads to the filesystem that was opened, with its marker."""
