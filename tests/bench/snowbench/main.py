@@ -23,21 +23,22 @@ from typing import Any
 from .figures import figures_table, ratios, ratios_table, summarize
 from .links import ShapedLinks
 from .processes import MEMORY_NOTE
-from .session import DATA_SETS, MIB, Bench, DataSet, Options, detailed_runs
+from .session import DATA_SETS, MIB, THROTTLED_SETS, Bench, DataSet, Options, detailed_runs
 from .stores import BenchError, StoreServer, build_server
-from .tools import DEFAULT_TOOLS, DESTINATION_BUCKET, RCLONE_REMOTES, SOURCE_BUCKET, TOOLS, Place, Tool
+from .tools import DEFAULT_TOOLS, DESTINATION_BUCKET, OURS, RCLONE_REMOTES, SOURCE_BUCKET, TOOLS, Place, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY_FOLDER = Path("/dev/shm")
 # Two stores, the volume's page cache, and room for everybody else.
 MEMORY_FACTOR = 4
+DEFAULT_LAYOUTS = "50,4x50,10+50+100"  # the volumes' speeds in MB/s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run_bench(parsed)
+        return run_throttled(parsed) if parsed.throttled else run_bench(parsed)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -45,13 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
-    parser.add_argument("--sets", type=names_of(DATA_SETS), default=list(DATA_SETS), help=", ".join(DATA_SETS))
+    parser.add_argument("--sets", type=lambda text: text.split(","), help=f"{', '.join(DATA_SETS)} (all)")
     parser.add_argument("--tools", type=names_of(TOOLS), default=list(DEFAULT_TOOLS), help=", ".join(TOOLS))
     parser.add_argument("--rounds", type=positive, default=3, help="runs of every tool on every set (3)")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of every set, for a quick look")
     parser.add_argument("--shaped", metavar="RATE", help="shape both links between namespaces, e.g. 400mbit; root only")
     parser.add_argument(
         "--part-size", type=positive, default=50, help="of the source's large objects, MiB (50: s5cmd's)"
+    )
+    parser.add_argument(
+        "--throttled",
+        metavar="MB/S",
+        nargs="?",
+        const=DEFAULT_LAYOUTS,
+        help=f"our job alone over volumes of these speeds ({DEFAULT_LAYOUTS}), all compared with the first; root only;"
+        " sets: 1MiB, 128MiB",
     )
     parser.add_argument("--volumes", type=positive, default=2, help="volumes of our job; peers get the first (2)")
     parser.add_argument(
@@ -62,7 +71,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="volumes (on disk), logs and results")
     parser.add_argument("--stores", type=Path, help="where the stores keep data (/dev/shm if it is large enough)")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one command")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    known = THROTTLED_SETS if parsed.throttled else DATA_SETS
+    parsed.sets = parsed.sets or list(known)
+    if unknown := [name for name in parsed.sets if name not in known]:
+        parser.error(f"--sets: unknown: {', '.join(unknown)}; choose from {', '.join(known)}")
+    return parsed
 
 
 def names_of(known: dict[str, Any]) -> Any:
@@ -114,6 +128,43 @@ def run_bench(parsed: argparse.Namespace) -> int:
     print_results(bench, tools, place)
     print(f"\nresults: {path}\nlogs:    {logs}")
     return 1 if any(run.is_void for run in bench.runs) else 0
+
+
+def run_throttled(parsed: argparse.Namespace) -> int:
+    """Our job over slow volumes; see volumes.py."""
+    from .volumes import Layout, VolumesBench, summarize_volumes, volumes_table  # needs tests/disks
+
+    started = datetime.datetime.now().astimezone()
+    data_sets = [THROTTLED_SETS[name].scaled(parsed.scale) for name in parsed.sets]
+    layouts = [Layout.parse(text) for text in parsed.throttled.split(",")]
+    folder = parsed.work.resolve()
+    binary = build_server(folder / "build")
+    logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
+    logs.mkdir(parents=True)
+    options = Options(parsed.rounds, [], parsed.part_size * MIB, parsed.timeout, False, logs, parsed.quiet)
+    stores = choose_stores(parsed.stores, folder, data_sets)
+    print(describe(parsed, data_sets, [TOOLS[OURS]], stores), flush=True)
+    with two_stores(binary, stores, parsed.shaped) as pair:
+        bench = VolumesBench(
+            pair, folder / "throttled", layouts, options, parsed.job, lambda line: print(line, flush=True)
+        )
+        try:
+            bench.run(data_sets)
+        finally:
+            shutil.rmtree(folder / "throttled", ignore_errors=True)
+    summaries = summarize_volumes(bench.runs)
+    print(f"\n{volumes_table(summaries, layouts[0].name)}")
+    document = {
+        "started": started.isoformat(),
+        "machine": {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "options": {name: value for name, value in vars(parsed).items() if name not in ("work", "stores")},
+        "summaries": [asdict(summary) for summary in summaries],
+        "runs": [asdict(run) for run in bench.runs],
+    }
+    path = folder / f"results-{started:%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"\nresults: {path}\nlogs:    {logs}")
+    return 1 if any(run.problems for run in bench.runs) else 0
 
 
 def choose_stores(asked: Path | None, folder: Path, data_sets: Sequence[DataSet]) -> Path:

@@ -49,6 +49,8 @@ DATA_SETS = {
     each.name: each
     for each in (DataSet("4KiB", 20_000, 4 * KIB), DataSet("1MiB", 2_000, MIB), DataSet("512MiB", 8, 512 * MIB))
 }
+# Long enough for volumes of 50 MB/s, short enough for a machine with little memory.
+THROTTLED_SETS = {each.name: each for each in (DataSet("1MiB", 3_000, MIB), DataSet("128MiB", 24, 128 * MIB))}
 
 
 @dataclass(frozen=True)
