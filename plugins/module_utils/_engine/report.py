@@ -25,6 +25,7 @@ from .ledger import Ledger, now_ms
 from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
 from .model import Evidence
 from .present import bytes_text, count_text, key_text, moment_text, plain_text, rate_text, seconds_text, table
+from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job, Store
@@ -198,7 +199,21 @@ def _totals(report: Report) -> dict[str, Any]:
     }
 
 
+def _availability(status: VolumeStatus | None) -> dict[str, Any]:
+    """How a volume is as the report is written; nothing for one that left the job and holds nothing."""
+    if status is None:
+        return {}
+    away = status.unavailable
+    return {
+        "state": status.state,
+        "reason": status.reason,
+        "unavailable_objects": away.objects,
+        "unavailable_bytes": away.bytes,
+    }
+
+
 def _more(job: Job, report: Report) -> dict[str, Any]:
+    statuses = {status.name: status for status in volume_statuses(job, report.volumes)}
     return {
         "version": VERSION,
         "job": job.job,
@@ -220,6 +235,7 @@ def _more(job: Job, report: Report) -> dict[str, Any]:
                 "staged_bytes": report.staged_by_volume.get(volume.id, Tally()).bytes,
                 "held_objects": volume.held.objects,
                 "held_bytes": volume.held.bytes,
+                **_availability(statuses.get(volume.name)),
             }
             for volume in report.volumes
         ],
@@ -279,6 +295,9 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
         sections.append(
             table(("volume", "staged", "bytes", "still there", "bytes", "path"), _volume_rows(report), left=(0, 5))
         )
+    away = unavailable(volume_statuses(job, report.volumes))
+    if away.objects:
+        sections.append(away_text(away))
     sections.append(_failure_lines(report, names))
     if path:
         sections.append(f"report: {path}")

@@ -25,7 +25,7 @@ from .present import (
     table,
 )
 from .report import failure_lines, failure_record
-from .volume_status import VolumeStatus, unavailable, volume_statuses
+from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job
@@ -296,7 +296,7 @@ def _volume_table(status: JobStatus) -> str:
     away = unavailable(status.volumes)
     if not away.objects:
         return text
-    return f"{text}\n{count_text(away.objects)} staged objects ({bytes_text(away.bytes)}) are unavailable"
+    return f"{text}\n{away_text(away)}"
 
 
 def _fact_table(status: JobStatus) -> str:

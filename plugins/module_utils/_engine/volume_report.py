@@ -15,7 +15,7 @@ from .ledger import now_ms
 from .ledger_read import LedgerReader
 from .present import bytes_text, count_text, rate_text, table
 from .status import jobs_in, lately, running, unit_status
-from .volume_status import VolumeStatus, volume_statuses
+from .volume_status import VolumeStatus, away_text, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job
@@ -131,8 +131,7 @@ def render(volumes: JobVolumes) -> str:
     heads = ("volume", "objects", "staged", "undelivered", "free", "size", "limit", "in", "out", "path", "")
     lines.append(table(heads, rows, left=(0, 9, 10)))
     lines += [
-        f"{line.status.name}: {count_text(line.status.unavailable.objects)} staged objects"
-        f" ({bytes_text(line.status.unavailable.bytes)}) are unavailable"
+        f"{line.status.name}: {away_text(line.status.unavailable)}"
         for line in volumes.volumes
         if line.status.state in UNAVAILABLE and line.status.unavailable.objects
     ]

@@ -15,7 +15,7 @@ from .conditions import Seen
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
 from .markers import is_folder, read_marker
-from .present import plain_text
+from .present import bytes_text, count_text, plain_text
 
 if TYPE_CHECKING:
     from .config import Job
@@ -77,6 +77,10 @@ def volume_statuses(job: Job, known: list[VolumeRow], running: Collection[str] =
 def unavailable(volumes: list[VolumeStatus]) -> Tally:
     """What is staged on volumes that are not there, or cannot be read."""
     return sum((volume.unavailable for volume in volumes), Tally())
+
+
+def away_text(away: Tally) -> str:
+    return f"{count_text(away.objects)} staged objects ({bytes_text(away.bytes)}) are unavailable"
 
 
 def _left_out(row: VolumeRow) -> VolumeStatus:
