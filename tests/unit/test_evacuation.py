@@ -236,7 +236,7 @@ def effects_of_two() -> list[str]:
     return [
         "set_draining",
         "_pour", "_pour", "sync", "intend", "publish", "publish", "sync_directories", "commit_moved",
-        "discard_staged", "discard_staged", "discarded",
+        "discard_staged", "discard_staged", "sync", "discarded",
     ]  # fmt: skip
 
 
@@ -252,7 +252,7 @@ def test_the_effects_are_in_order(rig: Rig, effects_of_two: list[str]) -> None:
     assert cut_off(rig, 1000) == [*effects_of_two, "end"]
 
 
-@pytest.mark.parametrize("after", range(12))
+@pytest.mark.parametrize("after", range(13))
 @pytest.mark.parametrize("then", ["units", "evacuate"])
 def test_cut_off_after_any_effect_nothing_is_lost_or_left(
     rig: Rig, effects_of_two: list[str], after: int, then: str

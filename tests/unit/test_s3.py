@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import socket
@@ -28,6 +29,7 @@ from snowsync.credentials import Credentials
 from snowsync.errors import JobStopped, StoreError, Trouble
 from snowsync.model import Fetch, Headers, Outcome, Send
 from snowsync.s3 import Checked, Control
+from snowsync.s3_request import Section
 
 SECRET = "hush/very+secret=key"
 CREDENTIALS = Credentials("AKIATEST", SECRET, "hush-token", Path("file"), "default")
@@ -719,3 +721,24 @@ def test_uploads_that_cannot_be_listed_now_are_an_error(store: ScriptedStore, co
     with pytest.raises(StoreError) as caught:
         control.abort_uploads("k", BEGUN_MS)
     assert caught.value.trouble is Trouble.THROTTLED
+
+
+def test_a_section_is_read_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives what lies before a bad sector, and the error only with the next read."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(100)))
+    pread, bad = os.pread, [1000]
+
+    def read(descriptor: int, wanted: int, start: int) -> bytes:
+        if start >= bad[0]:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, min(wanted, 40, bad[0] - start), start)
+
+    monkeypatch.setattr(s3_request.os, "pread", read)
+    with path.open("rb") as stream:
+        assert Section(stream.fileno(), 10, 85).read_all() == bytes(range(10, 95))
+        bad[0] = 60
+        section = Section(stream.fileno(), 0, 100)
+        with pytest.raises(OSError, match="Input/output"):
+            section.read_all()
+        assert section.error and section.error.errno == errno.EIO

@@ -285,8 +285,10 @@ class Evacuation:
     # -- making it true ---------------------------------------------------------------------------------------
 
     def _commit(self, target: OpenVolume, copies: list[_Copy]) -> None:
+        started = time.monotonic()
         try:
             target.sync()
+            target.pace.learn(sum(copy.row.size for copy in copies), time.monotonic() - started)
             with target.names_held():
                 notes = self._ledger.intend(target.id, [copy.row for copy in copies])
                 named = self._publish(target, copies)
@@ -324,17 +326,19 @@ class Evacuation:
             self._done.released += Tally(1, row.size)
 
     def _discard_leftovers(self) -> None:
-        """Delete files that notes in the ledger call of no use, on volumes that take it."""
+        """Delete files that notes in the ledger call of no use, on volumes that take it; durably, then the notes."""
         last = 0
         while entries := self._ledger.discards(after_id=last):
             last = entries[-1][0]
-            gone = []
+            gone: dict[int, list[int]] = {}
             for note, number, key, generation in entries:
                 volume = self._volumes.open.get(number)
                 if volume and volume.writable and self._discard(volume, key, generation):
-                    gone.append(note)
-            if gone:
-                self._ledger.discarded(gone)
+                    gone.setdefault(number, []).append(note)
+            for number, notes in gone.items():
+                with contextlib.suppress(OSError):  # found again, by whoever comes next
+                    self._volumes.open[number].sync()
+                    self._ledger.discarded(notes)
 
     def _discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
         try:

@@ -273,7 +273,7 @@ class Put(_Upload):
         body: BytesIO | Section = self._section
         read: Callable[[int], bytes] = self._read
         if self._length <= _AT_ONCE:
-            body = BytesIO(self._section.read())
+            body = BytesIO(self._section.read_all())
             read = body.read
             self._bucket.moved += self._length
         self._begin(transfer, "PUT", UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body))

@@ -67,6 +67,13 @@ class Section:
         self._position += len(piece)
         return piece
 
+    def read_all(self) -> bytes:
+        """The whole section. One read may end early, before a sector that cannot be read: the next one says so."""
+        pieces = []
+        while piece := self.read():
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
         self._position = base + offset
