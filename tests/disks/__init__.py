@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fragile disks: block devices that are slow, fail, turn read-only or lose power when a test says so. See README.md."""
 
-from .filesystems import evict, make_filesystem, mount, remount, unmount
+from .filesystems import evict, is_mounted, make_filesystem, mount, remount, unmount
 from .rack import Disk, Rack, Traffic
 
-__all__ = ["Disk", "Rack", "Traffic", "evict", "make_filesystem", "mount", "remount", "unmount"]
+__all__ = ["Disk", "Rack", "Traffic", "evict", "is_mounted", "make_filesystem", "mount", "remount", "unmount"]

@@ -55,6 +55,7 @@ class Disk:
         if self._device is None:
             return
         device, self._device = self._device, None
+        _run(["blockdev", "--setrw", str(device)])  # else the next user of this loop device finds it read-only
         _run(["losetup", "--detach", str(device)])
         backing = Path("/sys/block", device.name, "loop/backing_file")
         deadline = time.monotonic() + _PATIENCE_SECONDS
