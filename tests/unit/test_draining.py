@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +243,32 @@ def test_drain_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert volumes_json(rig, capsys)["one"]["state"] == "in use"
     assert cli.main(["drain", job_file(rig), "nine"]) == 2
+
+
+# Loads all beforehand: the interpreter of a test may lie where the owner cannot read, unlike that of a host.
+AS_OWNER = """
+import codecs, sys
+from snowsync import cli, config, evacuation, giving_up, resetting, watch
+codecs.lookup("ascii")
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_leaves_files_that_the_owner_of_the_state_can_use(rig: Rig) -> None:
+    """Whatever root's command makes (a lock, a log of the ledger) the units must be able to open."""
+    first_run(rig)
+    path, owner = job_file(rig), 65534
+    for parent in rig.folder.parents:
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    for folder, _folders, names in os.walk(rig.folder):
+        for name in (".", *names):
+            os.chown(os.path.join(folder, name), owner, owner)
+    for arguments in (["drain", path, "one"], ["evacuate", path, "one"], ["reset", path, "--confirm", "photos"]):
+        command = [sys.executable, "-c", AS_OWNER, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, (arguments, done.stderr)
+    found = [os.path.join(folder, name) for folder, _folders, names in os.walk(rig.folder) for name in names]
+    assert {os.lstat(name).st_uid for name in found} == {owner}
+    assert (rig.folder / "state/evacuate.lock").exists()

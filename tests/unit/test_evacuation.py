@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -175,6 +177,15 @@ def test_only_one_evacuation_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch
     stage(rig)
     with locks.locked(rig.job, locks.EVACUATION), pytest.raises(JobLocked, match="being evacuated already"):
         evacuate(rig.job, "one")
+
+
+def test_the_lock_is_waited_for_a_moment(rig: Rig) -> None:
+    """A source unit that starts takes it to sweep."""
+    stage(rig)
+    with contextlib.ExitStack() as held:
+        held.enter_context(locks.locked(rig.job, locks.EVACUATION))
+        threading.Timer(0.3, held.pop_all().close).start()
+        assert evacuate(rig.job, "one").moved.objects > 0
 
 
 def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
@@ -435,6 +446,17 @@ def test_room_is_waited_for_while_a_destination_unit_makes_some(rig: Rig) -> Non
     running.join()
     rig.assert_delivered()
     assert rig.source.count("fetch") == 20
+
+
+def test_a_source_unit_sweeps_what_a_killed_evacuation_left_but_not_beside_one(rig: Rig) -> None:
+    stage(rig)
+    left = rig.folder / "two/.snowsync/incoming/photos/evacuate-1"
+    left.write_bytes(b"half")
+    with locks.locked(rig.job, locks.EVACUATION):
+        rig.run(direction="source")
+        assert left.exists(), "it may be of the one that runs"
+    rig.run(direction="source")
+    assert not left.exists()
 
 
 # -- files that are not well --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
         self.run = self.ledger.start_run("source")
         self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume
+        self.left: dict[str, int] = {}  # key -> the volume that failed and keeps a copy
         self.discards: list[tuple[int, str, int]] = []
         self.held: list[Row] = []  # what some thread has in hand
         self.moved = self.released = 0
@@ -50,6 +51,8 @@ class LedgerMachine(RuleBasedStateMachine):
             assert observed.changed == 1
             if known[2] in (State.STAGED, State.DELIVERED) and known[3] is not None:
                 self.discards.append((known[3], key, known[1]))
+            if key in self.left:
+                self.discards.append((self.left.pop(key), key, known[1]))
             self.model[key] = (size, known[1] + 1, State.PENDING, None)
 
     @rule(state=st.sampled_from(list(State)))
@@ -70,6 +73,9 @@ class LedgerMachine(RuleBasedStateMachine):
             if row not in refused:
                 self.model[row.key] = (row.size, row.generation, State.STAGED, self.volumes[volume])
                 self.moved += 1
+                if self.left.get(row.key, self.volumes[volume]) != self.volumes[volume]:
+                    self.discards.append((self.left[row.key], row.key, row.generation))
+                self.left.pop(row.key, None)
 
     @rule()
     def deliver_and_release(self) -> None:
@@ -108,6 +114,50 @@ class LedgerMachine(RuleBasedStateMachine):
         for key in ended:
             self.model[key] = (*self.model[key][:2], State.PENDING, None)
 
+    @rule(state=st.sampled_from([State.STAGED, State.DELIVERED]), volume=st.integers(0, 1))
+    def evacuate(self, state: State, volume: int) -> None:
+        target = self.volumes[volume]
+        rows = [row for row in self._of(state) if row.volume != target]
+        moved = self.ledger.commit_moved(rows, target, self.ledger.intend(target, rows))
+        for row in rows:
+            assert (row in moved) == self.is_current(row)
+            if row in moved:
+                assert row.volume is not None
+                self.discards.append((row.volume, row.key, row.generation))
+                self.model[row.key] = (row.size, row.generation, state, target)
+            else:
+                self.discards.append((target, row.key, row.generation))
+
+    @rule()
+    def leave_copies_one_by_one(self) -> None:
+        for row in self._of(State.STAGED):
+            current = self.is_current(row)
+            assert self.ledger.leave_copy(failure(row)) == current
+            if current:
+                self._left_behind(row.key)
+
+    @rule(volume=st.integers(0, 1))
+    def leave_all_copies(self, volume: int) -> None:
+        there = [key for key, entry in self.model.items() if entry[2:] == (State.STAGED, self.volumes[volume])]
+        assert self.ledger.leave_copies(self.volumes[volume], "EIO") == len(there)
+        for key in there:
+            self._left_behind(key)
+
+    def _left_behind(self, key: str) -> None:
+        size, generation, _state, volume = self.model[key]
+        assert volume is not None
+        self.left[key] = volume
+        self.model[key] = (size, generation, State.PENDING, None)
+
+    @rule(volume=st.integers(0, 1))
+    def volume_returns(self, volume: int) -> None:
+        number = self.volumes[volume]
+        self.ledger.set_trouble(number, "failed", "EIO")
+        self.ledger.returned(number)
+        for key in [key for key, left in self.left.items() if left == number]:
+            del self.left[key]
+            self.model[key] = (*self.model[key][:2], State.STAGED, number)
+
     def _of(self, state: State) -> list[Row]:
         """Rows in hand that were in `state` when they were read; each object at most once, as the units keep it."""
         return list({row.key: row for row in self.held if row.state == state}.values())
@@ -119,7 +169,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_file_is_known(self) -> None:
-        assert [entry[1:] for entry in self.ledger.discards()] == self.discards
+        assert sorted(entry[1:] for entry in self.ledger.discards()) == sorted(self.discards)
+        assert all(self.ledger.has_file(key, self.model[key][1], volume) for key, volume in self.left.items())
         on_volumes: dict[int, int] = {}
         for size, _generation, state, volume in self.model.values():
             if state in (State.STAGED, State.DELIVERED):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from snowsync import volume_set
 from snowsync import volumes as volumes_module
 from snowsync.config import Job, parse_job
 from snowsync.ledger import Ledger
-from snowsync.markers import read_marker, write_marker
+from snowsync.markers import is_folder, read_marker, write_marker
 from snowsync.placement import fits_nowhere
 from snowsync.volume_set import VolumeSet
-from snowsync.volumes import OpenVolume, local_trouble, syncfs
+from snowsync.volumes import OpenVolume, evacuated_name, local_trouble, syncfs
 
 
 def make_job(folder: Path, *names: str, **changes: object) -> Job:
@@ -468,3 +469,77 @@ def test_errors_of_the_filesystem_have_their_own_words() -> None:
 def test_syncfs_reports_a_bad_descriptor() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         syncfs(-1)
+
+
+# -- moved copies, names, trouble -----------------------------------------------------------------------------------
+
+
+def test_copies_of_an_evacuation_are_swept_by_who_holds_its_lock(tmp_path: Path, ledger: Ledger) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    for name in ("7", evacuated_name(7), evacuated_name(8)):
+        Path(f"/proc/self/fd/{volume.incoming}/{name}").write_bytes(b"copy")
+    assert volume.sweep_incoming() == 1
+    volume.discard_evacuated(8)
+    assert os.listdir(volume.incoming) == [evacuated_name(7)]
+    volume.sweep_evacuated()
+    assert os.listdir(volume.incoming) == []
+
+
+def test_the_names_of_a_staging_tree_are_held_by_one_at_a_time(tmp_path: Path, ledger: Ledger) -> None:
+    job = make_job(tmp_path, "one", "two")
+    _volumes, (volume, other) = opened(job, ledger)
+    _again, (same, _other) = opened(job, ledger)  # as another process has it
+    events: list[str] = []
+
+    def wait_for_it() -> None:
+        with same.names_held():
+            events.append("second")
+
+    with volume.names_held():
+        thread = threading.Thread(target=wait_for_it)
+        thread.start()
+        with other.names_held():
+            events.append("another volume's")
+        thread.join(0.2)
+        events.append("first ends")
+    thread.join()
+    assert events == ["another volume's", "first ends", "second"]
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(errno.EIO, "failed"), (errno.EROFS, "read-only"), (errno.ENOSPC, ""), (0, "")]
+)
+def test_what_is_wrong_with_a_volume(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    real = os.open
+
+    def refuse(path: object, flags: int, *arguments: object, **options: object) -> int:
+        if number and flags & os.O_CREAT:
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *arguments, **options)  # type: ignore[arg-type]  # whatever it was called with
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert volume.trouble() == word
+    assert volume.is_well() == (not word)
+    volume.writable = False
+    assert volume.trouble() == "", "it can still be read"
+    assert not volume.is_well()
+    (tmp_path / "one").rename(tmp_path / "elsewhere")
+    assert volume.trouble() == "missing"
+
+
+def test_a_folder_that_cannot_be_looked_at_is_no_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_folder(tmp_path)
+    (tmp_path / "file").touch()
+    assert not is_folder(tmp_path / "file")
+    assert not is_folder(tmp_path / "file" / "below")
+    assert not is_folder(tmp_path / "nothing")
+
+    def fail(self: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        is_folder(tmp_path)

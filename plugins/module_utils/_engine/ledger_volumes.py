@@ -114,13 +114,13 @@ class VolumeLedger(LedgerFile):
             found = self._db.execute("SELECT trouble FROM volumes WHERE id = ?", (volume,)).fetchone()
         if not found or not found[0]:
             return 0
-        count = self._in_steps(
+        self._in_steps(
             "UPDATE objects SET state = 1, volume = left_on, left_on = NULL, suspect = 1, attempts = 0,"
             " not_before_ms = 0, last_error = ''",
             "left_on = ? AND state IN (0, 4, 5)",
             volume,
         )
-        count += self._suspect_all(volume)
+        count = self._suspect_all(volume)
         with self._transaction() as db:
             db.execute("UPDATE volumes SET trouble = '', reason = '', trouble_ms = 0 WHERE id = ?", (volume,))
         return count
