@@ -21,7 +21,8 @@ from ledger_rows import MD5, bring_to, failure, in_memory, listed, row_of, rows
 from snowsync import ledger as ledger_module
 from snowsync.errors import LedgerError, LocalError, Trouble
 from snowsync.ledger import Delivered, Ledger, Staged
-from snowsync.ledger_read import EXPORT_FORMATS, HopSum, LedgerNotReady, LedgerReader, Tally, export
+from snowsync.ledger_export import EXPORT_FORMATS, export
+from snowsync.ledger_read import HopSum, LedgerNotReady, LedgerReader, Tally
 from snowsync.ledger_spool import SortedSpool
 from snowsync.model import Evidence, ListedObject, State
 

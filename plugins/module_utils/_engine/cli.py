@@ -200,7 +200,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _ledger_export(parsed: argparse.Namespace) -> int:
-    from .ledger_read import LedgerReader, export
+    from .ledger_export import export
+    from .ledger_read import LedgerReader
 
     with LedgerReader.open(load_named_job(parsed).ledger_path) as reader:
         export(reader, parsed.format, sys.stdout)

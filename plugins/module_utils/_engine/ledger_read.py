@@ -9,19 +9,16 @@ write-ahead log of a running job never grows on its account. What spans several 
 
 from __future__ import annotations
 
-import csv
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from .errors import LedgerError
 from .ledger import Ledger
 from .ledger_schema import MIGRATIONS
 from .model import Evidence, Origin, State
-from .present import iso_text
 
 _PAGE = 1000
 # Indexing is much cheaper than calling an enum, and these are called per object.
@@ -29,9 +26,6 @@ _STATES = tuple(State)
 _ORIGINS = tuple(Origin)
 _DELIVERED = (State.DELIVERED, State.RELEASED)
 _ON_VOLUME_OR_BEYOND = (State.STAGED, *_DELIVERED)
-_EVIDENCE_LABELS: dict[int | None, str | None] = {level.value: level.name.lower() for level in Evidence}
-_STATE_LABELS = tuple(state.label for state in State)
-_ORIGIN_LABELS = tuple(origin.name.lower() for origin in Origin)
 _IDLE_MS = 60_000  # a longer gap between two groups is waiting, not work
 
 
@@ -449,82 +443,3 @@ _RUN = (
     "id, unit, pid, boot_id, started_ms, ended_ms, updated_ms, status, listed_objects, listed_bytes, moved_objects,"
     " moved_bytes, released_objects, released_bytes, failures, passes"
 )
-
-# -- exports ----------------------------------------------------------------------------------------------------
-
-EXPORT_FORMATS = ("csv", "json", "forerunner")
-
-_COLUMNS = (
-    "id", "key", "size", "etag", "modified", "generation", "origin", "state", "volume", "group_id", "part_size",
-    "digest", "destination_etag", "headers", "source_evidence", "source_tool", "destination_evidence",
-    "destination_tool", "attempts", "sends", "not_before", "suspect", "last_error", "listed", "staged", "delivered",
-    "released",
-)  # fmt: skip
-_TIMES = ("modified", "not_before", "listed", "staged", "delivered", "released")
-_STORED = ", ".join(f"{name}_ms" if name in _TIMES else name for name in _COLUMNS)
-
-
-def export(reader: LedgerReader, form: str, stream: TextIO) -> int:
-    """Write every object to `stream` in one of EXPORT_FORMATS; returns how many objects were written.
-
-    csv and json carry every column, with labels for states and evidence, names for volumes and ISO 8601 times;
-    forerunner is `Key,Size` of everything delivered or released. Text in CSV is always quoted.
-    """
-    if form == "forerunner":
-        return _export_forerunner(reader, stream)
-    records = _records(reader)
-    return _export_csv(records, stream) if form == "csv" else _export_json(records, stream)
-
-
-def _records(reader: LedgerReader) -> Iterator[dict[str, Any]]:
-    names = {volume.id: volume.name for volume in reader.volumes()}
-    for row in reader._pages(f"SELECT {_STORED} FROM objects WHERE id > ? ORDER BY id", 0):
-        record: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-        for name in _TIMES:
-            record[name] = iso_text(record[name]) if record[name] else None
-        record["state"] = _STATE_LABELS[record["state"]]
-        record["origin"] = _ORIGIN_LABELS[record["origin"]]
-        record["volume"] = names.get(record["volume"])
-        record["suspect"] = bool(record["suspect"])
-        for name in ("source_evidence", "destination_evidence"):
-            record[name] = _EVIDENCE_LABELS.get(record[name])
-        yield record
-
-
-def _csv(stream: TextIO) -> Any:
-    # All text is quoted: a reader that splits at a bare CR or LF in a key would otherwise see two rows.
-    return csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-
-
-def _export_csv(records: Iterable[dict[str, Any]], stream: TextIO) -> int:
-    stream.write(",".join(_COLUMNS) + "\n")
-    writer = _csv(stream)
-    count = 0
-    for record in records:
-        record["suspect"] = int(record["suspect"])
-        writer.writerow(record.values())
-        count += 1
-    return count
-
-
-def _export_json(records: Iterable[dict[str, Any]], stream: TextIO) -> int:
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    count = 0
-    stream.write("[")
-    for record in records:
-        record["headers"] = json.loads(record["headers"]) if record["headers"] else {}
-        stream.write(",\n" if count else "\n")
-        stream.write(encode(record))
-        count += 1
-    stream.write("\n]\n")
-    return count
-
-
-def _export_forerunner(reader: LedgerReader, stream: TextIO) -> int:
-    stream.write("Key,Size\n")
-    writer = _csv(stream)
-    count = 0
-    for moved in reader.moved():
-        writer.writerow((moved.key, moved.size))
-        count += 1
-    return count
