@@ -6,32 +6,18 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from role_variables import evaluated
 
 from snowsync import config
 
 pytestmark = pytest.mark.usefixtures("collection")
 
-ROOT = Path(__file__).resolve().parents[2]
 ARN = "arn:aws:snowball-device:::certificate/"
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
-
-
-def evaluated(role: str, variable: str, **known: Any) -> Any:
-    """A variable of a role, as a task of it would see it beside `known`."""
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.template import Templar, trust_as_template
-
-    loader = DataLoader()
-    variables: dict[str, Any] = {"omit": "OMITTED"}
-    for part in ("defaults", "vars"):
-        variables |= loader.load_from_file(str(ROOT / "roles" / role / part / "main.yml"), trusted_as_template=True)
-    templar = Templar(loader=loader, variables={**variables, **known})
-    return templar.template(trust_as_template("{{ " + variable + " }}"))
 
 
 # -- the device's side --------------------------------------------------------------------------------------------
