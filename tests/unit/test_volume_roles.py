@@ -75,6 +75,23 @@ def test_a_job_without_a_volume_waits_and_no_other_does(found: dict[str, str]) -
     assert of_jobs("__dual_sync_without_volumes", RECORD, JOB, LISTED, unwanted) == []
 
 
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        "provisoned",
+        None,
+        [],
+        7,
+        {"name": "disk1", "path": "/mnt/disk1"},
+        ["/mnt/disk1"],
+        [{"path": "/mnt/disk1"}],
+        [*LISTED["volumes"], {"name": "disk3"}],
+    ],
+)
+def test_volumes_that_are_no_list_of_volumes_are_refused_by_the_name_of_the_job(volumes: object) -> None:
+    assert of_jobs("__dual_sync_odd_volumes", RECORD, JOB, LISTED, {**JOB, "job": "odd", "volumes": volumes}) == ["odd"]
+
+
 def test_the_engine_takes_a_job_with_provisioned_volumes() -> None:
     job = config.parse_job(of_job("__dual_sync_config", {**JOB, "source": {"bucket": "photos"}}), "test")
     assert [(volume.name, str(volume.path), volume.require_mount) for volume in job.volumes] == [
