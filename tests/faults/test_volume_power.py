@@ -115,7 +115,7 @@ def named_by_id(host: PowerHost) -> Iterator[None]:
     made = [folder for folder in (link.parent.parent, link.parent) if not folder.exists()]
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
-    link.symlink_to(next(iter(host.disks)))
+    link.symlink_to(list(host.disks)[0])
     try:
         yield
     finally:

@@ -134,7 +134,7 @@ def test_a_wipe_that_was_cut_off_is_gone_on_with(tmp_path: Path, volume: Any, pa
             assert is_new == (steps >= 5 + partition), "a disk is blank when all of it is wiped, and not before"
             done(host.provision(state="wiped", volumes=("volume-01",)))
             assert json.loads(Path(host.places.record).read_text(encoding="utf-8"))["volumes"] == []
-            (device,) = host.disks
+            device = list(host.disks)[0]
             (again,) = done(host.provision(devices=(device,)))["volumes"]
             assert (again["was"], again["state"]) == ("new", "ready")
         finally:
