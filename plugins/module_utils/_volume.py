@@ -76,7 +76,8 @@ class Outcome:
         for volume in self.plan.volumes:
             entry = volume.entry
             if self.wish.state == "present" and volume.state == "missing":
-                yield f"The disk of {entry.name} ({entry.disk}) is not in this host; `state: absent` forgets it"
+                gone = f"The disk of {entry.name} ({entry.disk}) is not in this host"
+                yield f"{gone}; `state: absent` takes it out of use"
             if entry.name in self.machine.folders:
                 yield f"{entry.path} held files while nothing was mounted there: they lie hidden below the mount now"
 
@@ -85,7 +86,8 @@ class Outcome:
         before, after = self.machine.fstab, self.machine.fstab
         for step in self.plan.steps:
             after = with_line(after, step.entry.path, step.line) if step.do == "fstab" else after
-            after = without(after, step.entry.path) if step.do == "fstab_out" else after
+            source = f"UUID={step.entry.filesystem_uuid}"
+            after = without(after, step.entry.path, source) if step.do == "fstab_out" else after
         devices = [volume for volume in self.plan.volumes if volume.steps]
         return [
             {
@@ -132,10 +134,15 @@ def provision(
     """Bring a host's volumes to what is wished, or say what that would take. VolumeError: nothing was done."""
     places = places or Places()
     if check:
-        return _decide(look(run, wish, places), wish, lambda: "TO-BE-MADE")
+        outcome = _decide(look(run, wish, places), wish, lambda: "TO-BE-MADE")
+        hands = Hands(run, wish, outcome.machine, places, lambda entry: vouch(run, command, entry), only_looks=True)
+        for volume in outcome.plan.volumes:
+            _ask(hands, volume, outcome)
+        return outcome
     with locked(places):
         outcome = _decide(look(run, wish, places), wish, lambda: str(uuid.uuid4()))
         hands = Hands(run, wish, outcome.machine, places, lambda entry: vouch(run, command, entry), move)
+        hands.prepare(outcome.plan.steps)
         outcome.done.clear()
         for volume in outcome.plan.volumes:
             _act(hands, volume, outcome)
@@ -145,6 +152,17 @@ def provision(
 def _decide(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Outcome:
     plan = plan_present(machine, wish, new_uuid) if wish.state == "present" else plan_removed(machine, wish)
     return Outcome(machine, wish, plan, [str(step) for step in plan.steps], list(plan.problems))
+
+
+def _ask(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
+    """What check mode can do as well: find out whether a volume may be wiped."""
+    try:
+        for step in volume.steps[:1]:
+            if step.do == "vouch":
+                hands.do(step)
+    except VolumeError as error:
+        outcome.problems.append(error)
+        outcome.failed.add(volume.entry.name)
 
 
 def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
@@ -170,7 +188,13 @@ def vouch(run: Run, command: str, entry: Entry, ledgers: str = LEDGERS) -> None:
     code, printed, error = run([command, "volumes", "--json"])
     if code != 0:
         raise VolumeError("ask the ledgers of this host about", entry.name, error or f"exit code {code}")
-    for problem in needed(json.loads(printed), entry):
+    try:
+        problems = list(needed(json.loads(printed), entry))
+    except (ValueError, KeyError, TypeError) as problem:
+        raise VolumeError(
+            "ask the ledgers of this host about", entry.name, f"{command} says what cannot be read ({problem})"
+        ) from problem
+    for problem in problems:
         raise VolumeError(
             "wipe", entry.name, problem, "Let `snowsync evacuate` or `snowsync drain` empty it, and wait until it has"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _UNSAFE = re.compile(r"[ \t\n\\]")
+_lines = re.compile(r"[^\n]*\n|[^\n]+").findall  # with their ends, and nothing but a line feed is one
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Mount:
 
 def parse(text: str) -> list[Mount]:
     """The mounts of a text, comments and damaged lines left out."""
-    return [found for line in text.splitlines() if (found := _mount(line))]
+    return [found for line in _lines(text) if (found := _mount(line.rstrip("\r\n")))]
 
 
 def _mount(line: str) -> Mount | None:
-    parts = line.split()
+    parts = re.split(r"[ \t]+", line.strip(" \t\r\n"))
     if len(parts) < 3 or parts[0].startswith("#"):
         return None
     return Mount(unescape(parts[0]), unescape(parts[1]).rstrip("/") or "/", line)
@@ -43,7 +44,7 @@ def line_of(uuid: str, path: str, filesystem: str, options: tuple[str, ...], dev
 def with_line(text: str, path: str, line: str) -> str:
     """The text with `line` as the only one for `path`, at its old place if it had one."""
     lines, written = [], False
-    for old in text.splitlines(keepends=True):
+    for old in _lines(text):
         found = _mount(old)
         if not found or found.path != path:
             lines.append(old)
@@ -53,10 +54,10 @@ def with_line(text: str, path: str, line: str) -> str:
     return "".join(lines) if written else _ended("".join(lines)) + f"{line}\n"
 
 
-def without(text: str, path: str) -> str:
-    """The text without the lines for `path`."""
+def without(text: str, path: str, source: str) -> str:
+    """The text without the lines that mount `source` at `path`."""
     return "".join(
-        line for line in text.splitlines(keepends=True) if not ((found := _mount(line)) and found.path == path)
+        line for line in _lines(text) if not ((found := _mount(line)) and (found.source, found.path) == (source, path))
     )
 
 

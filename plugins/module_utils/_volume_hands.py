@@ -11,10 +11,11 @@ import grp
 import json
 import os
 import pwd
+import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,17 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers i
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (
+    READ_ONLY,
     Places,
     Run,
     read_record,
-    signatures_of,
+    read_text,
+    refuse_links,
+    signatures_on,
+    was_mounted,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    MARKER_WAY,
     MIB,
     Entry,
     Machine,
@@ -43,8 +49,13 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
 
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
-# What may lie on a volume that is wiped: our marker, and what a mover left unfinished.
-_HARMLESS = ("volume.json", "incoming/", "outgoing/")
+# What may lie on a volume that is wiped: our marker, what a mover left unfinished, and links to dropped files. A
+# dropped file itself may lie among those, for the moment between its delivery and its end.
+_is_harmless = re.compile(
+    rf"{re.escape(OWN_FOLDER)}/(volume\.json(\.[0-9a-f-]{{36}})?"
+    r"|incoming/[^/]+/((evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{36}))"
+).fullmatch
+_is_harmless_link = re.compile(rf"{re.escape(OWN_FOLDER)}/outgoing/[^/]+/[0-9]+").fullmatch
 
 
 @dataclass
@@ -57,6 +68,7 @@ class Hands:
     places: Places
     vouch: Callable[[Entry], None]
     move: Callable[[str, str], None] = os.rename
+    only_looks: bool = False
     _partitions: dict[str, str] = field(default_factory=dict)  # made by this run, by volume
 
     def do(self, step: Step) -> None:
@@ -100,12 +112,11 @@ class Hands:
         self._rewrite_fstab(lambda text: with_line(text, step.entry.path, step.line))
 
     def _fstab_out(self, step: Step) -> None:
-        self._rewrite_fstab(lambda text: without(text, step.entry.path))
+        self._rewrite_fstab(lambda text: without(text, step.entry.path, f"UUID={step.entry.filesystem_uuid}"))
 
     def _rewrite_fstab(self, edit: Callable[[str], str]) -> None:
-        path = Path(self.places.fstab)
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        write_durably(self.places.fstab, edit(text), self.move)
+        # What it links to is edited, the link stays.
+        write_durably(os.path.realpath(self.places.fstab), edit(read_text(self.places.fstab)), self.move)
         if os.path.isdir("/run/systemd/system") and self.places.fstab == Places.fstab:
             # Else systemd would go on mounting, and unmounting, what stood there before.
             self.run(["systemctl", "daemon-reload"])
@@ -116,6 +127,7 @@ class Hands:
         self._must_still_be(step)
         for device in (*self._partitions_of(step.device), step.device):
             self._command(step, ["wipefs", "--all", device])
+        _empty_ends(step.device)  # blkid may know what wipefs does not
 
     def _partitions_of(self, device: str) -> list[str]:
         disk = next((disk for disk in self.machine.disks if disk.path == device), None)
@@ -123,8 +135,7 @@ class Hands:
 
     def _must_still_be(self, step: Step) -> None:
         """Refuse a device on which there is something else than when it was looked at."""
-        _code, printed, _error = self.run(["wipefs", "--no-act", "--json", step.device])
-        found, seen = set(signatures_of(printed)), set(step.signatures)
+        found, seen = set(signatures_on(self.run, step.device)), set(step.signatures)
         if found != seen:
             there = ", ".join(sorted(str(signature) for signature in found)) or "nothing"
             raise VolumeError(str(step), "", f"it changed meanwhile: there is {there} now", "Run the task again")
@@ -169,12 +180,29 @@ class Hands:
         code, _printed, _error = self.run([*_FSCK[step.entry.filesystem], step.device])
         if code == 0:
             return
+        self._refuse_files(step)
         self._clear(step)
         self._format(replace(step, signatures=()))
 
+    def _refuse_files(self, step: Step) -> None:
+        """A filesystem that was complete may have been mounted by hand before any run noted that it is."""
+        filesystem = step.entry.filesystem
+        if was_mounted(step.device, filesystem):
+            repair = "e2fsck -f" if filesystem == "ext4" else "xfs_repair"
+            raise VolumeError(
+                "finish",
+                step.entry.name,
+                f"the filesystem on {step.device} is damaged, and it was mounted once, so that it may hold files",
+                f"Repair it with `{repair} {step.device}`, or give it up with `wipefs --all {step.device}`, and run the"
+                " task again",
+            )
+
     def _grow_partition(self, step: Step) -> None:
-        self._command(step, ["sfdisk", "--quiet", "--no-reread", "--force", "-N", "1", step.device], data=", +\n")
-        self._command(step, ["partx", "--update", "--nr", "1", step.device])
+        node = os.path.realpath(f"/sys/class/block/{os.path.basename(os.path.realpath(step.device))}")
+        number = Path(node, "partition").read_text(encoding="ascii").strip()
+        disk = "/dev/" + os.path.basename(os.path.dirname(node)).replace("!", "/")
+        self._command(step, ["sfdisk", "--quiet", "--no-reread", "--force", "-N", number, disk], data=", +\n")
+        self._command(step, ["partx", "--update", "--nr", number, disk])
 
     def _grow(self, step: Step) -> None:
         if step.entry.filesystem == "xfs":
@@ -209,7 +237,7 @@ class Hands:
             "host": self.machine.host,
             "host_name": self.machine.host_name,
         }
-        marker = read_marker(folder)
+        marker = _marker_of(entry)
         if marker and marker["uuid"] != entry.identity:
             raise VolumeError(
                 str(step), "", f"it has a marker with another identity, {marker['uuid']}", "Find out which disk it is"
@@ -221,15 +249,27 @@ class Hands:
         self._own(step)
 
     def _own(self, step: Step) -> None:
+        """Neither of the folders is reached through a link: they belong to a user, who may make one."""
         self._must_be_mounted(step)
-        user, group = _number(self.wish.owner, pwd.getpwnam), _number(self.wish.group, grp.getgrnam)
-        folder = step.entry.path
-        for path in (folder, f"{folder}/{OWN_FOLDER}", f"{folder}/{OWN_FOLDER}/volume.json"):
-            if os.path.exists(path):
-                os.chown(path, user, group)
-        os.chmod(folder, self.wish.mode)
-        os.chmod(f"{folder}/{OWN_FOLDER}", 0o750)
-        _sync(folder)
+        user, group = self._owner()
+        with _folder(step.entry.path) as top, _folder(OWN_FOLDER, top) as own:
+            for folder, mode in ((top, self.wish.mode), (own, 0o750)):
+                os.fchown(folder, user, group)
+                os.fchmod(folder, mode)
+            os.chown("volume.json", user, group, dir_fd=own, follow_symlinks=False)
+            os.fsync(own)
+            os.fsync(top)
+
+    def _owner(self) -> tuple[int, int]:
+        return _number(self.wish.owner, pwd.getpwnam), _number(self.wish.group, grp.getgrnam)
+
+    def prepare(self, steps: Iterable[Step]) -> None:
+        """VolumeError where it can be told before anything is done that some step cannot be."""
+        for step in steps:
+            if step.do in ("mark", "own"):
+                self._owner()
+            if step.do == "format":
+                self.run([f"mkfs.{step.entry.filesystem}", "-V"])
 
     def _must_be_mounted(self, step: Step) -> None:
         if not os.path.ismount(step.entry.path):
@@ -255,9 +295,10 @@ class Hands:
             yield step.entry.path
             return
         folder = tempfile.mkdtemp(prefix="snowsync-vouch-")
+        # Writable, so that its journal is replayed: what is in it counts.
+        options = READ_ONLY[step.entry.filesystem] if self.only_looks else "nosuid,nodev,noexec"
         try:
-            # Writable, so that its journal is replayed: what is in it counts.
-            self._command(step, ["mount", "-t", step.entry.filesystem, step.device, folder])
+            self._command(step, ["mount", "-t", step.entry.filesystem, "-o", options, step.device, folder])
             try:
                 yield folder
             finally:
@@ -268,21 +309,52 @@ class Hands:
     def _wipe(self, step: Step) -> None:
         self._must_still_be(step)
         self._command(step, ["wipefs", "--all", step.device])
-        with open(step.device, "r+b", buffering=0) as device:
-            size = device.seek(0, os.SEEK_END)
-            for offset in (0, max(0, size - MIB)):
-                os.pwrite(device.fileno(), bytes(min(MIB, size)), offset)
-            os.fsync(device.fileno())
+        _empty_ends(step.device)
+
+
+def _empty_ends(path: str) -> None:
+    """Zeroes where `content_of` looks."""
+    with open(path, "r+b", buffering=0) as device:
+        size = device.seek(0, os.SEEK_END)
+        for offset in (0, max(0, size - MIB)):
+            os.pwrite(device.fileno(), bytes(min(MIB, size)), offset)
+        os.fsync(device.fileno())
 
 
 def _left_on(folder: str) -> Iterator[str]:
-    """Files, links and whatever else is on a volume, but for what snowsync and the filesystem put there themselves."""
-    for base, folders, files in os.walk(folder):
+    """Files, links and whatever else is on a volume, but for what snowsync and the filesystem put there themselves.
+
+    OSError where a folder cannot be read: nobody knows what is in it.
+    """
+    for base, folders, files in os.walk(folder, onerror=_raise):
         links = [name for name in folders if os.path.islink(f"{base}/{name}")]
         for name in (*files, *links):
             path = os.path.relpath(f"{base}/{name}", folder)
-            if not path.startswith(tuple(f"{OWN_FOLDER}/{harmless}" for harmless in _HARMLESS)):
+            is_link = os.path.islink(f"{base}/{name}")
+            if not (_is_harmless_link if is_link else _is_harmless)(path):
                 yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _marker_of(entry: Entry) -> dict[str, str] | None:
+    try:
+        refuse_links(entry.path)
+        return read_marker(Path(entry.path))
+    except (LocalError, OSError) as error:
+        raise VolumeError("read", entry.marker_path, str(error), MARKER_WAY) from error
+
+
+@contextlib.contextmanager
+def _folder(path: str, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of a folder that is no link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _number(name: str, find: Callable[[str], Any]) -> int:
@@ -302,7 +374,7 @@ def write_durably(path: str, text: str, move: Callable[[str, str], None]) -> Non
     temporary = f"{path}.{uuid.uuid4()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -324,8 +396,12 @@ def _sync(path: str) -> None:
 @contextlib.contextmanager
 def locked(places: Places) -> Iterator[None]:
     """One run at a time: two would give one name to two disks."""
-    os.makedirs(os.path.dirname(places.record), mode=0o755, exist_ok=True)
-    descriptor = os.open(f"{places.record}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = f"{places.record}.lock"
+    try:
+        os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise VolumeError("make", lock, str(error.strerror), "Nothing can be made that cannot be recorded") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

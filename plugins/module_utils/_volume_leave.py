@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.present import bytes_text
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
@@ -42,21 +43,25 @@ _MEMBERS = {
 }
 _TABLES = ("gpt", "dos", "sun", "mac", "bsd", "sgi", "atari", "PMBR")
 # Disks that are memory, or that come and go with a program.
-_NO_DISKS = ("/dev/zram", "/dev/ram", "/dev/fd", "/dev/sr", "/dev/nbd", "/dev/mtdblock")
+_NO_DISKS = ("/dev/zram", "/dev/ram", "/dev/fd", "/dev/sr", "/dev/mtdblock")
+# By which names fstab may call what lies behind a link below /dev/disk.
+_TAGS = {"by-uuid": "UUID", "by-label": "LABEL", "by-partuuid": "PARTUUID", "by-partlabel": "PARTLABEL"}
 _SMALLEST = {"ext4": 64 * MIB, "xfs": 320 * MIB}
 
 
 def is_candidate(disk: Device, match: tuple[str, ...]) -> bool:
-    """Whether ``select`` looks at this device: whole disks, and loop devices where `match` names them."""
+    """Whether ``select`` looks at this device: whole disks, and loop and network devices where `match` names them."""
+    if disk.path.startswith(_NO_DISKS):
+        return False
     if match:
         return any(fnmatch.fnmatchcase(name, pattern) for name in disk.names for pattern in match)
-    return disk.kind == "disk" and not disk.path.startswith(_NO_DISKS)
+    return disk.kind == "disk" and not disk.path.startswith("/dev/nbd")
 
 
-def in_use(disk: Device) -> str:
-    """How the running system uses the disk or what lies on it, "" when it does not."""
+def in_use(disk: Device, but_for: str = "") -> str:
+    """How the running system uses the disk or what lies on it, beside the mount `but_for`; "" when it does not."""
     family = list(disk.family())
-    mounts = [mount for device in family for mount in device.mounts]
+    mounts = [mount for device in family for mount in device.mounts if mount != but_for]
     system = [mount for mount in mounts if mount in _SYSTEM]
     if system:
         return f"it carries the running system ({', '.join(sorted(system))})"
@@ -105,13 +110,47 @@ def unusable(disk: Device, machine: Machine, wish: Wish) -> str:
         return "it is read-only"
     if disk.is_busy:
         return "a program or the kernel holds it for itself"
-    named = [mount.path for mount in parse(machine.fstab) if mount.source in disk.names]
+    called = {name for device in disk.family() for name in _fstab_names(device)}
+    named = [mount.path for mount in parse(machine.fstab) if _plain(mount.source) in called]
     if named:
         return f"fstab has it for {', '.join(named)}"
     smallest = _SMALLEST[wish.filesystem]
     return f"it is too small: {bytes_text(disk.size)}, {wish.filesystem} needs {bytes_text(smallest)}" * (
         disk.size < smallest
     )
+
+
+def _fstab_names(device: Device) -> Iterator[str]:
+    """All that a line of fstab may begin with and mean this device, see fstab(5)."""
+    tags = [("by-partuuid", device.partition_uuid)] if device.partition_uuid else []
+    for signature in device.signatures:
+        tags += [(by, value) for by, value in (("by-uuid", signature.uuid), ("by-label", signature.label)) if value]
+    for name in (*device.names, *(f"/dev/disk/{by}/{value}" for by, value in tags)):
+        yield _plain(name)
+        folder, _slash, value = name.removeprefix("/dev/disk/").partition("/")
+        if folder in _TAGS:
+            yield _plain(f"{_TAGS[folder]}={value}")
+
+
+def _plain(source: str) -> str:
+    """Quotes and case make no difference to UUIDs, and rather too much is protected than too little."""
+    return source.replace('"', "").replace("'", "").lower()
+
+
+def twin(disk: Device, machine: Machine, *, is_named: bool = False) -> str:
+    """Why the disk may be another one that the kernel shows as well; "" when it is not.
+
+    Two ways lead to it and nobody has set multipath up. Some USB adapters give all disks one serial number: where the
+    operator names one of them, only a WWN counts.
+    """
+    for other in machine.disks:
+        is_same = bool(disk.wwn) and disk.wwn == other.wwn
+        may_be_same = not (disk.wwn or other.wwn) and bool(disk.serial) and disk.serial == other.serial
+        may_be_same = may_be_same and disk.size == other.size and not is_named
+        if other.path != disk.path and (is_same or may_be_same):
+            what = f"WWN {disk.wwn}" if is_same else f"serial number {disk.serial}"
+            return f"{other.path} may be the same disk: both have {what}"
+    return ""
 
 
 def out_of_bounds(disk: Device, wish: Wish) -> str:
@@ -128,13 +167,14 @@ def is_begun(disk: Device, machine: Machine) -> bool:
 
     Only a name that stays with the disk will do: by its path it may be another one since the last boot.
     """
-    if disk.signatures or disk.partitions:
+    if disk.signatures or disk.partitions or not disk.starts_empty:
         return False
-    stable = {name for name in disk.names if name.startswith("/dev/disk/by-id/") or not name.startswith("/")}
+    others = {name for other in machine.disks if other.path != disk.path for name in other.names}
+    stable = {name for name in disk.names if name.startswith("/dev/disk/by-id/") or not name.startswith("/")} - others
     return any(entry.state == "formatting" and entry.disk in stable for entry in machine.record)
 
 
 def obstacle(disk: Device, machine: Machine, wish: Wish) -> str:
     """Why ``select: blank`` leaves a disk alone; "" when it is blank and may be taken."""
     found = "" if is_begun(disk, machine) else carries(disk)
-    return in_use(disk) or found or unusable(disk, machine, wish) or out_of_bounds(disk, wish)
+    return in_use(disk) or found or unusable(disk, machine, wish) or twin(disk, machine) or out_of_bounds(disk, wish)

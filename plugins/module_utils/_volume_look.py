@@ -10,6 +10,7 @@ or its label says that it may be a volume, or where the operator named its devic
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import hashlib
 import json
@@ -25,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import OWN_FOLDER, read_marker
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    FILESYSTEMS,
     MIB,
+    UNREADABLE,
     Device,
     Entry,
     Machine,
@@ -39,7 +42,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
 )
 
 _COLUMNS = "NAME,PATH,TYPE,SIZE,RO,SERIAL,WWN,MAJ:MIN"
-_READ_ONLY = {"ext4": "ro,noload,nosuid,nodev,noexec", "xfs": "ro,norecovery,nouuid,nosuid,nodev,noexec"}
+READ_ONLY = {"ext4": "ro,noload,nosuid,nodev,noexec", "xfs": "ro,norecovery,nouuid,nosuid,nodev,noexec"}
 _SECTOR = 512  # /sys counts in these, whatever the disk's own are
 # Runs a command: its exit code and what it printed; VolumeError when there is no such command.
 Run = Callable[..., "tuple[int, str, str]"]
@@ -57,8 +60,8 @@ class Places:
 def look(run: Run, wish: Wish, places: Places) -> Machine:
     """The machine at this moment. VolumeError when something about it cannot be told."""
     record = read_record(places.record)
-    fstab = _text(places.fstab)
-    seen = _Look(run, wish, {entry.filesystem_uuid for entry in record})
+    fstab = read_text(places.fstab)
+    seen = _Look(run, wish, record)
     disks = tuple(seen.disks())
     mounts = {mount for disk in disks for device in disk.family() for mount in device.mounts}
     return Machine(
@@ -68,12 +71,13 @@ def look(run: Run, wish: Wish, places: Places) -> Machine:
         record=record,
         fstab=fstab,
         folders=tuple(_filled_folders(wish.mount_root, mounts)),
+        stale=tuple(seen.stale()),
     )
 
 
 def host_id(places: Places) -> str:
     """What stands for this host in markers: the machine id itself is nobody's business, see machine-id(5)."""
-    machine_id = _text(places.machine_id).strip()
+    machine_id = read_text(places.machine_id).strip()
     if not machine_id:
         raise VolumeError("read", places.machine_id, "it is empty or not there", "Run systemd-machine-id-setup")
     return hashlib.sha256(f"snowsync:{machine_id}".encode()).hexdigest()[:32]
@@ -81,20 +85,37 @@ def host_id(places: Places) -> str:
 
 def read_record(path: str) -> tuple[Entry, ...]:
     """The volumes this host knows."""
-    text = _text(path)
-    if not text:
+    text = read_text(path)
+    if not text and not os.path.exists(path):
         return ()
     try:
-        return tuple(Entry(**entry) for entry in json.loads(text)["volumes"])
-    except (ValueError, KeyError, TypeError) as error:
+        content = json.loads(text)
+        if content.get("version", 1) > 1:
+            raise VolumeError(
+                "read",
+                path,
+                f"it has version {content['version']}",
+                "Use the edgeops.snowsync that wrote it, or a newer one",
+            )
+        return tuple(_entry(row) for row in content["volumes"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VolumeError(
             "read", path, f"it is damaged ({error})", "Restore it from a backup, or move it away"
         ) from error
 
 
-def _text(path: str) -> str:
+def _entry(row: dict[str, Any]) -> Entry:
+    entry = Entry(**{name: value if value is not None else "" for name, value in row.items()})
+    if not all(isinstance(value, str) for value in entry.as_json().values()):
+        raise ValueError(f"{row} has something else than text")
+    return entry
+
+
+def read_text(path: str) -> str:
+    """All of a file, with bytes that are no UTF-8 and ends of lines as they are."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
@@ -105,24 +126,52 @@ def _filled_folders(root: str, mounts: set[str]) -> Iterator[str]:
     """Folders below the mount root that hold something on the disk of the root: none of them becomes a mount point."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(root):
-            if entry.path not in mounts and not (entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path)):
+            if entry.path not in mounts and not _is_empty(entry):
                 yield entry.name
 
 
+def _is_empty(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path)
+    except OSError:  # as of a filesystem whose disk is gone
+        return False
+
+
 class _Look:
-    def __init__(self, run: Run, wish: Wish, known: set[str]) -> None:
+    def __init__(self, run: Run, wish: Wish, record: tuple[Entry, ...]) -> None:
         self.run = run
         self.wish = wish
-        self.known = known
+        self.known = {entry.filesystem_uuid for entry in record}
         self.links = _links()
-        self.mounts = mounts_of(_text("/proc/self/mountinfo"))
-        self.swaps = {os.path.realpath(path) for path in swaps_of(_text("/proc/swaps"))}
+        for name in wish.devices:
+            # A link of the host's own, as rules for udev make them.
+            self.links.setdefault(os.path.realpath(name), []).append(name)
+        # The kernel tells where mount points really are, fstab and record may go through symbolic links.
+        self.aliases = {os.path.realpath(entry.path): entry.path for entry in record}
+        self.real_root = os.path.realpath(wish.mount_root)
+        mountinfo = read_text("/proc/self/mountinfo")
+        self.mounts = {
+            number: [self._as_named(path) for path in paths] for number, paths in mounts_of(mountinfo).items()
+        }
+        self.numbers: set[str] = set()
+        self.swaps = {os.path.realpath(path) for path in swaps_of(read_text("/proc/swaps"))}
+
+    def _as_named(self, path: str) -> str:
+        folder, _slash, name = path.rpartition("/")
+        return self.aliases.get(path) or (self.wish.path(name) if folder == self.real_root else path)
+
+    def stale(self) -> Iterator[str]:
+        """Where volumes' kinds of filesystems are mounted of which the device is gone; known after `disks`."""
+        for number, kind, path in _block_mounts(read_text("/proc/self/mountinfo")):
+            if kind in FILESYSTEMS and number not in self.numbers:
+                yield self._as_named(path)
 
     def disks(self) -> Iterator[Device]:
         code, printed, error = self.run(["lsblk", "--json", "--bytes", "--output", _COLUMNS])
         if code != 0:
             raise VolumeError("list", "the disks of this host", error or f"lsblk ended with {code}")
         for row in json.loads(printed)["blockdevices"]:
+            self.numbers.update(_numbers(row))
             # An optical drive or an empty card reader is no disk to look into.
             if row["type"] != "rom" and int(row["size"] or 0) > 0:
                 yield self._device(row, None)
@@ -131,16 +180,16 @@ class _Look:
         """What lsblk says of a device and what lies on it; `disk` is the one it lies on itself."""
         path = str(row["path"])
         real = os.path.realpath(path)
-        serial = (row.get("serial") or "").strip()
+        serial, wwn = (row.get("serial") or "").strip(), row.get("wwn") or ""
         device = Device(
             path=path,
             kind=row["type"],
             size=int(row["size"]),
-            names=tuple(
-                dict.fromkeys([path, real, *self.links.get(real, ()), *filter(None, [serial, row.get("wwn")])])
-            ),
+            names=tuple(dict.fromkeys([path, real, *self.links.get(real, ()), *filter(None, [serial, wwn])])),
+            serial=serial,
+            wwn=wwn,
             read_only=bool(row["ro"]),
-            start=_start(row["name"]),
+            start=_start(row["maj:min"]),
             is_swap=real in self.swaps,
             mounts=tuple(self.mounts.get(row["maj:min"], ())),
         )
@@ -151,13 +200,14 @@ class _Look:
 
     def _probed(self, device: Device, disk: Device) -> Device:
         """With what is on it."""
-        signatures = tuple(self._signatures(device.path))
+        signatures = tuple(signatures_on(self.run, device.path))
         device = replace(
             device,
             signatures=signatures,
             partition_uuid=self._partition_uuid(device.path) if device.kind == "part" else "",
             is_busy=_is_busy(device.path),
             content="" if signatures or device.children else content_of(device.path, device.size),
+            starts_empty=_starts_empty(device.path),
         )
         filesystem = device.filesystem
         if filesystem and (device.mounts or self._may_be_volume(device, filesystem, disk)):
@@ -165,8 +215,10 @@ class _Look:
                 device = replace(
                     device,
                     filesystem_size=self._filesystem_size(device, filesystem),
-                    marker=marker_at(folder),
-                    root=owner_of(folder),
+                    # Without its journal a filesystem in the record may look damaged: the marker is read again once
+                    # it is mounted.
+                    marker=marker_at(folder, may_be_damaged=not device.mounts and filesystem.uuid in self.known),
+                    root=owner_of(folder, self.wish.owner, self.wish.group),
                 )
         return device
 
@@ -179,19 +231,6 @@ class _Look:
             or filesystem.label in self.wish.volumes
         )
 
-    def _signatures(self, path: str) -> Iterator[Signature]:
-        """What wipefs and blkid know, each thing once."""
-        code, printed, error = self.run(["wipefs", "--no-act", "--json", path])
-        if code != 0:
-            yield Signature("unreadable", label=error.strip())
-        found = signatures_of(printed)
-        yield from found
-        code, printed, error = self.run(["blkid", "--probe", "--output", "export", path])
-        if code == 8:
-            yield Signature("ambivalent")
-        elif code == 0 and not found and (seen := blkid_signature(printed)):
-            yield seen
-
     def _partition_uuid(self, path: str) -> str:
         _code, printed, _error = self.run(["blkid", "--probe", "--output", "export", path])
         return pairs_of(printed).get("PART_ENTRY_UUID", "")
@@ -203,7 +242,7 @@ class _Look:
             yield device.mounts[0]
             return
         folder = tempfile.mkdtemp(prefix="snowsync-look-")
-        options = _READ_ONLY[filesystem.kind]
+        options = READ_ONLY[filesystem.kind]
         code, _printed, _error = self.run(["mount", "-t", filesystem.kind, "-o", options, device.path, folder])
         try:
             yield folder if code == 0 else ""
@@ -223,27 +262,54 @@ class _Look:
             return 0
 
 
-def marker_at(folder: str) -> dict[str, str] | None:
-    """The marker of what is mounted there; one that cannot be read counts as somebody's."""
+def signatures_on(run: Run, path: str) -> Iterator[Signature]:
+    """What wipefs and blkid know on a device, each thing once."""
+    code, printed, error = run(["wipefs", "--no-act", "--json", path])
+    if code != 0:
+        yield Signature("unreadable", label=error.strip())
+    found = signatures_of(printed)
+    yield from found
+    code, printed, error = run(["blkid", "--probe", "--output", "export", path])
+    if code == 8:
+        yield Signature("ambivalent")
+    elif code == 0 and not found and (seen := blkid_signature(printed)):
+        yield seen
+
+
+def marker_at(folder: str, *, may_be_damaged: bool = False) -> dict[str, str] | None:
+    """The marker of what is mounted there; one that cannot be read counts as somebody's, unless it `may_be_damaged`."""
     if not folder:
         return None
     try:
+        refuse_links(folder)
         return read_marker(Path(folder))
-    except LocalError:
-        return {"uuid": "unreadable", "name": "a volume whose marker is damaged", "host": "unreadable"}
+    except (LocalError, OSError):
+        damaged = {"uuid": UNREADABLE, "name": "a volume whose marker is damaged", "host": UNREADABLE}
+        return None if may_be_damaged else damaged
 
 
-def owner_of(folder: str) -> tuple[str, str, int] | None:
-    """Owner, group and mode of a folder, the numbers of users and groups that have no name."""
+def refuse_links(folder: str) -> None:
+    """OSError where a volume's marker is no file in a folder of its own: its owner may lead root anywhere."""
+    for path, is_right in (
+        (f"{folder}/{OWN_FOLDER}", stat.S_ISDIR),
+        (f"{folder}/{OWN_FOLDER}/volume.json", stat.S_ISREG),
+    ):
+        with contextlib.suppress(FileNotFoundError):
+            if not is_right(os.lstat(path).st_mode):
+                raise OSError(errno.ELOOP, "it is a link, or another thing that is no marker", path)
+
+
+def owner_of(folder: str, owner: str, group: str) -> tuple[str, str, int] | None:
+    """Owner, group and mode of a folder; the first two by number where wished so, or where they have no name."""
     if not folder:
         return None
     status = os.stat(folder)
-    user, group = str(status.st_uid), str(status.st_gid)
+    user, team = str(status.st_uid), str(status.st_gid)
     with contextlib.suppress(KeyError):
-        user = pwd.getpwuid(status.st_uid).pw_name
+        user = user if owner.isdecimal() else pwd.getpwuid(status.st_uid).pw_name
     with contextlib.suppress(KeyError):
-        group = grp.getgrgid(status.st_gid).gr_name
-    return user, group, stat.S_IMODE(status.st_mode)
+        team = team if group.isdecimal() else grp.getgrgid(status.st_gid).gr_name
+    return user, team, stat.S_IMODE(status.st_mode)
 
 
 def signatures_of(printed: str) -> list[Signature]:
@@ -269,13 +335,13 @@ def blkid_signature(printed: str) -> Signature | None:
 
 
 def mounts_of(mountinfo: str) -> dict[str, list[str]]:
-    """Mount points by MAJOR:MINOR, from /proc/self/mountinfo (proc(5)).
+    """Mount points by MAJOR:MINOR, from /proc/self/mountinfo (proc(5)), those of a whole filesystem first.
 
     A filesystem that has numbers of its own, as btrfs, shows the device as its source.
     """
     found: dict[str, list[str]] = {}
-    for line in mountinfo.splitlines():
-        left, _dash, right = line.partition(" - ")
+    lines = [line.partition(" - ") for line in mountinfo.splitlines()]
+    for left, _dash, right in sorted(lines, key=lambda line: line[0].split()[3] != "/"):
         number, mount_point = left.split()[2], unescape(left.split()[4])
         source = os.path.realpath(right.split()[1]) if " /dev/" in right else ""
         with contextlib.suppress(OSError):
@@ -284,6 +350,21 @@ def mounts_of(mountinfo: str) -> dict[str, list[str]]:
                 number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
         found.setdefault(number, []).append(mount_point)
     return found
+
+
+def _block_mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
+    """MAJOR:MINOR, kind and mount point of what is mounted from a device."""
+    for line in mountinfo.splitlines():
+        left, _dash, right = line.partition(" - ")
+        if right.split()[1].startswith("/dev/"):
+            yield left.split()[2], right.split()[0], unescape(left.split()[4])
+
+
+def _numbers(row: Mapping[str, Any]) -> Iterator[str]:
+    """MAJOR:MINOR of a device that lsblk shows, and of all that lies on it."""
+    yield row["maj:min"]
+    for child in row.get("children", ()):
+        yield from _numbers(child)
 
 
 def swaps_of(text: str) -> Iterable[str]:
@@ -297,9 +378,20 @@ def content_of(path: str, size: int) -> str:
         parts = [_read_at(path, 0, MIB), _read_at(path, max(0, size - MIB), MIB)]
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
-    if all(part.count(0) == len(part) or part.count(255) == len(part) for part in parts):
+    if all(map(_is_empty_data, parts)):
         return ""
     return "it holds data in its first or last MiB, of a kind that neither wipefs nor blkid knows"
+
+
+def _is_empty_data(data: bytes) -> bool:
+    return data.count(0) == len(data) or data.count(255) == len(data)
+
+
+def _starts_empty(path: str) -> bool:
+    try:
+        return _is_empty_data(_read_at(path, 0, 1024))
+    except OSError:
+        return False
 
 
 def superblock_size(block: bytes, kind: str) -> int:
@@ -312,6 +404,15 @@ def superblock_size(block: bytes, kind: str) -> int:
         has_64_bit = struct.unpack_from("<I", block, 1024 + 0x60)[0] & 0x80
         return int((low + ((high << 32) if has_64_bit else 0)) * (1024 << shift))
     return 0
+
+
+def was_mounted(path: str, kind: str) -> bool:
+    """Whether a filesystem was ever mounted so that it could be written to; of XFS, mounted in any way but ours.
+
+    The time of the last mount of ext4, and the log sequence number in the superblock of XFS, are 0 as mkfs leaves them.
+    """
+    offset, length = {"ext4": (1024 + 0x2C, 4), "xfs": (240, 8)}[kind]
+    return any(_read_at(path, offset, length))
 
 
 def xfs_size(printed: str) -> int:
@@ -337,9 +438,9 @@ def _is_busy(path: str) -> bool:
     return False
 
 
-def _start(name: str) -> int:
+def _start(number: str) -> int:
     try:
-        return int(Path(f"/sys/class/block/{name}/start").read_text(encoding="ascii")) * _SECTOR
+        return int(Path(f"/sys/dev/block/{number}/start").read_text(encoding="ascii")) * _SECTOR
     except (OSError, ValueError):
         return 0
 

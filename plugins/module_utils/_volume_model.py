@@ -13,6 +13,9 @@ MIB = 1024**2
 FILESYSTEMS = ("ext4", "xfs")
 # A filesystem leaves up to one of its groups at the end of a device unused: less than this is not worth growing for.
 GROWTH = 16 * MIB
+# The identity of a marker that cannot be read: somebody's, nobody knows whose.
+UNREADABLE = "unreadable"
+MARKER_WAY = "Remove that file: it is written anew from the record of this host"
 
 
 class VolumeError(Exception):
@@ -52,11 +55,14 @@ class Device:
     read_only: bool = False
     start: int = 0
     partition_uuid: str = ""
+    serial: str = ""
+    wwn: str = ""
     signatures: tuple[Signature, ...] = ()
     mounts: tuple[str, ...] = ()
     is_swap: bool = False
     is_busy: bool = False
     content: str = ""  # what is in the first or last MiB that no tool knows, or why they cannot be read
+    starts_empty: bool = True  # the first KiB, which no mkfs of ours ever fills before a signature is there
     filesystem_size: int = 0
     marker: Mapping[str, str] | None = None
     root: tuple[str, str, int] | None = None  # owner, group, mode of the mounted filesystem's top folder
@@ -80,7 +86,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Entry:
-    """A volume in the host's record. `state`: formatting, formatted, ready, absent (by the operator's will), wiping."""
+    """A volume in the host's record. `state`: formatting, formatted, ready, absent (out of use), wiping, wiped.
+
+    A wiped one is on no disk. It keeps its name from being given again: ledgers tie names to identities.
+    """
 
     name: str
     path: str
@@ -91,13 +100,19 @@ class Entry:
     partition_uuid: str = ""
     state: str = "ready"
 
+    @property
+    def marker_path(self) -> str:
+        return f"{self.path}/.snowsync/volume.json"
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One look at a host. `folders` are the names below the mount root that hold something although not mounted."""
+    """One look at a host. `folders` are the names below the mount root that hold something although not mounted,
+    `stale` the mount points of filesystems whose disk is gone.
+    """
 
     host: str
     host_name: str
@@ -105,6 +120,7 @@ class Machine:
     record: tuple[Entry, ...] = ()
     fstab: str = ""
     folders: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ stopped, and formats nothing twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -22,10 +22,13 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave imp
     is_begun,
     is_candidate,
     obstacle,
+    twin,
     unusable,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
     GROWTH,
+    MARKER_WAY,
+    UNREADABLE,
     Device,
     Entry,
     Machine,
@@ -77,7 +80,8 @@ def carriers_of(machine: Machine) -> dict[str, Carrier]:
                 raise VolumeError(
                     "tell",
                     entry.name,
-                    f"{found[entry.name].device.path} and {device.path} both carry it, one must be a copy",
+                    f"{found[entry.name].device.path} and {device.path} both carry it, one must be a copy, or both are"
+                    " one disk on two ways",
                     "Take one of them out of this host",
                 )
             if entry:
@@ -86,9 +90,13 @@ def carriers_of(machine: Machine) -> dict[str, Carrier]:
 
 
 def _is_that(device: Device, entry: Entry) -> bool:
-    if entry.partition_uuid:
-        return device.partition_uuid == entry.partition_uuid
-    return any(signature.uuid == entry.filesystem_uuid for signature in device.signatures)
+    if entry.state == "wiped":
+        return False
+    if any(signature.uuid == entry.filesystem_uuid for signature in device.signatures):
+        return True
+    # One that is half made or half wiped is known by its partition, as long as nobody made anything else of that.
+    is_half = entry.state in ("formatting", "wiping") and not device.signatures
+    return is_half and bool(entry.partition_uuid) and device.partition_uuid == entry.partition_uuid
 
 
 def resolve(name: str, machine: Machine) -> Device:
@@ -111,6 +119,7 @@ class _Present:
         self.carriers = carriers_of(machine)
         # What was to be formatted and never was is no volume: its name is free again.
         self.known = [entry for entry in machine.record if entry.state != "formatting" or entry.name in self.carriers]
+        self.names: dict[str, str] = {}  # of what is adopted, by device
         self.taken = {entry.name for entry in self.known} | set(machine.folders)
         below = (mount.path.rpartition("/") for mount in parse(machine.fstab))
         self.taken |= {name for folder, _slash, name in below if folder == wish.mount_root}
@@ -126,6 +135,8 @@ class _Present:
 
     def _named(self) -> Iterator[VolumePlan]:
         devices = list({(device := resolve(name, self.machine)).path: device for name in self.wish.devices}.values())
+        self._refuse_parts(devices)
+        self._keep_names(part for device in devices if not self._carriers_on(device) and (part := _marked(device)))
         if self.wish.force and len(devices) != 1:
             raise VolumeError(
                 "format", "several devices", "`force` is for one device at a time", "Give each a task of its own"
@@ -137,6 +148,12 @@ class _Present:
             said = "\n".join(map(str, self.problems))
             raise VolumeError("use", "several devices, and nothing was done", said)
         yield from plans
+
+    def _refuse_parts(self, devices: list[Device]) -> None:
+        for device in devices:
+            disk = self._disk_of(device)
+            if disk is not device and disk in devices:
+                raise VolumeError("use", device.path, f"it is a part of {disk.path}", "Name one of them only")
 
     def _tried(self, plan_for: Callable[[_Subject], VolumePlan], subject: _Subject) -> list[VolumePlan]:
         """The plan for one device or carrier; what is wrong with it is kept, for it alone."""
@@ -151,17 +168,19 @@ class _Present:
         if carrier and carrier.entry.state == "wiping":
             raise VolumeError("use", device.path, f"{carrier.entry.name} is being wiped", "Finish that: `state: wiped`")
         if carrier and carrier.entry.state == "absent":
-            return self._ensure(replace(carrier, entry=replace(carrier.entry, state="formatted")))
+            plan = self._ensure(replace(carrier, entry=replace(carrier.entry, state="formatted")))
+            return replace(plan, state="absent")
         if carrier:
             return self._ensure(carrier)
-        used = in_use(device)
+        marked = _marked(device)
+        used = in_use(device, self._home(marked) if marked else "")
         if used:
             raise VolumeError("use", device.path, used, "Unmount it and take it out of use first")
-        marked = _marked(device)
-        if marked and not self.wish.force:
+        if marked and (not self.wish.force or (self._is_own(marked) and not self._original_of(marked))):
             return self._adopt(self._disk_of(device), marked)
         found = "" if is_begun(device, self.machine) else carries(device)
-        hindrance = unusable(device, self.machine, self.wish)
+        hindrance = in_use(device) or unusable(device, self.machine, self.wish)
+        hindrance = hindrance or twin(self._disk_of(device), self.machine, is_named=True)
         if hindrance:
             raise VolumeError("use", device.path, hindrance + (f", and {found}" if found else ""))
         if found:
@@ -200,12 +219,20 @@ class _Present:
         filesystem = marked.filesystem
         if filesystem is None:
             raise VolumeError("adopt", marked.path, "its filesystem is neither ext4 nor XFS")
-        name = marker["name"]
-        name = name if _USABLE_NAME.fullmatch(name) and name not in self.taken else self._next_name()
+        original = self._original_of(marked)
+        if original:
+            raise VolumeError(
+                "adopt",
+                marked.path,
+                f"its marker has the identity of {original}, one of them must be a copy",
+                f"Take it out of this host, or, to lose what is on it for ever, name it alone with `force: true` and"
+                f" `force_signature:` {filesystem.uuid}",
+            )
+        name = self.names.get(marked.path) or self._next_name()
         self.taken.add(name)
         entry = Entry(
             name=name,
-            path=self.wish.path(name),
+            path=self._home(marked, name),
             identity=marker["uuid"],
             filesystem_uuid=filesystem.uuid,
             filesystem=filesystem.kind,
@@ -216,16 +243,45 @@ class _Present:
         plan = self._ensure(Carrier(entry, disk, marked))
         return replace(plan, state="adopted", steps=(Step("record", entry), *plan.steps))
 
+    def _keep_names(self, found: Iterable[Device]) -> None:
+        """Before any name is given: what is adopted keeps its own, where no other volume of this host has that."""
+        known = {entry.name for entry in self.known}
+        for device in found:
+            name = (device.marker or {})["name"]
+            is_free = name not in known and name not in self.names.values()
+            at_home = [mount.source for mount in parse(self.machine.fstab) if mount.path == self._home(device)]
+            is_free = is_free and at_home in ([], [_source(device)])
+            if is_free and _USABLE_NAME.fullmatch(name) and (self._is_own(device) or name not in self.machine.folders):
+                self.names[device.path] = name
+                self.taken.add(name)
+
+    def _home(self, marked: Device, name: str = "") -> str:
+        """Where fstab has a volume of that name, else where it would be."""
+        name = name or (marked.marker or {})["name"]
+        paths = [mount.path for mount in parse(self.machine.fstab) if mount.source == _source(marked)]
+        return next((path for path in paths if path.endswith(f"/{name}")), self.wish.path(name))
+
+    def _original_of(self, marked: Device) -> str:
+        """What else in this host has the identity of a device that the record does not know."""
+        identity = (marked.marker or {})["uuid"]
+        entries = [entry.name for entry in self.known if entry.identity == identity and entry.state != "wiped"]
+        everything = (part for disk in self.machine.disks for part in (disk, *disk.partitions))
+        others = [part.path for part in everything if part.marker and part.marker["uuid"] == identity]
+        return next((name for name in (*entries, *others) if name != marked.path), "")
+
     def _is_own(self, device: Device) -> bool:
         return bool(device.marker) and (device.marker or {}).get("host") == self.machine.host
 
     # Selected disks
 
     def _selected(self) -> Iterator[VolumePlan]:
-        wanted = [entry for entry in self.known if entry.state not in _OUT_OF_USE]
-        room = None if self.wish.count is None else self.wish.count - len(wanted)
-        for disk in sorted(self.machine.disks, key=_order):
-            carriers, marked = self._carriers_on(disk), _marked(disk)
+        wanted = [entry for entry in self.known if entry.state not in (*_OUT_OF_USE, "wiped")]
+        disks = sorted(self.machine.disks, key=_order)
+        adopted = {disk.path: part for disk in disks if (part := self._own_on(disk))}
+        self._keep_names(adopted.values())
+        room = None if self.wish.count is None else self.wish.count - len(wanted) - len(adopted)
+        for disk in disks:
+            carriers = self._carriers_on(disk)
             for carrier in carriers:
                 if carrier.entry.state in _OUT_OF_USE:
                     self.left_alone.append(
@@ -235,8 +291,8 @@ class _Present:
                     yield from self._tried(self._ensure, carrier)
             if carriers:
                 continue
-            if marked and self._is_own(marked) and not in_use(disk):
-                yield from self._tried(lambda part, disk=disk: self._adopt(disk, part), marked)
+            if disk.path in adopted:
+                yield from self._tried(lambda part, disk=disk: self._adopt(disk, part), adopted[disk.path])
             elif is_candidate(disk, self.wish.match):
                 made = self._select(disk, room)
                 if made:
@@ -245,6 +301,11 @@ class _Present:
         for entry in wanted:
             if entry.name not in self.carriers:
                 yield VolumePlan(entry, state="missing")
+
+    def _own_on(self, disk: Device) -> Device | None:
+        """What is on the disk of this host's volumes although the record does not know it."""
+        marked = None if self._carriers_on(disk) else _marked(disk)
+        return marked if marked and self._is_own(marked) and not in_use(disk, self._home(marked)) else None
 
     def _select(self, disk: Device, room: int | None) -> VolumePlan | None:
         reason = obstacle(disk, self.machine, self.wish)
@@ -277,7 +338,10 @@ class _Present:
             partition_uuid=self.new_uuid() if partition else "",
             state="formatting",
         )
-        steps = [Step("record", entry)]
+        # What was begun under another name on this disk is over.
+        stale = [old for old in self.machine.record if (old.state, old.disk) == ("formatting", entry.disk)]
+        steps = [Step("forget", old) for old in stale if old.name != name and old.name not in self.carriers]
+        steps.append(Step("record", entry))
         seen = device.signatures
         if seen:
             steps.append(Step("clear", entry, device.path, signatures=seen))
@@ -298,18 +362,20 @@ class _Present:
                 steps.append(Step("format", entry, device.path))
         self._refuse_strangers(entry, device)
         if _has_room_behind(carrier):
-            steps.append(Step("grow_partition", entry, carrier.disk.path))
+            steps.append(Step("grow_partition", entry, device.path))
         state = entry.state if entry.state != "ready" or device.mounts else "unmounted"
         return VolumePlan(entry, device.path, device.size, state, (*steps, *self._finish(entry, carrier)))
 
     def _refuse_strangers(self, entry: Entry, device: Device) -> None:
+        if device.marker and device.marker["uuid"] == UNREADABLE:
+            raise VolumeError("use", device.path, f"its marker {entry.marker_path} is damaged", MARKER_WAY)
         if device.marker and device.marker["uuid"] != entry.identity:
             raise VolumeError(
                 "use",
                 device.path,
                 f"its marker has identity {device.marker['uuid']}, this host's record has {entry.identity} for"
                 f" {entry.name}",
-                "Find out which disk this is; `state: absent` forgets the record, and leaves the disk as it is",
+                "Find out which disk this is, and take it out of this host or put its own marker back",
             )
         others = [mount for mount in parse(self.machine.fstab) if mount.path == entry.path]
         others = [mount for mount in others if mount.source != f"UUID={entry.filesystem_uuid}"]
@@ -317,11 +383,9 @@ class _Present:
             raise VolumeError(
                 "use", device.path, f"fstab has {others[0].source} for {entry.path}", "Take that line out first"
             )
-        elsewhere = [mount for mount in device.mounts if mount != entry.path]
-        if elsewhere:
-            raise VolumeError(
-                "use", device.path, f"{entry.name} is mounted at {', '.join(elsewhere)}", "Unmount it there first"
-            )
+        if device.mounts and entry.path not in device.mounts:
+            there = ", ".join(device.mounts)
+            raise VolumeError("use", device.path, f"{entry.name} is mounted at {there}", "Unmount it there first")
 
     def _finish(self, entry: Entry, carrier: Carrier | None) -> Iterator[Step]:
         """What a formatted filesystem needs to be a volume in use."""
@@ -337,6 +401,8 @@ class _Present:
         # XFS grows while it is mounted only, ext4 with fewer conditions while it is not.
         if device is None or entry.path not in device.mounts:
             yield from grow if entry.filesystem == "ext4" else ()
+            if entry.path in self.machine.stale:
+                yield Step("unmount", entry)
             yield Step("mount", entry)
             yield from grow if entry.filesystem == "xfs" else ()
         else:
@@ -357,15 +423,20 @@ def _marked(device: Device) -> Device | None:
     return next((part for part in (device, *device.partitions) if part.marker), None)
 
 
+def _source(device: Device) -> str:
+    """As volumes are called in fstab."""
+    return f"UUID={device.filesystem.uuid}" if device.filesystem else ""
+
+
 def _is_smaller(device: Device) -> bool:
     """Whether a filesystem is smaller than what it lies on; one of unknown size is not."""
     return 0 < device.filesystem_size <= device.size - GROWTH
 
 
 def _has_room_behind(carrier: Carrier) -> bool:
-    """Whether the disk goes on behind the partition."""
+    """Whether the disk goes on behind the partition, which is its only one."""
     disk, device = carrier.disk, carrier.device
-    return device.path != disk.path and disk.size - device.start - device.size >= GROWTH
+    return len(disk.partitions) == 1 and device.path != disk.path and disk.size - device.start - device.size >= GROWTH
 
 
 def best_name(device: Device) -> str:

@@ -45,7 +45,12 @@ def _name_on(device: Device, machine: Machine, carriers: dict[str, Carrier]) -> 
             return name
     own = next((part for part in (device, *device.partitions) if _is_own(part, machine)), None)
     if own and own.marker:
-        return own.marker["name"]
+        name = own.marker["name"]
+        if any(entry.name == name and entry.state != "wiped" for entry in machine.record):
+            raise VolumeError(
+                "remove", own.path, f"it is not the disk of {name}, it must be a copy", "Nothing was done to either"
+            )
+        return name
     found = carries(device)
     if found:
         raise VolumeError("remove", device.path, f"it is no volume of this host, {found}", "Nothing was done to it")
@@ -58,7 +63,7 @@ def _is_own(device: Device, machine: Machine) -> bool:
 
 def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrier]) -> Iterator[VolumePlan]:
     entry = next((entry for entry in machine.record if entry.name == name), None)
-    carrier = carriers.get(name) or _unrecorded(name, machine, wish)
+    carrier = carriers.get(name) or (None if entry else _unrecorded(name, machine, wish))
     entry = entry or (carrier.entry if carrier else None)
     if entry is None:
         return
@@ -67,7 +72,9 @@ def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrie
     elif carrier:
         yield _wiped(entry, carrier, machine)
     elif entry.state == "wiping":
-        yield _plan_of(entry, None, [Step("forget", entry)])
+        yield _plan_of(entry, None, [_wiped_step(entry)])
+    elif entry.state == "wiped":
+        yield _plan_of(entry, None, [])
     else:
         raise VolumeError("wipe", name, "its disk is not in this host", "Plug it in, or forget it with `state: absent`")
 
@@ -94,7 +101,9 @@ def _unrecorded(name: str, machine: Machine, wish: Wish) -> Carrier | None:
 def _absent(entry: Entry, carrier: Carrier | None, machine: Machine) -> VolumePlan:
     steps = list(_out_of_use(entry, carrier, machine))
     is_known = entry in machine.record
-    if entry.state != "absent" and (is_known or carrier):
+    if entry.state == "formatting":
+        steps.append(Step("forget", entry))
+    elif entry.state not in ("absent", "wiped") and (is_known or carrier):
         steps.append(Step("record", replace(entry, state="absent")))
     return _plan_of(entry, carrier, steps)
 
@@ -104,22 +113,27 @@ def _wiped(entry: Entry, carrier: Carrier, machine: Machine) -> VolumePlan:
     device, disk = carrier.device, carrier.disk
     steps = []
     if entry.state != "wiping":
-        steps = [
-            Step("vouch", entry, device.path),
-            *_out_of_use(entry, carrier, machine),
-            Step("record", replace(entry, state="wiping")),
-        ]
+        asked, (*unused,) = Step("vouch", entry, device.path), _out_of_use(entry, carrier, machine)
+        if any(step.do == "unmount" for step in unused):
+            unused.insert(1, asked)  # what came there meanwhile
+        steps = [asked, *unused, Step("record", replace(entry, state="wiping"))]
     if device.signatures:
         steps.append(Step("wipe", entry, device.path, signatures=device.signatures))
     if device.path != disk.path and len(disk.partitions) == 1:
         steps.append(Step("wipe", entry, disk.path, signatures=disk.signatures))
-    return _plan_of(entry, carrier, [*steps, Step("forget", entry)])
+    return _plan_of(entry, carrier, [*steps, _wiped_step(entry)])
+
+
+def _wiped_step(entry: Entry) -> Step:
+    """Its name stays: a ledger that knew it takes no other disk of that name."""
+    return Step("record", replace(entry, state="wiped"))
 
 
 def _out_of_use(entry: Entry, carrier: Carrier | None, machine: Machine) -> Iterator[Step]:
-    if carrier and entry.path in carrier.device.mounts:
+    if entry.path in machine.stale or (carrier and entry.path in carrier.device.mounts):
         yield Step("unmount", entry)
-    if any(mount.path == entry.path for mount in parse(machine.fstab)):
+    mounts = [(mount.source, mount.path) for mount in parse(machine.fstab)]
+    if (f"UUID={entry.filesystem_uuid}", entry.path) in mounts:
         yield Step("fstab_out", entry)
 
 

@@ -39,14 +39,15 @@ options:
       - V(present) makes and mounts volumes, V(absent) unmounts them and takes them out of C(/etc/fstab), with their
         data untouched. One that is V(absent) comes back when its device is named with O(state=present).
       - V(wiped) makes the disks of volumes blank again. This is refused as long as any ledger of this host has staged
-        objects there, or any file is on them that is not of snowsync.
+        objects there, or any file is on them that is not of snowsync. The name is not given again, because ledgers
+        tie names to disks.
     type: str
     choices: [present, absent, wiped]
     default: present
   devices:
     description:
       - The disks or partitions, each by its path, by a link such as C(/dev/disk/by-id/...), or by its serial number.
-      - An error with any of them means that nothing was done to all of them.
+      - One that must not be used means that nothing is done to any of them.
     type: list
     elements: str
     default: []
@@ -54,8 +55,8 @@ options:
     description:
       - V(blank) takes every whole disk that is provably blank, and makes good whatever the volumes of this host lack.
       - Blank is a disk without a partition table or signature that C(wipefs) or C(blkid) know, whose first and last MiB
-        hold nothing, that is not mounted, not in use by anything, not read-only, not in C(/etc/fstab), and not the disk
-        of the running system.
+        hold nothing, that is not mounted, not in use by anything, not read-only, not in C(/etc/fstab), not the disk of
+        the running system, and not shown twice, as a disk on two cables is without multipath.
     type: str
     choices: [blank]
   match:
@@ -96,7 +97,8 @@ options:
     default: /srv/snowsync
   mount_options:
     description:
-      - Options of C(mount) beside C(nofail) and the time-out, which are always there.
+      - Options of C(mount) beside C(nofail) and the time-out, which are always there. A change is written into
+        C(/etc/fstab), and holds from the next mount on.
     type: list
     elements: str
     default: [noatime]
@@ -107,7 +109,8 @@ options:
     default: 10
   owner:
     description:
-      - The user that volumes belong to, by name or number.
+      - The user that volumes belong to, by name or number. A change is one of the top folder and the marker, and not
+        of what jobs have staged.
     type: str
     default: snowsync
   group:
@@ -130,7 +133,8 @@ options:
     description:
       - Formats the one device that is named, with everything on it lost for ever, if O(force_signature) says what it
         is.
-      - A volume of this host is never formatted this way. See O(state=wiped).
+      - A volume of this host is never formatted this way, and no disk that C(/etc/fstab) mounts: a host whose fstab
+        waits for a filesystem that is no more may not boot. See O(state=wiped).
     type: bool
     default: false
   force_signature:
@@ -235,8 +239,8 @@ volumes:
       returned: always
     was:
       description:
-        - What it was before, V(new), V(ready), V(unmounted), V(adopted), V(absent), V(missing), or how far an earlier
-          run came, V(formatting) or V(formatted).
+        - What it was before, V(new), V(ready), V(unmounted), V(adopted), V(absent), V(missing), V(wiped), or how far
+          an earlier run came, V(formatting), V(formatted) or V(wiping).
       type: str
       returned: always
   sample:

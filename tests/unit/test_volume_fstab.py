@@ -42,7 +42,8 @@ def test_all_other_lines_stay(fstab: Any, others: list[str], ends: bool) -> None
     assert [line for line in written.splitlines() if line != LINE] == [line for line in kept if line != LINE]
     assert [mount.line for mount in fstab.parse(written) if mount.path == PATH] == [LINE]
     assert fstab.with_line(written, PATH, LINE) == written
-    assert fstab.without(written, PATH).splitlines() == kept
+    assert fstab.without(written, PATH, "UUID=1234").splitlines() == kept
+    assert fstab.without(written, PATH, "UUID=5678") == written
 
 
 def test_a_line_keeps_its_place(fstab: Any) -> None:

@@ -139,3 +139,71 @@ def test_tools_that_fail_make_no_disk_blank(look: Any) -> None:
     (device,) = machine.disks
     assert [signature.kind for signature in device.signatures] == ["unreadable"]
     assert device.names == ("/dev/sdx", "S1")
+
+
+def test_a_record_that_is_empty_or_odd_is_damaged(look: Any, tmp_path: Path) -> None:
+    """Only where there is none at all, a host has no volumes: else it would give their names to other disks."""
+    record = tmp_path / "volumes.json"
+    assert look.read_record(str(record)) == ()
+    entry = {
+        "name": "volume-01",
+        "path": "/x",
+        "identity": "i",
+        "filesystem_uuid": "f",
+        "filesystem": "ext4",
+        "disk": "d",
+    }
+    for text in ("", '{"volumes": null}', json.dumps({"volumes": [{**entry, "path": 3}]})):
+        record.write_text(text, encoding="ascii")
+        with pytest.raises(Exception, match="it is damaged"):
+            look.read_record(str(record))
+    record.write_text(json.dumps({"version": 1, "volumes": [{**entry, "partition_uuid": None}]}), encoding="ascii")
+    assert [volume.partition_uuid for volume in look.read_record(str(record))] == [""]
+
+
+def test_a_record_of_a_newer_version_is_not_called_damaged(look: Any, tmp_path: Path) -> None:
+    (tmp_path / "volumes.json").write_text('{"version": 2, "volumes": [{"new": 1}]}', encoding="ascii")
+    with pytest.raises(Exception, match=r"it has version 2\. Use the edgeops\.snowsync that wrote it"):
+        look.read_record(str(tmp_path / "volumes.json"))
+
+
+def test_a_mount_of_the_whole_filesystem_counts_before_one_of_a_part(look: Any) -> None:
+    lines = "41 29 7:0 /sub /mnt/bind rw - ext4 /dev/loop0 rw\n40 29 7:0 / /mnt/disk rw - ext4 /dev/loop0 rw\n"
+    assert look.mounts_of(lines)["7:0"] == ["/mnt/disk", "/mnt/bind"]
+
+
+def test_a_filesystem_whose_disk_is_gone_is_told(look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was pulled while it was mounted: its mount point answers with errors, and lsblk does not know it."""
+    gone, here = tmp_path / "volume-01", tmp_path / "volume-02"
+    gone.mkdir()
+    here.mkdir()
+    mounts = f"40 29 8:16 / {gone} rw - ext4 /dev/sdb rw\n41 29 8:32 / {here} rw - xfs /dev/sdc rw\n"
+    texts = {"/proc/self/mountinfo": mounts, "/proc/swaps": "", "/etc/hostname": "edge1"}
+    monkeypatch.setattr(look, "read_text", lambda path: texts.get(path, ""))
+    listdir = os.listdir
+
+    def failing(path: Any) -> Any:
+        if str(path) == str(gone):
+            raise OSError(5, "Input/output error", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", failing)
+    disk = {"name": "sdc", "path": "/dev/sdc", "type": "disk", "size": 1 << 40, "ro": False, "maj:min": "8:32"}
+    answers = {"lsblk": (0, json.dumps({"blockdevices": [{**disk, "serial": None, "wwn": None}]}), "")}
+    wish = backend("_volume_model", Path(os.devnull)).Wish(mount_root=str(tmp_path))
+    machine = look.look(
+        lambda argv, data=None: answers.get(argv[0], (1, "", "")), wish, look.Places("/x", "/x", "/etc/hostname")
+    )
+    assert machine.stale == (str(gone),)
+    assert machine.folders == ("volume-01",)
+
+
+def test_a_marker_behind_a_link_is_no_marker(look: Any, tmp_path: Path) -> None:
+    """A volume's folders belong to the engine's user, who may link to what only root may read, or to a pipe."""
+    (tmp_path / "volume/.snowsync").mkdir(parents=True)
+    os.mkfifo(tmp_path / "volume/.snowsync/volume.json")
+    assert look.marker_at(str(tmp_path / "volume"))["uuid"] == "unreadable"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/.snowsync").symlink_to("/etc")
+    assert look.marker_at(str(tmp_path / "other"))["uuid"] == "unreadable"
+    assert look.marker_at(str(tmp_path / "other"), may_be_damaged=True) is None

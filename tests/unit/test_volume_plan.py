@@ -254,3 +254,60 @@ def test_the_door_in_check_mode_looks_and_changes_nothing(parts: Any, tmp_path: 
     assert (result["changed"], result["left_alone"]) == (False, [])
     failed = run_module.run_module("volume_provision", tmp_path, check=True, devices=["/dev/no-such-disk"])
     assert failed["msg"].startswith("Failed to find /dev/no-such-disk")
+
+
+def test_a_disk_that_was_pulled_is_mounted_again_after_its_ghost_is_gone(world: World) -> None:
+    """The filesystem of the device that went is still mounted where the one that came back belongs."""
+    world.volume(1, "/dev/sdc", mounts=())
+    world.machine = replace(world.machine, stale=("/srv/snowsync/volume-01",))
+    assert [step.do for step in world.plan().steps][:2] == ["unmount", "mount"]
+
+
+def test_memory_is_no_disk_whatever_matches(world: World) -> None:
+    world.disk("/dev/zram0")
+    world.disk("/dev/nbd0")
+    assert names(world.plan(match=("/dev/*",))) == {"/dev/nbd0": "volume-01"}
+    assert names(world.plan()) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "made"),
+    [
+        ({"wwn": "w1", "serial": "s"}, {"wwn": "w1", "serial": "s"}, []),
+        ({"wwn": "w1", "serial": "s"}, {"wwn": "w2", "serial": "s"}, ["/dev/sdb", "/dev/sdc"]),
+        ({"serial": "s"}, {"serial": "s"}, []),
+        ({"serial": "s"}, {"serial": "s", "size": 50 * GIB}, ["/dev/sdb", "/dev/sdc"]),
+        ({}, {}, ["/dev/sdb", "/dev/sdc"]),
+    ],
+)
+def test_what_may_be_one_disk_is_not_two(
+    world: World, first: dict[str, Any], second: dict[str, Any], made: list[str]
+) -> None:
+    """Namespaces of NVMe share a serial number, and cheap USB adapters have the same one all over the world."""
+    world.disk("/dev/sdb", **first)
+    world.disk("/dev/sdc", **second)
+    plan = world.plan()
+    assert list(names(plan)) == made
+    assert all("may be the same disk" in reason for _device, reason in plan.left_alone)
+    if "wwn" not in first:
+        assert list(names(world.plan(devices=("/dev/sdb",)))) == ["/dev/sdb"], "the operator's word counts"
+
+
+def test_a_serial_number_that_two_disks_have_says_nothing_of_what_was_begun(world: World) -> None:
+    entry = world.model.Entry("volume-01", "/srv/snowsync/volume-01", "i", "f", "ext4", "S1", state="formatting")
+    content = "it holds data in its first or last MiB"
+    for path, size in (("/dev/sdb", 50 * GIB), ("/dev/sdc", 60 * GIB)):
+        world.disk(path, size=size, content=content)
+    disks = tuple(replace(disk, names=(disk.path, "S1")) for disk in world.machine.disks)
+    world.machine = replace(world.machine, disks=disks, record=(entry,))
+    assert [reason for _device, reason in world.plan().left_alone] == [content] * 2
+    world.machine = replace(world.machine, disks=disks[:1])
+    assert list(names(world.plan())) == ["/dev/sdb"], "one alone is the one that was begun"
+
+
+def test_what_was_begun_under_another_name_is_forgotten(world: World) -> None:
+    """Else the disk would count as begun for ever, and be formatted whenever it had no signature."""
+    entry = world.model.Entry("volume-07", "/srv/snowsync/volume-07", "i", "f", "ext4", "S1", state="formatting")
+    disk = world.disk("/dev/sdb")
+    world.machine = replace(world.machine, disks=(replace(disk, names=("/dev/sdb", "S1")),), record=(entry,))
+    assert [str(step) for step in world.plan().steps][:2] == ["forget volume-07", "record volume-01 as formatting"]
