@@ -78,12 +78,12 @@ class Rig:
             assert self.destination.get(DESTINATION, key) == self.source.get(SOURCE, key), key
 
     def files_left(self) -> list[str]:
-        """The engine's files on the volumes, markers apart."""
+        """The engine's files on the volumes, but for markers and records of the ledger."""
         return sorted(
             str(path.relative_to(self.folder))
             for volume in self.volumes
             for path in (volume / ".snowsync").rglob("*")
-            if not path.is_dir() and path.name != "volume.json"
+            if not path.is_dir() and path.name != "volume.json" and path.parent.name != "ledgers"
         )
 
     def failures(self) -> list[dict[str, Any]]:

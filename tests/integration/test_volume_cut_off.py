@@ -88,6 +88,8 @@ def test_a_volume_that_holds_anything_is_not_wiped(host: LoopHost, tmp_path: Pat
     folder = Path(volume["path"])
     (folder / ".snowsync/incoming/photos").mkdir(parents=True)
     (folder / ".snowsync/incoming/photos/17").write_bytes(b"left by a mover that was killed")
+    (folder / ".snowsync/ledgers").mkdir()
+    (folder / ".snowsync/ledgers/photos.json").write_text('{"ledger": "of a job that has nothing here"}')
     staged = folder / ".snowsync/staged/photos/a"
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"object")

@@ -349,8 +349,8 @@ class Rig:
         return self._files("quarantine")
 
     def files_left(self) -> list[str]:
-        """The engine's files on the volumes, markers apart."""
-        return [name for name in self._files("") if not name.endswith("/volume.json")]
+        """The engine's files on the volumes, but for markers and records of the ledger."""
+        return [name for name in self._files("") if not name.endswith(("/volume.json", "/ledgers/photos.json"))]
 
     def _files(self, kind: str) -> list[str]:
         return sorted(

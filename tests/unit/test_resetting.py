@@ -105,7 +105,6 @@ def test_a_reset_leaves_what_is_not_the_engines(rig: Rig) -> None:
         "one/.snowsync/staged/other/a~1",
         "one/.snowsync/incoming/other/1",
         "one/.snowsync/incoming/photos/holiday.jpeg",
-        "one/.snowsync/outgoing/photos/5.delivered",
         "two/.snowsync/quarantine/photos/evidence",
     ]
     for name in strangers:
@@ -118,18 +117,22 @@ def test_a_reset_leaves_what_is_not_the_engines(rig: Rig) -> None:
     (rig.folder / "one/.snowsync/incoming/photos/99").write_bytes(b"half")
     (rig.folder / "two/.snowsync/quarantine/photos/98").write_bytes(b"bad")
     (rig.folder / "one/.snowsync/outgoing/photos/97").symlink_to("../../../drop/picture")
+    (rig.folder / "one/.snowsync/outgoing/photos/5").symlink_to(rig.folder / "one/drop/deep/film")
+    (rig.folder / "one/.snowsync/outgoing/photos/5.delivered").write_bytes(b"moved aside just before a crash")
+    (rig.folder / "one/.snowsync/outgoing/photos/6.delivered").write_bytes(b"and without a link")
     done = resetting.reset(rig.job, "photos")
-    kept = {"one/.snowsync/volume.json", "two/.snowsync/volume.json", "one/drop/picture", *strangers}
+    own = {f"{name}/.snowsync/{file}" for name in ("one", "two") for file in ("volume.json", "ledgers/photos.json")}
+    kept = {*own, "one/drop/picture", "one/drop/deep/film", "one/drop/6.delivered", *strangers}
     assert set(contents(rig)) == kept
     assert (rig.folder / "outside" / "x~1").exists()
     assert not (rig.folder / "one/.snowsync/outgoing/photos/97").is_symlink()
     assert not (rig.folder / "one/.snowsync/staged/photos/b").exists(), "empty directories go"
     one, two = done.volumes
     assert {name.rpartition("/")[2] for name in one.kept} == {
-        "readme", "readme.txt", "holiday.jpeg", "5.delivered", "link",
+        "readme", "readme.txt", "holiday.jpeg", "link",
     }  # fmt: skip
-    assert (one.kept_count, two.kept_count) == (5, 1)
-    assert (done.changed, sum(volume.files.objects for volume in done.volumes)) == (True, 10)
+    assert (one.kept_count, two.kept_count) == (4, 1)
+    assert (done.changed, sum(volume.files.objects for volume in done.volumes)) == (True, 11)
     text = resetting.render(done)
     assert "holiday.jpeg" in text and "removed" in text and done.ledger in text
 
@@ -175,7 +178,7 @@ def test_a_volume_that_is_away_is_named_and_cleared_later(rig: Rig) -> None:
     done = resetting.reset(rig.job, "photos")
     one, two = done.volumes
     assert (one.problem, one.files.objects) != ("", 0) and two.problem == ""
-    assert "reset the job again when it is back" in resetting.render(done)
+    assert "removed when it is back: by the next run, or by another reset" in resetting.render(done)
     (rig.folder / "elsewhere").rename(rig.folder / "one")
     assert resetting.reset(rig.job, "photos").volumes[0].files.objects > 0
     assert rig.files_left() == []

@@ -270,6 +270,8 @@ def test_a_dropped_file_replaced_at_the_last_moment_is_given_back(
         monkeypatch.setattr(os, "link", refuse)
     assert not volume.discard_dropped(7, path.name, *known)
     assert path.read_bytes() == (again or b"a newer version")
+    if again:
+        assert path.with_name(f"{path.name}.returned-1").read_bytes() == b"a newer version", "nobody has delivered it"
     assert os.listdir(volume.outgoing) == []
 
 

@@ -285,7 +285,14 @@ def _add_reset(commands: Any) -> None:
         " ledger.db.reset-EPOCH. The job's units must be stopped.",
     )
     _add_job(parser)
-    parser.add_argument("--confirm", metavar="JOB", help="the job's name once more: do it")
+    parser.add_argument(
+        "--confirm", metavar="NAME", help="do it: the job's name once more; with --volume the id of the other ledger"
+    )
+    parser.add_argument(
+        "--volume",
+        metavar="VOLUME",
+        help="give up only what another ledger staged on this volume; the job, its ledger and its units go on",
+    )
     _add_json(parser)
 
 

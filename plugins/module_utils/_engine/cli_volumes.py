@@ -104,6 +104,8 @@ def _reset(parsed: argparse.Namespace) -> int:
     from . import resetting
 
     job = load_named_job(parsed)
+    if parsed.volume is not None:
+        return _reset_volume(parsed, job)
     if parsed.confirm is None:
         found = resetting.survey(job)
     else:
@@ -114,6 +116,19 @@ def _reset(parsed: argparse.Namespace) -> int:
     else:
         print(resetting.render(found))
     return found.error.exit_code if found.error and not found.confirmed else 0
+
+
+def _reset_volume(parsed: argparse.Namespace, job: Job) -> int:
+    from . import disowning
+
+    if parsed.confirm is not None:
+        become_owner(job)
+    found = disowning.give_up(job, parsed.volume, parsed.confirm)
+    if parsed.json:
+        print_json(found.as_json())
+    else:
+        print(disowning.render(found))
+    return 0
 
 
 ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {

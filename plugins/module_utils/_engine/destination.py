@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from . import keys
+from . import asides, keys
 from .backlog import Backlog
 from .config import Job
 from .credentials import for_side
@@ -79,7 +79,9 @@ class DestinationUnit(Unit):
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
-        volume.sweep_outgoing(keep=self.on_their_way())
+        busy = self.on_their_way()
+        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy)
+        volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
 
     def destination_key(self, row: Row) -> str:

@@ -168,6 +168,22 @@ def _empty_wal(path: Path) -> None:
             time.sleep(0.1)
 
 
+def identities_put_aside(path: Path) -> set[str]:
+    """Who the ledgers are that `put_aside` renamed, where they are still there and can be read."""
+    found: set[str] = set()
+    for aside in path.parent.glob(f"{path.name}.reset-*"):
+        if aside.name.endswith(("-wal", "-shm")):
+            continue
+        # Nobody writes it any more; without a log it can be read where nothing may be written beside it.
+        mode = "mode=ro" if aside.with_name(f"{aside.name}-wal").exists() else "immutable=1"
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"{aside.resolve().as_uri()}?{mode}", uri=True)) as db,
+        ):
+            found.update(str(uuid) for (uuid,) in db.execute("SELECT uuid FROM identity"))
+    return found
+
+
 def _use_wal(db: sqlite3.Connection) -> None:
     """Switch a database to WAL. SQLite answers "locked" at once, without its busy timeout, when two do so together."""
     deadline = time.monotonic() + _BUSY_SECONDS
@@ -187,6 +203,7 @@ class LedgerFile:
         """Open (and create or migrate) the ledger. Raises LedgerError for a damaged or newer file."""
         self.path = path
         self._lock = threading.RLock()
+        self._identity = ""
         try:
             if readonly:
                 self._db = sqlite3.connect(
@@ -210,6 +227,13 @@ class LedgerFile:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def identity(self) -> str:
+        """Which ledger this is, wherever its file lies."""
+        if not self._identity:
+            with self._lock:
+                self._identity = str(self._db.execute("SELECT uuid FROM identity").fetchone()[0])
+        return self._identity
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -218,6 +218,11 @@ class LedgerReader:
             raise
         return reader
 
+    @property
+    def ledger(self) -> Ledger:
+        """What it reads from."""
+        return self._ledger
+
     def close(self) -> None:
         if self._owned:
             self._ledger.close()

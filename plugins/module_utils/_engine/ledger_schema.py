@@ -136,6 +136,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX objects_left_on ON objects (left_on) WHERE left_on IS NOT NULL",
         "CREATE INDEX objects_left_in_group ON objects (group_id) WHERE left_on IS NOT NULL",
     ),
+    3: (
+        # Which ledger this is: the volumes that it stages on name it.
+        "CREATE TABLE identity (uuid TEXT NOT NULL) STRICT",
+        "INSERT INTO identity (uuid) VALUES (lower(hex(randomblob(16))))",
+    ),
 }
 
 

@@ -68,6 +68,14 @@ class VolumeLedger(LedgerFile):
             found = self._db.execute("SELECT 1 FROM groups WHERE volume = ? LIMIT 1", (volume,)).fetchone()
         return found is not None
 
+    def knows_key(self, key: str) -> bool:
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM objects WHERE key = ?", (key,)).fetchone() is not None
+
+    def knows_object(self, object_id: int) -> bool:
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM objects WHERE id = ?", (object_id,)).fetchone() is not None
+
     def occupied(self) -> dict[int, int]:
         """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB."""
         sql = (

@@ -4,7 +4,9 @@
 """Resetting a job: its own files leave the volumes, its ledger is put aside, and nothing else is touched.
 
 What is on the volumes is judged by its place and its name alone, so that a reset that was cut off is simply begun
-again. Files first, ledger last: cut off in between, the units find files gone and fetch them again.
+again. Files first, ledger last: cut off in between, the units find files gone and fetch them again. What belongs to
+another ledger is left alone; that is given up volume by volume (disowning.py). A volume that is away belongs to the
+ledger put aside, which the next one knows: it takes the volume over, and the source unit removes what is there.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import keys, volume_report
+from . import asides, keys, volume_report
 from .conditions import UNAVAILABLE
 from .errors import ConfigError, LedgerError, SnowsyncError
 from .ledger_file import put_aside
@@ -29,6 +31,8 @@ from .volume_status import VolumeStatus
 from .volumes import syncfs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .config import Job
 
 FOLDERS = ("incoming", "staged", "quarantine", "outgoing")
@@ -83,6 +87,7 @@ class VolumeReset:
             "kept": self.kept,
             "kept_count": self.kept_count,
             "problem": self.problem,
+            "another_ledger": status.another,
         }
 
 
@@ -159,11 +164,33 @@ def _go_through(job: Job, volume: VolumeReset, unlink: Callable[..., None] | Non
     if status.state in UNAVAILABLE or not os.path.isdir(f"{status.path}/{OWN_FOLDER}"):
         volume.problem = status.reason if status.state in UNAVAILABLE else ""
         return
+    clear(job, volume, unlink)
+
+
+def clear(job: Job, volume: VolumeReset, unlink: Callable[..., None] | None) -> None:
+    """Count and name what the job has on a volume that is there, and `unlink` what is the engine's."""
+    status = volume.status
+    top = f"{status.path}/{OWN_FOLDER}"
     try:
+        if unlink:
+            config = next((config for config in job.volumes if config.name == status.name), None)
+            _return_dropped(f"{top}/outgoing/{job.job}", config.drop_path if config else None)
         for folder in FOLDERS:
-            _go_through_folder(f"{status.path}/{OWN_FOLDER}/{folder}/{job.job}", folder, volume, unlink)
+            _go_through_folder(f"{top}/{folder}/{job.job}", folder, volume, unlink)
     except OSError as error:
         volume.problem = f"Failed to clear volume {status.name}: {error.strerror}"
+
+
+def _return_dropped(top: str, drop_folder: Path | None) -> None:
+    """Files that were about to be deleted from a drop folder go back there: no ledger will know them."""
+    try:
+        outgoing = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        asides.settle(outgoing, drop_folder, lambda _number: None, lambda _row: "")
+    finally:
+        os.close(outgoing)
 
 
 def _go_through_folder(top: str, folder: str, volume: VolumeReset, unlink: Callable[..., None] | None) -> None:
@@ -217,7 +244,7 @@ def render(found: Reset) -> str:
     """What was, or would be, done, as text."""
     lines = [f"job {found.job}: {found.error}"] if found.error else []
     for volume in found.volumes:
-        lines += _volume_lines(volume, found.confirmed)
+        lines += _volume_lines(volume, found.confirmed, knows=not found.error)
     losses = _losses([volume.status for volume in found.volumes])
     undelivered = losses["undelivered_objects"] - losses["dropped_objects"]
     size = losses["undelivered_bytes"] - losses["dropped_bytes"]
@@ -235,12 +262,25 @@ def render(found: Reset) -> str:
     return "\n".join(lines)
 
 
-def _volume_lines(volume: VolumeReset, confirmed: bool) -> list[str]:
+def _volume_lines(volume: VolumeReset, confirmed: bool, *, knows: bool) -> list[str]:
     status, files = volume.status, volume.files
     size = f"{count_text(files.objects)} files ({bytes_text(files.bytes)})"
     lines = [f"volume {status.name} at {status.path}: {size} {'removed' if confirmed else 'would be removed'}"]
     if volume.problem:
-        lines.append(f"  {plain_text(volume.problem)}; what is left there stays: reset the job again when it is back")
+        lines.append(f"  {plain_text(volume.problem)}; {_fate(status, knows=knows)}")
+    lines += kept_lines(volume)
+    return lines
+
+
+def _fate(status: VolumeStatus, *, knows: bool) -> str:
+    """What becomes of files on a volume that could not be cleared."""
+    if status.another or not knows:
+        return "what is there stays"
+    return "what is left there is removed when it is back: by the next run, or by another reset before that"
+
+
+def kept_lines(volume: VolumeReset) -> list[str]:
+    lines = []
     if volume.kept_count:
         lines.append(f"  {count_text(volume.kept_count)} files are not the engine's, and stay:")
         lines += [f"    {plain_text(name)}" for name in volume.kept[:20]]

@@ -132,8 +132,6 @@ class SourceUnit(Unit):
     def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
         """Remove files that were renamed into the staging tree and never made it into the ledger."""
         removed: list[str] = []
-        if not self.ledger.has_used(volume.id):
-            return 0  # what lies there may be another ledger's: nothing is deleted on doubt
         for relative in volume.staged_files():
             self.heartbeat = time.monotonic()
             if self.stopping:
@@ -160,7 +158,7 @@ class SourceUnit(Unit):
 
     def _sweep_quarantine(self, volume: OpenVolume) -> None:
         """A copy that did not match is of no use once a good one was proven, or the object is gone."""
-        for number in volume.quarantined() if self.ledger.has_used(volume.id) else ():
+        for number in volume.quarantined():
             row = self.ledger.row(number)
             if row is None or row.state in (State.STAGED, State.DELIVERED, State.RELEASED):
                 volume.clear_quarantine(number)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
 from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
@@ -148,7 +149,7 @@ def jobs_in(jobs_dir: Path) -> Iterator[tuple[Path, Job | ConfigError]]:
 def gather(job: Job, *, origin: str = "") -> JobStatus:
     """One job; a ledger that cannot be read becomes its `error`."""
     if not job.ledger_path.exists():
-        return JobStatus(job.job, origin, volumes=volume_statuses(job, []))
+        return JobStatus(job.job, origin, volumes=volume_statuses(job, [], ledger=NoLedger()))
     try:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
@@ -159,7 +160,7 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 states=reader.states(),
                 units=units,
                 rates=rates(reader),
-                volumes=volume_statuses(job, reader.volumes(), running(units)),
+                volumes=volume_statuses(job, reader.volumes(), running(units), reader.ledger),
                 facts=reader.facts(),
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .belonging import NoLedger
 from .conditions import UNAVAILABLE
 from .errors import ConfigError, SnowsyncError
 from .ledger import now_ms
@@ -75,12 +76,12 @@ class JobVolumes:
 def gather(job: Job) -> JobVolumes:
     """One job's volumes; a ledger that cannot be read becomes its `error`."""
     if not job.ledger_path.exists():
-        return JobVolumes(job.job, [VolumeLine(status) for status in volume_statuses(job, [])])
+        return JobVolumes(job.job, [VolumeLine(status) for status in volume_statuses(job, [], ledger=NoLedger())])
     try:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
             rates = _rates(reader)
-            statuses = volume_statuses(job, reader.volumes(), running(units))
+            statuses = volume_statuses(job, reader.volumes(), running(units), reader.ledger)
             return JobVolumes(job.job, [VolumeLine(status, *rates.get(status.number, (0, 0))) for status in statuses])
     except SnowsyncError as error:
         return JobVolumes(job.job, [VolumeLine(status) for status in volume_statuses(job, [])], error)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Container, Iterator
 
+from .belonging import Claim, Whose, claim_of, look, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
@@ -19,9 +20,10 @@ from .errors import LocalError, Trouble
 from .ledger import Ledger
 from .markers import is_folder, read_marker, write_marker
 from .placement import VolumeSpace
-from .volumes import OpenVolume, try_writing
+from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
+_PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
 _READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
 UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
 _LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
@@ -190,7 +192,6 @@ class VolumeSet:
     def _open(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
         marker = self._marker(config)
         self._refuse_strangers(config, marker)
-        volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
         root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
         opened = [root]
         try:
@@ -202,16 +203,44 @@ class VolumeSet:
                 opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
             if writable:
                 try_writing(opened[1])
-                if self._tells:
-                    self._welcome(config.name, volume_id)
+            claim = self._claim(config, root, opened[2], writable=writable)
+            volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
+            if writable and self._tells:
+                self._welcome(config.name, volume_id)
         except BaseException:
             for descriptor in opened:
                 os.close(descriptor)
             raise
-        incoming, staged, quarantine, outgoing = opened[1:]
+        _root, incoming, staged, quarantine, outgoing = opened
         return OpenVolume(
-            config, volume_id, marker["uuid"], root, incoming, staged, quarantine, outgoing, writable=writable
+            config,
+            volume_id,
+            marker["uuid"],
+            root,
+            incoming,
+            staged,
+            quarantine,
+            outgoing,
+            writable=writable,
+            claim=claim,
         )
+
+    def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
+        """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
+        claim = claim_of(self._job, self._ledger.identity())
+        number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
+        if look(self._job, root, self._ledger, number)[0] is Whose.OURS:
+            return claim
+        # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
+        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            verdict, record = look(self._job, root, self._ledger, number)
+            if verdict is Whose.ANOTHERS:
+                action = f"use volume {config.name} at {config.path}"
+                raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
+            if verdict is Whose.FREE and writable:
+                claim.make(root)
+                _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
+        return claim
 
     def _welcome(self, name: str, volume_id: int) -> None:
         """Before anything of a volume that returned is used, what lies there becomes suspect."""

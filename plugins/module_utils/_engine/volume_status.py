@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from . import conditions
+from .belonging import LedgerView, Record, Whose, look, refusal
 from .conditions import Seen
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
-from .markers import is_folder, read_marker
+from .markers import OWN_FOLDER, is_folder, read_marker
 from .present import bytes_text, count_text, plain_text
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class VolumeStatus:
     draining: bool = False
     is_drained: bool = False
     awaited: bool = False  # the source unit runs, and may have something on its way there
+    another: str = ""  # the id, as people are told it, of another ledger whose files the job has there
 
     @property
     def usable(self) -> int:
@@ -63,13 +65,16 @@ class VolumeStatus:
         return f"{self.state}: {plain_text(self.reason)}" if self.reason else self.state
 
 
-def volume_statuses(job: Job, known: list[VolumeRow], running: Collection[str] = ()) -> list[VolumeStatus]:
+def volume_statuses(
+    job: Job, known: list[VolumeRow], running: Collection[str] = (), ledger: LedgerView | None = None
+) -> list[VolumeStatus]:
     """The job's volumes as they are now, and others that still hold its objects.
 
-    `known` is what the ledger says, `running` the names of the units that run.
+    `known` is what the ledger says, `running` the names of the units that run. Without `ledger` nobody can say whether
+    the files there are its own, and none are taken for another's.
     """
     rows = {volume.name: volume for volume in known}
-    found = [_volume(job, config, rows.pop(config.name, None), running) for config in job.volumes]
+    found = [_volume(job, config, rows.pop(config.name, None), running, ledger) for config in job.volumes]
     found += [_left_out(row) for row in rows.values() if row.held.objects]
     return found
 
@@ -89,10 +94,16 @@ def _left_out(row: VolumeRow) -> VolumeStatus:
     return _status(row, row.path, problem, (0, 0), None, seen)
 
 
-def _volume(job: Job, config: VolumeConfig, row: VolumeRow | None, running: Collection[str]) -> VolumeStatus:
+def _volume(
+    job: Job, config: VolumeConfig, row: VolumeRow | None, running: Collection[str], ledger: LedgerView | None
+) -> VolumeStatus:
     total = free = 0
     read_only = False
+    another: Record | None = None
     absence, problem, identity = _absence(config, row)
+    if identity and not problem and ledger:
+        another = of_another(job, config, ledger, row.id if row else 0)
+        absence, problem = (conditions.MISSING, refusal(job, config.name, another)) if another else ("", "")
     if not problem:
         try:
             space = os.statvfs(config.path)
@@ -112,7 +123,21 @@ def _volume(job: Job, config: VolumeConfig, row: VolumeRow | None, running: Coll
         is_empty=not known.undelivered.objects and (job.keep_staged or not known.held.objects),
         is_awaited=known.placing and "source" in running,
     )
-    return _status(known, str(config.path), problem, (total, free), config.limit, seen)
+    status = _status(known, str(config.path), problem, (total, free), config.limit, seen)
+    return replace(status, another=another.short) if another else status
+
+
+def of_another(job: Job, config: VolumeConfig, ledger: LedgerView, number: int) -> Record | None:
+    """The record of another ledger whose files the job has on a volume; None also where that cannot be seen."""
+    try:
+        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            verdict, record = look(job, root, ledger, number)
+        finally:
+            os.close(root)
+    except OSError:
+        return None  # its trouble has words of its own; who may not look there is told nothing wrong
+    return record if verdict is Whose.ANOTHERS else None
 
 
 def _status(

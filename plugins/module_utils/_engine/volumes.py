@@ -10,6 +10,7 @@ On a volume the engine owns `.snowsync`::
     .snowsync/staged/<job>/<path>    proven objects, named by keys.to_path()
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
     .snowsync/outgoing/<job>/<id>    links to files of a drop folder, whose own names no mover needs to see
+    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}
 
 Everything below is reached through directory descriptors opened when the marker was checked, so that nothing can be
 written below a mount point after its filesystem went away.
@@ -26,12 +27,17 @@ import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from . import asides
 from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import Trouble
 from .placement import Pace, VolumeSpace
+
+if TYPE_CHECKING:
+    from .belonging import Claim
 
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
@@ -94,6 +100,7 @@ class OpenVolume:
     pace: Pace = field(default_factory=Pace)
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
+    claim: Claim | None = None  # None: nobody else can be there
 
     @property
     def name(self) -> str:
@@ -123,12 +130,16 @@ class OpenVolume:
         """Delete a delivered file of the drop folder, and our link to it. False: it is another file by now, and stays.
 
         It is moved out of people's reach before it is looked at: what they put there a moment later is not deleted.
+        The link stays until it was: it says where the file belongs (see asides.py).
         """
-        _unlink(str(object_id), self.outgoing)
-        path, aside = self.dropped_path(relative), f"{object_id}.delivered"
+        path, aside = self.dropped_path(relative), asides.name_of(object_id)
         try:
-            if not _is_same_file(path, None, size, modified_ms):
+            if not asides.is_file_of(path, None, size, modified_ms):
                 return False
+            if asides.lies_in(self.outgoing, object_id):  # an earlier one, that could not be put back then
+                asides.put_back(aside, self.outgoing, path)
+            with contextlib.suppress(OSError):  # full: the ledger says where it belongs
+                self.link_dropped(object_id, relative)
             os.rename(path, aside, dst_dir_fd=self.outgoing)
         except FileNotFoundError:
             return True
@@ -137,28 +148,32 @@ class OpenVolume:
                 raise
             os.unlink(path)
             return True
-        if _is_same_file(aside, self.outgoing, size, modified_ms):
-            _unlink(aside, self.outgoing)
-            return True
-        _put_back(aside, self.outgoing, path)
-        return False
+        else:
+            is_delivered = asides.is_file_of(aside, self.outgoing, size, modified_ms)
+            if is_delivered:
+                _unlink(aside, self.outgoing)
+            else:
+                asides.put_back(aside, self.outgoing, path)
+            return is_delivered
+        finally:
+            self.discard_link(object_id)
 
     def discard_link(self, object_id: int) -> None:
-        _unlink(str(object_id), self.outgoing)
+        """Remove our link to a dropped file, unless one that lies aside needs it."""
+        if not asides.lies_in(self.outgoing, object_id):
+            _unlink(str(object_id), self.outgoing)
 
     @contextlib.contextmanager
     def names_held(self) -> Iterator[None]:
         """No other thread or process publishes or discards files of the staging tree meanwhile.
 
         Who publishes holds it until the ledger knows the file, who discards from asking the ledger until the file is
-        gone: so nothing is discarded that the ledger is about to know. flock(2) on a description of our own.
+        gone: so nothing is discarded that the ledger is about to know. OSError once another ledger stages here.
         """
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.staged)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with names_held(self.staged):
+            if self.claim:
+                self.claim.insist(self.root)
             yield
-        finally:
-            os.close(descriptor)
 
     def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
@@ -250,8 +265,11 @@ class OpenVolume:
         """
         return _sweep(self.incoming, keep)
 
-    def sweep_outgoing(self, keep: Container[int] = ()) -> int:
-        return _sweep(self.outgoing, keep)
+    def sweep_outgoing(self, keep: Container[int] = ()) -> None:
+        """Remove links that a crashed unit left, but for the objects `keep`, and for files that lie aside."""
+        for name in os.listdir(self.outgoing):
+            if name.isdecimal() and int(name) not in keep:
+                self.discard_link(int(name))
 
     def quarantined(self) -> list[int]:
         """The objects of which a copy that did not match lies here."""
@@ -324,26 +342,31 @@ class OpenVolume:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
+    """Hold the names of a staging tree, by a flock(2) on a description of our own.
+
+    OSError when somebody else still does after `patience` seconds (None: wait).
+    """
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=staged)
+    try:
+        deadline = None if patience is None else time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is None or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def evacuated_name(object_id: int) -> str:
     """What a copy is called in `incoming` while it comes from another volume."""
     return f"{_EVACUATED}{object_id}"
-
-
-def _is_same_file(path: str, folder: int | None, size: int, modified_ms: int) -> bool:
-    status = os.stat(path, dir_fd=folder, follow_symlinks=False)
-    return (status.st_size, status.st_mtime_ns // 1_000_000) == (size, modified_ms)
-
-
-def _put_back(name: str, folder: int, path: str) -> None:
-    """Return a file to people, unless they have put another one in its place already."""
-    try:
-        os.link(name, path, src_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        pass
-    except OSError:  # a filesystem without hard links
-        if not os.path.lexists(path):
-            os.rename(name, path, src_dir_fd=folder)
-    _unlink(name, folder)
 
 
 def try_writing(folder: int) -> None:
