@@ -378,7 +378,7 @@ def test_a_source_unit_starts_in_the_middle_and_sweeps(rig: Rig, monkeypatch: py
         # Not to its end: it may have to wait until the names are free again.
         running = rig.start(direction="source", until="once")
         threads.append(running)
-        wait_until(lambda: running.thread.is_alive())
+        wait_until(running.thread.is_alive)
 
     before(monkeypatch, owner_of(moment), moment, start)
     evacuate(rig.job, "one")
