@@ -158,6 +158,19 @@ def test_each_volume_and_each_disk_left_alone_has_a_line() -> None:
     ]
 
 
+def test_what_a_volume_failed_with_is_kept_until_the_end() -> None:
+    failed = {"msg": "Failed to mount volume-02", "volumes": [], "left_alone": []}
+    made = {"volumes": [], "left_alone": []}
+    skipped = {"skipped": True}
+    for removed, present, troubles in [
+        (skipped, failed, ["Failed to mount volume-02"]),
+        (failed, made, ["Failed to mount volume-02"]),
+        (skipped, made, []),
+    ]:
+        known = {"__volumes_removed": removed, "__volumes_present": present}
+        assert evaluated("volumes", "__volumes_troubles", **known) == troubles
+
+
 # -- reset --------------------------------------------------------------------------------------------------------
 
 
