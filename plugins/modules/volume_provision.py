@@ -133,7 +133,7 @@ options:
     description:
       - Formats the one device that is named, with everything on it lost for ever, if O(force_signature) says what it
         is.
-      - A volume of this host is never formatted this way, and no disk that C(/etc/fstab) mounts: a host whose fstab
+      - A volume of this host is never formatted this way, and no disk that C(/etc/fstab) mounts. A host whose fstab
         waits for a filesystem that is no more may not boot. See O(state=wiped).
     type: bool
     default: false
