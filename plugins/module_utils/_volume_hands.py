@@ -31,15 +31,18 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look impo
     READ_ONLY,
     Places,
     Run,
+    content_of,
     read_record,
     read_text,
     refuse_links,
+    sequence_of,
     signatures_on,
     was_mounted,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
     MARKER_WAY,
     MIB,
+    Device,
     Entry,
     Machine,
     Step,
@@ -47,6 +50,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
     Wish,
 )
 
+_SAID = 300  # characters of what a command that failed said, its end
+_AGAIN = "Run the task again"
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
 # What may lie on a volume that is wiped: our marker, records of ledgers, what a mover left unfinished, and links to
@@ -87,7 +92,7 @@ class Hands:
     ) -> str:
         code, printed, error = self.run(argv, data)
         if code not in good:
-            said = (error.strip() or printed.strip() or f"it ended with {code}").splitlines()[-1]
+            said = " ".join((error.strip() or printed.strip() or f"it ended with {code}").split())[-_SAID:]
             raise VolumeError(str(step), "", f"{argv[0]}: {said}", mend)
         return printed
 
@@ -130,16 +135,26 @@ class Hands:
             self._command(step, ["wipefs", "--all", device])
         _empty_ends(step.device)  # blkid may know what wipefs does not
 
+    def _devices(self) -> Iterator[Device]:
+        return (device for disk in self.machine.disks for device in disk.family())
+
     def _partitions_of(self, device: str) -> list[str]:
         disk = next((disk for disk in self.machine.disks if disk.path == device), None)
         return [partition.path for partition in disk.partitions] if disk else []
 
     def _must_still_be(self, step: Step) -> None:
-        """Refuse a device on which there is something else than when it was looked at."""
+        """Refuse a device on which there is something else than when it was looked at, or another one of its name."""
+        seen_device = next((device for device in self._devices() if device.path == step.device), None)
+        if seen_device:
+            number = os.stat(step.device).st_rdev
+            is_same = seen_device.sequence == sequence_of(f"{os.major(number)}:{os.minor(number)}")
+            was_blank = not (seen_device.signatures or seen_device.content or seen_device.children)
+            if not is_same or (was_blank and not step.signatures and content_of(step.device, seen_device.size)):
+                raise VolumeError(str(step), "", "another disk has that name now, or somebody wrote to it", _AGAIN)
         found, seen = set(signatures_on(self.run, step.device)), set(step.signatures)
         if found != seen:
             there = ", ".join(sorted(str(signature) for signature in found)) or "nothing"
-            raise VolumeError(str(step), "", f"it changed meanwhile: there is {there} now", "Run the task again")
+            raise VolumeError(str(step), "", f"it changed meanwhile: there is {there} now", _AGAIN)
 
     def _partition(self, step: Step) -> None:
         self._must_still_be(step)

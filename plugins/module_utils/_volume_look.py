@@ -190,6 +190,7 @@ class _Look:
             wwn=wwn,
             read_only=bool(row["ro"]),
             start=_start(row["maj:min"]),
+            sequence=sequence_of(row["maj:min"]),
             is_swap=real in self.swaps,
             mounts=tuple(self.mounts.get(row["maj:min"], ())),
         )
@@ -443,6 +444,14 @@ def _start(number: str) -> int:
         return int(Path(f"/sys/dev/block/{number}/start").read_text(encoding="ascii")) * _SECTOR
     except (OSError, ValueError):
         return 0
+
+
+def sequence_of(number: str) -> str:
+    """Which disk it was that got this MAJOR:MINOR: a later one has another number, from Linux 5.15 on."""
+    for path in (f"/sys/dev/block/{number}/diskseq", f"/sys/dev/block/{number}/../diskseq"):
+        with contextlib.suppress(OSError):
+            return Path(path).read_text(encoding="ascii").strip()
+    return ""
 
 
 def _links() -> dict[str, list[str]]:

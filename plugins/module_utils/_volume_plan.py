@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import line_of, parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import line_of, parse, without
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import (
     carries,
     in_use,
@@ -58,11 +58,32 @@ _FOREIGN_WAYS = (
 
 @dataclass(frozen=True)
 class Carrier:
-    """A volume of the record and the device it lies on: a disk, or the partition on it."""
+    """A volume of the record and the device it lies on: a disk, or the partition on it.
+
+    `copies` are other devices that say they are the same, with their disks; it is none of them that is mounted.
+    """
 
     entry: Entry
     disk: Device
     device: Device
+    copies: tuple[Device, ...] = ()
+
+    @property
+    def paths(self) -> set[str]:
+        return {device.path for device in (self.disk, self.device, *self.copies)}
+
+    def refuse_copies(self) -> None:
+        """VolumeError when nobody can tell which disk is the volume, or which one the next boot would mount."""
+        if self.copies:
+            there = " and ".join(device.path for device in (self.device, self.copies[0]))
+            raise VolumeError(
+                "tell",
+                self.entry.name,
+                f"{there} both carry it, one must be a copy, or both are one disk on two ways",
+                "Take one of them out of this host, or mount the right one at its place, and, to lose what is on the"
+                " other for ever, name that alone with `force: true` and `force_signature:`"
+                f" {self.entry.filesystem_uuid}",
+            )
 
 
 def plan_present(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Plan:
@@ -71,21 +92,16 @@ def plan_present(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> P
 
 
 def carriers_of(machine: Machine) -> dict[str, Carrier]:
-    """Where each volume of the record lies, by name. VolumeError when two disks say they are the same one."""
+    """Where each volume of the record lies, by name."""
     found: dict[str, Carrier] = {}
-    for disk in machine.disks:
-        for device in (disk, *disk.partitions):
-            entry = next((entry for entry in machine.record if _is_that(device, entry)), None)
-            if entry and entry.name in found and found[entry.name].device.path != device.path:
-                raise VolumeError(
-                    "tell",
-                    entry.name,
-                    f"{found[entry.name].device.path} and {device.path} both carry it, one must be a copy, or both are"
-                    " one disk on two ways",
-                    "Take one of them out of this host",
-                )
-            if entry:
-                found[entry.name] = Carrier(entry, disk, device)
+    for entry in machine.record:
+        everything = ((disk, device) for disk in machine.disks for device in (disk, *disk.partitions))
+        claims = {device.path: (disk, device) for disk, device in everything if _is_that(device, entry)}
+        ranked = sorted(claims.values(), key=lambda claim: entry.path not in claim[1].mounts)
+        if ranked:
+            own = {device.path for device in ranked[0]}
+            copies = {part.path: part for claim in ranked[1:] for part in reversed(claim) if part.path not in own}
+            found[entry.name] = Carrier(entry, *ranked[0], tuple(copies.values()))
     return found
 
 
@@ -160,11 +176,14 @@ class _Present:
         try:
             return [plan_for(subject)]
         except VolumeError as error:
-            self.problems.append(error)
+            if str(error) not in map(str, self.problems):
+                self.problems.append(error)
             return []
 
     def _for_named(self, device: Device) -> VolumePlan:
         carrier = next(iter(self._carriers_on(device)), None)
+        if carrier and self._is_given_up(carrier, device):
+            return self._make_over(device, carrier.entry)
         if carrier and carrier.entry.state == "wiping":
             raise VolumeError("use", device.path, f"{carrier.entry.name} is being wiped", "Finish that: `state: wiped`")
         if carrier and carrier.entry.state == "absent":
@@ -172,6 +191,10 @@ class _Present:
             return replace(plan, state="absent")
         if carrier:
             return self._ensure(carrier)
+        return self._make_over(device)
+
+    def _make_over(self, device: Device, copied: Entry | None = None) -> VolumePlan:
+        """A device that is no volume of this host, or that is a copy of one and was given up."""
         marked = _marked(device)
         used = in_use(device, self._home(marked) if marked else "")
         if used:
@@ -179,7 +202,10 @@ class _Present:
         if marked and (not self.wish.force or (self._is_own(marked) and not self._original_of(marked))):
             return self._adopt(self._disk_of(device), marked)
         found = "" if is_begun(device, self.machine) else carries(device)
-        hindrance = in_use(device) or unusable(device, self.machine, self.wish)
+        machine = self.machine
+        if copied:  # fstab has the original
+            machine = replace(machine, fstab=without(machine.fstab, copied.path, f"UUID={copied.filesystem_uuid}"))
+        hindrance = in_use(device) or unusable(device, machine, self.wish)
         hindrance = hindrance or twin(self._disk_of(device), self.machine, is_named=True)
         if hindrance:
             raise VolumeError("use", device.path, hindrance + (f", and {found}" if found else ""))
@@ -188,9 +214,12 @@ class _Present:
         return self._make(device)
 
     def _carriers_on(self, device: Device) -> list[Carrier]:
-        return [
-            carrier for carrier in self.carriers.values() if device.path in (carrier.device.path, carrier.disk.path)
-        ]
+        return [carrier for carrier in self.carriers.values() if device.path in carrier.paths]
+
+    def _is_given_up(self, carrier: Carrier, device: Device) -> bool:
+        """Whether force is for a copy, while the volume itself is in its place."""
+        is_copy = device.path in {copy.path for copy in carrier.copies}
+        return self.wish.force and is_copy and carrier.entry.path in carrier.device.mounts
 
     def _disk_of(self, device: Device) -> Device:
         paths = {part.path: disk for disk in self.machine.disks for part in disk.partitions}
@@ -354,6 +383,7 @@ class _Present:
     def _ensure(self, carrier: Carrier) -> VolumePlan:
         """A volume of ours: whatever is missing of it is made good, and it is never formatted once it was complete."""
         entry, device = carrier.entry, carrier.device
+        carrier.refuse_copies()
         steps: list[Step] = []
         if entry.state == "formatting":
             if device.signatures:

@@ -41,7 +41,8 @@ def plan_removed(machine: Machine, wish: Wish) -> Plan:
 def _name_on(device: Device, machine: Machine, carriers: dict[str, Carrier]) -> str:
     """The volume on a named device, "" for one that is blank: it was wiped already."""
     for name, carrier in carriers.items():
-        if device.path in (carrier.disk.path, carrier.device.path):
+        if device.path in carrier.paths:
+            carrier.refuse_copies()
             return name
     own = next((part for part in (device, *device.partitions) if _is_own(part, machine)), None)
     if own and own.marker:
@@ -70,6 +71,7 @@ def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrie
     if wish.state == "absent":
         yield _absent(entry, carrier, machine)
     elif carrier:
+        carrier.refuse_copies()
         yield _wiped(entry, carrier, machine)
     elif entry.state == "wiping":
         yield _plan_of(entry, None, [_wiped_step(entry)])

@@ -50,6 +50,56 @@ def tar(path: Path) -> None:
         file.write(b"./photos/2026/" + bytes(86) + b"0000644" + os.urandom(4096))
 
 
+def _write(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def luks(path: Path) -> None:
+    """The header of LUKS2, as cryptsetup writes it."""
+    header = struct.pack(">6sHQQ48s32s64s40s", b"LUKS\xba\xbe", 2, 16384, 3, b"", b"sha256", b"salt", b"6a1f7b8e-1111")
+    _write(path, 0, header)
+
+
+def bcache(path: Path) -> None:
+    magic = bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")
+    _write(path, 4096, struct.pack("<QQQ", 0, 8, 0) + magic + uuid.uuid4().bytes)
+
+
+def ceph(path: Path) -> None:
+    _write(path, 0, f"bluestore block device\n{uuid.uuid4()}\n".encode())
+
+
+def zfs(path: Path) -> None:
+    """Uberblocks of the first two labels."""
+    for label in (0, 256 * 1024):
+        for number in range(128):
+            _write(path, label + 128 * 1024 + number * 1024, struct.pack("<QQQ", 0x00BAB10C, 5000, 1))
+
+
+def second_table(path: Path) -> None:
+    """A GPT whose first table was overwritten: the second one at the end of the disk says what was there."""
+    command("sfdisk", "--quiet", str(path), data="label: gpt\n,100MiB\n")
+    _write(path, 0, bytes(1 << 20))
+
+
+def two_filesystems(path: Path) -> None:
+    """ext4 made over XFS: both superblocks are whole, and blkid does not decide."""
+    command("mkfs.xfs", "-q", str(path))
+    superblock = path.read_bytes()[:512]
+    command("mkfs.ext4", "-q", "-F", str(path))
+    _write(path, 0, superblock)
+
+
+def former_lvm(path: Path) -> None:
+    """ext4 made over a physical volume of LVM, whose label is still there."""
+    lvm(path)
+    label = path.read_bytes()[512:1024]
+    command("mkfs.ext4", "-q", "-F", str(path))
+    _write(path, 512, label)
+
+
 CARRIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "ext4": (
         lambda path: command("mkfs.ext4", "-q", "-L", "PHOTOS", str(path)),
@@ -60,5 +110,18 @@ CARRIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "swap": (lambda path: command("mkswap", str(path)), "swap space: swap (UUID "),
     "LVM": (lvm, "a physical volume of LVM: LVM2_member"),
     "RAID": (raid, "a member of a Linux RAID: linux_raid_member"),
+    "our label": (
+        lambda path: command("mkfs.ext4", "-q", "-L", "volume-01", str(path)),
+        "ext4 (label volume-01, UUID ",
+    ),
+    "LUKS": (luks, "an encrypted volume (LUKS): crypto_LUKS"),
+    "bcache": (bcache, "a bcache device: bcache"),
+    "Ceph": (ceph, "a Ceph OSD: ceph_bluestore"),
+    "ZFS": (zfs, "a member of a ZFS pool: zfs_member"),
+    "btrfs": (lambda path: _write(path, 0x10040, b"_BHRfS_M"), "a signature of btrfs"),
+    "second table": (second_table, "a partition table without partitions: a signature of gpt"),
+    "two filesystems": (two_filesystems, "a signature of ambivalent"),
+    "former LVM": (former_lvm, "a physical volume of LVM: LVM2_member"),
+    "last byte": (lambda path: _write(path, path.stat().st_size - 1, b"x"), "data in its first or last MiB"),
     "raw data": (tar, "data in its first or last MiB, of a kind that neither wipefs nor blkid knows"),
 }

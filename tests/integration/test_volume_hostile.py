@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -581,3 +582,117 @@ def test_disks_of_three_tebibytes(host: LoopHost, filesystem: str, partition: bo
     found = os.statvfs(volume["path"])
     assert found.f_blocks * found.f_frsize > 2.9 * 1024**4
     assert not done(host.provision(**options))["changed"]
+
+
+# -- disks that come and go while a run is on its way ---------------------------------------------------------------
+
+
+def test_another_disk_by_the_name_of_a_blank_one_is_not_formatted(host: LoopHost, monkeypatch: Any) -> None:
+    """Between the look and the act the disk is pulled, and one with raw data gets its name."""
+    device, other = host.new_disk("disk"), host.file("other")
+    with other.open("r+b") as file:
+        file.write(b"raw data")
+    before = digest(other)
+    hands = host.backend.Hands
+    record = hands._record
+
+    def swapped(self: Any, step: Any) -> None:
+        if other not in host.disks.values():
+            host.unplug(device)
+            command("losetup", device, str(other))
+            host.disks[device] = other
+        record(self, step)
+
+    monkeypatch.setattr(hands, "_record", swapped)
+    outcome = host.provision()
+    assert "another disk has that name now" in str(outcome.problems[0])
+    assert digest(other) == before
+
+
+def test_a_disk_that_is_pulled_before_it_is_formatted_fails_alone(host: LoopHost, monkeypatch: Any) -> None:
+    device, other = host.new_disk("disk"), host.new_disk("other")
+    hands = host.backend.Hands
+    record = hands._record
+
+    def pulled(self: Any, step: Any) -> None:
+        if device in host.disks:
+            host.unplug(device)
+        record(self, step)
+
+    monkeypatch.setattr(hands, "_record", pulled)
+    outcome = host.provision()
+    assert len(outcome.problems) == 1
+    assert list(host.mounted().values()) == [other]
+
+
+# -- clones ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_a_clone_stops_its_volume_alone_and_can_be_given_up(host: LoopHost, filesystem: str) -> None:
+    device, _second = host.new_disk("disk"), host.new_disk("second")
+    (volume, _other) = done(host.provision(filesystem=filesystem))["volumes"]
+    Path(volume["path"], "precious").write_text("data", encoding="ascii")
+    command("umount", volume["path"])
+    copy = host.file("copy")
+    copy.write_bytes(host.disks[device].read_bytes())
+    clone, blank = host.plug(copy), host.new_disk("blank")
+    options = {"force": True, "force_signature": volume["filesystem_uuid"], "filesystem": filesystem}
+    for named in (device, clone):
+        with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+            host.provision(devices=(named,), **options)
+    with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+        host.provision(state="wiped", volumes=("volume-01",))
+    outcome = host.provision(filesystem=filesystem)
+    assert len(outcome.problems) == 1
+    assert blank in host.mounted().values()
+    assert not {device, clone} & set(host.mounted().values())
+
+    command("mount", device, volume["path"])
+    with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+        host.provision(devices=(device,), **options)
+    (made,) = done(host.provision(devices=(clone,), **options))["volumes"]
+    assert (made["device"], made["was"], made["name"]) == (clone, "new", "volume-04")
+    assert Path(volume["path"], "precious").read_text(encoding="ascii") == "data"
+    assert not done(host.provision())["changed"]
+
+
+# -- check mode tells the truth -------------------------------------------------------------------------------------
+
+
+def without_new_uuids(value: Any) -> str:
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|TO-BE-MADE", "UUID", json.dumps(value))
+
+
+@pytest.mark.parametrize(("filesystem", "partition"), KINDS)
+def test_check_mode_says_what_is_done_through_a_whole_life(host: LoopHost, filesystem: str, partition: bool) -> None:
+    def both(**options: Any) -> dict[str, Any]:
+        options = {"filesystem": filesystem, "partition": partition, **options}
+        said, result = done(host.provision(check=True, **options)), done(host.provision(**options))
+        assert without_new_uuids(said) == without_new_uuids(result)
+        assert not done(host.provision(**options))["changed"]
+        return result
+
+    device, other = host.new_disk("disk"), host.new_disk("other")
+    both()
+    both(owner="12345")
+    both(mount_options=("noatime", "discard"))
+    both(mount_root=str(host.folder / "elsewhere"))
+    both()
+    command("umount", str(host.root / "volume-01"))
+    both()
+    both(state="absent", volumes=("volume-01",))
+    both(devices=(device,))
+    both(state="absent", devices=(other,))
+    both(state="wiped", devices=(other,))
+    assert [volume["name"] for volume in both()["volumes"]] == ["volume-01", "volume-03"]
+    command("umount", str(host.root / "volume-01"))
+    path = host.unplug(device)
+    both()
+    both(state="absent", volumes=("volume-01",))
+    device = host.plug(path)
+    assert "taken out of use" in reasons(both())[device]
+    both(devices=(device,))
+    (host.folder / "machine-id").write_text("another\n", encoding="ascii")
+    both()
+    assert marker_of(host, "volume-01")["name"] == "volume-01"
