@@ -33,6 +33,7 @@ class Rig:
         self.descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self.outcomes: dict[int, Outcome] = {}
         self.parts: list[int] = []
+        self.room = threading.Event()
         self._changed = threading.Condition()
         given = server.job_side(BUCKET, server.credentials_file(folder / "credentials"))
         store = Store(**{name: value for name, value in given.items() if name != "credentials_file"})
@@ -44,6 +45,7 @@ class Rig:
             direction=direction,
             on_outcome=self._receive,
             on_part=self.parts.append,
+            on_room=self.room.set,
         )
 
     def _receive(self, outcome: Outcome) -> None:
@@ -309,6 +311,27 @@ def test_a_file_of_another_size_is_not_sent(server: Any, rig: Callable[..., Rig]
         sending.mover.submit(Send(number, f"k{number}", size, sending.path(number), 0, Headers()))
     assert {outcome.trouble for outcome in sending.wait(2).values()} == {Trouble.MISMATCH}
     assert server.list(BUCKET) == {}
+
+
+def test_a_folder_that_blocks_holds_up_no_other(server: Any, rig: Callable[..., Rig], tmp_path: Path) -> None:
+    """A FIFO stands in for a medium that does not answer: opening it waits until somebody reads."""
+    server.put(BUCKET, "k", blob(SMALL))
+    fetching = rig(server, "fetch", workers=1)
+    os.mkfifo(fetching.file(1))
+    for number in range(1, 6):
+        fetching.fetch(number, "k", SMALL)
+    other = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    there = f"/proc/self/fd/{other}/elsewhere"
+    fetching.mover.submit(Fetch(9, "k", SMALL, there))
+    assert fetching.wait()[9].ok
+    assert set(fetching.outcomes) == {9}
+    assert not fetching.mover.has_room(fetching.path(7)), "four wait for each that is under way"
+    assert fetching.mover.has_room(there)
+    assert not fetching.room.is_set()
+    os.close(os.open(fetching.file(1), os.O_RDONLY))
+    assert fetching.room.wait(60)
+    assert {number for number, outcome in fetching.wait(6).items() if outcome.ok} == {2, 3, 4, 5, 9}
+    os.close(other)
 
 
 def test_closing_breaks_off_what_is_under_way(server: Any, rig: Callable[..., Rig]) -> None:

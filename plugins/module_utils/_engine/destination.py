@@ -47,6 +47,7 @@ class DestinationUnit(Unit):
             direction="send",
             on_outcome=self._deliveries.receive,
             wake=switches.staged.set,
+            volumes=len(job.volumes),
         )
         self._backlog = Backlog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object

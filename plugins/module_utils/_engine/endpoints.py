@@ -113,8 +113,8 @@ class EndpointPool:
     """All endpoints of one side of a job (none for a job without a source), with a mover each.
 
     Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
-    in its file. `wake` is called when a large object ended, and so made room for the next one. `refusal` is what a
-    probe found that waiting cannot mend.
+    in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
+    `volumes` is their number. `refusal` is what a probe found that waiting cannot mend.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class EndpointPool:
         on_outcome: Callable[[Outcome], None],
         wake: Callable[[], None] = lambda: None,
         on_part: Callable[[int], None] = lambda object_id: None,
+        volumes: int = 1,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
@@ -138,6 +139,7 @@ class EndpointPool:
         self._on_outcome = on_outcome
         self._wake = wake
         self._on_part = on_part
+        self._volumes = volumes
         self._lock = threading.Lock()
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
@@ -247,6 +249,11 @@ class EndpointPool:
     def is_large(self, size: int) -> bool:
         return size >= self._settings.large_object
 
+    def has_room(self, endpoint: Endpoint, size: int, path: str) -> bool:
+        """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
+        mover = self._movers.get(endpoint.url)
+        return self.is_large(size) or not isinstance(mover, NativeMover) or mover.has_room(path)
+
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
         is_large = self.is_large(work.size)
@@ -309,6 +316,8 @@ class EndpointPool:
                 direction=self._direction,
                 on_outcome=self._ended,
                 on_part=self._on_part,
+                on_room=self._wake,
+                folders=self._volumes,
             )
         return S5cmdMover(
             endpoint.store,

@@ -40,7 +40,8 @@ class NativeMover:
     """Fetches objects of one bucket at one endpoint, or sends them: one Outcome for every submitted work.
 
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
-    and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file.
+    and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file,
+    and `on_room`. The small objects of each of about `folders` volumes go through a lane of their own.
     After a failed fetch `<path>` may exist; it is the caller's to remove.
     """
 
@@ -54,6 +55,8 @@ class NativeMover:
         direction: str,
         on_outcome: Callable[[Outcome], None],
         on_part: Callable[[int], None] = lambda object_id: None,
+        on_room: Callable[[], None] = lambda: None,
+        folders: int = 1,
     ) -> None:
         self.on_part = on_part
         self._settings = settings
@@ -62,8 +65,13 @@ class NativeMover:
         self._lock = threading.Lock()
         self._count = 0
         self._knows_ranges = True
-        kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
-        self._small = SmallLane(f"native-{direction}", kit, settings.workers)
+        self._direction = direction
+        self._kit = kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
+        self._on_room = on_room
+        self._width = max(1, -(-settings.workers // folders))
+        # One for each volume: what a thread reads or writes there may block for as long as the medium is busy.
+        self._small: dict[str, SmallLane] = {}
+        self._is_closed = False
         width = settings.large_workers * settings.part_concurrency
         self._large = StreamLane(f"native-{direction}-large", kit, width)
 
@@ -91,8 +99,26 @@ class NativeMover:
         """Bytes moved so far, about."""
         return self._bucket.moved
 
+    def has_room(self, path: str) -> bool:
+        """Whether small work whose file is at `path` would be taken without blocking; else `on_room` says when."""
+        lane = self._small.get(_folder_of(path))
+        return lane is None or lane.has_room()
+
+    def _small_lane(self, work: Fetch | Send) -> SmallLane:
+        folder = _folder_of(work.path)
+        with self._lock:
+            lane = self._small.get(folder)
+            if lane is None:
+                name = f"native-{self._direction}-{len(self._small)}"
+                capacity = 4 * self._settings.workers
+                lane = SmallLane(name, self._kit, self._width, capacity=capacity, on_room=self._on_room)
+                self._small[folder] = lane
+                if self._is_closed:
+                    lane.close()
+        return lane
+
     def submit(self, work: Fetch | Send) -> None:
-        """Hand over work; blocks while there is much of small work."""
+        """Hand over work; blocks while there is much of small work for its folder."""
         with self._lock:
             self._count += 1
         is_large = work.size >= self._settings.large_object
@@ -108,7 +134,13 @@ class NativeMover:
 
     def close(self) -> None:
         """Break off everything; what is in flight gets UNKNOWN."""
-        self._small.close()
+        with self._lock:
+            self._is_closed = True
+            lanes = list(self._small.values())
+        for lane in lanes:
+            lane.begin_closing()
+        for lane in lanes:
+            lane.close()
         self._large.close()
 
     # -- small objects: one request each ------------------------------------------------------------------------
@@ -132,7 +164,7 @@ class NativeMover:
                 received = Received(result, digests.etag(), 0)
             self.ended(work, result, received)
 
-        self._small.submit(Errand(make, told))
+        self._small_lane(work).submit(Errand(make, told))
 
     def _send_small(self, work: Send) -> None:
         descriptor: list[int] = []
@@ -148,7 +180,7 @@ class NativeMover:
                 os.close(descriptor[0])
             self.ended(work, result)
 
-        self._small.submit(Errand(make, told))
+        self._small_lane(work).submit(Errand(make, told))
 
     def open_file(self, work: Send) -> int:
         """The file to send. OSError; StoreError when it is not the one that was meant."""
@@ -378,6 +410,11 @@ class LargeSend(_Large):
             )
         except (StoreError, OSError, StreamClosed):
             return
+
+
+def _folder_of(path: str) -> str:
+    """What tells the volumes apart: the descriptor in /proc/self/fd/<descriptor>/<name>."""
+    return "/".join(path.split("/", 5)[:5])
 
 
 def cut(

@@ -72,13 +72,20 @@ class Errand:
 
 
 class SmallLane:
-    """`width` requests at once in one thread. As many again and more wait, so that no connection is ever idle."""
+    """`width` requests at once in one thread. Up to `capacity` more wait, so that no connection is ever idle.
 
-    def __init__(self, name: str, kit: Kit, width: int) -> None:
+    `on_room` is called once there is room again for somebody whom `has_room` told that there is none.
+    """
+
+    def __init__(
+        self, name: str, kit: Kit, width: int, *, capacity: int = 0, on_room: Callable[[], None] = lambda: None
+    ) -> None:
         self._name = name
         self._kit = kit
         self._width = width
-        self._capacity = 4 * width
+        self._capacity = capacity or 4 * width
+        self._on_room = on_room
+        self._asked = False  # somebody was told that there is no room
         self._changed = threading.Condition()
         self._waiting: deque[Errand] = deque()
         self._later: list[tuple[float, Errand]] = []
@@ -86,6 +93,14 @@ class SmallLane:
         self._thread: threading.Thread | None = None
         self._blocked = False  # somebody waits for room
         self._closed = False
+
+    def has_room(self) -> bool:
+        """Whether `submit` would not block."""
+        if len(self._waiting) < self._capacity or self._closed:
+            return True
+        self._asked = True
+        # The lane may have emptied itself before it could see that.
+        return len(self._waiting) < self._capacity
 
     def submit(self, errand: Errand) -> None:
         """Blocks while the lane is full."""
@@ -103,12 +118,16 @@ class SmallLane:
                 return
         errand.tell(None)
 
-    def close(self) -> None:
-        """Break off what is under way; whoever gave it is told so."""
+    def begin_closing(self) -> None:
+        """The first half of `close`, which waits for nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
+
+    def close(self) -> None:
+        """Break off what is under way; whoever gave it is told so."""
+        self.begin_closing()
+        thread = self._thread
         if thread and thread is not threading.current_thread():
             thread.join(_GRACE_SECONDS)
 
@@ -157,6 +176,9 @@ class SmallLane:
             transfer = crew.idle.pop()
             self._running[transfer] = errand
             crew.add(transfer)
+        if self._asked and len(self._waiting) <= self._capacity // 2:
+            self._asked = False
+            self._on_room()
         if self._blocked and len(self._waiting) < self._capacity:
             with self._changed:
                 self._blocked = False

@@ -58,6 +58,7 @@ class SourceUnit(Unit):
             on_outcome=self._arrivals.receive,
             wake=switches.space.set,
             on_part=self.committer.write_back,
+            volumes=len(job.volumes),
         )
         self._lister = Lister(self)
         self._placement = Placement()
@@ -290,8 +291,12 @@ class SourceUnit(Unit):
             volume = self.volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._no_room(rows, spaces)
+            path = volume.incoming_path(row.id)
+            if not self._pool.has_room(endpoint, row.size, path):
+                next(space for space in spaces if space.id == chosen).window = 0  # the others go on
+                continue
             rows.popleft()
-            self._submit(Item(row, volume, endpoint, volume.incoming_path(row.id)), spaces)
+            self._submit(Item(row, volume, endpoint, path), spaces)
             self.heartbeat = time.monotonic()
         return True
 
