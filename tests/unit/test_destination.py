@@ -15,10 +15,20 @@ import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, refuse, wait_until
 
 from snowsync import deliveries
+from snowsync.destination import DestinationUnit
 from snowsync.errors import Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import MIB, State
 from snowsync.volumes import OpenVolume
+
+
+def volumes_of(rig: Rig) -> dict[str, str]:
+    """Key -> the name of the volume it is staged on."""
+    ledger = rig.ledger
+    sql = "SELECT key, volumes.name FROM objects JOIN volumes ON volumes.id = volume"
+    found = {str(key): str(name) for key, name in ledger.query(sql)}
+    ledger.close()
+    return found
 
 
 def fill(rig: Rig, count: int = 5, size: int = 100) -> None:
@@ -553,6 +563,33 @@ def test_a_send_without_an_outcome_is_looked_at(rig: Rig) -> None:
     rig.assert_delivered()
     assert rig.destination.count("send", "object-3") == 1
     assert summary.failure_count == 0
+
+
+def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.changes = {"group": {"objects": 2}}
+    stage(rig, 40)
+    on_one = {key for key, volume in volumes_of(rig).items() if volume == "one"}
+    assert 8 < len(on_one) < 32, "more than the batches that may be on their way at once, on each"
+    stuck: list[Any] = []
+    submit = DestinationUnit._submit
+
+    def keep_one(self: DestinationUnit, item: Any) -> None:
+        if item.volume.name == "one" and not goes_on.is_set():
+            stuck.append(item)
+        else:
+            submit(self, item)
+
+    goes_on = threading.Event()
+    monkeypatch.setattr(DestinationUnit, "_submit", keep_one)
+    running = rig.start(direction="destination")
+    wait_until(lambda: rig.destination.count("send") == 40 - len(on_one))
+    goes_on.set()
+    unit: Any = running.unit("destination")
+    for item in stuck:
+        submit(unit, item)
+    running.join()
+    rig.assert_delivered()
+    assert rig.destination.count("send") == 40
 
 
 def test_a_stop_in_the_middle_sends_nothing_twice(rig: Rig) -> None:

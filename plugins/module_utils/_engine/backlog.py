@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from .ledger import Row
@@ -16,6 +16,7 @@ from .model import State
 if TYPE_CHECKING:
     from .unit import Unit
 
+_WAITING_GROUPS = 4  # of small objects of one volume held in memory
 _LARGE_WAITING = 64  # large objects held in memory until their lane has room; the others are found again later
 
 
@@ -47,8 +48,10 @@ class Backlog:
             return
         unit, now = self._unit, time.monotonic()
         busy = unit.on_their_way()
-        busy.update(row.id for row in self.large)
-        rows = unit.ledger.work(self._state, after_id=self._cursor, limit=limit + len(busy), volumes=volumes)
+        busy.update(self._held())
+        # What is on its way was read before, so it lies at the beginning.
+        more = 0 if self._cursor else len(busy)
+        rows = unit.ledger.work(self._state, after_id=self._cursor, limit=limit + more, volumes=volumes)
         if rows:
             self._cursor = rows[-1].id
         elif now >= self._rewind_at:
@@ -61,6 +64,9 @@ class Backlog:
                 self.small.append(row)
             elif len(self.large) < _LARGE_WAITING:
                 self.large.append(row)
+
+    def _held(self) -> Iterator[int]:
+        return (row.id for row in self.large)
 
     def has_large(self) -> bool:
         """Whether a large object is next, as the ledger knows it now: it may have waited here for hours."""
@@ -75,3 +81,33 @@ class Backlog:
     def clear(self) -> None:
         self.small.clear()
         self.large.clear()
+
+
+class VolumeBacklog(Backlog):
+    """The small ones are sorted by volume, so that the rows of a slow one hold up no other."""
+
+    def __init__(self, unit: Unit, state: State, *, rewind_seconds: float) -> None:
+        super().__init__(unit, state, rewind_seconds=rewind_seconds)
+        self.by_volume: dict[int, deque[Row]] = {}
+
+    def __bool__(self) -> bool:
+        return super().__bool__() or any(self.by_volume.values())
+
+    def fill_for(self, hungry: Collection[int], limit: int, volumes: Collection[int] | None = None) -> None:
+        """Read on when there is nothing for one of the volumes `hungry`, and sort what was read."""
+        if not all(self.by_volume.get(number) for number in hungry):
+            self.fill(limit * len(hungry), volumes)
+        while self.small:
+            row = self.small.popleft()
+            queue = self.by_volume.setdefault(row.volume or 0, deque())
+            if len(queue) < _WAITING_GROUPS * limit:  # the others are found again later
+                queue.append(row)
+
+    def _held(self) -> Iterator[int]:
+        yield from super()._held()
+        for queue in self.by_volume.values():
+            yield from (row.id for row in queue)
+
+    def clear(self) -> None:
+        super().clear()
+        self.by_volume.clear()

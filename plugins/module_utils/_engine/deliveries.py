@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,6 +48,11 @@ class Batch:
     is_doubtful: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
+    @property
+    def volume(self) -> int:
+        """All lie on one."""
+        return self.items[0].volume.id
+
 
 class Deliveries:
     """The provers of a destination unit: one for small objects, one for large ones, whose read-back may take hours."""
@@ -56,7 +62,9 @@ class Deliveries:
         self._small: _Queue = queue.SimpleQueue()
         self._large: _Queue = queue.SimpleQueue()
         self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
-        self.open_batches = 0  # of small objects, from the sending to the end of the proof
+        self.open_batches: Counter[int] = (
+            Counter()
+        )  # of small objects by volume, from the sending to the end of the proof
         self._released: list[Row] = []
         self._released_at = 0.0
         self.release_at = 0.0  # when to look for delivered files that could not be deleted; inf: there are none
@@ -74,7 +82,8 @@ class Deliveries:
     def begin(self, batch: Batch) -> None:
         """The batch is about to be sent, or only looked at when it is doubtful."""
         with self._unit.lock:
-            self.open_batches += not batch.is_large
+            if not batch.is_large:
+                self.open_batches[batch.volume] += 1
             if not batch.is_doubtful:
                 self._batches.update((item.row.id, batch) for item in batch.items)
                 self.looked.difference_update(item.row.id for item in batch.items)
@@ -102,7 +111,8 @@ class Deliveries:
             else:
                 self._prove_batch(batch)
             with self._unit.lock:
-                self.open_batches -= not batch.is_large
+                if not batch.is_large:
+                    self.open_batches[batch.volume] -= 1
             self._unit.switches.staged.set()
 
     # -- proofs -----------------------------------------------------------------------------------------------
@@ -267,7 +277,7 @@ class Deliveries:
     def record_released(self, *, now: bool = False) -> None:
         """Say what is gone, when no group is about to say it, or `now`."""
         if not self._released or not (
-            now or not self.open_batches or time.monotonic() - self._released_at > _RECORD_SECONDS
+            now or not any(self.open_batches.values()) or time.monotonic() - self._released_at > _RECORD_SECONDS
         ):
             return
         self._unit.ledger.commit_delivered([], self._take_released(), self._unit.run_id)

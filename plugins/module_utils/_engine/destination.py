@@ -3,19 +3,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The destination unit: send what is staged, prove it at the destination, say so, release the staged file.
 
-Threads: the feeder (the caller) takes batches of staged rows in listing order and hands them to a mover, large objects
-one by one; two provers (deliveries.py) ask the destination for what it holds, commit, and delete. Order of one object's
-end: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted -> `released`.
+Threads: the feeder (the caller) takes batches of staged rows, of each volume in listing order, and hands them to a
+mover, large objects one by one; two provers (deliveries.py) ask the destination for what it holds, commit, and delete.
+Order of one object's end: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted
+-> `released`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from . import asides, keys
-from .backlog import Backlog
+from .backlog import VolumeBacklog
 from .config import Job
 from .credentials import for_side
 from .deliveries import Batch, Deliveries
@@ -28,7 +30,7 @@ from .unit import Item, Switches, Unit
 from .volumes import OpenVolume, local_trouble
 
 _log = logging.getLogger("snowsync.destination")
-_BATCHES = 3  # on their way at once: one being sent, one draining, one being proven
+_BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
 
 
 class DestinationUnit(Unit):
@@ -49,7 +51,7 @@ class DestinationUnit(Unit):
             wake=switches.staged.set,
             volumes=len(job.volumes),
         )
-        self._backlog = Backlog(self, State.STAGED, rewind_seconds=0.25)
+        self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
         self._source_prefix = job.source.prefix if job.source else ""
 
@@ -130,7 +132,9 @@ class DestinationUnit(Unit):
             self.outage("destination")
             return False
         backlog = self._backlog
-        backlog.fill(self.job.group.objects, self._reachable())
+        open_batches = self._deliveries.open_batches
+        hungry = {number for number in list(self.volumes.open) if open_batches[number] < _BATCHES}
+        backlog.fill_for(hungry, self.job.group.objects, self._reachable())
         sent = False
         while backlog.large and not self.stopping:
             endpoint = self._pool.pick(self.avoid.get(backlog.large[0].id, ""), large=True)
@@ -138,13 +142,14 @@ class DestinationUnit(Unit):
                 break
             self._send([backlog.large.popleft()], endpoint)
             sent = True
-        if backlog.small and self._deliveries.open_batches < _BATCHES:
-            self._send(self._next_batch())
-            sent = True
+        for number, rows in backlog.by_volume.items():
+            if rows and open_batches[number] < _BATCHES and not self.stopping:
+                self._send(self._next_batch(rows))
+                sent = True
         return sent
 
-    def _next_batch(self) -> list[Row]:
-        policy, rows = self.job.group, self._backlog.small
+    def _next_batch(self, rows: deque[Row]) -> list[Row]:
+        policy = self.job.group
         taken: list[Row] = []
         size = 0
         while rows and len(taken) < policy.objects and (not taken or size + rows[0].size <= policy.bytes):
