@@ -30,6 +30,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers i
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+    CANNOT_READ,
     FILESYSTEMS,
     MIB,
     UNREADABLE,
@@ -267,7 +268,7 @@ def signatures_on(run: Run, path: str) -> Iterator[Signature]:
     """What wipefs and blkid know on a device, each thing once."""
     code, printed, error = run(["wipefs", "--no-act", "--json", path])
     if code != 0:
-        yield Signature("unreadable", label=error.strip())
+        yield Signature(UNREADABLE, label=error.strip() or f"wipefs ended with {code}")
     found = signatures_of(printed)
     yield from found
     code, printed, error = run(["blkid", "--probe", "--output", "export", path])
@@ -284,8 +285,11 @@ def marker_at(folder: str, *, may_be_damaged: bool = False) -> dict[str, str] | 
     try:
         refuse_links(folder)
         return read_marker(Path(folder))
-    except (LocalError, OSError):
+    except (LocalError, OSError) as error:
         damaged = {"uuid": UNREADABLE, "name": "a volume whose marker is damaged", "host": UNREADABLE}
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno != errno.ELOOP:
+            damaged["trouble"] = str(cause)  # of the disk, and not of the marker
         return None if may_be_damaged else damaged
 
 
@@ -304,7 +308,10 @@ def owner_of(folder: str, owner: str, group: str) -> tuple[str, str, int] | None
     """Owner, group and mode of a folder; the first two by number where wished so, or where they have no name."""
     if not folder:
         return None
-    status = os.stat(folder)
+    try:
+        status = os.stat(folder)
+    except OSError:  # as of a disk that fails while it is mounted
+        return None
     user, team = str(status.st_uid), str(status.st_gid)
     with contextlib.suppress(KeyError):
         user = user if owner.isdecimal() else pwd.getpwuid(status.st_uid).pw_name
@@ -318,7 +325,7 @@ def signatures_of(printed: str) -> list[Signature]:
     try:
         rows = json.loads(printed)["signatures"] if printed.strip() else []
     except (ValueError, KeyError):
-        return [Signature("unreadable", label=printed.strip()[:80])]
+        return [Signature(UNREADABLE, label=printed.strip()[:80])]
     found = (Signature(row["type"], row.get("uuid") or "", row.get("label") or "") for row in rows)
     return list(dict.fromkeys(found))
 
@@ -378,7 +385,7 @@ def content_of(path: str, size: int) -> str:
     try:
         parts = [_read_at(path, 0, MIB), _read_at(path, max(0, size - MIB), MIB)]
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        return f"{CANNOT_READ}: {error.strerror}"
     if all(map(_is_empty_data, parts)):
         return ""
     return "it holds data in its first or last MiB, of a kind that neither wipefs nor blkid knows"

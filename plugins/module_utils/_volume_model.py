@@ -13,8 +13,9 @@ MIB = 1024**2
 FILESYSTEMS = ("ext4", "xfs")
 # A filesystem leaves up to one of its groups at the end of a device unused: less than this is not worth growing for.
 GROWTH = 16 * MIB
-# The identity of a marker that cannot be read: somebody's, nobody knows whose.
+# The kind of a signature, or identity of a marker, that cannot be read: somebody's, nobody knows whose.
 UNREADABLE = "unreadable"
+CANNOT_READ = "it cannot be read"
 MARKER_WAY = "Remove that file: it is written anew from the record of this host"
 
 
@@ -77,6 +78,13 @@ class Device:
     def filesystem(self) -> Signature | None:
         """The one filesystem of a kind that volumes have, if nothing else is there."""
         return self.signatures[0] if len(self.signatures) == 1 and self.signatures[0].kind in FILESYSTEMS else None
+
+    @property
+    def unreadable(self) -> str:
+        """Why it cannot be read, "" when it can. For wipefs and blkid a disk that fails may have no signatures."""
+        if self.content.startswith(CANNOT_READ):
+            return self.content
+        return next((signature.label for signature in self.signatures if signature.kind == UNREADABLE), "")
 
     def family(self) -> Iterator[Device]:
         """This device and everything that lies on it."""

@@ -110,6 +110,8 @@ def _is_that(device: Device, entry: Entry) -> bool:
         return False
     if any(signature.uuid == entry.filesystem_uuid for signature in device.signatures):
         return True
+    if device.unreadable and entry.path in device.mounts:
+        return True
     # One that is half made or half wiped is known by its partition, as long as nobody made anything else of that.
     is_half = entry.state in ("formatting", "wiping") and not device.signatures
     return is_half and bool(entry.partition_uuid) and device.partition_uuid == entry.partition_uuid
@@ -397,6 +399,10 @@ class _Present:
         return VolumePlan(entry, device.path, device.size, state, (*steps, *self._finish(entry, carrier)))
 
     def _refuse_strangers(self, entry: Entry, device: Device) -> None:
+        trouble = device.unreadable or (device.marker or {}).get("trouble")
+        if trouble:
+            mend = "Look at `dmesg`: the disk fails. `state: absent` takes it out of use"
+            raise VolumeError("read", f"{entry.name} on {device.path}", trouble, mend)
         if device.marker and device.marker["uuid"] == UNREADABLE:
             raise VolumeError("use", device.path, f"its marker {entry.marker_path} is damaged", MARKER_WAY)
         if device.marker and device.marker["uuid"] != entry.identity:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from disks import Rack, make_filesystem, mount, unmount
-from integration.loop_host import MIB, LoopHost, command
+from integration.loop_host import MIB, LoopHost, command, run
 from unit.run_module import backend
 
 SIZES = {"ext4": 96 * MIB, "xfs": 400 * MIB}
@@ -185,4 +185,28 @@ def test_half_a_filesystem_without_a_signature(
             else:
                 assert "of a kind that neither wipefs nor blkid knows" in left_alone[device]
         finally:
+            host.power_off()
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_a_disk_that_fails_while_it_is_mounted_is_told_and_can_be_taken_out(
+    tmp_path: Path, volume: Any, filesystem: str
+) -> None:
+    """XFS shuts itself down, ext4 answers from memory as long as it can: neither may end the look at the others."""
+    with Rack(tmp_path / "rack", {"system": 32 * MIB, "disk": SIZES[filesystem]}) as rack:
+        host = PowerHost(tmp_path, volume, rack)
+        try:
+            host.provision(filesystem=filesystem)
+            rack["disk"].fail(reads=True, writes=True)
+            with contextlib.suppress(OSError):
+                (host.root / "volume-01/lost").write_text("data", encoding="ascii")
+            run(["sync", "--file-system", str(host.root / "volume-01")])  # which fails
+            outcome = host.provision(filesystem=filesystem)
+            assert outcome.as_result()["steps"] == []
+            assert "Look at `dmesg`: the disk fails" in str(outcome.problems[0])
+            absent = host.provision(state="absent", volumes=("volume-01",))
+            assert not absent.problems, [str(problem) for problem in absent.problems]
+            assert host.mounted() == {}
+        finally:
+            rack["disk"].heal()
             host.power_off()

@@ -207,3 +207,20 @@ def test_a_marker_behind_a_link_is_no_marker(look: Any, tmp_path: Path) -> None:
     (tmp_path / "other/.snowsync").symlink_to("/etc")
     assert look.marker_at(str(tmp_path / "other"))["uuid"] == "unreadable"
     assert look.marker_at(str(tmp_path / "other"), may_be_damaged=True) is None
+
+
+def test_a_disk_that_fails_while_it_is_mounted_is_told_and_stops_nothing(
+    look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Any, **options: Any) -> Any:
+        raise OSError(5, "Input/output error", str(path))
+
+    (tmp_path / ".snowsync").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", failing)
+        assert look.owner_of(str(tmp_path), "snowsync", "snowsync") is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", failing)
+        assert "Input/output error" in look.marker_at(str(tmp_path))["trouble"]
+    (tmp_path / ".snowsync/volume.json").write_text("{", encoding="ascii")
+    assert "trouble" not in look.marker_at(str(tmp_path)), "that is a damaged marker on a good disk"

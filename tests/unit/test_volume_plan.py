@@ -311,3 +311,12 @@ def test_what_was_begun_under_another_name_is_forgotten(world: World) -> None:
     disk = world.disk("/dev/sdb")
     world.machine = replace(world.machine, disks=(replace(disk, names=("/dev/sdb", "S1")),), record=(entry,))
     assert [str(step) for step in world.plan().steps][:2] == ["forget volume-07", "record volume-01 as formatting"]
+
+
+def test_a_disk_that_fails_is_no_reason_to_remove_its_marker(world: World) -> None:
+    marker = {"uuid": "unreadable", "name": "x", "host": "unreadable", "trouble": "[Errno 5] Input/output error"}
+    world.volume(1, "/dev/sdb", marker=marker)
+    world.volume(2, "/dev/sdc")
+    plan = world.plan()
+    assert names(plan) == {"/dev/sdc": "volume-02"}
+    assert "Input/output error. Look at `dmesg`" in str(plan.problems[0])
