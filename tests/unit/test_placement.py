@@ -49,9 +49,16 @@ def test_a_volume_is_as_fast_as_its_groups_were() -> None:
     pace.learn(100 * MIB, 2.0)
     assert pace.speed == 50 * MIB, "what was guessed before is forgotten"
     pace.learn(100 * MIB, 1.0)
-    assert pace.speed == 75 * MIB
+    assert pace.speed == 70 * MIB
     assert first < pace.window(GIB) < GIB
     assert pace.window(10 * MIB) == 10 * MIB
+
+
+def test_a_group_that_another_ones_sync_made_durable_makes_no_disk_fast() -> None:
+    pace = Pace()
+    pace.learn(20 * MIB, 8.0)
+    pace.learn(20 * MIB, 0.01)
+    assert pace.speed < 6 * MIB
 
 
 def test_small_groups_say_nothing_of_the_speed() -> None:

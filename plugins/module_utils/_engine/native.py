@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # config.py brings pydantic
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _SINGLE_PUT_LIMIT = 5 * 1024**3
+_NO_LIMIT = 1 << 30
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
 
 
@@ -110,7 +111,8 @@ class NativeMover:
             lane = self._small.get(folder)
             if lane is None:
                 name = f"native-{self._direction}-{len(self._small)}"
-                capacity = 4 * self._settings.workers
+                # Who sends hands over whole batches, of which there are few: none waits for another volume's.
+                capacity = 4 * self._settings.workers if self._direction == "fetch" else _NO_LIMIT
                 lane = SmallLane(name, self._kit, self._width, capacity=capacity, on_room=self._on_room)
                 self._small[folder] = lane
                 if self._is_closed:
@@ -118,7 +120,7 @@ class NativeMover:
         return lane
 
     def submit(self, work: Fetch | Send) -> None:
-        """Hand over work; blocks while there is much of small work for its folder."""
+        """Hand over work; blocks while there is much of small work to fetch for its folder."""
         with self._lock:
             self._count += 1
         is_large = work.size >= self._settings.large_object

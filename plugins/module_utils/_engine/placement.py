@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from .model import MIB
 
 _FIRST_SPEED = 8 * MIB  # bytes per second, until one is measured: little is lost where it is wrong
-_WINDOW_SECONDS = 4.0  # one group is being made durable while the next one arrives
+_WINDOW_SECONDS = 3.0  # one group is being made durable while the next one arrives
 _LEAST_WINDOW = 4 * MIB
+_FADING = 0.75  # of what was learned, with every group
 _LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
 
 
@@ -21,15 +22,20 @@ class Pace:
     """How fast a volume makes bytes durable: `speed` in bytes per second."""
 
     speed: float = _FIRST_SPEED
-    _is_measured: bool = False
+    _size: float = 0.0
+    _seconds: float = 0.0
 
     def learn(self, size: int, seconds: float) -> None:
-        """`size` bytes became durable, and `seconds` were spent waiting for that."""
+        """`size` bytes became durable, and `seconds` were spent waiting for that.
+
+        Sums that fade, not a mean of speeds: the sync of one group often makes half of the next one durable too, which
+        then seems to take no time.
+        """
         if size < _LEAST_LESSON:
             return
-        speed = max(1.0, size / max(seconds, 0.001))
-        self.speed = (self.speed + speed) / 2 if self._is_measured else speed
-        self._is_measured = True
+        self._size = self._size * _FADING + size
+        self._seconds = self._seconds * _FADING + max(seconds, 0.001)
+        self.speed = self._size / self._seconds
 
     def window(self, most: int) -> int:
         """Bytes that may be on their way at once, so that the medium is always busy and the end is never far."""

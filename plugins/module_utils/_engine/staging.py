@@ -106,6 +106,7 @@ class Lane:
         self.wake = threading.Event()
         self.held = 0  # objects here, those of the group that is being committed among them
         self.unwritten: list[str] = []
+        self._last_end = 0.0
         self._seconds = 0.0  # spent waiting for the medium since the last group
 
     def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
@@ -169,8 +170,8 @@ class Lane:
             or group.bytes >= policy.bytes
             or time.monotonic() - group.since >= policy.seconds
             or self._committer.everything_waits()
-            # Nothing more comes here before this group is durable.
-            or (group.bytes >= volume.in_flight >= volume.window(self._unit.job))
+            # The other half of what may be on its way comes while this one is made durable.
+            or group.bytes >= volume.window(self._unit.job) / 2
         )
 
     def _is_over(self) -> bool:
@@ -206,8 +207,11 @@ class Lane:
         unit.switches.space.set()
 
     def _learn(self, group: Group) -> None:
-        seconds, self._seconds = self._seconds, 0.0
-        self.volume.pace.learn(group.bytes, seconds)
+        """A medium that was waited for had worked on this group ever since the last one, or the group's beginning."""
+        now, waited = time.monotonic(), self._seconds
+        elapsed = now - max(self._last_end, group.since)
+        self.volume.pace.learn(group.bytes, elapsed if waited > elapsed / 4 else waited)
+        self._last_end, self._seconds = now, 0.0
 
     @staticmethod
     def _sync(group: Group) -> None:

@@ -53,7 +53,12 @@ def measure(
         sampler.start()
         killer = threading.Timer(timeout_seconds, kill_session, [process.pid])
         killer.start()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except BaseException:  # the bench is ended: so is what it started
+            killer.cancel()
+            kill_session(process.pid)
+            raise
         wall = time.perf_counter() - start
         timed_out = not killer.is_alive()
         killer.cancel()

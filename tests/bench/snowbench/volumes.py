@@ -27,6 +27,7 @@ from .tools import DESTINATION_BUCKET, OURS, SOURCE_BUCKET, TOOLS, Place, Step
 
 MEGABYTE = 1_000_000
 DISK_BYTES = 1024 * MIB
+FILLED = 0.65  # what one hop alone may put there: below the marks at which a job begins to wait for space
 # `both`: as a job runs; `down` and `up`: one hop after the other, the page cache emptied in between, so that the
 # second one reads from the disks.
 BOTH, DOWN, UP = "both", "down", "up"
@@ -132,7 +133,7 @@ class VolumesBench:
     def _run_layout(self, layout: Layout, data_set: DataSet, round_number: int, contents: dict[str, Stored]) -> None:
         for hops in ((BOTH,), (DOWN, UP)):
             self._destination.drop(DESTINATION_BUCKET)
-            if hops != (BOTH,) and data_set.bytes > 0.8 * DISK_BYTES * len(layout.speeds):
+            if hops != (BOTH,) and data_set.bytes > FILLED * DISK_BYTES * len(layout.speeds):
                 continue  # one hop alone needs room for all
             with self._mounted(layout) as volumes:
                 steps = self._prepare(layout, volumes)
