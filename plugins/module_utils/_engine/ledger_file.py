@@ -19,13 +19,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .errors import LedgerError, Trouble
-from .ledger_schema import migrate
+from .ledger_schema import add_functions, migrate, row_sum
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 _BUSY_SECONDS = 60.0
 ROW = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
-    " attempts, sends, suspect"
+    " attempts, sends, suspect, destination_etag, target, acknowledged, file_id, row_sum"
 )
 
 # A row changed only if nobody else changed it meanwhile: the lister, the other unit, or `evacuate`.
@@ -51,6 +51,33 @@ class Row:
     attempts: int
     sends: int
     suspect: int
+    destination_etag: str = ""  # as it was proven there
+    target: int = 0  # the destination that the proof is of: the number of its binding
+    acknowledged: int = 0  # the store took an upload of this generation, and nobody has proven it yet
+    file_id: str = ""  # a dropped file's identity
+    row_sum: int | None = None  # as the ledger's file has it; None: the row was not read from there
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the row is what was written; else its bits changed on the ledger's disk."""
+        return self.row_sum is None or self.row_sum == row_sum(*self._summed())
+
+    def _summed(self) -> tuple[object, ...]:
+        return (
+            self.key,
+            self.size,
+            self.etag,
+            self.modified_ms,
+            self.generation,
+            self.origin,
+            self.state,
+            self.volume,
+            self.part_size,
+            self.digest,
+            self.headers,
+            self.destination_etag,
+            self.target,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +240,7 @@ class LedgerFile:
                     check_same_thread=False,
                     timeout=_BUSY_SECONDS,
                 )
+                add_functions(self._db)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)

@@ -7,8 +7,20 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import zlib
 
 from .errors import LedgerError
+
+# What a row's checksum is made of: all that says what an object is, where it lies, and how it was proven.
+SUMMED = (
+    "key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers, destination_etag,"
+    " target"
+)
+_COLUMNS_3 = (
+    "id, key, size, etag, modified_ms, generation, origin, state, volume, group_id, part_size, digest,"
+    " destination_etag, headers, source_evidence, source_tool, destination_evidence, destination_tool, attempts, sends,"
+    " not_before_ms, suspect, last_error, listed_ms, staged_ms, delivered_ms, released_ms, left_on"
+)
 
 # A migration that has landed in a release is never edited: add the next number.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -141,7 +153,160 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE TABLE identity (uuid TEXT NOT NULL) STRICT",
         "INSERT INTO identity (uuid) VALUES (lower(hex(randomblob(16))))",
     ),
+    4: (
+        # The table is made anew: numbers of rows are never given again (AUTOINCREMENT), since files carry them, and a
+        # row whose bits changed on the disk is seen (`row_sum`, a function of every connection, see `add_functions`).
+        f"""
+        CREATE TABLE objects_4 (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL UNIQUE,
+            size INTEGER NOT NULL,
+            etag TEXT NOT NULL,
+            modified_ms INTEGER NOT NULL,
+            generation INTEGER NOT NULL DEFAULT 1,
+            origin INTEGER NOT NULL DEFAULT 0,
+            state INTEGER NOT NULL DEFAULT 0,
+            volume INTEGER REFERENCES volumes (id),
+            group_id INTEGER,
+            part_size INTEGER NOT NULL DEFAULT 0,
+            digest TEXT NOT NULL DEFAULT '',
+            destination_etag TEXT NOT NULL DEFAULT '',
+            headers TEXT NOT NULL DEFAULT '',
+            source_evidence INTEGER,
+            source_tool TEXT NOT NULL DEFAULT '',
+            destination_evidence INTEGER,
+            destination_tool TEXT NOT NULL DEFAULT '',
+            attempts INTEGER NOT NULL DEFAULT 0,
+            sends INTEGER NOT NULL DEFAULT 0,
+            not_before_ms INTEGER NOT NULL DEFAULT 0,
+            suspect INTEGER NOT NULL DEFAULT 0,
+            last_error TEXT NOT NULL DEFAULT '',
+            listed_ms INTEGER NOT NULL,
+            staged_ms INTEGER,
+            delivered_ms INTEGER,
+            released_ms INTEGER,
+            left_on INTEGER,
+            -- The destination that the proof of delivery is of (bindings.id), 0: of none, or of the only one so far.
+            target INTEGER NOT NULL DEFAULT 0,
+            -- The store acknowledged an upload of this generation that nobody has proven yet.
+            acknowledged INTEGER NOT NULL DEFAULT 0,
+            -- When the source first said that it has no such object; it is looked for once more, in a later run.
+            gone_ms INTEGER,
+            -- The volume whose quarantine holds a copy that was staged once and no longer has its digest.
+            quarantined_on INTEGER,
+            -- A dropped file's identity: device, inode and time of its last change in nanoseconds.
+            file_id TEXT NOT NULL DEFAULT '',
+            -- What the source lists by now, where an older generation is delivered first (there is no room for both).
+            next_generation INTEGER,
+            next_size INTEGER,
+            next_etag TEXT,
+            next_modified_ms INTEGER,
+            row_sum INTEGER GENERATED ALWAYS AS (row_sum({SUMMED})) STORED
+        ) STRICT
+        """,
+        f"INSERT INTO objects_4 ({_COLUMNS_3}) SELECT {_COLUMNS_3} FROM objects",
+        # Files may still carry numbers of rows that were deleted.
+        "UPDATE sqlite_sequence SET seq = MAX(seq, (SELECT COALESCE(MAX(object_id), 0) FROM failures))"
+        " WHERE name = 'objects_4'",
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'objects_4', MAX(object_id) FROM failures"
+        " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'objects_4') HAVING MAX(object_id) > 0",
+        "DROP TABLE objects",
+        "ALTER TABLE objects_4 RENAME TO objects",
+        "CREATE INDEX objects_pending ON objects (id) WHERE state = 0",
+        "CREATE INDEX objects_staged ON objects (id) WHERE state = 1",
+        "CREATE INDEX objects_delivered ON objects (id) WHERE state = 2",
+        "CREATE INDEX objects_on_volume ON objects (volume, size) WHERE state IN (1, 2)",
+        "CREATE INDEX objects_left_on ON objects (left_on) WHERE left_on IS NOT NULL",
+        "CREATE INDEX objects_left_in_group ON objects (group_id) WHERE left_on IS NOT NULL",
+        "CREATE INDEX objects_quarantined ON objects (id) WHERE quarantined_on IS NOT NULL",
+        # Staged generations whose object the source has replaced: kept until a newer one is staged.
+        """
+        CREATE TABLE copies (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            object_id INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            volume INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            etag TEXT NOT NULL,
+            modified_ms INTEGER NOT NULL,
+            group_id INTEGER,
+            part_size INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            headers TEXT NOT NULL,
+            source_evidence INTEGER,
+            source_tool TEXT NOT NULL,
+            sends INTEGER NOT NULL,
+            staged_ms INTEGER,
+            UNIQUE (object_id, generation)
+        ) STRICT
+        """,
+        # Rows that left the ledger, and why.
+        """
+        CREATE TABLE forgotten (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            object_id INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            etag TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            origin INTEGER NOT NULL,
+            state INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            at_ms INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX forgotten_keys ON forgotten (key, generation)",
+        # Which stores this ledger speaks of; of each side ("source", "destination") the newest row counts.
+        """
+        CREATE TABLE bindings (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            side TEXT NOT NULL,
+            bucket TEXT NOT NULL,
+            prefix TEXT NOT NULL,
+            endpoints TEXT NOT NULL,
+            identity TEXT NOT NULL DEFAULT '',
+            bound_ms INTEGER NOT NULL
+        ) STRICT
+        """,
+        # Large objects under way: the parts that are durable on a volume, or that the destination has.
+        """
+        CREATE TABLE parts (
+            object_id INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            hop TEXT NOT NULL,
+            start INTEGER NOT NULL,
+            length INTEGER NOT NULL,
+            digests TEXT NOT NULL,
+            PRIMARY KEY (object_id, generation, hop, start)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE uploads (
+            object_id INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            endpoint TEXT NOT NULL,
+            bucket TEXT NOT NULL,
+            key TEXT NOT NULL,
+            upload_id TEXT NOT NULL,
+            part_size INTEGER NOT NULL,
+            begun_ms INTEGER NOT NULL,
+            PRIMARY KEY (object_id, generation, endpoint, upload_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 }
+
+
+def row_sum(*values: object) -> int:
+    """The checksum of a row's columns (`SUMMED`): CRC-32 of them as text."""
+    text = "\x1f".join("\x1e" if value is None else str(value) for value in values)
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """What the schema calls: every connection that writes needs it."""
+    connection.create_function("row_sum", -1, row_sum, deterministic=True)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -149,6 +314,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Raises LedgerError when the file was written by a newer snowsync: an old engine must not touch it.
     """
+    add_functions(connection)
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)"
     )

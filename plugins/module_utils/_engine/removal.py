@@ -1,0 +1,161 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The one gate for deletions on a volume: whoever removes a file shows what entitles to it.
+
+A permit is a value. It names the one copy that it is about, and is made from what the ledger, the destination or an
+operator said. No other file of the engine unlinks, or renames over, anything on a volume (test_removal.py).
+
+====================  ================================================================  ===============================
+permit                says                                                              removes from
+====================  ================================================================  ===============================
+`AtDestination`       this destination holds this generation, proven                    staged, quarantine, drop folder
+`Replaced`            a newer generation of this key is staged, or got further          staged, quarantine
+`LiesElsewhere`       the same generation is durable, and proven, on another volume     staged
+`NeverStaged`         nobody ever counted on these bytes: a mover's partial file, a     incoming, outgoing (links),
+                      link, a fetch that did not match                                  quarantine (such fetches)
+`OperatorsWord`       an operator was told what would be lost, and confirmed it         everywhere but drop folders
+====================  ================================================================  ===============================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from . import keys
+from .errors import SnowsyncError
+from .model import State
+
+
+class Place(enum.Enum):
+    """The parts of a volume that files are removed from."""
+
+    INCOMING = "incoming"
+    STAGED = "staged"
+    QUARANTINE = "quarantine"
+    OUTGOING = "outgoing"
+    DROP = "drop folder"
+
+
+class NotEntitled(SnowsyncError):
+    """A defect: something was about to be removed without a permit for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtDestination:
+    """The destination `target` (a binding of the ledger) holds this generation: `etag` as it was proven there."""
+
+    object_id: int
+    key: str
+    generation: int
+    target: int
+    etag: str
+
+    def covers(self, place: Place, name: str) -> bool:
+        if place is Place.STAGED:
+            return _names(name, self.key, self.generation)
+        if place is Place.QUARANTINE:
+            return object_of(name) == self.object_id
+        return place in (Place.DROP, Place.OUTGOING)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A newer generation, `by`, of the key is staged, delivered or released: `state` says which."""
+
+    object_id: int
+    key: str
+    generation: int
+    by: int
+    state: State
+
+    def covers(self, place: Place, name: str) -> bool:
+        if self.by <= self.generation or self.state not in (State.STAGED, State.DELIVERED, State.RELEASED):
+            return False
+        if place is Place.STAGED:
+            return _names(name, self.key, self.generation)
+        return place is Place.QUARANTINE and object_of(name) == self.object_id
+
+
+@dataclass(frozen=True, slots=True)
+class LiesElsewhere:
+    """The same generation is staged, durable and proven, on the volume `volume`: not on `here`."""
+
+    key: str
+    generation: int
+    here: int
+    volume: int
+
+    def covers(self, place: Place, name: str) -> bool:
+        return place is Place.STAGED and self.here != self.volume and _names(name, self.key, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStaged:
+    """Bytes that nobody counts on: `why` for people who read the code."""
+
+    why: str
+
+    def covers(self, place: Place, name: str) -> bool:
+        if place is Place.QUARANTINE:
+            return name.isdecimal()  # a fetch that did not match; what was staged once has another name
+        return place is Place.INCOMING or (place is Place.OUTGOING and name.isdecimal())
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorsWord:
+    """The `command` told what would be lost, and `confirmed` repeats what it asked for."""
+
+    command: str
+    confirmed: str
+
+    def covers(self, place: Place, _name: str) -> bool:
+        return bool(self.confirmed) and place is not Place.DROP
+
+
+Permit: TypeAlias = "AtDestination | Replaced | LiesElsewhere | NeverStaged | OperatorsWord"
+
+
+def remove(place: Place, folder: int, name: str, permit: Permit) -> None:
+    """Unlink `name` below the descriptor `folder`; nothing happens where it is gone already. OSError; NotEntitled."""
+    insist(place, name, permit)
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=folder)
+
+
+def insist(place: Place, name: str, permit: Permit) -> None:
+    """NotEntitled unless the permit is about this file."""
+    if not permit.covers(place, name):
+        raise NotEntitled(f"Refused to remove {name!r} ({place.value}): {permit} does not cover it")
+
+
+def prune(folder: int, directory: str) -> None:
+    """Remove a directory where it is empty, and stays empty: a directory holds no bytes of anybody."""
+    with contextlib.suppress(OSError):
+        os.rmdir(directory, dir_fd=folder)
+
+
+def _names(relative: str, key: str, generation: int) -> bool:
+    return relative == keys.to_path(key, generation)
+
+
+# -- names in the quarantine ------------------------------------------------------------------------------------------
+
+
+def quarantine_name(object_id: int, generation: int) -> str:
+    """What a copy is called that was staged once, and no longer has its digest: it may be the last one."""
+    return f"{object_id}~{generation}"
+
+
+def object_of(name: str) -> int | None:
+    """The object of a file in the quarantine: `<id>`, a fetch that did not match, or `<id>~<generation>`."""
+    number, _, generation = name.partition("~")
+    return int(number) if number.isdecimal() and (generation.isdecimal() or "~" not in name) else None
