@@ -16,9 +16,10 @@ from fake_stores import FakeControl, FakeMover, Rig, install, refuse, wait_until
 
 from snowsync import deliveries
 from snowsync.destination import DestinationUnit
-from snowsync.errors import Trouble
+from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import MIB, State
+from snowsync.removal import Permit
 from snowsync.volumes import OpenVolume
 
 
@@ -353,11 +354,11 @@ def test_a_file_that_cannot_be_deleted_is_released_when_it_can(rig: Rig, monkeyp
     refused: list[str] = []
     discard = OpenVolume.discard_staged
 
-    def refuse_twice(self: OpenVolume, relative: str) -> None:
+    def refuse_twice(self: OpenVolume, relative: str, permit: Permit) -> None:
         if "object-3" in relative and len(refused) < 2:
             refused.append(relative)
             raise OSError(errno.EROFS, "Read-only file system")
-        discard(self, relative)
+        discard(self, relative, permit)
 
     monkeypatch.setattr(OpenVolume, "discard_staged", refuse_twice)
     running = rig.start(until="forever")
@@ -449,8 +450,11 @@ def test_a_key_that_would_become_empty_is_named_and_nothing_is_put_at_the_bucket
     assert "would be empty" in failure["message"]
     assert "set destination.prefix" in failure["message"]
     assert ("send", "") not in rig.destination.requests
-    assert rig.states() == {"folder/": "failed", "folder/a": "released"}
-    assert rig.files_left() == []
+    assert summary.refused == 1
+    assert not summary.drained
+    assert rig.states() == {"folder/": "staged", "folder/a": "released"}
+    assert len(rig.staged_files()) == 1
+    rig.changes = {"source": {"prefix": "folder/"}, "destination": {"prefix": "copy/"}}
 
 
 def test_a_destination_prefix_makes_it_a_key(rig: Rig) -> None:
@@ -461,14 +465,14 @@ def test_a_destination_prefix_makes_it_a_key(rig: Rig) -> None:
     assert sorted(rig.destination.objects) == ["copy/", "copy/a"]
 
 
-def test_a_key_that_would_become_too_long_is_named_and_leaves_no_file(rig: Rig) -> None:
+def test_a_key_that_would_become_too_long_is_named_and_its_file_stays(rig: Rig) -> None:
     rig.changes = {"destination": {"prefix": "p" * 100}}
     rig.source.put("k" * 1000, b"data")
     rig.source.put("short", b"data")
     summary = rig.run()
     ((failure),) = summary.failures
     assert "would have 1100 bytes" in failure["message"]
-    assert rig.files_left() == []
+    assert len(rig.staged_files()) == 1
 
 
 def test_a_source_prefix_changed_under_way_is_the_objects_failure(rig: Rig) -> None:
@@ -479,6 +483,7 @@ def test_a_source_prefix_changed_under_way_is_the_objects_failure(rig: Rig) -> N
     assert list(rig.destination.objects) == ["a"]
     assert summary.failure_count == 2
     assert all("was source.prefix changed" in failure["message"] for failure in summary.failures)
+    assert len(rig.staged_files()) == 2
 
 
 # -- lanes --------------------------------------------------------------------------------------------------------
@@ -534,25 +539,93 @@ def test_a_read_back_of_hours_holds_up_no_small_object(rig: Rig) -> None:
 # -- failures -----------------------------------------------------------------------------------------------------
 
 
-def test_an_object_that_is_refused_ends_as_failed_and_the_others_go(rig: Rig) -> None:
+def test_an_object_that_is_refused_stays_staged_and_the_others_go(rig: Rig) -> None:
     rig.changes = {"attempts": 2}
     stage(rig)
     rig.destination.before = refuse(Trouble.DENIED, operation="send", key="object-3")
     summary = rig.run()
-    assert summary.states["failed"] == 1
+    assert (summary.states["staged"], summary.refused, summary.drained) == (1, 1, False)
     assert summary.states["released"] == 4
     assert rig.failures() == [("object-3", "denied")] * 2
+    rig.destination.before = lambda operation, key: None
+    rig.source.objects.clear()  # what is staged is the last copy
+    assert rig.run().drained
+    assert set(rig.destination.objects) == {f"object-{number}" for number in range(5)}
+    assert rig.source.count("fetch") == 5
 
 
-def test_a_destination_that_always_stores_other_bytes_releases_nothing(rig: Rig) -> None:
+@pytest.mark.parametrize("until", ["drained", "once"])
+def test_a_destination_that_refuses_everything_is_tried_now_and_then(
+    rig: Rig, until: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.changes = {"attempts": 2}
+    stage(rig, 60)
+    rig.destination.before = refuse(Trouble.DENIED, operation="send")
+    summary = rig.run(until=until)
+    assert (summary.refused, summary.drained) == (60, False)
+    assert len(rig.staged_files()) == 60
+    assert rig.source.count("fetch") == 60
+    assert sum("refuses what it is sent" in record.message for record in caplog.records) == 1, "said once"
+    assert len(rig.failures()) <= 60
+    rig.destination.before = lambda operation, key: None
+    assert rig.run().drained
+    rig.assert_delivered()
+
+
+def test_a_service_goes_on_by_itself_once_the_destination_takes_objects_again(rig: Rig) -> None:
+    stage(rig, 60)
+    refusing = threading.Event()
+    refusing.set()
+    deny = refuse(Trouble.DENIED, operation="send")
+    rig.destination.before = lambda operation, key: deny(operation, key) if refusing.is_set() else None
+    running = rig.start(direction="destination", until="forever")
+    try:
+        unit = running.unit("destination")
+        wait_until(lambda: unit.refusals.trials >= 1)
+        wait_until(lambda: "the destination refuses what it is sent" in unit.status)
+        sent = rig.destination.count("send")
+        refusing.clear()
+        wait_until(lambda: set(rig.states().values()) == {"released"})
+        assert sent < 120, "it did not go on sending all the time"
+    finally:
+        running.stop()
+    rig.assert_delivered()
+
+
+def test_an_object_of_which_other_bytes_are_always_stored_is_kept(rig: Rig) -> None:
     rig.changes = {"attempts": 2}
     stage(rig)
     rig.destination.after = lambda operation, key: (
         rig.destination.put(key, b"!" * 100) if (operation, key) == ("send", "object-3") else None
     )
     summary = rig.run()
-    assert summary.states["quarantined"] == 1
+    assert (summary.states["staged"], summary.refused) == (1, 1)
     assert summary.states["released"] == 4
+    assert rig.failures() == [("object-3", "mismatch")] * 2
+
+
+def test_an_upload_that_was_acknowledged_and_is_other_bytes_is_told_whatever_comes_between(rig: Rig) -> None:
+    """The store takes an object, cannot be asked for a while, and has something else then."""
+    stage(rig, 1)
+    away = threading.Event()
+
+    def spoil(operation: str, key: str) -> None:
+        if operation == "send" and not away.is_set():
+            rig.destination.put(key, b"!" * 100)
+            away.set()
+
+    rig.destination.after = spoil
+    rig.destination.before = lambda operation, key: (
+        weather(operation) if away.is_set() and rig.failures() == [] and rig.destination.count("head") < 3 else None
+    )
+    rig.run()
+    rig.assert_delivered()
+    assert ("object-0", "mismatch") in rig.failures()
+
+
+def weather(operation: str) -> None:
+    if operation == "head":
+        raise StoreError(Trouble.SERVER, "look", "it has a problem of its own", status=500)
 
 
 def test_a_send_without_an_outcome_is_looked_at(rig: Rig) -> None:

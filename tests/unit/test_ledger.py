@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows,
 
 from snowsync import ledger as ledger_module
 from snowsync.errors import LedgerError, Trouble
-from snowsync.ledger import Delivered, Ledger, Row, Staged, dump_headers, load_headers
+from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
 from snowsync.model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 
@@ -76,8 +77,9 @@ def test_a_changed_object_is_a_new_generation_from_every_state(
     after = row_of(ledger, "k")
     assert (after.state, after.generation, after.volume) == (State.PENDING, before.generation + 1, None)
     assert (after.digest, after.attempts, after.sends, after.headers) == ("", 0, 0, "")
-    kept = [(entry[2], entry[3]) for entry in ledger.discards()]
-    assert kept == ([("k", 1)] if state in (State.STAGED, State.DELIVERED) else [])
+    kept = select(ledger, "SELECT key, generation, state, volume FROM copies")
+    assert kept == ([("k", 1, state, volume)] if state in (State.STAGED, State.DELIVERED) else [])
+    assert ledger.discards() == []
 
 
 def test_hostile_keys_come_back_as_they_went_in(ledger: Ledger) -> None:
@@ -89,14 +91,49 @@ def test_hostile_keys_come_back_as_they_went_in(ledger: Ledger) -> None:
     assert ledger.compare([listed(key) for key in keys]).same == len(keys)
 
 
-def test_only_a_pending_object_can_be_forgotten(ledger: Ledger, volume: int) -> None:
-    pending = bring_to(ledger, "gone", State.PENDING, volume)
-    on_volume = bring_to(ledger, "kept", State.STAGED, volume)
-    ledger.observe([listed("newer")])
-    stale = row_of(ledger, "newer")
-    ledger.observe([listed("newer", 99)])
-    assert [ledger.forget(row) for row in (pending, on_volume, stale)] == [True, False, False]
-    assert [key for (key,) in select(ledger, "SELECT key FROM objects ORDER BY key")] == ["kept", "newer"]
+def gone(row: Row) -> Failure:
+    return Failure(row, "source", Trouble.NOT_FOUND, "it is not there", "looked for again")
+
+
+def test_what_is_gone_is_forgotten_only_where_there_never_was_a_copy(ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed(key) for key in ("never", "left", "rotten", "older", "busy", "listed")])
+    for key in ("left", "rotten", "older"):
+        bring_to(ledger, key, State.STAGED, volume)
+    ledger.leave_copy(failure(row_of(ledger, "left")))
+    ledger.has_quarantined(row_of(ledger, "rotten").id, volume)
+    ledger.retry(failure(row_of(ledger, "rotten")), delay_ms=0, count=True)
+    ledger.observe([listed("older", 99)])
+    for row in rows(ledger, State.PENDING):
+        if row.key != "listed":
+            assert ledger.gone(gone(row))
+    assert ledger.gone_keys() == {"never", "left", "rotten", "older", "busy"}
+    busy = row_of(ledger, "busy").id
+    keys = ["never", "left", "rotten", "older", "busy", "listed", "unheard of"]
+    assert ledger.forget_gone(keys, {busy}, "not listed any more") == ["never"]
+    record = select(ledger, "SELECT key, size, generation, state, reason FROM forgotten")
+    assert record == [("never", 10, 1, State.FAILED, "not listed any more")]
+
+
+def test_a_key_that_comes_back_goes_on_counting_its_generations(ledger: Ledger, volume: int) -> None:
+    bring_to(ledger, "k", State.PENDING, volume)
+    ledger.observe([listed("k", 99)])
+    first = row_of(ledger, "k")
+    ledger.gone(gone(first))
+    ledger.forget_gone(["k"], (), "not listed any more")
+    ledger.observe([listed("k")])
+    again = row_of(ledger, "k")
+    assert again.generation > first.generation
+    assert again.id > first.id, "the number of the newest row is not given again either"
+
+
+def test_a_dropped_row_leaves_a_record(ledger: Ledger, volume: int) -> None:
+    ledger.stage_dropped(listed("k"), volume, 0, "", 0)
+    row = row_of(ledger, "k")
+    assert not ledger.forget(replace(row, generation=7), "another one by now")
+    assert ledger.forget(row, "taken away")
+    assert select(ledger, "SELECT key, origin, state, reason FROM forgotten") == [("k", 1, State.STAGED, "taken away")]
+    source = bring_to(ledger, "s", State.STAGED, volume)
+    assert not ledger.forget(source, "no dropped file is forgotten so")
 
 
 # -- transitions ------------------------------------------------------------------------------------------------
@@ -230,13 +267,14 @@ def test_a_group_that_lands_while_its_object_is_observed_again_leaves_no_unknown
     monkeypatch.setattr(Ledger, "_sort", and_then_a_group_lands)
     ledger.observe([listed("k", 99)])
     assert row_of(ledger, "k").generation == 2
-    assert [entry[1:] for entry in ledger.discards()] == [(volume, "k", 1)]
+    assert select(ledger, "SELECT key, generation, volume FROM copies") == [("k", 1, volume)]
+    assert ledger.has_file("k", 1, volume)
 
 
-def test_discards_are_named_until_they_are_done(ledger: Ledger, volume: int) -> None:
+def test_notes_are_kept_until_they_are_done(ledger: Ledger, volume: int) -> None:
     for key in ("a", "b"):
         bring_to(ledger, key, State.STAGED, volume)
-    ledger.observe([listed("a", 1), listed("b", 1)])
+    ledger.intend(volume, rows(ledger, State.STAGED))
     first, second = ledger.discards()
     assert (first[1:], second[1:]) == ((volume, "a", 1), (volume, "b", 1))
     ledger.discarded([first[0]])
@@ -277,13 +315,14 @@ def test_another_try_waits_its_time_and_counts(ledger: Ledger) -> None:
     assert [(found.key, found.attempts) for found in rows(ledger, State.PENDING)] == [("k", 1)]
 
 
-def test_going_back_to_pending_forgets_the_volume_and_the_uploads(ledger: Ledger, volume: int) -> None:
+def test_going_back_to_pending_forgets_the_volume_and_not_the_uploads(ledger: Ledger, volume: int) -> None:
     row = bring_to(ledger, "k", State.STAGED, volume)
     ledger.claim_sends([row])
     assert row_of(ledger, "k").sends == 1
     assert ledger.retry(failure(row), delay_ms=0, count=True, target=State.PENDING)
     back = row_of(ledger, "k")
-    assert (back.state, back.volume, back.sends, back.suspect) == (State.PENDING, None, 0, 0)
+    assert (back.state, back.volume, back.suspect) == (State.PENDING, None, 0)
+    assert back.sends == 1, "the destination is asked before it is sent again"
 
 
 def test_every_failure_is_kept_with_what_was_expected_and_found(ledger: Ledger) -> None:
@@ -340,8 +379,8 @@ def test_a_dropped_file_does_not_take_a_key_of_the_source(ledger: Ledger, volume
 def test_a_dropped_file_that_was_withdrawn_is_forgotten(ledger: Ledger, volume: int) -> None:
     ledger.stage_dropped(listed("k", 1), volume, 0, "", 0)
     row = row_of(ledger, "k")
-    assert ledger.forget(row)
-    assert not ledger.forget(row)
+    assert ledger.forget(row, "taken away")
+    assert not ledger.forget(row, "taken away")
     assert ledger.dropped("k") is None
 
 
@@ -378,7 +417,7 @@ def test_work_can_be_asked_for_some_volumes_only(ledger: Ledger, volume: int) ->
 def test_discards_are_read_on_from_where_one_stopped(ledger: Ledger, volume: int) -> None:
     for key in ("a", "b"):
         bring_to(ledger, key, State.STAGED, volume)
-        ledger.observe([listed(key, 99)])
+    ledger.intend(volume, rows(ledger, State.STAGED))
     first, second = ledger.discards()
     assert ledger.discards(after_id=first[0]) == [second]
 

@@ -163,7 +163,8 @@ def test_is_open_until_nothing_is_pending_or_staged(ledger: Ledger, volume: int,
         row = bring_to(ledger, "k", state, volume)
         assert reader.is_open() is is_open, state
         ledger.observe([listed("k", row.generation + 100)])
-        ledger.forget(row_of(ledger, "k"))
+        ledger.gone(failure(row_of(ledger, "k")))
+        ledger.forget_gone(["k"], (), "not listed any more")
 
 
 def test_runs_are_the_newest_of_each_unit(ledger: Ledger, reader: LedgerReader) -> None:
@@ -193,7 +194,8 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
     assert [entry.times for entry in reader.failures(10, since_ms=2000)] == [1, 1, 1]
     assert len(reader.failures(2)) == 2
     assert (reader.failure_count(), reader.failure_count(3000)) == (4, 2)
-    ledger.forget(row_of(ledger, "b"))
+    ledger.gone(failure(row_of(ledger, "b")))
+    ledger.forget_gone(["b"], (), "not listed any more")
     assert {entry.key: entry.state for entry in reader.failures(10)} == {"a": State.PENDING, "b": None}
 
 

@@ -54,7 +54,7 @@ def test_a_second_run_of_a_unit_is_refused_and_told_what_to_do(rig: Rig) -> None
 def test_a_run_that_is_refused_gives_no_failed_object_another_chance(rig: Rig) -> None:
     rig.changes = {"attempts": 1}
     rig.source.put("a", b"x")
-    rig.destination.before = refuse(Trouble.DENIED, operation="send")
+    rig.source.before = refuse(Trouble.DENIED, operation="fetch")
     assert rig.run().states["failed"] == 1
     with SourceUnit(rig.job, rig.ledger, Switches(), until="drained", alone=True).locked(), pytest.raises(JobLocked):
         rig.run()

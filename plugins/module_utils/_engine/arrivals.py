@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome, Received, State
+from .model import Head, Headers, ListedObject, Outcome, Received
 from .probing import ask_heads
 from .proof import Proven, Refuted, prove_arrival
 from .unit import Item
@@ -163,19 +163,39 @@ class Arrivals:
     # -- what did not arrive ----------------------------------------------------------------------------------
 
     def _vanished(self, item: Item) -> None:
-        message = "the object left the source before it was fetched"
-        failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "forgotten")
-        copy = self._unit.ledger.left_on(item.row.id)
+        """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
+        unit, row = self._unit, item.row
+        older = unit.ledger.restore(row)
+        if older:
+            generation, volume = older
+            message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
+            failure = Failure(
+                row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead"
+            )
+            unit.ledger.record(failure)
+            unit.note(failure)
+            unit.switches.staged.set()
+        else:
+            failure = self._gone(row)
+            if unit.ledger.gone(failure):
+                unit.note(failure)
+        unit.forgive(row.id)
+        unit.put_back(item, None)
+
+    def _gone(self, row: Row) -> Failure:
+        """What is said of an object that the source listed and does not have."""
+        copy, quarantined = self._unit.ledger.left_on(row.id), self._unit.ledger.quarantined(row.id)
+        message, action = (
+            "the source listed it and does not have it",
+            "looked for again; forgotten once it is not listed",
+        )
         if copy:
-            message = f"the object left the source; its only copy lies on volume {copy}, which failed"
-            failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "kept for when the volume returns")
-            if self._unit.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
-                self._unit.note(failure)
-        elif self._unit.ledger.forget(item.row):
-            self._unit.ledger.record(failure)
-            self._unit.note(failure)
-        self._unit.settled(item.row)
-        self._unit.put_back(item, None)
+            message = f"the source no longer has it; its only copy lies on volume {copy}, which failed"
+            action = "kept for when the volume returns"
+        elif quarantined:
+            message = f"the source no longer has it; what is left of it lies in the quarantine of volume {quarantined}"
+            action = "kept there"
+        return Failure(row, "source", Trouble.NOT_FOUND, message, action)
 
     def _changed(self, item: Item, head: Head) -> None:
         row, unit = item.row, self._unit

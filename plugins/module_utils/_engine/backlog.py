@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -107,6 +108,15 @@ class VolumeBacklog(Backlog):
         yield from super()._held()
         for queue in self.by_volume.values():
             yield from (row.id for row in queue)
+
+    def pick_some(self, count: int, *, first: Collection[int]) -> list[Row]:
+        """Take some rows, whichever; those of the objects `first` before others. The rest is found again later."""
+        rows = [*self.large, *(row for queue in self.by_volume.values() for row in queue)]
+        random.shuffle(rows)
+        rows.sort(key=lambda row: row.id not in first)
+        self.clear()
+        self.rewind()
+        return rows[:count]
 
     def clear(self) -> None:
         super().clear()

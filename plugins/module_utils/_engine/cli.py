@@ -101,10 +101,22 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
     if summary.waiting and not summary.drained:
         _complain(f"not drained after {seconds_text(summary.seconds)}; {'; '.join(summary.waiting)}")
         return EXIT_NOT_DRAINED
-    bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
-    if bad and parsed.until != "forever":
-        raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")
+    problems = _problems(summary, parsed.until, parsed.direction)
+    if problems and parsed.until != "forever":
+        raise ObjectsFailed(f"{'; '.join(problems)}: see `snowsync report {parsed.job}`")
     return 0
+
+
+def _problems(summary: Summary, until: str, direction: str) -> list[str]:
+    """What a run that ended by itself has not moved."""
+    bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
+    pending = summary.states.get("pending", 0) if until == "drained" and direction != "destination" else 0
+    counts = (
+        (bad, "are failed or quarantined"),
+        (summary.refused, "are staged, and the destination did not take them: they are kept, and sent again"),
+        (pending, "are still at the source, and the volumes have no room for them"),
+    )
+    return [f"{count_text(count)} objects {what}" for count, what in counts if count]
 
 
 def _summary_text(summary: Summary) -> str:

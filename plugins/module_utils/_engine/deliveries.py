@@ -14,7 +14,7 @@ import os
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +24,7 @@ from .ledger import Delivered, Failure, Row
 from .model import Head, Origin, Outcome, State
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_delivery
+from .removal import AtDestination
 from .soundness import Damage, examine, gone
 from .unit import Item
 from .volumes import OpenVolume, local_trouble
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("snowsync.destination")
 _RELEASE_AGAIN_SECONDS = 30.0
+_KEPT = "kept, and sent again"
+_PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 
 
@@ -122,22 +125,48 @@ class Deliveries:
         proven, absent = [], []
         for item, endpoint, found in self._heads(batch.items):
             if isinstance(found, StoreError):
-                if found.trouble.is_weather or found.trouble.stops_job:
-                    self.not_sent(item, found.trouble, str(found), endpoint)
-                else:
-                    absent.append(item)  # also when it may not be looked at: without that right a store says no more
+                if self._says_absent(item, found):
+                    absent.append(item)
+                    continue
+                if found.trouble is Trouble.NOT_FOUND:
+                    self.looked.add(item.row.id)  # acknowledged, and not stored: that is told, and it is sent again
+                self.not_sent(item, found.trouble, str(found), endpoint)
                 continue
             proof = self._prove(item, endpoint, found)
             if isinstance(proof, Delivered):
                 proven.append((item, proof))
+            elif proof and item.row.acknowledged:
+                self._refuted(item, proof)
             elif proof:
                 absent.append(item)
         self._commit(proven)
         for item in absent:
-            if item.row.part_size:
-                self._abort_cut_off(item)
-            self.looked.add(item.row.id)
-            self.leave(item)
+            self._send_again(item)
+
+    @staticmethod
+    def _says_absent(item: Item, error: StoreError) -> bool:
+        """Whether an upload that began may be made again. Who may not look is told no more than "denied".
+
+        One that was acknowledged is not made again where nobody may look: it would never be proven either.
+        """
+        if item.row.acknowledged:
+            return False
+        return not (error.trouble.is_weather or error.trouble.stops_job)
+
+    def _send_again(self, item: Item) -> None:
+        if not self._is_there(item):
+            return
+        if item.row.part_size:
+            self._abort_cut_off(item)
+        self.looked.add(item.row.id)
+        self.leave(item)
+
+    def _is_there(self, item: Item) -> bool:
+        """Whether the staged file is; else that is dealt with: the destination does not have it either."""
+        damage = self._examine(item, hash_it=False)
+        if damage:
+            self.damaged(item, damage)
+        return damage is None and item.row.id in self._unit.in_flight
 
     def _abort_cut_off(self, item: Item) -> None:
         """Remove the parts that an upload left at the destination when it was killed."""
@@ -155,16 +184,20 @@ class Deliveries:
                 sent.append(item)
             else:
                 self.not_sent(item, outcome.trouble or Trouble.OTHER, outcome.message)
-        proven = []
+        proven, unsaid = [], {item.row.id: item.row for item in sent}
         for item, endpoint, found in self._found(sent):
             if isinstance(found, StoreError):
                 self.not_sent(item, found.trouble, str(found), endpoint)
                 continue
             proof = self._prove(item, endpoint, found)
+            if proof:
+                del unsaid[item.row.id]
             if isinstance(proof, Delivered):
                 proven.append((item, proof))
             elif proof:
                 self._refuted(item, proof)
+        if unsaid:
+            self._unit.ledger.acknowledge(unsaid.values())
         self._commit(proven)
 
     def _found(self, items: list[Item]) -> Iterator[_Answer]:
@@ -227,8 +260,10 @@ class Deliveries:
         for item in done:
             item.endpoint.ok()
             unit.settled(item.row)
+        if done and unit.refusals.accepted():
+            _log.info("the destination takes objects again")
         if not unit.job.keep_staged:
-            self.release([(item.row, item.volume) for item in done])
+            self.release(self._delivered(item, proof) for item, proof in proven if item.row.id not in newer)
         for item, _ in proven:
             _discard_link(item)
         with unit.lock:
@@ -236,22 +271,28 @@ class Deliveries:
                 unit.in_flight.pop(item.row.id, None)
         unit.switches.space.set()
 
-    def release(self, delivered: list[tuple[Row, OpenVolume]]) -> None:
+    def _delivered(self, item: Item, proof: Delivered) -> tuple[Row, OpenVolume, AtDestination]:
+        """What was just proven and said, with the proof."""
+        row = item.row
+        permit = AtDestination(row.id, row.key, row.generation, self._unit.target, proof.destination_etag)
+        return row, item.volume, permit
+
+    def release(self, delivered: Iterable[tuple[Row, OpenVolume, AtDestination]]) -> None:
         """Delete delivered files."""
         released = []
         emptied: dict[int, tuple[OpenVolume, set[str]]] = {}
-        for row, volume in delivered:
+        for row, volume, permit in delivered:
             if not volume.writable:
                 continue  # deleted when it takes writes again
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms):
+                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms, permit):
                         _log.info(
                             "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
                         )
                 else:
-                    volume.discard_staged(relative)
+                    volume.discard_staged(relative, permit)
                     emptied.setdefault(id(volume), (volume, set()))[1].add(os.path.dirname(relative))
             except OSError as error:
                 _log.error("volume %s: %r is delivered and cannot be deleted: %s", volume.name, row.key, error.strerror)
@@ -313,7 +354,22 @@ class Deliveries:
         if is_soft and not unit.postpone(item, 1.0 if trouble.is_local else 0.2):
             self.leave(item)
             return
-        self._count(item, Failure(item.row, "destination", trouble, message, "sent again"), State.STAGED)
+        self._refuse(item, Failure(item.row, "destination", trouble, message, _KEPT))
+
+    def _refuse(self, item: Item, failure: Failure) -> None:
+        """The destination did not take an object: its file stays, whatever the reason, and it is sent again later."""
+        unit, now = self._unit, time.monotonic()
+        everything = unit.refusals.everything
+        if unit.refusals.refused(item.row.id, failure.trouble, failure.message, now):
+            _log.error(
+                "the destination refuses what it is sent, and nothing more is sent but trials: %s", failure.message
+            )
+        elif everything and now < unit.refusals.next_trial:
+            unit.put_off(item.row, _PUT_OFF_SECONDS)  # sent before that was known: it says nothing of this object
+            self.leave(item)
+            return
+        unit.refused(failure)
+        self.leave(item)
 
     def _examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
         """What is wrong with a file that could not be read. With a volume that is not well the object just leaves."""
@@ -365,9 +421,10 @@ class Deliveries:
         self._unit.avoid[row.id] = item.endpoint.url
         message = f"{proof.message} (at {item.endpoint.url})"
         failure = Failure(
-            row, "destination", Trouble.MISMATCH, message, "sent again", expected=proof.expected, found=proof.found
+            row, "destination", Trouble.MISMATCH, message, _KEPT, expected=proof.expected, found=proof.found
         )
-        self._count(item, failure, State.STAGED)
+        self.looked.add(row.id)  # it need not be looked at once more
+        self._refuse(item, failure)
 
     def damaged(self, item: Item, damage: Damage) -> None:
         """The bytes are not the proven ones: out of the way, and fetched again, or taken again by the drop scanner."""
@@ -377,13 +434,18 @@ class Deliveries:
             self._damaged_drop(item, damage, message)
             return
         if damage is not gone(item):
-            try:
-                item.volume.staged_to_quarantine(self._unit.relative(row), row.id)
-            except OSError as error:
-                _log.warning("volume %s: cannot quarantine %r: %s", item.volume.name, row.key, error.strerror)
+            self._quarantine(item)
         action = "quarantined and fetched again"
         failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
         self._count(item, failure, State.PENDING)
+
+    def _quarantine(self, item: Item) -> None:
+        row = item.row
+        self._unit.ledger.has_quarantined(row.id, item.volume.id)  # first: so it is known wherever this is cut off
+        try:
+            item.volume.staged_to_quarantine(self._unit.relative(row), row.id, row.generation)
+        except OSError as error:
+            _log.warning("volume %s: cannot quarantine %r: %s", item.volume.name, row.key, error.strerror)
 
     def _damaged_drop(self, item: Item, damage: Damage, message: str) -> None:
         row, unit = item.row, self._unit
@@ -394,33 +456,26 @@ class Deliveries:
         if damage.trouble is Trouble.MISMATCH:
             self._count(item, failure, State.FAILED)
             return
-        if unit.ledger.forget(row):
+        if unit.ledger.forget(row, failure.message):
             unit.ledger.record(failure)
             unit.note(failure)
         unit.settled(row)
         self.leave(item)
 
     def refuse(self, item: Item, failure: Failure) -> None:
-        """End an object as failed, whatever attempts are left."""
+        """End a dropped file as failed, whatever attempts are left: it stays where it is."""
         if self._unit.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
             self._unit.note(failure)
-            self._discard_failed(item)
+        self.leave(item)
+
+    def cannot_be_sent(self, item: Item, failure: Failure) -> None:
+        """The destination has no place for an object under its key; no other attempt changes that in this run."""
+        self._unit.refused(failure, for_good=True)
         self.leave(item)
 
     def _count(self, item: Item, failure: Failure, target: State) -> None:
-        ending = self._unit.failed(failure, target=target)
-        if ending in (State.FAILED, State.QUARANTINED):
-            self._discard_failed(item)
+        self._unit.failed(failure, target=target)
         self.leave(item)
-
-    def _discard_failed(self, item: Item) -> None:
-        """Make room; the source still has the object. A dropped file is people's own."""
-        if item.row.origin == Origin.DROP:
-            return
-        try:
-            self._unit.discard_unknown(item.volume, item.row.key, item.row.generation)
-        except OSError as error:
-            _log.warning("volume %s: cannot delete a failed file: %s", item.volume.name, error.strerror)
 
 
 def _discard_link(item: Item) -> None:

@@ -25,6 +25,8 @@ from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
 from .model import LONGEST_KEY, Origin, Send, State
+from .refusals import PROBES_AT_ONCE, Refusals
+from .removal import AtDestination
 from .soundness import examine
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume, local_trouble
@@ -53,6 +55,8 @@ class DestinationUnit(Unit):
         )
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
+        self.refusals = Refusals()
+        self.target = ledger.target()  # the destination that proofs are of
         self._source_prefix = job.source.prefix if job.source else ""
 
     @property
@@ -131,6 +135,8 @@ class DestinationUnit(Unit):
         if not self._pool.any_up:
             self.outage("destination")
             return False
+        if self.refusals.everything:
+            return self._try_some()
         backlog = self._backlog
         open_batches = self._deliveries.open_batches
         hungry = {number for number in list(self.volumes.open) if open_batches[number] < _BATCHES}
@@ -148,6 +154,30 @@ class DestinationUnit(Unit):
                 sent = True
         return sent
 
+    def _try_some(self) -> bool:
+        """The destination refuses whatever it is sent: now and then some objects are tried, any of them."""
+        self.status = f"the destination refuses what it is sent: {self.refusals.message}"
+        if not self.refusals.may_try(time.monotonic()) or self.in_flight:
+            return False
+        self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
+        rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.looked)
+        for row in rows:
+            endpoint = (
+                self._pool.pick(self.avoid.get(row.id, ""), large=True) if self._pool.is_large(row.size) else None
+            )
+            self._send([row], endpoint)
+        return bool(rows)
+
+    def _gives_up(self) -> bool:
+        """Whether this run ends although nothing could be delivered: its trials were all refused."""
+        trials = 1 if self.until == "once" else self.job.attempts
+        if self.until == "forever" or self.refusals.trials < trials:
+            self.switches.refused.clear()
+            return False
+        self.switches.refused.set()
+        self.switches.space.set()
+        return True
+
     def _next_batch(self, rows: deque[Row]) -> list[Row]:
         policy = self.job.group
         taken: list[Row] = []
@@ -158,17 +188,19 @@ class DestinationUnit(Unit):
         return taken
 
     def _is_done(self, source_done: bool) -> bool:
+        if self._gives_up() and source_done and not self.in_flight:
+            return True
         if self.in_flight or self._backlog or self._deliveries.has_released:
             return False
         staged = self.ledger.waiting(State.STAGED)
-        if self._pool.any_up:
+        if self._pool.any_up and not self.refusals.everything:
             self.status = self._describe(source_done, staged)
         if self.until == "forever" or not source_done:
             return False
         if self.until == "once":
             # What failed is put off, and was tried; what lies on an absent volume waits for another pass.
             return not self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=self._reachable())
-        return not staged
+        return not self.ledger.is_to_be_sent(self.job.attempts)
 
     def _describe(self, source_done: bool, staged: bool) -> str:
         if staged and self.volumes.absent:
@@ -187,7 +219,7 @@ class DestinationUnit(Unit):
             for item in items:
                 self.in_flight[item.row.id] = item
         is_large = endpoint is not None
-        doubtful = [item for item in items if item.row.sends and item.row.id not in self._deliveries.looked]
+        doubtful = [item for item in items if self._is_doubtful(item.row)]
         if doubtful:
             self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))
             asked = {item.row.id for item in doubtful}
@@ -201,6 +233,10 @@ class DestinationUnit(Unit):
                 return  # what was not handed over is looked at again by the next run
             self._submit(item)
             self.heartbeat = time.monotonic()
+
+    def _is_doubtful(self, row: Row) -> bool:
+        """Whether an upload may have ended well that nobody has proven."""
+        return bool(row.sends) and row.id not in self._deliveries.looked
 
     def _submit(self, item: Item) -> None:
         row = item.row
@@ -219,9 +255,12 @@ class DestinationUnit(Unit):
             self._later[row.id] = time.monotonic() + 1.0  # it went this moment
             return None
         relative = self.relative(row)
-        item = Item(row, volume, endpoint, volume.staged_path(relative))
+        path = volume.dropped_path(relative) if row.origin == Origin.DROP else volume.staged_path(relative)
+        item = Item(row, volume, endpoint, path)
         if self._has_no_place(item):
             return None
+        if self._is_doubtful(row):
+            return item  # the destination is asked first, whatever became of the file
         try:
             if row.origin == Origin.DROP:
                 item.path = self._link(volume, row.id, relative)
@@ -260,7 +299,8 @@ class DestinationUnit(Unit):
                 if key
                 else "the destination key would be empty: the key is source.prefix itself; set destination.prefix"
             )
-        self._deliveries.refuse(item, Failure(item.row, "destination", Trouble.UNSUPPORTED, message, "failed"))
+        failure = Failure(item.row, "destination", Trouble.UNSUPPORTED, message, "kept on its volume")
+        self._deliveries.cannot_be_sent(item, failure)
         return True
 
     # -- delivered before -------------------------------------------------------------------------------------
@@ -279,6 +319,11 @@ class DestinationUnit(Unit):
                 return
             last = rows[-1].id
             there = [(row, self.volumes.open.get(row.volume or 0)) for row in rows if row.id not in busy]
-            deliveries.release([(row, volume) for row, volume in there if volume and volume.writable])
+            deliveries.release((row, volume, _proof_of(row)) for row, volume in there if volume and volume.writable)
             deliveries.record_released(now=True)
             self.heartbeat = time.monotonic()
+
+
+def _proof_of(row: Row) -> AtDestination:
+    """What the ledger has of a delivered object."""
+    return AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)

@@ -36,6 +36,7 @@ from .ledger_read import Tally
 from .locks import EVACUATION, locked
 from .model import State
 from .placement import Placement
+from .removal import AtDestination
 from .volume_set import VolumeSet
 from .volumes import OpenVolume, evacuated_name, local_trouble
 
@@ -100,9 +101,13 @@ class Evacuation:
         try:
             self._volumes.refresh()
             self._source()
+            # Replaced generations that lie there move like any other object: they are delivered first then.
+            while self._ledger.deliver_older_first({self._number}):
+                pass
             for volume in self._volumes.placeable():
                 volume.sweep_evacuated()
             self._discard_leftovers()
+            self._discard_copies()
             while not self._is_over():
                 if not self._move_all():
                     time.sleep(_WAIT_SECONDS)
@@ -231,8 +236,7 @@ class Evacuation:
         """Copy an open file; returns the digest of what was read. OSError when the target fails."""
         digests = PartDigests(row.part_size)
         name = evacuated_name(row.id)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=target.incoming)
+        target.discard_evacuated(row.id)
         copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target.incoming)
         with open(copy, "wb", buffering=0) as stream:
             while True:
@@ -272,8 +276,9 @@ class Evacuation:
         if self._ledger.retry(failure, delay_ms=0, count=False):
             self._done.refetched += Tally(1, row.size)
             _log.warning("%r: %s", row.key, message)
+            self._ledger.has_quarantined(row.id, source.id)
             with contextlib.suppress(OSError):  # swept when it takes writes again
-                source.staged_to_quarantine(_path(row), row.id)
+                source.staged_to_quarantine(_path(row), row.id, row.generation)
 
     def _cannot_write(self, target: OpenVolume, error: OSError) -> None:
         trouble = local_trouble(error)
@@ -319,8 +324,9 @@ class Evacuation:
     def _release(self, source: OpenVolume, rows: list[Row]) -> None:
         """What is delivered is not moved. A destination unit that runs does the same; nobody minds."""
         for row in rows if source.writable else ():
+            permit = AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)
             with contextlib.suppress(OSError):
-                source.discard_with_folders(_path(row))
+                source.discard_with_folders(_path(row), permit)
         self._ledger.commit_delivered([], rows, 0)
         for row in rows:
             self._done.released += Tally(1, row.size)
@@ -340,11 +346,26 @@ class Evacuation:
                     self._volumes.open[number].sync()
                     self._ledger.discarded(notes)
 
+    def _discard_copies(self) -> None:
+        """Delete replaced generations whose successors are staged: they need not move."""
+        last = 0
+        while entries := self._ledger.obsolete(after_id=last, pressed=True):
+            last = entries[-1][0]
+            gone = []
+            for number, volume_id, key, generation in entries:
+                volume = self._volumes.open.get(volume_id)
+                if volume and volume.writable and self._discard(volume, key, generation):
+                    gone.append(number)
+            self._ledger.copies_removed(gone)
+
     def _discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
         try:
+            relative = keys.to_path(key, generation)
             with volume.names_held():
-                if not self._ledger.has_file(key, generation, volume.id):
-                    volume.discard_with_folders(keys.to_path(key, generation))
+                permit = self._ledger.permit(key, generation, volume.id)
+                if permit is None:
+                    return self._ledger.has_file(key, generation, volume.id) or not volume.holds(relative)
+                volume.discard_with_folders(relative, permit)
         except OSError as error:
             _log.warning("volume %s: cannot delete an old file: %s", volume.name, error.strerror)
             return False

@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from .ledger_copies import ANEW
 from .ledger_file import (
     AS_READ,
     ROW,
@@ -45,7 +46,9 @@ __all__ = [
     "now_ms",
 ]
 
-LONGEST_DELAY_MS = 60_000  # before another attempt at an object
+LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
+# The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
+_TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 
 
 class Ledger(VolumeLedger):
@@ -55,7 +58,11 @@ class Ledger(VolumeLedger):
 
     def _known(self, page: Sequence[ListedObject]) -> dict[str, tuple[object, ...]]:
         marks = ",".join("?" * len(page))
-        sql = f"SELECT key, size, etag, modified_ms, id, generation, origin FROM objects WHERE key IN ({marks})"
+        # Where an older generation is delivered first, the row knows what the source had listed by then.
+        sql = (
+            "SELECT key, COALESCE(next_size, size), COALESCE(next_etag, etag), COALESCE(next_modified_ms, modified_ms),"
+            f" id, generation, origin FROM objects WHERE key IN ({marks})"
+        )
         with self._lock:
             return {row[0]: row for row in self._db.execute(sql, [listed.key for listed in page])}
 
@@ -97,47 +104,63 @@ class Ledger(VolumeLedger):
             return observed
         at = now_ms()
         with self._transaction() as db:
+            # A key that left and came back goes on counting: files carry the numbers of generations.
             db.executemany(
-                "INSERT INTO objects (key, size, etag, modified_ms, listed_ms) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (key) DO NOTHING",
-                [(listed.key, listed.size, listed.etag, listed.modified_ms, at) for listed in fresh],
+                "INSERT INTO objects (key, size, etag, modified_ms, listed_ms, generation) VALUES (?, ?, ?, ?, ?, 1 +"
+                " COALESCE((SELECT MAX(generation) FROM forgotten WHERE key = ?), 0)) ON CONFLICT (key) DO NOTHING",
+                [(listed.key, listed.size, listed.etag, listed.modified_ms, at, listed.key) for listed in fresh],
             )
             for listed, row in changed:
                 self._new_generation(db, listed, row, at)
         return observed
 
-    @staticmethod
-    def _new_generation(db: sqlite3.Connection, listed: ListedObject, row: tuple[object, ...], at: int) -> None:
+    def _new_generation(self, db: sqlite3.Connection, listed: ListedObject, row: tuple[object, ...], at: int) -> None:
         object_id, generation = row[4], row[5]
+        values = (listed.size, listed.etag, listed.modified_ms)
+        first_an_older = db.execute(
+            "UPDATE objects SET next_size = ?, next_etag = ?, next_modified_ms = ?,"
+            " next_generation = next_generation + 1"
+            " WHERE id = ? AND generation = ? AND next_size IS NOT NULL AND state = 1",
+            (*values, object_id, generation),
+        ).rowcount
+        if first_an_older:
+            return
         # What lies on a volume is asked here, in the transaction: a group may have become durable since `row` was read.
+        self._keep_copy(db, int(str(object_id)), int(str(generation)))
         db.execute(
-            "INSERT INTO discards (volume, key, generation) SELECT volume, key, generation FROM objects WHERE id = ?"
-            " AND generation = ? AND state IN (1, 2) AND volume IS NOT NULL AND origin = 0",
-            (object_id, generation),
+            "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, origin = 0, listed_ms = ?,"
+            " generation = MAX(generation, COALESCE(next_generation, 0)) + 1, next_generation = NULL, next_size = NULL,"
+            f" next_etag = NULL, next_modified_ms = NULL,{ANEW} WHERE id = ? AND generation = ?",
+            (*values, at, object_id, generation),
         )
-        db.execute(
-            "INSERT INTO discards (volume, key, generation) SELECT left_on, key, generation FROM objects WHERE id = ?"
-            " AND generation = ? AND left_on IS NOT NULL",
-            (object_id, generation),
-        )
-        db.execute(
-            "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, generation = generation + 1, origin = 0,"
-            " state = 0, volume = NULL, left_on = NULL, part_size = 0, digest = '', destination_etag = '',"
-            " headers = '', source_evidence = NULL, destination_evidence = NULL, attempts = 0, sends = 0,"
-            " not_before_ms = 0, suspect = 0, last_error = '', listed_ms = ?, staged_ms = NULL, delivered_ms = NULL,"
-            " released_ms = NULL"
-            " WHERE id = ? AND generation = ?",
-            (listed.size, listed.etag, listed.modified_ms, at, object_id, generation),
-        )
+        is_kept = "SELECT 1 FROM copies WHERE object_id = ? AND state = 1 AND (size, etag, modified_ms) = (?, ?, ?)"
+        if db.execute(is_kept, (object_id, *values)).fetchone():
+            self._restore(db, int(str(object_id)), listed=False)  # a listing that showed another one was wrong
 
-    def forget(self, row: Row) -> bool:
-        """Drop the row of an object that left the source before it was staged, or the drop folder before it was sent.
+    def forget(self, row: Row, reason: str) -> bool:
+        """Drop the row of a dropped file that people took away, or changed, before it was sent.
 
-        False where it is no longer what the caller thinks, or a volume that failed keeps a copy of it.
+        False where it is no longer what the caller thinks.
         """
         with self._transaction() as db:
-            sql = f"DELETE FROM objects WHERE {AS_READ} AND (state = 0 OR origin = 1) AND left_on IS NULL"
-            return db.execute(sql, as_read(row)).rowcount == 1
+            if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ} AND origin = 1", as_read(row)).fetchone():
+                return False
+            self._forget(db, row, reason)
+            return True
+
+    def gone(self, failure: Failure) -> bool:
+        """The source does not have an object that it listed: it failed, and is looked for by the next passes."""
+        with self._transaction() as db:
+            moved = self._move(
+                db,
+                failure.row,
+                State.FAILED,
+                "attempts = attempts + 1, last_error = ?, gone_ms = COALESCE(gone_ms, ?)",
+                (failure.text, now_ms()),
+            )
+            if moved:
+                self._record(db, failure)
+        return moved
 
     # -- work ---------------------------------------------------------------------------------------------------
 
@@ -154,9 +177,8 @@ class Ledger(VolumeLedger):
         )
         now = now_ms()
         with self._lock:
-            return [
-                Row(*values) for values in self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit))
-            ]
+            rows = self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit)).fetchall()
+        return [self._sound(Row(*values)) for values in rows]
 
     def waiting(self, *states: State) -> bool:
         """Whether any row is in one of these states, due or not."""
@@ -164,6 +186,18 @@ class Ledger(VolumeLedger):
         found = " OR ".join(f"EXISTS (SELECT 1 FROM objects WHERE state = {int(state)})" for state in states)
         with self._lock:
             return bool(self._db.execute(f"SELECT {found}").fetchone()[0])
+
+    def is_to_be_sent(self, attempts: int) -> bool:
+        """Whether anything is staged that was not refused `attempts` times yet, due or not."""
+        with self._lock:
+            sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE state = 1 AND attempts < ?)"
+            return bool(self._db.execute(sql, (attempts,)).fetchone()[0])
+
+    def refused(self, *, everything: bool) -> int:
+        """How many staged objects the destination refused; `everything`: those that were not even tried among them."""
+        with self._lock:
+            sql = f"SELECT COUNT(*) FROM objects WHERE state = 1 AND attempts >= {0 if everything else 1}"
+            return int(self._db.execute(sql).fetchone()[0])
 
     def unfinished(self) -> Iterator[tuple[str, int]]:
         """(key, size) of everything that a run would go on with: pending, staged, failed, quarantined."""
@@ -173,7 +207,12 @@ class Ledger(VolumeLedger):
     def row(self, object_id: int) -> Row | None:
         with self._lock:
             values = self._db.execute(f"SELECT {ROW} FROM objects WHERE id = ?", (object_id,)).fetchone()
-        return Row(*values) if values else None
+        return self._sound(Row(*values)) if values else None
+
+    def row_of_key(self, key: str) -> Row | None:
+        with self._lock:
+            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ?", (key,)).fetchone()
+        return self._sound(Row(*values)) if values else None
 
     def commit_staged(self, group: Sequence[Staged], volume: int, run_id: int) -> list[Staged]:
         """One group is durable on `volume`: say so, in one transaction. Returns the ones refused (newer generation)."""
@@ -188,14 +227,30 @@ class Ledger(VolumeLedger):
                     item.row,
                     State.STAGED,
                     "volume = ?, group_id = ?, part_size = ?, digest = ?, headers = ?, source_evidence = ?,"
-                    " source_tool = ?, staged_ms = ?, attempts = 0, not_before_ms = 0, suspect = 0, last_error = ''",
+                    " source_tool = ?, staged_ms = ?, attempts = 0, not_before_ms = 0, suspect = 0, last_error = '',"
+                    " gone_ms = NULL",
                     values,
                 )
                 if not moved:
                     refused.append(item)
+                    self._keep_refused(db, item, volume, group_id, at)
             self._forget_copies(db, group_id)
             self._progress(db, run_id, group, refused)
         return refused
+
+    @staticmethod
+    def _keep_refused(db: sqlite3.Connection, item: Staged, volume: int, group_id: int, at: int) -> None:
+        """A proven file whose object has a newer generation by now: it is kept until that one is staged."""
+        row = item.row
+        db.execute(
+            "INSERT OR IGNORE INTO copies (object_id, key, generation, state, volume, size, etag, modified_ms,"
+            " group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms, destination_etag,"
+            " target)"
+            " SELECT id, key, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, sends, ?, '', 0 FROM objects"
+            " WHERE id = ? AND generation > ?",
+            (row.generation, volume, row.size, row.etag, row.modified_ms, group_id, item.part_size, item.digest,
+             item.headers, item.evidence, item.tool, at, row.id, row.generation),
+        )  # fmt: skip
 
     def stage_dropped(self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int) -> str:
         """Record a file of a drop folder as staged; `listed.etag` is its digest. Returns '' or why it was refused."""
@@ -268,10 +323,17 @@ class Ledger(VolumeLedger):
             (objects, size, now_ms(), run_id),
         )
 
+    def target(self) -> int:
+        """The destination that proofs are of from now on."""
+        with self._lock:
+            return int(self._db.execute(f"SELECT {_TARGET}").fetchone()[0])
+
     def claim_sends(self, rows: Iterable[Row]) -> None:
         """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first."""
         with self._transaction() as db:
-            db.executemany("UPDATE objects SET sends = sends + 1 WHERE id = ?", [(row.id,) for row in rows])
+            db.executemany(
+                "UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", [(row.id,) for row in rows]
+            )
 
     def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
         """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
@@ -291,12 +353,19 @@ class Ledger(VolumeLedger):
                     item.row,
                     State.DELIVERED,
                     "destination_etag = ?, destination_evidence = ?, destination_tool = ?, delivered_ms = ?,"
-                    " attempts = 0, not_before_ms = 0, last_error = ''",
+                    f" target = {_TARGET}, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = ''",
                     (item.destination_etag, item.evidence, item.tool, at),
                 )
                 if not moved:
                     refused.append(item)
+                    # The file's own generation is proven all the same.
+                    db.execute(
+                        f"UPDATE copies SET state = 2, destination_etag = ?, target = {_TARGET}"
+                        " WHERE object_id = ? AND generation = ? AND volume IS ?",
+                        (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
+                    )
             self._progress(db, run_id, group, refused)
+            self._advance_delivered(db)
             self._release(db, released, run_id, at)
         return refused
 
@@ -316,8 +385,11 @@ class Ledger(VolumeLedger):
             (count, size, run_id),
         )
 
-    def retry(self, failure: Failure, *, delay_ms: int, count: bool, target: State = State.PENDING) -> bool:
-        """Send a row back (`target` pending, or staged for another upload), or end it as quarantined or failed."""
+    def retry(self, failure: Failure, *, delay_ms: int, count: int, target: State = State.PENDING) -> bool:
+        """Send a row back (`target` pending, or staged for another upload), or end it as quarantined or failed.
+
+        `count` attempts are counted against it (True is one).
+        """
         row = failure.row
         with self._transaction() as db:
             if target == State(row.state):  # another try of the same hop
@@ -330,7 +402,9 @@ class Ledger(VolumeLedger):
                     == 1
                 )
             else:
-                reset = ", volume = NULL, sends = 0, suspect = 0" if target == State.PENDING else ""
+                # What did not match lies in the quarantine, and nowhere else on the volume.
+                has_file = target not in (State.PENDING, State.QUARANTINED)
+                reset = "" if has_file else ", volume = NULL, suspect = 0, acknowledged = 0"
                 moved = self._move(
                     db,
                     row,
@@ -340,7 +414,15 @@ class Ledger(VolumeLedger):
                 )
             if moved:
                 self._record(db, failure)
+                if target == State.PENDING:
+                    self._advance(db, row.id)
         return moved
+
+    def acknowledge(self, rows: Iterable[Row]) -> None:
+        """The store took these uploads, and nobody could be asked for a proof: what it says later is told as a lie."""
+        with self._transaction() as db:
+            numbers = [(row.id, row.generation) for row in rows]
+            db.executemany("UPDATE objects SET acknowledged = 1 WHERE id = ? AND generation = ?", numbers)
 
     def record(self, failure: Failure) -> None:
         """Note a failure that changes no state."""
@@ -348,15 +430,17 @@ class Ledger(VolumeLedger):
             self._record(db, failure)
 
     def revive(self) -> int:
-        """Give failed and quarantined objects a new chance (a new run by an operator). Returns how many."""
+        """Give failed, quarantined and refused objects a new chance (a new run by an operator). Returns how many.
+
+        What has a file on a volume is sent again, the rest is fetched again.
+        """
         with self._transaction() as db:
-            fetched_again = db.execute(
-                "UPDATE objects SET state = 0, attempts = 0, not_before_ms = 0, volume = NULL, sends = 0"
-                " WHERE state IN (4, 5) AND origin = 0"
-            ).rowcount
-            # A dropped file cannot be fetched: it still lies where it was put, and is sent again.
             sent_again = db.execute(
-                "UPDATE objects SET state = 1, attempts = 0, not_before_ms = 0 WHERE state IN (4, 5) AND origin = 1"
+                "UPDATE objects SET state = 1, attempts = 0, not_before_ms = 0"
+                " WHERE state IN (4, 5) AND volume IS NOT NULL OR state = 1 AND attempts > 0"
+            ).rowcount
+            fetched_again = db.execute(
+                "UPDATE objects SET state = 0, attempts = 0, not_before_ms = 0 WHERE state IN (4, 5) AND origin = 0"
             ).rowcount
             return fetched_again + sent_again
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .errors import LedgerError, Trouble
-from .ledger_schema import add_functions, migrate, row_sum
+from .ledger_schema import UNSOUND, add_functions, migrate, row_sum
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 _BUSY_SECONDS = 60.0
@@ -262,6 +262,16 @@ class LedgerFile:
             with self._lock:
                 self._identity = str(self._db.execute("SELECT uuid FROM identity").fetchone()[0])
         return self._identity
+
+    def _sound(self, row: Row) -> Row:
+        """The row. LedgerError where its bits changed on the ledger's disk: nothing is done on its word."""
+        if not row.is_sound:
+            raise LedgerError(
+                f"Refused: row {row.id} of the ledger {self.path} ({row.key!r}) {UNSOUND}: its disk changed it;"
+                " check the disk, then restore the ledger from a backup, or have the object moved anew:"
+                " `snowsync resend JOB KEY`"
+            )
+        return row
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

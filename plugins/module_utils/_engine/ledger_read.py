@@ -318,8 +318,9 @@ class LedgerReader:
     def volumes(self) -> list[VolumeRow]:
         held: dict[int, dict[tuple[int, int], Tally]] = {}
         sql = (
-            "SELECT volume, state, origin, COUNT(*), SUM(size) FROM objects WHERE state IN (1, 2)"
-            " AND volume IS NOT NULL GROUP BY volume, state, origin"
+            "SELECT volume, state, origin, COUNT(*), SUM(size) FROM"
+            " (SELECT volume, state, origin, size FROM objects WHERE state IN (1, 2) AND volume IS NOT NULL"
+            " UNION ALL SELECT volume, state, 0, size FROM copies) GROUP BY volume, state, origin"
         )
         for volume, state, origin, objects, size in self._rows(sql):
             held.setdefault(volume, {})[state, origin] = Tally(objects, size)

@@ -16,6 +16,7 @@ SUMMED = (
     "key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers, destination_etag,"
     " target"
 )
+UNSOUND = "a row no longer has its checksum"
 _COLUMNS_3 = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, group_id, part_size, digest,"
     " destination_etag, headers, source_evidence, source_tool, destination_evidence, destination_tool, attempts, sends,"
@@ -218,14 +219,24 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX objects_on_volume ON objects (volume, size) WHERE state IN (1, 2)",
         "CREATE INDEX objects_left_on ON objects (left_on) WHERE left_on IS NOT NULL",
         "CREATE INDEX objects_left_in_group ON objects (group_id) WHERE left_on IS NOT NULL",
+        # A row whose bits changed is not written again, which would give it a new checksum.
+        f"""
+        CREATE TRIGGER objects_are_sound BEFORE UPDATE ON objects
+        WHEN OLD.row_sum IS NOT row_sum({", ".join(f"OLD.{name}" for name in SUMMED.split(", "))})
+        BEGIN SELECT RAISE(ABORT, '{UNSOUND}'); END
+        """,
         "CREATE INDEX objects_quarantined ON objects (id) WHERE quarantined_on IS NOT NULL",
-        # Staged generations whose object the source has replaced: kept until a newer one is staged.
+        "CREATE INDEX objects_gone ON objects (key) WHERE gone_ms IS NOT NULL",
+        "CREATE INDEX objects_with_next ON objects (id) WHERE next_size IS NOT NULL",
+        # Files of generations that their objects' rows no longer speak of. Staged ones are kept until a newer
+        # generation is staged; delivered ones (state 2) keep their proof until the file is gone.
         """
         CREATE TABLE copies (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             object_id INTEGER NOT NULL,
             key TEXT NOT NULL,
             generation INTEGER NOT NULL,
+            state INTEGER NOT NULL,
             volume INTEGER NOT NULL,
             size INTEGER NOT NULL,
             etag TEXT NOT NULL,
@@ -238,9 +249,13 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             source_tool TEXT NOT NULL,
             sends INTEGER NOT NULL,
             staged_ms INTEGER,
+            destination_etag TEXT NOT NULL,
+            target INTEGER NOT NULL,
             UNIQUE (object_id, generation)
         ) STRICT
         """,
+        "CREATE INDEX copies_on_volume ON copies (volume, size)",
+        "CREATE INDEX copies_of_key ON copies (key, generation)",
         # Rows that left the ledger, and why.
         """
         CREATE TABLE forgotten (

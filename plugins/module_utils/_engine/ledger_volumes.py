@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from .errors import LedgerError, Trouble
-from .ledger_file import AS_READ, ROW, Failure, LedgerFile, Row, as_read, boot_id, now_ms
+from .ledger_copies import CopyLedger
+from .ledger_file import AS_READ, ROW, Failure, Row, as_read, boot_id, now_ms
 from .model import State
 
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
@@ -19,7 +20,7 @@ _STAGED_THERE = f"{_THERE} AND state = 1"
 _LEFT = "left_on = volume, volume = NULL, suspect = 0, attempts = 0, not_before_ms = 0"
 
 
-class VolumeLedger(LedgerFile):
+class VolumeLedger(CopyLedger):
     """The part of `Ledger` that is about volumes."""
 
     # -- who they are -------------------------------------------------------------------------------------------
@@ -57,10 +58,12 @@ class VolumeLedger(LedgerFile):
         """Whether the ledger has use for a file of this key and generation on this volume."""
         sql = (
             "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
-            " AND (volume = ? AND state IN (1, 2) OR left_on = ? AND state IN (0, 4, 5))"
+            " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
+            " UNION ALL SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
         )
         with self._lock:
-            return self._db.execute(sql, (key, generation, volume, volume)).fetchone() is not None
+            values = (key, generation, volume, volume, key, generation, volume)
+            return self._db.execute(sql, values).fetchone() is not None
 
     def has_used(self, volume: int) -> bool:
         """Whether this ledger ever made a group durable on this volume."""
@@ -77,10 +80,14 @@ class VolumeLedger(LedgerFile):
             return self._db.execute("SELECT 1 FROM objects WHERE id = ?", (object_id,)).fetchone() is not None
 
     def occupied(self) -> dict[int, int]:
-        """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB."""
+        """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB.
+
+        Generations that were replaced, and are still kept, among it.
+        """
         sql = (
-            "SELECT volume, SUM((size + 4095) / 4096 * 4096) FROM objects"
-            " WHERE state IN (1, 2) AND volume IS NOT NULL GROUP BY volume"
+            "SELECT volume, SUM((size + 4095) / 4096 * 4096) FROM"
+            " (SELECT volume, size FROM objects WHERE state IN (1, 2) AND volume IS NOT NULL"
+            " UNION ALL SELECT volume, size FROM copies) GROUP BY volume"
         )
         with self._lock:
             return {int(volume): int(size) for volume, size in self._db.execute(sql)}
@@ -203,6 +210,7 @@ class VolumeLedger(LedgerFile):
             lost += keys
         with self._transaction() as db:
             db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
+            db.execute("DELETE FROM copies WHERE volume = ?", (volume,))
         return count, lost
 
     def _release_there(self, volume: int) -> int:
@@ -218,7 +226,7 @@ class VolumeLedger(LedgerFile):
             rows = [Row(*values) for values in db.execute(sql, (volume,))]
             for row in rows:
                 self._record(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
-                db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
+                self._forget(db, row, message)
         return [row.key for row in rows]
 
     def left_on(self, object_id: int) -> str:

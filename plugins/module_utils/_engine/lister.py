@@ -53,9 +53,12 @@ class Lister:
         """One walk. False when it was stopped before its end."""
         unit = self._unit
         objects = size = 0
+        gone = unit.ledger.gone_keys()
         for page in self._pages():
             if page is None:
                 return False
+            if gone:
+                gone.difference_update(each.key for each in page.objects)
             listed = self._usable(page.objects)
             observed = unit.ledger.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
@@ -64,7 +67,15 @@ class Lister:
             unit.counters.listed_objects, unit.counters.listed_bytes = objects, size
             if observed.new or observed.changed:
                 unit.switches.space.set()
+        self._forget(gone)
         return unit.scanner.scan_until_settled()
+
+    def _forget(self, gone: set[str]) -> None:
+        """Objects that were listed and not there, and are not listed any more, have left the source."""
+        if gone and self._unit.job.source:
+            reason = "the source listed it once, did not have it, and does not list it any more"
+            for key in self._unit.ledger.forget_gone(gone, self._unit.on_their_way(), reason):
+                _log.info("%r left the source before it was fetched: forgotten", key)
 
     # -- pages ------------------------------------------------------------------------------------------------
 

@@ -30,14 +30,15 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-# What may follow what. PENDING -> PENDING is a retry, anything -> PENDING a new generation or a repair.
+# What may follow what. PENDING -> PENDING is a retry, anything -> PENDING a new generation or a repair; what ended as
+# failed or quarantined and has a file on a volume goes back to STAGED.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PENDING, State.STAGED, State.QUARANTINED, State.FAILED}),
     State.STAGED: frozenset({State.PENDING, State.DELIVERED, State.QUARANTINED, State.FAILED}),
     State.DELIVERED: frozenset({State.PENDING, State.RELEASED}),
     State.RELEASED: frozenset({State.PENDING}),
-    State.QUARANTINED: frozenset({State.PENDING}),
-    State.FAILED: frozenset({State.PENDING}),
+    State.QUARANTINED: frozenset({State.PENDING, State.STAGED}),
+    State.FAILED: frozenset({State.PENDING, State.STAGED}),
 }
 
 

@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -59,7 +61,7 @@ class AtDestination:
         if place is Place.STAGED:
             return _names(name, self.key, self.generation)
         if place is Place.QUARANTINE:
-            return object_of(name) == self.object_id
+            return object_of(name) == self.object_id and generation_of(name) <= self.generation
         return place in (Place.DROP, Place.OUTGOING)
 
 
@@ -78,7 +80,7 @@ class Replaced:
             return False
         if place is Place.STAGED:
             return _names(name, self.key, self.generation)
-        return place is Place.QUARANTINE and object_of(name) == self.object_id
+        return place is Place.QUARANTINE and object_of(name) == self.object_id and generation_of(name) < self.by
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,21 @@ def insist(place: Place, name: str, permit: Permit) -> None:
         raise NotEntitled(f"Refused to remove {name!r} ({place.value}): {permit} does not cover it")
 
 
+def move(folder: int, name: str, target_folder: int, target: str, *, over: Permit | None = None) -> None:
+    """Rename within a volume. What has the new name already is replaced only with a permit `over` it.
+
+    FileExistsError without one; OSError as rename(2) gives it.
+    """
+    if over is None:
+        try:
+            os.lstat(target, dir_fd=target_folder)
+        except FileNotFoundError:
+            pass
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+
 def prune(folder: int, directory: str) -> None:
     """Remove a directory where it is empty, and stays empty: a directory holds no bytes of anybody."""
     with contextlib.suppress(OSError):
@@ -149,13 +166,24 @@ def _names(relative: str, key: str, generation: int) -> bool:
 
 # -- names in the quarantine ------------------------------------------------------------------------------------------
 
+_quarantined = re.compile(r"([0-9]+)(?:~([0-9]+)(?:\.[0-9]+)?)?").fullmatch
 
-def quarantine_name(object_id: int, generation: int) -> str:
-    """What a copy is called that was staged once, and no longer has its digest: it may be the last one."""
-    return f"{object_id}~{generation}"
+
+def quarantine_name(object_id: int, generation: int, number: int = 0) -> str:
+    """What a copy is called that was staged once, and no longer has its digest: it may be the last one.
+
+    `number` tells several of one generation apart.
+    """
+    return f"{object_id}~{generation}" + (f".{number}" if number else "")
 
 
 def object_of(name: str) -> int | None:
     """The object of a file in the quarantine: `<id>`, a fetch that did not match, or `<id>~<generation>`."""
-    number, _, generation = name.partition("~")
-    return int(number) if number.isdecimal() and (generation.isdecimal() or "~" not in name) else None
+    found = _quarantined(name)
+    return int(found[1]) if found else None
+
+
+def generation_of(name: str) -> int:
+    """The generation of a copy in the quarantine; 0 for a fetch that did not match."""
+    found = _quarantined(name)
+    return int(found[2] or 0) if found else 0

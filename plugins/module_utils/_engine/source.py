@@ -30,11 +30,13 @@ from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, State
 from .placement import Placement, VolumeSpace, fits_nowhere
+from .removal import AtDestination
 from .staging import Committer
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
+_DISCARD_SECONDS = 10.0  # between two looks for files that are not needed any more
 
 
 class SourceUnit(Unit):
@@ -64,8 +66,8 @@ class SourceUnit(Unit):
         self._placement = Placement()
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
         self._avoid: dict[int, str] = {}
-        self._quarantined: set[int] = set()
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
+        self._discard_at = 0.0
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -96,10 +98,6 @@ class SourceUnit(Unit):
             with contextlib.suppress(OSError):  # swept at the next start
                 volume.sweep_incoming()
 
-    def _discard_rest(self) -> None:
-        """The first thousand at least: what was staged last may have had a copy on a volume that failed."""
-        self._discard_page(0)
-
     def _release_destination(self) -> None:
         self.switches.source_done.set()
         self.switches.staged.set()
@@ -112,11 +110,11 @@ class SourceUnit(Unit):
             items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
         swept = volume.sweep_incoming(keep={item.row.id for item in items})
         swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
-        self._sweep_quarantine(volume)
+        self._find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()
         self._lister.saw_changes = True  # among the files may be obsolete ones
-        words = f", removed {swept} files that nothing had come of" if swept else ""
+        words = f", removed {swept} files that were not needed" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
 
     def volumes_seen(self) -> None:
@@ -131,78 +129,113 @@ class SourceUnit(Unit):
                 self._backlog.rewind()
 
     def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
-        """Remove files that were renamed into the staging tree and never made it into the ledger."""
+        """Remove files of the staging tree that the ledger has no use for, where it says why they are not needed.
+
+        The others stay: they may be the last copies of something that this ledger never heard of.
+        """
         removed: list[str] = []
+        unknown: list[str] = []
         for relative in volume.staged_files():
             self.heartbeat = time.monotonic()
             if self.stopping:
                 break
-            if relative not in spared and self._sweep(volume, relative):
+            verdict = relative in spared or self._sweep(volume, relative)
+            if verdict is False:
                 removed.append(relative)
+            elif verdict is None:
+                unknown.append(relative)
         volume.prune({os.path.dirname(relative) for relative in removed})
+        if unknown:
+            _log.warning(
+                "volume %s: %d staged files are not in the ledger and stay, %r the first of them;"
+                " they are removed once the same object, or a newer one, is staged or delivered",
+                volume.name,
+                len(unknown),
+                unknown[0],
+            )
         return len(removed)
 
-    def _sweep(self, volume: OpenVolume, relative: str) -> bool:
-        """Remove a file that the ledger has no use for."""
+    def _sweep(self, volume: OpenVolume, relative: str) -> bool | None:
+        """Whether the ledger has use for a file. None: it does not know it, and it stays; False: it was not needed."""
         try:
             key, generation = keys.from_path(relative)
         except ValueError:
             _log.warning("volume %s: %r in the staging tree is not the engine's; left alone", volume.name, relative)
-            return False
+            return True
         if self.ledger.has_file(key, generation, volume.id):
-            return False
+            return True
         with volume.names_held():  # asked again: it may be known since this moment
             if self.ledger.has_file(key, generation, volume.id):
-                return False
-            volume.discard_staged(relative)
-        return True
+                return True
+            permit = self.ledger.permit(key, generation, volume.id)
+            if permit is None:
+                return None
+            volume.discard_staged(relative, permit)
+        return False
 
-    def _sweep_quarantine(self, volume: OpenVolume) -> None:
-        """A copy that did not match is of no use once a good one was proven, or the object is gone."""
+    def _find_quarantined(self, volume: OpenVolume) -> None:
+        """Let the ledger know of copies that did not match: their objects are not forgotten."""
         for number in volume.quarantined():
-            row = self.ledger.row(number)
-            if row is None or row.state in (State.STAGED, State.DELIVERED, State.RELEASED):
-                volume.clear_quarantine(number)
-            else:
-                self._quarantined.add(number)
+            if not self.ledger.quarantined(number):
+                self.ledger.has_quarantined(number, volume.id)
 
     def quarantine(self, item: Item) -> None:
         """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
         self._avoid[item.row.id] = item.endpoint.url
-        if item.row.id in self._quarantined:
-            self._clear_quarantine(item.row.id)  # one copy is kept, the last one
-        self._quarantined.add(item.row.id)
+        self.ledger.has_quarantined(item.row.id, item.volume.id)
         try:
             item.volume.to_quarantine(item.row.id)
         except OSError as error:
             _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
 
     def settled(self, row: Row) -> None:
-        """An object is staged, or gone: what it met on its way is forgotten, and a copy that did not match goes."""
+        """An object is staged: what it met on its way is forgotten."""
         self.forgive(row.id)
-        # The destination unit, in a process of its own perhaps, quarantines too: such a row has its attempts counted.
-        if not row.attempts and row.id not in self._quarantined:
-            return
         self._avoid.pop(row.id, None)
-        self._clear_quarantine(row.id)
 
-    def _clear_quarantine(self, object_id: int) -> None:
-        self._quarantined.discard(object_id)
-        with self.volumes.borrowed() as volumes:  # the bad copy may lie on another volume than the good one
+    def _clear_quarantine(self) -> None:
+        """Copies that did not match go when their objects are delivered, wherever they lie."""
+        needless = self.ledger.needless_in_quarantine()
+        cleared = []
+        for number, permit in needless:
+            if self._removed_from_quarantine(number, permit):
+                cleared.append(permit.object_id)
+        if cleared:
+            self.ledger.quarantine_cleared(cleared)
+
+    def _removed_from_quarantine(self, number: int, permit: AtDestination) -> bool:
+        """False while the volume that had the copy last is away, or fails."""
+        with self.volumes.borrowed() as volumes:
             for volume in volumes:
-                with contextlib.suppress(OSError):
-                    volume.clear_quarantine(object_id)
+                if volume.writable:
+                    with contextlib.suppress(OSError):
+                        volume.clear_quarantine(permit.object_id, permit)
+            return any(volume.id == number and volume.writable for volume in volumes)
 
     def _discard_obsolete(self) -> None:
-        """Remove files that a newer generation made obsolete."""
-        if not self._lister.saw_changes:
+        """Remove files that are not needed any more: ends of moves, replaced generations, copies that did not match."""
+        now = time.monotonic()
+        if not self._lister.saw_changes and now < self._discard_at:
             return
         self._lister.saw_changes = False
+        self._discard_at = now + _DISCARD_SECONDS
+        self._discard_all(self._discard_notes)
+        self._discard_all(self._discard_copies)
+        self._clear_quarantine()
+
+    def _discard_rest(self) -> None:
+        """At the end, one page of each at least."""
+        self._discard_notes(0)
+        self._discard_copies(0)
+        self._clear_quarantine()
+
+    @staticmethod
+    def _discard_all(page: Callable[[int], int | None]) -> None:
         last: int | None = 0
         while last is not None:
-            last = self._discard_page(last)
+            last = page(last)
 
-    def _discard_page(self, after: int) -> int | None:
+    def _discard_notes(self, after: int) -> int | None:
         """Where to go on, None at the end."""
         entries = self.ledger.discards(after_id=after)
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
@@ -210,17 +243,24 @@ class SourceUnit(Unit):
             self.ledger.discarded(gone)
         return entries[-1][0] if entries else None
 
+    def _discard_copies(self, after: int, *, pressed: bool = False) -> int | None:
+        """Where to go on, None at the end."""
+        entries = self.ledger.obsolete(after_id=after, pressed=pressed)
+        gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
+        if gone:
+            self.ledger.copies_removed(gone)
+            self.volumes.count_anew()
+        return entries[-1][0] if entries else None
+
     def _discard(self, volume_id: int, key: str, generation: int) -> bool:
         volume = self.volumes.open.get(volume_id)
-        if volume is None:
+        if volume is None or not volume.writable:
             return False
-        # A key that left the source and came back begins with the first generation again.
         try:
-            self.discard_unknown(volume, key, generation)
+            return self.discard(volume, key, generation)
         except OSError as error:
             self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
             return False
-        return True
 
     # -- the feeder -------------------------------------------------------------------------------------------
 
@@ -254,13 +294,18 @@ class SourceUnit(Unit):
             # What failed is put off, and was tried.
             return not self.ledger.work(State.PENDING, after_id=0, limit=1)
         # The destination unit beside this one may still find a staged file damaged, which is fetched again then.
-        if self.ledger.waiting(State.PENDING, *(() if self.alone else (State.STAGED,))):
-            self.status = (
-                "waiting to try again" if self.ledger.waiting(State.PENDING) else "waiting for the destination"
-            )
+        if self.ledger.waiting(State.PENDING):
+            self.status = "waiting to try again"
+            return False
+        if not self.alone and not self._destination_ended():
+            self.status = "waiting for the destination"
             return False
         # What people dropped meanwhile belongs to this run too.
         return not self.scanner.took_more()
+
+    def _destination_ended(self) -> bool:
+        """Whether the destination unit beside this one has nothing left that it would try in this run."""
+        return self.switches.refused.is_set() or not self.ledger.is_to_be_sent(self.job.attempts)
 
     def _describe(self, listed: bool) -> str:
         if self.in_flight:
@@ -342,23 +387,47 @@ class SourceUnit(Unit):
                 self.note(failure)
             return True
         self.status = f"waiting for space on {', '.join(volume.name for volume in self.volumes.placeable())}"
-        if self.until == "once" and not self.in_flight:
+        if not self.in_flight and self._made_room():
+            return False
+        if self.until != "forever" and not self.in_flight:
             self._give_up_waiting()
         return False
 
+    def _made_room(self) -> bool:
+        """Whether generations that the source has replaced make room: those that may go, or be delivered first."""
+        if not self.ledger.has_copies():
+            return False
+        self._discard_all(lambda after: self._discard_copies(after, pressed=True))
+        restored = self.ledger.deliver_older_first({volume.id for volume in self.volumes.placeable()})
+        if restored:
+            _log.info("there is no room: %d objects are delivered as they were staged before they changed", restored)
+            self._backlog.clear()
+            self._backlog.rewind()
+            self.switches.staged.set()
+        return bool(restored)
+
     def _give_up_waiting(self) -> None:
-        """One pass ends where nobody will make room: it has placed what there was room for."""
-        hopeless = not self._room_is_coming()
+        """A run ends where nobody will make room: it has placed what there was room for."""
+        hopeless = not self._room_is_coming() if self.until == "once" else self._is_stuck()
         self._is_full = hopeless and self._seems_full  # the last room may have come after we looked for it
         self._seems_full = hopeless
         self.volumes.count_anew()
 
+    def _is_stuck(self) -> bool:
+        """Whether what lies on the volumes stays there in this run: the destination refused it."""
+        return not self.alone and self._destination_ended() and not self._is_being_released()
+
+    def _is_being_released(self) -> bool:
+        return not self.job.keep_staged and self.ledger.waiting(State.DELIVERED)
+
     def _room_is_coming(self) -> bool:
-        if self.alone or (self.job.keep_staged and not self.ledger.waiting(State.STAGED)):
+        if self.alone or self.switches.refused.is_set():
+            return False
+        if self.job.keep_staged and not self.ledger.waiting(State.STAGED):
             return False
         on_volumes = {volume.id for volume in self.volumes.placeable()}
         staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
-        return bool(staged) or (not self.job.keep_staged and self.ledger.waiting(State.DELIVERED))
+        return any(not self.is_given_up(row) for row in staged) or self._is_being_released()
 
     # -- objects that leave the unit unstaged -----------------------------------------------------------------
 

@@ -266,6 +266,6 @@ class Lane:
         unit.switches.staged.set()
 
     def _discard(self, volume: OpenVolume, row: Row) -> None:
-        """Remove a published file that is not to be staged, unless somebody else has it there."""
+        """Remove a published file that is not to be staged, where the ledger allows it; the others are kept."""
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            self._unit.discard_unknown(volume, row.key, row.generation)
+            self._unit.discard(volume, row.key, row.generation)

@@ -25,6 +25,12 @@ from .volumes import OpenVolume
 _log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many outages met by one object count as one attempt: it may be the object after all
 _NAMED_FAILURES = 100
+_LONGEST_FETCH_DELAY_MS = 60_000
+
+
+def _delay_ms(row: Row) -> int:
+    """Before another attempt: twice as long after each."""
+    return int(500 * 2 ** min(row.attempts, 20))
 
 
 @dataclass(slots=True)
@@ -36,6 +42,9 @@ class Switches:
     space: threading.Event = field(default_factory=threading.Event)  # something was released
     source_done: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)  # a unit is about to end: look whether it did
+    refused: threading.Event = field(
+        default_factory=threading.Event
+    )  # the destination takes nothing: nobody makes room
 
 
 @dataclass(slots=True)
@@ -241,11 +250,18 @@ class Unit:
             ended=ended,
         )
 
-    def discard_unknown(self, volume: OpenVolume, key: str, generation: int) -> None:
-        """Remove a file of the staging tree, unless the ledger has use for it. OSError when the volume fails."""
+    def discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
+        """Remove a file of the staging tree, where the ledger says what entitles to it. OSError when the volume fails.
+
+        True as well where there is none, or where the ledger has use for it. False: nothing entitles to it, it stays.
+        """
+        relative = keys.to_path(key, generation)
         with volume.names_held():
-            if not self.ledger.has_file(key, generation, volume.id):
-                volume.discard_with_folders(keys.to_path(key, generation))
+            permit = self.ledger.permit(key, generation, volume.id)
+            if permit is None:
+                return self.ledger.has_file(key, generation, volume.id) or not volume.holds(relative)
+            volume.discard_with_folders(relative, permit)
+        return True
 
     # -- rows -------------------------------------------------------------------------------------------------
 
@@ -256,13 +272,17 @@ class Unit:
 
     def due(self, row: Row, busy: Container[int]) -> bool:
         """Whether a row may be taken now: not on its way already, and not asked to wait."""
-        if row.id in busy:
+        if row.id in busy or (self.until != "forever" and self.is_given_up(row)):
             return False
         later = self._later.get(row.id)
         if later is not None and later > time.monotonic():
             return False
         self._later.pop(row.id, None)
         return True
+
+    def is_given_up(self, row: Row) -> bool:
+        """Whether a staged object was refused so often that a run ends without it; a service goes on trying."""
+        return row.state == State.STAGED and row.attempts >= self.job.attempts
 
     def postpone(self, item: Item, seconds: float) -> bool:
         """Put an object back without blaming it. True when it met so many outages that it is to blame after all."""
@@ -273,6 +293,10 @@ class Unit:
             return False
         del self._soft[item.row.id]
         return True
+
+    def put_off(self, row: Row, seconds: float) -> None:
+        """Leave an object alone for a while, without blaming it."""
+        self._later[row.id] = time.monotonic() + seconds
 
     def forgive(self, object_id: int) -> None:
         """An object succeeded: what it met on its way is forgotten."""
@@ -290,7 +314,7 @@ class Unit:
             ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
             counted = self.ledger.retry(failure, delay_ms=0, count=True, target=ending)
         else:
-            delay = min(LONGEST_DELAY_MS, 500 * 2 ** min(row.attempts, 20))
+            delay = min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row))
             ending = target if target is not None else State(row.state)
             counted = self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
         self._soft.pop(row.id, None)
@@ -298,6 +322,18 @@ class Unit:
             return State(row.state)
         self.counters.failed(failure)
         return ending
+
+    def refused(self, failure: Failure, *, for_good: bool = False) -> None:
+        """The destination did not take an object, or proves nothing: it stays staged, and is tried ever more rarely.
+
+        `for_good`: as long as nobody changes the job, no other attempt would end otherwise.
+        """
+        row = failure.row
+        attempts = max(1, self.job.attempts - row.attempts) if for_good else 1
+        delay = LONGEST_DELAY_MS if for_good else min(LONGEST_DELAY_MS, _delay_ms(row))
+        self._soft.pop(row.id, None)
+        if self.ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state)):
+            self.counters.failed(failure)
 
     def note(self, failure: Failure) -> None:
         self.counters.failed(failure)

@@ -52,6 +52,7 @@ class Summary:
     evidence: dict[str, dict[str, int]]
     failures: list[dict[str, str]]
     failure_count: int
+    refused: int  # staged objects that the destination did not take in this run
     waiting: list[str]  # when a deadline ended the run: what each unit was doing or waiting for
     report: str
 
@@ -169,8 +170,9 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
     return Summary(
         job=job.job,
         changed=changed,
-        # Nothing open in the ledger proves little: perhaps nothing was listed.
-        drained=not gathered.census.open.objects and all(unit.is_complete for unit in units),
+        # Nothing open in the ledger proves little: perhaps nothing was listed, or what was listed could not be moved.
+        drained=not (gathered.census.open.objects or gathered.census.troubled.objects)
+        and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
         staged=_hop(source),
@@ -183,9 +185,16 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
             for failure in failures
         ],
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
+        refused=_refused(ledger, units),
         failure_count=source.failure_count + destination.failure_count,
         report=_report(job, reader, gathered) if changed or failures else "",
     )
+
+
+def _refused(ledger: Ledger, units: list[Unit]) -> int:
+    """Staged objects that a destination unit which ended by itself has left."""
+    found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.is_complete]
+    return ledger.refused(everything=found[0].refusals.everything) if found else 0
 
 
 def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:

@@ -35,6 +35,7 @@ from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import Trouble
 from .placement import Pace, VolumeSpace
+from .removal import AtDestination, NeverStaged, Permit, Place, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -46,6 +47,13 @@ _EVACUATED = "evacuate-"
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _MOST_KNOWN_DIRECTORIES = 10_000
 _WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
+
+_MOST_QUARANTINED = 1000  # copies of one object that no longer have their digest
+
+_PARTIAL = NeverStaged("what a mover, or an evacuation, had not finished")
+_MISMATCHED = NeverStaged("an earlier fetch that did not match")
+_SAME_GENERATION = NeverStaged("the same generation, which the ledger does not know of")
+_LINK = NeverStaged("a link of the engine's own")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -122,11 +130,13 @@ class OpenVolume:
 
     def link_dropped(self, object_id: int, relative: str) -> str:
         """A path free of people's file names for the file `relative` of the drop folder."""
-        _unlink(str(object_id), self.outgoing)
+        remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
         os.symlink(self.dropped_path(relative), str(object_id), dir_fd=self.outgoing)
         return f"/proc/self/fd/{self.outgoing}/{object_id}"
 
-    def discard_dropped(self, object_id: int, relative: str, size: int, modified_ms: int) -> bool:
+    def discard_dropped(
+        self, object_id: int, relative: str, size: int, modified_ms: int, permit: AtDestination
+    ) -> bool:
         """Delete a delivered file of the drop folder, and our link to it. False: it is another file by now, and stays.
 
         It is moved out of people's reach before it is looked at: what they put there a moment later is not deleted.
@@ -151,7 +161,7 @@ class OpenVolume:
         else:
             is_delivered = asides.is_file_of(aside, self.outgoing, size, modified_ms)
             if is_delivered:
-                _unlink(aside, self.outgoing)
+                remove(Place.OUTGOING, self.outgoing, aside, permit)
             else:
                 asides.put_back(aside, self.outgoing, path)
             return is_delivered
@@ -161,7 +171,7 @@ class OpenVolume:
     def discard_link(self, object_id: int) -> None:
         """Remove our link to a dropped file, unless one that lies aside needs it."""
         if not asides.lies_in(self.outgoing, object_id):
-            _unlink(str(object_id), self.outgoing)
+            remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
 
     @contextlib.contextmanager
     def names_held(self) -> Iterator[None]:
@@ -182,7 +192,7 @@ class OpenVolume:
             try:
                 if directory not in self.known_directories or attempt:
                     self._make_directories(directory)
-                os.rename(str(name), relative, src_dir_fd=self.incoming, dst_dir_fd=self.staged)
+                move(self.incoming, str(name), self.staged, relative, over=_SAME_GENERATION)
                 return directory
             except FileNotFoundError:
                 # The destination unit prunes empty directories; it may have taken this one, or a parent, just now.
@@ -220,43 +230,57 @@ class OpenVolume:
         os.fsync(self.incoming)
 
     def discard_incoming(self, object_id: int) -> None:
-        _unlink(str(object_id), self.incoming)
+        remove(Place.INCOMING, self.incoming, str(object_id), _PARTIAL)
 
     def discard_evacuated(self, object_id: int) -> None:
-        _unlink(evacuated_name(object_id), self.incoming)
+        remove(Place.INCOMING, self.incoming, evacuated_name(object_id), _PARTIAL)
 
     def sweep_evacuated(self) -> None:
         """Remove copies that an evacuation, cut off since, began here."""
         for name in os.listdir(self.incoming):
             if name.startswith(_EVACUATED):
-                _unlink(name, self.incoming)
+                remove(Place.INCOMING, self.incoming, name, _PARTIAL)
 
     def to_quarantine(self, object_id: int) -> None:
-        """Keep the bytes that did not match, in place of an earlier such copy of the same object."""
-        os.rename(str(object_id), str(object_id), src_dir_fd=self.incoming, dst_dir_fd=self.quarantine)
+        """Keep a fetch that did not match, in place of an earlier such fetch of the same object."""
+        move(self.incoming, str(object_id), self.quarantine, str(object_id), over=_MISMATCHED)
 
-    def staged_to_quarantine(self, relative: str, object_id: int) -> None:
-        os.rename(relative, str(object_id), src_dir_fd=self.staged, dst_dir_fd=self.quarantine)
+    def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
+        """Put a staged file that no longer has its digest out of the way. It is never replaced: it may be the last."""
+        for number in range(_MOST_QUARANTINED):
+            name = quarantine_name(object_id, generation, number)
+            with contextlib.suppress(FileExistsError):
+                move(self.staged, relative, self.quarantine, name)
+                return
+        raise FileExistsError(errno.EEXIST, f"there are too many copies of object {object_id} in the quarantine")
 
-    def clear_quarantine(self, object_id: int) -> None:
-        _unlink(str(object_id), self.quarantine)
+    def clear_quarantine(self, object_id: int, permit: Permit) -> None:
+        """Remove the copies of an object that the permit is about."""
+        for name in os.listdir(self.quarantine):
+            if object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
+                remove(Place.QUARANTINE, self.quarantine, name, permit)
 
-    def discard_staged(self, relative: str) -> None:
-        _unlink(relative, self.staged)
+    def discard_staged(self, relative: str, permit: Permit) -> None:
+        remove(Place.STAGED, self.staged, relative, permit)
 
-    def discard_with_folders(self, relative: str) -> None:
-        self.discard_staged(relative)
+    def discard_with_folders(self, relative: str, permit: Permit) -> None:
+        self.discard_staged(relative, permit)
         self.prune([os.path.dirname(relative)])
+
+    def holds(self, relative: str) -> bool:
+        """Whether a file of the staging tree is there."""
+        try:
+            os.lstat(relative, dir_fd=self.staged)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def prune(self, directories: Iterable[str]) -> None:
         """Remove these directories of the staging tree, and their parents, where they are empty."""
         for directory in sorted(_with_parents(directories), key=len, reverse=True):
             if directory:
                 self.known_directories.discard(directory)
-                try:
-                    os.rmdir(directory, dir_fd=self.staged)
-                except OSError:
-                    continue
+                prune(self.staged, directory)
 
     def sweep_incoming(self, keep: Container[int] = ()) -> int:
         """Remove what a crashed or stopped mover left, but for the objects `keep`; the folder is the engine's own.
@@ -273,7 +297,8 @@ class OpenVolume:
 
     def quarantined(self) -> list[int]:
         """The objects of which a copy that did not match lies here."""
-        return [int(name) for name in os.listdir(self.quarantine) if name.isdecimal()]
+        found = {object_of(name) for name in os.listdir(self.quarantine)}
+        return sorted(number for number in found if number is not None)
 
     def staged_files(self) -> Iterator[str]:
         """Relative paths of all files of the staging tree (names as the filesystem has them)."""
@@ -377,7 +402,7 @@ def try_writing(folder: int) -> None:
     except OSError as error:
         if local_trouble(error) is not Trouble.SPACE:
             raise
-    _unlink(name, folder)
+    remove(Place.INCOMING, folder, name, _PARTIAL)
 
 
 def _try_reading(root: int) -> None:
@@ -405,14 +430,5 @@ def _sweep(folder: int, keep: Container[int]) -> int:
         if not (name.isdecimal() and int(name) in keep) and not name.startswith(_EVACUATED)
     ]
     for name in names:
-        _unlink(name, folder)
+        remove(Place.INCOMING, folder, name, _PARTIAL)
     return len(names)
-
-
-def _unlink(name: str, folder: int) -> None:
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=folder)

@@ -1,0 +1,258 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the ledger knows of files that their rows no longer speak of, and of rows that are gone.
+
+A newer generation at the source takes the row over; the file of the staged one is kept (table `copies`) until the newer
+one is staged too, and takes the row back where the source turns out to have nothing newer after all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from .ledger_file import AS_READ, LedgerFile, Row, as_read, now_ms
+from .model import State
+from .removal import AtDestination, LiesElsewhere, Permit, Replaced
+
+_COPIED = (
+    "size, etag, modified_ms, group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms"
+)
+# A row goes back to the beginning, but for `sends`: an upload that once began is asked for before the next one.
+ANEW = (
+    " state = 0, volume = NULL, left_on = NULL, part_size = 0, digest = '', destination_etag = '', target = 0,"
+    " headers = '', source_evidence = NULL, destination_evidence = NULL, attempts = 0, acknowledged = 0,"
+    " gone_ms = NULL, not_before_ms = 0, suspect = 0, last_error = '', file_id = '', staged_ms = NULL,"
+    " delivered_ms = NULL, released_ms = NULL"
+)
+_ADVANCE = (
+    f"UPDATE objects SET size = next_size, etag = next_etag, modified_ms = next_modified_ms,"
+    f" generation = next_generation, next_generation = NULL, next_size = NULL, next_etag = NULL,"
+    f" next_modified_ms = NULL,{ANEW} WHERE next_size IS NOT NULL"
+)
+_GOT_FURTHER = (State.DELIVERED, State.RELEASED)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the ledger knows of a file of one key, generation and volume besides the key's row."""
+
+    state: int
+    destination_etag: str
+    target: int
+
+
+def entitlement(row: Row | None, copy: Kept | None, key: str, generation: int, volume: int) -> Permit | None:
+    """What allows to remove the staged file of this generation from this volume; None: nothing does, it stays.
+
+    `row` is the ledger's newest knowledge of the key.
+    """
+    if row is None:
+        return None
+    if copy is not None and copy.state == State.DELIVERED:
+        return AtDestination(row.id, key, generation, copy.target, copy.destination_etag)
+    if row.generation > generation:
+        further = row.state in (State.STAGED, *_GOT_FURTHER)
+        return Replaced(row.id, key, generation, row.generation, State(row.state)) if further else None
+    if row.generation < generation:
+        return None
+    if row.state in _GOT_FURTHER:
+        return AtDestination(row.id, key, generation, row.target, row.destination_etag)
+    if row.state == State.STAGED and row.volume not in (None, volume):
+        return LiesElsewhere(key, generation, volume, row.volume or 0)
+    return None
+
+
+class CopyLedger(LedgerFile):
+    """The part of `Ledger` that is about files beside the rows, and about rows that leave."""
+
+    # -- what may be removed ------------------------------------------------------------------------------------
+
+    def permit(self, key: str, generation: int, volume: int) -> Permit | None:
+        """What allows to remove this file of a staging tree now; None: it stays.
+
+        Ask it while the names of the tree are held, and remove the file before they are let go.
+        """
+        with self._lock:
+            found = self._db.execute(
+                "SELECT state, destination_etag, target FROM copies WHERE key = ? AND generation = ? AND volume = ?",
+                (key, generation, volume),
+            ).fetchone()
+        row = self.row_of_key(key)
+        return entitlement(row, Kept(*found) if found else None, key, generation, volume)
+
+    def obsolete(self, *, after_id: int, pressed: bool) -> list[tuple[int, int, str, int]]:
+        """(id, volume, key, generation) of the next thousand copies whose files may go, by id.
+
+        A replaced one goes when the newer generation is delivered; where there is no room (`pressed`), when it is
+        staged.
+        """
+        states = "1, 2, 3" if pressed else "2, 3"
+        sql = (
+            "SELECT copies.id, copies.volume, copies.key, copies.generation FROM copies JOIN objects"
+            " ON objects.id = copies.object_id WHERE copies.id > ? AND (copies.state = 2"
+            f" OR objects.generation > copies.generation AND objects.state IN ({states})) ORDER BY copies.id LIMIT 1000"
+        )
+        with self._lock:
+            return self._db.execute(sql, (after_id,)).fetchall()
+
+    def copies_removed(self, ids: Iterable[int]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM copies WHERE id = ?", [(number,) for number in ids])
+
+    def has_copies(self) -> bool:
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM copies LIMIT 1").fetchone() is not None
+
+    # -- replaced generations -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _keep_copy(db: sqlite3.Connection, object_id: int, generation: int) -> None:
+        """The row is about to speak of another generation: remember the file of this one, where there is one."""
+        db.execute(
+            f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag,"
+            f" target) SELECT id, key, generation, iif(state = 2, 2, 1), COALESCE(volume, left_on), {_COPIED},"
+            " destination_etag, target FROM objects WHERE id = ? AND generation = ? AND origin = 0"
+            " AND (state IN (1, 2) AND volume IS NOT NULL OR left_on IS NOT NULL)",
+            (object_id, generation),
+        )
+
+    @staticmethod
+    def _advance_delivered(db: sqlite3.Connection) -> None:
+        """Older generations that were delivered first make way for what the source lists by now."""
+        waiting = "SELECT id, generation FROM objects WHERE next_size IS NOT NULL AND state IN (2, 3)"
+        for object_id, generation in db.execute(waiting).fetchall():
+            CopyLedger._keep_copy(db, object_id, generation)
+            db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+
+    @staticmethod
+    def _advance(db: sqlite3.Connection, object_id: int) -> None:
+        """An older generation that was to be delivered first is lost: the newer one is fetched."""
+        db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+
+    @staticmethod
+    def _restore(db: sqlite3.Connection, object_id: int, *, listed: bool) -> tuple[int, str] | None:
+        """Let the newest staged copy of an object take its row back; (generation, name of its volume), or None.
+
+        `listed`: the source has something newer, which is fetched once this one is delivered.
+        """
+        found = db.execute(
+            "SELECT copies.id, copies.generation, volumes.name FROM copies JOIN volumes ON volumes.id = volume"
+            " WHERE object_id = ? AND state = 1 ORDER BY generation DESC LIMIT 1",
+            (object_id,),
+        ).fetchone()
+        if found is None:
+            return None
+        copy_id, generation, name = found
+        following = "size, next_etag = etag, next_modified_ms = modified_ms" if listed else "NULL"
+        db.execute(
+            "UPDATE objects SET next_generation = MAX(generation, COALESCE(next_generation, 0)),"
+            f" next_size = {following} WHERE id = ?",
+            (object_id,),
+        )
+        names = ["generation", "volume", *_COPIED.split(", ")]
+        values = ", ".join(f"{name} = copies.{name}" for name in names if name != "sends")
+        db.execute(
+            f"UPDATE objects SET state = 1, {values}, sends = MAX(objects.sends, copies.sends), origin = 0,"
+            " left_on = NULL, suspect = 1, attempts = 0, not_before_ms = 0, last_error = '', gone_ms = NULL"
+            " FROM copies WHERE copies.id = ? AND objects.id = copies.object_id",
+            (copy_id,),
+        )
+        db.execute("DELETE FROM copies WHERE id = ?", (copy_id,))
+        return int(generation), str(name)
+
+    def restore(self, row: Row) -> tuple[int, str] | None:
+        """The source no longer has what it listed: an older generation that is still staged is delivered instead.
+
+        Returns its generation and the name of its volume; None where there is none, or the row is another by now.
+        """
+        with self._transaction() as db:
+            if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
+                return None
+            return self._restore(db, row.id, listed=False)
+
+    def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
+        """There is no room for newer generations beside the older ones on these volumes: those are delivered first.
+
+        Returns how many objects.
+        """
+        numbers = ",".join(str(int(number)) for number in volumes)
+        sql = (
+            "SELECT DISTINCT object_id FROM copies JOIN objects ON objects.id = object_id WHERE copies.state = 1"
+            f" AND copies.volume IN ({numbers}) AND objects.state IN (0, 4, 5) LIMIT ?"
+        )
+        with self._transaction() as db:
+            found = [number for (number,) in db.execute(sql, (limit,))]
+            return sum(self._restore(db, number, listed=True) is not None for number in found)
+
+    # -- rows that leave ----------------------------------------------------------------------------------------
+
+    def row_of_key(self, key: str) -> Row | None:
+        raise NotImplementedError
+
+    @staticmethod
+    def _forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
+        """The row leaves the ledger; that it was there, and why it is not, stays."""
+        db.execute(
+            "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.id, row.key, row.size, row.etag, row.generation, row.origin, row.state, reason, now_ms()),
+        )
+        db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
+
+    def gone_keys(self, limit: int = 100_000) -> set[str]:
+        """The keys that the source listed and did not have when they were fetched."""
+        with self._lock:
+            found = self._db.execute("SELECT key FROM objects WHERE gone_ms IS NOT NULL LIMIT ?", (limit,))
+            return {key for (key,) in found}
+
+    def forget_gone(self, keys: Iterable[str], busy: Collection[int], reason: str) -> list[str]:
+        """Forget objects that a later, complete listing does not show either, and of which there never was a copy.
+
+        `busy` are on their way now. Returns the keys that were forgotten.
+        """
+        sql = (
+            "SELECT id FROM objects WHERE key = ? AND gone_ms IS NOT NULL AND state IN (0, 4, 5) AND origin = 0"
+            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
+        )
+        forgotten = []
+        with self._transaction() as db:
+            for key in keys:
+                found = db.execute(sql, (key,)).fetchone()
+                row = self.row_of_key(key) if found and found[0] not in busy else None
+                if row:
+                    self._forget(db, row, reason)
+                    forgotten.append(key)
+        return forgotten
+
+    # -- the quarantine -----------------------------------------------------------------------------------------
+
+    def has_quarantined(self, object_id: int, volume: int) -> None:
+        """A copy of an object that did not match lies in this volume's quarantine: the row is not forgotten."""
+        with self._transaction() as db:
+            db.execute("UPDATE objects SET quarantined_on = ? WHERE id = ?", (volume, object_id))
+
+    def quarantined(self, object_id: int) -> str:
+        """The name of the volume whose quarantine has a copy of this object, '' for none."""
+        sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = quarantined_on WHERE objects.id = ?"
+        with self._lock:
+            found = self._db.execute(sql, (object_id,)).fetchone()
+        return str(found[0]) if found else ""
+
+    def needless_in_quarantine(self) -> list[tuple[int, AtDestination]]:
+        """(volume, permit) of copies in quarantines whose objects are delivered by now."""
+        sql = (
+            "SELECT id, quarantined_on, key, generation, target, destination_etag FROM objects"
+            " WHERE quarantined_on IS NOT NULL AND state IN (2, 3) LIMIT 1000"
+        )
+        with self._lock:
+            rows = self._db.execute(sql).fetchall()
+        return [(volume, AtDestination(number, *proof)) for number, volume, *proof in rows]
+
+    def quarantine_cleared(self, object_ids: Iterable[int]) -> None:
+        with self._transaction() as db:
+            numbers = [(number,) for number in object_ids]
+            db.executemany("UPDATE objects SET quarantined_on = NULL WHERE id = ?", numbers)

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Is it one object that a destination refuses, or everything? Many for one reason are the destination's own trouble.
+
+Then nothing more is sent, which would only cost bandwidth: a few objects are tried now and then, until one is accepted.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from .errors import Trouble
+
+MANY = 5  # different objects refused for one reason, and none accepted in between
+PROBES_AT_ONCE = 3  # objects that are tried together while everything is refused
+_FIRST_PAUSE = 0.5  # seconds, doubled with every trial that is refused
+_LONGEST_PAUSE = 600.0  # seconds between two trials
+
+
+class Refusals:
+    """What the destination refused lately. Any thread may tell; `now` and `next_trial` are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trouble: Trouble | None = None
+        self._objects: set[int] = set()
+        self.next_trial = 0.0
+        self.message = ""  # the latest refusal, '' while single objects are refused at most
+        self.trials = 0  # that were refused since everything is
+
+    @property
+    def everything(self) -> bool:
+        """Whether the destination seems to refuse whatever it is sent."""
+        return bool(self.message)
+
+    def refused(self, object_id: int, trouble: Trouble, message: str, now: float) -> bool:
+        """One object was refused; True when that makes it everything, which is to be said once."""
+        with self._lock:
+            if self.message:
+                self._trial_failed(message, now)
+                return False
+            if trouble is not self._trouble:
+                self._trouble = trouble
+                self._objects.clear()
+            self._objects.add(object_id)
+            if len(self._objects) < MANY:
+                return False
+            self.message = message
+            self.next_trial = now + _FIRST_PAUSE
+            return True
+
+    def _trial_failed(self, message: str, now: float) -> None:
+        if now < self.next_trial:
+            return  # one that was on its way when the others were refused, or another one of the same trial
+        self.trials += 1
+        self.message = message
+        self.next_trial = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self.trials)
+
+    def accepted(self) -> bool:
+        """An object was proven; True when everything was refused before."""
+        with self._lock:
+            was = bool(self.message)
+            self._trouble, self.message, self.trials = None, "", 0
+            self._objects.clear()
+            return was
+
+    def may_try(self, now: float) -> bool:
+        """Whether something may be sent now: always, or a few objects when the pause is over."""
+        return not self.message or now >= self.next_trial
