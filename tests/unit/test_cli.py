@@ -238,7 +238,7 @@ def summary(**changes: Any) -> Any:
         "staged": Hop(2, 20, 0.5), "delivered": Hop(2, 20, 0.7), "released": {"objects": 2, "bytes": 20},
         "states": {"pending": 0, "released": 2, "failed": 0, "quarantined": 0},
         "evidence": {"source": {"store_digest": 2}, "destination": {"read_back": 2}}, "failures": [],
-        "failure_count": 0, "waiting": [], "report": "/reports/dt_data_1.json",
+        "failure_count": 0, "refused": 0, "waiting": [], "report": "/reports/dt_data_1.json",
     }  # fmt: skip
     return Summary(**{**values, **changes})
 

@@ -160,11 +160,10 @@ def test_volumes_say_what_they_hold(ledger: Ledger, volume: int, reader: LedgerR
 
 def test_is_open_until_nothing_is_pending_or_staged(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
     for state, is_open in zip(State, (True, True, False, False, False, False), strict=True):
-        row = bring_to(ledger, "k", state, volume)
+        bring_to(ledger, state.label, state, volume)
         assert reader.is_open() is is_open, state
-        ledger.observe([listed("k", row.generation + 100)])
-        ledger.gone(failure(row_of(ledger, "k")))
-        ledger.forget_gone(["k"], (), "not listed any more")
+        ledger.observe([listed(state.label, 99)])
+        ledger.gone(failure(row_of(ledger, state.label)))
 
 
 def test_runs_are_the_newest_of_each_unit(ledger: Ledger, reader: LedgerReader) -> None:

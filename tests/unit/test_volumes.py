@@ -20,8 +20,11 @@ from snowsync.config import Job, parse_job
 from snowsync.ledger import Ledger
 from snowsync.markers import is_folder, read_marker, write_marker
 from snowsync.placement import fits_nowhere
+from snowsync.removal import AtDestination, OperatorsWord
 from snowsync.volume_set import VolumeSet
 from snowsync.volumes import OpenVolume, evacuated_name, local_trouble, syncfs
+
+PROOF = AtDestination(7, "k", 1, 0, "etag")
 
 
 def make_job(folder: Path, *names: str, **changes: object) -> Job:
@@ -199,7 +202,7 @@ def test_prune_removes_empty_directories_only(tmp_path: Path, ledger: Ledger) ->
     for number, relative in ((1, "a/b/c/x~1"), (2, "a/y~1")):
         Path(volume.incoming_path(number)).write_bytes(b"")
         volume.publish(number, relative)
-    volume.discard_staged("a/b/c/x~1")
+    volume.discard_staged("a/b/c/x~1", OperatorsWord("reset", "photos"))
     volume.prune(["a/b/c"])
     assert sorted(volume.staged_files()) == ["a/y~1"]
     assert not (tmp_path / "one/.snowsync/staged/testjob/a/b").exists()
@@ -231,18 +234,18 @@ def test_a_dropped_file_is_reached_by_a_link_and_deleted_with_it(dropped: tuple[
     volume, path = dropped
     link = volume.link_dropped(7, path.name)
     assert Path(link).read_bytes() == b"people's data"
-    assert volume.discard_dropped(7, path.name, *stamp(path))
+    assert volume.discard_dropped(7, path.name, *stamp(path), PROOF)
     assert not path.exists()
     assert not os.path.lexists(link)
     assert os.listdir(volume.outgoing) == []
-    assert volume.discard_dropped(7, path.name, 1, 1), "what is gone already needs no deleting"
+    assert volume.discard_dropped(7, path.name, 1, 1, PROOF), "what is gone already needs no deleting"
 
 
 def test_a_dropped_file_that_was_replaced_is_not_deleted(dropped: tuple[OpenVolume, Path]) -> None:
     volume, path = dropped
     known = stamp(path)
     path.write_bytes(b"a newer version")
-    assert not volume.discard_dropped(7, path.name, *known)
+    assert not volume.discard_dropped(7, path.name, *known, PROOF)
     assert path.read_bytes() == b"a newer version"
 
 
@@ -268,7 +271,7 @@ def test_a_dropped_file_replaced_at_the_last_moment_is_given_back(
     monkeypatch.setattr(os, "rename", rename_a_newer_one)
     if not has_hard_links:
         monkeypatch.setattr(os, "link", refuse)
-    assert not volume.discard_dropped(7, path.name, *known)
+    assert not volume.discard_dropped(7, path.name, *known, PROOF)
     assert path.read_bytes() == (again or b"a newer version")
     if again:
         assert path.with_name(f"{path.name}.returned-1").read_bytes() == b"a newer version", "nobody has delivered it"
@@ -284,7 +287,7 @@ def test_a_drop_folder_on_another_filesystem_is_emptied_too(
         raise OSError(errno.EXDEV, "another filesystem")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert volume.discard_dropped(7, path.name, *stamp(path))
+    assert volume.discard_dropped(7, path.name, *stamp(path), PROOF)
     assert not path.exists()
 
 
@@ -407,6 +410,7 @@ def test_a_volume_that_fails_again_and_again_rests_longer(
             volumes.refresh()
         rests.append(clock[0] - failed)
         (volume,) = volumes.open.values()
+        volume.opened = clock[0]  # else it is the machine's own time since it was started
         volumes.take_out(volume, "it failed")
         clock[0] += volume_set._LONGEST_REST
     assert rests[:3] == [1.0, 4.0, 16.0]

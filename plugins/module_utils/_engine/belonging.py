@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import keys
 from .ledger_file import identities_put_aside
+from .removal import object_of
 
 if TYPE_CHECKING:
     from .config import Job
@@ -131,7 +132,8 @@ def _knows_some(root: int, job: str, ledger: LedgerView, number: int) -> bool:
 def _knows(ledger: LedgerView, folder: str, name: str) -> bool:
     if folder == "staged":
         return ledger.knows_key(keys.from_path(name)[0])
-    return ledger.knows_object(int(name.removesuffix(ASIDE)))
+    number = object_of(name) if folder == "quarantine" else int(name.removesuffix(ASIDE))
+    return number is not None and ledger.knows_object(number)
 
 
 def refusal(job: Job, name: str, record: Record) -> str:
@@ -156,7 +158,7 @@ def held(root: int, job: str) -> Iterator[tuple[str, str]]:
 
 def _counts(folder: str, relative: str) -> bool:
     if folder == "quarantine":
-        return relative.isdecimal()
+        return object_of(relative) is not None
     if folder == "outgoing":
         return relative.endswith(ASIDE) and relative.removesuffix(ASIDE).isdecimal()
     try:

@@ -21,6 +21,7 @@ from .config import OWN_FOLDER
 from .errors import ConfigError, LedgerError, LocalError, Trouble
 from .ledger_read import Tally
 from .present import bytes_text, count_text, plain_text
+from .removal import OperatorsWord
 from .resetting import VolumeReset
 from .volumes import names_held
 
@@ -75,7 +76,7 @@ def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
         with names_held(staged, _PATIENCE_SECONDS):
             found = _look(job, config)
             _check(found.record, confirm)
-            resetting.clear(job, found.volume, os.unlink)
+            resetting.clear(job, found.volume, OperatorsWord(f"reset --volume {name}", confirm))
     finally:
         os.close(staged)
     if found.volume.problem:

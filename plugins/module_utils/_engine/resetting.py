@@ -11,22 +11,23 @@ ledger put aside, which the next one knows: it takes the volume over, and the so
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import asides, keys, volume_report
 from .conditions import UNAVAILABLE
-from .errors import ConfigError, LedgerError, SnowsyncError
+from .errors import ConfigError, LedgerError, LocalError, SnowsyncError, Trouble
 from .ledger_file import put_aside
 from .ledger_read import Tally
 from .locks import locked_alone
 from .markers import OWN_FOLDER
 from .present import bytes_text, count_text, plain_text
+from .removal import OperatorsWord, Place, object_of, prune, remove
 from .volume_status import VolumeStatus
 from .volumes import syncfs
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from .config import Job
 
+_log = logging.getLogger("snowsync.volumes")
 FOLDERS = ("incoming", "staged", "quarantine", "outgoing")
 _NAMED = 100  # kept files of one volume that are named
 _is_number = re.compile(r"[0-9]+").fullmatch
@@ -52,7 +54,7 @@ def is_own(folder: str, relative: str, mode: int) -> bool:
         return False
     if folder == "staged":
         return _is_staged(relative)
-    return bool(_is_incoming(relative) if folder == "incoming" else _is_number(relative))
+    return bool(_is_incoming(relative)) if folder == "incoming" else object_of(relative) is not None
 
 
 def _is_staged(relative: str) -> bool:
@@ -143,7 +145,7 @@ def reset(job: Job, confirm: str) -> Reset:
     with locked_alone(job):
         done = _look(job, confirmed=True)
         for volume in done.volumes:
-            _go_through(job, volume, os.unlink)
+            _go_through(job, volume, OperatorsWord("reset", confirm))
             done.changed = done.changed or volume.files.objects > 0
         if job.ledger_path.exists():
             done.ledger = str(put_aside(job.ledger_path))
@@ -158,25 +160,25 @@ def _look(job: Job, *, confirmed: bool) -> Reset:
     return Reset(job.job, confirmed, volumes, error=error)
 
 
-def _go_through(job: Job, volume: VolumeReset, unlink: Callable[..., None] | None) -> None:
-    """Count and name what is on one volume, and `unlink` what is the engine's."""
+def _go_through(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> None:
+    """Count and name what is on one volume, and with the operator's word remove what is the engine's."""
     status = volume.status
     if status.state in UNAVAILABLE or not os.path.isdir(f"{status.path}/{OWN_FOLDER}"):
         volume.problem = status.reason if status.state in UNAVAILABLE else ""
         return
-    clear(job, volume, unlink)
+    clear(job, volume, word)
 
 
-def clear(job: Job, volume: VolumeReset, unlink: Callable[..., None] | None) -> None:
-    """Count and name what the job has on a volume that is there, and `unlink` what is the engine's."""
+def clear(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> None:
+    """Count and name what the job has on a volume that is there, and with `word` remove what is the engine's."""
     status = volume.status
     top = f"{status.path}/{OWN_FOLDER}"
     try:
-        if unlink:
+        if word:
             config = next((config for config in job.volumes if config.name == status.name), None)
             _return_dropped(f"{top}/outgoing/{job.job}", config.drop_path if config else None)
         for folder in FOLDERS:
-            _go_through_folder(f"{top}/{folder}/{job.job}", folder, volume, unlink)
+            _go_through_folder(f"{top}/{folder}/{job.job}", folder, volume, word)
     except OSError as error:
         volume.problem = f"Failed to clear volume {status.name}: {error.strerror}"
 
@@ -193,22 +195,22 @@ def _return_dropped(top: str, drop_folder: Path | None) -> None:
         os.close(outgoing)
 
 
-def _go_through_folder(top: str, folder: str, volume: VolumeReset, unlink: Callable[..., None] | None) -> None:
+def _go_through_folder(top: str, folder: str, volume: VolumeReset, word: OperatorsWord | None) -> None:
     try:
         descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return
     try:
-        for relative, name, directory, status in _files(descriptor, prune=unlink is not None):
+        for relative, name, directory, status in _files(descriptor, empty=word is not None):
             if is_own(folder, relative, status.st_mode):
-                if unlink:
-                    unlink(name, dir_fd=directory)
+                if word:
+                    remove(Place(folder), directory, name, word)
                 volume.files += Tally(1, status.st_size)
             else:
                 volume.kept_count += 1
                 if len(volume.kept) < _NAMED:
                     volume.kept.append(f"{top}/{relative}")
-        if unlink:
+        if word:
             syncfs(descriptor)
     finally:
         os.close(descriptor)
@@ -218,10 +220,10 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _files(top: int, *, prune: bool) -> Iterator[tuple[str, str, int, os.stat_result]]:
+def _files(top: int, *, empty: bool) -> Iterator[tuple[str, str, int, os.stat_result]]:
     """(relative path, name, descriptor of its directory, lstat) of all below a directory that is no directory.
 
-    `prune`: directories that are empty afterwards go.
+    `empty`: directories that are empty afterwards go.
     """
     for path, directories, names, descriptor in os.fwalk(".", topdown=False, onerror=_raise, dir_fd=top):
         prefix = path.removeprefix(".").removeprefix("/")
@@ -232,9 +234,20 @@ def _files(top: int, *, prune: bool) -> Iterator[tuple[str, str, int, os.stat_re
                 continue  # pruned just now; or, beside a survey, a unit that runs took it
             if not stat.S_ISDIR(status.st_mode):  # fwalk takes a link to a directory for a directory
                 yield f"{prefix}/{name}" if prefix else name, name, descriptor, status
-        if prune and prefix:
-            with contextlib.suppress(OSError):  # files are left there
-                os.rmdir(prefix, dir_fd=top)
+        if empty and prefix:
+            prune(top, prefix)
+
+
+def clear_given_up(job: Job, name: str, path: Path) -> None:
+    """Remove what a ledger staged on a volume that was away when the operator had that ledger reset. OSError.
+
+    What would be lost with it was told then, and confirmed. The caller holds the names of the staging tree.
+    """
+    volume = VolumeReset(VolumeStatus(0, name, str(path), "", 0, 0, None, Tally()))
+    clear(job, volume, OperatorsWord("reset", "confirmed while the volume was away"))
+    if volume.problem:
+        raise LocalError(Trouble.IO, f"use volume {name} at {path}", volume.problem)
+    _log.info("volume %s: removed %d files of the ledger that was reset", name, volume.files.objects)
 
 
 # -- for people -------------------------------------------------------------------------------------------------

@@ -415,7 +415,9 @@ class SourceUnit(Unit):
 
     def _is_stuck(self) -> bool:
         """Whether what lies on the volumes stays there in this run: the destination refused it."""
-        return not self.alone and self._destination_ended() and not self._is_being_released()
+        if self.alone or self.volumes.absent or self.volumes.draining or not self._destination_ended():
+            return False
+        return self.ledger.waiting(State.STAGED) and not self._is_being_released()
 
     def _is_being_released(self) -> bool:
         return not self.job.keep_staged and self.ledger.waiting(State.DELIVERED)

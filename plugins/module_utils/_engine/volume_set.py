@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Container, Iterator
 
-from .belonging import Claim, Whose, claim_of, look, refusal
+from .belonging import Claim, Record, Whose, claim_of, look, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import LocalError, Trouble
 from .ledger import Ledger
+from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
 from .placement import VolumeSpace
 from .volumes import OpenVolume, names_held, try_writing
@@ -238,9 +239,17 @@ class VolumeSet:
                 action = f"use volume {config.name} at {config.path}"
                 raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
             if verdict is Whose.FREE and writable:
+                self._clear_given_up(config, record)
                 claim.make(root)
                 _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
         return claim
+
+    def _clear_given_up(self, config: VolumeConfig, record: Record) -> None:
+        """What a ledger staged there that an operator had reset meanwhile was given up with it."""
+        from .resetting import clear_given_up  # it reads volumes' states, and so this file
+
+        if record.ledger in identities_put_aside(self._job.ledger_path):
+            clear_given_up(self._job, config.name, config.path)
 
     def _welcome(self, name: str, volume_id: int) -> None:
         """Before anything of a volume that returned is used, what lies there becomes suspect."""
