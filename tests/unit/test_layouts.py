@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snowsync.errors import StoreError, Trouble
-from snowsync.layouts import all_parts, equal_parts, first_part
+from snowsync.layouts import all_parts, equal_parts, told_size
 from snowsync.model import Head, Headers
 
 ETAG = f"{'a' * 32}-3"
@@ -27,7 +27,7 @@ def telling(sizes: Sequence[int], *, etag: str = ETAG, count: int = 3) -> Callab
 @pytest.mark.parametrize("count", [3, 0])
 def test_a_store_that_tells_is_believed(sizes: tuple[int, ...], count: int) -> None:
     ask = telling(sizes, count=count)
-    assert first_part(ask, OBJECT) == sizes[0]
+    assert told_size(ask, OBJECT, 1) == sizes[0]
     assert all_parts(ask, OBJECT, sizes[0]) == sizes
 
 
@@ -42,7 +42,7 @@ def test_a_store_that_tells_is_believed(sizes: tuple[int, ...], count: int) -> N
     ],
 )
 def test_what_cannot_be_of_this_object_is_not_told(ask: Callable[[int], Head]) -> None:
-    assert first_part(ask, OBJECT) == 0
+    assert told_size(ask, OBJECT, 1) == 0
 
 
 @pytest.mark.parametrize("sizes", [(40, 40, 40), (40, 0, 60), (40, 100, 20), (40, 40, 19)])
@@ -57,15 +57,15 @@ def test_a_store_that_fails_is_not_one_that_refuses_the_question(trouble: Troubl
 
     if trouble.is_weather or trouble.stops_job or trouble is Trouble.NOT_FOUND:
         with pytest.raises(StoreError):
-            first_part(ask, OBJECT)
+            told_size(ask, OBJECT, 1)
     else:
-        assert first_part(ask, OBJECT) == 0
+        assert told_size(ask, OBJECT, 1) == 0
         assert all_parts(ask, OBJECT, 40) == ()
 
 
-@given(size=st.integers(1, 10_000), part_size=st.integers(1, 3000))
-def test_equal_parts_make_up_the_object(size: int, part_size: int) -> None:
-    sizes = equal_parts(size, part_size)
+@given(size=st.integers(1, 10_000), length=st.integers(1, 3000))
+def test_equal_parts_make_up_the_object(size: int, length: int) -> None:
+    sizes = equal_parts(size, length)
     assert sum(sizes) == size
-    assert set(sizes[:-1]) <= {part_size}
-    assert 0 < sizes[-1] <= part_size
+    assert set(sizes[:-1]) <= {length}
+    assert 0 < sizes[-1] <= length

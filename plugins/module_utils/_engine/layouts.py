@@ -18,9 +18,17 @@ from .model import Head
 Ask = Callable[[int], Head]
 
 
-def first_part(ask: Ask, head: Head) -> int:
-    """The size of the first of several parts in bytes; 0 when it is not told."""
-    return _part(ask, head, 1)
+def told_size(ask: Ask, head: Head, number: int) -> int:
+    """The size in bytes of one of several parts, by its number from 1; 0 when it is not told."""
+    try:
+        part = ask(number)
+    except StoreError as error:
+        if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
+            raise
+        return 0  # the store refuses part numbers
+    parsed = etag.parse(head.etag)
+    is_of_it = part.etag == head.etag and part.parts_count in (0, parsed.parts if parsed else 0)
+    return part.size if is_of_it and part.size < head.size else 0  # all of it: the store ignores part numbers
 
 
 def all_parts(ask: Ask, head: Head, first: int) -> tuple[int, ...]:
@@ -31,7 +39,7 @@ def all_parts(ask: Ask, head: Head, first: int) -> tuple[int, ...]:
     parsed = etag.parse(head.etag)
     sizes = [first]
     for number in range(2, parsed.parts + 1 if parsed else 0):
-        sizes.append(_part(ask, head, number))
+        sizes.append(told_size(ask, head, number))
         if not sizes[-1]:
             return ()
     return tuple(sizes) if sum(sizes) == head.size else ()
@@ -41,15 +49,3 @@ def equal_parts(size: int, part_size: int) -> tuple[int, ...]:
     """The sizes of parts that are equal but for the last one."""
     whole, rest = divmod(size, part_size)
     return (part_size,) * whole + ((rest,) if rest else ())
-
-
-def _part(ask: Ask, head: Head, number: int) -> int:
-    try:
-        part = ask(number)
-    except StoreError as error:
-        if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
-            raise
-        return 0  # the store refuses part numbers
-    parsed = etag.parse(head.etag)
-    is_of_it = part.etag == head.etag and part.parts_count in (0, parsed.parts if parsed else 0)
-    return part.size if is_of_it and part.size < head.size else 0  # all of it: the store ignores part numbers
