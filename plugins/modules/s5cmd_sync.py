@@ -173,8 +173,8 @@ states:
   sample: {"pending": 0, "staged": 0, "delivered": 0, "released": 1041, "quarantined": 0, "failed": 0}
 evidence:
   description:
-    - How the objects of the ledger were proven on each hop, from V(size) (nothing but the size) to V(medium) (read back
-      from the medium or by an independent reader).
+    - How the objects of the ledger were proven on each hop, from V(size) (nothing but the size) and V(not_proven) (two
+      reads agree, and nothing better can be had) to V(medium) (read back from the medium or by an independent reader).
   returned: when the job ran
   type: dict
   sample: {"source": {"store_digest": 1041}, "destination": {"store_digest": 1041}}

@@ -179,7 +179,7 @@ def test_etags_that_prove_nothing_are_replaced_by_reading_back(rig: Rig, side: s
         fill(rig, 3)
     code, summary, errors = rig.run()
     assert code == 0, errors
-    assert summary["evidence"][side] == {"read_back": 3}
+    assert summary["evidence"][side] == {"not_proven" if side == "source" else "read_back": 3}
     for key in rig.source.list(SOURCE):
         assert rig.destination.get(DESTINATION, key) == rig.source.get(SOURCE, key)
 

@@ -50,6 +50,15 @@ class Stored:
     headers: Headers = Headers()
     encryption: str = ""
     part_size: int = 0
+    parts: tuple[int, ...] = ()  # the sizes of parts that are not equal
+    parts_count: int = 0  # what HEAD says of one part
+
+    def part(self, number: int) -> int:
+        """The size of one part, from 1; the whole size where there are no parts."""
+        if self.parts:
+            return self.parts[number - 1]
+        start = self.part_size * (number - 1)
+        return min(self.part_size, len(self.data) - start) if self.part_size else len(self.data)
 
 
 class FakeStore:
@@ -115,12 +124,12 @@ class FakeWire:
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         self.fake.request(f"head{part_number or ''}", object_key, self.url)
         stored = self.fake.get(object_key)
-        size = len(stored.data)
-        if part_number and stored.part_size:
-            size = min(size, stored.part_size)
+        size = stored.part(part_number) if part_number else len(stored.data)
         answer = Head(200, size, stored.etag, stored.modified_ms // 1000 * 1000, stored.headers)
         self.fake.after("head", object_key)
-        return replace(answer, encryption=stored.encryption, tag_count=len(stored.headers.tags))
+        count = stored.parts_count if part_number else 0
+        tags = len(stored.headers.tags)
+        return replace(answer, encryption=stored.encryption, tag_count=tags, parts_count=count)
 
     def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
         for object_key in object_keys:

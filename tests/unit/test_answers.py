@@ -180,6 +180,8 @@ def test_a_full_head() -> None:
     )
     assert (head.status, head.size, head.etag, head.modified_ms) == (206, 7, "abc-2", 1769904000000)
     assert (head.tag_count, head.parts_count, head.encryption) == (3, 2, "aws:kms")
+    customer = answers.parse_head(BLOCK + b"x-amz-server-side-encryption-customer-algorithm: AES256\r\n\r\n", 200)
+    assert customer.encryption == "customer"
     assert head.server_time_ms == FEBRUARY - 123
     assert head.headers.metadata == {"camel-case": "a: b", "empty": ""}
     assert (head.headers.content_type, head.headers.cache_control) == ("text/x; charset=utf-8", "no-cache")

@@ -288,6 +288,17 @@ def test_run_prints_a_table_for_people(
     assert "30 failures in all" in text
 
 
+def test_a_run_names_the_count_of_what_is_not_proven(
+    jobs: Path, units: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = {"source": {"not_proven": 1, "store_digest": 2}, "destination": {"store_digest": 3}}
+    units(summary(evidence=evidence))
+    assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"]) == 0
+    text = capsys.readouterr().out
+    assert "proven at the source so far: 1 not proven, 2 by store digest" in text
+    assert "`snowsync report photos` names them" in text
+
+
 @pytest.mark.parametrize(
     ("changed", "drained", "words"),
     [(True, True, "drained after"), (False, True, "nothing to do"), (False, False, "nothing moved")],

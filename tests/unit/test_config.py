@@ -56,6 +56,7 @@ mover:
   {tool: s5cmd, workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4,
    retries: 0, stall_seconds: 0.5, binary: /opt/s5cmd}
 evidence: 3
+unproven: hold
 reread: always
 keep_staged: true
 attempts: 1
@@ -136,7 +137,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "binary": None,
     }
     assert (job.evidence, job.reread, job.keep_staged) == (Evidence.STORE_DIGEST, "suspect", False)
-    assert (job.attempts, job.pass_interval, job.drop_settle) == (5, 60.0, 10.0)
+    assert (job.unproven, job.attempts, job.pass_interval, job.drop_settle) == ("auto", 5, 60.0, 10.0)
 
 
 def test_every_option_can_be_given(tmp_path: Path) -> None:
@@ -150,7 +151,8 @@ def test_every_option_can_be_given(tmp_path: Path) -> None:
     assert [str(volume.path) for volume in job.volumes] == ["/mnt/a", "/mnt/b"]
     assert (job.volumes[0].limit, job.volumes[0].drop_path) == (10 * 1024 * MIB, Path("/mnt/a/out/going"))
     assert (job.group.bytes, job.mover.large_object, job.mover.part_size) == (65536, 8_000_000, 5 * MIB)
-    assert (job.evidence, job.mover.stall_seconds, job.drop_settle) == (Evidence.READ_BACK, 0.5, 0.0)
+    assert (job.evidence, job.unproven) == (Evidence.READ_BACK, "hold")
+    assert (job.mover.stall_seconds, job.drop_settle) == (0.5, 0.0)
     assert job.ledger_path == Path("/srv/state/ledger.db")
 
 
@@ -302,6 +304,7 @@ WRONG_VALUES = [
     ("evidence", "2", "must be 2"),
     ("evidence", 2.0, "must be 2"),
     ("evidence", True, "must be 2"),
+    ("unproven", "refuse", "must be auto or hold or accept, not 'refuse'"),
     ("reread", "never", "must be suspect or always, not 'never'"),
     ("keep_staged", "yes", "must be true or false without quotes"),
     ("attempts", 0, "must be from 1 to 1000, not 0"),

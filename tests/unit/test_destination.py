@@ -144,6 +144,20 @@ def test_a_listing_settles_a_batch_and_heads_the_rest(rig: Rig) -> None:
     assert rig.destination.count("head") < 10
 
 
+def test_a_listing_is_not_believed_of_objects_under_a_key(rig: Rig) -> None:
+    """It does not tell of the key, under which an ETag is no digest, also where it is equal."""
+    stage(rig, 100)
+
+    def encrypt(operation: str, key: str) -> None:
+        if operation == "send":
+            rig.destination.objects[key].encryption = "aws:kms"
+
+    rig.destination.after = encrypt
+    summary = rig.run()
+    assert summary.evidence["destination"] == {"read_back": 100}
+    assert rig.destination.count("get") == 100
+
+
 def test_a_destination_that_may_not_be_listed_is_asked_object_by_object(rig: Rig) -> None:
     stage(rig, 100)
     rig.destination.before = refuse(Trouble.DENIED, operation="list")

@@ -269,6 +269,25 @@ def test_part_sizes_that_give_another_count_are_passed_over(make_file: MakeFile)
     assert proof == etag.Proof(False, "", 0, "", 100)
 
 
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=6), chunk=st.integers(1, 50))
+def test_parts_of_any_sizes_are_digested_alike_from_a_file_and_a_stream(
+    make_file: MakeFile, parts: list[bytes], chunk: int
+) -> None:
+    content, sizes = b"".join(parts), [len(part) for part in parts]
+    expected = f"{md5(b''.join(hashlib.md5(part).digest() for part in parts))}-{len(parts)}"
+    assert etag.file_layout_etag(make_file(content), sizes) == expected
+    streamed = etag.LayoutDigests(sizes)
+    for begin in range(0, len(content), chunk):
+        streamed.update(content[begin : begin + chunk])
+    assert streamed.etag() == expected
+
+
+def test_bytes_beyond_a_layout_are_seen(make_file: MakeFile) -> None:
+    assert etag.file_layout_etag(make_file(b"abcd"), [1, 2]).endswith("-3")
+    assert etag.file_layout_etag(make_file(b"ab"), [1, 2]) != etag.file_layout_etag(make_file(b"abc"), [1, 2])
+
+
 def test_missing_file_is_the_callers_matter(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         etag.prove_file(tmp_path / "absent", EMPTY_MD5)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from snowsync.cli_arguments import build_parser
 from snowsync.judge import DISAGREEMENTS, MEANINGS, Trust, judge
 from snowsync.ledger_read import Entry
-from snowsync.model import ListedObject, Origin, State
+from snowsync.model import Doubt, Evidence, ListedObject, Origin, State
 from snowsync.present import key_text
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -42,6 +42,7 @@ ALL = Trust()
 NO_LEDGER = Trust(ledger=False)
 OPAQUE_SOURCE = Trust(source=False)
 OPAQUE_DESTINATION = Trust(destination=False)
+NOT_PROVEN: dict[str, Any] = {"source_evidence": Evidence.NOT_PROVEN}
 dropped = {"origin": Origin.DROP, "etag": A}
 
 VERDICTS: dict[str, tuple[ListedObject | None, Entry | None, ListedObject | None, Trust, str, str]] = {
@@ -83,6 +84,15 @@ VERDICTS: dict[str, tuple[ListedObject | None, Entry | None, ListedObject | None
     "opaque destination, written again": (
         at(), entry(destination_etag="v1"), at(etag="v2"), OPAQUE_DESTINATION, "!", "replaced"),
     "opaque destination, another size": (at(), None, at(11), replace(OPAQUE_DESTINATION, ledger=False), "*", ""),
+    # a source hop that is not proven
+    "not proven, delivered": (at(etag="x"), entry(etag="x", **NOT_PROVEN), at(), ALL, "!", ""),
+    "not proven, staged, and there already": (
+        at(etag="x"), entry(State.STAGED, etag="x", destination_etag="", **NOT_PROVEN), at(), ALL, "!", ""),
+    "not proven, and equal by chance": (at(), entry(**NOT_PROVEN), at(), ALL, "!", ""),
+    "not proven, opaque by configuration": (at(), entry(**NOT_PROVEN), at(), OPAQUE_SOURCE, "!", ""),
+    "not proven, and replaced": (at(etag="x"), entry(etag="x", **NOT_PROVEN), at(etag=B), ALL, "*", "replaced"),
+    "not proven, but that was another object": (at(etag=B), entry(**NOT_PROVEN), at(etag=B), ALL, "=", "changed"),
+    "proven, with the evidence": (at(), entry(source_evidence=Evidence.STORE_DIGEST), at(), ALL, "=", ""),
     # only the source has it
     "missing, unknown": (at(), None, None, ALL, "+", "unlisted"),
     "missing, no ledger": (at(), None, None, NO_LEDGER, "+", ""),
@@ -123,6 +133,21 @@ def test_the_verdict_on(name: str) -> None:
     assert verdict.disagreement in DISAGREEMENTS or not verdict.disagreement
     if not verdict.comparable:
         assert destination is not None and verdict.symbol == "!", "only what is there can be read back"
+
+
+@pytest.mark.parametrize(
+    ("etag", "trust", "doubt"),
+    [
+        ("x", ALL, Doubt.OPAQUE),
+        (B, ALL, Doubt.OPAQUE),  # else it would have been refuted: it lies under a key
+        (f"{B}-2", ALL, Doubt.LAYOUT),
+        (f"{B}-1", ALL, Doubt.OPAQUE),
+        (f"{B}-2", OPAQUE_SOURCE, Doubt.OPAQUE),
+    ],
+)
+def test_why_an_object_is_not_proven(etag: str, trust: Trust, doubt: Doubt) -> None:
+    verdict = judge(at(etag=etag), entry(etag=etag, **NOT_PROVEN), at(), trust)
+    assert (verdict.symbol, verdict.doubt, verdict.comparable) == ("!", doubt, False)
 
 
 ROWS = [entry(state, digest=mine, destination_etag=theirs) for state in State for mine in ("", A) for theirs in ("", B)]

@@ -119,7 +119,8 @@ def test_evidence_counts_only_proofs_that_still_hold(ledger: Ledger, volume: int
     ledger.retry(failure(row_of(ledger, "b")), delay_ms=0, count=True)  # back to pending, by its own default
     ledger.commit_delivered([Delivered(row_of(ledger, "a"), "x", Evidence.STORE_DIGEST, "t")], [], 0)
     census = reader.census()
-    assert census.source == {Evidence.READ_BACK: sum(census.states[state].objects for state in (1, 2))}
+    # Two reads of the source that agree were called read_back once.
+    assert census.source == {Evidence.NOT_PROVEN: sum(census.states[state].objects for state in (1, 2))}
     assert census.destination == {Evidence.STORE_DIGEST: 1}
 
 
@@ -263,6 +264,30 @@ def test_json_is_one_array_of_every_object(ledger: Ledger, volume: int, reader: 
     assert record["modified"] == "2023-11-14T22:13:20.000Z"
     assert (record["released"], record["not_before"]) == (None, None)
     assert records["failed"]["last_error"] == "mismatch: not what was promised"
+
+
+@pytest.mark.parametrize("level", [Evidence.NOT_PROVEN, Evidence.READ_BACK])
+def test_two_reads_of_the_source_have_one_name_whatever_version_wrote_them(
+    ledger: Ledger, volume: int, reader: LedgerReader, level: Evidence
+) -> None:
+    ledger.observe([listed("k")])
+    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", level, "t")], volume, 0)
+    ledger.commit_delivered([Delivered(row_of(ledger, "k"), MD5, Evidence.READ_BACK, "t")], [], 0)
+    (record,) = json.loads(exported(reader, "json"))
+    assert (record["source_evidence"], record["destination_evidence"]) == ("not_proven", "read_back")
+    assert reader.not_proven(10) == ["k"]
+    (entry,) = reader.entries()
+    assert entry.source_evidence is Evidence.NOT_PROVEN
+
+
+def test_what_went_back_is_not_proven_no_more(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
+    """It keeps the words of its last proof, which say nothing of where it is now."""
+    ledger.observe([listed("k")])
+    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], volume, 0)
+    ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=True)
+    assert reader.not_proven(10) == []
+    (entry,) = reader.entries()
+    assert entry.source_evidence is None
 
 
 def test_json_of_an_empty_ledger_is_an_empty_array(reader: LedgerReader) -> None:

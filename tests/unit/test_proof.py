@@ -19,11 +19,12 @@ from snowsync import proof
 from snowsync.config import Job, MoverSettings, Store
 from snowsync.errors import StoreError, Trouble
 from snowsync.etag import PartDigests
-from snowsync.model import MIB, Evidence, Head, Headers
-from snowsync.proof import Proven, Refuted, Sent, can_be_sent, prove_arrival, prove_delivery
+from snowsync.model import MIB, Evidence, Head, Headers, Received
+from snowsync.proof import Proven, Refuted, Sent, Unproven, can_be_sent, prove_arrival, prove_delivery
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()
+POLICIES = ("auto", "hold", "accept")
 
 
 @pytest.fixture
@@ -46,11 +47,18 @@ def side(**changes: object) -> Store:
 
 
 def arrive(
-    folder: Path, wire: FakeWire, data: bytes, *, settings: MoverSettings = SETTINGS, **changes: object
-) -> Proven | Refuted:
+    folder: Path,
+    wire: FakeWire,
+    data: bytes,
+    *,
+    settings: MoverSettings = SETTINGS,
+    unproven: str = "auto",
+    **changes: object,
+) -> Proven | Refuted | Unproven:
     path = folder / "arrived"
     path.write_bytes(data)
-    return prove_arrival(str(path), "k", wire.head("k"), side(**changes), wire, settings)  # type: ignore[arg-type]  # a fake
+    store = side(**changes)
+    return prove_arrival(str(path), "k", wire.head("k"), store, wire, settings, unproven=unproven)  # type: ignore[arg-type]  # a fake
 
 
 # -- what arrived -------------------------------------------------------------------------------------------------
@@ -99,15 +107,123 @@ def test_an_unusual_part_size_is_asked_for(tmp_path: Path, store: FakeStore, wir
     assert ("head1", "k") in store.requests
 
 
-@pytest.mark.parametrize("trouble", [Trouble.UNSUPPORTED, Trouble.CHANGED, Trouble.OTHER, Trouble.DENIED])
-def test_a_store_that_refuses_part_numbers_is_read_twice(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble
+def uneven(data: bytes, *sizes: int) -> str:
+    """The ETag of parts of these sizes."""
+    digests = []
+    for size in sizes:
+        digests.append(hashlib.md5(data[:size]).digest())
+        data = data[size:]
+    return f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(sizes)}"
+
+
+@pytest.mark.parametrize("sizes", [(5 * MIB, 2 * MIB, 4 * MIB), (4 * MIB, 3 * MIB, 4 * MIB), (7 * MIB, 4 * MIB - 1, 1)])
+def test_parts_of_different_sizes_are_asked_for(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, sizes: tuple[int, ...]
+) -> None:
+    """Also where the first one's size would give as many parts, all equal."""
+    data = bytes(range(256)) * (11 * MIB // 256)
+    store.put("k", data, etag=uneven(data, *sizes), parts=sizes)
+    assert arrive(tmp_path, wire, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
+    assert [operation for operation, _ in store.requests] == ["head", "head1", "head2", "head3"]
+    assert_refuted(store, arrive(tmp_path, wire, data[:-1] + b"x"))
+    assert store.count("get") == 0
+
+
+def assert_refuted(store: FakeStore, proof: object) -> None:
+    assert isinstance(proof, Refuted)
+    assert proof.expected == store.objects["k"].etag
+    assert proof.found not in ("", proof.expected)
+    assert "-" in proof.found, "of the same kind, so that both can be compared"
+
+
+@pytest.mark.parametrize("part_size", [8 * MIB, 5 * MIB, 7_000_001, 6 * MIB + 4096])
+def test_rot_in_parts_that_the_store_tells_is_refuted_and_not_read_again(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, part_size: int
 ) -> None:
     data = bytes(range(256)) * (11 * MIB // 256)
-    store.put("k", data, part_size=7_000_001)
-    store.before = refuse(trouble, operation="head1")
-    proven = arrive(tmp_path, wire, data)
-    assert proven == Proven(etag_of(data), 0, Evidence.READ_BACK)
+    rotten = data[: 6 * MIB] + b"x" + data[6 * MIB + 1 :]
+    store.put("k", rotten, etag=etag_of(data, part_size), part_size=part_size)
+    for policy in POLICIES:
+        assert_refuted(store, arrive(tmp_path, wire, rotten, unproven=policy))
+    assert store.count("get") == 0
+
+
+@pytest.mark.parametrize("data", [b"data" * 1000, b""])
+def test_rot_in_the_only_part_is_refuted(tmp_path: Path, store: FakeStore, wire: FakeWire, data: bytes) -> None:
+    """One part is all bytes, whatever its size was: nothing has to be told."""
+    store.put("k", data, etag=etag_of(data + b"x", 8 * MIB), part_size=8 * MIB)
+    for policy in POLICIES:
+        assert_refuted(store, arrive(tmp_path, wire, data, unproven=policy))
+    assert [operation for operation, _ in store.requests] == ["head"] * len(POLICIES)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_md5_that_differs_is_refuted_whatever_the_job_accepts(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, policy: str
+) -> None:
+    store.put("k", b"rotten", etag=etag_of(b"sound!"))
+    refuted = arrive(tmp_path, wire, b"rotten", unproven=policy)
+    assert isinstance(refuted, Refuted)
+    assert (refuted.expected, refuted.found) == (etag_of(b"sound!"), etag_of(b"rotten"))
+    assert store.count("get") == 0
+
+
+def silent(store: FakeStore, kind: object) -> None:
+    """Make the store tell nothing of parts: it refuses to, ignores the question, or answers of something else."""
+    if isinstance(kind, Trouble):
+        store.before = refuse(kind, operation="head1")
+    elif kind == "ignores":
+        store.objects["k"].part_size = 0
+    elif kind == "fewer":
+        store.objects["k"].parts_count = 1
+    else:
+        store.objects["k"].parts = (1 * MIB, 11 * MIB)  # not the object's size
+
+
+SILENT = [Trouble.UNSUPPORTED, Trouble.CHANGED, Trouble.OTHER, Trouble.DENIED, "ignores", "fewer", "nonsense"]
+
+
+@pytest.mark.parametrize("kind", SILENT)
+@pytest.mark.parametrize("is_rotten", [False, True])
+def test_a_digest_that_fits_no_known_layout_is_not_proven(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, kind: object, is_rotten: bool
+) -> None:
+    data = bytes(range(256)) * (11 * MIB // 256)
+    stored = b"x" + data[1:] if is_rotten else data
+    store.put("k", stored, etag=etag_of(data, 7_000_001), part_size=7_000_001)
+    silent(store, kind)
+    for policy in ("auto", "hold"):
+        held = arrive(tmp_path, wire, stored, unproven=policy)
+        assert isinstance(held, Unproven)
+        assert (held.expected, held.found) == (store.objects["k"].etag, f"md5:{etag_of(stored)}")
+        assert etag_of(stored) in held.message and held.expected in held.message
+        assert "set `unproven: accept` if you trust this source, or its `etag: opaque`" in held.message
+    accepted = arrive(tmp_path, wire, stored, unproven="accept")
+    assert accepted == Proven(etag_of(stored), 0, Evidence.NOT_PROVEN)
+    assert store.count("get") == 3, "read once more, each time"
+
+
+def test_a_number_of_parts_that_no_size_gives_is_not_proven(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+    store.put("k", b"data", etag=f"{'1' * 32}-7")
+    assert isinstance(arrive(tmp_path, wire, b"data"), Unproven)
+
+
+def test_two_reads_that_differ_are_refuted_whatever_the_job_accepts(
+    tmp_path: Path, store: FakeStore, wire: FakeWire
+) -> None:
+    store.put("k", b"data", etag="opaque")
+    for policy in POLICIES:
+        assert isinstance(arrive(tmp_path, wire, b"dada", unproven=policy), Refuted)
+
+
+def test_a_checksum_proves_what_fits_no_layout(tmp_path: Path, wire: FakeWire) -> None:
+    path = tmp_path / "arrived"
+    path.write_bytes(b"data")
+    digest = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
+    head = Head(200, 4, f"{'1' * 32}-3", 0, Headers(), checksums={"sha256": digest})
+    wire.fake.put("k", b"data", etag=head.etag)
+    proven = prove_arrival(str(path), "k", head, side(), wire, SETTINGS)  # type: ignore[arg-type]  # a fake
+    assert proven == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
 
 
 @pytest.mark.parametrize("trouble", [Trouble.SERVER, Trouble.NOT_FOUND, Trouble.CREDENTIAL])
@@ -133,15 +249,45 @@ def test_parts_too_small_for_aws_are_proven_and_sent_in_other_parts(
     assert arrive(tmp_path, wire, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
 
 
-@pytest.mark.parametrize("how", ["opaque", "kms", "by configuration"])
+OPAQUE = ["no shape", "no ETag", "aws:kms", "aws:kms:dsse", "customer", "by configuration"]
+
+
+def put_opaque(store: FakeStore, data: bytes, how: str, etag: str) -> dict[str, str]:
+    """What the job says of that store."""
+    etag = {"no shape": "v1.opaque", "no ETag": ""}.get(how, etag)
+    store.put("k", data, encryption=how if how.startswith(("aws:", "customer")) else "")
+    store.objects["k"].etag = etag
+    return {"etag": "opaque"} if how == "by configuration" else {}
+
+
+@pytest.mark.parametrize("how", OPAQUE)
+@pytest.mark.parametrize("etag", ["0" * 32, f"{'0' * 32}-2", etag_of(b"data")])
 def test_an_opaque_etag_is_replaced_by_a_second_read(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, how: str, etag: str
+) -> None:
+    """Also one that happens to be equal, which says as little."""
+    changes = put_opaque(store, b"data", how, etag)
+    for policy in ("auto", "accept"):
+        proven = arrive(tmp_path, wire, b"data", unproven=policy, **changes)
+        assert proven == Proven(etag_of(b"data"), 0, Evidence.NOT_PROVEN)
+    held = arrive(tmp_path, wire, b"data", unproven="hold", **changes)
+    assert isinstance(held, Unproven)
+    assert "`unproven: hold`; set `unproven: auto`" in held.message
+    assert store.count("get") == 3
+    assert isinstance(arrive(tmp_path, wire, b"dada", **changes), Refuted)
+
+
+@pytest.mark.parametrize("how", OPAQUE)
+def test_an_opaque_etag_that_the_mover_saw_too_is_no_proof(
     tmp_path: Path, store: FakeStore, wire: FakeWire, how: str
 ) -> None:
-    kms = {"encryption": "aws:kms"} if how == "kms" else {}
-    store.put("k", b"data", etag="opaque-etag" if how == "opaque" else "0" * 32, **kms)
-    changes = {"etag": "opaque"} if how == "by configuration" else {}
-    assert arrive(tmp_path, wire, b"data", **changes) == Proven(etag_of(b"data"), 0, Evidence.READ_BACK)
-    assert isinstance(arrive(tmp_path, wire, b"dada", **changes), Refuted)
+    changes = put_opaque(store, b"data", how, etag_of(b"data"))
+    path = tmp_path / "arrived"
+    path.write_bytes(b"data")
+    head = wire.head("k")
+    received = Received(head, head.etag, 0)
+    proven = prove_arrival(str(path), "k", head, side(**changes), wire, SETTINGS, received)  # type: ignore[arg-type]  # a fake
+    assert proven == Proven(etag_of(b"data"), 0, Evidence.NOT_PROVEN)
 
 
 def test_an_object_that_changes_between_the_two_reads_is_no_mismatch(
@@ -265,6 +411,17 @@ def test_etags_that_only_look_like_digests_are_read_back_where_the_job_says_so(
     store.put("k", b"data", etag="1" * 32)
     assert isinstance(deliver(wire, sent_as(b"data")), Refuted)
     assert deliver(wire, sent_as(b"data"), etag="opaque") == Proven("1" * 32, 0, Evidence.READ_BACK)
+
+
+@pytest.mark.parametrize("how", OPAQUE)
+def test_an_equal_etag_that_is_no_digest_is_read_back(store: FakeStore, wire: FakeWire, how: str) -> None:
+    """Such as a store that gives back what it was sent as Content-MD5, whatever it keeps."""
+    changes = put_opaque(store, b"data", how, etag_of(b"data"))
+    assert deliver(wire, sent_as(b"data"), **changes) == Proven(store.objects["k"].etag, 0, Evidence.READ_BACK)
+    store.objects["k"].data = b"dada"
+    refuted = deliver(wire, sent_as(b"data"), **changes)
+    assert isinstance(refuted, Refuted)
+    assert (refuted.expected, refuted.found) == (etag_of(b"data"), etag_of(b"dada"))
 
 
 def test_rot_before_the_upload_is_seen_behind_an_opaque_etag(store: FakeStore, wire: FakeWire) -> None:

@@ -17,9 +17,9 @@ from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 from snowsync import ledger as ledger_module
 from snowsync.config import Job
 from snowsync.errors import LocalError, Trouble
-from snowsync.ledger import Failure, Ledger
+from snowsync.ledger import Failure, Ledger, Staged
 from snowsync.ledger_read import LedgerReader
-from snowsync.model import State
+from snowsync.model import Evidence, State
 from snowsync.report import gather, render, write_report
 
 # What consumers of the format read (see the transfer scripts' own initial document).
@@ -177,6 +177,31 @@ def test_evidence_hops_and_volumes_are_told(job: Job, ledger: Ledger, volume: in
     (told,) = more["volumes"]
     assert (told["name"], told["staged_objects"], told["held_objects"], told["held_bytes"]) == ("one", 2, 1, 10)
     assert more["states"]["staged"] == {"objects": 1, "bytes": 10}
+
+
+@pytest.mark.parametrize("level", [Evidence.NOT_PROVEN, Evidence.READ_BACK])
+def test_what_is_not_proven_is_counted_and_named(job: Job, ledger: Ledger, volume: int, level: Evidence) -> None:
+    """Also what older versions called read_back at the source."""
+    ledger.start_run("source")
+    bring_to(ledger, "in/proven", State.RELEASED, volume)
+    for number in range(25):
+        ledger.observe([listed(f"in/{number:02}", etag="v1")])
+        ledger.commit_staged([Staged(row_of(ledger, f"in/{number:02}"), 0, MD5, "", level, "t")], volume, 0)
+    bring_to(ledger, "in/pending", State.PENDING, volume)
+    more = written(job, ledger)["snowsync"]
+    assert more["evidence"]["source"] == {"not_proven": 25, "store_digest": 1}
+    assert more["not_proven"] == {"objects": 25, "keys": [f"in/{number:02}" for number in range(25)]}
+    text = render(job, gather(LedgerReader(ledger)))
+    assert "25 not proven at the source: two reads agreed" in text
+    assert "\n  in/00\n" in text and "... and 5 more" in text
+    assert "25 not proven, 1 by store digest" in text
+
+
+def test_where_all_is_proven_nothing_is_said_of_it(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
+    bring_to(ledger, "in/a", State.RELEASED, volume)
+    assert written(job, ledger)["snowsync"]["not_proven"] == {"objects": 0, "keys": []}
+    assert "not proven" not in render(job, gather(LedgerReader(ledger)))
 
 
 def test_a_report_is_replaced_whole_and_leaves_nothing_beside_it(job: Job, ledger: Ledger, volume: int) -> None:

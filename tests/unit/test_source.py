@@ -572,6 +572,42 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
     rig.assert_delivered()
 
 
+@pytest.mark.parametrize("direction", ["both", "source"])
+def test_what_is_not_proven_is_held_at_once_and_kept(rig: Rig, direction: str) -> None:
+    """Two reads agreed: another attempt would bring the same bytes."""
+    rig.source.put("odd", b"data", etag=f"{'1' * 32}-7")
+    rig.source.put("sound", b"data")
+    summary = rig.run(direction)
+    assert rig.states()["odd"] == "quarantined"
+    assert (rig.source.count("fetch", "odd"), rig.source.count("get", "odd")) == (1, 1)
+    assert rig.failures() == [("odd", "mismatch")]
+    assert summary.failure_count == 1
+    assert "odd" not in rig.destination.objects
+    (kept,) = rig.quarantined_files()
+    assert (rig.folder / kept).read_bytes() == b"data"
+    rig.run(direction)
+    assert rig.states()["odd"] == "quarantined"
+    assert len(rig.quarantined_files()) == 1
+    rig.changes = {"unproven": "accept"}
+    rig.run()
+    assert rig.destination.objects["odd"].data == b"data"
+    assert rig.files_left() == [], "the quarantined copy goes once the object is staged"
+
+
+def test_a_newer_generation_is_not_held_for_an_older_one(rig: Rig) -> None:
+    rig.source.put("odd", b"data", etag=f"{'1' * 32}-7")
+
+    def overwrite(operation: str, key: str) -> None:
+        if operation == "get":
+            rig.source.before = lambda operation, key: None
+            rig.source.put("odd", b"newer")
+
+    rig.source.before = overwrite
+    rig.run()
+    rig.assert_delivered()
+    assert rig.failures() == [("odd", "changed")]
+
+
 def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.changes = {"mover": {"large_workers": 8, "large_object": 1000}}
     for number in range(4):
@@ -582,10 +618,10 @@ def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: 
 
     prove = arrivals.prove_arrival
 
-    def prove_slowly(path: str, key: str, *arguments: Any) -> Any:
+    def prove_slowly(path: str, key: str, *arguments: Any, **options: Any) -> Any:
         if "large" in key:
             released.wait(30)
-        return prove(path, key, *arguments)
+        return prove(path, key, *arguments, **options)
 
     monkeypatch.setattr(arrivals, "prove_arrival", prove_slowly)
     running = rig.start()

@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_rows import bring_to, failure, make_job, row_of
+from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
 from snowsync import ledger as ledger_module
 from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import ConfigError, LedgerError
-from snowsync.ledger import Ledger, boot_id, now_ms
+from snowsync.ledger import Ledger, Staged, boot_id, now_ms
 from snowsync.ledger_read import LedgerReader, Run, Tally
 from snowsync.markers import write_marker
-from snowsync.model import State
+from snowsync.model import Evidence, State
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
 
 
@@ -140,6 +140,17 @@ def test_a_drained_job_says_so(job: Job, ledger: Ledger) -> None:
     status = gather(job)
     assert status.drained
     assert render(status).startswith("job photos: drained")
+
+
+def test_what_is_not_proven_is_counted(job: Job, ledger: Ledger) -> None:
+    ledger.start_run("source")
+    bring_to(ledger, "proven", State.STAGED, 1)
+    assert gather(job).record()["not_proven"] == 0
+    assert "not proven" not in render(gather(job))
+    ledger.observe([listed("k", etag="v1")])
+    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], 1, 0)
+    assert gather(job).record()["not_proven"] == 1
+    assert "1 not proven at the source" in render(gather(job))
 
 
 def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Ledger) -> None:

@@ -22,10 +22,11 @@ from ledger_rows import bring_to, listed, make_job, row_of
 
 from snowsync.config import Job, parse_job
 from snowsync.errors import LocalError, StoreError, Trouble
-from snowsync.ledger import Delivered, Ledger
+from snowsync.etag import PartDigests
+from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_read import Tally
-from snowsync.model import Evidence, ListedObject, State
-from snowsync.verify import _merge, _PartDigest, verify_job
+from snowsync.model import Evidence, Head, Headers, ListedObject, State
+from snowsync.verify import _merge, verify_job
 from snowsync.verify_result import Result, render
 
 A = "a" * 32
@@ -62,9 +63,26 @@ class Shelf:
         self.reads: list[str] = []
         self.unreadable: set[str] = set()
         self.closed = 0
+        self.heads: list[tuple[str, int]] = []
+        self.parts: dict[str, tuple[int, ...]] = {}  # what the store tells of an object's parts
+        self.encryption = ""
 
     def etag(self, key: str) -> str:
         return self.etags.get(key) or hashlib.md5(self.content[key]).hexdigest()
+
+    def cut(self, key: str, *sizes: int) -> None:
+        """The object was uploaded in parts of these sizes, and its ETag says so."""
+        content, digests = self.content[key], []
+        for size in sizes:
+            digests.append(hashlib.md5(content[:size]).digest())
+            content = content[size:]
+        self.etags[key] = f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(sizes)}"
+        self.parts[key] = sizes
+
+    def rot(self, key: str) -> None:
+        """As a disk does it: ETag, size and time stay."""
+        self.etags[key] = self.etag(key)
+        self.content[key] = bytes([self.content[key][0] ^ 1]) + self.content[key][1:]
 
     def pages(self) -> Iterator[Sequence[ListedObject]]:
         self.listings += 1
@@ -80,6 +98,14 @@ class Shelf:
             raise StoreError(Trouble.BROKEN, f"fetch {object_key}", "the connection broke")
         for begin in range(0, len(self.content[object_key]), 7):
             sink(self.content[object_key][begin : begin + 7])
+
+    def head(self, object_key: str, *, part_number: int = 0) -> Head:
+        self.heads.append((object_key, part_number))
+        size = len(self.content[object_key])
+        parts = self.parts.get(object_key, ())
+        if part_number and parts:
+            size = parts[part_number - 1]
+        return Head(200, size, self.etag(object_key), 1000, Headers(), encryption=self.encryption)
 
     def close(self) -> None:
         self.closed += 1
@@ -287,7 +313,8 @@ def test_rows_of_another_prefix_are_left_out(tmp_path: Path) -> None:
 def pair() -> tuple[Shelf, Shelf]:
     """Multipart at the source, single at the destination: ETags cannot be compared."""
     source = Shelf({"equal": b"some bytes", "other": b"some bytes", "plain": b"1"})
-    source.etags = {"equal": f"{A}-2", "other": f"{A}-2"}
+    source.cut("equal", 7, 3)
+    source.cut("other", 7, 3)
     return source, Shelf({"equal": b"some bytes", "other": b"same bytes", "plain": b"1"})
 
 
@@ -341,12 +368,155 @@ def test_a_dropped_file_is_read_back_against_its_digest_in_parts(job: Job) -> No
 
 @given(st.binary(max_size=40), st.integers(1, 12), st.integers(1, 9))
 def test_a_stream_has_the_etag_of_its_parts_however_it_comes(content: bytes, part_size: int, chunk: int) -> None:
-    streamed = _PartDigest(part_size)
+    streamed = PartDigests(part_size)
     for begin in range(0, len(content), chunk):
         streamed.update(content[begin : begin + chunk])
     parts = [content[begin : begin + part_size] for begin in range(0, len(content), part_size)] or [b""]
     digests = b"".join(hashlib.md5(part).digest() for part in parts)
     assert streamed.etag() == f"{hashlib.md5(digests).hexdigest()}-{len(parts)}"
+
+
+PARTS = [(), (10,), (5, 5), (7, 3), (3, 5, 2), (6, 1, 3), (4, 2, 4)]
+
+
+@pytest.mark.parametrize("sizes", PARTS)
+@pytest.mark.parametrize("is_rotten", [False, True])
+def test_a_source_that_rotted_is_told_although_both_sides_are_equal(
+    job: Job, sizes: tuple[int, ...], is_rotten: bool
+) -> None:
+    """Single PUT, one part, equal parts, parts of any sizes."""
+    source = Shelf({"k": b"some bytes"})
+    if sizes:
+        source.cut("k", *sizes)
+    if is_rotten:
+        source.rot("k")
+    destination = Shelf(dict(source.content))
+    destination.etags = {"k": source.etag("k")}
+    assert objects(compare(job, source, destination)) == {"=": 1}, "no listing shows it"
+    result = compare(job, source, destination, read_all=True)
+    assert objects(result) == ({"*": 1} if is_rotten else {"=": 1})
+    if is_rotten:
+        assert source.etag("k") in result.findings[0].reason
+        assert hashlib.md5(source.content["k"]).hexdigest() in result.findings[0].reason
+        assert not result.agrees()
+
+
+def test_a_store_that_tells_the_first_part_only_is_enough_for_equal_parts(job: Job) -> None:
+    source, destination = Shelf({"k": b"some bytes"}), Shelf({"k": b"some bytes"})
+    source.cut("k", 7, 3)
+    source.parts["k"] = (7, 10)
+    assert objects(compare(job, source, destination, read_all=True, read_back=True)) == {"=": 1}
+    source.rot("k")
+    destination.content["k"] = source.content["k"]
+    assert objects(compare(job, source, destination, read_all=True)) == {"*": 1}
+
+
+def test_equal_bytes_under_an_etag_that_fits_nothing_are_not_proven(job: Job) -> None:
+    source = Shelf({"k": b"some bytes"})
+    source.cut("k", 6, 1, 3)
+    source.parts.clear()  # the store tells nothing of parts
+    destination = Shelf(dict(source.content))
+    for policy in ("auto", "hold", "accept"):
+        result = compare(job.model_copy(update={"unproven": policy}), source, destination, read_back=True)
+        assert objects(result) == {"!": 1}
+        assert result.agrees() is (policy == "accept")
+        assert result.record()["not_proven"]["objects"] == 1
+
+
+def test_an_opaque_etag_refutes_nothing(tmp_path: Path) -> None:
+    for source_side, encryption in (({"etag": "opaque"}, ""), ({}, "aws:kms")):
+        job = make_job(tmp_path, source=source_side)
+        source, destination = Shelf({"k": b"some bytes"}), Shelf({"k": b"some bytes"})
+        source.etags, source.encryption = {"k": f"{A}-2"}, encryption
+        assert objects(compare(job, source, destination, read_back=True)) == {"=": 1}
+        destination.content["k"] = b"same bytes"
+        assert objects(compare(job, source, destination, read_back=True)) == {"*": 1}
+
+
+def test_an_object_that_is_overwritten_meanwhile_refutes_nothing(job: Job) -> None:
+    source, destination = Shelf({"k": b"some bytes"}), Shelf({"k": b"some bytes"})
+    source.etags = destination.etags = {"k": A}
+    source.head = lambda key, **_more: Head(200, 10, "b" * 32, 0, Headers())  # type: ignore[method-assign]
+    result = compare(job, source, destination, read_all=True)
+    assert objects(result) == {"!": 1}
+    assert "it was overwritten since it was listed" in result.findings[0].reason
+    assert result.held.count == 0
+
+
+# -- what is not proven -----------------------------------------------------------------------------------------
+
+
+def moved_unproven(job: Job, count: int, etag: str, evidence: Evidence = Evidence.NOT_PROVEN) -> tuple[Shelf, Shelf]:
+    """Objects that came from the source by two reads that agree, as the source and the destination have them now."""
+    source, destination = Shelf({}), Shelf({})
+    ledger = Ledger(job.ledger_path)
+    volume = ledger.volume_id("one", "u", "/one")
+    for number in range(count):
+        key, content = f"key{number:02}", f"content {number:02}".encode()
+        md5 = hashlib.md5(content).hexdigest()
+        source.content[key] = destination.content[key] = content
+        source.etags[key] = etag or md5
+        ledger.observe([ListedObject(key, len(content), source.etags[key], 1)])
+        ledger.commit_staged([Staged(row_of(ledger, key), 0, md5, "", evidence, "t")], volume, 0)
+        ledger.commit_delivered([Delivered(row_of(ledger, key), md5, Evidence.STORE_DIGEST, "t")], [], 0)
+    ledger.close()
+    return source, destination
+
+
+NOT_PROVEN = {
+    # ETag at the source, whether the object lies under a key, what the job says of that store, what accepts it
+    "no digest by its shape": ("v1.opaque", "", {}, ("auto", "accept")),
+    "opaque by configuration": (f"{A}-2", "", {"etag": "opaque"}, ("auto", "accept")),
+    "MD5's shape, under a key": (A, "aws:kms", {}, ("auto", "accept")),
+    "equal by chance, under a key": ("", "aws:kms", {}, ("auto", "accept")),
+    "parts, under a key": (f"{A}-2", "aws:kms", {}, ("auto", "accept")),
+    "parts that fit nothing": (f"{A}-2", "", {}, ("accept",)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_PROVEN)
+@pytest.mark.parametrize("policy", ["auto", "hold", "accept"])
+def test_what_is_not_proven_is_never_called_identical(tmp_path: Path, name: str, policy: str) -> None:
+    etag, encryption, source_side, accepting = NOT_PROVEN[name]
+    job = make_job(tmp_path, source=source_side).model_copy(update={"unproven": policy})
+    source, destination = moved_unproven(job, 1, etag)
+    source.encryption = encryption
+    result = compare(job, source, destination, combined=tmp_path / "all")
+    assert objects(result) == {"!": 1}
+    assert lines_of(tmp_path / "all") == {"key00": "!"}
+    assert result.agrees() is (policy in accepting)
+    accepted = int(policy in accepting)
+    assert result.record()["not_proven"] == {"objects": 1, "accepted": accepted, "keys": ["key00"]}
+    text = render(result)
+    assert "1 not proven at the source" in text
+    assert ("which the job accepts (`unproven`):\n  ! key00" in text) is bool(accepted)
+
+
+def test_what_older_versions_called_read_back_at_the_source_is_not_proven(job: Job) -> None:
+    assert objects(compare(job, *moved_unproven(job, 1, f"{A}-2", Evidence.READ_BACK))) == {"!": 1}
+
+
+def test_what_is_accepted_hides_no_object_that_fails(tmp_path: Path) -> None:
+    job = make_job(tmp_path, source={"etag": "opaque"})
+    source, destination = moved_unproven(job, 25, "v1")
+    source.content["unknown"] = destination.content["unknown"] = b"x"
+    result = compare(job, source, destination)
+    assert objects(result) == {"!": 26}
+    assert not result.agrees()
+    assert [finding.key for finding in result.findings] == ["unknown"]
+    text = render(result)
+    assert "25 not proven at the source, which the job accepts" in text
+    assert "... and 5 more" in text
+    del source.content["unknown"]
+    assert compare(job, source, destination).agrees()
+
+
+def test_reading_back_settles_what_is_not_proven(tmp_path: Path) -> None:
+    """Both stores give the same bytes now, which is what is asked; the source's ETag has nothing to say."""
+    job = make_job(tmp_path, source={"etag": "opaque"})
+    result = compare(job, *moved_unproven(job, 1, "v1"), read_back=True)
+    assert objects(result) == {"=": 1}
+    assert result.agrees()
 
 
 # -- the combined file ------------------------------------------------------------------------------------------

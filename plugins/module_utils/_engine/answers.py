@@ -263,7 +263,8 @@ def parse_head(block: bytes, status: int, *, received: int = -1) -> Head:
         ),
         _number(get("x-amz-tagging-count")),
         _number(get("x-amz-mp-parts-count")),
-        get("x-amz-server-side-encryption", ""),
+        get("x-amz-server-side-encryption", "")
+        or ("customer" if get("x-amz-server-side-encryption-customer-algorithm") else ""),
         _checksums(fields, etag),
         http_date_ms(date) if date else 0,
     )

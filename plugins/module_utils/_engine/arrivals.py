@@ -19,7 +19,7 @@ from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
 from .model import Head, Headers, ListedObject, Outcome, Received
 from .probing import ask_heads
-from .proof import Proven, Refuted, prove_arrival
+from .proof import Proven, Refuted, Unproven, prove_arrival
 from .unit import Item
 from .volumes import local_trouble
 
@@ -148,12 +148,19 @@ class Arrivals:
                 else:
                     self._refuted(item, proof)
                 return
+            if isinstance(proof, Unproven):
+                self._held(item, proof)
+                return
             item.endpoint.ok()
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
-    def _prove(self, item: Item, head: Head, endpoint: Endpoint, received: Received | None) -> Proven | Refuted:
-        settings = self._unit.job.mover
-        return prove_arrival(item.path, item.row.key, head, endpoint.store, endpoint.wire(), settings, received)
+    def _prove(
+        self, item: Item, head: Head, endpoint: Endpoint, received: Received | None
+    ) -> Proven | Refuted | Unproven:
+        job, wire = self._unit.job, endpoint.wire()
+        return prove_arrival(
+            item.path, item.row.key, head, endpoint.store, wire, job.mover, received, unproven=job.unproven
+        )
 
     def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
         if not head.tag_count:
@@ -223,6 +230,17 @@ class Arrivals:
             found=proof.found,
         )
         unit.failed(failure)
+        unit.put_back(item, None)
+
+    def _held(self, item: Item, proof: Unproven) -> None:
+        """Two reads agreed, so that no other attempt would bring more: what came is kept, and the object ends here."""
+        row, unit = item.row, self._unit
+        unit.quarantine(item)
+        failure = Failure(
+            row, "source", Trouble.MISMATCH, proof.message, "held in quarantine", proof.expected, proof.found
+        )
+        if unit.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
+            unit.note(failure)
         unit.put_back(item, None)
 
 

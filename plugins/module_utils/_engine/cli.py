@@ -22,7 +22,7 @@ from . import cli_volumes
 from .cli_arguments import build_parser
 from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
 from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
-from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text, table
+from .present import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
     from .config import Job
@@ -136,8 +136,11 @@ def _summary_text(summary: Summary) -> str:
         )
     lines = [table(("this run", "objects", "bytes", "seconds", "rate"), rows), "", _ending_text(summary)]
     for hop, evidence in summary.evidence.items():
-        proven = ", ".join(f"{count_text(number)} by {level.replace('_', ' ')}" for level, number in evidence.items())
-        lines += [f"proven at the {hop} so far: {proven}"] if proven else []
+        lines += [f"proven at the {hop} so far: {evidence_text(evidence)}"] if evidence else []
+        if evidence.get("not_proven"):
+            lines.append(
+                f"  not proven: only two reads of the source agree; `snowsync report {summary.job}` names them"
+            )
     lines += [
         f"  {key_text(failure['key'])}: {failure['trouble']}: {plain_text(failure['message'])}"
         for failure in values["failures"][:20]

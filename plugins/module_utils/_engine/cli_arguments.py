@@ -44,7 +44,15 @@ One symbol per object, as in rclone's `check --combined`:
   *  differs in size or digest
   +  only at the source: missing at the destination
   -  only at the destination (fails only with --exact)
-  !  cannot be proven (digests of different kinds and no proof in the ledger; see --read-back), or an error
+  !  cannot be proven (digests of different kinds and no proof in the ledger; see --read-back), or an error; also what
+     two reads of the source gave where its ETag proves nothing (evidence `not_proven`). Of the latter, what the job
+     accepts (`unproven`) is counted and named apart, and is no failure
+
+A listing does not say whether an object lies under a KMS key, where no ETag is a digest. Equal ETags that look like
+MD5s count as proof, unless the job calls that store's ETags opaque or the ledger has the object as not proven. Where
+the destination's ETag is the one that the object had when it was proven there, that proof counts. --read-back and
+--read-all also hold what the source gives against its own ETag: a source that rotted is told, also where both sides
+are equal.
 
 --combined FILE holds one line per object: the symbol, a space, the key. The key is the source's, and the destination's
 for "-". A key that has control characters, invisible characters or white space at an end, or that begins with a double

@@ -128,6 +128,7 @@ class Job(_Part):
     group: Group = Group()
     mover: MoverSettings = MoverSettings()
     evidence: values.Rung = Evidence.STORE_DIGEST
+    unproven: Annotated[Literal["auto", "hold", "accept"], values.one_of("auto", "hold", "accept")] = "auto"
     reread: Annotated[Literal["suspect", "always"], values.one_of("suspect", "always")] = "suspect"
     keep_staged: values.Flag = False
     attempts: Annotated[int, values.whole_number(1, 1000)] = 5

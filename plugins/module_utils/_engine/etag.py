@@ -21,6 +21,7 @@ from .model import MIB
 
 _BLOCK = MIB
 _MOST_PARTS = 10_000  # of one upload, at any store
+_ENDLESS = 2**63
 _SHAPE = re.compile(r'"?([0-9a-fA-F]{32})(?:-([1-9][0-9]{0,4}))?"?').fullmatch
 
 # First what tools do unasked: aws-cli, boto3 and awscrt 8, rclone 5, s3cmd 15, s5cmd 50, MinIO 16 and 64 (MiB).
@@ -144,6 +145,18 @@ def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
         os.close(descriptor)
 
 
+def file_layout_etag(path: str | os.PathLike[str], sizes: Sequence[int]) -> str:
+    """The ETag a store gives a file sent in parts of these sizes in bytes. OSError as reading gives it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        digests = LayoutDigests(sizes)
+        for block in _blocks(descriptor, os.fstat(descriptor).st_size):
+            digests.update(block)
+        return digests.etag()
+    finally:
+        os.close(descriptor)
+
+
 def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
     """The base64 value of x-amz-checksum-<algorithm> for a whole file: sha256, sha1 or crc32; else ValueError."""
     if algorithm not in ("sha256", "sha1", "crc32"):
@@ -192,7 +205,10 @@ class PartDigests:
         self._part = hashlib.md5(usedforsecurity=False)
         self._digests: list[bytes] = []
 
-    def update(self, chunk: bytes) -> None:
+    def _next_size(self) -> int:
+        return self._part_size
+
+    def update(self, chunk: bytes | memoryview) -> None:
         if not self._part_size or len(chunk) <= self._room:
             self._part.update(chunk)
             self._room -= len(chunk)
@@ -202,7 +218,7 @@ class PartDigests:
             if not self._room:
                 self._digests.append(self._part.digest())
                 self._part = hashlib.md5(usedforsecurity=False)
-                self._room = self._part_size
+                self._room = self._next_size()
             taken = view[: self._room]
             self._part.update(taken)
             self._room -= len(taken)
@@ -214,6 +230,17 @@ class PartDigests:
     def etag(self) -> str:
         """The ETag of all bytes so far."""
         return multipart_etag(self.digests()) if self._part_size else self._part.hexdigest()
+
+
+class LayoutDigests(PartDigests):
+    """The same in parts of these sizes in bytes, one at least; bytes beyond them are one more part."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__(sizes[0])
+        self._following = iter(sizes[1:])
+
+    def _next_size(self) -> int:
+        return next(self._following, _ENDLESS)
 
 
 def multipart_etag(digests: Sequence[bytes]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .etag import parse
 from .ledger_read import Entry
-from .model import ListedObject, Origin, State
+from .model import Doubt, Evidence, ListedObject, Origin, State
 from .present import plain_text
 
 SAME, DIFFERS, MISSING, EXTRA, UNPROVEN = "=", "*", "+", "-", "!"
@@ -37,12 +37,16 @@ _PROVEN = (State.DELIVERED, State.RELEASED)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One symbol with its reason; `disagreement` is a key of DISAGREEMENTS or empty. `comparable` false: read back."""
+    """One symbol with its reason; `disagreement` is a key of DISAGREEMENTS or empty. `comparable` false: read back.
+
+    `doubt`: all agrees, as far as it goes, but nothing proves that the source gave what was once stored there.
+    """
 
     symbol: str
     reason: str = ""
     disagreement: str = ""
     comparable: bool = True
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,22 @@ def _both(source: ListedObject, entry: Entry | None, destination: ListedObject, 
         replaced = disagreement or ("replaced" if pinned and pinned.state in _PROVEN else "")
         return Verdict(DIFFERS, f"{source.size} bytes at the source, {destination.size} at the destination", replaced)
     if (pinned and _proves(pinned, destination, trust)) or _equal(source.etag, destination.etag, trust):
+        if pinned and pinned.source_evidence is Evidence.NOT_PROVEN:
+            return _not_proven(pinned, disagreement, trust)
         return Verdict(SAME, disagreement=disagreement)
     if pinned and pinned.state in _PROVEN:
         return _replaced(pinned, destination, trust)
     if trust.source and trust.destination and _are_md5s(source.etag, destination.etag):
         return Verdict(DIFFERS, f"MD5 {source.etag} at the source, {destination.etag} at the destination", disagreement)
     return Verdict(UNPROVEN, _incomparable(source.etag, destination, trust), disagreement, comparable=False)
+
+
+def _not_proven(entry: Entry, disagreement: str, trust: Trust) -> Verdict:
+    """What was delivered is what was staged. An ETag that is equal may be no digest: the ledger knows from a HEAD."""
+    parsed = parse(entry.etag)
+    doubt = Doubt.LAYOUT if trust.source and parsed and parsed.parts > 1 else Doubt.OPAQUE
+    reason = "it is what two reads of the source gave; the ETag there does not prove that"
+    return Verdict(UNPROVEN, reason, disagreement, comparable=False, doubt=doubt)
 
 
 def _is_same_object(entry: Entry, source: ListedObject, trust: Trust) -> bool:
@@ -98,6 +112,7 @@ def _proves(entry: Entry, destination: ListedObject, trust: Trust) -> bool:
 
 
 def _equal(etag: str, other: str, trust: Trust) -> bool:
+    """Whether both are one digest, as far as listings tell: they are silent about keys, under which none is one."""
     return trust.source and trust.destination and etag == other and parse(etag) is not None
 
 

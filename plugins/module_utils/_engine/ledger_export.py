@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from .ledger_read import LedgerReader
-from .model import Evidence, Origin, State
+from .model import Evidence, Origin, State, source_evidence
 from .present import iso_text
 
 _EVIDENCE_LABELS: dict[int | None, str | None] = {level.value: level.name.lower() for level in Evidence}
@@ -51,6 +51,8 @@ def _records(reader: LedgerReader) -> Iterator[dict[str, Any]]:
         record["origin"] = _ORIGIN_LABELS[record["origin"]]
         record["volume"] = names.get(record["volume"])
         record["suspect"] = bool(record["suspect"])
+        if record["source_evidence"] is not None:
+            record["source_evidence"] = source_evidence(record["source_evidence"])
         for name in ("source_evidence", "destination_evidence"):
             record[name] = _EVIDENCE_LABELS.get(record[name])
         yield record

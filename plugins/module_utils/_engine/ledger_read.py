@@ -18,7 +18,7 @@ from typing import Any
 from .errors import LedgerError
 from .ledger import Ledger
 from .ledger_schema import MIGRATIONS
-from .model import Evidence, Origin, State
+from .model import Evidence, Origin, State, source_evidence
 
 _PAGE = 1000
 # Indexing is much cheaper than calling an enum, and these are called per object.
@@ -55,6 +55,7 @@ class Entry:
     digest: str
     destination_etag: str
     last_error: str
+    source_evidence: Evidence | None = None  # of the generation that is on a volume or beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,8 @@ class LedgerReader:
                 moved += here
             # A row that went back keeps the words of its last proof; they say nothing of where it is now.
             held = (state in _ON_VOLUME_OR_BEYOND, state in _DELIVERED)
-            for level, rungs, counts in zip((source, destination), proven, held, strict=True):
+            levels = (None if source is None else source_evidence(source), destination)
+            for level, rungs, counts in zip(levels, proven, held, strict=True):
                 if level is not None and counts:
                     rungs[Evidence(level)] = rungs.get(Evidence(level), 0) + objects
         return Census(states, moved, *proven)
@@ -398,23 +400,32 @@ class LedgerReader:
         for _id, key, size, state, message in self._pages(sql, 0):
             yield key, size, State(state), message
 
+    def not_proven(self, limit: int) -> list[str]:
+        """Keys of the first objects whose source hop is not proven, by id. Reads all rows where there are few."""
+        sql = (
+            f"SELECT key FROM objects WHERE source_evidence IN ({int(Evidence.NOT_PROVEN)}, {int(Evidence.READ_BACK)})"
+            " AND state IN (1, 2, 3) ORDER BY id LIMIT ?"
+        )
+        return [key for (key,) in self._rows(sql, (limit,))]
+
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Objects whose key begins with `prefix`, in the order of their keys' UTF-8 bytes."""
         names = {volume.id: volume.name for volume in self.volumes()}
         sql = (
             "SELECT key, size, etag, modified_ms, origin, state, volume, part_size, digest, destination_etag,"
-            " last_error FROM objects WHERE key {} ? ORDER BY key"
+            " last_error, source_evidence FROM objects WHERE key {} ? ORDER BY key"
         )
         # The first page includes the prefix itself as a key; the following ones go on after the last key.
         first = self._rows(f"{sql.format('>=')} LIMIT {_PAGE}", (prefix,))
         rest = self._pages(sql.format(">"), first[-1][0]) if len(first) == _PAGE else ()
         for rows in (first, rest):
-            for key, size, etag, modified_ms, origin, state, volume, *proof in rows:
+            for key, size, etag, modified_ms, origin, state, volume, part_size, digest, theirs, error, level in rows:
                 if not key.startswith(prefix):
                     return
-                yield Entry(
-                    key, size, etag, modified_ms, _ORIGINS[origin], _STATES[state], names.get(volume, ""), *proof
-                )
+                counts = level is not None and state in _ON_VOLUME_OR_BEYOND
+                found = source_evidence(level) if counts else None
+                where = (_ORIGINS[origin], _STATES[state], names.get(volume, ""))
+                yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found)
 
 
 def _volume_row(

@@ -46,10 +46,26 @@ class Evidence(enum.IntEnum):
     """How a hop was proven; a higher rung includes the lower ones."""
 
     SIZE = 0  # size only
-    TRANSPORT = 1  # a transport digest
+    NOT_PROVEN = 1  # two reads agree, where the store's digest cannot be compared; or a transport digest
     STORE_DIGEST = 2  # the store-reported digest equals ours
     READ_BACK = 3  # read back through the cache
     MEDIUM = 4  # read back from the medium, or by an independent reader
+
+
+def source_evidence(number: int) -> Evidence:
+    """The rung of a source hop, from its number in the ledger: READ_BACK is what two reads were called once."""
+    return Evidence.NOT_PROVEN if number == Evidence.READ_BACK else Evidence(number)
+
+
+class Doubt(enum.Enum):
+    """Why two reads that agree are the best that can be had of an object."""
+
+    OPAQUE = "opaque"  # its ETag says nothing of the bytes: the store has nothing better
+    LAYOUT = "layout"  # its ETag looks like a digest of parts and fits none that is known: it may be a refutation
+
+    def is_accepted(self, policy: str) -> bool:
+        """Whether a job with this `unproven` (auto, hold or accept) takes such an object."""
+        return policy == "accept" or (policy == "auto" and self is Doubt.OPAQUE)
 
 
 class Origin(enum.IntEnum):
@@ -96,8 +112,9 @@ class Head:
     """What HEAD (or the headers of GET) said about one object.
 
     `parts_count` is x-amz-mp-parts-count (0: not given), `tag_count` x-amz-tagging-count, `encryption` the value of
-    x-amz-server-side-encryption, `checksums` maps sha256|sha1|crc32|crc32c|crc64nvme to the base64 value (full-object
-    ones only), `server_time_ms` the Date header for the clock-skew check (0: none).
+    x-amz-server-side-encryption ("customer": under the key of a customer), `checksums` maps
+    sha256|sha1|crc32|crc32c|crc64nvme to the base64 value (full-object ones only), `server_time_ms` the Date header
+    for the clock-skew check (0: none).
     """
 
     status: int

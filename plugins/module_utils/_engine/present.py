@@ -11,7 +11,7 @@ string, in double quotes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from .model import MIB
@@ -49,6 +49,12 @@ def bytes_text(size: float) -> str:
 
 def rate_text(bytes_per_second: float) -> str:
     return f"{bytes_per_second / MIB:.1f} MiB/s"
+
+
+def evidence_text(rungs: Mapping[str, int]) -> str:
+    """`5 by store digest, 2 not proven`, of objects by the label of their evidence; empty for none."""
+    words = {level: "not proven" if level == "not_proven" else f"by {level.replace('_', ' ')}" for level in rungs}
+    return ", ".join(f"{count_text(number)} {words[level]}" for level, number in rungs.items())
 
 
 def seconds_text(seconds: float) -> str:

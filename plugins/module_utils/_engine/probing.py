@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from .config import Store
 from .errors import StoreError, Trouble
 from .model import Head, Headers
+from .proof import etag_is_digest
 from .wire import Wire
 
 _LEAST_KEYS = 32  # fewer than this are asked one by one
@@ -19,17 +20,21 @@ _LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the
 def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str, Head]:
     """key -> what the listing says, for those of `expected` (key -> digest) whose listed ETag is the expected one.
 
-    Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind.
+    Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind. It does
+    not tell either whether an object lies under a KMS key, where no ETag is a digest: it counts only after a HEAD of
+    the first key that shows none.
     """
     if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
         return {}
     ordered = sorted(expected, key=lambda key: key.encode())
-    found: dict[str, Head] = {}
+    found: dict[str, Head] = {}  # a listing starts after a key, never at one
     start, last = ordered[0], ordered[-1].encode()
     token: str | None = None
     try:
+        found[start] = wire.head(start)
+        if not etag_is_digest(store, found[start]):
+            return found
         while True:
-            # The first key itself is left to HEAD: a listing starts after a key, never at one.
             page = wire.list_page(token, prefix=store.prefix, start_after="" if token else start)
             hits = 0
             for listed in page.objects:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from . import etag
 from .config import MoverSettings, Store
 from .errors import StoreError, Trouble
-from .model import MIB, Evidence, Head, Received
+from .layouts import all_parts, equal_parts, told_size
+from .model import MIB, Doubt, Evidence, Head, Received
 from .wire import Wire
 
 # S3's limits of an upload, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -35,7 +36,16 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """The bytes are wrong, or cannot be proven to be right."""
+    """The bytes are wrong."""
+
+    expected: str
+    found: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """Two reads of the object agree, nothing says that they are what was once stored, and the job wants more."""
 
     expected: str
     found: str
@@ -53,8 +63,12 @@ class Sent:
 
 
 def etag_is_digest(store: Store, head: Head) -> bool:
-    """Whether this object's ETag speaks of its bytes: not for KMS-encrypted ones, not where the job says opaque."""
-    return store.etag != "opaque" and not head.encryption.startswith("aws:kms") and etag.parse(head.etag) is not None
+    """Whether this object's ETag speaks of its bytes: not under a KMS or customer's key, nor where the job says opaque.
+
+    A listing does not tell of keys: `head` must come from HEAD, GET or PUT.
+    """
+    is_under_key = head.encryption.startswith(("aws:kms", "customer"))
+    return store.etag != "opaque" and not is_under_key and etag.parse(head.etag) is not None
 
 
 def upload_part_size(size: int, settings: MoverSettings) -> int:
@@ -73,28 +87,69 @@ def prove_arrival(
     wire: Wire,
     settings: MoverSettings,
     received: Received | None = None,
-) -> Proven | Refuted:
+    *,
+    unproven: str = "auto",
+) -> Proven | Refuted | Unproven:
     """Compare a fetched file with what its store says of it now, or said when it was `received`: then with its digest.
 
+    Where the store says nothing that can be compared, the object is read once more. That is Evidence.NOT_PROVEN, or
+    Unproven where the job's policy `unproven` does not take it. What was refuted is never read again to be believed.
     StoreError when the store must be asked and fails, or when the object is another one by then (Trouble.CHANGED).
     """
     if os.stat(path).st_size != head.size:
         return Refuted(
             f"{head.size} bytes", f"{os.stat(path).st_size} bytes", "the file has another size than the object"
         )
-    if not etag_is_digest(store, head):
-        return _prove_opaque(path, key, head, wire, settings)
-    if received and received.etag == head.etag and can_be_sent(head.size, received.part_size):
-        return Proven(head.etag, received.part_size, Evidence.STORE_DIGEST)
+    doubt = Doubt.OPAQUE
+    if etag_is_digest(store, head):
+        if received and received.etag == head.etag and can_be_sent(head.size, received.part_size):
+            return Proven(head.etag, received.part_size, Evidence.STORE_DIGEST)
+        proof = _prove_by_etag(path, key, head, wire, settings)
+        if proof:
+            return proof
+        doubt = Doubt.LAYOUT
+    return _prove_by_checksum(path, head, settings) or _prove_by_reading_again(
+        path, key, head, wire, settings, doubt, unproven
+    )
+
+
+def _prove_by_etag(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
+    """None: it is a digest of parts, and neither usual sizes nor what the store tells of them give it."""
     proof = etag.prove_file(path, head.etag)
-    if not proof.matched and "-" in head.etag:
-        proof = _prove_by_parts(path, key, head, wire, proof)
     if proof.matched:
         return Proven(*_for_upload(path, proof, settings), Evidence.STORE_DIGEST)
-    if "-" in head.etag:
-        # The layout of the parts is not to be had: two independent reads that agree are the best proof there is.
-        return _prove_by_reading_again(path, key, head, wire, settings)
+    parsed = etag.parse(head.etag)
+    if parsed and parsed.parts > 1:
+        return _prove_by_layout(path, key, head, wire, settings)
     return Refuted(head.etag, proof.etag or proof.md5, "the MD5 of what arrived is not the object's ETag")
+
+
+def _prove_by_layout(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
+    """Cut the file as the store tells; None where it does not tell."""
+
+    def ask(number: int) -> Head:
+        return wire.head(key, part_number=number)
+
+    first = told_size(ask, head, 1)
+    if not first:
+        return None
+    equal = etag.prove_file(path, head.etag, part_sizes=[first])
+    if equal.matched:
+        return Proven(*_for_upload(path, equal, settings), Evidence.STORE_DIGEST)
+    sizes = all_parts(ask, head, first)
+    if sizes and sizes != equal_parts(head.size, first):
+        found = etag.file_layout_etag(path, sizes)
+        if found == head.etag.lower():
+            return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
+        return Refuted(head.etag, found, f"its {len(sizes)} parts, of the sizes that the store tells, are not its ETag")
+    if equal.etag:  # the number of parts fits
+        return Refuted(head.etag, equal.etag, f"its parts of {first} bytes, as the store tells, are not its ETag")
+    return None
+
+
+def _own_parts(path: str, size: int, settings: MoverSettings) -> tuple[str, int]:
+    part_size = upload_part_size(size, settings)
+    return etag.file_etag(path, part_size), part_size
 
 
 def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[str, int]:
@@ -104,8 +159,7 @@ def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[
         return proof.md5, 0
     if can_be_sent(proof.size, proof.part_size):
         return proof.etag, proof.part_size
-    part_size = upload_part_size(proof.size, settings)
-    return etag.file_etag(path, part_size), part_size
+    return _own_parts(path, proof.size, settings)
 
 
 def can_be_sent(size: int, part_size: int) -> bool:
@@ -115,41 +169,43 @@ def can_be_sent(size: int, part_size: int) -> bool:
     return (part_size >= _SMALLEST_PART or size <= part_size) and -(-size // part_size) <= _MOST_PARTS
 
 
-def _prove_by_parts(path: str, key: str, head: Head, wire: Wire, proof: etag.Proof) -> etag.Proof:
-    """No usual part size fits: ask the store for the first part's size (?partNumber=1)."""
-    parsed = etag.parse(head.etag)
-    try:
-        first = wire.head(key, part_number=1)
-    except StoreError as error:
-        if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
-            raise
-        return proof  # the store refuses partNumber
-    if parsed is None or first.size in (0, head.size) or first.etag != head.etag:
-        return proof  # the store ignores partNumber
-    return etag.prove_file(path, head.etag, part_sizes=[first.size])
-
-
-def _prove_opaque(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted:
+def _prove_by_checksum(path: str, head: Head, settings: MoverSettings) -> Proven | Refuted | None:
+    """None: the store gave no checksum of the whole object that is known here."""
     for algorithm in _CHECKSUMS:
         expected = head.checksums.get(algorithm, "")
         if expected:
             found = etag.file_checksum(path, algorithm)
             if found != expected:
                 return Refuted(f"{algorithm}:{expected}", f"{algorithm}:{found}", f"the {algorithm} is another one")
-            part_size = upload_part_size(head.size, settings)
-            return Proven(etag.file_etag(path, part_size), part_size, Evidence.STORE_DIGEST)
-    return _prove_by_reading_again(path, key, head, wire, settings)
+            return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
+    return None
 
 
-def _prove_by_reading_again(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted:
+def _prove_by_reading_again(
+    path: str, key: str, head: Head, wire: Wire, settings: MoverSettings, doubt: Doubt, unproven: str
+) -> Proven | Refuted | Unproven:
     found = etag.file_etag(path, 0)
     again, second = read_md5(wire, key)
     if second.etag != head.etag:
         raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten meanwhile")
     if again != found:
         return Refuted(f"md5:{again}", f"md5:{found}", "two reads of the object differ")
+    if not doubt.is_accepted(unproven):
+        return Unproven(head.etag, f"md5:{found}", _why_unproven(doubt, head.etag, found))
     part_size = upload_part_size(head.size, settings)
-    return Proven(etag.file_etag(path, part_size) if part_size else found, part_size, Evidence.READ_BACK)
+    return Proven(etag.file_etag(path, part_size) if part_size else found, part_size, Evidence.NOT_PROVEN)
+
+
+def _why_unproven(doubt: Doubt, store_etag: str, md5: str) -> str:
+    agree = f"not proven: two reads agree (MD5 {md5}), but"
+    if doubt is Doubt.OPAQUE:
+        said = f"its ETag {store_etag!r} says nothing of the bytes" if store_etag else "it has no ETag"
+        return f"{agree} {said}, and the job has `unproven: hold`; set `unproven: auto` to take such objects"
+    return (
+        f"{agree} its ETag {store_etag!r} fits no layout of parts that is usual or that the store tells: it may have"
+        " changed at the source since it was stored; set `unproven: accept` if you trust this source, or its"
+        " `etag: opaque` if its ETags are no digests"
+    )
 
 
 def read_md5(wire: Wire, key: str) -> tuple[str, Head]:
@@ -162,15 +218,17 @@ def read_md5(wire: Wire, key: str) -> tuple[str, Head]:
 def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted: Evidence) -> Proven | Refuted:
     """Compare what the destination says it holds, `found`, with what was sent; read it back where that says too little.
 
+    An ETag that is equal and is no digest (a store that the job calls opaque, an object under a KMS key) says nothing.
     The evidence is what was reached, at most READ_BACK, whatever is `wanted`. StoreError when a read-back fails.
     """
     if found.size != sent.size:
         return Refuted(f"{sent.size} bytes", f"{found.size} bytes", "the destination holds another number of bytes")
-    same = found.etag.lower() == sent.digest.lower()
-    if same and wanted <= Evidence.STORE_DIGEST:
-        return Proven(found.etag, 0, Evidence.STORE_DIGEST)
-    if not same and etag_is_digest(store, found) and _is_comparable(found.etag, sent.digest):
-        return Refuted(sent.digest, found.etag, "the destination's ETag is not the digest of what was sent")
+    if etag_is_digest(store, found):
+        same = found.etag.lower() == sent.digest.lower()
+        if same and wanted <= Evidence.STORE_DIGEST:
+            return Proven(found.etag, 0, Evidence.STORE_DIGEST)
+        if not same and _is_comparable(found.etag, sent.digest):
+            return Refuted(sent.digest, found.etag, "the destination's ETag is not the digest of what was sent")
     reader = etag.PartDigests(sent.part_size)
     head = wire.get(sent.key, reader.update)
     if reader.etag() != sent.digest.lower():

@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,24 @@ from .keys import map_key
 from .ledger import Ledger, now_ms
 from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
 from .model import Evidence
-from .present import bytes_text, count_text, key_text, moment_text, plain_text, rate_text, seconds_text, table
+from .present import (
+    bytes_text,
+    count_text,
+    evidence_text,
+    key_text,
+    moment_text,
+    plain_text,
+    rate_text,
+    seconds_text,
+    table,
+)
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
     from .config import Job, Store
 
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger
+_NOT_PROVEN_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class Report:
     staged_by_volume: dict[int, Tally]
     failures: list[FailureRow]
     failure_count: int
+    not_proven: list[str] = field(default_factory=list)  # keys of the first such objects
 
     @property
     def status(self) -> str:
@@ -65,17 +77,24 @@ def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool =
     """Everything but the list of moved objects. `since_ms` None: since the job was first run."""
     if since_ms is None:
         since_ms = reader.first_started_ms() or now_ms()
+    census = reader.census(since_ms)
     return Report(
         since_ms=since_ms,
         until_ms=now_ms(),
         running=running,
-        census=reader.census(since_ms),
+        census=census,
         hops=reader.hops(since_ms),
         volumes=reader.volumes(),
         staged_by_volume=reader.staged_by_volume(since_ms),
         failures=reader.failures(_FAILURES_KEPT, since_ms),
         failure_count=reader.failure_count(since_ms),
+        not_proven=reader.not_proven(_NOT_PROVEN_KEPT) if _not_proven(census) else [],
     )
+
+
+def _not_proven(census: Census) -> int:
+    """How many objects came from the source by two reads that agree, and no better proof."""
+    return census.source.get(Evidence.NOT_PROVEN, 0)
 
 
 def write_report(job: Job, ledger: Ledger, *, since_ms: int | None = None, running: bool = False) -> Path:
@@ -226,6 +245,7 @@ def _more(job: Job, report: Report) -> dict[str, Any]:
             for hop, sums in report.hops.items()
         },
         "evidence": evidence_counts(report.census),
+        "not_proven": {"objects": _not_proven(report.census), "keys": report.not_proven},
         "volumes": [
             {
                 "name": volume.name,
@@ -298,7 +318,7 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
     away = unavailable(volume_statuses(job, report.volumes))
     if away.objects:
         sections.append(away_text(away))
-    sections.append(_failure_lines(report, names))
+    sections += [_not_proven_lines(report, names), _failure_lines(report, names)]
     if path:
         sections.append(f"report: {path}")
     return "\n\n".join(section for section in sections if section)
@@ -306,7 +326,6 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
 
 def _hop_row(hop: str, sums: HopSum, evidence: dict[str, int]) -> tuple[str, ...]:
     title = {"source": "source to volumes", "destination": "volumes to destination"}[hop]
-    proven = ", ".join(f"{count_text(number)} by {level.replace('_', ' ')}" for level, number in evidence.items())
     return (
         title,
         count_text(sums.objects),
@@ -314,7 +333,7 @@ def _hop_row(hop: str, sums: HopSum, evidence: dict[str, int]) -> tuple[str, ...
         f"{sums.seconds:.1f}",
         f"{sums.objects / sums.seconds:,.0f}" if sums.seconds else "-",
         rate_text(sums.bytes / sums.seconds) if sums.seconds else "-",
-        proven or "-",
+        evidence_text(evidence) or "-",
     )
 
 
@@ -331,6 +350,17 @@ def _volume_rows(report: Report) -> list[tuple[str, ...]]:
         )
         rows.append((volume.name, *counts, volume.path))
     return rows
+
+
+def _not_proven_lines(report: Report, names: int) -> str:
+    count = _not_proven(report.census)
+    if not count:
+        return ""
+    lines = [f"{count_text(count)} not proven at the source: two reads agreed, and nothing better is to be had:"]
+    lines += [f"  {key_text(object_key)}" for object_key in report.not_proven[:names]]
+    if count > names:
+        lines.append(f"  ... and {count_text(count - names)} more: source_evidence in the ledger's export")
+    return "\n".join(lines)
 
 
 def _failure_lines(report: Report, names: int) -> str:

@@ -15,7 +15,7 @@ from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
 from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
-from .model import State
+from .model import Evidence, State
 from .present import (
     bytes_text,
     count_text,
@@ -79,6 +79,7 @@ class JobStatus:
     facts: list[Fact] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
+    not_proven: int = 0  # objects that came from the source by two reads that agree, and no better proof
 
     @property
     def has_run(self) -> bool:
@@ -100,6 +101,7 @@ class JobStatus:
             "endpoint_facts": [asdict(fact) for fact in self.facts],
             "failures": [failure_record(failure) for failure in self.failures],
             "failure_count": self.failure_count,
+            "not_proven": self.not_proven,
         }
 
 
@@ -153,17 +155,19 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
     try:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
+            census = reader.census()
             return JobStatus(
                 job=job.job,
                 origin=origin,
                 drained=is_drained(units, is_open=reader.is_open()),
-                states=reader.states(),
+                states=dict(census.states),
                 units=units,
                 rates=rates(reader),
                 volumes=volume_statuses(job, reader.volumes(), running(units), reader.ledger),
                 facts=reader.facts(),
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
+                not_proven=census.source.get(Evidence.NOT_PROVEN, 0),
             )
     except SnowsyncError as error:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
@@ -249,6 +253,8 @@ def _headline(status: JobStatus) -> str:
         text = "nothing open so far, the source is not listed to its end"
     if troubled.objects:
         text += f", {count_text(troubled.objects)} failed or quarantined"
+    if status.not_proven:
+        text += f", {count_text(status.not_proven)} not proven at the source"
     return f"job {status.job}: {text}"
 
 

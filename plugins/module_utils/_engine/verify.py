@@ -10,7 +10,6 @@ another order is sorted on the state disk first.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,13 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import JobStopped, StoreError
+from .errors import JobStopped, StoreError, Trouble
+from .etag import PartDigests
 from .judge import DIFFERS, SAME, UNPROVEN, Trust, Verdict, judge
 from .keys import map_key
 from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
-from .model import ListedObject
+from .model import Doubt, Head, ListedObject
 from .present import count_text, plain_text
+from .proof import etag_is_digest
+from .source_check import Finding, SourceCheck
 from .verify_result import CombinedFile, Result
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class Side(Protocol):
 
     def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
         """Every byte of one object goes to `sink`."""
+
+    def head(self, object_key: str, *, part_number: int = 0) -> Head:
+        """HEAD of one object, or of one of its parts."""
 
     def close(self) -> None: ...
 
@@ -133,6 +138,9 @@ class StoreSide:
     def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
         self._wire().get(object_key, sink)
 
+    def head(self, object_key: str, *, part_number: int = 0) -> Head:
+        return self._wire().head(object_key, part_number=part_number)
+
     def close(self) -> None:
         for wire in self._wires.values():
             wire.close()
@@ -151,7 +159,8 @@ def verify_job(
 ) -> Result:
     """Compare source, ledger and destination of a job; `combined` gets one line per object.
 
-    `read_back` reads both sides where digests cannot be compared, `read_all` wherever both sides have the object.
+    `read_back` reads both sides where digests cannot be compared, `read_all` wherever both sides have the object. What
+    the source gives is then also held against its ETag.
 
     Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
     is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written.
@@ -224,7 +233,8 @@ class _Comparison:
             verdict = self._read_back(source, entry, destination, verdict)
         known = source or entry or destination
         assert known is not None
-        result.note(known.key, known.size, entry, verdict)
+        accepted = verdict.doubt is not None and self._is_accepted(verdict.doubt, source)
+        result.note(known.key, known.size, entry, verdict, accepted=accepted)
         if self._output:
             self._output.write(verdict.symbol, known.key)
 
@@ -272,56 +282,61 @@ class _Comparison:
         if source is None and (entry is None or not entry.digest):
             return verdict
         try:
+            check = self._check(source) if source else None
             with ThreadPoolExecutor(1) as pool:
-                theirs = pool.submit(self._digest, "source", source.key, 0) if source else None
+                theirs = pool.submit(self._sides["source"].read, source.key, check.update) if source and check else None
                 # What came from a drop folder may be gone: the ledger has its ETag, made with this part size.
-                ours = self._digest("destination", destination.key, entry.part_size if entry and not source else 0)
-                expected = theirs.result() if theirs else (entry.digest if entry else "")
+                ours = self._digest(destination.key, entry.part_size if entry and not source else 0)
+                if theirs:
+                    theirs.result()
+            finding = check.finding() if check else Finding.MATCHES
         except StoreError as error:
             return Verdict(UNPROVEN, f"could not be read back: {plain_text(str(error))}", verdict.disagreement)
-        if ours == expected:
-            return Verdict(SAME, disagreement=verdict.disagreement if verdict.symbol == SAME else "")
-        return Verdict(DIFFERS, f"read back: {expected} expected, {ours} at the destination", verdict.disagreement)
+        expected = check.md5 if check else entry.digest if entry else ""
+        return _as_read(verdict, source, finding, expected, ours)
 
-    def _digest(self, side: str, object_key: str, part_size: int) -> str:
-        digest = _PartDigest(part_size)
-        self._sides[side].read(object_key, digest.update)
-        return digest.etag()
+    def _check(self, source: ListedObject) -> SourceCheck:
+        store, side = self._job.source, self._sides["source"]
+        assert store is not None
+        head = side.head(source.key)
+        if source.etag and head.etag != source.etag:
+            raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten since it was listed")
+        return SourceCheck(store, head, lambda number: side.head(source.key, part_number=number))
+
+    def _digest(self, object_key: str, part_size: int) -> str:
+        digests = PartDigests(part_size)
+        self._sides["destination"].read(object_key, digests.update)
+        return digests.etag()
+
+    # -- what is not proven -----------------------------------------------------------------------------------
+
+    def _is_accepted(self, doubt: Doubt, source: ListedObject | None) -> bool:
+        """Whether the job takes such an object as it is."""
+        if doubt is Doubt.LAYOUT and self._job.unproven == "auto" and source and self._is_under_key(source.key):
+            doubt = Doubt.OPAQUE
+        return doubt.is_accepted(self._job.unproven)
+
+    def _is_under_key(self, object_key: str) -> bool:
+        """A listing does not tell."""
+        try:
+            head = self._sides["source"].head(object_key)
+        except StoreError:
+            return False
+        return self._job.source is not None and not etag_is_digest(self._job.source, head)
 
 
-class _PartDigest:
-    """The ETag of a stream: its MD5, or with a part size (bytes) the MD5 of the parts' MD5s, with their number."""
-
-    def __init__(self, part_size: int) -> None:
-        self._part_size = part_size
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._filled = 0
-        self._parts: list[bytes] = []
-
-    def update(self, chunk: bytes) -> None:
-        if not self._part_size:
-            self._md5.update(chunk)
-            return
-        view = memoryview(chunk)
-        while view:
-            taken = view[: self._part_size - self._filled]
-            self._md5.update(taken)
-            self._filled += len(taken)
-            view = view[len(taken) :]
-            if self._filled == self._part_size:
-                self._end_part()
-
-    def _end_part(self) -> None:
-        self._parts.append(self._md5.digest())
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._filled = 0
-
-    def etag(self) -> str:
-        if not self._part_size:
-            return self._md5.hexdigest()
-        if self._filled or not self._parts:
-            self._end_part()
-        return f"{hashlib.md5(b''.join(self._parts), usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+def _as_read(verdict: Verdict, source: ListedObject | None, finding: Finding, expected: str, ours: str) -> Verdict:
+    """The verdict once both sides were read; `expected` and `ours` are the digests of what they gave."""
+    disagreement = verdict.disagreement
+    if source and finding is Finding.REFUTES:
+        reason = f"the source gives bytes (MD5 {expected}) that are not its ETag {plain_text(source.etag)}"
+        return Verdict(DIFFERS, f"read back: {reason}; MD5 {ours} at the destination", disagreement)
+    if ours != expected:
+        return Verdict(DIFFERS, f"read back: {expected} expected, {ours} at the destination", disagreement)
+    if source and finding is Finding.UNKNOWN:
+        reason = f"both sides give the same bytes (MD5 {ours}), but the source's ETag {plain_text(source.etag)}"
+        return Verdict(UNPROVEN, f"{reason} fits no known layout of parts", disagreement, doubt=Doubt.LAYOUT)
+    return Verdict(SAME, disagreement=disagreement if verdict.symbol == SAME else "")
 
 
 _BEYOND = b"\xff" * 4096  # comes after every key: they have at most 1,024 bytes

@@ -37,6 +37,11 @@ class Disagreement:
     count: int = 0
     keys: list[str] = field(default_factory=list)
 
+    def add(self, key: str) -> None:
+        self.count += 1
+        if self.count <= _NAMED:
+            self.keys.append(key)
+
 
 @dataclass(slots=True)
 class Result:
@@ -48,14 +53,22 @@ class Result:
     missing: dict[str, int] = field(default_factory=dict)  # missing at the destination, by the ledger's state
     findings: list[Finding] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
+    # What agrees although nothing proves what the source gave; these too have the symbol `!`.
+    held: Disagreement = field(default_factory=Disagreement)
+    accepted: Disagreement = field(default_factory=Disagreement)  # by the job's `unproven`: no failure
     read_back: int = 0
     seconds: float = 0.0
     combined: str = ""
 
     def agrees(self, *, exact: bool = False) -> bool:
-        """Whether every object is identical; with `exact` also nothing more lies at the destination."""
-        failing = (DIFFERS, MISSING, UNPROVEN, EXTRA) if exact else (DIFFERS, MISSING, UNPROVEN)
-        return not any(self.symbols[symbol].objects for symbol in failing)
+        """Whether every object is identical, or is accepted; with `exact` also nothing more lies at the destination."""
+        failing = (DIFFERS, MISSING, EXTRA) if exact else (DIFFERS, MISSING)
+        return not self.failing_unproven and not any(self.symbols[symbol].objects for symbol in failing)
+
+    @property
+    def failing_unproven(self) -> int:
+        """How many objects cannot be proven, but for those that the job accepts."""
+        return self.symbols[UNPROVEN].objects - self.accepted.count
 
     def record(self, *, exact: bool = False) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -73,25 +86,33 @@ class Result:
                 kind: {"meaning": DISAGREEMENTS[kind], "objects": found.count, "keys": found.keys}
                 for kind, found in self.disagreements.items()
             },
+            "not_proven": {
+                "objects": self.held.count + self.accepted.count,
+                "accepted": self.accepted.count,
+                "keys": [*self.held.keys, *self.accepted.keys],
+            },
             "read_back_objects": self.read_back,
             "seconds": round(self.seconds, 3),
             "combined": self.combined,
         }
 
-    def note(self, key: str, size: int, entry: Entry | None, verdict: Verdict) -> None:
+    def note(self, key: str, size: int, entry: Entry | None, verdict: Verdict, *, accepted: bool = False) -> None:
+        """Count one object; `accepted`: the job takes it, although it is not proven."""
         self.symbols[verdict.symbol] += Tally(1, size)
         if entry and entry.state.label in self.in_flight:
             self.in_flight[entry.state.label] += Tally(1, entry.size)
         if verdict.symbol == MISSING:
             state = entry.state.label if entry else "unlisted"
             self.missing[state] = self.missing.get(state, 0) + 1
-        if verdict.symbol != SAME and self.symbols[verdict.symbol].objects <= _NAMED:
+        if verdict.doubt:
+            (self.accepted if accepted else self.held).add(key)
+        if verdict.symbol != SAME and not accepted and self._failing(verdict.symbol) <= _NAMED:
             self.findings.append(Finding(key, verdict.symbol, verdict.reason))
         if verdict.disagreement:
-            found = self.disagreements.setdefault(verdict.disagreement, Disagreement())
-            found.count += 1
-            if found.count <= _NAMED:
-                found.keys.append(key)
+            self.disagreements.setdefault(verdict.disagreement, Disagreement()).add(key)
+
+    def _failing(self, symbol: str) -> int:
+        return self.failing_unproven if symbol == UNPROVEN else self.symbols[symbol].objects
 
 
 class CombinedFile:
@@ -163,10 +184,13 @@ def render(result: Result, *, exact: bool = False) -> str:
     ]
     sections.append("\n".join(_in_flight_lines(result)))
     sections += ["\n".join(_finding_lines(result, symbol)) for symbol in (DIFFERS, MISSING, UNPROVEN, EXTRA)]
+    sections.append("\n".join(_accepted_lines(result)))
     sections.append("\n".join(_disagreement_lines(result)))
     word = "agree" if result.agrees(exact=exact) else "do NOT agree"
     closing = f"job {result.job}: source and destination {word} ({seconds_text(result.seconds)}"
-    closing += f", {count_text(result.read_back)} objects read back)" if result.read_back else ")"
+    closing += f", {count_text(result.read_back)} objects read back" if result.read_back else ""
+    not_proven = result.held.count + result.accepted.count
+    closing += f", {count_text(not_proven)} not proven at the source)" if not_proven else ")"
     sections.append(closing + (f"\nevery object by name: {result.combined}" if result.combined else ""))
     return "\n\n".join(section for section in sections if section)
 
@@ -193,9 +217,18 @@ def _finding_lines(result: Result, symbol: str) -> Iterator[str]:
         yield f"{MEANINGS[symbol]}:"
     for finding in named:
         yield f"  {symbol} {key_text(finding.key)}" + (f": {finding.reason}" if finding.reason else "")
-    rest = result.symbols[symbol].objects - len(named)
+    rest = (result.failing_unproven if symbol == UNPROVEN else result.symbols[symbol].objects) - len(named)
     if rest:
         yield f"  ... and {count_text(rest)} more"
+
+
+def _accepted_lines(result: Result) -> Iterator[str]:
+    found = result.accepted
+    if found.count:
+        yield f"{count_text(found.count)} not proven at the source, which the job accepts (`unproven`):"
+        yield from (f"  {UNPROVEN} {key_text(object_key)}" for object_key in found.keys)
+    if found.count > len(found.keys):
+        yield f"  ... and {count_text(found.count - len(found.keys))} more"
 
 
 def _disagreement_lines(result: Result) -> Iterator[str]:
