@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome, Received
+from .model import Head, Headers, ListedObject, Outcome, Received, State
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .unit import Item
