@@ -65,13 +65,14 @@ class Rate:
 class JobStatus:
     """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
 
-    `drained`: nothing is open, and the source's newest run listed it to its end.
+    `settled`: nothing is open, and the source's newest run listed it to its end; `drained`: and nothing failed.
     """
 
     job: str
     origin: str
     error: SnowsyncError | None = None
     drained: bool = False
+    settled: bool = False
     states: dict[State, Tally] = field(default_factory=dict)
     units: list[UnitStatus] = field(default_factory=list)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -156,10 +157,12 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
             census = reader.census()
+            settled = is_settled(units, is_open=reader.is_open())
             return JobStatus(
                 job=job.job,
                 origin=origin,
-                drained=is_drained(units, is_open=reader.is_open()),
+                drained=settled and not census.troubled.objects,
+                settled=settled,
                 states=dict(census.states),
                 units=units,
                 rates=rates(reader),
@@ -173,8 +176,11 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
 
 
-def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
-    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end."""
+def is_settled(units: list[UnitStatus], *, is_open: bool) -> bool:
+    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end.
+
+    What failed, or lies in quarantine, may be left: then it is not drained.
+    """
     return not is_open and any(unit.run.unit == "source" and unit.run.passes for unit in units)
 
 
@@ -247,6 +253,8 @@ def _headline(status: JobStatus) -> str:
     troubled = status.states[State.FAILED] + status.states[State.QUARANTINED]
     if status.drained:
         text = "drained"
+    elif status.settled:
+        text = "not drained"
     elif open_objects.objects:
         text = f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
     else:
