@@ -24,7 +24,7 @@ from rich.console import Console
 from snowsync import ledger as ledger_module
 from snowsync import progress as progress_module
 from snowsync.config import Job
-from snowsync.errors import LedgerError
+from snowsync.errors import LedgerError, ObjectsFailed
 from snowsync.ledger import Ledger, now_ms
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.model import State
