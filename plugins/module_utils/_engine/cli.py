@@ -101,6 +101,9 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
     if summary.waiting and not summary.drained:
         _complain(f"not drained after {seconds_text(summary.seconds)}; {'; '.join(summary.waiting)}")
         return EXIT_NOT_DRAINED
+    if summary.left_behind and parsed.until != "forever":
+        left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
+        raise ObjectsFailed(f"{left}: see `snowsync report {parsed.job}` for their names and what to do")
     bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
     if bad and parsed.until != "forever":
         raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")
@@ -141,6 +144,8 @@ def _ending_text(summary: Summary) -> str:
     """How the run ended, and where all objects of the job are now."""
     changed = "changed" if summary.changed else "nothing to do" if summary.drained else "nothing moved"
     states = ", ".join(f"{count_text(number)} {state}" for state, number in summary.states.items() if number)
+    if summary.left_behind:
+        states = f"{states or 'none'}, {count_text(summary.left_behind)} that cannot be moved"
     ending = f"{'drained' if summary.drained else 'not drained'} after {seconds_text(summary.seconds)}"
     return f"job {summary.job}: {ending}, {changed}; all objects: {states or 'none'}"
 
@@ -161,6 +166,9 @@ def _plan_text(plan: Plan) -> str:
     lines += [f"  {key_text(object_key)}" for object_key in plan.keys[:20]]
     if plan.objects > 20:
         lines.append(f"  ... and {count_text(plan.objects - 20)} more")
+    if plan.left_behind:
+        lines.append(f"{count_text(plan.left_behind)} objects cannot be moved:")
+        lines += [f"  {key_text(left['key'])}: {plain_text(left['reason'])}" for left in plan.left[:20]]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from .credentials import for_side
 from .destination import DestinationUnit
 from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
+from .keys import movable, readable
 from .ledger import Ledger
 from .ledger_read import LedgerReader
 from .model import Outcome
@@ -54,6 +55,7 @@ class Summary:
     failure_count: int
     waiting: list[str]  # when a deadline ended the run: what each unit was doing or waiting for
     report: str
+    left_behind: int = 0  # objects that are listed at the source, and whose keys cannot be moved
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -61,12 +63,17 @@ class Summary:
 
 @dataclass
 class Plan:
-    """What a run would move now, as `snowsync plan --json` prints it; `keys` holds the first hundred."""
+    """What a run would move now, as `snowsync plan --json` prints it; `keys` holds the first hundred.
+
+    `left_behind` objects cannot be moved; `left` names the first hundred, each with the reason.
+    """
 
     job: str
     objects: int = 0
     bytes: int = 0
     keys: list[str] = field(default_factory=list)
+    left_behind: int = 0
+    left: list[dict[str, str]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -170,7 +177,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         job=job.job,
         changed=changed,
         # Nothing open in the ledger proves little: perhaps nothing was listed.
-        drained=not gathered.census.open.objects and all(unit.is_complete for unit in units),
+        drained=not gathered.census.open.objects and not source.left_behind and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
         staged=_hop(source),
@@ -184,6 +191,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         ],
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         failure_count=source.failure_count + destination.failure_count,
+        left_behind=source.left_behind,
         report=_report(job, reader, gathered) if changed or failures else "",
     )
 
@@ -215,7 +223,7 @@ def plan_job(job: Job) -> Plan:
         for key, size in ledger.unfinished() if ledger else ():
             _add(plan, key, size)
         if job.source:
-            _plan_listing(plan, ledger, pool)
+            _plan_listing(plan, ledger, pool, job.source.prefix)
     finally:
         pool.close()
         if ledger:
@@ -227,14 +235,24 @@ def _no_outcome(_outcome: Outcome) -> None:
     """A plan moves nothing, so nothing has an outcome."""
 
 
-def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool) -> None:
+def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix: str) -> None:
     pool.preflight()
     endpoint = pool.pick()
     if endpoint is None:
         raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
     for page in endpoint.pages():
-        for listed in ledger.compare(page.objects).moving if ledger else page.objects:
+        objects, left = movable(page.objects, prefix)
+        for listed in ledger.compare(objects).moving if ledger else objects:
             _add(plan, listed.key, listed.size)
+        for listed, reason in left:
+            _leave(plan, readable(listed.key), reason)
+
+
+def _leave(plan: Plan, name: str, reason: str) -> None:
+    plan.left_behind += 1
+    if len(plan.left) < _FIRST:
+        plan.left.append({"key": name, "reason": reason})
+        _log.warning("the object %r cannot be moved: %s", name, reason)
 
 
 def _add(plan: Plan, key: str, size: int) -> None:

@@ -37,7 +37,8 @@ _WIDE = 112  # columns from which on there is room for long titles and bars
 def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
     """Show progress on stdout until the job is drained and no unit runs (`until_drained`: also while units go on).
 
-    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError.
+    Returns whether it was drained; False when `timeout` seconds passed, or when objects were left at the source, since
+    their keys cannot be moved. Raises LedgerError.
     """
     from rich.console import Console
 
@@ -59,7 +60,7 @@ def _views(
     while True:
         view = progress.look()
         left = deadline - time.monotonic()
-        last = left <= 0 or (view.drained and (until_drained or not view.is_running))
+        last = left <= 0 or (view.is_settled and (until_drained or not view.is_running))
         yield view, last
         if last:
             return
@@ -98,6 +99,8 @@ def _closing(view: View) -> str:
     if view.drained:
         troubled = sum((view.states[state] for state in _TROUBLED), Tally()).objects
         return f"drained, {seconds_text(view.seconds)}" + (f", {count_text(troubled)} failed" if troubled else "")
+    if view.is_settled:
+        return f"not drained, {count_text(view.left_behind)} objects cannot be moved"
     if not view.is_running:
         return "no unit runs"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
