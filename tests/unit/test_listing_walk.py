@@ -139,6 +139,17 @@ def test_a_contradicted_end_is_followed_until_nothing_comes() -> None:
     assert walked(lambda token, start: next(answers)) == ["a", "b"]
 
 
+def test_a_token_that_is_always_named_is_no_circle_where_nothing_comes_after_the_last_key() -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def ask(token: str | None, start_after: str) -> Page:
+        asked.append((token, start_after))
+        return page("a", token="a", more=None) if len(asked) == 1 else page(token="a", more=None)
+
+    assert walked(ask) == ["a"]
+    assert asked == [(None, ""), ("a", ""), (None, "a")]
+
+
 def test_a_contradicted_end_on_an_empty_page_is_asked_about_once() -> None:
     answers = iter([page(token="1"), page("a", token="2"), page(token="3")])
     assert walked(lambda token, start: next(answers)) == ["a"]

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -101,13 +101,20 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
     if summary.waiting and not summary.drained:
         _complain(f"not drained after {seconds_text(summary.seconds)}; {'; '.join(summary.waiting)}")
         return EXIT_NOT_DRAINED
-    if summary.left_behind and parsed.until != "forever":
-        left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
-        raise ObjectsFailed(f"{left}: see `snowsync report {parsed.job}` for their names and what to do")
-    bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
-    if bad and parsed.until != "forever":
-        raise ObjectsFailed(f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {parsed.job}`")
+    problems = list(_problems(parsed.job, summary))
+    if problems and parsed.until != "forever":
+        raise ObjectsFailed("; ".join(problems))
     return 0
+
+
+def _problems(job: str, summary: Summary) -> Iterator[str]:
+    """What is not where it should be at the end of a run, and where to look."""
+    bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
+    if bad:
+        yield f"{count_text(bad)} objects are failed or quarantined: see `snowsync report {job}`"
+    if summary.left_behind:
+        left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
+        yield f"{left}: rename them there, `snowsync plan {job}` names them"
 
 
 def _summary_text(summary: Summary) -> str:

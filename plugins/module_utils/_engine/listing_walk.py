@@ -49,7 +49,7 @@ class ListingWalk:
         self._said_end = says_end
         if says_end and (page.next_token is None or (was_said and not page.objects)):
             self.is_over = True
-        elif page.next_token is not None:
+        elif page.next_token is not None and not self._led_nowhere(page):
             # Also where the store says that this was the last page: a request too many loses nothing.
             self._follow(page.next_token)
         else:
@@ -91,6 +91,16 @@ class ListingWalk:
     def _follow(self, token: str) -> None:
         self._remember(f"token {token}", "the store leads back to a page it gave before; the listing would never end")
         self.token, self.start_after = token, ""
+
+    def _led_nowhere(self, page: Page) -> bool:
+        """Whether an empty page merely names a token again, and what follows can be asked for by key instead."""
+        return (
+            page.more is None
+            and not page.objects
+            and self._store.sorted
+            and bool(self._last_key)
+            and hash(f"token {page.next_token}") in self._seen
+        )
 
     def _remember(self, what: str, problem: str) -> None:
         if hash(what) in self._seen:
