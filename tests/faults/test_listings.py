@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,13 +182,22 @@ def test_every_command_tells_of_a_key_that_cannot_be_moved(any_bytes: Rig) -> No
     assert not any("\ud800" <= character <= "\udfff" for key in named for character in key)
 
 
-def test_keys_outside_the_prefix_are_left_and_end_no_verify(any_bytes: Rig, tmp_path: Path) -> None:
-    """A store that ignores the prefix lists what nobody asked for."""
+@pytest.mark.parametrize("store", [{}, {"list_version": "v1"}, {"list_version": "v1", "sorted": False}])
+def test_bytes_that_no_xml_can_hold_end_no_listing(any_bytes: Rig, store: dict[str, Any]) -> None:
+    """A store that writes keys as they are makes its listing unreadable for an XML parser."""
     rig = any_bytes
-    rig.config["source"]["prefix"] = "k0"
-    code, summary, _errors = rig.run()
-    assert (code, summary["listed"]["objects"]) == (0, 10)
-    assert verify(rig)[0] == 0
+    for name, side, key in (("source", rig.source, LATIN), ("destination", rig.destination, FOREIGN)):
+        rig.config[name].update(store)
+        side.put(SOURCE if name == "source" else DESTINATION, key, b"bytes")
+        side.set_switches(list_encoding=False, list_paginated=store.get("sorted", True))
+    code, summary, errors = rig.run()
+    assert (code, summary["left_behind"]) == (3, 1), errors
+    assert [failure["key"] for failure in summary["failures"]] == [LATIN_SHOWN]
+    rig.assert_delivered([f"k{number:02}" for number in range(COUNT)])
+    code, found = verify(rig)
+    assert code == 3
+    symbols = {symbol: tally["objects"] for symbol, tally in found["symbols"].items() if tally["objects"]}
+    assert symbols == {"=": COUNT, "+": 1, "-": 1}
 
 
 @pytest.mark.parametrize("key", [FOREIGN, LATIN, "zzz\udcff", "y" * 3000, "k05\udce9"])

@@ -78,6 +78,20 @@ def test_encoded_keys(written: str, key: str) -> None:
     assert parsed(listing(entry(written))).objects[0].key == key
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+def test_keys_of_any_bytes_of_a_store_that_does_not_encode(chunk: int) -> None:
+    keys = ["a\udce9b", "\udcff\udcfe", "é中\udc80", "plain", "\U0001f600"]
+    body = listing(*(entry(f"@{number}") for number in range(len(keys))), encoding="")
+    for number, key in enumerate(keys):
+        body = body.replace(b"@%d" % number, key.encode(errors="surrogateescape"))
+    parser = parsed(body, chunk)
+    assert [item.key for item in parser.objects] == keys
+
+
+def test_private_characters_stay_where_all_is_text() -> None:
+    assert parsed(listing(entry("\U0010ffe9"), encoding="")).objects[0].key == "\U0010ffe9"
+
+
 def test_keys_of_a_store_that_does_not_encode_are_taken_as_they_are() -> None:
     parser = parsed(listing(entry("a+b%20c &amp; d"), encoding=""))
     assert parser.objects[0].key == "a+b%20c & d"

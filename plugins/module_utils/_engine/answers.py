@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import html
 import re
@@ -431,6 +432,11 @@ def says_more(text: str) -> bool | None:
     return True if word in _YES else False if word in _NO else None
 
 
+_ASIDE = 0x10FF00 - 0xDC00  # to the last private characters of Unicode, while a parser reads them
+_LONE = re.compile("[\udc80-\udcff]")
+_PUT_ASIDE = re.compile("[\U0010ff80-\U0010ffff]")
+
+
 class ListingParser:
     """Reads a ListObjects or ListObjectsV2 answer in chunks of any size, about 5 microseconds per object.
 
@@ -454,7 +460,10 @@ class ListingParser:
         self._text = ""
         self._fields: dict[str, str] = {}
         self._malformed: type[Exception] = expat.ExpatError
-        self._parser = expat.ParserCreate()
+        # Keys come as the store has them, also bytes that are no UTF-8, which no XML parser takes.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._has_raw_bytes = False
+        self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.CharacterDataHandler = self._characters
@@ -462,14 +471,18 @@ class ListingParser:
         self._parser.StartDoctypeDeclHandler = _no_doctype
 
     def feed(self, chunk: bytes) -> None:
+        text = self._decoder.decode(chunk)
+        if not text.isascii() and _LONE.search(text):
+            self._has_raw_bytes = True
+            text = _LONE.sub(lambda match: chr(ord(match[0]) + _ASIDE), text)
         try:
-            self._parser.Parse(chunk, False)
+            self._parser.Parse(text, False)
         except self._malformed as error:
             raise ValueError(f"it is not readable as XML: {error}") from None
 
     def finish(self) -> None:
         try:
-            self._parser.Parse(b"", True)
+            self._parser.Parse(self._decoder.decode(b"", True), True)
         except self._malformed as error:
             raise ValueError(f"it is no XML, or ends too early: {error}") from None
         self._settled = True
@@ -512,6 +525,8 @@ class ListingParser:
         if key is None or size is None:
             raise ValueError("an entry has no Key or no Size")
         modified = fields.get("lastmodified")
+        if self._has_raw_bytes:
+            key = _PUT_ASIDE.sub(lambda match: chr(ord(match[0]) - _ASIDE), key)
         self.last_key = key = self.decoded(key)
         etag = fields.get("etag", "").strip('"')
         self.objects.append(ListedObject(key, int(size), etag, iso_date_ms(modified) if modified else 0))

@@ -157,7 +157,7 @@ def _encoder(call: Call) -> Callable[[str], str]:
     encoding = call.query.get("encoding-type")
     if encoding not in (None, "", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
-    return url_encoded if encoding == "url" else escape
+    return url_encoded if encoding == "url" and call.switches.list_encoding else escape
 
 
 def _common(call: Call, page: Selection, limit: int, encode: Callable[[str], str]) -> list[str]:
@@ -171,7 +171,7 @@ def _common(call: Call, page: Selection, limit: int, encode: Callable[[str], str
         content.append(f"<IsTruncated>{yes if page.truncated else no}</IsTruncated>")
     if delimiter := query.get("delimiter"):
         content.append(f"<Delimiter>{encode(delimiter)}</Delimiter>")
-    if query.get("encoding-type") == "url":
+    if query.get("encoding-type") == "url" and call.switches.list_encoding:
         content.append("<EncodingType>url</EncodingType>")
     return content
 

@@ -155,6 +155,7 @@ class Switches:
     object, as rclone). `complete_etag` false: an empty ETag in the Complete answer (as Ceph RGW 16.2).
     `part_number` false: `?partNumber=` is ignored on GET and HEAD. `range` false: ranges are ignored.
     `utf8_keys` false: keys of any bytes are taken (as lone surrogates in str), and sort after those of ASCII.
+    `list_encoding` false: a listing writes keys as they are, whatever encoding was asked for (as Ceph RGW's markers).
     `truncated_words` is how IsTruncated says yes and no, "" leaves it out. `list_tokens`: `following` (as AWS), `none`
     is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
     without end, each with a new token).
@@ -181,6 +182,7 @@ class Switches:
     multipart_deletes_existing: bool = False
     key_limit: int = 1024
     utf8_keys: bool = True
+    list_encoding: bool = True
     truncated_words: str = "true,false"
     list_tokens: str = "following"
     min_part_size: int = 5 * MIB
