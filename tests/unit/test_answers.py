@@ -235,6 +235,8 @@ def test_common_prefixes_are_no_objects() -> None:
         (b"<Error><Code>InternalError</Code></Error>", "<Error>"),
         (b"no xml", "XML"),
         (b"", "early"),
+        (b"<ListBucketResult/>", "empty listing"),
+        (b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"> </ListBucketResult>', "empty listing"),
         (listing(entry("k"))[:-30], "early"),
         (listing("<Contents><Key>k</Key></Contents>"), "no Size"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]>' + listing(entry("k")), "document type"),

@@ -122,6 +122,16 @@ def test_once_it_is_renamed_the_job_is_drained(rig: Rig) -> None:
     assert (status.gather(rig.job).drained, status.gather(rig.job).left_behind) == (True, 0)
 
 
+def test_a_run_that_does_not_list_knows_of_what_was_left(rig: Rig) -> None:
+    fill(rig, LATIN)
+    assert not rig.run(direction="source").drained
+    summary = rig.run(direction="destination")
+    assert (summary.drained, summary.left_behind) == (False, 1)
+    del rig.source.objects[LATIN]
+    rig.run(direction="source")
+    assert rig.run(direction="destination").drained
+
+
 def test_another_source_has_left_nothing(rig: Rig) -> None:
     fill(rig, LATIN)
     rig.run()

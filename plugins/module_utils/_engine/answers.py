@@ -386,7 +386,7 @@ def _minute_ms(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1000
 
 
-_ECHO = re.compile(rb"<(?:\w+:)?(?:StartAfter|Marker|Prefix|ContinuationToken)>[^<]*</[^>]*>")
+_ECHO = re.compile(rb"(?i)<(?:\w+:)?(?:StartAfter|Marker|Prefix|ContinuationToken)>[^<]*</[^>]*>")
 _FOLLOWING = re.compile(rb"(?i)<(?:\w+:)?(NextContinuationToken|NextMarker)>([^<]*)</[^>]*>")
 _REFERENCE = re.compile(r"&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(amp|lt|gt|quot|apos));")
 _CANONICAL = {b"nextcontinuationtoken": "NextContinuationToken", b"nextmarker": "NextMarker"}
@@ -454,6 +454,7 @@ class ListingParser:
         self.last_key = ""
         self._words: set[bool | None] = set()  # what IsTruncated says, each time it is said
         self._settled = False  # whether keys are encoded is known: some stores tell it after the objects
+        self._says_anything = False
         self._held: list[ListedObject] = []
         self._encoded = False
         self._depth = 0
@@ -485,6 +486,8 @@ class ListingParser:
             self._parser.Parse(self._decoder.decode(b"", True), True)
         except self._malformed as error:
             raise ValueError(f"it is no XML, or ends too early: {error}") from None
+        if not self._says_anything:
+            raise ValueError("it is an empty listing without any of the elements that every store sends")
         self._settled = True
         self.objects[:0] = self._held
         self._held = []
@@ -514,6 +517,7 @@ class ListingParser:
         if self._depth == 2:
             self._fields[name] = self._text
         elif self._depth == 1:
+            self._says_anything = True
             if name == "contents":
                 self._object()
             else:

@@ -22,10 +22,10 @@ ACTION = "left at the source"
 _FACT = "objects that cannot be moved"
 
 
-def recorded(ledger: Ledger) -> set[int]:
-    """The hash of (key, message) of every failure of this kind that the ledger has already."""
+def recorded(ledger: Ledger, action: str = ACTION) -> set[int]:
+    """The hash of (key, message) of every failure without a row, and with this action, that the ledger has already."""
     sql = "SELECT key, message FROM failures WHERE object_id = 0 AND hop = 'source' AND action = ?"
-    return {hash((str(key), str(message))) for key, message in ledger.query(sql, (ACTION,))}
+    return {hash((str(key), str(message))) for key, message in ledger.query(sql, (action,))}
 
 
 def note_count(ledger: Ledger, source: Store, count: int) -> None:

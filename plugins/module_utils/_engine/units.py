@@ -18,6 +18,7 @@ from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
 from .keys import movable, readable
 from .ledger import Ledger
+from .ledger_left import left_behind
 from .ledger_read import LedgerReader
 from .model import Outcome
 from .report import Report, evidence_counts, gather, save
@@ -172,12 +173,14 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
     changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
     reader = LedgerReader(ledger)
     gathered = gather(reader, since_ms=started_ms)
+    # A run that does not list the source knows of what is left there from the last one that did.
+    left = source.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
     failures = [*source.failures, *destination.failures][:_FIRST]
     return Summary(
         job=job.job,
         changed=changed,
         # Nothing open in the ledger proves little: perhaps nothing was listed.
-        drained=not gathered.census.open.objects and not source.left_behind and all(unit.is_complete for unit in units),
+        drained=not gathered.census.open.objects and not left and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
         staged=_hop(source),
@@ -191,7 +194,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         ],
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         failure_count=source.failure_count + destination.failure_count,
-        left_behind=source.left_behind,
+        left_behind=left,
         report=_report(job, reader, gathered) if changed or failures else "",
     )
 
