@@ -13,6 +13,7 @@ import pytest
 from fake_stores import FakeStore, FakeWire, Rig, install
 
 from snowsync import status
+from snowsync.answers import unreadable
 from snowsync.errors import StoreError
 from snowsync.keys import key_bytes
 from snowsync.ledger import Ledger
@@ -236,6 +237,35 @@ def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: 
     with pytest.raises(StoreError, match="empty pages"):
         plan_job(rig.job)
     assert not status.gather(rig.job).drained
+
+
+def test_a_page_that_can_never_be_read_ends_the_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
+    rig.source.page_size = 2
+    fill(rig)
+
+    def garble(operation: str, key: str) -> None:
+        if operation == "list" and key:  # the first page, and so every probe, is well
+            raise unreadable("list", ValueError("it ends too early"), 200)
+
+    rig.source.before = garble
+    with pytest.raises(StoreError, match="it ends too early"):
+        rig.run()
+
+
+def test_a_page_that_could_not_be_read_for_a_while_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
+    rig.source.page_size = 2
+    fill(rig)
+    left = iter(range(9))
+
+    def garble(operation: str, key: str) -> None:
+        if operation == "list" and key and next(left, None) is not None:
+            raise unreadable("list", ValueError("it ends too early"), 200)
+
+    rig.source.before = garble
+    assert rig.run().drained
+    rig.assert_delivered()
 
 
 def test_a_token_that_is_refused_starts_the_listing_again_and_counts_once(rig: Rig) -> None:

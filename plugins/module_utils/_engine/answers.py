@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 from .errors import StoreError, Trouble
 from .model import Head, Headers, ListedObject
 
+UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
 METADATA_PREFIX = "x-amz-meta-"
 CHECKSUMS = ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")
 
@@ -232,7 +233,7 @@ def _bucket_region(headers: bytes) -> str:
 def unreadable(action: str, error: ValueError, status: int) -> StoreError:
     """The error for an answer whose status is good and whose content no S3 store gives."""
     detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
-    return StoreError(Trouble.SERVER, action, detail, status=status)
+    return StoreError(Trouble.SERVER, action, detail, code=UNREADABLE, status=status)
 
 
 # --- heads

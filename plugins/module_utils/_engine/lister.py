@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import keys, ledger_left
+from .answers import UNREADABLE
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
 from .ledger import Failure, Row
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+_UNREADABLE_ANSWERS = 10  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
 
 
@@ -36,6 +38,7 @@ class Lister:
         self._told: set[int] = set()  # of this run, by hash
         self._recorded: set[int] | None = None  # of all runs, read when it is first asked for
         self._left_behind = 0  # in this pass so far
+        self._unreadable = 0  # answers in a row that could not be read
 
     def run(self) -> None:
         unit = self._unit
@@ -112,6 +115,7 @@ class Lister:
                     if unit.stopping:
                         yield None
                         return
+                self._unreadable = 0
                 return
             except StoreError as error:
                 self._bear(endpoint, error)
@@ -122,7 +126,9 @@ class Lister:
         """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
         while endpoint := self._endpoint():
             try:
-                return endpoint.wire().list_page(walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after)
+                page = endpoint.wire().list_page(walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after)
+                self._unreadable = 0
+                return page
             except StoreError as error:
                 self._bear(endpoint, error)
         return None
@@ -138,12 +144,12 @@ class Lister:
             unit.ending.wait(0.2)
         return None
 
-    @staticmethod
-    def _bear(endpoint: Endpoint, error: StoreError) -> None:
-        """Let an endpoint rest after its weather; raise what waiting cannot mend."""
+    def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
+        """Let an endpoint rest after a transient error; raise what waiting cannot fix."""
         if error.trouble.stops_job:
             raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
-        if not error.trouble.is_weather:
+        self._unreadable = self._unreadable + 1 if error.code == UNREADABLE else 0
+        if not error.trouble.is_weather or self._unreadable >= _UNREADABLE_ANSWERS:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)
         endpoint.rest(str(error))

@@ -100,8 +100,8 @@ class Wire:
         with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
             following = self._accept_listing(action, answer, parser, b"".join(chunks))
         next_token = self._next_token(parser, following)
-        # A place to go on in the other version's words contradicts an end as well.
-        is_contradicted = parser.more is False and next_token is None and any(following.values())
+        # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
+        is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
         return Page(parser.objects, next_token, None if is_contradicted else parser.more)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
