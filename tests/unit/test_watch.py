@@ -275,7 +275,7 @@ def test_a_screen_without_volumes_or_totals_does_not_divide_by_zero(ledger: Ledg
 def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progress) -> None:
     end(ledger, ledger.start_run("source"))
     bring_to(ledger, "k", State.FAILED, volume)
-    assert "not drained, 0.0 s, 1 failed or quarantined" in plain_line(progress.look())
+    assert "not drained, 0.0 s, 1 objects are failed or quarantined" in plain_line(progress.look())
 
 
 def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:

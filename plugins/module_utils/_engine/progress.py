@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .ledger import now_ms
+from .ledger_left import left_behind
 from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
 from .model import State
 from .status import Rate, UnitStatus, is_settled, running, unit_status
@@ -75,7 +76,8 @@ class View:
     volumes: list[VolumeView] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
-    settled: bool = False  # nothing is left to do
+    is_settled: bool = False  # nothing is left to do
+    left_behind: int = 0  # objects at the source whose keys cannot be moved
 
     @property
     def troubled(self) -> int:
@@ -85,7 +87,7 @@ class View:
     @property
     def drained(self) -> bool:
         """Whether all that was listed is delivered, and proven."""
-        return self.settled and not self.troubled
+        return self.is_settled and not self.troubled and not self.left_behind
 
     @property
     def is_running(self) -> bool:
@@ -164,7 +166,8 @@ class Progress:
             ],
             failures=self._failures,
             failure_count=self._failure_count,
-            settled=is_settled(units, is_open=reader.is_open()),
+            is_settled=is_settled(units, is_open=reader.is_open()),
+            left_behind=left_behind(reader.facts(), self._job.source),
         )
 
     def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int, units: list[UnitStatus]) -> None:

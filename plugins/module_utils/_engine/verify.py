@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from .errors import JobStopped, StoreError, Trouble
 from .etag import PartDigests
-from .judge import DIFFERS, SAME, UNPROVEN, Trust, Verdict, judge
-from .keys import map_key
+from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
+from .keys import key_bytes, map_key, why_not_movable
 from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
+from .listing_walk import ListingWalk
 from .model import Doubt, Head, ListedObject
 from .present import count_text, plain_text
 from .proof import etag_is_digest
@@ -110,20 +111,17 @@ class StoreSide:
         if self._store.list_version == "v1" and not self._store.sorted:
             yield from self._whole()
             return
-        token, last, pauses = None, "", self._pauses()
-        while True:
+        walk, pauses = ListingWalk(self._store), self._pauses()
+        while not walk.is_over:
             try:
-                page = self._wire().list_page(token, start_after="" if token else last)
+                page = self._wire().list_page(walk.token, start_after=walk.start_after)
             except StoreError as error:
                 self._patiently(pauses, error)
-                if self._store.sorted:
-                    token = None  # another endpoint need not know this one's token; the last key it knows
+                walk.go_on_without_token()
                 continue
             pauses = self._pauses()
+            walk.take(page)
             yield page.objects
-            if page.next_token is None:
-                return
-            token, last = page.next_token, page.objects[-1].key if page.objects else last
 
     def _whole(self) -> Iterator[Sequence[ListedObject]]:
         """The listing in one answer; begun again after an outage, since sorting drops what comes twice."""
@@ -216,7 +214,12 @@ class _Comparison:
         result = Result(self._job.job)
         tell_at = time.monotonic() + _TELL_SECONDS
         with contextlib.ExitStack() as stack:
-            merged = _merge(self._listed("source", stack), self._entries(), self._listed("destination", stack))
+            source_pages = self._below_prefix(result, self._listed("source", stack))
+            merged = _merge(
+                self._in_order("source", source_pages),
+                self._entries(),
+                self._in_order("destination", self._listed("destination", stack)),
+            )
             for number, (source, entry, destination) in enumerate(merged, start=1):
                 self._look_at(result, source, entry, destination)
                 if number % 1000 == 0 and time.monotonic() > tell_at:
@@ -231,9 +234,22 @@ class _Comparison:
         if destination and self._is_to_be_read(verdict):
             result.read_back += 1
             verdict = self._read_back(source, entry, destination, verdict)
+        if source and verdict.symbol == MISSING and (reason := why_not_movable(source.key, self._source_prefix)):
+            verdict = Verdict(MISSING, f"it cannot be moved: {reason}")
         known = source or entry or destination
         assert known is not None
         accepted = verdict.doubt is not None and self._is_accepted(verdict.doubt, source)
+        self._note(result, known, entry, verdict, accepted=accepted)
+
+    def _note(
+        self,
+        result: Result,
+        known: ListedObject | Entry,
+        entry: Entry | None,
+        verdict: Verdict,
+        *,
+        accepted: bool = False,
+    ) -> None:
         result.note(known.key, known.size, entry, verdict, accepted=accepted)
         if self._output:
             self._output.write(verdict.symbol, known.key)
@@ -243,16 +259,27 @@ class _Comparison:
             return verdict.symbol == SAME or not verdict.comparable
         return bool(self._read) and not verdict.comparable
 
-    def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterator[tuple[bytes, ListedObject]]:
-        """(key at the destination, object) in the order of keys."""
+    def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterable[Sequence[ListedObject]]:
+        """Pages of a side, in the order of keys."""
         if side not in self._sides:
-            return iter(())
+            return ()
         pages: Iterable[Sequence[ListedObject]] = self._sides[side].pages()
         if side in self._unsorted:
             spool = SortedSpool(self._job.state_path)
             stack.callback(spool.close)
             pages = spool.fill(pages).pages()
-        return self._in_order(side, pages)
+        return pages
+
+    def _below_prefix(
+        self, result: Result, pages: Iterable[Sequence[ListedObject]]
+    ) -> Iterator[Sequence[ListedObject]]:
+        """The source's pages without what was not asked for: it has no place at the destination."""
+        for page in pages:
+            for listed in page:
+                if not listed.key.startswith(self._source_prefix):
+                    reason = why_not_movable(listed.key, self._source_prefix)
+                    self._note(result, listed, None, Verdict(UNPROVEN, f"it cannot be moved: {reason}"))
+            yield [listed for listed in page if listed.key.startswith(self._source_prefix)]
 
     def _in_order(self, side: str, pages: Iterable[Sequence[ListedObject]]) -> Iterator[tuple[bytes, ListedObject]]:
         last = b""
@@ -267,7 +294,7 @@ class _Comparison:
     def _position(self, object_key: str, *, is_destination: bool = False) -> bytes:
         if not is_destination:
             object_key = map_key(object_key, self._source_prefix, self._job.destination.prefix)
-        return object_key.encode(errors="surrogateescape")
+        return key_bytes(object_key)
 
     def _entries(self) -> Iterator[tuple[bytes, Entry]]:
         if self._ledger:
@@ -339,7 +366,7 @@ def _as_read(verdict: Verdict, source: ListedObject | None, finding: Finding, ex
     return Verdict(SAME, disagreement=disagreement if verdict.symbol == SAME else "")
 
 
-_BEYOND = b"\xff" * 4096  # comes after every key: they have at most 1,024 bytes
+_BEYOND = b"\xff" * 65536  # comes after every key: they have at most 1,024 bytes where a store keeps to S3
 _Merged = tuple["ListedObject | None", "Entry | None", "ListedObject | None"]
 
 

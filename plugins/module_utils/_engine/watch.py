@@ -37,8 +37,8 @@ _WIDE = 112  # columns from which on there is room for long titles and bars
 def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
     """Show progress on stdout until the job is drained and no unit runs (`until_drained`: also while units go on).
 
-    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError, and ObjectsFailed where
-    nothing is left to do but objects failed.
+    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError, and ObjectsFailed
+    where nothing is left to do but objects failed, or were left at the source.
     """
     from rich.console import Console
 
@@ -53,11 +53,15 @@ def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None
 
 
 def _ending(view: View) -> bool:
-    if view.settled and view.troubled:
-        raise ObjectsFailed(
-            f"{count_text(view.troubled)} objects are failed or quarantined: see `snowsync report {view.job}`"
-        )
+    if view.is_settled and not view.drained:
+        raise ObjectsFailed(f"{_left(view)}: see `snowsync report {view.job}`")
     return view.drained
+
+
+def _left(view: View) -> str:
+    """What is left although nothing is left to do."""
+    counts = ((view.troubled, "are failed or quarantined"), (view.left_behind, "cannot be moved"))
+    return "; ".join(f"{count_text(count)} objects {what}" for count, what in counts if count)
 
 
 def _views(
@@ -68,7 +72,7 @@ def _views(
     while True:
         view = progress.look()
         left = deadline - time.monotonic()
-        last = left <= 0 or (view.settled and (until_drained or not view.is_running))
+        last = left <= 0 or (view.is_settled and (until_drained or not view.is_running))
         yield view, last
         if last:
             return
@@ -106,8 +110,8 @@ def plain_line(view: View) -> str:
 def _closing(view: View) -> str:
     if view.drained:
         return f"drained, {seconds_text(view.seconds)}"
-    if view.settled:
-        return f"not drained, {seconds_text(view.seconds)}, {count_text(view.troubled)} failed or quarantined"
+    if view.is_settled:
+        return f"not drained, {seconds_text(view.seconds)}, {_left(view)}"
     if not view.is_running:
         return "no unit runs"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
@@ -146,9 +150,9 @@ def _headline(view: View) -> Text:
     line = Text.assemble((f"snowsync {view.job}", "bold"))
     if view.waiting_for:
         return line.append("  waiting", style="yellow")
-    style = "green" if view.drained else "cyan" if view.is_running and not view.settled else "yellow"
+    style = "green" if view.drained else "cyan" if view.is_running and not view.is_settled else "yellow"
     line.append(f"  {_closing(view)}", style=style)
-    if not view.settled and view.is_running:
+    if not view.is_settled and view.is_running:
         line.append(f"  running for {seconds_text(view.seconds)}", style="dim")
     return line
 
