@@ -15,9 +15,10 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import asides
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
@@ -228,9 +229,9 @@ class Deliveries:
             item.endpoint.ok()
             unit.settled(item.row)
         if not unit.job.keep_staged:
-            self.release([(item.row, item.volume) for item in done])
+            self.release([(_delivered_row(proof), item.volume) for item, proof in proven if proof.row.id not in newer])
         for item, _ in proven:
-            _discard_link(item)
+            _let_go(item)
         with unit.lock:
             for item, _ in proven:
                 unit.in_flight.pop(item.row.id, None)
@@ -246,7 +247,7 @@ class Deliveries:
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms):
+                    if not volume.dropped.discard(row, relative, asides.permit_of(row), self._unit.beat):
                         _log.info(
                             "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
                         )
@@ -292,7 +293,7 @@ class Deliveries:
 
     def leave(self, item: Item) -> None:
         """The object leaves the unit; its row is staged still, or whatever was said of it."""
-        _discard_link(item)
+        _let_go(item)
         with self._unit.lock:
             self._unit.in_flight.pop(item.row.id, None)
         self._unit.rewind()
@@ -423,7 +424,11 @@ class Deliveries:
             _log.warning("volume %s: cannot delete a failed file: %s", item.volume.name, error.strerror)
 
 
-def _discard_link(item: Item) -> None:
+def _delivered_row(proof: Delivered) -> Row:
+    return replace(proof.row, state=State.DELIVERED, destination_etag=proof.destination_etag)
+
+
+def _let_go(item: Item) -> None:
     if item.row.origin == Origin.DROP:
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            item.volume.discard_link(item.row.id)
+            item.volume.dropped.let_go(item.row.id)

@@ -27,7 +27,7 @@ from .ledger import Failure, Ledger, Row, load_headers
 from .model import LONGEST_KEY, Origin, Send, State
 from .soundness import examine
 from .unit import Item, Switches, Unit
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
@@ -83,9 +83,13 @@ class DestinationUnit(Unit):
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.on_their_way()
-        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy)
+        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
+
+    def beat(self) -> None:
+        """A long step goes on."""
+        self.heartbeat = time.monotonic()
 
     def destination_key(self, row: Row) -> str:
         return keys.map_key(row.key, self._source_prefix, self.job.destination.prefix)
@@ -222,9 +226,12 @@ class DestinationUnit(Unit):
         item = Item(row, volume, endpoint, volume.staged_path(relative))
         if self._has_no_place(item):
             return None
+        if row.origin == Origin.DROP and not volume.dropped.has_room:
+            self._later[row.id] = time.monotonic() + 0.2  # as many of them are open as may be
+            return None
         try:
             if row.origin == Origin.DROP:
-                item.path = self._link(volume, row.id, relative)
+                item.path = volume.dropped.hold(row.id, relative)
             hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
             damage = examine(item, hash_it=hash_it)
         except OSError as error:
@@ -235,15 +242,6 @@ class DestinationUnit(Unit):
             self._deliveries.damaged(item, damage)
             return None
         return item
-
-    @staticmethod
-    def _link(volume: OpenVolume, object_id: int, relative: str) -> str:
-        try:
-            return volume.link_dropped(object_id, relative)
-        except OSError as error:
-            if volume.writable and local_trouble(error) is not Trouble.SPACE:
-                raise
-            return volume.dropped_path(relative)  # full, with dropped files perhaps: only sending them makes room
 
     def _has_no_place(self, item: Item) -> bool:
         """Whether S3 has no place for this key at the destination: no other attempt would change that."""

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
-from .ledger_file import LedgerFile, now_ms
+from .ledger_file import ROW, LedgerFile, Row, now_ms
 from .model import Evidence, ListedObject, Origin, State
 
 
 class DropLedger(LedgerFile):
     """What the ledger knows of dropped files."""
 
-    def stage_dropped(self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int) -> str:
-        """Record a file of a drop folder as staged; `listed.etag` is its digest. Returns '' or why it was refused."""
+    def stage_dropped(
+        self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
+    ) -> str:
+        """Record a file of a drop folder as staged; `listed.etag` is its digest, `file_id` its identity.
+
+        Returns '' or why it was refused.
+        """
         at = now_ms()
         with self._transaction() as db:
             refusal = self.refuses_dropped(listed.key, volume)
@@ -22,14 +27,15 @@ class DropLedger(LedgerFile):
             group_id = self._new_group(db, "source", volume, 1, listed.size, at)
             db.execute(
                 "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
-                " headers, source_evidence, source_tool, listed_ms, staged_ms)"
-                " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " headers, source_evidence, source_tool, listed_ms, staged_ms, file_id)"
+                " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
                 " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
                 " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
                 " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
                 # The same bytes again: the destination is asked before they are sent again.
                 " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
-                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '',"
+                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '', target = 0, acknowledged = 0,"
+                " file_id = excluded.file_id,"
                 " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL",
                 (
                     listed.key,
@@ -44,6 +50,7 @@ class DropLedger(LedgerFile):
                     Evidence.SIZE,
                     at,
                     at,
+                    file_id,
                 ),
             )
             db.execute(
@@ -63,10 +70,8 @@ class DropLedger(LedgerFile):
             return "a file of the same name lies in another volume's drop folder"
         return ""
 
-    def dropped(self, key: str) -> tuple[int, int, int] | None:
-        """(size, modified_ms, state) of a drop-folder row, or None."""
+    def dropped(self, key: str) -> Row | None:
+        """The row of a file of a drop folder, or None."""
         with self._lock:
-            found = self._db.execute(
-                "SELECT size, modified_ms, state FROM objects WHERE key = ? AND origin = 1", (key,)
-            ).fetchone()
-        return (found[0], found[1], found[2]) if found else None
+            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,)).fetchone()
+        return Row(*values) if values else None

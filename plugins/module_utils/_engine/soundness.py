@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from .errors import Trouble
+from .file_identity import Identity, Likeness, compare
 from .model import Origin
 from .proof import local_file_is_sound
 from .unit import Item
@@ -25,6 +26,7 @@ class Damage:
 
 GONE = Damage(Trouble.MISMATCH, "no file", "the staged file is gone")
 _WITHDRAWN = Damage(Trouble.NOT_FOUND, "no file", "the dropped file was taken away before it was sent")
+_CHANGED = Damage(Trouble.CHANGED, "a newer file", "the dropped file was changed after it was taken")
 
 
 def gone(item: Item) -> Damage:
@@ -33,17 +35,31 @@ def gone(item: Item) -> Damage:
 
 
 def examine(item: Item, *, hash_it: bool) -> Damage | None:
-    """Look at size and time, and at the digest if asked to. None: it is sound. OSError when it cannot be looked at."""
+    """Look at what a file is, and at its digest if asked to, or in doubt. None: it is sound.
+
+    OSError when it cannot be looked at.
+    """
     row = item.row
     status = os.stat(item.path)
-    changed = status.st_size != row.size
     if row.origin == Origin.DROP:
-        if changed or status.st_mtime_ns // 1_000_000 != row.modified_ms:
-            return Damage(Trouble.CHANGED, "a newer file", "the dropped file was changed after it was taken")
-    elif changed:
+        return _examine_dropped(item, status, hash_it=hash_it)
+    if status.st_size != row.size:
         return Damage(Trouble.MISMATCH, f"{status.st_size} bytes", "the staged file has another size")
-    if hash_it:
-        sound, found = local_file_is_sound(item.path, row.digest, row.part_size)
-        if not sound:
-            return Damage(Trouble.MISMATCH, found, "the staged file no longer has its digest")
-    return None
+    return _examine_digest(item) if hash_it else None
+
+
+def _examine_dropped(item: Item, status: os.stat_result, *, hash_it: bool) -> Damage | None:
+    """A dropped file that is held open: people may have changed it, or taken it away."""
+    if not status.st_nlink:
+        return _WITHDRAWN
+    likeness = compare(item.row, Identity.of(status))
+    if likeness is Likeness.OTHER:
+        return _CHANGED
+    if likeness is Likeness.DOUBTFUL:
+        return _CHANGED if _examine_digest(item) else None
+    return _examine_digest(item) if hash_it else None
+
+
+def _examine_digest(item: Item) -> Damage | None:
+    sound, found = local_file_is_sound(item.path, item.row.digest, item.row.part_size)
+    return None if sound else Damage(Trouble.MISMATCH, found, "the staged file no longer has its digest")
