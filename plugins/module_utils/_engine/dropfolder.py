@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import asides
+from . import asides, volumes
 from .errors import LocalError, Trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .model import LONGEST_KEY, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
-from .volumes import OpenVolume, local_trouble, syncfs
+from .volumes import OpenVolume, local_trouble
 from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class DropScanner:
         unsettled = 0
         self._seen = {}
         for number in list(self._unit.volumes.open) if self._has_folders else ():
-            with self._unit.volumes.borrowed(number) as volumes:
-                for volume in volumes:
+            with self._unit.volumes.borrowed(number) as borrowed:
+                for volume in borrowed:
                     unsettled += self._scan_volume(volume)
         self._watched = self._seen
         return unsettled
@@ -270,7 +270,7 @@ class DropScanner:
     def _stage(self, volume: OpenVolume, relative: str, key: str, file: int, watch: WriterWatch) -> int:
         """1 when it was written to while it was read: another scan takes it."""
         unit = self._unit
-        syncfs(file)  # first: what is mapped into somebody's memory changes the file's times from here on
+        volumes.syncfs(file)  # first: what is mapped into somebody's memory changes the file's times from here on
         before = Identity.of(os.fstat(file))
         part_size = upload_part_size(before.size, unit.job.mover)
 
