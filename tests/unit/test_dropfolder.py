@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,12 @@ from test_writers import refuse_leases
 
 from snowsync import dropfolder, writers
 from snowsync.dropfolder import Sighting, is_settled
-from snowsync.file_identity import COARSE_SECONDS, Identity
+from snowsync.errors import Trouble
+from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.ledger import Row
-from snowsync.model import State
+from snowsync.model import Origin, State
+from snowsync.soundness import examine
+from snowsync.unit import Item
 from snowsync.writers import Writer
 
 DATA = b"people's data"
@@ -291,3 +296,50 @@ def test_a_hidden_leftover_is_returned_by_a_scan(rig: Rig, drop: Path) -> None:
 
 def test_patience_covers_coarse_times() -> None:
     assert COARSE.granularity <= COARSE_SECONDS
+
+
+# -- before it is sent ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row_changes", "content", "hash_it", "trouble"),
+    [
+        ({}, DATA, False, None),
+        ({}, DATA, True, None),
+        ({"file_id": ""}, DATA, False, None),
+        ({"file_id": "", "digest": "0" * 32}, DATA, False, Trouble.CHANGED),
+        ({"digest": "0" * 32}, DATA, False, None),
+        ({"digest": "0" * 32}, DATA, True, Trouble.MISMATCH),
+        ({"size": 1}, DATA, False, Trouble.CHANGED),
+        ({"modified_ms": 1}, DATA, False, Trouble.CHANGED),
+        ({"file_id": "1:2:3"}, DATA, False, Trouble.CHANGED),
+    ],
+)
+def test_a_dropped_file_is_looked_at_before_it_is_sent(
+    tmp_path: Path, row_changes: dict[str, object], content: bytes, hash_it: bool, trouble: Trouble | None
+) -> None:
+    path = tmp_path / "film"
+    path.write_bytes(content)
+    damage = examine(item_of(path, **row_changes), hash_it=hash_it)
+    assert (damage.trouble if damage else None) is trouble
+
+
+def test_a_dropped_file_that_is_held_and_was_removed_is_withdrawn(tmp_path: Path) -> None:
+    path = tmp_path / "film"
+    path.write_bytes(DATA)
+    item = item_of(path)
+    with path.open("rb") as file:
+        path.unlink()
+        item.path = path_of(file.fileno())
+        damage = examine(item, hash_it=True)
+    assert damage is not None
+    assert damage.trouble is Trouble.NOT_FOUND
+
+
+def item_of(path: Path, **changes: object) -> Item:
+    found = Identity.of(path.stat())
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    values = (7, "film", found.size, digest, found.modified_ms, 1, Origin.DROP, State.STAGED, 1, 0)
+    row = Row(*values, digest, "", 0, 0, 0, file_id=found.text)
+    # The volume and the endpoint are not looked at.
+    return Item(replace(row, **changes), None, None, str(path))  # type: ignore[arg-type]

@@ -233,7 +233,7 @@ class DestinationUnit(Unit):
             if row.origin == Origin.DROP:
                 item.path = volume.dropped.hold(row.id, relative)
             hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
-            damage = examine(item, hash_it=hash_it)
+            damage = examine(item, hash_it=hash_it, beat=self.beat)
         except OSError as error:
             damage = self._deliveries.local_failure(item, error)
             if damage is None:
