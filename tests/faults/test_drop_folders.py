@@ -225,6 +225,24 @@ def test_a_folder_swapped_for_a_link_leads_nowhere(rig: Rig, drop: Path) -> None
     assert rig.destination.list(DESTINATION) == {}
 
 
+def test_a_drop_folder_may_be_a_filesystem_of_its_own(rig: Rig, drop: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "drop", str(drop)], check=True)
+    try:
+        (drop / "deep").mkdir()
+        (drop / "deep/film").write_bytes(b"people's data")
+        with writing(drop / "open") as writer:
+            writer.do("open wb", "write the first half,")
+            assert rig.snowsync("run", "JOB", "--once").returncode == 0
+            assert [path.name for path in sorted(drop.rglob("*"))] == ["deep", "open"]
+            writer.do("write  and the second", "close")
+        assert rig.run()[0] == 0
+        assert [path.name for path in drop.rglob("*")] == ["deep"]
+    finally:
+        subprocess.run(["umount", str(drop)], check=True)
+    assert stored(rig, "deep/film") == b"people's data"
+    assert stored(rig, "open") == b"the first half, and the second"
+
+
 def test_kills_between_taking_and_deleting_lose_nothing(rig: Rig, drop: Path) -> None:
     """Versions of files, written whole under the same names while everything is killed again and again."""
     chance = random.Random(int(os.environ.get("SNOWSYNC_SEED", "20261127")))
