@@ -283,6 +283,29 @@ def test_who_waits_to_write_while_a_file_is_read_waits_no_longer_than_that(
     assert delivered(rig) == {"film": DATA + b" and more"}
 
 
+def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
+    rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_leases(monkeypatch, errno.EACCES)
+    (drop / "film").write_bytes(DATA)
+    digest = dropfolder.digest_of
+    reads = []
+
+    def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+        found = digest(descriptor, part_size, beat)
+        if not reads:
+            write_and_set_back(drop / "film")
+        reads.append(found)
+        return found
+
+    monkeypatch.setattr(dropfolder, "digest_of", disturbed)
+    rig.run(direction="source")
+    assert len(reads) == 2
+    row = row_of(rig, "film")
+    assert row is not None
+    assert (row.digest, row.generation) == (reads[1], 1)
+
+
 def test_a_hidden_leftover_is_returned_by_a_scan(rig: Rig, drop: Path) -> None:
     (drop / "film").write_bytes(DATA)
     rig.changes["keep_staged"] = True

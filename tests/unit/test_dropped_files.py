@@ -261,6 +261,16 @@ def test_a_drop_folder_on_another_filesystem_is_emptied_too(folder: Folder, monk
     assert (folder.left(), os.listdir(folder.outgoing)) == ([], [])
 
 
+def test_a_file_that_cannot_be_locked_is_not_hidden(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan that finds a hidden file would put it back, were it not locked."""
+    refuse_to_leave_the_filesystem(folder, monkeypatch)
+    with folder.path.open("rb") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            folder.discard()
+    assert folder.left() == [NAME]
+
+
 class Crash(BaseException):
     """The power was cut."""
 
