@@ -265,7 +265,7 @@ class Deliveries:
         if not unit.job.keep_staged:
             self.release(self._delivered(item, proof) for item, proof in proven if item.row.id not in newer)
         for item, _ in proven:
-            _discard_link(item)
+            _let_go(item)
         with unit.lock:
             for item, _ in proven:
                 unit.in_flight.pop(item.row.id, None)
@@ -287,7 +287,7 @@ class Deliveries:
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms, permit):
+                    if not volume.dropped.discard(row, relative, permit, self._unit.beat):
                         _log.info(
                             "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
                         )
@@ -333,7 +333,7 @@ class Deliveries:
 
     def leave(self, item: Item) -> None:
         """The object leaves the unit; its row is staged still, or whatever was said of it."""
-        _discard_link(item)
+        _let_go(item)
         with self._unit.lock:
             self._unit.in_flight.pop(item.row.id, None)
         self._unit.rewind()
@@ -478,7 +478,7 @@ class Deliveries:
         self.leave(item)
 
 
-def _discard_link(item: Item) -> None:
+def _let_go(item: Item) -> None:
     if item.row.origin == Origin.DROP:
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            item.volume.discard_link(item.row.id)
+            item.volume.dropped.let_go(item.row.id)

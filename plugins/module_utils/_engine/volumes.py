@@ -9,7 +9,7 @@ On a volume the engine owns `.snowsync`::
     .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
     .snowsync/staged/<job>/<path>    proven objects, named by keys.to_path()
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
-    .snowsync/outgoing/<job>/<id>    links to files of a drop folder, whose own names no mover needs to see
+    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
     .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}
 
 Everything below is reached through directory descriptors opened when the marker was checked, so that nothing can be
@@ -29,13 +29,13 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import asides
 from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
+from .dropped_files import DroppedFiles
 from .errors import Trouble
 from .placement import Pace, VolumeSpace
-from .removal import AtDestination, NeverStaged, Permit, Place, move, object_of, prune, quarantine_name, remove
+from .removal import NeverStaged, Permit, Place, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -109,6 +109,10 @@ class OpenVolume:
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
+    dropped: DroppedFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dropped = DroppedFiles(self.config.path, self.config.drop_folder, self.root, self.outgoing)
 
     @property
     def name(self) -> str:
@@ -123,55 +127,6 @@ class OpenVolume:
 
     def staged_path(self, relative: str) -> str:
         return f"/proc/self/fd/{self.staged}/{relative}"
-
-    def dropped_path(self, relative: str) -> str:
-        """Where the file `relative` of the drop folder lies, under people's own name for it."""
-        return str(self.config.path / str(self.config.drop_folder) / relative)
-
-    def link_dropped(self, object_id: int, relative: str) -> str:
-        """A path free of people's file names for the file `relative` of the drop folder."""
-        remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
-        os.symlink(self.dropped_path(relative), str(object_id), dir_fd=self.outgoing)
-        return f"/proc/self/fd/{self.outgoing}/{object_id}"
-
-    def discard_dropped(
-        self, object_id: int, relative: str, size: int, modified_ms: int, permit: AtDestination
-    ) -> bool:
-        """Delete a delivered file of the drop folder, and our link to it. False: it is another file by now, and stays.
-
-        It is moved out of people's reach before it is looked at: what they put there a moment later is not deleted.
-        The link stays until it was: it says where the file belongs (see asides.py).
-        """
-        path, aside = self.dropped_path(relative), asides.name_of(object_id)
-        try:
-            if not asides.is_file_of(path, None, size, modified_ms):
-                return False
-            if asides.lies_in(self.outgoing, object_id):  # an earlier one, that could not be put back then
-                asides.put_back(aside, self.outgoing, path)
-            with contextlib.suppress(OSError):  # full: the ledger says where it belongs
-                self.link_dropped(object_id, relative)
-            os.rename(path, aside, dst_dir_fd=self.outgoing)
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            if error.errno != errno.EXDEV:  # a drop folder may be a filesystem of its own
-                raise
-            os.unlink(path)
-            return True
-        else:
-            is_delivered = asides.is_file_of(aside, self.outgoing, size, modified_ms)
-            if is_delivered:
-                remove(Place.OUTGOING, self.outgoing, aside, permit)
-            else:
-                asides.put_back(aside, self.outgoing, path)
-            return is_delivered
-        finally:
-            self.discard_link(object_id)
-
-    def discard_link(self, object_id: int) -> None:
-        """Remove our link to a dropped file, unless one that lies aside needs it."""
-        if not asides.lies_in(self.outgoing, object_id):
-            remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
 
     @contextlib.contextmanager
     def names_held(self) -> Iterator[None]:
@@ -293,7 +248,7 @@ class OpenVolume:
         """Remove links that a crashed unit left, but for the objects `keep`, and for files that lie aside."""
         for name in os.listdir(self.outgoing):
             if name.isdecimal() and int(name) not in keep:
-                self.discard_link(int(name))
+                self.dropped.let_go(int(name))
 
     def quarantined(self) -> list[int]:
         """The objects of which a copy that did not match lies here."""
@@ -363,6 +318,7 @@ class OpenVolume:
         return self.writable and not self.trouble()
 
     def close(self) -> None:
+        self.dropped.close()
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
 
