@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from .ledger_bindings import BindingLedger
 from .ledger_file import (
     AS_READ,
     ROW,
@@ -28,7 +29,6 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
-from .ledger_volumes import VolumeLedger
 from .model import Evidence, ListedObject, Origin, State
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 LONGEST_DELAY_MS = 60_000  # before another attempt at an object
 
 
-class Ledger(VolumeLedger):
+class Ledger(BindingLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
@@ -291,6 +291,7 @@ class Ledger(VolumeLedger):
                     item.row,
                     State.DELIVERED,
                     "destination_etag = ?, destination_evidence = ?, destination_tool = ?, delivered_ms = ?,"
+                    " target = (SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination'),"
                     " attempts = 0, not_before_ms = 0, last_error = ''",
                     (item.destination_etag, item.evidence, item.tool, at),
                 )
