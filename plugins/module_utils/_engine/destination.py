@@ -26,7 +26,7 @@ from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
 from .model import LONGEST_KEY, Origin, Send, State
-from .soundness import examine
+from .soundness import GONE, examine
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume, local_trouble
 
@@ -230,6 +230,8 @@ class DestinationUnit(Unit):
             damage = self._deliveries.local_failure(item, error)
             if damage is None:
                 return None
+        if damage is GONE and row.sends and row.id not in self._deliveries.looked:
+            return item  # the destination is asked first: it may have been delivered, and the ledger not know
         if damage:
             self._deliveries.damaged(item, damage)
             return None

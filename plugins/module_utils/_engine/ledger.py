@@ -14,7 +14,6 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from .ledger_bindings import BindingLedger
 from .ledger_file import (
     AS_READ,
     ROW,
@@ -29,6 +28,7 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
+from .ledger_recovery import RecoveryLedger
 from .model import Evidence, ListedObject, Origin, State
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 LONGEST_DELAY_MS = 60_000  # before another attempt at an object
 
 
-class Ledger(BindingLedger):
+class Ledger(RecoveryLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
@@ -104,6 +104,7 @@ class Ledger(BindingLedger):
             )
             for listed, row in changed:
                 self._new_generation(db, listed, row, at)
+            self._doubt_listed(db, observed.moving)
         return observed
 
     @staticmethod

@@ -111,8 +111,9 @@ class SourceUnit(Unit):
         with self.lock:
             items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
         swept = volume.sweep_incoming(keep={item.row.id for item in items})
-        swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
-        self._sweep_quarantine(volume)
+        if not self.ledger.recovered_ms():  # an old copy of the ledger does not know files that may be the last ones
+            swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
+            self._sweep_quarantine(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()
         self._lister.saw_changes = True  # among the files may be obsolete ones
