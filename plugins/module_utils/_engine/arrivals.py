@@ -14,6 +14,7 @@ import queue
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
@@ -163,6 +164,10 @@ class Arrivals:
     # -- what did not arrive ----------------------------------------------------------------------------------
 
     def _vanished(self, item: Item) -> None:
+        if adoption.adopt(self._unit, item.row):
+            self._unit.settled(item.row)
+            self._unit.put_back(item, None)
+            return
         message = "the object left the source before it was fetched"
         failure = Failure(item.row, "source", Trouble.NOT_FOUND, message, "forgotten")
         copy = self._unit.ledger.left_on(item.row.id)

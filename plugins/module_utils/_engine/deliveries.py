@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
@@ -376,6 +377,10 @@ class Deliveries:
         message = f"{damage.message} (volume {item.volume.name})"
         if row.origin == Origin.DROP:
             self._damaged_drop(item, damage, message)
+            return
+        if damage is gone(item) and adoption.adopt(self._unit, row):
+            self._unit.settled(row)
+            self.leave(item)
             return
         if damage is not gone(item):
             try:

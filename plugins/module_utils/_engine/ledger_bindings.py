@@ -217,17 +217,18 @@ class BindingLedger(VolumeLedger):
         row that somebody changed meanwhile is on its way. Nothing is written with `dry_run`.
         """
         if dry_run:
-            return [_resent(key, self._row_of(key)) for key in keys]
+            return [_resent(key, self.row_of(key)) for key in keys]
         with self._transaction() as db:
             return [self._resend(db, key, trouble, message) for key in keys]
 
-    def _row_of(self, key: str) -> Row | None:
+    def row_of(self, key: str) -> Row | None:
+        """The row of a key, whatever its state."""
         with self._lock:
             values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ?", (key,)).fetchone()
         return Row(*values) if values else None
 
     def _resend(self, db: sqlite3.Connection, key: str, trouble: Trouble, message: str) -> Resent:
-        row = self._row_of(key)
+        row = self.row_of(key)
         resent = _resent(key, row)
         if row is None or resent.action not in (SENT, FETCHED):
             return resent

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from .errors import Trouble
 from .ledger_bindings import BindingLedger
-from .ledger_file import Failure, Row, now_ms
-from .model import ListedObject, Origin, State
+from .ledger_file import AS_READ, Failure, Row, as_read, now_ms
+from .model import Evidence, ListedObject, Origin, State
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
@@ -88,6 +88,20 @@ class RecoveryLedger(BindingLedger):
                 self._recovered_ms = max(self._recovered_ms, found or 0)
                 self._looked_up_to = newest
             return self._recovered_ms
+
+    def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
+        """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
+        with self._transaction() as db:
+            group_id = self._new_group(db, "source", volume, 1, row.size, now_ms())
+            return (
+                db.execute(
+                    "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"
+                    " source_evidence = ?, source_tool = 'found there', staged_ms = ?, sends = MAX(sends, 1),"
+                    f" attempts = 0, not_before_ms = 0, last_error = '' WHERE {AS_READ} AND left_on IS NULL",
+                    (volume, group_id, digest, part_size, evidence, now_ms(), *as_read(row)),
+                ).rowcount
+                == 1
+            )
 
     def _doubt_listed(self, db: sqlite3.Connection, moving: Sequence[ListedObject]) -> None:
         """What is listed anew and was there before the recovery may have been delivered in the history that is lost."""
