@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from . import cli_volumes
+from . import cli_stores, cli_volumes
 from .cli_arguments import build_parser
 from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
 from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
@@ -267,6 +267,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report,
     "check-config": _check_config,
     **cli_volumes.ACTIONS,
+    **cli_stores.ACTIONS,
 }
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
@@ -254,6 +255,7 @@ class Deliveries:
         unit = self._unit
         released = self._take_released()
         refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.run_id)
+        unit.volumes.remember()
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _ in proven if item.row.id not in newer]
         unit.counters.moved(len(done), sum(item.row.size for item in done))
@@ -432,6 +434,10 @@ class Deliveries:
         message = f"{damage.message} (volume {item.volume.name})"
         if row.origin == Origin.DROP:
             self._damaged_drop(item, damage, message)
+            return
+        if damage is gone(item) and adoption.adopt(self._unit, row):
+            self._unit.settled(row)
+            self.leave(item)
             return
         if damage is not gone(item):
             self._quarantine(item)

@@ -16,8 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import asides, keys
+from . import asides
 from .backlog import VolumeBacklog
+from .binding import naming
 from .config import Job
 from .credentials import for_side
 from .deliveries import Batch, Deliveries
@@ -56,7 +57,7 @@ class DestinationUnit(Unit):
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
         self.target = ledger.target()  # the destination that proofs are of
-        self._source_prefix = job.source.prefix if job.source else ""
+        self._naming = naming(job, ledger.bindings())
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -95,13 +96,11 @@ class DestinationUnit(Unit):
         self.heartbeat = time.monotonic()
 
     def destination_key(self, row: Row) -> str:
-        return keys.map_key(row.key, self._source_prefix, self.job.destination.prefix)
+        return self._naming.destination_key(row.key)
 
     def relative(self, row: Row) -> str:
         """Where the file lies, below the staging tree or the drop folder."""
-        if row.origin == Origin.DROP:
-            return row.key[len(self._source_prefix) :]
-        return keys.to_path(row.key, row.generation)
+        return self._naming.staging_path(row.key, row.generation, row.origin)
 
     def settled(self, row: Row) -> None:
         """Nothing is left to be done for an object here: what it met on its way is forgotten."""

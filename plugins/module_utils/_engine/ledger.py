@@ -30,7 +30,7 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
-from .ledger_volumes import VolumeLedger
+from .ledger_recovery import RecoveryLedger
 from .model import ListedObject, Origin, State
 
 __all__ = [
@@ -52,7 +52,7 @@ LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 
 
-class Ledger(VolumeLedger, DropLedger):
+class Ledger(RecoveryLedger, DropLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
@@ -113,6 +113,7 @@ class Ledger(VolumeLedger, DropLedger):
             )
             for listed, row in changed:
                 self._new_generation(db, listed, row, at)
+            self._doubt_listed(db, observed.moving)
         return observed
 
     def _new_generation(self, db: sqlite3.Connection, listed: ListedObject, row: tuple[object, ...], at: int) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 
+from . import binding
 from .config import Job
 from .credentials import for_side
 from .destination import DestinationUnit
@@ -118,6 +119,7 @@ def run_job(
             # First of all: a run that is refused leaves the ledger as the running one has it.
             for unit in units:
                 locks.enter_context(unit.locked())
+            binding.bind(job, ledger)
             ledger.apply_boot_rule()
             ledger.revive()
             _run_units(units, switches, timeout, attendant or Attendant())
@@ -232,6 +234,8 @@ def plan_job(job: Job) -> Plan:
         on_outcome=_no_outcome,
     )
     try:
+        if ledger:
+            binding.check(job, ledger)
         for key, size in ledger.unfinished() if ledger else ():
             _add(plan, key, size)
         if job.source:

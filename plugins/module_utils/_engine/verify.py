@@ -10,6 +10,7 @@ another order is sorted on the state disk first.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from . import binding
 from .errors import JobStopped, StoreError, Trouble
 from .etag import PartDigests
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
-from .keys import key_bytes, map_key, why_not_movable
+from .keys import key_bytes, why_not_movable
 from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
@@ -52,6 +54,16 @@ class Side(Protocol):
         """HEAD of one object, or of one of its parts."""
 
     def close(self) -> None: ...
+
+
+class Listener(Protocol):
+    """Who wants to hear of every object."""
+
+    def note(self, key: str, verdict: Verdict) -> None:
+        """The verdict on one object, by its key in the ledger where it is there."""
+
+    def restart(self) -> None:
+        """All of it comes once more."""
 
 
 class _OutOfOrder(Exception):
@@ -154,6 +166,7 @@ def verify_job(
     read_back: bool = False,
     read_all: bool = False,
     open_side: Callable[[Job, str], Side] = StoreSide,
+    listener: Listener | None = None,
 ) -> Result:
     """Compare source, ledger and destination of a job; `combined` gets one line per object.
 
@@ -161,17 +174,20 @@ def verify_job(
     the source gives is then also held against its ETag.
 
     Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
-    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written.
+    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written, ConfigError for a
+    job file that names other stores than the ledger.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
+        if ledger:
+            binding.check(job, ledger.ledger)
         sides = {name: open_side(job, name) for name in ("source", "destination") if name != "source" or job.source}
         for side in sides.values():
             stack.callback(side.close)
-        ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
         output = stack.enter_context(CombinedFile(combined)) if combined else None
         result = _Comparison(
-            job, sides, ledger, output, "all" if read_all else "needed" if read_back else ""
+            job, sides, ledger, output, "all" if read_all else "needed" if read_back else "", listener
         ).run_in_order()
         if output:
             output.finish()
@@ -184,13 +200,20 @@ class _Comparison:
     """One comparison, begun again from the start when a listing turns out to be out of order."""
 
     def __init__(
-        self, job: Job, sides: dict[str, Side], ledger: LedgerReader | None, output: CombinedFile | None, read: str
+        self,
+        job: Job,
+        sides: dict[str, Side],
+        ledger: LedgerReader | None,
+        output: CombinedFile | None,
+        read: str,
+        listener: Listener | None = None,
     ) -> None:
         self._job = job
         self._sides = sides
         self._ledger = ledger
         self._output = output
         self._read = read
+        self._listener = listener
         stores = {"source": job.source, "destination": job.destination}
         self._unsorted = {name for name, store in stores.items() if store and not store.sorted}
         self._trust = Trust(
@@ -198,6 +221,7 @@ class _Comparison:
             destination=job.destination.etag != "opaque",
             ledger=ledger is not None,
         )
+        self._naming = binding.naming(job, ledger.ledger.bindings() if ledger else ())
         self._source_prefix = job.source.prefix if job.source else ""
 
     def run_in_order(self) -> Result:
@@ -207,8 +231,9 @@ class _Comparison:
             except _OutOfOrder as error:
                 _log.warning("the %s lists out of order: sorting its listing in %s", error.side, self._job.state_path)
                 self._unsorted.add(error.side)
-                if self._output:
-                    self._output.restart()
+                for hearer in (self._output, self._listener):
+                    if hearer:
+                        hearer.restart()
 
     def _run(self) -> Result:
         result = Result(self._job.job)
@@ -251,6 +276,8 @@ class _Comparison:
         accepted: bool = False,
     ) -> None:
         result.note(known.key, known.size, entry, verdict, accepted=accepted)
+        if self._listener:
+            self._listener.note((entry or known).key, verdict)
         if self._output:
             self._output.write(verdict.symbol, known.key)
 
@@ -293,13 +320,24 @@ class _Comparison:
 
     def _position(self, object_key: str, *, is_destination: bool = False) -> bytes:
         if not is_destination:
-            object_key = map_key(object_key, self._source_prefix, self._job.destination.prefix)
+            object_key = self._naming.destination_key(object_key)
         return key_bytes(object_key)
 
     def _entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """(key at the destination, row); of two rows with one name there, from before and after a rebind, the newer."""
+        naming = self._naming
+        last = b""
+        lanes = [self._entries_under(prefix) for prefix in (naming.current, *naming.earlier)]
+        for position, entry in heapq.merge(*lanes, key=lambda pair: pair[0]):
+            if position != last or not last:
+                yield position, entry
+            last = position
+
+    def _entries_under(self, prefix: str) -> Iterator[tuple[bytes, Entry]]:
         if self._ledger:
-            for entry in self._ledger.entries(self._source_prefix):
-                yield self._position(entry.key), entry
+            for entry in self._ledger.entries(prefix):
+                if self._naming.prefix_of(entry.key) == prefix:
+                    yield self._position(entry.key), entry
 
     # -- reading back -----------------------------------------------------------------------------------------
 

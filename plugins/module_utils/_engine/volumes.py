@@ -10,7 +10,8 @@ On a volume the engine owns `.snowsync`::
     .snowsync/staged/<job>/<path>    proven objects, named by keys.to_path()
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
     .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
-    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}
+    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
+                                     newest group as far as known here: {"counter", "at_ms"}
 
 Everything below is reached through directory descriptors opened when the marker was checked, so that nothing can be
 written below a mount point after its filesystem went away.
@@ -109,6 +110,8 @@ class OpenVolume:
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
+    remembered: tuple[int, int] = (0, 0)  # the newest group that the record here has
+    remembered_at: float = float("-inf")
     dropped: DroppedFiles = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +142,14 @@ class OpenVolume:
             if self.claim:
                 self.claim.insist(self.root)
             yield
+
+    def remember(self, newest: tuple[int, int]) -> None:
+        """Write the newest group into the record here, unless somebody holds the names: then with the next one."""
+        self.remembered_at = time.monotonic()
+        if self.claim and self.writable:
+            with contextlib.suppress(OSError), names_held(self.staged, 0.0):
+                self.claim.remember(self.root, *newest)
+                self.remembered = newest
 
     def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
