@@ -38,10 +38,10 @@ class Ailing:
                 raise OSError(self.write_error, os.strerror(self.write_error))
             write(folder)
 
-        def look(item: Any, *, hash_it: bool) -> Any:
+        def look(item: Any, **how: Any) -> Any:
             if self.read_error and item.volume.name == "one":
                 raise OSError(self.read_error, os.strerror(self.read_error), item.path)
-            return examine(item, hash_it=hash_it)
+            return examine(item, **how)
 
         def read_marker(path: Path) -> Any:
             if self.marker_error and path == one:
