@@ -122,9 +122,14 @@ def problems(job: Job, bindings: Iterable[Binding]) -> list[str]:
 # -- in a run -----------------------------------------------------------------------------------------------------
 
 
+def refusals(job: Job, ledger: BoundLedger) -> list[str]:
+    """Why a run would refuse the job file: one line per value."""
+    return [] if ledger.is_blank() else problems(job, ledger.bindings())
+
+
 def check(job: Job, ledger: BoundLedger) -> None:
     """Raise ConfigError where the job file names another store than the ledger. Nothing is written."""
-    found = [] if ledger.is_blank() else problems(job, ledger.bindings())
+    found = refusals(job, ledger)
     if found:
         raise ConfigError(f"job {job.job}", found)
 

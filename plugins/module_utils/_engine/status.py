@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import binding
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
@@ -66,6 +67,7 @@ class JobStatus:
     """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
 
     `drained`: nothing is open, and the source's newest run listed it to its end.
+    `refused`: why the next run will not take the job file.
     """
 
     job: str
@@ -79,6 +81,7 @@ class JobStatus:
     facts: list[Fact] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
+    refused: list[str] = field(default_factory=list)
 
     @property
     def has_run(self) -> bool:
@@ -100,6 +103,7 @@ class JobStatus:
             "endpoint_facts": [asdict(fact) for fact in self.facts],
             "failures": [failure_record(failure) for failure in self.failures],
             "failure_count": self.failure_count,
+            "refused": self.refused,
         }
 
 
@@ -164,6 +168,7 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 facts=reader.facts(),
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
+                refused=binding.refusals(job, reader.ledger),
             )
     except SnowsyncError as error:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
@@ -232,6 +237,7 @@ def render(status: JobStatus) -> str:
         return f"job {status.job}: {status.error}"
     lines = [_headline(status)]
     lines += [f"  {unit_line(unit)}" for unit in status.units]
+    lines += [f"  the job file is refused: {plain_text(problem)}" for problem in status.refused]
     sections = [_state_table(status), _volume_table(status), _fact_table(status), _failure_lines(status)]
     return "\n\n".join(["\n".join(lines), *(section for section in sections if section)])
 
