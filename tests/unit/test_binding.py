@@ -170,7 +170,7 @@ def test_endpoints_may_be_changed_one_after_the_other(rig: Rig) -> None:
     for endpoints in ([DESTINATION_URL, other], [other]):
         rig.changes = {"source": {"prefix": "2026/"}, "destination": {"endpoints": endpoints}}
         rig.run()
-    (_source, destination) = bindings(rig)
+    (_source, destination, _job) = bindings(rig)
     assert (destination.id, destination.end.addresses) == (2, ("second.test:1",)), (
         "the same binding, brought up to date"
     )
@@ -186,7 +186,8 @@ def test_a_ledger_from_before_is_bound_by_its_next_run(rig: Rig) -> None:
         db.execute("DELETE FROM bindings")
     ledger.close()
     rig.run()
-    assert [(each.side, each.end.prefix) for each in bindings(rig)] == [("source", "2026/"), ("destination", "")]
+    found = [(each.side, each.end.prefix) for each in bindings(rig)]
+    assert found == [("source", "2026/"), ("destination", ""), ("job", "")]
     assert len(rig.destination.objects) == 4
 
 
@@ -198,7 +199,21 @@ def test_a_first_run_that_found_nothing_binds_nobody(rig: Rig) -> None:
     assert [(each.id, each.end.bucket, each.end.prefix) for each in bindings(rig)] == [
         (1, "camera-2", "x/"),
         (2, "archive", "y/"),
+        (3, "photos", ""),
     ]
+
+
+def test_a_job_that_is_given_another_name_does_not_lose_its_files(rig: Rig) -> None:
+    """They lie below the old one, where a job of the new name would not find them."""
+    files = staged(rig)
+    rig.changes = {"job": "films", "source": {"prefix": "2026/"}}
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="job: is 'films', the ledger was made with 'photos'"):
+            rig.run()
+    assert set(rig.states().values()) == {"staged"} and rig.staged_files() == files
+    rig.changes = {"source": {"prefix": "2026/"}}
+    rig.run()
+    assert len(rig.destination.objects) == 4
 
 
 def test_a_proof_names_the_destination_that_it_is_of(rig: Rig) -> None:

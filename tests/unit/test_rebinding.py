@@ -262,6 +262,7 @@ def test_a_dropped_file_is_delivered_under_any_prefix(rig: Rig) -> None:
     rig.run()
     assert rig.destination.objects["film"].data == b"people's"
     assert not (rig.folder / "one/drop/film").exists()
+    assert rig.states() == {"film": "released"} and rig.failures() == [], "it was taken again under its new key, once"
 
 
 def test_nothing_is_rebound_beside_a_unit_or_for_another_name(rig: Rig) -> None:
@@ -292,6 +293,8 @@ def test_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
     for words in (("plan",), ("verify",), ("resend", "done-0")):
         code, _out, error = run(*words)
         assert code == 2 and "snowsync rebind photos" in error, words
+    code, out, _error = run("status")
+    assert code == 0 and "the job file is refused: destination.bucket: is 'archive-2'" in out
     code, out, _error = run("rebind", "--json")
     document: dict[str, Any] = json.loads(out)
     assert (code, document["confirmed"], document["released_objects"]) == (0, False, 2)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .config import Job, Store
 
 SIDES = ("source", "destination")
+JOB = "job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Binding:
     """What the ledger recorded of one end. Of each side the newest one, by `id`, counts."""
 
     id: int
-    side: str  # one of SIDES
+    side: str  # one of SIDES, or JOB: then `end.bucket` is the job's name
     end: End
     bound_ms: int = 0
 
@@ -110,7 +111,9 @@ def changes(recorded: End, current: End) -> list[Change]:
 def problems(job: Job, bindings: Iterable[Binding]) -> list[str]:
     """One line per value of the job file that the ledger does not speak of."""
     recorded = newest(bindings)
-    return [
+    name = recorded[JOB].end.bucket if JOB in recorded else job.job
+    found = [] if name == job.job else [_renamed(job, name)]
+    return found + [
         f"{side}.{change.name}: is {change.now}, the ledger was made with {change.was}: nothing was changed;"
         f" put the old value back, or see what the new one would mean: snowsync rebind {job.job}"
         for side, end in ends_of(job).items()
@@ -119,12 +122,24 @@ def problems(job: Job, bindings: Iterable[Binding]) -> list[str]:
     ]
 
 
+def _renamed(job: Job, name: str) -> str:
+    return (
+        f"job: is {job.job!r}, the ledger was made with {name!r}, and its files on the volumes are below that name:"
+        " nothing was changed; put the old name back, or give the new job a state_dir of its own"
+    )
+
+
 # -- in a run -----------------------------------------------------------------------------------------------------
+
+
+def refusals(job: Job, ledger: BoundLedger) -> list[str]:
+    """Why a run would refuse the job file: one line per value."""
+    return [] if ledger.is_blank() else problems(job, ledger.bindings())
 
 
 def check(job: Job, ledger: BoundLedger) -> None:
     """Raise ConfigError where the job file names another store than the ledger. Nothing is written."""
-    found = [] if ledger.is_blank() else problems(job, ledger.bindings())
+    found = refusals(job, ledger)
     if found:
         raise ConfigError(f"job {job.job}", found)
 
@@ -135,7 +150,7 @@ def bind(job: Job, ledger: BoundLedger) -> None:
     A ledger that knows of nothing, as after a first run that was refused for a misspelt bucket, follows the job file.
     """
     check(job, ledger)
-    ends = ends_of(job)
+    ends = {**ends_of(job), JOB: End(job.job)}
     ledger.record_ends(ends)
     for side, binding in newest(ledger.bindings()).items():
         if binding.end != ends[side]:

@@ -255,7 +255,7 @@ class Deliveries:
         unit = self._unit
         released = self._take_released()
         refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.run_id)
-        unit.volumes.remember()
+        unit.volumes.remember(proven[0][0].volume.id)
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _ in proven if item.row.id not in newer]
         unit.counters.moved(len(done), sum(item.row.size for item in done))

@@ -169,9 +169,9 @@ class BindingLedger(VolumeLedger):
         """What both prefixes have in common has another name at the destination from now on."""
         db.create_function("is_renamed", 1, lambda key: was.prefix_of(key) != now.prefix_of(key))
         renamed = "is_renamed(key)"
-        # The file stays in its folder, where it is found again under its new key.
         reason = "its key is another one under the new prefix of the source (snowsync rebind)"
-        self._forget_where(db, f"{renamed} AND origin = 1", reason)
+        # The file stays in its folder, where it is taken again under its new key.
+        self._forget_where(db, f"origin = 1 AND (state NOT IN (2, 3) OR {renamed})", reason)
         if not is_same:
             self._forget_where(db, f"{renamed} AND state = 3 AND {_NO_COPY}", reason)
         self._unprove(db, renamed)

@@ -133,7 +133,8 @@ def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
 
 def _refused(job: Job, bindings: Iterable[Binding]) -> list[str]:
     ends = ends_of(job)
-    return [side for side, binding in newest(bindings).items() if changes(binding.end, ends[side])]
+    recorded = newest(bindings)
+    return [side for side in SIDES if side in recorded and changes(recorded[side].end, ends[side])]
 
 
 def _tallies(holdings: Iterable[Holding]) -> dict[str, Tally]:

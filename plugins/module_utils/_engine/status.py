@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import binding
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
@@ -67,7 +68,8 @@ class JobStatus:
     """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
 
     `settled`: nothing is open, and the source's newest run listed it to its end; `drained`: besides, nothing failed,
-    and nothing that it listed had to be left there (`left_behind` objects whose keys cannot be moved).
+    and nothing that it listed had to be left there (`left_behind` objects whose keys cannot be moved). `refused`: why
+    the next run will not take the job file.
     """
 
     job: str
@@ -84,6 +86,7 @@ class JobStatus:
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
     not_proven: int = 0  # objects that came from the source by two reads that agree, and no better proof
+    refused: list[str] = field(default_factory=list)
 
     @property
     def has_run(self) -> bool:
@@ -107,6 +110,7 @@ class JobStatus:
             "failures": [failure_record(failure) for failure in self.failures],
             "failure_count": self.failure_count,
             "not_proven": self.not_proven,
+            "refused": self.refused,
         }
 
 
@@ -177,6 +181,7 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
                 not_proven=census.source.get(Evidence.NOT_PROVEN, 0),
+                refused=binding.refusals(job, reader.ledger),
             )
     except SnowsyncError as error:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
@@ -248,6 +253,7 @@ def render(status: JobStatus) -> str:
         return f"job {status.job}: {status.error}"
     lines = [_headline(status)]
     lines += [f"  {unit_line(unit)}" for unit in status.units]
+    lines += [f"  the job file is refused: {plain_text(problem)}" for problem in status.refused]
     sections = [_state_table(status), _volume_table(status), _fact_table(status), _failure_lines(status)]
     return "\n\n".join(["\n".join(lines), *(section for section in sections if section)])
 

@@ -279,13 +279,16 @@ class VolumeSet:
             return False
         return not self._ledger.knows_group(record.counter, record.at_ms)
 
-    def remember(self, *, now: bool = False) -> None:
-        """Let the volumes know the newest group, once a second at most, or `now`. Any thread may call this."""
+    def remember(self, number: int | None = None, *, now: bool = False) -> None:
+        """Let the volumes, or the one of this number, know the newest group, once a second at most, or `now`.
+
+        Any thread may call this; who waits for the medium of one volume names that one.
+        """
         if not self._remembering.acquire(blocking=False):
             return
         try:
             newest = self._ledger.newest_group()
-            with self.borrowed() as volumes:
+            with self.borrowed(number) as volumes:
                 for volume in volumes:
                     due = now or time.monotonic() - volume.remembered_at >= _REMEMBER_SECONDS
                     if due and volume.remembered != newest:
