@@ -24,6 +24,7 @@ from .deliveries import Batch, Deliveries
 from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
+from .left_uploads import abort_left_uploads
 from .model import LONGEST_KEY, Origin, Send, State
 from .soundness import examine
 from .unit import Item, Switches, Unit
@@ -50,6 +51,7 @@ class DestinationUnit(Unit):
             on_outcome=self._deliveries.receive,
             wake=switches.staged.set,
             volumes=len(job.volumes),
+            memory=self.parts,
         )
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
@@ -64,6 +66,7 @@ class DestinationUnit(Unit):
         self._pool.preflight(lambda: self.stopping)
         self.look_around()
         self._deliveries.start()
+        self.spawn(self._abort_left_uploads, "left-uploads")
         self._feed()
 
     def join(self) -> None:
@@ -86,6 +89,9 @@ class DestinationUnit(Unit):
         asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy)
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
+
+    def _abort_left_uploads(self) -> None:
+        abort_left_uploads(self.ledger, self._pool)
 
     def destination_key(self, row: Row) -> str:
         return keys.map_key(row.key, self._source_prefix, self.job.destination.prefix)
@@ -207,7 +213,7 @@ class DestinationUnit(Unit):
         self.status = f"sending {len(self.in_flight)} objects"
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self.destination_key(row), load_headers(row.headers)
-        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5)
+        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 

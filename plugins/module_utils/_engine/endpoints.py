@@ -16,6 +16,7 @@ from .credentials import Credentials
 from .errors import JobStopped, StoreError, Trouble
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
+from .parts import PartMemory
 from .reach import endpoint_urls
 from .s3 import Control
 from .s5cmd import S5cmdMover
@@ -114,7 +115,8 @@ class EndpointPool:
 
     Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
     in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
-    `volumes` is their number. `refusal` is what a probe found that waiting cannot mend.
+    `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what a probe found that
+    waiting cannot mend.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class EndpointPool:
         wake: Callable[[], None] = lambda: None,
         on_part: Callable[[int], None] = lambda object_id: None,
         volumes: int = 1,
+        memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
@@ -140,6 +143,7 @@ class EndpointPool:
         self._wake = wake
         self._on_part = on_part
         self._volumes = volumes
+        self._memory = memory
         self._lock = threading.Lock()
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
@@ -318,6 +322,7 @@ class EndpointPool:
                 on_part=self._on_part,
                 on_room=self._wake,
                 folders=self._volumes,
+                memory=self._memory,
             )
         return S5cmdMover(
             endpoint.store,

@@ -28,6 +28,7 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
+from .ledger_parts import PartLedger
 from .ledger_volumes import VolumeLedger
 from .model import Evidence, ListedObject, Origin, State
 
@@ -48,7 +49,7 @@ __all__ = [
 LONGEST_DELAY_MS = 60_000  # before another attempt at an object
 
 
-class Ledger(VolumeLedger):
+class Ledger(VolumeLedger, PartLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
