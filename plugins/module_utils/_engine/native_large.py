@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("snowsync.native")
 _WORTH_KEEPING = MIB // 4  # bytes of a range that was interrupted
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
+_CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 
 
 class Large:
@@ -77,6 +79,23 @@ class Large:
         raise NotImplementedError
 
 
+class _Checkpoints:
+    """Hands the bytes of a range on to its digests, and calls `keep` once a second when some have come."""
+
+    def __init__(self, digests: RangeDigests, keep: Callable[[], None]) -> None:
+        self._digests = digests
+        self._keep = keep
+        self._fed = digests.fed
+        self._at = time.monotonic()
+
+    def update(self, chunk: bytes) -> None:
+        self._digests.update(chunk)
+        now = time.monotonic()
+        if now - self._at >= _CHECKPOINT_SECONDS and self._digests.fed - self._fed >= MIB:
+            self._at, self._fed = now, self._digests.fed
+            self._keep()
+
+
 class LargeFetch(Large):
     """Ranges of an object, cut so that its parts can be hashed as they come."""
 
@@ -119,11 +138,12 @@ class LargeFetch(Large):
 
         def fetch(stream: Stream) -> Head | None:
             digests = RangeDigests(self._part_size or 0)
+            checkpoints = _Checkpoints(digests, lambda: self._keep(start, length, digests))
             head = None
             try:
                 for segment in segments(start, length, self._pieces):
                     if not self._has(segment, digests, length):
-                        head = self._fetch(stream, segment, digests)
+                        head = self._fetch(stream, segment, checkpoints)
             finally:
                 self._keep(start, length, digests)
             self._digests[number] = digests.digests()
@@ -132,7 +152,7 @@ class LargeFetch(Large):
 
         return fetch
 
-    def _fetch(self, stream: Stream, segment: Segment, digests: RangeDigests) -> Head:
+    def _fetch(self, stream: Stream, segment: Segment, digests: _Checkpoints) -> Head:
         """Every attempt goes on where the one before it ended."""
         kept = 0
         made: list[Get] = []

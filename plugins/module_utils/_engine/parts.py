@@ -15,6 +15,8 @@ from typing import Protocol
 
 from .model import Fetch, Send
 
+_MD5_BYTES = 16
+
 
 class RangeDigests:
     """The MD5s of the bytes of one range as they come, in parts of `unit` bytes (0: of all of them)."""
@@ -89,11 +91,12 @@ class Piece:
 
 def read_piece(start: int, length: int, text: str) -> Piece | None:
     """A piece as the ledger has it, or None for what nobody wrote like this."""
-    unit, _, digests = text.partition(":")
+    unit, _, hexadecimal = text.partition(":")
     try:
-        return Piece(start, length, int(unit), tuple(bytes.fromhex(digest) for digest in digests.split(",")))
+        piece = Piece(start, length, int(unit), tuple(bytes.fromhex(digest) for digest in hexadecimal.split(",")))
     except ValueError:
         return None
+    return piece if all(len(digest) == _MD5_BYTES for digest in piece.digests) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class Switches:
     (opaque, with x-amz-server-side-encryption: aws:kms); `multipart_etag` also `whole` (plain MD5 of the whole
     object, as rclone). `complete_etag` false: an empty ETag in the Complete answer (as Ceph RGW 16.2).
     `part_number` false: `?partNumber=` is ignored on GET and HEAD. `range` false: ranges are ignored.
+    `content_md5` false: nobody compares a body with its Content-MD5.
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """
@@ -173,6 +174,7 @@ class Switches:
     conditional_put: bool = True
     part_number: bool = True
     range: bool = True
+    content_md5: bool = True
     aws_chunked: bool = True
     multipart_deletes_existing: bool = False
     key_limit: int = 1024
