@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import etag
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
 from .credentials import Credentials
@@ -19,7 +20,9 @@ from .native import NativeMover
 from .parts import PartMemory
 from .reach import endpoint_urls
 from .s3 import Control
+from .s3_request import rotten
 from .s5cmd import S5cmdMover
+from .volumes import local_trouble
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -145,6 +148,7 @@ class EndpointPool:
         self._volumes = volumes
         self._memory = memory
         self._lock = threading.Lock()
+        self._making = threading.Lock()  # movers, which lanes make too
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
@@ -152,8 +156,8 @@ class EndpointPool:
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         self._controls: dict[str, Control] = {}
         # Apart, so that two objects of a terabyte do not hold up what is small.
-        self._small_lane = ControlLane(f"{direction}-control", self._by_control)
-        self._large_lane = ControlLane(f"{direction}-control-large", self._by_control)
+        self._small_lane = ControlLane(f"{direction}-control", self._in_lane)
+        self._large_lane = ControlLane(f"{direction}-control-large", self._in_lane)
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -238,8 +242,9 @@ class EndpointPool:
         """
         before, self._descriptors = self._descriptors, tuple(descriptors)
         if self._descriptors != before:
-            self._leaving += self._movers.values()
-            self._movers = {}
+            with self._making:
+                self._leaving += self._movers.values()
+                self._movers = {}
             if not set(before) <= set(self._descriptors):
                 self._close_leaving(lambda _mover: True)
         self._close_leaving(lambda mover: not mover.in_flight)
@@ -265,8 +270,11 @@ class EndpointPool:
             self._owners[work.id] = (endpoint, is_large)
             endpoint.in_flight += 1
             endpoint.large_in_flight += is_large
-        if self.tool(work) != "boto3":
-            self._mover(endpoint).submit(work)
+        tool = self.tool(work)
+        if tool == "native" or (tool == "s5cmd" and isinstance(work, Fetch)):
+            with self._making:
+                mover = self._mover(endpoint)
+            mover.submit(work)
         else:
             (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
 
@@ -287,6 +295,22 @@ class EndpointPool:
         if not able:
             return "boto3"
         return "s5cmd" if mover is S5cmdMover else "native"
+
+    def _in_lane(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        if self.tool(work) == "boto3":
+            self._by_control(endpoint, work)
+        else:
+            self._by_s5cmd(endpoint, work)
+
+    def _by_s5cmd(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        """It stores whatever it reads, so the file is compared with its digest first."""
+        damage = damage_of(work) if isinstance(work, Send) else None
+        if damage:
+            self._ended(damage)
+            return
+        with self._making:
+            mover = self._mover(endpoint)
+        mover.submit(work)
 
     def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         try:
@@ -340,11 +364,26 @@ class EndpointPool:
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
-        self._leaving += self._movers.values()
-        self._movers = {}
+        with self._making:
+            self._leaving += self._movers.values()
+            self._movers = {}
         self._close_leaving(lambda _mover: True)
         for lane in (self._small_lane, self._large_lane):
             lane.close()
+
+
+def damage_of(work: Send) -> Outcome | None:
+    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
+    if not work.digest:
+        return None
+    action = f"send {work.key!r}"
+    try:
+        found = etag.file_etag(work.path, work.part_size)
+    except OSError as error:
+        return Outcome(work.id, local_trouble(error), f"Failed to {action}: the local file says: {error}")
+    if found != work.digest.lower():
+        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
+    return None
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
