@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
+from faults.test_power_cuts import powered
+
+from snowsync.parts import read_piece
 
 MIB = 1024 * 1024
 PART = 5 * MIB
@@ -52,8 +55,9 @@ def stage(rig: Rig) -> None:
     assert code == 0, errors
 
 
-def ask(rig: Rig, sql: str) -> list[Any]:
-    path = rig.folder / "state" / "ledger.db"
+def ask(state: Path, sql: str) -> list[Any]:
+    """What the ledger in this folder says; nothing while there is none yet."""
+    path = state / "ledger.db"
     if not path.exists():
         return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as ledger, contextlib.suppress(sqlite3.Error):
@@ -62,7 +66,7 @@ def ask(rig: Rig, sql: str) -> list[Any]:
 
 
 def recorded(rig: Rig, hop: str) -> int:
-    return len(ask(rig, f"SELECT 1 FROM parts WHERE hop = '{hop}'"))
+    return len(ask(rig.folder / "state", f"SELECT 1 FROM parts WHERE hop = '{hop}'"))
 
 
 def assert_all_is_well(rig: Rig, data: bytes) -> None:
@@ -71,7 +75,7 @@ def assert_all_is_well(rig: Rig, data: bytes) -> None:
     assert rig.files_left() == []
     assert rig.destination.uploads(DESTINATION) == []
     assert rig.destination.written_again(DESTINATION) == {}
-    assert ask(rig, "SELECT * FROM parts") == ask(rig, "SELECT * FROM uploads") == []
+    assert ask(rig.folder / "state", "SELECT * FROM parts") == ask(rig.folder / "state", "SELECT * FROM uploads") == []
 
 
 # -- links that are cut -------------------------------------------------------------------------------------------
@@ -187,7 +191,7 @@ def fetch_a_part(rig: Rig, ranges: int = 8) -> None:
 
 def test_a_partial_file_that_rotted_is_fetched_again_where_it_did(rig: Rig, large: bytes) -> None:
     fetch_a_part(rig)
-    (start,) = ask(rig, "SELECT MIN(start) FROM parts")[0]
+    (start,) = ask(rig.folder / "state", "SELECT MIN(start) FROM parts")[0]
     with open(partial_file(rig), "r+b") as file:
         file.seek(start + 1000)
         file.write(bytes([large[start + 1000] ^ 1]))
@@ -227,7 +231,7 @@ def test_an_object_that_left_while_it_was_fetched_leaves_no_partial_file(rig: Ri
     rig.source.delete(SOURCE, "large")
     rig.run("--timeout", "60")
     assert rig.files_left() == []
-    assert ask(rig, "SELECT * FROM parts") == []
+    assert ask(rig.folder / "state", "SELECT * FROM parts") == []
 
 
 def test_an_upload_of_an_object_that_was_delivered_otherwise_is_aborted(rig: Rig, large: bytes) -> None:
@@ -244,6 +248,35 @@ def test_an_upload_of_an_object_that_was_delivered_otherwise_is_aborted(rig: Rig
     assert_all_is_well(rig, large)
 
 
+# -- power cuts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_what_was_recorded_of_a_partial_file_is_there_after_a_power_cut(rig: Rig, kind: str) -> None:
+    data = os.urandom(8 * PART + 99)
+    with powered(rig, kind) as machine:
+        rig.config["mover"] = {"part_size": "5MiB"}
+        rig.source.put(SOURCE, "large", data, part_size=PART)
+        rig.source.set_fault("rate", operation="GetObject", key="large", bytes_per_second=RATE // 5)
+        machine.process = machine.start()
+        state = machine.mounts["state"] / "job"
+        wait_until(lambda: len(ask(state, "SELECT 1 FROM parts WHERE start >= 5242880")) >= 2, "some ranges")
+        machine.lose_power(keep=0.0, seed=1)
+        pieces = [
+            found
+            for start, length, text in ask(state, "SELECT start, length, digests FROM parts")
+            if (found := read_piece(start, length, text))
+        ]
+        assert sum(piece.length for piece in pieces) >= 2 * PART
+        content = partial_file(rig).read_bytes()
+        assert [content[piece.start : piece.end] == data[piece.start : piece.end] for piece in pieces].count(False) == 0
+        rig.source.clear_faults()
+        machine.finish()
+        assert fetched(rig) <= len(data) + 4 * PART
+        rig.assert_delivered()
+        assert rig.files_left() == []
+
+
 # -- what the store says ------------------------------------------------------------------------------------------
 
 
@@ -254,6 +287,16 @@ def test_a_complete_whose_answer_is_lost(rig: Rig, large: bytes, action: dict[st
     assert code == 0, errors
     assert summary["failure_count"] == 0
     assert parts_stored(rig) == list(range(1, COUNT + 1))
+    assert_all_is_well(rig, large)
+
+
+@pytest.mark.parametrize("action", [{"action": "cut"}, {"action": "status", "status": 500, "code": "InternalError"}])
+def test_an_upload_whose_id_nobody_heard_is_found_again(rig: Rig, large: bytes, action: dict[str, Any]) -> None:
+    rig.destination.set_fault(operation="CreateMultipartUpload", done=True, count=1, **action)
+    code, summary, errors = rig.run()
+    assert code == 0, errors
+    assert summary["failure_count"] == 0
+    assert rig.destination.count("CreateMultipartUpload") == 2
     assert_all_is_well(rig, large)
 
 

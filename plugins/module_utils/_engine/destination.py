@@ -76,8 +76,8 @@ class DestinationUnit(Unit):
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """Record the last releases."""
-        return [lambda: self._deliveries.record_released(now=True)]
+        """Record the last releases, and leave no uploads that nobody will continue."""
+        return [lambda: self._deliveries.record_released(now=True), self._abort_left_uploads]
 
     def volume_came(self, volume: OpenVolume) -> None:
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now

@@ -55,8 +55,12 @@ class PartLedger(LedgerFile):
 
     def forget_pieces(self, object_id: int) -> None:
         """The partial file of this object is of no use any more, whatever its generation."""
+        where = "FROM parts WHERE object_id = ? AND hop = 'source'"
+        with self._lock:
+            if not self._db.execute(f"SELECT 1 {where} LIMIT 1", (object_id,)).fetchone():
+                return
         with self._transaction() as db:
-            db.execute("DELETE FROM parts WHERE object_id = ? AND hop = 'source'", (object_id,))
+            db.execute(f"DELETE {where}", (object_id,))
 
     def partial(self, object_id: int, generation: int) -> tuple[int, int] | None:
         """(volume, bytes) of the partial file of an object that is still to be fetched; None: there is none."""
@@ -91,7 +95,7 @@ class PartLedger(LedgerFile):
             return [Upload(*values) for values in self._db.execute(sql, (object_id,))]
 
     def begin_upload(self, upload: Upload) -> None:
-        """An upload was begun, and no part of it sent yet."""
+        """An upload was begun, and no part of it sent yet; without an id: one is about to be."""
         with self._transaction() as db:
             db.execute("DELETE FROM parts WHERE object_id = ? AND hop = 'destination'", (upload.object_id,))
             db.execute(
@@ -132,10 +136,11 @@ class PartLedger(LedgerFile):
                 "DELETE FROM uploads WHERE object_id = ? AND generation = ? AND endpoint = ? AND upload_id = ?",
                 (upload.object_id, upload.generation, upload.endpoint, upload.upload_id),
             )
-            db.execute(
-                "DELETE FROM parts WHERE object_id = ? AND generation = ? AND hop = 'destination'",
-                (upload.object_id, upload.generation),
-            )
+            if upload.upload_id:
+                db.execute(
+                    "DELETE FROM parts WHERE object_id = ? AND generation = ? AND hop = 'destination'",
+                    (upload.object_id, upload.generation),
+                )
 
     def left_uploads(self) -> list[Upload]:
         """Uploads that nobody will continue: their object is delivered, replaced, failed or forgotten."""

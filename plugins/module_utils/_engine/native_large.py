@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _log = logging.getLogger("snowsync.native")
-_WORTH_KEEPING = MIB // 4  # bytes of a range that was interrupted
+_WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 

@@ -371,6 +371,8 @@ class Post(_Upload):
         curl = transfer.curl
         if self._method == "POST":
             curl.setopt(curl.POSTFIELDS, self._body)
+            # On a connection that was used before, libcurl would silently ask twice: two uploads, one of them unknown.
+            curl.setopt(curl.FRESH_CONNECT, int("uploads" in self._parameters))
         elif self._method == "HEAD":
             curl.setopt(curl.NOBODY, 1)
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
@@ -93,6 +94,8 @@ class LargeSend(Large):
         for upload in memory.uploads(work):
             if (upload.bucket, upload.key) != (self._mover.bucket.name, work.key):
                 continue  # it is at another destination, which is not asked here
+            if not upload.upload_id:
+                continue
             if self._upload or (upload.generation, upload.part_size) != (work.generation, work.part_size):
                 self._abort(stream, upload)
                 continue
@@ -146,33 +149,29 @@ class LargeSend(Large):
             marker = max(page)
 
     def _begin_anew(self, stream: Stream) -> Upload:
-        work, bucket = self._work, self._mover.bucket
+        work, bucket, memory = self._work, self._mover.bucket, self._mover.memory
+        intended = Upload(work.id, work.generation, bucket.endpoint, bucket.name, work.key, "", work.part_size, 0)
+        memory.begin_upload(intended)
         made: list[Post] = []
 
         def make() -> Request:
-            made[:] = [Post(bucket, work, parameters={"uploads": ""}, headers=object_headers(work))]
-            return made[0]
+            made.append(Post(bucket, work, parameters={"uploads": ""}, headers=object_headers(work)))
+            return made[-1]
 
         head = stream.perform(make)
-        found = _find_upload_id(made[0].answer)
+        found = _find_upload_id(made[-1].answer)
         if not found:
             action = bucket.action("send", work.key)
             raise StoreError(Trouble.SERVER, action, "the store began a multipart upload and did not name it")
-        upload = Upload(
-            object_id=work.id,
-            generation=work.generation,
-            endpoint=bucket.endpoint,
-            bucket=bucket.name,
-            key=work.key,
-            upload_id=html.unescape(found[1].decode()),
-            part_size=work.part_size,
-            begun_ms=head.server_time_ms,
-        )
+        upload_id = html.unescape(found[1].decode())
+        upload = replace(intended, upload_id=upload_id, begun_ms=head.server_time_ms)
         try:
-            self._mover.memory.begin_upload(upload)
+            memory.begin_upload(upload)
         except Exception:
-            self._abort(stream, upload)  # nobody would find it again
+            self._abort(stream, upload)
             raise
+        if len(made) == 1:  # else an attempt whose answer was lost may have begun another one
+            memory.end_upload(intended)
         return upload
 
     # -- parts --------------------------------------------------------------------------------------------------

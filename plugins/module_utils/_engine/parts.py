@@ -142,7 +142,10 @@ def segments(start: int, length: int, pieces: Iterable[Piece]) -> Iterator[Segme
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A multipart upload that was begun at `endpoint`; `begun_ms` by the store's clock (0: it told none)."""
+    """A multipart upload that was begun at `endpoint`; `begun_ms` by the store's clock (0: it told none).
+
+    Without an `upload_id`: one was perhaps begun, and nobody heard its id.
+    """
 
     object_id: int
     generation: int
@@ -189,7 +192,7 @@ class PartMemory(Protocol):
         """All uploads of this object that nobody has ended, those of other generations among them."""
 
     def begin_upload(self, upload: Upload) -> None:
-        """Durable before this returns. Parts of earlier uploads of this object are forgotten."""
+        """It was begun, or without an id is about to be: durable before this returns. Earlier parts are forgotten."""
 
     def sent(self, work: Send) -> list[SentPart]:
         """The parts that the store has acknowledged."""
