@@ -223,7 +223,7 @@ class Control:
                         **upload, PartNumber=number, Body=section.body(), ContentMD5=content_md5
                     )
                 self._insist_on_part(answer, number, section.md5.hex(), action)
-                parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+                parts.append({"PartNumber": number, "ETag": answer.get("ETag", "")})
                 digests.append(section.md5)
             _insist(work.digest, multipart_etag(digests), action)
             stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
