@@ -29,7 +29,7 @@ from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, State
-from .placement import Placement, VolumeSpace, fits_nowhere
+from .placement import Placement, VolumeSpace, fits_nowhere, takes_rest
 from .staging import Committer
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
@@ -312,9 +312,10 @@ class SourceUnit(Unit):
         if partial is None:
             return self._placement.choose(row.size, spaces)
         home, there = partial
-        for space in spaces:
-            if space.id == home and space.used + space.in_flight + row.size - there <= space.high:
-                return home
+        space = next((space for space in spaces if space.id == home), None)
+        volume = self.volumes.open.get(home)
+        if space and volume and takes_rest(space, row.size, there, is_limited=volume.config.limit is not None):
+            return home
         chosen = self._placement.choose(row.size, spaces)
         if chosen is not None and chosen != home:
             self._abandon_partial(row, home)
