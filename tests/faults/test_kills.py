@@ -64,6 +64,8 @@ def fill(rig: Rig, chance: random.Random, name: str, count: int) -> None:
 def bytes_in_flight(rig: Rig, requests: int) -> int:
     """Sizes of the objects that the killed run had begun to fetch and that the ledger does not call staged."""
     begun = {line["key"] for line in rig.source.log("GetObject")[requests:]}
+    if not begun:
+        return 0  # on a busy machine it may have been killed before there was a ledger
     with contextlib.closing(sqlite3.connect(rig.folder / "state" / "ledger.db")) as ledger:
         pending = ledger.execute("SELECT key, size FROM objects WHERE state = 0").fetchall()
     return sum(size for key, size in pending if key in begun)

@@ -13,7 +13,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -228,9 +228,12 @@ class FakeControl:
     def get_tags(self, object_key: str) -> dict[str, str]:
         return dict(self.fake.get(object_key).headers.tags)
 
-    def abort_uploads(self, object_key: str, started_before_ms: int) -> int:
+    def abort_uploads(self, object_key: str, started_before_ms: int, keep: Container[str] = ()) -> int:
         self.fake.request("abort", object_key, self.url)
         return 0
+
+    def abort_upload(self, object_key: str, upload_id: str) -> None:
+        self.fake.request("abort", object_key, self.url)
 
 
 class Running(Attendant):

@@ -265,8 +265,7 @@ def test_a_damaged_file_is_fetched_again(rig: Rig, reread: str, damage: str) -> 
     assert rig.failures() == [("object-3", "mismatch")]
     assert rig.source.count("fetch") == 6
     assert rig.files_left() == []
-    sent_before = 1 if damage == "flip" and reread == "suspect" else 0
-    assert rig.destination.count("send", "object-3") == 1 + sent_before
+    assert rig.destination.count("send", "object-3") == 1, "what does not have its digest is not sent at all"
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, name: str, number: int = errno.EIO) -> None:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.placement import Pace, Placement, VolumeSpace, fits_nowhere
+from snowsync.placement import Pace, Placement, VolumeSpace, fits_nowhere, takes_rest
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -41,6 +42,32 @@ def test_a_volume_with_enough_to_do_gets_no_more() -> None:
 def test_an_idle_volume_takes_an_object_larger_than_its_window() -> None:
     idle = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, speed=MIB, window=4 * MIB)
     assert Placement().choose(100 * MIB, [idle]) == 1
+
+
+@pytest.mark.parametrize(
+    ("used", "in_flight", "largest", "is_limited", "fits"),
+    [
+        (60, 0, 90, False, True),  # what lies there is counted already
+        (60, 11, 90, False, False),
+        (70, 0, 90, False, True),
+        (71, 0, 90, False, False),
+        (10, 0, 90, True, True),  # and is not where only the ledger is asked
+        (10, 1, 90, True, False),
+    ],
+)
+def test_the_rest_of_an_object_needs_room_for_the_rest_only(
+    used: int, in_flight: int, largest: int, is_limited: bool, fits: bool
+) -> None:
+    """80 of whose bytes 60 lie there, below a high watermark of 90."""
+    volume = VolumeSpace(1, 90, 80, used, in_flight, largest, window=1)
+    assert takes_rest(volume, 80, 60, is_limited=is_limited) is fits
+
+
+def test_a_disk_that_others_filled_takes_the_rest_where_it_fits() -> None:
+    """With a limit of 200 and 30 free: what is missing fits, the whole object would not."""
+    volume = VolumeSpace(1, high=40, low=30, used=10, in_flight=0, largest=180)
+    assert takes_rest(volume, 80, 60, is_limited=True)
+    assert not takes_rest(volume, 80, 40, is_limited=True)
 
 
 def test_a_volume_is_as_fast_as_its_groups_were() -> None:

@@ -23,7 +23,7 @@ import pytest
 from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
 from servers.certificates import Certificates, make_certificates
 
-from snowsync import s3_request
+from snowsync import etag, s3_request
 from snowsync.config import Store
 from snowsync.credentials import Credentials
 from snowsync.errors import JobStopped, StoreError, Trouble
@@ -397,6 +397,7 @@ def test_send_of_an_empty_file_is_one_put(
     (tmp_path / "empty").touch()
     assert send(control, tmp_path / "empty", part_size=part_size).ok
     assert [(asked.method, asked.headers["content-length"]) for asked in store.asked] == [("PUT", "0")]
+    assert store.asked[0].headers["content-md5"] == base64.b64encode(hashlib.md5(b"").digest()).decode()
 
 
 def test_send_follows_the_link_to_a_dropped_file(store: ScriptedStore, control: Control, tmp_path: Path) -> None:
@@ -420,6 +421,46 @@ def test_send_in_parts_of_exactly_the_size(store: ScriptedStore, control: Contro
             assert "cache-control" not in asked.headers
     assert store.asked[-1].body.count(b"<PartNumber>") == 3
     assert upload.aborted == []
+
+
+@pytest.mark.parametrize(
+    ("told", "word"), [("0" * 32, Trouble.MISMATCH), ("no digest", None), ("0" * 32 + "-3", None), ("", None)]
+)
+def test_a_part_that_the_store_has_otherwise_is_not_completed(
+    store: ScriptedStore, control: Control, staged: Path, told: str, word: Trouble | None
+) -> None:
+    """An ETag that is no MD5 says nothing, and none says nothing."""
+    upload = Multipart()
+
+    def script(asked: Asked) -> bytes:
+        answer = upload.script(asked)
+        if asked.method == "PUT" and asked.query["partNumber"] == "2":
+            return reply(200, **({"ETag": f'"{told}"'} if told else {}))
+        return answer
+
+    store.script = script
+    outcome = send(control, staged, part_size=PART)
+    assert outcome.trouble is word
+    assert upload.aborted == (["up/1"] if word else [])
+    if word:
+        assert "part 2" in outcome.message and hashlib.md5(FILE[1000:2000]).hexdigest() in outcome.message
+
+
+@pytest.mark.parametrize("part_size", [0, PART])
+def test_a_file_that_rotted_is_not_stored(store: ScriptedStore, control: Control, staged: Path, part_size: int) -> None:
+    upload = Multipart()
+    store.script = upload.script
+    digest = etag.file_etag(staged, part_size)
+    staged.write_bytes(FILE[:-1] + b"?")
+    md5 = "" if part_size else digest
+    outcome = control.send(Send(7, "k", len(FILE), str(staged), part_size, Headers(), md5, digest))
+    assert outcome.trouble is Trouble.MISMATCH
+    assert digest in outcome.message
+    if part_size:
+        assert upload.aborted == ["up/1"]
+        assert [asked.method for asked in store.asked].count("POST") == 1, "it was begun, and not completed"
+    else:
+        assert store.asked == []
 
 
 @pytest.mark.parametrize("part_size", [0, PART])
@@ -688,6 +729,26 @@ def test_uploads_are_found_where_keys_are_encoded_unasked(store: ScriptedStore, 
     store.script = script
     assert control.abort_uploads("k +y", BEGUN_MS + 1) == 1
     assert [asked.key for asked in store.asked[1:]] == ["k +y", "k +y"]
+
+
+def test_an_upload_that_is_continued_is_not_aborted(store: ScriptedStore, control: Control) -> None:
+    body = upload_entry("k", "continued") + upload_entry("k", "left")
+
+    def script(asked: Asked) -> bytes:
+        if asked.method == "GET":
+            return reply(200, f"<ListMultipartUploadsResult>{body}</ListMultipartUploadsResult>")
+        return reply(204)
+
+    store.script = script
+    assert control.abort_uploads("k", BEGUN_MS + 1, keep={"continued"}) == 1
+    assert [asked.query["uploadId"] for asked in store.asked[1:]] == ["left"]
+
+
+@pytest.mark.parametrize("answer", [reply(204), error(404, "NoSuchUpload")])
+def test_one_upload_is_aborted_if_it_is_there(answer: bytes, store: ScriptedStore, control: Control) -> None:
+    store.script = lambda asked: answer
+    control.abort_upload("k", "u")
+    assert (store.asked[0].method, store.asked[0].query) == ("DELETE", {"uploadId": "u"})
 
 
 def test_uploads_that_go_in_circles_end(store: ScriptedStore, control: Control) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +89,15 @@ def test_stores_with_other_multipart_etags(tmp_path: Path, switch: dict[str, Any
         assert len(etag) == shape
         assert (etag == hashlib.md5(BODY).hexdigest()) == (switch == {"multipart_etag": "whole"})
         assert etag != f"{hashlib.md5(hashlib.md5(BODY).digest()).hexdigest()}-1"
+
+
+@pytest.mark.parametrize("compares", [True, False])
+def test_a_store_that_compares_no_md5_keeps_what_came(tmp_path: Path, compares: bool) -> None:
+    wrong = base64.b64encode(hashlib.md5(b"other bytes").digest()).decode()
+    with start(tmp_path, content_md5=compares) as store:
+        with contextlib.nullcontext() if not compares else pytest.raises(ClientError, match="BadDigest"):
+            client_of(store).put_object(Bucket="bucket", Key="key", Body=BODY, ContentMD5=wrong)
+        assert set(store.list("bucket")) == ({"key"} if not compares else set())
 
 
 def test_an_unsorted_listing_in_pages_is_complete(tmp_path: Path) -> None:

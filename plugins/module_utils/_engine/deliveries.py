@@ -173,7 +173,8 @@ class Deliveries:
         """Remove the parts that an upload left at the destination when it was killed."""
         try:
             control = self._unit.endpoints.control(item.endpoint)
-            control.abort_uploads(self._unit.destination_key(item.row), int(time.time() * 1000))
+            continued = {upload.upload_id for upload in self._unit.ledger.uploads(item.row.id)}
+            control.abort_uploads(self._unit.destination_key(item.row), int(time.time() * 1000), keep=continued)
         except StoreError as error:
             _log.warning("%s; unfinished parts may stay at the destination", error)
 

@@ -25,6 +25,7 @@ from .deliveries import Batch, Deliveries
 from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
+from .left_uploads import abort_left_uploads
 from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
 from .soundness import examine
@@ -52,6 +53,7 @@ class DestinationUnit(Unit):
             on_outcome=self._deliveries.receive,
             wake=switches.staged.set,
             volumes=len(job.volumes),
+            memory=self.parts,
         )
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
@@ -68,6 +70,7 @@ class DestinationUnit(Unit):
         self._pool.preflight(lambda: self.stopping)
         self.look_around()
         self._deliveries.start()
+        self.spawn(self._abort_left_uploads, "left-uploads")
         self._feed()
 
     def join(self) -> None:
@@ -77,8 +80,8 @@ class DestinationUnit(Unit):
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """Record the last releases."""
-        return [lambda: self._deliveries.record_released(now=True)]
+        """Record the last releases, and leave no uploads that nobody will continue."""
+        return [lambda: self._deliveries.record_released(now=True), self._abort_left_uploads]
 
     def volume_came(self, volume: OpenVolume) -> None:
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
@@ -94,6 +97,9 @@ class DestinationUnit(Unit):
     def beat(self) -> None:
         """A long step goes on."""
         self.heartbeat = time.monotonic()
+
+    def _abort_left_uploads(self) -> None:
+        abort_left_uploads(self.ledger, self._pool)
 
     def destination_key(self, row: Row) -> str:
         return self._naming.destination_key(row.key)
@@ -245,7 +251,7 @@ class DestinationUnit(Unit):
         self.status = f"sending {len(self.in_flight)} objects"
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self.destination_key(row), load_headers(row.headers)
-        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5)
+        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 

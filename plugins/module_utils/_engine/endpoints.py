@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import etag
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
 from .credentials import Credentials
@@ -17,9 +18,12 @@ from .errors import JobStopped, StoreError, Trouble
 from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
+from .parts import PartMemory
 from .reach import endpoint_urls
 from .s3 import Control
+from .s3_request import rotten
 from .s5cmd import S5cmdMover
+from .volumes import local_trouble
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -113,7 +117,8 @@ class EndpointPool:
 
     Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
     in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
-    `volumes` is their number. `refusal` is what a probe found that waiting cannot mend.
+    `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what a probe found that
+    waiting cannot mend.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class EndpointPool:
         wake: Callable[[], None] = lambda: None,
         on_part: Callable[[int], None] = lambda object_id: None,
         volumes: int = 1,
+        memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and credentials:
@@ -139,7 +145,9 @@ class EndpointPool:
         self._wake = wake
         self._on_part = on_part
         self._volumes = volumes
+        self._memory = memory
         self._lock = threading.Lock()
+        self._making = threading.Lock()  # movers, which lanes make too
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
@@ -147,8 +155,8 @@ class EndpointPool:
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         self._controls: dict[str, Control] = {}
         # Apart, so that two objects of a terabyte do not hold up what is small.
-        self._small_lane = ControlLane(f"{direction}-control", self._by_control)
-        self._large_lane = ControlLane(f"{direction}-control-large", self._by_control)
+        self._small_lane = ControlLane(f"{direction}-control", self._in_lane)
+        self._large_lane = ControlLane(f"{direction}-control-large", self._in_lane)
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -233,8 +241,9 @@ class EndpointPool:
         """
         before, self._descriptors = self._descriptors, tuple(descriptors)
         if self._descriptors != before:
-            self._leaving += self._movers.values()
-            self._movers = {}
+            with self._making:
+                self._leaving += self._movers.values()
+                self._movers = {}
             if not set(before) <= set(self._descriptors):
                 self._close_leaving(lambda _mover: True)
         self._close_leaving(lambda mover: not mover.in_flight)
@@ -260,8 +269,11 @@ class EndpointPool:
             self._owners[work.id] = (endpoint, is_large)
             endpoint.in_flight += 1
             endpoint.large_in_flight += is_large
-        if self.tool(work) != "boto3":
-            self._mover(endpoint).submit(work)
+        tool = self.tool(work)
+        if tool == "native" or (tool == "s5cmd" and isinstance(work, Fetch)):
+            with self._making:
+                mover = self._mover(endpoint)
+            mover.submit(work)
         else:
             (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
 
@@ -282,6 +294,22 @@ class EndpointPool:
         if not able:
             return "boto3"
         return "s5cmd" if mover is S5cmdMover else "native"
+
+    def _in_lane(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        if self.tool(work) == "boto3":
+            self._by_control(endpoint, work)
+        else:
+            self._by_s5cmd(endpoint, work)
+
+    def _by_s5cmd(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        """It stores whatever it reads, so the file is compared with its digest first."""
+        damage = damage_of(work) if isinstance(work, Send) else None
+        if damage:
+            self._ended(damage)
+            return
+        with self._making:
+            mover = self._mover(endpoint)
+        mover.submit(work)
 
     def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         try:
@@ -317,6 +345,7 @@ class EndpointPool:
                 on_part=self._on_part,
                 on_room=self._wake,
                 folders=self._volumes,
+                memory=self._memory,
             )
         return S5cmdMover(
             endpoint.store,
@@ -334,11 +363,26 @@ class EndpointPool:
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
-        self._leaving += self._movers.values()
-        self._movers = {}
+        with self._making:
+            self._leaving += self._movers.values()
+            self._movers = {}
         self._close_leaving(lambda _mover: True)
         for lane in (self._small_lane, self._large_lane):
             lane.close()
+
+
+def damage_of(work: Send) -> Outcome | None:
+    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
+    if not work.digest:
+        return None
+    action = f"send {work.key!r}"
+    try:
+        found = etag.file_etag(work.path, work.part_size)
+    except OSError as error:
+        return Outcome(work.id, local_trouble(error), f"Failed to {action}: the local file says: {error}")
+    if found != work.digest.lower():
+        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
+    return None
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:

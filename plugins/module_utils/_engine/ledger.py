@@ -30,6 +30,7 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
+from .ledger_parts import PartLedger
 from .ledger_recovery import RecoveryLedger
 from .model import ListedObject, Origin, State
 
@@ -52,7 +53,7 @@ LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 
 
-class Ledger(RecoveryLedger, DropLedger):
+class Ledger(RecoveryLedger, DropLedger, PartLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------

@@ -293,6 +293,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             start INTEGER NOT NULL,
             length INTEGER NOT NULL,
             digests TEXT NOT NULL,
+            -- Where the incoming file lies that holds it; 0: a part that the destination has.
+            volume INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (object_id, generation, hop, start)
         ) STRICT, WITHOUT ROWID
         """,

@@ -136,13 +136,19 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or ""."""
+    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or "".
+
+    `generation` of the object and the number of the `volume` that `path` lies on say whose parts are remembered; 0: no
+    part is.
+    """
 
     id: int
     key: str
     size: int
     path: str
     etag: str = ""
+    generation: int = 0
+    volume: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,8 @@ class Send:
     """Work for a mover: store the local file `path` (`size` bytes) as `key` with `headers`.
 
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
-    file's, "" where it is not known.
+    file's, "" where it is not known. `digest` is the ETag that the file was proven to have in such parts: other bytes
+    are not stored ("": nobody knows it). `generation` says whose parts are remembered; 0: no part is.
     """
 
     id: int
@@ -160,6 +167,8 @@ class Send:
     part_size: int
     headers: Headers
     md5: str = ""
+    digest: str = ""
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,14 +214,17 @@ class Stream:
         self._handle = kit.curl.Curl()
         self._multi = kit.curl.CurlMulti()
 
-    def perform(self, make: Callable[[], Request]) -> Head:
-        """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed."""
+    def perform(self, make: Callable[[], Request], has_moved: Callable[[], bool] = lambda: False) -> Head:
+        """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed.
+
+        `has_moved`: whether an attempt that failed brought so much that it does not count.
+        """
         attempt = 0
         while True:
             try:
                 return self._once(make())
             except StoreError as error:
-                attempt += 1
+                attempt = 1 if has_moved() else attempt + 1
                 if error.trouble not in _AGAIN or attempt > self._kit.retries:
                     raise
             if self._closed.wait(pause(attempt)):

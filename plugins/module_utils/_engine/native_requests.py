@@ -13,16 +13,15 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
 from .errors import StoreError, Trouble
-from .etag import PartDigests
 from .model import MIB, Fetch, Head, Headers, Send
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, object_path, query_string, shown
-from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, sent_headers
+from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, rotten, sent_headers
 from .wire_transfers import KEPT_ERROR_BYTES, Transfer
 
 if TYPE_CHECKING:  # config.py brings pydantic
@@ -53,6 +52,13 @@ def can_carry(headers: Headers) -> bool:
     return len(set(names)) == len(names) and all(
         is_header_name(name) and (not value or _is_header_value(value)) for name, value in sent.items()
     )
+
+
+class Digests(Protocol):
+    """Takes bytes as they come."""
+
+    def update(self, chunk: bytes) -> None:
+        """The next bytes."""
 
 
 class Bucket:
@@ -97,6 +103,19 @@ class Target:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o600)
 
+    def open_partial(self, size: int) -> None:
+        """Go on with what the file holds already, at most `size` bytes of it. It can be read then."""
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if os.fstat(self._descriptor).st_size > size:
+            os.ftruncate(self._descriptor, size)
+
+    def read(self, start: int, length: int) -> Iterator[bytes]:
+        """What it holds there, in pieces; it ends early where the file does."""
+        end = start + length
+        while start < end and (piece := os.pread(self._descriptor, min(CHUNK, end - start), start)):
+            yield piece
+            start += len(piece)
+
     @property
     def is_open(self) -> bool:
         return self._descriptor >= 0
@@ -116,12 +135,10 @@ class Get:
     """A GET of an object, or of `length` bytes from `start`.
 
     Nothing is written of an answer that is not about the object that was listed: its ETag and size are looked at with
-    the first byte. `digests` None: the bytes are not hashed.
+    the first byte. `kept` says how many bytes are in the file, and went through `digests`: also when it failed.
     """
 
-    def __init__(
-        self, bucket: Bucket, work: Fetch, target: Target, start: int, length: int, digests: PartDigests | None
-    ) -> None:
+    def __init__(self, bucket: Bucket, work: Fetch, target: Target, start: int, length: int, digests: Digests) -> None:
         self._bucket = bucket
         self._work = work
         self._target = target
@@ -136,6 +153,7 @@ class Get:
         self._chunks: list[bytes] = []  # received and not written yet, `_waiting` bytes
         self._waiting = 0
         self._error: StoreError | OSError | None = None
+        self.kept = 0
         self.ignores_ranges = False
 
     def begin(self, transfer: Transfer) -> None:
@@ -168,9 +186,9 @@ class Get:
     def _flush(self) -> None:
         """Hash and write what has come. libcurl's pieces are small: one call for each would cost more than its work."""
         data = b"".join(self._chunks)
-        self._target.write(data, self._start + self._received - len(data))
-        if self.digests:
-            self.digests.update(data)
+        self._target.write(data, self._start + self.kept)
+        self.digests.update(data)
+        self.kept += len(data)
         self._chunks.clear()
         self._waiting = 0
 
@@ -203,6 +221,8 @@ class Get:
         assert self._transfer  # `begin` was called
         if self._error:
             raise self._error
+        if self._chunks:
+            self._flush()  # it ended early: what came is not asked for again
         action = self._bucket.action("fetch", self._work.key)
         if number:
             raise unanswered(action, number, words)
@@ -251,7 +271,10 @@ class _Upload:
 
 
 class Put(_Upload):
-    """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one."""
+    """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one.
+
+    `md5` (hex): it is broken off before its last byte where the bytes turn out to have another one; "": not looked at.
+    """
 
     def __init__(
         self,
@@ -263,38 +286,71 @@ class Put(_Upload):
         *,
         parameters: dict[str, str],
         headers: dict[str, str],
+        md5: str = "",
     ) -> None:
         super().__init__(bucket, work, parameters=parameters, headers=headers)
         self._section = Section(descriptor, start, length)
         self._length = length
+        self._md5 = md5
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._error: StoreError | None = None
 
     def begin(self, transfer: Transfer) -> None:
         curl = transfer.curl
         body: BytesIO | Section = self._section
-        read: Callable[[int], bytes] = self._read
+        read: Callable[[int], bytes | int] = self._read
         if self._length <= _AT_ONCE:
-            body = BytesIO(self._section.read_all())
+            content = self._section.read_all()
+            self._insist(content)
+            body = BytesIO(content)
             read = body.read
             self._bucket.moved += self._length
         self._begin(transfer, "PUT", UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body))
         curl.setopt(curl.READFUNCTION, read)
-        curl.setopt(curl.SEEKFUNCTION, functools.partial(_seek, body))
+        curl.setopt(curl.SEEKFUNCTION, functools.partial(self._seek, body))
         curl.setopt(curl.UPLOAD, 1)
         curl.setopt(curl.INFILESIZE_LARGE, self._length)
 
-    def _read(self, amount: int) -> bytes:
+    def _read(self, amount: int) -> bytes | int:
+        assert self._transfer  # `begin` was called
         piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
         self._bucket.moved += len(piece)
+        if self._md5:
+            self._digest.update(piece)
+            if self._section.tell() == self._length:
+                try:
+                    self._insist()
+                except StoreError as error:
+                    self._error = error
+                    # Without its last bytes it becomes no object, whatever the store looks at.
+                    return int(self._transfer.curl.READFUNC_ABORT)
         return piece
+
+    def _insist(self, content: bytes = b"") -> None:
+        """StoreError unless the bytes that were read are those that were proven."""
+        if not self._md5:
+            return
+        self._digest.update(content)
+        found = self._digest.hexdigest()
+        if found != self._md5.lower():
+            raise rotten(self._bucket.action("send", self._work.key), self._md5, found)
+
+    def _seek(self, body: BytesIO | Section, offset: int, origin: int) -> int:
+        """libcurl sends a body once more from its beginning."""
+        body.seek(offset, origin)
+        self._digest = hashlib.md5(usedforsecurity=False)
+        return 0  # SEEKFUNC_OK
 
     def end(self, number: int, words: str) -> Head:
         if self._section.error:
             raise self._section.error
+        if self._error:
+            raise self._error
         return super().end(number, words)
 
 
 class Post(_Upload):
-    """A small request without a file: it begins, completes or aborts a multipart upload."""
+    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD)."""
 
     def __init__(
         self,
@@ -315,6 +371,10 @@ class Post(_Upload):
         curl = transfer.curl
         if self._method == "POST":
             curl.setopt(curl.POSTFIELDS, self._body)
+            # On a connection that was used before, libcurl would silently ask twice: two uploads, one of them unknown.
+            curl.setopt(curl.FRESH_CONNECT, int("uploads" in self._parameters))
+        elif self._method == "HEAD":
+            curl.setopt(curl.NOBODY, 1)
         else:
             curl.setopt(curl.CUSTOMREQUEST, self._method)
 
@@ -328,11 +388,6 @@ def _head(action: str, transfer: Transfer) -> Head:
         return parse_head(transfer.header_block, transfer.status, received=0)
     except ValueError as error:
         raise unreadable(action, error, transfer.status) from None
-
-
-def _seek(body: BytesIO | Section, offset: int, origin: int) -> int:
-    body.seek(offset, origin)
-    return 0  # SEEKFUNC_OK
 
 
 def _sha256(body: BytesIO | Section) -> str:
@@ -351,5 +406,5 @@ def object_headers(work: Send) -> dict[str, str]:
 
 
 def with_md5(headers: dict[str, str], md5: str) -> dict[str, str]:
-    """The headers of a PUT of a whole object, which the store is to check."""
+    """The headers of a PUT, whose body the store is to check."""
     return {**headers, "content-md5": base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else headers

@@ -101,6 +101,17 @@ def _rank(volume: VolumeSpace, size: int) -> tuple[float, int]:
     return (volume.in_flight + size) / volume.speed, volume.used + volume.in_flight - volume.high
 
 
+def takes_rest(volume: VolumeSpace, size: int, there: int, *, is_limited: bool) -> bool:
+    """Whether a volume takes the rest of an object of `size` bytes of which `there` lie on it already.
+
+    A volume that is in use for this object is neither too busy nor too full for it. What lies there counts as used
+    where the whole filesystem is the volume's, and does not where it has a limit (`is_limited`).
+    """
+    needed = volume.used + volume.in_flight + size
+    within_limit = not is_limited or volume.largest is None or needed <= volume.largest
+    return within_limit and needed - there <= volume.high
+
+
 def fits_nowhere(size: int, volumes: Iterable[VolumeSpace]) -> bool:
     """Whether an object is larger than every volume could ever take, even an empty one."""
     return all(size > (volume.high if volume.largest is None else volume.largest) for volume in volumes)

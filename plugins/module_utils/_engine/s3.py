@@ -16,7 +16,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ from urllib.parse import unquote_plus, urlsplit
 
 from .answers import http_date_ms, not_s3
 from .errors import JobStopped, LocalError, StoreError, Trouble
-from .etag import multipart_etag
+from .etag import multipart_etag, parse
 from .model import Fetch, Outcome, Send
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, Section, ascii_metadata, sent_headers
+from .s3_request import CHUNK, Section, ascii_metadata, rotten, sent_headers
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
@@ -200,9 +200,11 @@ class Control:
 
     def _put(self, work: Send, descriptor: int, action: str) -> None:
         section = Section(descriptor, 0, work.size)
+        content_md5 = section.content_md5()
+        _insist(work.md5, section.md5.hex(), action)
         with self._errors(action, section):
             self._client().put_object(
-                Bucket=self._store.bucket, Key=work.key, Body=section.body(), ContentMD5=section.content_md5()
+                Bucket=self._store.bucket, Key=work.key, Body=section.body(), ContentMD5=content_md5
             )
 
     def _send_parts(self, work: Send, descriptor: int, action: str) -> None:
@@ -220,13 +222,25 @@ class Control:
                     answer = client.upload_part(
                         **upload, PartNumber=number, Body=section.body(), ContentMD5=content_md5
                     )
-                    parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+                self._insist_on_part(answer, number, section.md5.hex(), action)
+                parts.append({"PartNumber": number, "ETag": answer.get("ETag", "")})
                 digests.append(section.md5)
+            _insist(work.digest, multipart_etag(digests), action)
             stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
             self._complete(client, upload, parts, stored, action)
         except BaseException:
             self._abort(client, upload)
             raise
+
+    def _insist_on_part(self, answer: Mapping[str, Any], number: int, md5: str, action: str) -> None:
+        """StoreError where the store's ETag of a part is an MD5, and not that of what was sent."""
+        parsed = parse(answer.get("ETag", ""))
+        is_opaque = self._store.etag == "opaque" or answer.get("ServerSideEncryption", "").startswith("aws:kms")
+        if parsed and not parsed.parts and not is_opaque and parsed.md5_hex != md5:
+            detail = (
+                f"the store answered part {number} with the ETag {parsed.md5_hex}, the MD5 of what was sent is {md5}"
+            )
+            raise StoreError(Trouble.MISMATCH, action, detail)
 
     def _complete(
         self, client: Any, upload: dict[str, str], parts: list[dict[str, object]], stored: _Stored, action: str
@@ -269,8 +283,14 @@ class Control:
         with self._errors(f"tag {shown(self._store.bucket, object_key)} at {self._endpoint}"):
             self._client().put_object_tagging(Bucket=self._store.bucket, Key=object_key, Tagging={"TagSet": tag_set})
 
-    def abort_uploads(self, object_key: str, started_before_ms: int) -> int:
+    def abort_upload(self, object_key: str, upload_id: str) -> None:
+        """Aborts one multipart upload, if it is there; StoreError."""
+        self._abort_one(object_key, upload_id, f"abort an upload of {shown(self._store.bucket, object_key)}")
+
+    def abort_uploads(self, object_key: str, started_before_ms: int, keep: Container[str] = ()) -> int:
         """Aborts the multipart uploads of exactly this key begun before (ms since the epoch, the store's clock).
+
+        Those whose ids are in `keep` stay.
 
         Returns how many; 0 also where a store cannot list uploads, or not so that it can be read (RGW writes control
         characters of keys into its XML). Other failures raise StoreError.
@@ -279,7 +299,7 @@ class Control:
         aborted = 0
         try:
             for upload_id, begun_ms in list(self._uploads(object_key, action)):
-                if begun_ms < started_before_ms:
+                if begun_ms < started_before_ms and upload_id not in keep:
                     aborted += self._abort_one(object_key, upload_id, action)
         except StoreError as error:
             unreadable = error.trouble is Trouble.SERVER and not error.code
@@ -409,6 +429,12 @@ def _outcome(work_id: int, action: str, effect: Callable[[], None]) -> Outcome:
         local = LocalError(_LOCAL.get(error.errno or 0, Trouble.IO), action, f"the local file says: {error}")
         return Outcome(work_id, local.trouble, str(local))
     return Outcome(work_id)
+
+
+def _insist(expected: str, found: str, action: str) -> None:
+    """StoreError unless the file still has the digest that it was proven to have ("": nobody knows it)."""
+    if expected and found != expected.lower():
+        raise rotten(action, expected, found)
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from .answers import METADATA_PREFIX
+from .errors import StoreError, Trouble
 from .model import MIB, Headers
 
 CHUNK = MIB
@@ -52,6 +53,11 @@ class Section:
         self.md5 = digest.digest()
         return base64.b64encode(self.md5).decode()
 
+    def hex_md5(self) -> str:
+        """The MD5 of the section, as it is read now."""
+        self.content_md5()
+        return self.md5.hex()
+
     def read(self, amount: int | None = None) -> bytes:
         left = self._length - self._position
         wanted = left if amount is None or amount < 0 else min(amount, left)
@@ -81,6 +87,12 @@ class Section:
 
     def tell(self) -> int:
         return self._position
+
+
+def rotten(action: str, expected: str, found: str) -> StoreError:
+    """The error for a staged file that is no longer what was proven: nothing of it is stored."""
+    detail = f"the file has the digest {found}, not {expected}: it was damaged on its volume, and is not stored"
+    return StoreError(Trouble.MISMATCH, action, detail)
 
 
 def sent_headers(headers: Headers) -> dict[str, str]:

@@ -29,7 +29,7 @@ from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, State
-from .placement import Placement, VolumeSpace, fits_nowhere
+from .placement import Placement, VolumeSpace, fits_nowhere, takes_rest
 from .removal import AtDestination
 from .staging import Committer
 from .unit import Item, Switches, Unit
@@ -61,6 +61,7 @@ class SourceUnit(Unit):
             wake=switches.space.set,
             on_part=self.committer.write_back,
             volumes=len(job.volumes),
+            memory=self.parts,
         )
         self._lister = Lister(self)
         self._placement = Placement()
@@ -76,6 +77,7 @@ class SourceUnit(Unit):
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.stopping)
+        self.ledger.drop_outdated_pieces()
         self.look_around()
         self.spawn(self._lister.run, "lister")
         self._arrivals.start()
@@ -90,13 +92,13 @@ class SourceUnit(Unit):
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """Keep what is proven, leave no partial files, let the destination unit end."""
+        """Keep what is proven, leave no partial files but those that are gone on with, let the destination unit end."""
         return [self.committer.commit_rest, self._sweep_rest, self._discard_rest, self._release_destination]
 
     def _sweep_rest(self) -> None:
         for volume in self.volumes.open.values():
             with contextlib.suppress(OSError):  # swept at the next start
-                volume.sweep_incoming()
+                volume.sweep_incoming(keep=self.parts.kept_on(volume.id))
 
     def _release_destination(self) -> None:
         self.switches.source_done.set()
@@ -108,7 +110,8 @@ class SourceUnit(Unit):
         """Remove what a crash, or the loss of the volume, left there."""
         with self.lock:
             items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
-        swept = volume.sweep_incoming(keep={item.row.id for item in items})
+        self.parts.doubt(volume.id)
+        swept = volume.sweep_incoming(keep={item.row.id for item in items} | self.parts.kept_on(volume.id))
         spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
         if self.ledger.recovered_ms():  # what an old copy calls a generation may be another one by now
             swept += adoption.sweep_delivered(self, volume, spared)
@@ -186,6 +189,7 @@ class SourceUnit(Unit):
     def quarantine(self, item: Item) -> None:
         """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
         self._avoid[item.row.id] = item.endpoint.url
+        self.parts.forget(item.row.id)
         self.ledger.has_quarantined(item.row.id, item.volume.id)
         try:
             item.volume.to_quarantine(item.row.id)
@@ -195,6 +199,8 @@ class SourceUnit(Unit):
     def settled(self, row: Row) -> None:
         """An object is staged: what it met on its way is forgotten."""
         self.forgive(row.id)
+        if self._pool.is_large(row.size):
+            self.parts.forget(row.id)
         self._avoid.pop(row.id, None)
 
     def _clear_quarantine(self) -> None:
@@ -336,7 +342,7 @@ class SourceUnit(Unit):
                     self.outage("source")
                 return False
             row = rows[0]
-            chosen = self._placement.choose(row.size, spaces)
+            chosen = self._choose(row, spaces)
             volume = self.volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._no_room(rows, spaces)
@@ -348,6 +354,29 @@ class SourceUnit(Unit):
             self._submit(Item(row, volume, endpoint, path), spaces)
             self.heartbeat = time.monotonic()
         return True
+
+    def _choose(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
+        """The volume for an object: the one that holds parts of it, while there is room for the rest of it."""
+        partial = self.parts.partial(row.id, row.generation) if self._pool.is_large(row.size) else None
+        if partial is None:
+            return self._placement.choose(row.size, spaces)
+        home, there = partial
+        space = next((space for space in spaces if space.id == home), None)
+        volume = self.volumes.open.get(home)
+        if space and volume and takes_rest(space, row.size, there, is_limited=volume.config.limit is not None):
+            return home
+        chosen = self._placement.choose(row.size, spaces)
+        if chosen is not None and chosen != home:
+            self._abandon_partial(row, home)
+        return chosen
+
+    def _abandon_partial(self, row: Row, home: int) -> None:
+        """The object goes to another volume: what came of it so far makes room."""
+        self.parts.forget(row.id)
+        volume = self.volumes.open.get(home)
+        if volume:
+            with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
+                volume.discard_incoming(row.id)
 
     def _next(self) -> tuple[deque[Row], Endpoint | None]:
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""
@@ -370,7 +399,7 @@ class SourceUnit(Unit):
                 space.in_flight += row.size
         self._seems_full = False
         self.status = f"fetching {len(self.in_flight)} objects"
-        work = Fetch(row.id, row.key, row.size, item.path, row.etag)
+        work = Fetch(row.id, row.key, row.size, item.path, row.etag, row.generation, item.volume.id)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 
@@ -441,6 +470,8 @@ class SourceUnit(Unit):
         """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
         if trouble.is_local:
             if trouble is Trouble.SPACE:
+                if self._pool.is_large(item.row.size):
+                    self.parts.forget(item.row.id)  # the room is for others, and this object may go elsewhere
                 self.put_back(item, 5.0)
                 return
             if not item.volume.is_well():
@@ -457,9 +488,11 @@ class SourceUnit(Unit):
         self.put_back(item, None)
 
     def put_back(self, item: Item, delay: float | None) -> None:
-        """The object leaves the unit unstaged; its row is still pending and will be taken again."""
+        """The object leaves the unit unstaged; its row is still pending and will be taken again, with its parts."""
+        is_kept = self._pool.is_large(item.row.size) and self.parts.lies_on(item.row.id, item.volume.id)
         try:
-            item.volume.discard_incoming(item.row.id)
+            if not is_kept:
+                item.volume.discard_incoming(item.row.id)
         except OSError as error:
             _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
         if delay is not None:

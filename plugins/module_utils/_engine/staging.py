@@ -251,6 +251,8 @@ class Lane:
             self._unit.take_out(volume, message)
         for item, _ in group.items:
             self._discard(volume, item.row)
+            if self._unit.endpoints.is_large(item.row.size):
+                self._unit.parts.forget(item.row.id)  # nobody knows what of it reached the medium
             self._unit.put_back(item, 5.0 if trouble is Trouble.SPACE else 0.0)
 
     def _leave(self, group: Group, gone: set[int]) -> None:

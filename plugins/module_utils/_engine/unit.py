@@ -19,6 +19,7 @@ from .errors import JobStopped, StoreError, Trouble
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
 from .locks import locked
 from .model import State
+from .part_memory import PartKeeper
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 
@@ -113,6 +114,7 @@ class Unit:
         self.switches = switches
         self.until = until
         self.volumes = VolumeSet(job, ledger, reads=self.reads)
+        self.parts = PartKeeper(ledger)
         self.counters = Counters()
         self.status = "starting"
         self.waiting_for = ""  # the status at the moment a deadline passed
@@ -290,6 +292,8 @@ class Unit:
 
     def postpone(self, item: Item, seconds: float) -> bool:
         """Put an object back without blaming it. True when it met so many outages that it is to blame after all."""
+        if self.parts.progressed(item.row.id):
+            self._soft.pop(item.row.id, None)  # outages between parts that arrive are not the object's fault
         count = self._soft.get(item.row.id, 0) + 1
         self._soft[item.row.id] = count
         self._later[item.row.id] = time.monotonic() + seconds

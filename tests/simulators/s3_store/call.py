@@ -96,7 +96,11 @@ class Call:
     def payload(self) -> Payload:
         if self._payload is None:
             self._payload = Payload(
-                self.connection, self.request.headers, self.identity, chunked=self.switches.aws_chunked
+                self.connection,
+                self.request.headers,
+                self.identity,
+                chunked=self.switches.aws_chunked,
+                compares_md5=self.switches.content_md5,
             )
         return self._payload
 

@@ -159,6 +159,7 @@ class Switches:
     `truncated_words` is how IsTruncated says yes and no, "" leaves it out. `list_tokens`: `following` (as AWS), `none`
     is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
     without end, each with a new token).
+    `content_md5` false: nobody compares a body with its Content-MD5.
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """
@@ -178,6 +179,7 @@ class Switches:
     conditional_put: bool = True
     part_number: bool = True
     range: bool = True
+    content_md5: bool = True
     aws_chunked: bool = True
     multipart_deletes_existing: bool = False
     key_limit: int = 1024

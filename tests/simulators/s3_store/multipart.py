@@ -67,6 +67,8 @@ def upload_part(call: Call) -> Response:
     _keep_part(call, upload, part)
     call.record.etag = etag
     answer = {"ETag": f'"{etag}"'}
+    if encryption := upload.headers.get("x-amz-server-side-encryption"):
+        answer["x-amz-server-side-encryption"] = encryption
     if call.switches.checksums:
         answer.update({f"x-amz-checksum-{name}": value for name, value in call.payload.checksums.items()})
     return Response(200, answer)

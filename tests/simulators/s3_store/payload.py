@@ -54,8 +54,17 @@ class Payload:
     trailer included.
     """
 
-    def __init__(self, source: Source, headers: Mapping[str, str], identity: Identity | None, *, chunked: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        headers: Mapping[str, str],
+        identity: Identity | None,
+        *,
+        chunked: bool,
+        compares_md5: bool = True,
+    ) -> None:
         self._source = source
+        self._compares_md5 = compares_md5
         self._headers = headers
         self._identity = identity
         self._transfer_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
@@ -103,7 +112,8 @@ class Payload:
             for _, hasher, _ in hashers:
                 hasher.update(block)
             yield block
-        if (md5 := self._headers.get("content-md5")) and self.md5.digest() != _decode_digest(md5, 16):
+        md5 = self._headers.get("content-md5") if self._compares_md5 else ""
+        if md5 and self.md5.digest() != _decode_digest(md5, 16):
             raise S3Error("BadDigest")
         for name, hasher, expected in hashers:
             if hasher.digest() != (expected if expected is not None else self._trailer_value(name)):

@@ -39,6 +39,7 @@ class Record:
     upload_id: str = ""
     part_number: int = 0
     access_key: str = ""
+    content_md5: str = ""
     completed: bool = False
     faults: list[str] = field(default_factory=list)
 

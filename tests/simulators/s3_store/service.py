@@ -153,6 +153,7 @@ class Service:
         record = Record(
             0, time.time(), request.method, operation, request.bucket, request.key, connection=connection.number
         )
+        record.content_md5 = request.headers.get("content-md5", "")
         log = self.store.log
         log.begin(record)
         call = Call(self.store, request, connection, record)

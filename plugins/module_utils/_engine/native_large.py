@@ -1,0 +1,279 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Large objects of the native mover, and how they are fetched: in ranges that are remembered one by one.
+
+A range that is in the file is not fetched again, whatever interrupts the object: a request that ends early goes on
+where it ended, and what the memory has of an earlier attempt is read and compared with its digests instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from . import etag
+from .errors import LedgerError, StoreError
+from .model import MIB, Fetch, Head, Outcome, Received, Send
+from .native_lanes import Stream, StreamClosed
+from .native_requests import Get, Request, Target
+from .parts import Piece, RangeDigests, Segment, joined, segments, usable_pieces
+
+if TYPE_CHECKING:
+    from .native import NativeMover
+
+    _Step: TypeAlias = "Callable[[Stream], Head | None]"
+
+_log = logging.getLogger("snowsync.native")
+_WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
+_PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
+_CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
+
+
+class Large:
+    """A large object under way: several steps, each in one of the streams; the last one tells what became of it."""
+
+    def __init__(self, mover: NativeMover, work: Fetch | Send) -> None:
+        self._mover = mover
+        self._left = 0
+        self._lock = threading.Lock()
+        self._head: Head | None = None  # of the last answer
+        self._error: Exception | None = None  # the first one
+        self._is_closed = False  # the mover was, before all was done
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the steps that have not begun are of no use any more."""
+        return self._is_closed or self._error is not None
+
+    def _submit(self, *steps: _Step) -> None:
+        with self._lock:
+            self._left += len(steps)
+        self._mover.large.submit(*(self._guarded(step) for step in steps))
+
+    def _guarded(self, step: _Step) -> Callable[[Stream | None], None]:
+        def run(stream: Stream | None) -> None:
+            try:
+                if stream is None:
+                    raise StreamClosed
+                if not self._is_over:
+                    self._head = step(stream) or self._head
+            except StreamClosed:
+                self._is_closed = True
+            except Exception as error:  # whatever it is, the work must get its outcome
+                with self._lock:
+                    self._error = self._error or error
+            with self._lock:
+                self._left -= 1
+                is_last = self._left == 0
+            if is_last:
+                self._finish(stream)
+
+        return run
+
+    def _finish(self, stream: Stream | None) -> None:
+        raise NotImplementedError
+
+
+class _Checkpoints:
+    """Hands the bytes of a range on to its digests, and calls `keep` once a second when some have come."""
+
+    def __init__(self, digests: RangeDigests, keep: Callable[[], None]) -> None:
+        self._digests = digests
+        self._keep = keep
+        self._fed = digests.fed
+        self._at = time.monotonic()
+
+    def update(self, chunk: bytes) -> None:
+        self._digests.update(chunk)
+        now = time.monotonic()
+        if now - self._at >= _CHECKPOINT_SECONDS and self._digests.fed - self._fed >= MIB:
+            self._at, self._fed = now, self._digests.fed
+            self._keep()
+
+
+class LargeFetch(Large):
+    """Ranges of an object, cut so that its parts can be hashed as they come."""
+
+    def __init__(self, mover: NativeMover, work: Fetch) -> None:
+        super().__init__(mover, work)
+        self._work = work  # with the ETag that all answers must have, once the first one told it
+        self._given = work
+        self._target = Target(work.path)
+        self._pieces: list[Piece] = []
+        ranges, self._part_size = cut(work.size, work.etag, mover.settings.part_size, in_one=not mover.knows_ranges)
+        self._ranges = ranges
+        self._digests: list[tuple[bytes, ...]] = []
+        self._must_be_in_one = False
+
+    @property
+    def _can_remember(self) -> bool:
+        """Whether another attempt can be sure to fetch parts of the same object, and only those it lacks."""
+        return bool(self._given.etag) and self._mover.knows_ranges
+
+    def start(self) -> None:
+        work = self._given
+        try:
+            if self._can_remember:
+                self._pieces = usable_pieces(self._mover.memory.fetched(work), work.size)
+            if self._pieces:
+                self._target.open_partial(work.size)
+            else:
+                self._mover.memory.forget_fetched(work)
+                self._target.open()
+        except (OSError, LedgerError) as error:
+            self._target.close()
+            self._mover.ended(work, error)
+            return
+        self._ranges = joined(self._ranges, self._pieces)
+        self._digests = [() for _ in self._ranges]
+        self._submit(*(self._range_step(number) for number in range(len(self._ranges))))
+
+    def _range_step(self, number: int) -> _Step:
+        start, length = self._ranges[number]
+
+        def fetch(stream: Stream) -> Head | None:
+            digests = RangeDigests(self._part_size or 0)
+            checkpoints = _Checkpoints(digests, lambda: self._keep(start, length, digests))
+            head = None
+            try:
+                for segment in segments(start, length, self._pieces):
+                    if not self._has(segment, digests, length):
+                        head = self._fetch(stream, segment, checkpoints)
+            finally:
+                self._keep(start, length, digests)
+            self._digests[number] = digests.digests()
+            self._mover.on_part(self._work.id)
+            return head
+
+        return fetch
+
+    def _fetch(self, stream: Stream, segment: Segment, digests: _Checkpoints) -> Head:
+        """Every attempt goes on where the one before it ended."""
+        kept = 0
+        made: list[Get] = []
+
+        def make() -> Request:
+            nonlocal kept
+            kept += made[0].kept if made else 0
+            made[:] = [
+                Get(self._mover.bucket, self._work, self._target, segment.start + kept, segment.length - kept, digests)
+            ]
+            return made[0]
+
+        try:
+            head = stream.perform(make, lambda: made[0].kept >= _PROGRESS)
+        except StoreError:
+            if made and made[0].ignores_ranges:
+                self._mover.knows_ranges = False
+                self._must_be_in_one = True
+            raise
+        if not self._work.etag:
+            self._work = replace(self._work, etag=head.etag)
+        return head
+
+    def _has(self, segment: Segment, digests: RangeDigests, length: int) -> bool:
+        """Whether the file holds this segment of a range of `length` bytes; then it went through `digests`."""
+        piece = segment.piece
+        if piece is None:
+            return False
+        is_alike = piece.unit == digests.unit and digests.at_boundary
+        if piece.is_trusted and is_alike:
+            return self._take(piece, digests, length)
+        found = RangeDigests(piece.unit)
+        for chunk in self._target.read(piece.start, piece.length):
+            found.update(chunk)
+        if not self._is_as_recorded(piece, found):
+            return False
+        if is_alike:
+            digests.adopt(found)
+            return True
+        return self._feed(piece.start, piece.length, digests)
+
+    def _take(self, piece: Piece, digests: RangeDigests, length: int) -> bool:
+        """What this process hashed before: only a part that goes on behind the piece has to be read again."""
+        if piece.length == length:
+            digests.take(piece.digests, length)
+            return True
+        complete = piece.length // piece.unit if piece.unit else 0
+        done = complete * piece.unit
+        digests.take(piece.digests[:complete], done)
+        return self._feed(piece.start + done, piece.length - done, digests)
+
+    def _is_as_recorded(self, piece: Piece, found: RangeDigests) -> bool:
+        if found.fed == piece.length and found.digests() == piece.digests:
+            return True
+        _log.warning(
+            "%d bytes of %r from %d on are no longer what was fetched; they are fetched again",
+            piece.length,
+            self._work.key,
+            piece.start,
+        )
+        return False
+
+    def _feed(self, start: int, length: int, digests: RangeDigests) -> bool:
+        before = digests.fed
+        for chunk in self._target.read(start, length):
+            digests.update(chunk)
+        if digests.fed - before != length:
+            raise OSError(f"the partial file ends before byte {start + length}")
+        return True
+
+    def _keep(self, start: int, length: int, digests: RangeDigests) -> None:
+        """What is complete of a range, also of one that was interrupted, is remembered."""
+        if not self._can_remember or digests.fed < min(_WORTH_KEEPING, length):
+            return
+        piece = Piece(start, digests.fed, digests.unit, digests.digests())
+        if not any(known.is_trusted and replace(known, is_trusted=False) == piece for known in self._pieces):
+            self._mover.memory.keep_fetched(self._given, piece)
+
+    def _finish(self, stream: Stream | None) -> None:
+        work = self._given
+        try:
+            self._mover.memory.settle(work)  # the file is open still: its name leads to it
+        except OSError as error:
+            self._error = self._error or error
+        self._target.close()
+        if self._must_be_in_one and stream:
+            LargeFetch(self._mover, work).start()
+            return
+        if self._error or self._is_closed:
+            self._mover.ended(work, self._error)
+        elif self._head is None:
+            self._mover.tell(Outcome(work.id))  # all was there: the store is asked what it says of the object
+        else:
+            self._mover.ended(work, self._head, self._received(self._head))
+
+    def _received(self, head: Head) -> Received | None:
+        if self._part_size is None:
+            return None
+        digests = [digest for part in self._digests for digest in part]
+        found = etag.multipart_etag(digests) if self._part_size else digests[0].hex()
+        if found != head.etag:
+            return None  # the parts are others than usual: the file is read, and asked about
+        return Received(replace(head, status=200, size=self._given.size), found, self._part_size)
+
+
+def cut(
+    size: int, listed_etag: str, part_size: int, *, in_one: bool = False
+) -> tuple[list[tuple[int, int]], int | None]:
+    """Ranges (start, length) of about `part_size` bytes, and in what parts their bytes are to be hashed.
+
+    0: all bytes in one, None: each range in one, which says nothing of the ETag.
+    """
+    parsed = etag.parse(listed_etag)
+    in_one = in_one or size <= part_size
+    usual = next(iter(etag.candidate_part_sizes(size, parsed.parts)), 0) if parsed and parsed.parts > 1 else 0
+    if usual:
+        return _ranges(size, size if in_one else usual * max(1, part_size // usual)), usual
+    if in_one:
+        return [(0, size)], 0 if parsed and not parsed.parts else None
+    return _ranges(size, part_size), None
+
+
+def _ranges(size: int, length: int) -> list[tuple[int, int]]:
+    return [(start, min(length, size - start)) for start in range(0, size, length)]

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts as values: digests of a range, what of it is there, and how it is cut when it was cut otherwise before."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from snowsync.parts import Piece, RangeDigests, Segment, joined, read_piece, segments, usable_pieces
+
+
+def md5s(data: bytes, unit: int) -> tuple[bytes, ...]:
+    unit = unit or max(1, len(data))
+    return tuple(hashlib.md5(data[at : at + unit]).digest() for at in range(0, max(1, len(data)), unit))
+
+
+def fed(data: bytes, unit: int, seed: int = 0) -> RangeDigests:
+    dice, found, at = random.Random(seed), RangeDigests(unit), 0
+    while at < len(data):
+        step = dice.randrange(1, 30)
+        found.update(data[at : at + step])
+        at += step
+    return found
+
+
+@pytest.mark.parametrize("unit", [0, 1, 7, 10, 100])
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 95, 100])
+def test_digests_are_those_of_the_parts_however_the_bytes_come(size: int, unit: int) -> None:
+    data = random.Random(size).randbytes(size)
+    found = fed(data, unit)
+    assert found.digests() == md5s(data, unit)
+    assert found.fed == size
+    assert found.at_boundary == (size % unit == 0 if unit else size == 0)
+
+
+@pytest.mark.parametrize("known", [0, 10, 20, 25])
+def test_digests_go_on_behind_what_is_known(known: int) -> None:
+    data = random.Random(1).randbytes(48)
+    found = RangeDigests(10)
+    found.adopt(fed(data[:known], 10))
+    found.update(data[known:])
+    assert found.digests() == md5s(data, 10)
+    taken = RangeDigests(10)
+    complete = known // 10 * 10
+    taken.take(md5s(data[:complete], 10) if complete else (), complete)
+    taken.update(data[complete:])
+    assert (taken.digests(), taken.fed) == (md5s(data, 10), 48)
+
+
+def test_a_piece_is_read_as_it_was_written() -> None:
+    piece = Piece(5, 25, 10, md5s(bytes(25), 10))
+    assert read_piece(5, 25, piece.text) == piece
+
+
+@pytest.mark.parametrize("text", ["", "10", "x:00", "10:0", "10:zz"])
+def test_what_nobody_wrote_is_no_piece(text: str) -> None:
+    assert read_piece(0, 10, text) is None
+
+
+def piece(start: int, end: int) -> Piece:
+    return Piece(start, end - start, 0, (b"",))
+
+
+def test_pieces_that_overlap_or_lie_beyond_the_object_are_not_used() -> None:
+    pieces = [piece(90, 101), piece(0, 10), piece(9, 20), piece(10, 30), piece(30, 30), piece(40, 50)]
+    assert usable_pieces(pieces, 100) == [piece(0, 10), piece(10, 30), piece(40, 50)]
+
+
+def test_a_range_consists_of_what_is_there_and_what_is_not() -> None:
+    there = [piece(0, 10), piece(20, 30), piece(35, 40), piece(40, 60)]
+    assert list(segments(20, 20, there)) == [
+        Segment(20, 10, there[1]),
+        Segment(30, 5),
+        Segment(35, 5, there[2]),
+    ]
+    assert list(segments(60, 5, there)) == [Segment(60, 5)]
+
+
+def test_ranges_are_joined_where_pieces_lie_across() -> None:
+    ranges = [(0, 10), (10, 10), (20, 10), (30, 5)]
+    assert joined(ranges, []) == ranges
+    assert joined(ranges, [piece(5, 10), piece(10, 12)]) == ranges
+    assert joined(ranges, [piece(5, 11)]) == [(0, 20), (20, 10), (30, 5)]
+    assert joined(ranges, [piece(0, 35)]) == [(0, 35)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_segments_of_all_ranges_are_the_object_once(seed: int) -> None:
+    dice = random.Random(seed)
+    size, step = dice.randrange(50, 500), dice.randrange(5, 60)
+    ranges = [(at, min(step, size - at)) for at in range(0, size, step)]
+    borders = sorted(dice.sample(range(size + 1), 8))
+    there = usable_pieces([piece(*pair) for pair in zip(borders[::2], borders[1::2], strict=True)], size)
+    found = [segment for start, length in joined(ranges, there) for segment in segments(start, length, there)]
+    position = 0
+    for segment in found:
+        assert segment.start == position
+        position += segment.length
+    assert position == size
+    assert [segment.piece for segment in found if segment.piece] == there
