@@ -150,7 +150,8 @@ def texts(value: ast.expr | None) -> list[str]:
 
 def test_every_table_of_the_ledger_is_described() -> None:
     statements = " ".join(statement for migration in MIGRATIONS.values() for statement in migration)
-    assert words(section(DESIGN, "The ledger")) == set(re.findall(r"CREATE TABLE (\w+)", statements))
+    made_anew = set(re.findall(r"ALTER TABLE (\w+) RENAME", statements))
+    assert words(section(DESIGN, "The ledger")) == set(re.findall(r"CREATE TABLE (\w+)", statements)) - made_anew
 
 
 def test_every_rung_of_evidence_is_described() -> None:
