@@ -273,3 +273,14 @@ def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int
     text = render(job, gather(LedgerReader(ledger)), names=5)
     assert text.count("now failed") == 5
     assert "and more" in text
+
+
+def test_what_was_forgotten_is_named_with_its_reason(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed("left\nearly")])
+    ledger.gone(failure(row_of(ledger, "left\nearly")))
+    assert ledger.forget_gone(["left\nearly"], (), "not listed any more") == ["left\nearly"]
+    path = write_report(job, ledger)
+    text = render(job, gather(LedgerReader(ledger)))
+    assert '"left\\nearly": not listed any more' in text
+    more = json.loads(path.read_text())["snowsync"]
+    assert (more["forgotten_count"], more["forgotten"][0]["key"]) == (1, "left\nearly")

@@ -194,6 +194,16 @@ class Moved:
     delivered_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """One row that left the ledger, and why."""
+
+    key: str
+    size: int
+    reason: str
+    at_ms: int
+
+
 class LedgerNotReady(LedgerError):
     """There is no ledger yet, or one that the next run will bring to this schema."""
 
@@ -399,6 +409,14 @@ class LedgerReader:
         sql = "SELECT id, key, size, state, last_error FROM objects WHERE id > ? AND state IN (4, 5) ORDER BY id"
         for _id, key, size, state, message in self._pages(sql, 0):
             yield key, size, State(state), message
+
+    def forgotten(self, limit: int, since_ms: int = 0) -> list[Forgotten]:
+        """The newest rows that left the ledger since a moment."""
+        sql = "SELECT key, size, reason, at_ms FROM forgotten WHERE at_ms >= ? ORDER BY id DESC LIMIT ?"
+        return [Forgotten(*row) for row in self._rows(sql, (since_ms, limit))]
+
+    def forgotten_count(self, since_ms: int = 0) -> int:
+        return int(self._rows("SELECT COUNT(*) FROM forgotten WHERE at_ms >= ?", (since_ms,))[0][0])
 
     def not_proven(self, limit: int) -> list[str]:
         """Keys of the first objects whose source hop is not proven, by id. Reads all rows where there are few."""

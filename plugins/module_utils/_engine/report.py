@@ -22,7 +22,7 @@ from . import VERSION
 from .binding import Naming, naming
 from .errors import LocalError, Trouble
 from .ledger import Ledger, now_ms
-from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
+from .ledger_read import Census, FailureRow, Forgotten, HopSum, LedgerReader, Moved, Tally, VolumeRow
 from .model import Evidence
 from .present import (
     bytes_text,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger
 _NOT_PROVEN_KEPT = 1000
+_FORGOTTEN_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Report:
     failures: list[FailureRow]
     failure_count: int
     not_proven: list[str] = field(default_factory=list)  # keys of the first such objects
+    forgotten: list[Forgotten] = field(default_factory=list)  # the newest
+    forgotten_count: int = 0
 
     @property
     def status(self) -> str:
@@ -89,6 +92,8 @@ def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool =
         failures=reader.failures(_FAILURES_KEPT, since_ms),
         failure_count=reader.failure_count(since_ms),
         not_proven=reader.not_proven(_NOT_PROVEN_KEPT) if _not_proven(census) else [],
+        forgotten=reader.forgotten(_FORGOTTEN_KEPT, since_ms),
+        forgotten_count=reader.forgotten_count(since_ms),
     )
 
 
@@ -244,6 +249,11 @@ def _more(job: Job, report: Report) -> dict[str, Any]:
         },
         "evidence": evidence_counts(report.census),
         "not_proven": {"objects": _not_proven(report.census), "keys": report.not_proven},
+        "forgotten_count": report.forgotten_count,
+        "forgotten": [
+            {"key": each.key, "size": each.size, "reason": each.reason, "time_epoch": each.at_ms / 1000}
+            for each in report.forgotten
+        ],
         "volumes": [
             {
                 "name": volume.name,
@@ -316,7 +326,7 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
     away = unavailable(volume_statuses(job, report.volumes))
     if away.objects:
         sections.append(away_text(away))
-    sections += [_not_proven_lines(report, names), _failure_lines(report, names)]
+    sections += [_not_proven_lines(report, names), _forgotten_lines(report, names), _failure_lines(report, names)]
     if path:
         sections.append(f"report: {path}")
     return "\n\n".join(section for section in sections if section)
@@ -348,6 +358,15 @@ def _volume_rows(report: Report) -> list[tuple[str, ...]]:
         )
         rows.append((volume.name, *counts, volume.path))
     return rows
+
+
+def _forgotten_lines(report: Report, names: int) -> str:
+    if not report.forgotten_count:
+        return ""
+    lines = [f"{count_text(report.forgotten_count)} objects are no longer in the ledger, newest first:"]
+    lines += [f"  {key_text(each.key)}: {plain_text(each.reason)}" for each in report.forgotten[:names]]
+    lines += ["  ... and more: see the report file and the ledger"] if len(report.forgotten) > names else []
+    return "\n".join(lines)
 
 
 def _not_proven_lines(report: Report, names: int) -> str:
