@@ -276,6 +276,7 @@ def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int
 
 
 def test_what_was_forgotten_is_named_with_its_reason(job: Job, ledger: Ledger, volume: int) -> None:
+    ledger.start_run("source")
     ledger.observe([listed("left\nearly")])
     ledger.gone(failure(row_of(ledger, "left\nearly")))
     assert ledger.forget_gone(["left\nearly"], (), "not listed any more") == ["left\nearly"]
