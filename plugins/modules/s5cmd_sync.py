@@ -150,7 +150,9 @@ plan:
     left_behind: 0
     left: []
 drained:
-  description: Whether nothing was left to move.
+  description:
+    - Whether all that is listed was delivered, and proven; not while objects are failed or quarantined, were refused by the
+      destination, or cannot be moved.
   returned: when the job ran
   type: bool
   sample: true
@@ -174,6 +176,12 @@ delivered:
   returned: when the job ran
   type: dict
   sample: {"objects": 1041, "bytes": 530579456, "seconds": 39.1}
+refused:
+  description:
+    - How many staged objects the destination did not take. They are kept on their volumes, and the next run sends them again.
+  returned: when the job ran
+  type: int
+  sample: 0
 released:
   description: What this run deleted from the volumes, after the destination's copy was proven.
   returned: when the job ran

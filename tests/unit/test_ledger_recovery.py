@@ -50,7 +50,9 @@ def test_an_old_copy_believes_less_and_removes_nothing(ledger: Ledger) -> None:
         bring_to(ledger, state.label, state, 1)
     ledger.intend(1, [row_of(ledger, "staged")])
     with ledger._transaction() as db:
-        db.execute("INSERT INTO parts VALUES (1, 1, 'source', 0, 5, '')")
+        db.execute(
+            "INSERT INTO parts (object_id, generation, hop, start, length, digests) VALUES (1, 1, 'source', 0, 5, '')"
+        )
         db.execute("UPDATE objects SET sends = 3 WHERE key = 'staged'")
     newest = max(int(str(number)) for (number,) in select(ledger, "SELECT id FROM objects"))
     assert ledger.distrust(1, "/one/record", 40, 7)

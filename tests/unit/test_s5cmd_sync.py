@@ -35,6 +35,7 @@ RAN = {
     "evidence": {"source": {"store_digest": 2}, "destination": {"store_digest": 2}},
     "failures": [],
     "failure_count": 0,
+    "refused": 0,
     "left_behind": 0,
     "waiting": [],
     "report": "/var/lib/snowsync/photos/reports/dt_data_1.json",

@@ -234,9 +234,12 @@ class SourceUnit(Unit):
         self._clear_quarantine()
 
     def _discard_rest(self) -> None:
-        """At the end, one page of each at least."""
-        self._discard_notes(0)
-        self._discard_copies(0)
+        """At the end; where the unit was stopped, one page of each, so that it does not take long."""
+        for page in (self._discard_notes, self._discard_copies):
+            if self.is_complete:
+                self._discard_all(page)
+            else:
+                page(0)
         self._clear_quarantine()
 
     @staticmethod
