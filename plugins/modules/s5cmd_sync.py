@@ -151,8 +151,8 @@ plan:
     left: []
 drained:
   description:
-    - Whether all that is listed was delivered, and proven; not while objects are failed or quarantined, were refused by the
-      destination, or cannot be moved.
+    - Whether all that is listed was delivered, and proven. Not while objects are failed or quarantined, were refused by
+      the destination, or cannot be moved.
   returned: when the job ran
   type: bool
   sample: true
@@ -178,7 +178,8 @@ delivered:
   sample: {"objects": 1041, "bytes": 530579456, "seconds": 39.1}
 refused:
   description:
-    - How many staged objects the destination did not take. They are kept on their volumes, and the next run sends them again.
+    - How many staged objects the destination did not take. They are kept on their volumes, and the next run sends
+      them again.
   returned: when the job ran
   type: int
   sample: 0

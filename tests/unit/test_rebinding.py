@@ -39,7 +39,8 @@ def ledger(tmp_path: Path) -> Ledger:
         staged = row_of(made, "2026/staged").id
         db.execute("INSERT INTO uploads VALUES (?, 1, 'http://one', 'archive', 'x', 'u', 5, 0)", (staged,))
         db.execute(
-            "INSERT INTO parts (object_id, generation, hop, start, length, digests) VALUES (?, 1, 'destination', 0, 5, '')",
+            "INSERT INTO parts (object_id, generation, hop, start, length, digests)"
+            " VALUES (?, 1, 'destination', 0, 5, '')",
             (staged,),
         )
     return made
