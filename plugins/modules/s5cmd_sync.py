@@ -135,7 +135,20 @@ plan:
       description: The first 100 keys.
       type: list
       elements: str
-  sample: {"job": "photos", "objects": 3, "bytes": 1049600, "keys": ["2026/a.jpg", "2026/b.jpg", "2026/empty"]}
+    left_behind:
+      description: How many listed objects cannot be moved because of their keys (no UTF-8, too long).
+      type: int
+    left:
+      description: The first 100 of them, each with the reason; a byte that is no UTF-8 is written as C(\xNN).
+      type: list
+      elements: dict
+  sample:
+    job: photos
+    objects: 3
+    bytes: 1049600
+    keys: [2026/a.jpg, 2026/b.jpg, 2026/empty]
+    left_behind: 0
+    left: []
 drained:
   description: Whether nothing was left to move.
   returned: when the job ran
@@ -189,6 +202,13 @@ failures:
       message: "Failed to get 2026/locked.jpg: the store denies this request (HTTP 403, AccessDenied)"
 failure_count:
   description: How many failures there were in all.
+  returned: when the job ran
+  type: int
+  sample: 0
+left_behind:
+  description:
+    - How many objects are listed at the source and cannot be moved because of their keys (no UTF-8, too long). The job
+      is not drained and the task fails while there are any.
   returned: when the job ran
   type: int
   sample: 0

@@ -66,7 +66,12 @@ class Rig:
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Start `snowsync run` in a process group of its own, so that it can be killed with its movers."""
-        argv = self.command("run", str(self.job_file), *(more or ("--until-drained",)))
+        return self.start_command("run", "JOB", *(more or ("--until-drained",)))
+
+    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start any command so; the job's file stands in for `JOB`."""
+        job = str(self.job_file)
+        argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def assert_delivered(self, keys: list[str] | None = None) -> None:

@@ -50,14 +50,14 @@ def test_a_page_whatever_its_namespace_and_chunks(chunk: int, namespace: str) ->
         ListedObject("a/b", 5, "abc-2", FEBRUARY),
         ListedObject("c", 5 * 10**12, "abc-2", FEBRUARY),
     ]
-    assert (parser.truncated, parser.last_key) == (False, "c")
+    assert (parser.more, parser.last_key) == (None, "c")
 
 
 def test_a_prefixed_namespace() -> None:
     body = f'<s:ListBucketResult xmlns:s="{AMAZON}">{entry("k", tag="s:")}<s:IsTruncated>true</s:IsTruncated>'
     parser = parsed(body.encode() + b"</s:ListBucketResult>")
     assert [item.key for item in parser.objects] == ["k"]
-    assert parser.truncated
+    assert parser.more is True
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,20 @@ def test_a_prefixed_namespace() -> None:
 )
 def test_encoded_keys(written: str, key: str) -> None:
     assert parsed(listing(entry(written))).objects[0].key == key
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+def test_keys_of_any_bytes_of_a_store_that_does_not_encode(chunk: int) -> None:
+    keys = ["a\udce9b", "\udcff\udcfe", "é中\udc80", "plain", "\U0001f600"]
+    body = listing(*(entry(f"@{number}") for number in range(len(keys))), encoding="")
+    for number, key in enumerate(keys):
+        body = body.replace(b"@%d" % number, key.encode(errors="surrogateescape"))
+    parser = parsed(body, chunk)
+    assert [item.key for item in parser.objects] == keys
+
+
+def test_private_characters_stay_where_all_is_text() -> None:
+    assert parsed(listing(entry("\U0010ffe9"), encoding="")).objects[0].key == "\U0010ffe9"
 
 
 def test_keys_of_a_store_that_does_not_encode_are_taken_as_they_are() -> None:
@@ -112,6 +126,17 @@ def test_keys_that_depend_on_the_encoding_wait_for_it(told: str, last: str) -> N
         ("2026-02-02T02:40:00.1239876Z", FEBRUARY + 1),
         ("2026-02-02T02:40:00.000Z", FEBRUARY - 123),
         ("1970-01-01T00:00:00.999Z", 999),
+        ("2026-02-02T02:40:00+00:00", FEBRUARY - 123),
+        ("2026-02-02T02:40:00+0000", FEBRUARY - 123),
+        ("2026-02-02T08:10:00.123+05:30", FEBRUARY),
+        ("2026-02-01T21:40:00.123-0500", FEBRUARY),
+        ("2026-02-02 02:40:00.123", FEBRUARY),
+        (":2026-02-02T02:40:00Z", FEBRUARY - 123),
+        ("Mon, 02 Feb 2026 02:40:00 GMT", FEBRUARY - 123),
+        ("0001-01-01T00:00:00Z", 0),
+        ("2026-13-02T02:40:00Z", 0),
+        ("yesterday", 0),
+        ("", 0),
     ],
 )
 def test_dates_to_the_millisecond(modified: str, milliseconds: int) -> None:
@@ -129,8 +154,68 @@ def test_where_a_listing_goes_on() -> None:
     assert following == {"NextContinuationToken": "a+b%20/=&\x01\r\r<&gt;é", "NextMarker": "b%2Fc"}
     parser = parsed(clean)
     assert [item.key for item in parser.objects] == ["k"]
-    assert parser.truncated
+    assert parser.more is True
     assert parser.decoded("b%2Fc+d") == "b/c d"
+
+
+def test_where_a_listing_goes_on_may_be_no_text() -> None:
+    body = listing(entry("k"), "<nextMarker>").replace(b"<nextMarker>", b"<nextMarker>caf\xe9</nextMarker>")
+    clean, following = answers.cut_listing(body)
+    assert following == {"NextMarker": "caf\udce9"}
+    assert parsed(clean).last_key == "k"
+
+
+@pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;"])
+def test_a_reference_to_no_character_is_refused(reference: str) -> None:
+    with pytest.raises(ValueError, match="is none"):
+        answers.cut_listing(listing(f"<NextMarker>{reference}</NextMarker>"))
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (["true"], True),
+        (["True"], True),
+        (["TRUE"], True),
+        ([" \n true\t"], True),
+        (["1"], True),
+        (["Yes"], True),
+        (["false"], False),
+        (["False "], False),
+        (["0"], False),
+        (["no"], False),
+        ([], None),
+        ([""], None),
+        (["maybe"], None),
+        (["2"], None),
+        (["false", "true"], True),
+        (["true", "false"], True),
+        (["false", "?"], None),
+        (["false", "FALSE"], False),
+    ],
+)
+@pytest.mark.parametrize("name", ["IsTruncated", "isTruncated", "ISTRUNCATED"])
+def test_whether_there_is_more_in_any_spelling(words: list[str], more: bool | None, name: str) -> None:
+    said = "".join(f"<{name}>{word}</{name}>" for word in words)
+    assert parsed(listing(entry("k"), said)).more is more
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["ListObjectsResult", "ListObjectsV2Result", "ListObjectResult", "ListObjectsV2Response", "listBucketResult"],
+)
+def test_names_of_a_listing_in_any_spelling(root: str) -> None:
+    body = listing(entry("k", 7)).replace(b"ListBucketResult", root.encode())
+    for name in (b"Contents", b"Key", b"Size", b"ETag", b"LastModified"):
+        body = body.replace(name + b">", name.lower() + b">")
+    assert parsed(body).objects == [ListedObject("k", 7, "abc-2", FEBRUARY)]
+
+
+@pytest.mark.parametrize(
+    ("marker", "leads_on"), [("", False), ("<NextMarker/>", False), ("<NextMarker>k</NextMarker>", True)]
+)
+def test_a_listing_read_as_it_comes_notes_a_place_to_go_on(marker: str, leads_on: bool) -> None:
+    assert parsed(listing(entry("k"), marker)).leads_on is leads_on
 
 
 def test_a_listing_that_ends_is_not_cut() -> None:
@@ -150,9 +235,10 @@ def test_common_prefixes_are_no_objects() -> None:
         (b"<Error><Code>InternalError</Code></Error>", "<Error>"),
         (b"no xml", "XML"),
         (b"", "early"),
+        (b"<ListBucketResult/>", "empty listing"),
+        (b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"> </ListBucketResult>', "empty listing"),
         (listing(entry("k"))[:-30], "early"),
         (listing("<Contents><Key>k</Key></Contents>"), "no Size"),
-        (listing(entry("k", modified="yesterday")), "isoformat"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]>' + listing(entry("k")), "document type"),
         (listing(entry("bad \x01 character"), encoding=""), "XML"),
     ],

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from fake_stores import Rig
 
 from snowsync import asides
 from snowsync.asides import was_delivered
+from snowsync.dropped_files import DroppedFiles
+from snowsync.file_identity import Identity
 from snowsync.ledger import Row
 from snowsync.model import Origin, State
-from snowsync.volumes import OpenVolume
 
 ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
 
@@ -30,13 +32,71 @@ ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "",
         (replace(ROW, state=State.STAGED), False),
         (replace(ROW, state=State.FAILED), False),
         (replace(ROW, origin=Origin.SOURCE), False),
-        (replace(ROW, size=9), False),
-        (replace(ROW, modified_ms=1001), False),
         (None, False),
     ],
 )
 def test_what_counts_as_delivered(row: Row | None, expected: bool) -> None:
-    assert was_delivered(row, 8, 1000) is expected
+    assert was_delivered(row) is expected
+
+
+def aside(tmp_path: Path, content: bytes = b"people's") -> tuple[Path, Row]:
+    """A file that lies aside, and the row of the object that was delivered from it."""
+    path = tmp_path / "outgoing" / "7.delivered"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    found = Identity.of(path.stat())
+    digest = hashlib.md5(b"people's", usedforsecurity=False).hexdigest()
+    row = replace(ROW, size=found.size, modified_ms=found.modified_ms, digest=digest, file_id=found.text)
+    return path, row
+
+
+def settle(path: Path, row: Row | None) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        asides.settle(folder, path.parent.parent / "drop", lambda _number: row, lambda _row: "deep/film")
+    finally:
+        os.close(folder)
+
+
+def test_the_same_inode_with_the_digest_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    path, row = aside(tmp_path)
+    settle(path, row)
+    assert not path.exists()
+    assert list((tmp_path / "drop").iterdir()) == []
+
+
+@pytest.mark.parametrize("why", ["inode", "size", "time", "digest", "state"])
+def test_anything_else_goes_back(tmp_path: Path, why: str) -> None:
+    (tmp_path / "drop").mkdir()
+    path, row = aside(tmp_path, b"PEOPLE'S" if why == "digest" else b"people's")
+    others = {
+        "inode": replace(row, file_id="1:1:1"),
+        "size": replace(row, size=9),
+        "time": replace(row, modified_ms=1),
+        "state": replace(row, state=State.STAGED),
+    }
+    settle(path, others.get(why, row))
+    assert not path.exists()
+    assert (tmp_path / "drop/deep/film").read_bytes().lower() == b"people's"
+
+
+def test_a_file_aside_that_somebody_has_open_for_writing_goes_back(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    path, row = aside(tmp_path)
+    with path.open("ab"):
+        settle(path, row)
+    assert (tmp_path / "drop/deep/film").exists()
+
+
+def test_a_folder_that_became_a_link_is_not_followed_when_a_file_goes_back(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "drop/deep").symlink_to(tmp_path / "elsewhere")
+    path, row = aside(tmp_path)
+    settle(path, replace(row, state=State.STAGED))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "drop/film").read_bytes() == b"people's"
 
 
 @pytest.fixture
@@ -57,19 +117,21 @@ class Crash(BaseException):
 
 def crash_after_the_rename(rig: Rig, monkeypatch: pytest.MonkeyPatch, instead: bytes) -> None:
     """Deliver, and be cut off when the file, or the one that people put there `instead`, lies aside."""
-    look = asides.is_file_of
+    link = DroppedFiles._link
     rig.run(direction="source")  # apart: it would take the other one before the cut
 
-    def cut_off(path: str, folder: int | None, size: int, modified_ms: int) -> bool:
-        if folder is not None:
-            raise Crash
-        found = look(path, folder, size, modified_ms)
+    def replaced(dropped: DroppedFiles, object_id: int, relative: str) -> None:
+        link(dropped, object_id, relative)
         if instead:
-            Path(path).write_bytes(instead)
-        return found
+            (rig.folder / "new").write_bytes(instead)
+            os.replace(rig.folder / "new", rig.folder / "one/drop" / relative)
+
+    def cut_off(*_unused: object) -> bool:
+        raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(asides, "is_file_of", cut_off)
+        patch.setattr(DroppedFiles, "_link", replaced)
+        patch.setattr(asides, "is_untouched", cut_off)
         with pytest.raises(Crash):
             rig.run(direction="destination")
     assert [path.name for path in outgoing(rig) if not path.is_symlink()] == ["1.delivered"]
@@ -148,21 +210,20 @@ def test_a_crash_between_link_and_unlink_leaves_one_file(tmp_path: Path) -> None
     folder = os.open(tmp_path, os.O_RDONLY)
     (tmp_path / "7.delivered").write_bytes(b"people's")
     os.link(tmp_path / "7.delivered", tmp_path / "film")
-    assert asides.put_back("7.delivered", folder, str(tmp_path / "film")) == str(tmp_path / "film")
+    assert asides.put_back("7.delivered", folder, folder, "film") == "film"
     assert [path.name for path in tmp_path.iterdir()] == ["film"]
 
 
 def test_what_lies_aside_is_never_overwritten(rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier file of the same object could not be put back, and now its successor is to be deleted."""
-    discard = OpenVolume.discard_dropped
+    discard = DroppedFiles.discard
 
-    def with_an_earlier_one(volume: OpenVolume, object_id: int, *more: object) -> bool:
-        name = f"/proc/self/fd/{volume.outgoing}/{object_id}.delivered"
-        Path(name).write_bytes(b"an earlier one")
-        return discard(volume, object_id, *more)  # type: ignore[arg-type]  # handed through as they came
+    def with_an_earlier_one(dropped: DroppedFiles, row: Row, *more: object) -> bool:
+        (rig.folder / f"one/.snowsync/outgoing/photos/{row.id}.delivered").write_bytes(b"an earlier one")
+        return discard(dropped, row, *more)  # type: ignore[arg-type]  # handed through as they came
 
     with monkeypatch.context() as patch:
-        patch.setattr(OpenVolume, "discard_dropped", with_an_earlier_one)
+        patch.setattr(DroppedFiles, "discard", with_an_earlier_one)
         rig.run(until="once")
     left = [*(path.read_bytes() for path in drop.rglob("film*")), *delivered(rig).values()]
     assert b"an earlier one" in left

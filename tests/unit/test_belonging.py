@@ -134,6 +134,57 @@ def test_a_full_volume_names_nobody_until_there_is_room(root: int, monkeypatch: 
         Claim("photos", Record("a")).insist(root)
 
 
+# -- the counter --------------------------------------------------------------------------------------------------
+
+
+def test_the_counter_is_read_as_it_was_written(root: int) -> None:
+    write_record(root, "photos", Record("a" * 32, "edge1", "/state/ledger.db"))
+    for counter, at_ms in ((1, 1_700_000_000_000), (99, 0), (10**18, 10**18), (3, 4)):
+        Claim("photos", Record("a" * 32)).remember(root, counter, at_ms)
+        assert read_record(root, "photos") == Record("a" * 32, "edge1", "/state/ledger.db", counter, at_ms)
+
+
+def test_a_record_from_before_counters_gets_one(root: int, tmp_path: Path) -> None:
+    (tmp_path / "ledgers").mkdir()
+    (tmp_path / "ledgers/photos.json").write_text('{"ledger": "a", "host": "edge1", "path": "/x"}')
+    assert read_record(root, "photos") == Record("a", "edge1", "/x", 0, 0)
+    Claim("photos", Record("a")).remember(root, 7, 8)
+    assert read_record(root, "photos") == Record("a", "edge1", "/x", 7, 8)
+
+
+def test_another_ledger_s_record_is_not_written_to(root: int) -> None:
+    write_record(root, "photos", Record("b", counter=5))
+    Claim("photos", Record("a")).remember(root, 7, 8)
+    assert read_record(root, "photos") == Record("b", counter=5)
+    Claim("other", Record("a")).remember(root, 7, 8)
+    assert read_record(root, "other") is None, "nor is one made"
+
+
+@pytest.mark.parametrize("text", ['"x"', "[1]", "1e999", '"-"', "-5", "null", "1" * 40, "2.5"])
+def test_a_counter_that_makes_no_sense_is_one_that_no_ledger_knows(root: int, tmp_path: Path, text: str) -> None:
+    write_record(root, "photos", Record("a"))
+    (tmp_path / "ledgers/photos.json").write_text(f'{{"ledger": "a", "counter": {text}}}')
+    assert read_record(root, "photos") == Record("a", counter=-1)
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert not ledger.knows_group(-1, 0) and ledger.distrust(1, "record", -1, 0)
+
+
+def test_whatever_part_of_a_counter_is_on_the_disk_the_record_is_whole(root: int, tmp_path: Path) -> None:
+    """It is written over in place: any mixture of old and new bytes is a record of this ledger."""
+    path = tmp_path / "ledgers/photos.json"
+    write_record(root, "photos", Record("a", counter=1_099, at_ms=1_700_000_000_999))
+    old = path.read_bytes()
+    Claim("photos", Record("a")).remember(root, 21_100, 1_700_000_001_000)
+    new = path.read_bytes()
+    assert len(new) == len(old)
+    changed = [position for position in range(len(old)) if old[position] != new[position]]
+    assert max(changed) < 512, "within one sector"
+    for end in range(len(old)):
+        path.write_bytes(new[:end] + old[end:])
+        found = read_record(root, "photos")
+        assert found and found.ledger == "a"
+
+
 # -- ledgers ------------------------------------------------------------------------------------------------------
 
 

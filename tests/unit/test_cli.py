@@ -323,6 +323,9 @@ def test_run_says_how_it_ended(
         ({"drained": False}, "--once", 0, 0),
         ({"states": {"failed": 1}}, "--until-drained", 0, 3),
         ({"states": {"quarantined": 1}}, "--once", 0, 3),
+        ({"drained": False, "left_behind": 1}, "--until-drained", 0, 3),
+        ({"drained": False, "left_behind": 1}, "--once", 0, 3),
+        ({"drained": False, "left_behind": 1}, "--forever", signal.SIGTERM, 0),
         ({"drained": False, "waiting": ["source: waiting for space"]}, "--until-drained", 0, 124),
         ({}, "--forever", signal.SIGTERM, 0),
         ({"states": {"failed": 1}}, "--forever", signal.SIGTERM, 0),
@@ -388,6 +391,7 @@ def test_plan_says_what_would_move(
     assert cli.main(["--jobs-dir", str(jobs), "plan", "photos", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "job": "photos", "objects": 30, "bytes": 3000, "keys": [f"k{n}\n" for n in range(30)],
+        "left_behind": 0, "left": [],
     }  # fmt: skip
     assert cli.main(["--jobs-dir", str(jobs), "plan", "photos"]) == 0
     text = capsys.readouterr().out

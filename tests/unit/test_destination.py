@@ -16,7 +16,7 @@ from fake_stores import FakeControl, FakeMover, Rig, install, refuse, wait_until
 
 from snowsync import deliveries
 from snowsync.destination import DestinationUnit
-from snowsync.errors import StoreError, Trouble
+from snowsync.errors import ConfigError, StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import MIB, State
 from snowsync.removal import Permit
@@ -489,15 +489,14 @@ def test_a_key_that_would_become_too_long_is_named_and_its_file_stays(rig: Rig) 
     assert len(rig.staged_files()) == 1
 
 
-def test_a_source_prefix_changed_under_way_is_the_objects_failure(rig: Rig) -> None:
+def test_a_source_prefix_changed_under_way_is_asked_not_obeyed(rig: Rig) -> None:
     stage(rig, 2)
+    files = rig.staged_files()
     rig.changes = {"source": {"prefix": "elsewhere/"}}
     rig.source.put("elsewhere/a", b"data")
-    summary = rig.run()
-    assert list(rig.destination.objects) == ["a"]
-    assert summary.failure_count == 2
-    assert all("was source.prefix changed" in failure["message"] for failure in summary.failures)
-    assert len(rig.staged_files()) == 2
+    with pytest.raises(ConfigError, match=r"source\.prefix: is 'elsewhere/', the ledger was made with ''"):
+        rig.run()
+    assert rig.staged_files() == files and not rig.destination.objects
 
 
 # -- lanes --------------------------------------------------------------------------------------------------------

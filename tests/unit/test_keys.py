@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snowsync import keys
+from snowsync.model import ListedObject
 
 HOSTILE_KEYS = [
     "",
@@ -429,3 +430,60 @@ def test_map_key_maps_back(rest: str, source_prefix: str, destination_prefix: st
 def test_map_key_refuses_a_key_from_elsewhere(object_key: str, prefix: str) -> None:
     with pytest.raises(ValueError, match="does not begin with the prefix"):
         keys.map_key(object_key, prefix, "out/")
+
+
+# --- keys that are no text, and keys that no run can move
+
+
+@given(st.binary(max_size=40))
+def test_the_bytes_of_any_key_are_those_of_the_store(raw: bytes) -> None:
+    assert keys.key_bytes(raw.decode(errors="surrogateescape")) == raw
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_no_text_at_all_is_too_odd_for_bytes_and_for_people(text: str) -> None:
+    assert isinstance(keys.key_bytes(text), bytes)
+    keys.readable(text).encode()
+
+
+@given(any_keys)
+def test_a_key_that_is_text_is_shown_as_it_is(object_key: str) -> None:
+    assert keys.readable(object_key) == object_key
+
+
+@given(st.sets(st.binary(max_size=4), max_size=10))
+def test_keys_are_ordered_by_their_bytes(raw: set[bytes]) -> None:
+    ordered = sorted((key.decode(errors="surrogateescape") for key in raw), key=keys.key_bytes)
+    assert [keys.key_bytes(key) for key in ordered] == sorted(raw)
+
+
+@pytest.mark.parametrize(
+    ("object_key", "prefix", "reason"),
+    [
+        ("a", "", ""),
+        ("in/é", "in/", ""),
+        ("x" * 1024, "", ""),
+        ("x" * 1025, "", "1025 bytes"),
+        ("é" * 512, "", ""),
+        ("é" * 513, "", "1026 bytes"),
+        ("", "", "empty"),
+        ("caf\udce9", "", "not valid UTF-8"),
+        ("out/é", "in/", "does not begin with the prefix 'in/'"),
+        ("out", "in/", "does not begin with the prefix 'in/'"),
+    ],
+)
+def test_why_a_key_cannot_be_moved(object_key: str, prefix: str, reason: str) -> None:
+    said = keys.why_not_movable(object_key, prefix)
+    assert reason in said
+    assert bool(said) is bool(reason)
+
+
+def test_a_page_is_parted_in_its_order() -> None:
+    page = [ListedObject(key, 1, "e", 1) for key in ("a", "caf\udce9", "b", "", "c")]
+    usable, left = keys.movable(page, "")
+    assert [listed.key for listed in usable] == ["a", "b", "c"]
+    assert [(listed.key, reason[:12]) for listed, reason in left] == [
+        ("caf\udce9", "its key is n"),
+        ("", "its key is e"),
+    ]
+    assert keys.movable(usable, "") == (usable, [])

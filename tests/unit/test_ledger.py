@@ -361,10 +361,11 @@ def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int)
 
 def test_a_dropped_file_is_staged_where_it_lies(ledger: Ledger, volume: int) -> None:
     run = ledger.start_run("source")
-    assert ledger.stage_dropped(listed("k", 12), volume, 5, "{}", run) == ""
+    assert ledger.stage_dropped(listed("k", 12), volume, 5, "{}", run, "1:2:3") == ""
     row = row_of(ledger, "k")
+    assert row.file_id == "1:2:3"
     assert (row.origin, row.state, row.volume, row.digest, row.part_size) == (1, State.STAGED, volume, MD5, 5)
-    assert ledger.dropped("k") == (12, 1_700_000_000_000, State.STAGED)
+    assert ledger.dropped("k") == row
     assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs") == [(1, 12)]
 
 

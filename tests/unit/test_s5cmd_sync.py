@@ -35,10 +35,13 @@ RAN = {
     "evidence": {"source": {"store_digest": 2}, "destination": {"store_digest": 2}},
     "failures": [],
     "failure_count": 0,
+    "left_behind": 0,
     "waiting": [],
     "report": "/var/lib/snowsync/photos/reports/dt_data_1.json",
 }
-PLANNED = {"job": "photos", "objects": 3, "bytes": 40, "keys": ["a", "new\nline", "\u00e9"]}
+PLANNED = {
+    "job": "photos", "objects": 3, "bytes": 40, "keys": ["a", "new\nline", "\u00e9"], "left_behind": 0, "left": [],
+}  # fmt: skip
 
 COMMAND = """\
 #!{python}

@@ -23,6 +23,7 @@ from ledger_rows import bring_to, listed, make_job, row_of
 from snowsync.config import Job, parse_job
 from snowsync.errors import LocalError, StoreError, Trouble
 from snowsync.etag import PartDigests
+from snowsync.keys import key_bytes
 from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_read import Tally
 from snowsync.model import Evidence, Head, Headers, ListedObject, State
@@ -57,7 +58,7 @@ class Shelf:
     def __init__(self, content: dict[str, bytes]) -> None:
         self.content = content
         self.etags: dict[str, str] = {}
-        self.order: Callable[[list[str]], list[str]] = lambda keys: sorted(keys, key=str.encode)
+        self.order: Callable[[list[str]], list[str]] = lambda keys: sorted(keys, key=key_bytes)
         self.page = 3
         self.listings = 0
         self.reads: list[str] = []
@@ -178,6 +179,60 @@ def test_prefixes_are_mapped(tmp_path: Path) -> None:
     result = compare(job, source, destination, combined=tmp_path / "all")
     assert objects(result) == {"=": 3}
     assert set(lines_of(tmp_path / "all")) == {"in/a", "inb", "in"}, "the key of the source, as the ledger has it"
+
+
+# -- keys that are no text, and keys that cannot be moved -------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["caf\udce9", "\udcff\udcfe", "x" * 1025, "\udcff" * 1200, "x" * 5000])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_object_that_cannot_be_moved_is_missing_for_that_reason(tmp_path: Path, key: str, in_order: bool) -> None:
+    job = make_job(tmp_path, source={"sorted": in_order}, destination={"sorted": in_order})
+    source, destination = Shelf({"a": b"1", key: b"2", "z": b"3"}), Shelf({"a": b"1", "z": b"3"})
+    result = compare(job, source, destination, combined=tmp_path / "all")
+    assert objects(result) == {"=": 2, "+": 1}
+    assert not result.agrees()
+    (finding,) = result.findings
+    assert finding.reason.startswith("it cannot be moved: its key ")
+    assert result.disagreements == {}, "it is not that the job has not seen it"
+    text = render(result)
+    assert "it cannot be moved" in text
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("key", ["caf\udce9", "\udcff" * 1200, "x" * 5000])
+def test_what_others_brought_over_is_compared_whatever_its_key(job: Job, tmp_path: Path, key: str) -> None:
+    source, destination = Shelf({key: b"1", "a": b"1"}), Shelf({key: b"1", "a": b"1"})
+    result = compare(job, source, destination, combined=tmp_path / "all", read_all=True)
+    assert objects(result) == {"=": 2}
+    assert set(source.reads) == {key, "a"}, "asked for under its own name"
+    destination.content[key] = b"2"
+    assert objects(compare(job, source, destination)) == {"=": 1, "*": 1}
+    del source.content[key]
+    assert objects(compare(job, source, destination)) == {"=": 1, "-": 1}
+
+
+def test_what_was_not_asked_for_is_told_and_ends_no_comparison(tmp_path: Path) -> None:
+    job = make_job(tmp_path, source={"prefix": "in/"}, destination={"prefix": "out/"})
+    source = Shelf({"a": b"1", "in/1": b"1", "in/\udcff": b"2", "\udcff": b"3"})
+    result = compare(job, source, Shelf({"out/1": b"1"}), combined=tmp_path / "all")
+    assert objects(result) == {"=": 1, "+": 1, "!": 2}
+    assert {finding.key: finding.symbol for finding in result.findings} == {
+        "a": "!", "in/\udcff": "+", "\udcff": "!",
+    }  # fmt: skip
+    assert len((tmp_path / "all").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_the_document_is_json_for_every_reader(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    from snowsync.cli_common import print_json
+
+    source = Shelf({"caf\udce9": b"1", "\U0001f98a\\udce9": b"2"})
+    print_json(compare(job, source, Shelf({})).record())
+    said = capsys.readouterr().out
+    named = {finding["key"] for finding in json.loads(said)["findings"]}
+    assert said.isascii()
+    assert named == {r"caf\xe9", "\U0001f98a\\udce9"}
+    "".join(named).encode()
 
 
 def test_empty_stores_agree(job: Job) -> None:

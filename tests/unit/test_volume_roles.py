@@ -140,6 +140,13 @@ def test_a_job_of_folders_waits_for_no_mount() -> None:
     assert "[Unit]" not in drop_in({**LISTED, "volumes": LISTED["volumes"][2:]}, "")
 
 
+def test_only_units_with_drop_folders_may_take_leases() -> None:
+    assert not [line for line in drop_in(LISTED, "") if "CAP_" in line or "PrivateUsers" in line]
+    (first, *others) = LISTED["volumes"]
+    lines = drop_in({**LISTED, "volumes": [{**first, "drop_folder": "drop"}, *others]}, "")
+    assert lines[-3:] == ["AmbientCapabilities=CAP_LEASE", "CapabilityBoundingSet=CAP_LEASE", "PrivateUsers=no"]
+
+
 # -- what is said -------------------------------------------------------------------------------------------------
 
 

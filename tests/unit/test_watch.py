@@ -24,7 +24,7 @@ from rich.console import Console
 from snowsync import ledger as ledger_module
 from snowsync import progress as progress_module
 from snowsync.config import Job
-from snowsync.errors import LedgerError
+from snowsync.errors import LedgerError, ObjectsFailed
 from snowsync.ledger import Ledger, now_ms
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.model import State
@@ -275,7 +275,7 @@ def test_a_screen_without_volumes_or_totals_does_not_divide_by_zero(ledger: Ledg
 def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progress) -> None:
     end(ledger, ledger.start_run("source"))
     bring_to(ledger, "k", State.FAILED, volume)
-    assert "drained, 0.0 s, 1 failed" in plain_line(progress.look())
+    assert "not drained, 0.0 s, 1 objects are failed or quarantined" in plain_line(progress.look())
 
 
 def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:
@@ -398,3 +398,12 @@ def test_it_reads_while_a_writer_writes(job: Job, ledger: Ledger, volume: int, p
     assert moved == sorted(moved)
     total = progress.look().hops["source"].moved
     assert total.objects == ledger.occupied()[volume] // 4096
+
+
+def test_a_watch_does_not_call_it_drained_when_objects_failed(
+    job: Job, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end(ledger, ledger.start_run("source"))
+    bring_to(ledger, "k", State.FAILED, 1)
+    with pytest.raises(ObjectsFailed, match="1 objects are failed or quarantined: see `snowsync report photos`"):
+        watch(job, until_drained=True)

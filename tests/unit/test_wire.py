@@ -23,6 +23,7 @@ from snowsync import wire as wire_module
 from snowsync.config import Store
 from snowsync.credentials import Credentials
 from snowsync.errors import StoreError, Trouble
+from snowsync.listing_walk import ListingWalk
 from snowsync.model import Head
 from snowsync.wire import Wire
 
@@ -67,6 +68,23 @@ def connect(store: ScriptedStore) -> Iterator[Connect]:
     yield connect
     for wire in made:
         wire.close()
+
+
+def walked(wire: Wire, options: dict[str, Any]) -> list[str]:
+    """The keys of a whole listing."""
+    walk = ListingWalk(Store(bucket="bucket", endpoints=("http://x",), **options))
+    found: list[str] = []
+    while not walk.is_over:
+        answer = wire.list_page(walk.token, start_after=walk.start_after)
+        found += [item.key for item in answer.objects]
+        walk.take(answer)
+    return found
+
+
+def listing_of(*keys: str) -> str:
+    """The beginning of a listing."""
+    entries = "".join(f"<Contents><Key>{quote(key)}</Key><Size>1</Size></Contents>" for key in keys)
+    return f"<ListBucketResult><EncodingType>url</EncodingType>{entries}"
 
 
 def page(*keys: str, more: str = "") -> bytes:
@@ -135,22 +153,70 @@ def test_an_old_listing_goes_on_after_its_last_key(store: ScriptedStore, connect
 
 
 @pytest.mark.parametrize(
-    ("options", "token", "answer"),
+    ("options", "answer"),
     [
-        ({}, "t", page("a", more="<NextContinuationToken>t</NextContinuationToken>")),
-        ({}, None, page("a", more=" ")),
-        ({"list_version": "v1"}, "b", page("b", more=" ")),
-        ({"list_version": "v1"}, "b", page("a", more=" ")),
-        ({"list_version": "v1"}, None, page(more=" ")),
-        ({"list_version": "v1", "sorted": False}, None, page("b", "a", more=" ")),
-        ({"list_version": "v1", "sorted": False}, "m", page("b", more="<NextMarker>m</NextMarker>")),
+        ({}, page("a", more="<NextContinuationToken>t</NextContinuationToken>")),
+        ({}, page("a", more=" ")),
+        ({}, page("a", more="<NextMarker>a</NextMarker>")),
+        ({"list_version": "v1"}, page("b", more=" ")),
+        ({"list_version": "v1"}, page(more=" ")),
+        ({"list_version": "v1", "sorted": False}, page("b", "a", more=" ")),
+        ({"list_version": "v1", "sorted": False}, page("b", more="<NextMarker>m</NextMarker>")),
     ],
 )
-def test_a_page_that_does_not_lead_on_is_refused(
-    options: dict[str, Any], token: str | None, answer: bytes, store: ScriptedStore, connect: Connect
+def test_a_store_that_gives_one_page_again_and_again_is_refused(
+    options: dict[str, Any], answer: bytes, store: ScriptedStore, connect: Connect
 ) -> None:
     store.script = lambda asked: answer
-    assert failed(lambda: connect(**options).list_page(token)).trouble is Trouble.UNSUPPORTED
+    wire = connect(**options)
+    assert failed(lambda: walked(wire, options)).trouble is Trouble.UNSUPPORTED
+    assert len(store.asked) <= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "expected"),
+    [
+        # (IsTruncated and what comes beside it), options of the store -> (where it goes on, whether there is more)
+        ("<IsTruncated>false</IsTruncated>", {}, (None, False)),
+        ("<IsTruncated>True</IsTruncated><NextContinuationToken>t</NextContinuationToken>", {}, ("t", True)),
+        ("<NextContinuationToken>t</NextContinuationToken>", {}, ("t", None)),
+        ("", {}, (None, None)),
+        ("<IsTruncated/>", {}, (None, None)),
+        ("<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>", {}, ("t", False)),
+        ("<IsTruncated>false</IsTruncated><NextContinuationToken></NextContinuationToken>", {}, (None, False)),
+        ("<IsTruncated>false</IsTruncated><NextMarker>b</NextMarker>", {}, (None, None)),
+        ("<IsTruncated>false</IsTruncated><NextMarker><![CDATA[b]]></NextMarker>", {}, (None, None)),
+        ('<IsTruncated>0</IsTruncated><NextContinuationToken a="b">t</NextContinuationToken>', {}, (None, None)),
+        ("<IsTruncated><![CDATA[true]]></IsTruncated>", {}, (None, True)),
+        ("<isTruncated>true</isTruncated><nextContinuationToken>t</nextContinuationToken>", {}, ("t", True)),
+        ("<IsTruncated>1</IsTruncated>", {"list_version": "v1"}, ("b", True)),
+        ("<NextMarker>b</NextMarker>", {"list_version": "v1"}, ("b", None)),
+        ("", {"list_version": "v1"}, (None, None)),
+        ("<NextContinuationToken>t</NextContinuationToken>", {"list_version": "v1"}, (None, None)),
+        (
+            "<IsTruncated>0</IsTruncated><NextMarker>m</NextMarker>",
+            {"list_version": "v1", "sorted": False},
+            ("m", False),
+        ),
+    ],
+)
+def test_what_a_page_says_of_the_end(
+    said: str,
+    options: dict[str, Any],
+    expected: tuple[str | None, bool | None],
+    store: ScriptedStore,
+    connect: Connect,
+) -> None:
+    store.script = lambda asked: reply(200, listing_of("a", "b") + said + "</ListBucketResult>")
+    answer = connect(**options).list_page(None)
+    assert (answer.next_token, answer.more) == expected
+
+
+def test_an_error_in_an_answer_that_began_well_is_that_error(store: ScriptedStore, connect: Connect) -> None:
+    body = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+    store.script = lambda asked: reply(200, body)
+    problem = failed(lambda: connect().list_page(None))
+    assert (problem.trouble, problem.code) == (Trouble.THROTTLED, "SlowDown")
 
 
 def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore, connect: Connect) -> None:
@@ -183,8 +249,22 @@ def test_a_whole_listing_is_read_as_it_comes(store: ScriptedStore, connect: Conn
     assert "max-keys" not in store.asked[0].query
 
 
-def test_a_whole_listing_that_was_not_whole_ends_in_an_error(store: ScriptedStore, connect: Connect) -> None:
-    store.script = lambda asked: page("a", more=" ")
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<IsTruncated>true</IsTruncated>",
+        "<IsTruncated> TRUE </IsTruncated>",
+        "<IsTruncated>1</IsTruncated>",
+        "",
+        "<IsTruncated>perhaps</IsTruncated>",
+        "<IsTruncated>false</IsTruncated><NextMarker>a</NextMarker>",
+        "<NextMarker>a</NextMarker>",
+    ],
+)
+def test_a_whole_listing_that_is_not_clearly_whole_ends_in_an_error(
+    said: str, store: ScriptedStore, connect: Connect
+) -> None:
+    store.script = lambda asked: reply(200, listing_of("a") + said + "</ListBucketResult>")
     seen: list[str] = []
     problem = failed(lambda: seen.extend(item.key for one in connect().list_whole() for item in one.objects))
     assert (seen, problem.trouble) == (["a"], Trouble.UNSUPPORTED)

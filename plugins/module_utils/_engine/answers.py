@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import html
 import re
@@ -15,6 +16,7 @@ from urllib.parse import unquote_plus
 from .errors import StoreError, Trouble
 from .model import Head, Headers, ListedObject
 
+UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
 METADATA_PREFIX = "x-amz-meta-"
 CHECKSUMS = ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")
 
@@ -231,7 +233,7 @@ def _bucket_region(headers: bytes) -> str:
 def unreadable(action: str, error: ValueError, status: int) -> StoreError:
     """The error for an answer whose status is good and whose content no S3 store gives."""
     detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
-    return StoreError(Trouble.SERVER, action, detail, status=status)
+    return StoreError(Trouble.SERVER, action, detail, code=UNREADABLE, status=status)
 
 
 # --- heads
@@ -353,8 +355,32 @@ def http_date_ms(text: str) -> int:
 
 
 def iso_date_ms(text: str) -> int:
-    """Milliseconds since the epoch of `2026-11-21T13:02:21.123Z`; ValueError for what is no such date."""
-    return _minute_ms(text[:16]) + round(float(text[17:].rstrip("Z")) * 1000)
+    """Milliseconds since the epoch of `2026-11-21T13:02:21.123Z`, or of a date as other stores write it.
+
+    0 for what is no date: size and ETag still tell one generation of an object from another.
+    """
+    try:
+        return max(0, _minute_ms(text[:16]) + round(float(text[17:].rstrip("Z")) * 1000))
+    except ValueError:
+        return _odd_date_ms(text)
+
+
+_ODD_DATE = re.compile(r"\W*(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d+)?\s*(?:Z|UTC|GMT|([+-]\d\d):?(\d\d))?\s*")
+
+
+@functools.lru_cache(maxsize=4096)
+def _odd_date_ms(text: str) -> int:
+    """Dates with an offset, without a zone, or as HTTP writes them; none is worth a whole listing."""
+    found = _ODD_DATE.fullmatch(text)
+    if not found:
+        return http_date_ms(text.strip())
+    day, second, fraction, hours, minutes = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{second}{hours or '+00'}:{minutes or '00'}")
+    except ValueError:
+        return 0
+    milliseconds = round(float(f"0.{fraction[1:]}") * 1000) if fraction else 0
+    return max(0, int(moment.timestamp()) * 1000 + milliseconds)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -362,9 +388,10 @@ def _minute_ms(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1000
 
 
-_ECHO = re.compile(rb"<(?:\w+:)?(?:StartAfter|Marker|Prefix|ContinuationToken)>[^<]*</[^>]*>")
-_FOLLOWING = re.compile(rb"<(?:\w+:)?(NextContinuationToken|NextMarker)>([^<]*)</[^>]*>")
+_ECHO = re.compile(rb"(?i)<(?:\w+:)?(?:StartAfter|Marker|Prefix|ContinuationToken)>[^<]*</[^>]*>")
+_FOLLOWING = re.compile(rb"(?i)<(?:\w+:)?(NextContinuationToken|NextMarker)>([^<]*)</[^>]*>")
 _REFERENCE = re.compile(r"&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(amp|lt|gt|quot|apos));")
+_CANONICAL = {b"nextcontinuationtoken": "NextContinuationToken", b"nextmarker": "NextMarker"}
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
@@ -374,42 +401,72 @@ def cut_listing(body: bytes) -> tuple[bytes, dict[str, str]]:
     RGW and rclone write keys as they are there, whatever encoding was asked for: characters that no XML can hold,
     and a carriage return that a parser would make a line feed.
     """
-    following = {name.decode(): _unescaped(text.decode()) for name, text in _FOLLOWING.findall(body)}
+    following = {
+        _CANONICAL[name.lower()]: _unescaped(text.decode(errors="surrogateescape"))
+        for name, text in _FOLLOWING.findall(body)
+    }
     return _ECHO.sub(b"", _FOLLOWING.sub(b"", body)), following
 
 
 def _unescaped(text: str) -> str:
     def character(match: re.Match[str]) -> str:
         hexadecimal, decimal, name = match.groups()
-        return _NAMED[name] if name else chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
+        return _NAMED[name] if name else _character(int(hexadecimal, 16) if hexadecimal else int(decimal))
 
     return _REFERENCE.sub(character, text)
 
 
-_LISTINGS = ("ListBucketResult", "ListObjectsResult", "ListObjectsV2Result")
+def _character(number: int) -> str:
+    if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+        raise ValueError(f"it names a character U+{number:04X}, which is none")
+    return chr(number)
+
+
+# Stores write these names in many ways: ListBucketResult, ListObjectsV2Result, listBucketResult, ListObjectResult.
+_is_listing = re.compile(r"(?i)list(?:bucket|objects?)(?:v2)?(?:result|response)").fullmatch
+_YES = frozenset({"true", "1", "yes"})
+_NO = frozenset({"false", "0", "no"})
+
+
+def says_more(text: str) -> bool | None:
+    """What an IsTruncated says: True or False in any of the spellings that stores use, None for anything else."""
+    word = text.strip().lower()
+    return True if word in _YES else False if word in _NO else None
+
+
+_ASIDE = 0x10FF00 - 0xDC00  # to the last private characters of Unicode, while a parser reads them
+_LONE = re.compile("[\udc80-\udcff]")
+_PUT_ASIDE = re.compile("[\U0010ff80-\U0010ffff]")
 
 
 class ListingParser:
     """Reads a ListObjects or ListObjectsV2 answer in chunks of any size, about 5 microseconds per object.
 
-    `objects` grows as chunks are fed; `take` empties it. The other fields hold when `finish` has returned. The S3
-    namespace may have any prefix, or be missing. Raises ValueError for what is no listing.
+    `objects` grows as chunks are fed; `take` empties it. The other fields hold when `finish` has returned: `more` is
+    whether the store says that there is more (None: it does not say, or not readably), `leads_on` whether it names a
+    place to go on. The S3 namespace may have any prefix, or be missing; names are read in upper and lower case. Raises
+    ValueError for what is no listing.
     """
 
     def __init__(self) -> None:
         from xml.parsers import expat
 
         self.objects: list[ListedObject] = []
-        self.truncated = False
+        self.leads_on = False
         self.last_key = ""
+        self._words: set[bool | None] = set()  # what IsTruncated says, each time it is said
         self._settled = False  # whether keys are encoded is known: some stores tell it after the objects
+        self._says_anything = False
         self._held: list[ListedObject] = []
         self._encoded = False
         self._depth = 0
         self._text = ""
         self._fields: dict[str, str] = {}
         self._malformed: type[Exception] = expat.ExpatError
-        self._parser = expat.ParserCreate()
+        # Keys come as the store has them, also bytes that are no UTF-8, which no XML parser takes.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._has_raw_bytes = False
+        self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.CharacterDataHandler = self._characters
@@ -417,16 +474,22 @@ class ListingParser:
         self._parser.StartDoctypeDeclHandler = _no_doctype
 
     def feed(self, chunk: bytes) -> None:
+        text = self._decoder.decode(chunk)
+        if not text.isascii() and _LONE.search(text):
+            self._has_raw_bytes = True
+            text = _LONE.sub(lambda match: chr(ord(match[0]) + _ASIDE), text)
         try:
-            self._parser.Parse(chunk, False)
+            self._parser.Parse(text, False)
         except self._malformed as error:
             raise ValueError(f"it is not readable as XML: {error}") from None
 
     def finish(self) -> None:
         try:
-            self._parser.Parse(b"", True)
+            self._parser.Parse(self._decoder.decode(b"", True), True)
         except self._malformed as error:
             raise ValueError(f"it is no XML, or ends too early: {error}") from None
+        if not self._says_anything:
+            raise ValueError("it is an empty listing without any of the elements that every store sends")
         self._settled = True
         self.objects[:0] = self._held
         self._held = []
@@ -440,7 +503,7 @@ class ListingParser:
         return [item for item in taken if not _is_encodable(item.key)]
 
     def _start(self, name: str, _attributes: object) -> None:
-        if self._depth == 0 and name.rpartition(":")[2] not in _LISTINGS:
+        if self._depth == 0 and not _is_listing(name.rpartition(":")[2]):
             raise ValueError(f"it is a <{name}>, no listing")
         self._depth += 1
         self._text = ""
@@ -452,33 +515,46 @@ class ListingParser:
         self._depth -= 1
         if ":" in name:
             name = name.rpartition(":")[2]
+        name = name.lower()
         if self._depth == 2:
             self._fields[name] = self._text
         elif self._depth == 1:
-            if name == "Contents":
+            self._says_anything = True
+            if name == "contents":
                 self._object()
             else:
                 self._summary(name, self._text)
 
     def _object(self) -> None:
         fields = self._fields
-        key, size = fields.get("Key"), fields.get("Size")
+        key, size = fields.get("key"), fields.get("size")
         if key is None or size is None:
             raise ValueError("an entry has no Key or no Size")
-        modified = fields.get("LastModified")
+        modified = fields.get("lastmodified")
+        if self._has_raw_bytes:
+            key = _PUT_ASIDE.sub(lambda match: chr(ord(match[0]) - _ASIDE), key)
         self.last_key = key = self.decoded(key)
-        etag = fields.get("ETag", "").strip('"')
+        etag = fields.get("etag", "").strip('"')
         self.objects.append(ListedObject(key, int(size), etag, iso_date_ms(modified) if modified else 0))
         fields.clear()
 
     def _summary(self, name: str, text: str) -> None:
-        if name == "IsTruncated":
-            self.truncated = text.strip() == "true"
-        elif name == "EncodingType" and text == "url" and not self._encoded:
+        if name == "istruncated":
+            self._words.add(says_more(text))
+        elif name in ("nextmarker", "nextcontinuationtoken"):
+            self.leads_on = self.leads_on or bool(text)
+        elif name == "encodingtype" and text.strip().lower() == "url" and not self._encoded:
             self._settled = self._encoded = True
             self.objects[:] = [self._decoded_object(item) for item in [*self._held, *self.objects]]
             self._held = []
             self.last_key = self.decoded(self.last_key)
+
+    @property
+    def more(self) -> bool | None:
+        """Of contradictory words the one that loses nothing counts."""
+        if True in self._words:
+            return True
+        return None if None in self._words or not self._words else False
 
     def decoded(self, text: str) -> str:
         """A key as this listing writes it, as it is."""

@@ -14,10 +14,11 @@ import queue
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome, Received
+from .model import Head, Headers, ListedObject, Outcome, Received, State
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .unit import Item
@@ -172,19 +173,18 @@ class Arrivals:
     def _vanished(self, item: Item) -> None:
         """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
         unit, row = self._unit, item.row
-        older = unit.ledger.restore(row)
+        older = None if adoption.adopt(unit, row) else unit.ledger.restore(row)
         if older:
             generation, volume = older
             message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
-            failure = Failure(
-                row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead"
-            )
+            action = f"generation {generation} is delivered instead"
+            failure = Failure(row, "source", Trouble.NOT_FOUND, message, action)
             unit.ledger.record(failure)
             unit.note(failure)
             unit.switches.staged.set()
         else:
             failure = self._gone(row)
-            if unit.ledger.gone(failure):
+            if unit.ledger.gone(failure):  # refused where it was adopted
                 unit.note(failure)
         unit.forgive(row.id)
         unit.put_back(item, None)

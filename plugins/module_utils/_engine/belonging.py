@@ -5,6 +5,9 @@
 
 A ledger deletes files that it does not know. So it works only on volumes where all that the job has there is its own:
 who finds another ledger's files there leaves them alone, and says so.
+
+The record also says which group the ledger committed last, as far as this volume knows. A ledger that does not have
+that group was put back from a backup, or from a snapshot (ledger_recovery.py).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,15 +34,23 @@ ASIDE = ".delivered"  # ends the name of a dropped file that was moved into `out
 UNKNOWN = "unknown"  # the id of a ledger that no record names
 _LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none
 _LONGEST_RECORD = 65536
+_MOST = 2**63  # what the ledger's integers hold
+_HEAD = '{"counter": "'  # begins every record that can be written to in place
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Who stages on a volume: the ledger's identity, and for people where it was kept."""
+    """Who stages on a volume: the ledger's identity, and for people where it was kept.
+
+    `counter` is the newest group that the volume knows to be committed, `at_ms` when that was: 0 where it knows none,
+    -1 where that cannot be read.
+    """
 
     ledger: str
     host: str = ""
     path: str = ""
+    counter: int = 0
+    at_ms: int = 0
 
     @property
     def short(self) -> str:
@@ -208,9 +219,16 @@ def read_record(root: int, job: str) -> Record | None:
         found = json.loads(text)
         if not (isinstance(found["ledger"], str) and found["ledger"]):
             return Record(UNKNOWN)
-        return Record(found["ledger"], str(found.get("host", "")), str(found.get("path", "")))
+        numbers = (_number(found.get(name, 0)) for name in ("counter", "at_ms"))
+        return Record(found["ledger"], str(found.get("host", "")), str(found.get("path", "")), *numbers)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Record(UNKNOWN)
+
+
+def _number(value: object) -> int:
+    """A counter as it stands there; -1, which no ledger knows, for one that makes no sense."""
+    number = int(text) if (text := str(value)).isdecimal() and len(text) < 30 else -1
+    return number if number < _MOST else -1
 
 
 def write_record(root: int, job: str, record: Record) -> None:
@@ -227,7 +245,7 @@ def write_record(root: int, job: str, record: Record) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         descriptor = os.open(temporary, flags, 0o640, dir_fd=folder)
         try:
-            os.write(descriptor, json.dumps(asdict(record)).encode())
+            os.write(descriptor, _as_text(record))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -235,6 +253,29 @@ def write_record(root: int, job: str, record: Record) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _as_text(record: Record) -> bytes:
+    """The counter first, and of one length whatever it is: see `write_counter`."""
+    counters = {"counter": f"{record.counter:020}", "at_ms": f"{record.at_ms:020}"}
+    return json.dumps(counters | {"ledger": record.ledger, "host": record.host, "path": record.path}).encode()
+
+
+def write_counter(root: int, job: str, record: Record) -> None:
+    """Bring the counter of a record that is there up to date; it becomes durable with the next sync of the volume.
+
+    Digits are written over digits, within one sector: whatever moment it is cut off at, the record is whole. The
+    caller holds the names of the job's staging tree.
+    """
+    descriptor = os.open(f"ledgers/{job}.json", os.O_RDWR | os.O_NOFOLLOW, dir_fd=root)
+    try:
+        if os.pread(descriptor, len(_HEAD), 0) == _HEAD.encode():
+            text = _as_text(record)
+            os.pwrite(descriptor, text[: text.index(b', "ledger"')], 0)
+            return
+    finally:
+        os.close(descriptor)
+    write_record(root, job, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +304,13 @@ class Claim:
         elif found.ledger != self.record.ledger:
             raise OSError(errno.ESTALE, f"another ledger of job {self.job} stages there by now ({found.words})")
 
+    def remember(self, root: int, counter: int, at_ms: int) -> None:
+        """Let the volume know the newest group, if it still is ours. OSError."""
+        found = read_record(root, self.job)
+        if found and found.ledger == self.record.ledger and (found.counter, found.at_ms) != (counter, at_ms):
+            write_counter(root, self.job, replace(found, counter=counter, at_ms=at_ms))
 
-def claim_of(job: Job, identity: str) -> Claim:
-    return Claim(job.job, Record(identity, os.uname().nodename, str(job.ledger_path)))
+
+def claim_of(job: Job, identity: str, newest: tuple[int, int] = (0, 0)) -> Claim:
+    """`newest`: number and time of the group that the ledger committed last."""
+    return Claim(job.job, Record(identity, os.uname().nodename, str(job.ledger_path), *newest))

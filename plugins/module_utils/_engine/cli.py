@@ -14,11 +14,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from . import cli_volumes
+from . import cli_stores, cli_volumes
 from .cli_arguments import build_parser
 from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
 from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
@@ -101,22 +101,27 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
     if summary.waiting and not summary.drained:
         _complain(f"not drained after {seconds_text(summary.seconds)}; {'; '.join(summary.waiting)}")
         return EXIT_NOT_DRAINED
-    problems = _problems(summary, parsed.until, parsed.direction)
+    problems = list(_problems(parsed, summary))
     if problems and parsed.until != "forever":
-        raise ObjectsFailed(f"{'; '.join(problems)}: see `snowsync report {parsed.job}`")
+        raise ObjectsFailed("; ".join(problems))
     return 0
 
 
-def _problems(summary: Summary, until: str, direction: str) -> list[str]:
-    """What a run that ended by itself has not moved."""
+def _problems(parsed: argparse.Namespace, summary: Summary) -> Iterator[str]:
+    """What a run that ended by itself has not moved, and where to look."""
     bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
-    pending = summary.states.get("pending", 0) if until == "drained" and direction != "destination" else 0
-    counts = (
-        (bad, "are failed or quarantined"),
-        (summary.refused, "are staged, and the destination did not take them: they are kept, and sent again"),
-        (pending, "are still at the source, and the volumes have no room for them"),
-    )
-    return [f"{count_text(count)} objects {what}" for count, what in counts if count]
+    report = f"see `snowsync report {parsed.job}`"
+    if bad:
+        yield f"{count_text(bad)} objects are failed or quarantined: {report}"
+    if summary.refused:
+        refused = f"{count_text(summary.refused)} objects are staged, and the destination did not take them"
+        yield f"{refused}: they are kept, and the next run sends them again; {report}"
+    pending = summary.states.get("pending", 0)
+    if pending and parsed.until == "drained" and parsed.direction != "destination":
+        yield f"{count_text(pending)} objects are still at the source: the volumes have no room for them"
+    if summary.left_behind:
+        left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
+        yield f"{left}: rename them there, `snowsync plan {parsed.job}` names them"
 
 
 def _summary_text(summary: Summary) -> str:
@@ -156,6 +161,8 @@ def _ending_text(summary: Summary) -> str:
     """How the run ended, and where all objects of the job are now."""
     changed = "changed" if summary.changed else "nothing to do" if summary.drained else "nothing moved"
     states = ", ".join(f"{count_text(number)} {state}" for state, number in summary.states.items() if number)
+    if summary.left_behind:
+        states = f"{states or 'none'}, {count_text(summary.left_behind)} that cannot be moved"
     ending = f"{'drained' if summary.drained else 'not drained'} after {seconds_text(summary.seconds)}"
     return f"job {summary.job}: {ending}, {changed}; all objects: {states or 'none'}"
 
@@ -176,6 +183,9 @@ def _plan_text(plan: Plan) -> str:
     lines += [f"  {key_text(object_key)}" for object_key in plan.keys[:20]]
     if plan.objects > 20:
         lines.append(f"  ... and {count_text(plan.objects - 20)} more")
+    if plan.left_behind:
+        lines.append(f"{count_text(plan.left_behind)} objects cannot be moved:")
+        lines += [f"  {key_text(left['key'])}: {plain_text(left['reason'])}" for left in plan.left[:20]]
     return "\n".join(lines)
 
 
@@ -257,6 +267,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report,
     "check-config": _check_config,
     **cli_volumes.ACTIONS,
+    **cli_stores.ACTIONS,
 }
 
 

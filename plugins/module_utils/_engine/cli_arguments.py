@@ -91,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_evacuate,
         _add_refetch,
         _add_reset,
+        _add_rebind,
+        _add_resend,
         _add_ledger,
         _add_report,
         _add_check_config,
@@ -301,6 +303,51 @@ def _add_reset(commands: Any) -> None:
         metavar="VOLUME",
         help="give up only what another ledger staged on this volume; the job, its ledger and its units go on",
     )
+    _add_json(parser)
+
+
+def _add_rebind(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "rebind",
+        "say what another source or destination in the job file means",
+        "Without --confirm it only says what changed, and what each answer would mean. A run refuses a job file that"
+        " names another bucket, prefix or store than the ledger speaks of. No file is removed. The job's units must be"
+        " stopped.",
+    )
+    _add_job(parser)
+    parser.add_argument(
+        "--as",
+        dest="meaning",
+        choices=("same", "new"),
+        help="same: the same store under another name, all proofs stay; new: another one, where nothing is proven",
+    )
+    parser.add_argument(
+        "--side",
+        choices=("source", "destination"),
+        help="only this side, also where its values are as before: another store answers there (default: what changed)",
+    )
+    parser.add_argument("--confirm", metavar="NAME", help="do it: the job's name once more")
+    _add_json(parser)
+
+
+def _add_resend(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "resend",
+        "send objects again that the destination lost",
+        "From the volume where the file is still there, else fetched again. The destination is asked before anything is"
+        " sent, nothing is removed, and units may run. Also for an object that is failed or quarantined.",
+    )
+    _add_job(parser)
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="an object, by its whole key at the source")
+    parser.add_argument(
+        "--lost",
+        action="store_true",
+        help="all that is delivered, says the ledger, and that the destination lacks or has something else for,"
+        " as `snowsync verify` finds it",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     _add_json(parser)
 
 

@@ -10,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from .keys import readable
+
 if TYPE_CHECKING:
     from .config import Job
 
@@ -43,4 +45,13 @@ def become_owner(job: Job) -> None:
 
 def print_json(document: object) -> None:
     # ASCII only: whatever the terminal's encoding is, the document stays one.
-    print(json.dumps(document, indent=2, default=str))
+    print(json.dumps(_readable(document), indent=2, default=str))
+
+
+def _readable(value: object) -> object:
+    """A document without half characters, which stand for bytes that are no UTF-8: few readers of JSON take them."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_readable(name): _readable(each) for name, each in value.items()}
+    return [_readable(each) for each in value] if isinstance(value, list | tuple) else value

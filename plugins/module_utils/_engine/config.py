@@ -36,6 +36,7 @@ __all__ = [
     "Space",
     "Store",
     "Volume",
+    "addresses",
     "job_path",
     "load_job",
     "parse_job",
@@ -245,19 +246,19 @@ def _feeds_itself(source: Store, destination: Store) -> bool:
         return False
     if source.endpoints is None or destination.endpoints is None or None in (source.prefix, destination.prefix):
         return False
-    same_store = _addresses(source) & _addresses(destination)
+    same_store = addresses(source) & addresses(destination)
     overlap = source.prefix.startswith(destination.prefix) or destination.prefix.startswith(source.prefix)
     return bool(same_store) and overlap
 
 
-def _addresses(store: Store) -> set[str]:
+def addresses(store: Store) -> set[str]:
     """Where a store answers, one name for all of AWS: bucket names are unique there."""
     if not store.endpoints:
         return {"aws"}
     found = set()
     for endpoint in store.endpoints:
         parts = urlsplit(endpoint)
-        host = parts.hostname or ""
+        host = (parts.hostname or "").rstrip(".")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found.add("aws" if re.search(r"\.amazonaws\.com(\.cn)?$", host) else f"{host}:{port}")
     return found

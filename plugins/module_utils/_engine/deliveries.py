@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
@@ -254,6 +255,7 @@ class Deliveries:
         unit = self._unit
         released = self._take_released()
         refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.run_id)
+        unit.volumes.remember()
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _ in proven if item.row.id not in newer]
         unit.counters.moved(len(done), sum(item.row.size for item in done))
@@ -265,7 +267,7 @@ class Deliveries:
         if not unit.job.keep_staged:
             self.release(self._delivered(item, proof) for item, proof in proven if item.row.id not in newer)
         for item, _ in proven:
-            _discard_link(item)
+            _let_go(item)
         with unit.lock:
             for item, _ in proven:
                 unit.in_flight.pop(item.row.id, None)
@@ -287,7 +289,7 @@ class Deliveries:
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    if not volume.discard_dropped(row.id, relative, row.size, row.modified_ms, permit):
+                    if not volume.dropped.discard(row, relative, permit, self._unit.beat):
                         _log.info(
                             "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
                         )
@@ -333,7 +335,7 @@ class Deliveries:
 
     def leave(self, item: Item) -> None:
         """The object leaves the unit; its row is staged still, or whatever was said of it."""
-        _discard_link(item)
+        _let_go(item)
         with self._unit.lock:
             self._unit.in_flight.pop(item.row.id, None)
         self._unit.rewind()
@@ -433,6 +435,10 @@ class Deliveries:
         if row.origin == Origin.DROP:
             self._damaged_drop(item, damage, message)
             return
+        if damage is gone(item) and adoption.adopt(self._unit, row):
+            self._unit.settled(row)
+            self.leave(item)
+            return
         if damage is not gone(item):
             self._quarantine(item)
         action = "quarantined and fetched again"
@@ -478,7 +484,7 @@ class Deliveries:
         self.leave(item)
 
 
-def _discard_link(item: Item) -> None:
+def _let_go(item: Item) -> None:
     if item.row.origin == Origin.DROP:
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            item.volume.discard_link(item.row.id)
+            item.volume.dropped.let_go(item.row.id)

@@ -16,8 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import asides, keys
+from . import asides
 from .backlog import VolumeBacklog
+from .binding import naming
 from .config import Job
 from .credentials import for_side
 from .deliveries import Batch, Deliveries
@@ -26,10 +27,9 @@ from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
 from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
-from .removal import AtDestination
 from .soundness import examine
 from .unit import Item, Switches, Unit
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
@@ -57,7 +57,7 @@ class DestinationUnit(Unit):
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
         self.target = ledger.target()  # the destination that proofs are of
-        self._source_prefix = job.source.prefix if job.source else ""
+        self._naming = naming(job, ledger.bindings())
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -87,18 +87,20 @@ class DestinationUnit(Unit):
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.on_their_way()
-        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy)
+        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
 
+    def beat(self) -> None:
+        """A long step goes on."""
+        self.heartbeat = time.monotonic()
+
     def destination_key(self, row: Row) -> str:
-        return keys.map_key(row.key, self._source_prefix, self.job.destination.prefix)
+        return self._naming.destination_key(row.key)
 
     def relative(self, row: Row) -> str:
         """Where the file lies, below the staging tree or the drop folder."""
-        if row.origin == Origin.DROP:
-            return row.key[len(self._source_prefix) :]
-        return keys.to_path(row.key, row.generation)
+        return self._naming.staging_path(row.key, row.generation, row.origin)
 
     def settled(self, row: Row) -> None:
         """Nothing is left to be done for an object here: what it met on its way is forgotten."""
@@ -255,17 +257,19 @@ class DestinationUnit(Unit):
             self._later[row.id] = time.monotonic() + 1.0  # it went this moment
             return None
         relative = self.relative(row)
-        path = volume.dropped_path(relative) if row.origin == Origin.DROP else volume.staged_path(relative)
-        item = Item(row, volume, endpoint, path)
+        item = Item(row, volume, endpoint, volume.staged_path(relative))
         if self._has_no_place(item):
             return None
-        if self._is_doubtful(row):
+        if row.origin == Origin.DROP and not volume.dropped.has_room:
+            self._later[row.id] = time.monotonic() + 0.2  # as many of them are open as may be
+            return None
+        if row.origin != Origin.DROP and self._is_doubtful(row):
             return item  # the destination is asked first, whatever became of the file
         try:
             if row.origin == Origin.DROP:
-                item.path = self._link(volume, row.id, relative)
+                item.path = volume.dropped.hold(row.id, relative)
             hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
-            damage = examine(item, hash_it=hash_it)
+            damage = examine(item, hash_it=hash_it, beat=self.beat)
         except OSError as error:
             damage = self._deliveries.local_failure(item, error)
             if damage is None:
@@ -274,15 +278,6 @@ class DestinationUnit(Unit):
             self._deliveries.damaged(item, damage)
             return None
         return item
-
-    @staticmethod
-    def _link(volume: OpenVolume, object_id: int, relative: str) -> str:
-        try:
-            return volume.link_dropped(object_id, relative)
-        except OSError as error:
-            if volume.writable and local_trouble(error) is not Trouble.SPACE:
-                raise
-            return volume.dropped_path(relative)  # full, with dropped files perhaps: only sending them makes room
 
     def _has_no_place(self, item: Item) -> bool:
         """Whether S3 has no place for this key at the destination: no other attempt would change that."""
@@ -319,11 +314,8 @@ class DestinationUnit(Unit):
                 return
             last = rows[-1].id
             there = [(row, self.volumes.open.get(row.volume or 0)) for row in rows if row.id not in busy]
-            deliveries.release((row, volume, _proof_of(row)) for row, volume in there if volume and volume.writable)
+            deliveries.release(
+                (row, volume, asides.permit_of(row)) for row, volume in there if volume and volume.writable
+            )
             deliveries.record_released(now=True)
             self.heartbeat = time.monotonic()
-
-
-def _proof_of(row: Row) -> AtDestination:
-    """What the ledger has of a delivered object."""
-    return AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)

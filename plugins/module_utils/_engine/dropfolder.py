@@ -3,32 +3,70 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Drop folders: files that people put onto a volume become staged objects, where they lie.
 
-A file counts once it has not changed for `drop_settle` seconds. Its digest is computed in one read, its filesystem is
-synced, then the ledger says `staged`. The engine never writes into a drop folder; it deletes a file there only after
-its delivery is proven, and not at all with `keep_staged`.
+A file counts once nobody has it open for writing and it has not changed for `drop_settle` seconds. Where the kernel
+does not tell who writes (see writers.py), only what was seen here counts: unchanged for so long, in two looks at least.
+Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger says `staged`, with
+the file's identity. A file is deleted only after its delivery is proven, and not at all with `keep_staged`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mimetypes
 import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import etag
+from . import asides, volumes
 from .errors import LocalError, Trouble
+from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .model import LONGEST_KEY, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
 from .volumes import OpenVolume, local_trouble
+from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+# States in which a file is known; a failed one waits for a change or a new name. One that was released is there again
+# because somebody put it there again.
+_KNOWN = (State.STAGED, State.DELIVERED, State.QUARANTINED, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file that was seen unchanged since a moment (time.monotonic()), in so many looks."""
+
+    identity: Identity
+    since: float
+    looks: int = 1
+
+    def again(self, identity: Identity, now: float) -> Sighting:
+        same = identity == self.identity
+        return Sighting(identity, self.since, self.looks + 1) if same else Sighting(identity, now)
+
+
+def is_settled(sighting: Sighting, writer: Writer, now: float, clock: float, settle: float) -> bool:
+    """Whether a file may be taken at `now` (monotonic) and `clock` (seconds since 1970), after `settle` seconds.
+
+    The file's own times count only where nobody writes to it for sure; they say nothing when they lie in the future.
+    """
+    settle = max(settle, sighting.identity.granularity)
+    watched = now - sighting.since
+    if writer is Writer.NOBODY:
+        age = clock - sighting.identity.changed_ns / 1e9
+        return max(age if age >= 0 else 0.0, watched) >= settle
+    return writer is Writer.UNKNOWN and sighting.looks > 1 and watched >= settle
+
+
+class _Disturbed(Exception):
+    """Somebody wants to write to a file that is being read, or the unit ends: another scan takes it."""
 
 
 class DropScanner:
@@ -38,10 +76,12 @@ class DropScanner:
         self._unit = unit
         self.unsettled = 0  # files that it waits for
         self._has_folders = any(volume.drop_folder for volume in unit.job.volumes)
+        self._prefix = unit.job.source.prefix if unit.job.source else ""
         self._taken = 0
         self._next_scan = 0.0
         self._told: set[tuple[str, str]] = set()
-        self._watched: dict[str, tuple[float, tuple[int, int]]] = {}
+        self._watched: dict[tuple[int, str], Sighting] = {}
+        self._seen: dict[tuple[int, str], Sighting] = {}
 
     def scan_until_settled(self) -> bool:
         """Scan; when not running for ever, wait for files that are still being written. False when stopped.
@@ -49,7 +89,8 @@ class DropScanner:
         One pass waits only until what lies there now could have settled.
         """
         unit = self._unit
-        ends = time.monotonic() + unit.job.drop_settle + 1.0 if unit.until == "once" else float("inf")
+        patience = max(unit.job.drop_settle, COARSE_SECONDS) + 1.0
+        ends = time.monotonic() + patience if unit.until == "once" else float("inf")
         while not unit.stopping:
             unsettled = self._scan()
             if not unsettled or unit.until == "forever" or time.monotonic() > ends:
@@ -73,104 +114,143 @@ class DropScanner:
         """One walk over all drop folders. Returns how many files are too fresh to be taken."""
         self._next_scan = time.monotonic() + self._unit.job.pass_interval
         unsettled = 0
+        self._seen = {}
         for number in list(self._unit.volumes.open) if self._has_folders else ():
-            with self._unit.volumes.borrowed(number) as volumes:
-                for volume in volumes:
+            with self._unit.volumes.borrowed(number) as borrowed:
+                for volume in borrowed:
                     unsettled += self._scan_volume(volume)
+        self._watched = self._seen
         return unsettled
 
     def _scan_volume(self, volume: OpenVolume) -> int:
         unsettled = 0
-        unit = self._unit
         try:
-            for relative, status in self._files(volume):
-                if unit.stopping:
+            for top, relative, status in self._files(volume):
+                if self._unit.stopping:
                     break
-                unsettled += self._try(volume, relative, status)
+                unsettled += self._try(volume, top, relative, status)
         except OSError as error:
             action = f"scan the drop folder of volume {volume.name}"
-            unit.take_out(volume, str(LocalError(local_trouble(error), action, str(error.strerror))))
+            self._unit.take_out(volume, str(LocalError(local_trouble(error), action, str(error.strerror))))
         return unsettled
 
-    def _try(self, volume: OpenVolume, relative: str, status: os.stat_result) -> int:
+    def _try(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
         """1 for a file that is too fresh. OSError when the volume is to blame."""
         try:
-            return self._look_at(volume, relative, status)
+            return self._look_at(volume, top, relative, status)
         except FileNotFoundError:
             return 0  # withdrawn while we looked
+        except BlockingIOError:
+            return 1  # a file server holds it for somebody who writes
         except OSError as error:
             if not volume.is_well():
                 raise
             self._refuse(volume, relative, f"it cannot be read: {error.strerror}; let the engine's user read it")
             return 0
 
-    def _files(self, volume: OpenVolume) -> Iterator[tuple[str, os.stat_result]]:
-        """(path relative to the drop folder, lstat) of every regular file; links and special files are not followed."""
+    def _files(self, volume: OpenVolume) -> Iterator[tuple[int, str, os.stat_result]]:
+        """(drop folder, path relative to it, lstat) of every regular file; links and special files are not followed."""
         if volume.config.drop_path is None or not volume.still_there():
             return
-        base = str(volume.config.drop_path)
+        try:
+            with volume.dropped.top() as top:
+                yield from ((top, relative, status) for relative, status in self._walk(volume, top))
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            self._refuse(volume, ".", "the drop folder is a link, or no folder; make it a folder")
 
-        def complain(error: OSError) -> None:
-            if not volume.is_well():
-                raise error
-            if not isinstance(error, FileNotFoundError):
-                folder = os.path.relpath(os.fsdecode(error.filename), base)
-                self._refuse(
-                    volume, folder, f"the folder cannot be read: {error.strerror}; let the engine's user read it"
-                )
+    def _walk(self, volume: OpenVolume, top: int) -> Iterator[tuple[str, os.stat_result]]:
+        pending = [""]
+        while pending:
+            relative = pending.pop()
+            try:
+                folder = open_folder(top, relative)
+            except OSError as error:
+                self._complain(volume, relative, error)
+                continue
+            try:
+                names = sorted(self._names(volume, relative, folder))
+                below = []
+                for name in names:
+                    path = f"{relative}/{name}" if relative else name
+                    with contextlib.suppress(FileNotFoundError):
+                        status = os.lstat(name, dir_fd=folder)
+                        if stat.S_ISDIR(status.st_mode):
+                            below.append(path)
+                        elif stat.S_ISREG(status.st_mode):
+                            yield path, status
+                        else:
+                            self._refuse(volume, path, "it is no regular file; put the file itself there")
+                pending.extend(reversed(below))
+            finally:
+                os.close(folder)
 
-        for folder, directories, names in os.walk(base, onerror=complain):
-            directories.sort()
-            for name in sorted(names):
-                path = os.path.join(folder, name)
-                try:
-                    status = os.lstat(path)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield os.path.relpath(path, base), status
-                else:
-                    self._refuse(
-                        volume, os.path.relpath(path, base), "it is no regular file; put the file itself there"
-                    )
+    def _names(self, volume: OpenVolume, relative: str, folder: int) -> list[str]:
+        try:
+            return os.listdir(folder)
+        except OSError as error:
+            self._complain(volume, relative, error)
+            return []
 
-    def _look_at(self, volume: OpenVolume, relative: str, status: os.stat_result) -> int:
+    def _complain(self, volume: OpenVolume, relative: str, error: OSError) -> None:
+        """A folder cannot be read: its own trouble, unless the volume is to blame."""
+        if not volume.is_well():
+            raise error
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # gone, or a link by now
+            reason = f"the folder cannot be read: {error.strerror}; let the engine's user read it"
+            self._refuse(volume, relative or ".", reason)
+
+    def _look_at(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
+        unit = self._unit
+        folder, _, name = relative.rpartition("/")
+        if asides.returned_hidden(top, folder, name, unit.ledger.row, self._relative):
+            return 0
         key, refusal = self._key(relative)
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
-        modified_ms = status.st_mtime_ns // 1_000_000
-        if self._unit.ledger.dropped(key) in _unchanged(status.st_size, modified_ms):
+        known = unit.ledger.dropped(key)
+        if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
             return 0
-        if not self._is_settled(volume.dropped_path(relative), status):
+        file = open_below(top, relative)
+        try:
+            with WriterWatch(file) as watch:
+                return self._take(volume, relative, key, file, watch)
+        finally:
+            os.close(file)
+
+    def _take(self, volume: OpenVolume, relative: str, key: str, file: int, watch: WriterWatch) -> int:
+        """1 for a file that is too fresh, or is written to."""
+        status = os.fstat(file)
+        if not self._is_settled(volume, relative, Identity.of(status), watch.ask()) or watch.is_written():
             return 1
-        refusal = self._unit.ledger.refuses_dropped(key, volume.id)  # before it is read for nothing
+        refusal = (
+            "it has other names (hard links), by which it could be changed; put a copy there"
+            if status.st_nlink > 1
+            else self._unit.ledger.refuses_dropped(key, volume.id)  # before it is read for nothing
+        )
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
-        return self._stage(volume, relative, key, status)
+        return self._stage(volume, relative, key, file, watch)
 
-    def _is_settled(self, path: str, status: os.stat_result) -> bool:
-        settle = self._unit.job.drop_settle
-        age = time.time() - max(status.st_mtime, status.st_ctime)
-        if age >= 0:
-            self._watched.pop(path, None)
-            return age >= settle
-        # A time in the future says nothing (a camera's clock): the file is settled when it was seen unchanged so long.
-        now, mark = time.monotonic(), (status.st_size, status.st_mtime_ns)
-        since, seen = self._watched.get(path, (now, mark))
-        if seen != mark:
-            since = now
-        self._watched[path] = (since, mark)
-        return now - since >= settle
+    def _is_settled(self, volume: OpenVolume, relative: str, identity: Identity, writer: Writer) -> bool:
+        now, place = time.monotonic(), (volume.id, relative)
+        before = self._watched.get(place)
+        sighting = before.again(identity, now) if before else Sighting(identity, now)
+        self._seen[place] = sighting
+        return is_settled(sighting, writer, now, time.time(), self._unit.job.drop_settle)
+
+    def _relative(self, row: Row) -> str:
+        return row.key[len(self._prefix) :]
 
     def _key(self, relative: str) -> tuple[str, str]:
         try:
             relative.encode()
         except UnicodeEncodeError:
             return "", "its name is not valid UTF-8, which no S3 key may be; rename it"
-        source = self._unit.job.source
-        key = (source.prefix if source else "") + relative
+        key = self._prefix + relative
         if len(key.encode()) > LONGEST_KEY:
             return "", f"its key would have more than {LONGEST_KEY} bytes; shorten its path"
         return key, ""
@@ -187,32 +267,31 @@ class DropScanner:
         self._unit.note(failure)
         _log.error("%s", message)
 
-    def _stage(self, volume: OpenVolume, relative: str, key: str, status: os.stat_result) -> int:
+    def _stage(self, volume: OpenVolume, relative: str, key: str, file: int, watch: WriterWatch) -> int:
         """1 when it was written to while it was read: another scan takes it."""
         unit = self._unit
-        path = volume.dropped_path(relative)
-        part_size = upload_part_size(status.st_size, unit.job.mover)
-        digest = etag.file_etag(path, part_size)
-        volume.sync()
-        after = os.lstat(path)
-        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        volumes.syncfs(file)  # first: what is mapped into somebody's memory changes the file's times from here on
+        before = Identity.of(os.fstat(file))
+        part_size = upload_part_size(before.size, unit.job.mover)
+
+        def look_up() -> None:
+            if unit.stopping or watch.ask() is Writer.SOMEBODY:
+                raise _Disturbed
+
+        try:
+            digest = digest_of(file, part_size, look_up)
+        except _Disturbed:
             return 1
-        listed = ListedObject(key, status.st_size, digest, status.st_mtime_ns // 1_000_000)
+        if Identity.of(os.fstat(file)) != before or watch.is_written():
+            return 1
+        watch.close()  # who waits to write need not wait for the ledger: a change is seen from now on
+        listed = ListedObject(key, before.size, digest, before.modified_ms)
         headers = dump_headers(Headers(content_type=mimetypes.guess_type(relative)[0] or ""))
-        refusal = unit.ledger.stage_dropped(listed, volume.id, part_size, headers, unit.run_id)
+        refusal = unit.ledger.stage_dropped(listed, volume.id, part_size, headers, unit.run_id, before.text)
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
         self._taken += 1
-        unit.counters.moved(1, status.st_size)
+        unit.counters.moved(1, before.size)
         unit.switches.staged.set()
         return 0
-
-
-def _unchanged(size: int, modified_ms: int) -> set[tuple[int, int, int]]:
-    """The ledger's answers that mean: this very file is known already (failed ones wait for a change or a new name).
-
-    A file that was released is there again because somebody put it there again.
-    """
-    known = (State.STAGED, State.DELIVERED, State.QUARANTINED, State.FAILED)
-    return {(size, modified_ms, state) for state in known}

@@ -14,6 +14,7 @@ from .config import MoverSettings, Store
 from .control_lane import ControlLane
 from .credentials import Credentials
 from .errors import JobStopped, StoreError, Trouble
+from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
 from .reach import endpoint_urls
@@ -83,13 +84,11 @@ class Endpoint:
         if lists_whole(self.store):
             yield from wire.list_whole(prefix=prefix)
             return
-        token: str | None = None
-        while True:
-            page = wire.list_page(token, prefix=prefix)
+        walk = ListingWalk(self.store)
+        while not walk.is_over:
+            page = wire.list_page(walk.token, prefix=prefix, start_after=walk.start_after)
+            walk.take(page)
             yield page
-            token = page.next_token
-            if token is None:
-                return
 
     def probe(self) -> None:
         """One cheap request. Raises StoreError; JobStopped when the store refuses the credential or the bucket."""

@@ -23,7 +23,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
+
+from .model import LONGEST_KEY, ListedObject
 
 _PIECE = 176  # with "+", "~" and 19 digits of a generation it stays below 200 characters
 _GENERATIONS = 2**63  # what the ledger's integers hold
@@ -114,6 +117,46 @@ def map_key(object_key: str, source_prefix: str, destination_prefix: str) -> str
     if not object_key.startswith(source_prefix):
         raise ValueError(f"the key {object_key!r} does not begin with the prefix {source_prefix!r}")
     return destination_prefix + object_key[len(source_prefix) :]
+
+
+def key_bytes(object_key: str) -> bytes:
+    """The bytes of any key, also of one that is no UTF-8: stores list in their order, and requests carry them."""
+    try:
+        return object_key.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a pair: no store gives it, but nothing may end on it
+        return object_key.encode(errors="surrogatepass")
+
+
+def readable(object_key: str) -> str:
+    """The key as text that any file, database and terminal takes: a byte that is no UTF-8 becomes `\\xNN`."""
+    return object_key if is_utf8(object_key) else key_bytes(object_key).decode(errors="backslashreplace")
+
+
+def why_not_movable(object_key: str, prefix: str) -> str:
+    """Why no run can move an object of this key, listed below `prefix`: the cause and the fix; "" if it can."""
+    if object_key.isascii() and 0 < len(object_key) <= LONGEST_KEY and object_key.startswith(prefix):
+        return ""
+    if not is_utf8(object_key):
+        return "its key is not valid UTF-8, which S3 demands; rename it there"
+    if not object_key:
+        return "its key is empty"
+    length = len(object_key.encode())
+    if length > LONGEST_KEY:
+        return f"its key has {length} bytes, S3 allows {LONGEST_KEY}; rename it there"
+    if not object_key.startswith(prefix):
+        return f"its key does not begin with the prefix {prefix!r} that was asked for; the store ignores it"
+    return ""
+
+
+def movable(
+    objects: Sequence[ListedObject], prefix: str
+) -> tuple[Sequence[ListedObject], list[tuple[ListedObject, str]]]:
+    """A page of a listing below `prefix`, parted: what can be moved, and the rest, each with the reason."""
+    reasons = [why_not_movable(listed.key, prefix) for listed in objects]
+    if not any(reasons):
+        return objects, []
+    pairs = list(zip(objects, reasons, strict=True))
+    return [listed for listed, reason in pairs if not reason], [(listed, reason) for listed, reason in pairs if reason]
 
 
 def is_utf8(object_key: str) -> bool:

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from .ledger_copies import ANEW
+from .ledger_drops import DropLedger
 from .ledger_file import (
     AS_READ,
     ROW,
@@ -29,8 +30,8 @@ from .ledger_file import (
     load_headers,
     now_ms,
 )
-from .ledger_volumes import VolumeLedger
-from .model import Evidence, ListedObject, Origin, State
+from .ledger_recovery import RecoveryLedger
+from .model import ListedObject, Origin, State
 
 __all__ = [
     "LONGEST_DELAY_MS",
@@ -51,7 +52,7 @@ LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 
 
-class Ledger(VolumeLedger):
+class Ledger(RecoveryLedger, DropLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
@@ -112,6 +113,7 @@ class Ledger(VolumeLedger):
             )
             for listed, row in changed:
                 self._new_generation(db, listed, row, at)
+            self._doubt_listed(db, observed.moving)
         return observed
 
     def _new_generation(self, db: sqlite3.Connection, listed: ListedObject, row: tuple[object, ...], at: int) -> None:
@@ -251,65 +253,6 @@ class Ledger(VolumeLedger):
             (row.generation, volume, row.size, row.etag, row.modified_ms, group_id, item.part_size, item.digest,
              item.headers, item.evidence, item.tool, at, row.id, row.generation),
         )  # fmt: skip
-
-    def stage_dropped(self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int) -> str:
-        """Record a file of a drop folder as staged; `listed.etag` is its digest. Returns '' or why it was refused."""
-        at = now_ms()
-        with self._transaction() as db:
-            refusal = self.refuses_dropped(listed.key, volume)
-            if refusal:
-                return refusal
-            group_id = self._new_group(db, "source", volume, 1, listed.size, at)
-            db.execute(
-                "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
-                " headers, source_evidence, source_tool, listed_ms, staged_ms)"
-                " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
-                " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
-                " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
-                # The same bytes again: the destination is asked before they are sent again.
-                " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
-                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '',"
-                " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL",
-                (
-                    listed.key,
-                    listed.size,
-                    listed.etag,
-                    listed.modified_ms,
-                    volume,
-                    group_id,
-                    part_size,
-                    listed.etag,
-                    headers,
-                    Evidence.SIZE,
-                    at,
-                    at,
-                ),
-            )
-            db.execute(
-                "UPDATE runs SET moved_objects = moved_objects + 1, moved_bytes = moved_bytes + ?, updated_ms = ?"
-                " WHERE id = ?",
-                (listed.size, at, run_id),
-            )
-        return ""
-
-    def refuses_dropped(self, key: str, volume: int) -> str:
-        """Why a file of a drop folder may not become the object `key`; '' if it may."""
-        with self._lock:
-            known = self._db.execute("SELECT origin, volume, state FROM objects WHERE key = ?", (key,)).fetchone()
-        if known and known[0] != Origin.DROP:
-            return "an object of the source has the same key"
-        if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
-            return "a file of the same name lies in another volume's drop folder"
-        return ""
-
-    def dropped(self, key: str) -> tuple[int, int, int] | None:
-        """(size, modified_ms, state) of a drop-folder row, or None."""
-        with self._lock:
-            found = self._db.execute(
-                "SELECT size, modified_ms, state FROM objects WHERE key = ? AND origin = 1", (key,)
-            ).fetchone()
-        return (found[0], found[1], found[2]) if found else None
 
     @staticmethod
     def _progress(

@@ -53,14 +53,15 @@ def entitlement(row: Row | None, copy: Kept | None, key: str, generation: int, v
         return None
     if copy is not None and copy.state == State.DELIVERED:
         return AtDestination(row.id, key, generation, copy.target, copy.destination_etag)
+    is_staged = row.state == State.STAGED and not row.suspect  # what is suspect may not be there, or be damaged
     if row.generation > generation:
-        further = row.state in (State.STAGED, *_GOT_FURTHER)
+        further = is_staged or row.state in _GOT_FURTHER
         return Replaced(row.id, key, generation, row.generation, State(row.state)) if further else None
     if row.generation < generation:
         return None
     if row.state in _GOT_FURTHER:
         return AtDestination(row.id, key, generation, row.target, row.destination_etag)
-    if row.state == State.STAGED and row.volume not in (None, volume):
+    if is_staged and row.volume not in (None, volume):
         return LiesElsewhere(key, generation, volume, row.volume or 0)
     return None
 

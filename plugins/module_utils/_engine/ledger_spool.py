@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import LocalError, Trouble
+from .keys import key_bytes
 from .model import ListedObject
 
 _PAGE = 1000
@@ -47,7 +48,7 @@ class SortedSpool:
         return LocalError(Trouble.SPACE if full else Trouble.IO, f"sort a listing in {self._directory}", str(error))
 
     def add(self, page: Sequence[ListedObject]) -> None:
-        rows = ((_encoded(listed.key), listed.size, listed.etag, listed.modified_ms) for listed in page)
+        rows = ((key_bytes(listed.key), listed.size, listed.etag, listed.modified_ms) for listed in page)
         try:
             self._db.execute("BEGIN")
             self._db.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", rows)
@@ -75,7 +76,3 @@ class SortedSpool:
 
     def close(self) -> None:
         self._db.close()
-
-
-def _encoded(object_key: str) -> bytes:
-    return object_key.encode(errors="surrogateescape")

@@ -10,15 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from . import keys, ledger_left
+from .answers import UNREADABLE
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
 from .ledger import Failure, Row
-from .model import LONGEST_KEY, ListedObject, Origin, Page, State
+from .listing_walk import ListingWalk
+from .model import ListedObject, Origin, Page, State
 
 if TYPE_CHECKING:
+    from .config import Store
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+_UNREADABLE_ANSWERS = 10  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
 
 
@@ -30,7 +35,10 @@ class Lister:
         self.finished = False  # at least one whole pass is done
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
-        self._told: set[str] = set()
+        self._told: set[int] = set()  # of this run, by hash
+        self._recorded: set[int] | None = None  # of all runs, read when it is first asked for
+        self._left_behind = 0  # in this pass so far
+        self._unreadable = 0  # answers in a row that could not be read
 
     def run(self) -> None:
         unit = self._unit
@@ -52,7 +60,7 @@ class Lister:
     def _pass(self) -> bool:
         """One walk. False when it was stopped before its end."""
         unit = self._unit
-        objects = size = 0
+        objects = size = self._left_behind = 0
         gone = unit.ledger.gone_keys()
         for page in self._pages():
             if page is None:
@@ -67,6 +75,9 @@ class Lister:
             unit.counters.listed_objects, unit.counters.listed_bytes = objects, size
             if observed.new or observed.changed:
                 unit.switches.space.set()
+        unit.counters.left_behind = self._left_behind
+        if unit.job.source:
+            ledger_left.note_count(unit.ledger, unit.job.source, self._left_behind)
         self._forget(gone)
         return unit.scanner.scan_until_settled()
 
@@ -84,25 +95,26 @@ class Lister:
         store = self._unit.job.source
         if store is None:
             return
-        yield from self._whole() if lists_whole(store) else self._paged()
+        yield from self._whole() if lists_whole(store) else self._paged(store)
 
-    def _paged(self) -> Iterator[Page | None]:
-        token: str | None = None
+    def _paged(self, store: Store) -> Iterator[Page | None]:
+        walk = ListingWalk(store)
         begun_anew = False
-        while True:
+        while not walk.is_over:
             try:
-                page = self._page(token)
+                page = self._page(walk)
             except StoreError as error:
                 # A token may be worth nothing at another endpoint, or after a restart of the store.
-                if token is None or begun_anew or isinstance(error, JobStopped):
+                if walk.token is None or begun_anew or isinstance(error, JobStopped):
                     raise
-                _log.warning("%s; the listing begins anew", error)
-                token, begun_anew = None, True
+                _log.warning("%s; the listing starts again from the beginning", error)
+                walk, begun_anew = ListingWalk(store), True
+                self._left_behind = 0
                 continue
             yield page
-            if page is None or page.next_token is None:
+            if page is None:
                 return
-            token = page.next_token
+            walk.take(page)
 
     def _whole(self) -> Iterator[Page | None]:
         """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
@@ -114,16 +126,20 @@ class Lister:
                     if unit.stopping:
                         yield None
                         return
+                self._unreadable = 0
                 return
             except StoreError as error:
                 self._bear(endpoint, error)
+                self._left_behind = 0
         yield None
 
-    def _page(self, token: str | None) -> Page | None:
+    def _page(self, walk: ListingWalk) -> Page | None:
         """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
         while endpoint := self._endpoint():
             try:
-                return endpoint.wire().list_page(token, prefix=endpoint.store.prefix)
+                page = endpoint.wire().list_page(walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after)
+                self._unreadable = 0
+                return page
             except StoreError as error:
                 self._bear(endpoint, error)
         return None
@@ -139,12 +155,12 @@ class Lister:
             unit.ending.wait(0.2)
         return None
 
-    @staticmethod
-    def _bear(endpoint: Endpoint, error: StoreError) -> None:
-        """Let an endpoint rest after its weather; raise what waiting cannot mend."""
+    def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
+        """Let an endpoint rest after a transient error; raise what waiting cannot fix."""
         if error.trouble.stops_job:
             raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
-        if not error.trouble.is_weather:
+        self._unreadable = self._unreadable + 1 if error.code == UNREADABLE else 0
+        if not error.trouble.is_weather or self._unreadable >= _UNREADABLE_ANSWERS:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)
         endpoint.rest(str(error))
@@ -152,45 +168,31 @@ class Lister:
     # -- keys that cannot be moved ----------------------------------------------------------------------------
 
     def _usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
-        """The page without keys that no ledger, or no destination, can hold: each is named once."""
+        """The page without keys that no ledger, or no destination, can hold: each is named once in a run."""
         prefix = self._unit.job.source.prefix if self._unit.job.source else ""
-        if all(_is_plain(listed.key, prefix) for listed in objects):
-            return objects
-        usable = []
-        for listed in objects:
-            refusal = _refusal(listed.key, prefix)
-            if refusal:
-                self._refuse(listed, refusal)
-            else:
-                usable.append(listed)
+        usable, left = keys.movable(objects, prefix)
+        for listed, reason in left:
+            self._refuse(listed, reason)
+        self._left_behind += len(left)
+        self._unit.counters.left_behind = max(self._unit.counters.left_behind, self._left_behind)
         return usable
 
     def _refuse(self, listed: ListedObject, reason: str) -> None:
-        name = listed.key.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        if name in self._told:
-            return
-        self._told.add(name)
-        row = Row(0, name, listed.size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
+        name = keys.readable(listed.key)
         message = f"the object {name!r} was left at the source: {reason}"
-        failure = Failure(row, "source", Trouble.UNSUPPORTED, message, "left at the source")
-        self._unit.ledger.record(failure)
+        known = hash((name, message))
+        if known in self._told:
+            return
+        self._told.add(known)
+        row = Row(0, name, listed.size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
+        failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
+        if not self._is_recorded(known):
+            self._unit.ledger.record(failure)
         self._unit.note(failure)
         _log.error("%s", message)
 
-
-def _is_plain(key: str, prefix: str) -> bool:
-    return key.isascii() and 0 < len(key) <= LONGEST_KEY and key.startswith(prefix)
-
-
-def _refusal(key: str, prefix: str) -> str:
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        return "its key is not valid UTF-8, which S3 demands; rename it there"
-    if not key:
-        return "its key is empty"
-    if length > LONGEST_KEY:
-        return f"its key has {length} bytes, S3 allows {LONGEST_KEY}; rename it there"
-    if not key.startswith(prefix):
-        return f"its key does not begin with the prefix {prefix!r} that was asked for; the store ignores it"
-    return ""
+    def _is_recorded(self, known: int) -> bool:
+        """Whether an earlier run recorded the same: the ledger does not grow with every run."""
+        if self._recorded is None:
+            self._recorded = ledger_left.recorded(self._unit.ledger)
+        return known in self._recorded

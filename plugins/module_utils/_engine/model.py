@@ -87,10 +87,15 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None at the end."""
+    """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None: not told.
+
+    `more` is the store's own word on whether anything follows, None where it says nothing that can be read. Whether
+    the listing has ended is for listing_walk.py to say: a page may contradict itself.
+    """
 
     objects: list[ListedObject]
     next_token: str | None
+    more: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

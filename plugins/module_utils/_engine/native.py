@@ -415,8 +415,12 @@ class LargeSend(_Large):
 
 
 def _folder_of(path: str) -> str:
-    """What tells the volumes apart: the descriptor in /proc/self/fd/<descriptor>/<name>."""
-    return "/".join(path.split("/", 5)[:5])
+    """What tells the volumes apart: the descriptor in /proc/self/fd/<descriptor>/<name>.
+
+    Files that are held open (/proc/<process>/fd/<descriptor>) have no name, and are one folder.
+    """
+    parts = path.split("/", 5)
+    return "/".join(parts[:5] if len(parts) > 5 else parts[:4])
 
 
 def cut(

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from .config import Store
 from .errors import StoreError, Trouble
+from .keys import key_bytes
+from .listing_walk import ListingWalk
 from .model import Head, Headers
 from .proof import etag_is_digest
 from .wire import Wire
@@ -26,27 +28,28 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str,
     """
     if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
         return {}
-    ordered = sorted(expected, key=lambda key: key.encode())
+    ordered = sorted(expected, key=key_bytes)
     found: dict[str, Head] = {}  # a listing starts after a key, never at one
-    start, last = ordered[0], ordered[-1].encode()
-    token: str | None = None
+    start, last = ordered[0], key_bytes(ordered[-1])
+    walk = ListingWalk(store, start_after=start)
     try:
         found[start] = wire.head(start)
         if not etag_is_digest(store, found[start]):
             return found
-        while True:
-            page = wire.list_page(token, prefix=store.prefix, start_after="" if token else start)
+        while not walk.is_over:
+            page = wire.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
             hits = 0
             for listed in page.objects:
                 if expected.get(listed.key, "-") == listed.etag:
                     hits += 1
                     found[listed.key] = Head(200, listed.size, listed.etag, listed.modified_ms, Headers())
-            past_the_end = not page.objects or page.objects[-1].key.encode() >= last
-            if page.next_token is None or past_the_end or hits < len(page.objects) * _LEAST_SHARE:
-                return found
-            token = page.next_token
+            past_the_end = not page.objects or key_bytes(page.objects[-1].key) >= last
+            if past_the_end or hits < len(page.objects) * _LEAST_SHARE:
+                break
+            walk.take(page)
     except StoreError:
-        return found  # a store that may not be listed: HEAD decides, and reports what is wrong
+        pass  # a store that may not be listed, or not well: HEAD decides, and reports what is wrong
+    return found
 
 
 def ask_heads(wire: Wire, object_keys: list[str]) -> Iterator[tuple[str, Head | StoreError]]:

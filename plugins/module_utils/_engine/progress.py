@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .ledger import now_ms
+from .ledger_left import left_behind
 from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
 from .model import State
-from .status import Rate, UnitStatus, is_drained, running, unit_status
+from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
 
 if TYPE_CHECKING:
@@ -75,7 +76,18 @@ class View:
     volumes: list[VolumeView] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
-    drained: bool = False
+    is_settled: bool = False  # nothing is left to do
+    left_behind: int = 0  # objects at the source whose keys cannot be moved
+
+    @property
+    def troubled(self) -> int:
+        """Objects that failed, or of which a copy lies in quarantine."""
+        return sum(self.states[state].objects for state in (State.QUARANTINED, State.FAILED)) if self.states else 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether all that was listed is delivered, and proven."""
+        return self.is_settled and not self.troubled and not self.left_behind
 
     @property
     def is_running(self) -> bool:
@@ -154,7 +166,8 @@ class Progress:
             ],
             failures=self._failures,
             failure_count=self._failure_count,
-            drained=is_drained(units, is_open=reader.is_open()),
+            is_settled=is_settled(units, is_open=reader.is_open()),
+            left_behind=left_behind(reader.facts(), self._job.source),
         )
 
     def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int, units: list[UnitStatus]) -> None:

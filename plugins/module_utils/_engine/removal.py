@@ -15,6 +15,7 @@ permit                says                                                      
 `NeverStaged`         nobody ever counted on these bytes: a mover's partial file, a     incoming, outgoing (links),
                       link, a fetch that did not match                                  quarantine (such fetches)
 `SameGeneration`      the same generation, proven once more, takes its name             staged
+`OtherName`           the same file has its name among people's again                 outgoing, drop folder (aside)
 `OperatorsWord`       an operator was told what would be lost, and confirmed it         everywhere but drop folders
 ====================  ================================================================  ===============================
 """
@@ -122,6 +123,16 @@ class SameGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherName:
+    """A dropped file that was moved aside to `name` has its own name back (a hard link): this one is one too many."""
+
+    name: str
+
+    def covers(self, place: Place, name: str) -> bool:
+        return place is Place.DROP and name == self.name
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorsWord:
     """The `command` told what would be lost, and `confirmed` repeats what it asked for."""
 
@@ -134,7 +145,9 @@ class OperatorsWord:
         return bool(self.confirmed) and place is not Place.DROP
 
 
-Permit: TypeAlias = "AtDestination | Replaced | LiesElsewhere | NeverStaged | SameGeneration | OperatorsWord"
+Permit: TypeAlias = (
+    "AtDestination | Replaced | LiesElsewhere | NeverStaged | SameGeneration | OtherName | OperatorsWord"
+)
 
 
 def remove(place: Place, folder: int, name: str, permit: Permit) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import VERSION
+from .binding import Naming, naming
 from .errors import LocalError, Trouble
-from .keys import map_key
 from .ledger import Ledger, now_ms
 from .ledger_read import Census, FailureRow, HopSum, LedgerReader, Moved, Tally, VolumeRow
 from .model import Evidence
@@ -157,8 +157,9 @@ def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
         "status": report.status,
     }
     yield encode(head)[:-1]
+    names = naming(job, reader.ledger.bindings())
     yield ', "objects_moved": ['
-    yield from _joined(_moved(job, moved, encode) for moved in reader.moved(report.since_ms))
+    yield from _joined(_moved(names, moved, encode) for moved in reader.moved(report.since_ms))
     yield '],\n"failed_objects": {'
     yield from _joined(f"{encode(key)}: {size}" for key, size, _state, _message in reader.troubled())
     yield "},\n"
@@ -182,18 +183,15 @@ def _side(name: str, store: Store | None) -> dict[str, Any]:
     }
 
 
-def destination_key(job: Job, object_key: str) -> str:
-    """The key at the destination of an object of the ledger."""
-    prefix = job.source.prefix if job.source else ""
-    # A row from before a change of the source's prefix has no place there any more; it keeps its own key.
-    return map_key(object_key, prefix if object_key.startswith(prefix) else "", job.destination.prefix)
-
-
-def _moved(job: Job, moved: Moved, encode: Callable[[str], str]) -> str:
+def _moved(naming: Naming, moved: Moved, encode: Callable[[str], str]) -> str:
     # The mover's own start is not kept per object: the time counts from when the object was first seen.
     start, end = moved.listed_ms / 1000, moved.delivered_ms / 1000
+    try:
+        name = naming.destination_key(moved.key)
+    except ValueError:  # a row from before prefixes were recorded has no place there any more
+        name = naming.destination + moved.key
     return (
-        f'{{"src_key": {encode(moved.key)}, "dst_key": {encode(destination_key(job, moved.key))},'
+        f'{{"src_key": {encode(moved.key)}, "dst_key": {encode(name)},'
         f' "bytes": {moved.size}, "epoch_time_start": {start}, "epoch_time_end": {end},'
         f' "total_time_seconds": {max(0, moved.delivered_ms - moved.listed_ms) / 1000}}}'
     )

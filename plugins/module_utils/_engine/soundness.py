@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import Trouble
+from .file_identity import Identity, Likeness, compare, digest_of
 from .model import Origin
 from .proof import local_file_is_sound
 from .unit import Item
@@ -25,6 +27,7 @@ class Damage:
 
 GONE = Damage(Trouble.MISMATCH, "no file", "the staged file is gone")
 _WITHDRAWN = Damage(Trouble.NOT_FOUND, "no file", "the dropped file was taken away before it was sent")
+_CHANGED = Damage(Trouble.CHANGED, "a newer file", "the dropped file was changed after it was taken")
 
 
 def gone(item: Item) -> Damage:
@@ -32,18 +35,36 @@ def gone(item: Item) -> Damage:
     return _WITHDRAWN if item.row.origin == Origin.DROP else GONE
 
 
-def examine(item: Item, *, hash_it: bool) -> Damage | None:
-    """Look at size and time, and at the digest if asked to. None: it is sound. OSError when it cannot be looked at."""
+def examine(item: Item, *, hash_it: bool, beat: Callable[[], None] = lambda: None) -> Damage | None:
+    """Look at what a file is, and at its digest if asked to, or in doubt. None: it is sound.
+
+    `beat` is called while a dropped file is read. OSError when it cannot be looked at.
+    """
     row = item.row
     status = os.stat(item.path)
-    changed = status.st_size != row.size
     if row.origin == Origin.DROP:
-        if changed or status.st_mtime_ns // 1_000_000 != row.modified_ms:
-            return Damage(Trouble.CHANGED, "a newer file", "the dropped file was changed after it was taken")
-    elif changed:
+        return _examine_dropped(item, status, hash_it, beat)
+    if status.st_size != row.size:
         return Damage(Trouble.MISMATCH, f"{status.st_size} bytes", "the staged file has another size")
     if hash_it:
         sound, found = local_file_is_sound(item.path, row.digest, row.part_size)
-        if not sound:
-            return Damage(Trouble.MISMATCH, found, "the staged file no longer has its digest")
+        return None if sound else Damage(Trouble.MISMATCH, found, "the staged file no longer has its digest")
     return None
+
+
+def _examine_dropped(item: Item, status: os.stat_result, hash_it: bool, beat: Callable[[], None]) -> Damage | None:
+    """A dropped file that is held open: people may have changed it, or taken it away."""
+    if not status.st_nlink:
+        return _WITHDRAWN
+    likeness = compare(item.row, Identity.of(status))
+    if likeness is Likeness.OTHER:
+        return _CHANGED
+    if not hash_it and likeness is Likeness.SAME:
+        return None
+    with open(item.path, "rb") as file:
+        found = digest_of(file.fileno(), item.row.part_size, beat)
+    if found == item.row.digest:
+        return None
+    if likeness is Likeness.DOUBTFUL:
+        return _CHANGED
+    return Damage(Trouble.MISMATCH, found, "the dropped file no longer has its digest")

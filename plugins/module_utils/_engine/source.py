@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container
 
-from . import keys
+from . import adoption, keys
 from .arrivals import Arrivals
 from .backlog import Backlog
 from .config import Job
@@ -109,7 +109,11 @@ class SourceUnit(Unit):
         with self.lock:
             items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
         swept = volume.sweep_incoming(keep={item.row.id for item in items})
-        swept += self._sweep_staged(volume, {keys.to_path(item.row.key, item.row.generation) for item in items})
+        spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
+        if self.ledger.recovered_ms():  # what an old copy calls a generation may be another one by now
+            swept += adoption.sweep_delivered(self, volume, spared)
+        else:
+            swept += self._sweep_staged(volume, spared)
         self._find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()

@@ -204,6 +204,7 @@ class Lane:
                 self._leave(group, {staged.row.id for staged in refused})
         with unit.lock:
             self.held -= count
+        unit.volumes.remember()
         unit.switches.space.set()
 
     def _learn(self, group: Group) -> None:

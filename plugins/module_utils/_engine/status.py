@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger import boot_id, now_ms
+from .ledger_left import left_behind
 from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
 from .model import Evidence, State
 from .present import (
@@ -65,13 +66,16 @@ class Rate:
 class JobStatus:
     """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
 
-    `drained`: nothing is open, and the source's newest run listed it to its end.
+    `settled`: nothing is open, and the source's newest run listed it to its end; `drained`: besides, nothing failed,
+    and nothing that it listed had to be left there (`left_behind` objects whose keys cannot be moved).
     """
 
     job: str
     origin: str
     error: SnowsyncError | None = None
     drained: bool = False
+    settled: bool = False
+    left_behind: int = 0
     states: dict[State, Tally] = field(default_factory=dict)
     units: list[UnitStatus] = field(default_factory=list)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -93,6 +97,7 @@ class JobStatus:
             "error": str(self.error) if self.error else "",
             "has_run": self.has_run,
             "drained": self.drained,
+            "left_behind": self.left_behind,
             "states": {state.label: asdict(tally) for state, tally in self.states.items()},
             "units": [_unit_record(unit) for unit in self.units],
             "rates": {hop: asdict(rate) for hop, rate in self.rates.items()},
@@ -155,16 +160,20 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
     try:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
-            census = reader.census()
+            census, facts = reader.census(), reader.facts()
+            left = left_behind(facts, job.source)
+            settled = is_settled(units, is_open=reader.is_open())
             return JobStatus(
                 job=job.job,
                 origin=origin,
-                drained=is_drained(units, is_open=reader.is_open()),
+                drained=settled and not census.troubled.objects and not left,
+                settled=settled,
+                left_behind=left,
                 states=dict(census.states),
                 units=units,
                 rates=rates(reader),
                 volumes=volume_statuses(job, reader.volumes(), running(units), reader.ledger),
-                facts=reader.facts(),
+                facts=facts,
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
                 not_proven=census.source.get(Evidence.NOT_PROVEN, 0),
@@ -173,8 +182,11 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))
 
 
-def is_drained(units: list[UnitStatus], *, is_open: bool) -> bool:
-    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end."""
+def is_settled(units: list[UnitStatus], *, is_open: bool) -> bool:
+    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end.
+
+    What failed, lies in quarantine, or was left at the source may be left: then it is not drained.
+    """
     return not is_open and any(unit.run.unit == "source" and unit.run.passes for unit in units)
 
 
@@ -247,10 +259,16 @@ def _headline(status: JobStatus) -> str:
     troubled = status.states[State.FAILED] + status.states[State.QUARANTINED]
     if status.drained:
         text = "drained"
+    elif status.settled:
+        text = "not drained"
     elif open_objects.objects:
         text = f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
+    elif status.left_behind:
+        text = "not drained"
     else:
         text = "nothing open so far, the source is not listed to its end"
+    if status.left_behind:
+        text += f", {count_text(status.left_behind)} objects left at the source, since their keys cannot be moved"
     if troubled.objects:
         text += f", {count_text(troubled.objects)} failed or quarantined"
     if status.not_proven:

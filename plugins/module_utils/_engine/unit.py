@@ -49,7 +49,10 @@ class Switches:
 
 @dataclass(slots=True)
 class Counters:
-    """What one run of a unit did. `failures` holds the first hundred, `failure_count` all of them."""
+    """What one run of a unit did. `failures` holds the first hundred, `failure_count` all of them.
+
+    `left_behind`: the objects that the last pass listed and no run can move, since their keys cannot be.
+    """
 
     listed_objects: int = 0
     listed_bytes: int = 0
@@ -59,6 +62,7 @@ class Counters:
     released_bytes: int = 0
     passes: int = 0
     failure_count: int = 0
+    left_behind: int = 0
     failures: list[Failure] = field(default_factory=list)
     first_start: float = 0.0
     last_move: float = 0.0

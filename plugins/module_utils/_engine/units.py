@@ -11,12 +11,15 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 
+from . import binding
 from .config import Job
 from .credentials import for_side
 from .destination import DestinationUnit
 from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
+from .keys import movable, readable
 from .ledger import Ledger
+from .ledger_left import left_behind
 from .ledger_read import LedgerReader
 from .model import Outcome
 from .report import Report, evidence_counts, gather, save
@@ -55,6 +58,7 @@ class Summary:
     refused: int  # staged objects that the destination did not take in this run
     waiting: list[str]  # when a deadline ended the run: what each unit was doing or waiting for
     report: str
+    left_behind: int = 0  # objects that are listed at the source, and whose keys cannot be moved
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -62,12 +66,17 @@ class Summary:
 
 @dataclass
 class Plan:
-    """What a run would move now, as `snowsync plan --json` prints it; `keys` holds the first hundred."""
+    """What a run would move now, as `snowsync plan --json` prints it; `keys` holds the first hundred.
+
+    `left_behind` objects cannot be moved; `left` names the first hundred, each with the reason.
+    """
 
     job: str
     objects: int = 0
     bytes: int = 0
     keys: list[str] = field(default_factory=list)
+    left_behind: int = 0
+    left: list[dict[str, str]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -110,6 +119,7 @@ def run_job(
             # First of all: a run that is refused leaves the ledger as the running one has it.
             for unit in units:
                 locks.enter_context(unit.locked())
+            binding.bind(job, ledger)
             ledger.apply_boot_rule()
             ledger.revive()
             _run_units(units, switches, timeout, attendant or Attendant())
@@ -166,12 +176,14 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
     changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
     reader = LedgerReader(ledger)
     gathered = gather(reader, since_ms=started_ms)
+    # A run that does not list the source knows of what is left there from the last one that did.
+    left = source.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
     failures = [*source.failures, *destination.failures][:_FIRST]
     return Summary(
         job=job.job,
         changed=changed,
         # Nothing open in the ledger proves little: perhaps nothing was listed, or what was listed could not be moved.
-        drained=not (gathered.census.open.objects or gathered.census.troubled.objects)
+        drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left)
         and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
@@ -187,6 +199,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         refused=_refused(ledger, units),
         failure_count=source.failure_count + destination.failure_count,
+        left_behind=left,
         report=_report(job, reader, gathered) if changed or failures else "",
     )
 
@@ -221,10 +234,12 @@ def plan_job(job: Job) -> Plan:
         on_outcome=_no_outcome,
     )
     try:
+        if ledger:
+            binding.check(job, ledger)
         for key, size in ledger.unfinished() if ledger else ():
             _add(plan, key, size)
         if job.source:
-            _plan_listing(plan, ledger, pool)
+            _plan_listing(plan, ledger, pool, job.source.prefix)
     finally:
         pool.close()
         if ledger:
@@ -236,14 +251,24 @@ def _no_outcome(_outcome: Outcome) -> None:
     """A plan moves nothing, so nothing has an outcome."""
 
 
-def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool) -> None:
+def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix: str) -> None:
     pool.preflight()
     endpoint = pool.pick()
     if endpoint is None:
         raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
     for page in endpoint.pages():
-        for listed in ledger.compare(page.objects).moving if ledger else page.objects:
+        objects, left = movable(page.objects, prefix)
+        for listed in ledger.compare(objects).moving if ledger else objects:
             _add(plan, listed.key, listed.size)
+        for listed, reason in left:
+            _leave(plan, readable(listed.key), reason)
+
+
+def _leave(plan: Plan, name: str, reason: str) -> None:
+    plan.left_behind += 1
+    if len(plan.left) < _FIRST:
+        plan.left.append({"key": name, "reason": reason})
+        _log.warning("the object %r cannot be moved: %s", name, reason)
 
 
 def _add(plan: Plan, key: str, size: int) -> None:

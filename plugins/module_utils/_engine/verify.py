@@ -10,6 +10,7 @@ another order is sorted on the state disk first.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,12 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from . import binding
 from .errors import JobStopped, StoreError, Trouble
 from .etag import PartDigests
-from .judge import DIFFERS, SAME, UNPROVEN, Trust, Verdict, judge
-from .keys import map_key
+from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
+from .keys import key_bytes, why_not_movable
 from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
+from .listing_walk import ListingWalk
 from .model import Doubt, Head, ListedObject
 from .present import count_text, plain_text
 from .proof import etag_is_digest
@@ -51,6 +54,16 @@ class Side(Protocol):
         """HEAD of one object, or of one of its parts."""
 
     def close(self) -> None: ...
+
+
+class Listener(Protocol):
+    """Who wants to hear of every object."""
+
+    def note(self, key: str, verdict: Verdict) -> None:
+        """The verdict on one object, by its key in the ledger where it is there."""
+
+    def restart(self) -> None:
+        """All of it comes once more."""
 
 
 class _OutOfOrder(Exception):
@@ -110,20 +123,17 @@ class StoreSide:
         if self._store.list_version == "v1" and not self._store.sorted:
             yield from self._whole()
             return
-        token, last, pauses = None, "", self._pauses()
-        while True:
+        walk, pauses = ListingWalk(self._store), self._pauses()
+        while not walk.is_over:
             try:
-                page = self._wire().list_page(token, start_after="" if token else last)
+                page = self._wire().list_page(walk.token, start_after=walk.start_after)
             except StoreError as error:
                 self._patiently(pauses, error)
-                if self._store.sorted:
-                    token = None  # another endpoint need not know this one's token; the last key it knows
+                walk.go_on_without_token()
                 continue
             pauses = self._pauses()
+            walk.take(page)
             yield page.objects
-            if page.next_token is None:
-                return
-            token, last = page.next_token, page.objects[-1].key if page.objects else last
 
     def _whole(self) -> Iterator[Sequence[ListedObject]]:
         """The listing in one answer; begun again after an outage, since sorting drops what comes twice."""
@@ -156,6 +166,7 @@ def verify_job(
     read_back: bool = False,
     read_all: bool = False,
     open_side: Callable[[Job, str], Side] = StoreSide,
+    listener: Listener | None = None,
 ) -> Result:
     """Compare source, ledger and destination of a job; `combined` gets one line per object.
 
@@ -163,17 +174,20 @@ def verify_job(
     the source gives is then also held against its ETag.
 
     Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
-    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written.
+    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written, ConfigError for a
+    job file that names other stores than the ledger.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
+        if ledger:
+            binding.check(job, ledger.ledger)
         sides = {name: open_side(job, name) for name in ("source", "destination") if name != "source" or job.source}
         for side in sides.values():
             stack.callback(side.close)
-        ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
         output = stack.enter_context(CombinedFile(combined)) if combined else None
         result = _Comparison(
-            job, sides, ledger, output, "all" if read_all else "needed" if read_back else ""
+            job, sides, ledger, output, "all" if read_all else "needed" if read_back else "", listener
         ).run_in_order()
         if output:
             output.finish()
@@ -186,13 +200,20 @@ class _Comparison:
     """One comparison, begun again from the start when a listing turns out to be out of order."""
 
     def __init__(
-        self, job: Job, sides: dict[str, Side], ledger: LedgerReader | None, output: CombinedFile | None, read: str
+        self,
+        job: Job,
+        sides: dict[str, Side],
+        ledger: LedgerReader | None,
+        output: CombinedFile | None,
+        read: str,
+        listener: Listener | None = None,
     ) -> None:
         self._job = job
         self._sides = sides
         self._ledger = ledger
         self._output = output
         self._read = read
+        self._listener = listener
         stores = {"source": job.source, "destination": job.destination}
         self._unsorted = {name for name, store in stores.items() if store and not store.sorted}
         self._trust = Trust(
@@ -200,6 +221,7 @@ class _Comparison:
             destination=job.destination.etag != "opaque",
             ledger=ledger is not None,
         )
+        self._naming = binding.naming(job, ledger.ledger.bindings() if ledger else ())
         self._source_prefix = job.source.prefix if job.source else ""
 
     def run_in_order(self) -> Result:
@@ -209,14 +231,20 @@ class _Comparison:
             except _OutOfOrder as error:
                 _log.warning("the %s lists out of order: sorting its listing in %s", error.side, self._job.state_path)
                 self._unsorted.add(error.side)
-                if self._output:
-                    self._output.restart()
+                for hearer in (self._output, self._listener):
+                    if hearer:
+                        hearer.restart()
 
     def _run(self) -> Result:
         result = Result(self._job.job)
         tell_at = time.monotonic() + _TELL_SECONDS
         with contextlib.ExitStack() as stack:
-            merged = _merge(self._listed("source", stack), self._entries(), self._listed("destination", stack))
+            source_pages = self._below_prefix(result, self._listed("source", stack))
+            merged = _merge(
+                self._in_order("source", source_pages),
+                self._entries(),
+                self._in_order("destination", self._listed("destination", stack)),
+            )
             for number, (source, entry, destination) in enumerate(merged, start=1):
                 self._look_at(result, source, entry, destination)
                 if number % 1000 == 0 and time.monotonic() > tell_at:
@@ -231,10 +259,25 @@ class _Comparison:
         if destination and self._is_to_be_read(verdict):
             result.read_back += 1
             verdict = self._read_back(source, entry, destination, verdict)
+        if source and verdict.symbol == MISSING and (reason := why_not_movable(source.key, self._source_prefix)):
+            verdict = Verdict(MISSING, f"it cannot be moved: {reason}")
         known = source or entry or destination
         assert known is not None
         accepted = verdict.doubt is not None and self._is_accepted(verdict.doubt, source)
+        self._note(result, known, entry, verdict, accepted=accepted)
+
+    def _note(
+        self,
+        result: Result,
+        known: ListedObject | Entry,
+        entry: Entry | None,
+        verdict: Verdict,
+        *,
+        accepted: bool = False,
+    ) -> None:
         result.note(known.key, known.size, entry, verdict, accepted=accepted)
+        if self._listener:
+            self._listener.note((entry or known).key, verdict)
         if self._output:
             self._output.write(verdict.symbol, known.key)
 
@@ -243,16 +286,27 @@ class _Comparison:
             return verdict.symbol == SAME or not verdict.comparable
         return bool(self._read) and not verdict.comparable
 
-    def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterator[tuple[bytes, ListedObject]]:
-        """(key at the destination, object) in the order of keys."""
+    def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterable[Sequence[ListedObject]]:
+        """Pages of a side, in the order of keys."""
         if side not in self._sides:
-            return iter(())
+            return ()
         pages: Iterable[Sequence[ListedObject]] = self._sides[side].pages()
         if side in self._unsorted:
             spool = SortedSpool(self._job.state_path)
             stack.callback(spool.close)
             pages = spool.fill(pages).pages()
-        return self._in_order(side, pages)
+        return pages
+
+    def _below_prefix(
+        self, result: Result, pages: Iterable[Sequence[ListedObject]]
+    ) -> Iterator[Sequence[ListedObject]]:
+        """The source's pages without what was not asked for: it has no place at the destination."""
+        for page in pages:
+            for listed in page:
+                if not listed.key.startswith(self._source_prefix):
+                    reason = why_not_movable(listed.key, self._source_prefix)
+                    self._note(result, listed, None, Verdict(UNPROVEN, f"it cannot be moved: {reason}"))
+            yield [listed for listed in page if listed.key.startswith(self._source_prefix)]
 
     def _in_order(self, side: str, pages: Iterable[Sequence[ListedObject]]) -> Iterator[tuple[bytes, ListedObject]]:
         last = b""
@@ -266,13 +320,24 @@ class _Comparison:
 
     def _position(self, object_key: str, *, is_destination: bool = False) -> bytes:
         if not is_destination:
-            object_key = map_key(object_key, self._source_prefix, self._job.destination.prefix)
-        return object_key.encode(errors="surrogateescape")
+            object_key = self._naming.destination_key(object_key)
+        return key_bytes(object_key)
 
     def _entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """(key at the destination, row); of two rows with one name there, from before and after a rebind, the newer."""
+        naming = self._naming
+        last = b""
+        lanes = [self._entries_under(prefix) for prefix in (naming.current, *naming.earlier)]
+        for position, entry in heapq.merge(*lanes, key=lambda pair: pair[0]):
+            if position != last or not last:
+                yield position, entry
+            last = position
+
+    def _entries_under(self, prefix: str) -> Iterator[tuple[bytes, Entry]]:
         if self._ledger:
-            for entry in self._ledger.entries(self._source_prefix):
-                yield self._position(entry.key), entry
+            for entry in self._ledger.entries(prefix):
+                if self._naming.prefix_of(entry.key) == prefix:
+                    yield self._position(entry.key), entry
 
     # -- reading back -----------------------------------------------------------------------------------------
 
@@ -339,7 +404,7 @@ def _as_read(verdict: Verdict, source: ListedObject | None, finding: Finding, ex
     return Verdict(SAME, disagreement=disagreement if verdict.symbol == SAME else "")
 
 
-_BEYOND = b"\xff" * 4096  # comes after every key: they have at most 1,024 bytes
+_BEYOND = b"\xff" * 65536  # comes after every key: they have at most 1,024 bytes where a store keeps to S3
 _Merged = tuple["ListedObject | None", "Entry | None", "ListedObject | None"]
 
 

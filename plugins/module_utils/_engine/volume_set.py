@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Container, Iterator
 
-from .belonging import Claim, Record, Whose, claim_of, look, refusal
+from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
@@ -28,6 +28,7 @@ _PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become
 _READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
 UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
 _LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
+_REMEMBER_SECONDS = 1.0  # so often at most is the newest group written to a volume
 _TRUSTED_SECONDS = 600.0  # a volume that worked so long failed for a new reason
 
 
@@ -54,6 +55,7 @@ class VolumeSet:
         self._occupied_until = 0.0
         self.draining: set[int] = set()  # nothing is placed on these
         self._placing: dict[int, bool] = {}
+        self._remembering = threading.Lock()
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
@@ -67,6 +69,7 @@ class VolumeSet:
                 self._tell(volume.name, word or MISSING, reason)
                 gone.append(volume)
         came = []
+        self.remember()
         now = time.monotonic()
         self.draining = self._ledger.draining()
         for config in self._job.volumes:
@@ -206,6 +209,7 @@ class VolumeSet:
                 try_writing(opened[1])
             claim = self._claim(config, root, opened[2], writable=writable)
             volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
+            self._recognize(config, volume_id, root, opened[2], writable=writable)
             if writable and self._tells:
                 self._welcome(config.name, volume_id)
         except BaseException:
@@ -228,7 +232,7 @@ class VolumeSet:
 
     def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
         """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
-        claim = claim_of(self._job, self._ledger.identity())
+        claim = claim_of(self._job, self._ledger.identity(), self._ledger.newest_group())
         number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
         if look(self._job, root, self._ledger, number)[0] is Whose.OURS:
             return claim
@@ -250,6 +254,44 @@ class VolumeSet:
 
         if record.ledger in identities_put_aside(self._job.ledger_path):
             clear_given_up(self._job, config.name, config.path)
+
+    def _recognize(self, config: VolumeConfig, number: int, root: int, staged: int, *, writable: bool) -> None:
+        """Before a volume is used: a ledger that is older than what it did there distrusts itself."""
+        if not self._is_old(read_record(root, self._job.job)):
+            return
+        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            record = read_record(root, self._job.job)  # asked again: a unit beside us may have been first
+            if record is None or not self._is_old(record):
+                return
+            where = f"{config.path}/{OWN_FOLDER}/ledgers/{self._job.job}.json"
+            if self._ledger.distrust(number, where, record.counter, record.at_ms):
+                _log.error(
+                    "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"
+                    " removed, every staged file is hashed, and the destination is asked before anything is sent",
+                    config.name,
+                    self._job.job,
+                    record.counter,
+                )
+
+    def _is_old(self, record: Record | None) -> bool:
+        """Whether our ledger, whose record this is, lacks a group that the volume saw."""
+        if record is None or record.ledger != self._ledger.identity():
+            return False
+        return not self._ledger.knows_group(record.counter, record.at_ms)
+
+    def remember(self, *, now: bool = False) -> None:
+        """Let the volumes know the newest group, once a second at most, or `now`. Any thread may call this."""
+        if not self._remembering.acquire(blocking=False):
+            return
+        try:
+            newest = self._ledger.newest_group()
+            with self.borrowed() as volumes:
+                for volume in volumes:
+                    due = now or time.monotonic() - volume.remembered_at >= _REMEMBER_SECONDS
+                    if due and volume.remembered != newest:
+                        volume.remember(newest)
+        finally:
+            self._remembering.release()
 
     def _welcome(self, name: str, volume_id: int) -> None:
         """Before anything of a volume that returned is used, what lies there becomes suspect."""
@@ -349,6 +391,7 @@ class VolumeSet:
         return "; ".join(f"{name}: {reason}" for name, reason in (self.absent | draining).items())
 
     def close(self) -> None:
+        self.remember(now=True)
         with self._lock:
             volumes = [*self.open.values(), *self._retired]
             self.open.clear()

@@ -9,8 +9,9 @@ On a volume the engine owns `.snowsync`::
     .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
     .snowsync/staged/<job>/<path>    proven objects, named by keys.to_path()
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
-    .snowsync/outgoing/<job>/<id>    links to files of a drop folder, whose own names no mover needs to see
-    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}
+    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
+    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
+                                     newest group as far as known here: {"counter", "at_ms"}
 
 Everything below is reached through directory descriptors opened when the marker was checked, so that nothing can be
 written below a mount point after its filesystem went away.
@@ -29,24 +30,13 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import asides
 from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
+from .dropped_files import DroppedFiles
 from .errors import Trouble
 from .placement import Pace, VolumeSpace
-from .removal import (
-    AtDestination,
-    NeverStaged,
-    Permit,
-    Place,
-    SameGeneration,
-    move,
-    object_of,
-    prune,
-    quarantine_name,
-    remove,
-)
+from .removal import NeverStaged, Permit, Place, SameGeneration, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -63,7 +53,6 @@ _MOST_QUARANTINED = 1000  # copies of one object that no longer have their diges
 
 _PARTIAL = NeverStaged("what a mover, or an evacuation, had not finished")
 _MISMATCHED = NeverStaged("an earlier fetch that did not match")
-_LINK = NeverStaged("a link of the engine's own")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -119,6 +108,12 @@ class OpenVolume:
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
+    remembered: tuple[int, int] = (0, 0)  # the newest group that the record here has
+    remembered_at: float = float("-inf")
+    dropped: DroppedFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dropped = DroppedFiles(self.config.path, self.config.drop_folder, self.root, self.outgoing)
 
     @property
     def name(self) -> str:
@@ -134,55 +129,6 @@ class OpenVolume:
     def staged_path(self, relative: str) -> str:
         return f"/proc/self/fd/{self.staged}/{relative}"
 
-    def dropped_path(self, relative: str) -> str:
-        """Where the file `relative` of the drop folder lies, under people's own name for it."""
-        return str(self.config.path / str(self.config.drop_folder) / relative)
-
-    def link_dropped(self, object_id: int, relative: str) -> str:
-        """A path free of people's file names for the file `relative` of the drop folder."""
-        remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
-        os.symlink(self.dropped_path(relative), str(object_id), dir_fd=self.outgoing)
-        return f"/proc/self/fd/{self.outgoing}/{object_id}"
-
-    def discard_dropped(
-        self, object_id: int, relative: str, size: int, modified_ms: int, permit: AtDestination
-    ) -> bool:
-        """Delete a delivered file of the drop folder, and our link to it. False: it is another file by now, and stays.
-
-        It is moved out of people's reach before it is looked at: what they put there a moment later is not deleted.
-        The link stays until it was: it says where the file belongs (see asides.py).
-        """
-        path, aside = self.dropped_path(relative), asides.name_of(object_id)
-        try:
-            if not asides.is_file_of(path, None, size, modified_ms):
-                return False
-            if asides.lies_in(self.outgoing, object_id):  # an earlier one, that could not be put back then
-                asides.put_back(aside, self.outgoing, path)
-            with contextlib.suppress(OSError):  # full: the ledger says where it belongs
-                self.link_dropped(object_id, relative)
-            os.rename(path, aside, dst_dir_fd=self.outgoing)
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            if error.errno != errno.EXDEV:  # a drop folder may be a filesystem of its own
-                raise
-            os.unlink(path)
-            return True
-        else:
-            is_delivered = asides.is_file_of(aside, self.outgoing, size, modified_ms)
-            if is_delivered:
-                remove(Place.OUTGOING, self.outgoing, aside, permit)
-            else:
-                asides.put_back(aside, self.outgoing, path)
-            return is_delivered
-        finally:
-            self.discard_link(object_id)
-
-    def discard_link(self, object_id: int) -> None:
-        """Remove our link to a dropped file, unless one that lies aside needs it."""
-        if not asides.lies_in(self.outgoing, object_id):
-            remove(Place.OUTGOING, self.outgoing, str(object_id), _LINK)
-
     @contextlib.contextmanager
     def names_held(self) -> Iterator[None]:
         """No other thread or process publishes or discards files of the staging tree meanwhile.
@@ -194,6 +140,14 @@ class OpenVolume:
             if self.claim:
                 self.claim.insist(self.root)
             yield
+
+    def remember(self, newest: tuple[int, int]) -> None:
+        """Write the newest group into the record here, unless somebody holds the names: then with the next one."""
+        self.remembered_at = time.monotonic()
+        if self.claim and self.writable:
+            with contextlib.suppress(OSError), names_held(self.staged, 0.0):
+                self.claim.remember(self.root, *newest)
+                self.remembered = newest
 
     def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
@@ -304,7 +258,7 @@ class OpenVolume:
         """Remove links that a crashed unit left, but for the objects `keep`, and for files that lie aside."""
         for name in os.listdir(self.outgoing):
             if name.isdecimal() and int(name) not in keep:
-                self.discard_link(int(name))
+                self.dropped.let_go(int(name))
 
     def quarantined(self) -> list[int]:
         """The objects of which a copy that did not match lies here."""
@@ -374,6 +328,7 @@ class OpenVolume:
         return self.writable and not self.trouble()
 
     def close(self) -> None:
+        self.dropped.close()
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
 

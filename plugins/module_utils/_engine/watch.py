@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .conditions import IN_USE
+from .errors import ObjectsFailed
 from .ledger_read import Tally
 from .model import State
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 2.0
 _TITLES = {"source": "source → volumes", "destination": "volumes → destination"}
-_TROUBLED = (State.QUARANTINED, State.FAILED)
 _PLAIN_TITLES = {"source": "to volumes", "destination": "to destination"}
 _WIDE = 112  # columns from which on there is room for long titles and bars
 
@@ -37,7 +37,8 @@ _WIDE = 112  # columns from which on there is room for long titles and bars
 def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
     """Show progress on stdout until the job is drained and no unit runs (`until_drained`: also while units go on).
 
-    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError.
+    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError, and ObjectsFailed
+    where nothing is left to do but objects failed, or were left at the source.
     """
     from rich.console import Console
 
@@ -45,10 +46,22 @@ def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None
     progress = Progress(job)
     try:
         if console.is_terminal and not console.is_dumb_terminal:
-            return _watch_live(console, progress, until_drained, timeout)
-        return _watch_plain(progress, until_drained, timeout)
+            return _ending(_watch_live(console, progress, until_drained, timeout))
+        return _ending(_watch_plain(progress, until_drained, timeout))
     finally:
         progress.close()
+
+
+def _ending(view: View) -> bool:
+    if view.is_settled and not view.drained:
+        raise ObjectsFailed(f"{_left(view)}: see `snowsync report {view.job}`")
+    return view.drained
+
+
+def _left(view: View) -> str:
+    """What is left although nothing is left to do."""
+    counts = ((view.troubled, "are failed or quarantined"), (view.left_behind, "cannot be moved"))
+    return "; ".join(f"{count_text(count)} objects {what}" for count, what in counts if count)
 
 
 def _views(
@@ -59,7 +72,7 @@ def _views(
     while True:
         view = progress.look()
         left = deadline - time.monotonic()
-        last = left <= 0 or (view.drained and (until_drained or not view.is_running))
+        last = left <= 0 or (view.is_settled and (until_drained or not view.is_running))
         yield view, last
         if last:
             return
@@ -69,11 +82,11 @@ def _views(
 # -- without a terminal -----------------------------------------------------------------------------------------
 
 
-def _watch_plain(progress: Progress, until_drained: bool, timeout: float | None) -> bool:
+def _watch_plain(progress: Progress, until_drained: bool, timeout: float | None) -> View:
     view = View("")
     for view, _last in _views(progress, until_drained, timeout, _PLAIN_SECONDS):
         print(plain_line(view), flush=True)
-    return view.drained
+    return view
 
 
 def plain_line(view: View) -> str:
@@ -96,8 +109,9 @@ def plain_line(view: View) -> str:
 
 def _closing(view: View) -> str:
     if view.drained:
-        troubled = sum((view.states[state] for state in _TROUBLED), Tally()).objects
-        return f"drained, {seconds_text(view.seconds)}" + (f", {count_text(troubled)} failed" if troubled else "")
+        return f"drained, {seconds_text(view.seconds)}"
+    if view.is_settled:
+        return f"not drained, {seconds_text(view.seconds)}, {_left(view)}"
     if not view.is_running:
         return "no unit runs"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
@@ -106,14 +120,14 @@ def _closing(view: View) -> str:
 # -- on a terminal ----------------------------------------------------------------------------------------------
 
 
-def _watch_live(console: Console, progress: Progress, until_drained: bool, timeout: float | None) -> bool:
+def _watch_live(console: Console, progress: Progress, until_drained: bool, timeout: float | None) -> View:
     from rich.live import Live
 
     view = View("")
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         for view, _last in _views(progress, until_drained, timeout, _LIVE_SECONDS):
             live.update(render(view, console.width), refresh=True)
-    return view.drained
+    return view
 
 
 def render(view: View, width: int = _WIDE) -> Group:
@@ -136,10 +150,9 @@ def _headline(view: View) -> Text:
     line = Text.assemble((f"snowsync {view.job}", "bold"))
     if view.waiting_for:
         return line.append("  waiting", style="yellow")
-    troubled = any(view.states[state].objects for state in _TROUBLED)
-    style = ("yellow" if troubled else "green") if view.drained else ("cyan" if view.is_running else "yellow")
+    style = "green" if view.drained else "cyan" if view.is_running and not view.is_settled else "yellow"
     line.append(f"  {_closing(view)}", style=style)
-    if not view.drained and view.is_running:
+    if not view.is_settled and view.is_running:
         line.append(f"  running for {seconds_text(view.seconds)}", style="dim")
     return line
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .answers import ListingParser, cut_listing, failure, parse_head, unanswered, unreadable
+from .answers import ListingParser, cut_listing, failure, parse_error, parse_head, unanswered, unreadable
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
 from .reach import Signer, host_header, object_path, query_string, shown
@@ -79,8 +79,8 @@ class Wire:
     ) -> Page:
         """One page of the listing of `prefix` (None: the store's own).
 
-        `token` None begins, after the key `start_after`; else it is the `next_token` of the page before. A page that
-        does not lead on, or has more than 5 MiB, is refused: a listing never ends early, nor runs in circles.
+        `token` None begins, after the key `start_after`; else it is the `next_token` of the page before. A page of
+        more than 5 MiB is refused. Whether the listing goes on is for a ListingWalk to say.
         """
         prefix = self._store.prefix if prefix is None else prefix
         action = self._listing(prefix)
@@ -99,13 +99,16 @@ class Wire:
 
         with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
             following = self._accept_listing(action, answer, parser, b"".join(chunks))
-        return Page(parser.objects, self._next_token(action, parser, following, token or start_after))
+        next_token = self._next_token(parser, following)
+        # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
+        is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
+        return Page(parser.objects, next_token, None if is_contradicted else parser.more)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
 
         Pages hold what had arrived, up to some thousand objects, and no `next_token`; the answer may have any size.
-        Raises StoreError at the end when the store says that there is more.
+        Raises StoreError at the end unless the store says clearly that this was all.
         """
         prefix = self._store.prefix if prefix is None else prefix
         action = self._listing(prefix)
@@ -130,8 +133,9 @@ class Wire:
             raise unreadable(action, error, 200) from None
         finally:
             crew.close()
-        if parser.truncated:
-            raise StoreError(Trouble.UNSUPPORTED, action, "the store did not give everything in one answer")
+        problem = _why_not_whole(parser)
+        if problem:
+            raise StoreError(Trouble.UNSUPPORTED, action, problem)
 
     def _run(self, crew: Crew) -> Iterator[tuple[int, str]]:
         """Drives a crew of one to its end; gives libcurl's error number and words after every step."""
@@ -169,24 +173,17 @@ class Wire:
             parser.feed(body)
             parser.finish()
         except ValueError as error:
+            if parse_error(body):  # some stores have begun their answer with 200 when they meet the error
+                raise self._refusal(action, answer, body, of_object=False) from None
             raise unreadable(action, error, 200) from None
         return following
 
-    def _next_token(self, action: str, parser: ListingParser, following: dict[str, str], before: str) -> str | None:
-        if not parser.truncated:
-            return None
-        if self._store.list_version == "v1":
-            token = self._next_marker(parser, following.get("NextMarker", ""))
-            leads_on = token > before if self._store.sorted else token != before
-        else:
-            token = following.get("NextContinuationToken", "")
-            leads_on = token != before
-        if token and leads_on:
-            return token
-        problem = "gives the same page again; the listing would never end"
-        if not token:
-            problem = "says that there is more, but not where to go on"
-        raise StoreError(Trouble.UNSUPPORTED, action, f"the store {problem}; try another `list_version`")
+    def _next_token(self, parser: ListingParser, following: dict[str, str]) -> str | None:
+        """Where the store, or for V1 in the order of keys the last key, leads on; None where nothing does."""
+        if self._store.list_version != "v1":
+            return following.get("NextContinuationToken") or None
+        named = following.get("NextMarker", "")
+        return (self._next_marker(parser, named) or None) if parser.more or named else None
 
     def _next_marker(self, parser: ListingParser, named: str) -> str:
         """S3 names a marker only where there is a delimiter; RGW names one always, and does not encode it.
@@ -378,14 +375,28 @@ class Wire:
         return body
 
     def _refused(self, action: str, answer: Answer, *, of_object: bool) -> StoreError:
+        return self._refusal(action, answer, answer.receiver.refused, of_object=of_object)
+
+    def _refusal(self, action: str, answer: Answer, body: bytes, *, of_object: bool) -> StoreError:
         return failure(
             action,
             answer.transfer.status,
-            answer.receiver.refused,
+            body,
             of_object=of_object,
             region=self._store.region,
             headers=answer.transfer.header_block,
         )
+
+
+def _why_not_whole(parser: ListingParser) -> str:
+    """What is against taking an answer for the whole listing; "" if nothing is."""
+    if parser.more:
+        return "the store did not give everything in one answer; look at `list_version` and `sorted`"
+    if parser.leads_on:
+        return "the end of the listing is not clear: the store says that this is all, and names a place to go on"
+    if parser.more is None and parser.last_key:
+        return "the end of the listing is not clear: the answer has no readable IsTruncated; try another `list_version`"
+    return ""
 
 
 def _unwanted(_chunk: bytes) -> None:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ def _list_v2(call: Call) -> Response:
     token, start_after = query.get("continuation-token"), query.get("start-after", "")
     marker = _decode_token(token) if token is not None else start_after
     page, limit = _page(call, marker)
+    following = _following(call, page, marker)
     encode = _encoder(call)
     content = _common(call, page, limit, encode)
     content.append(f"<KeyCount>{len(page.entries) + len(page.prefixes)}</KeyCount>")
@@ -120,13 +122,23 @@ def _list_v2(call: Call) -> Response:
         content.append(f"<ContinuationToken>{escape(token)}</ContinuationToken>")
     if start_after:
         content.append(f"<StartAfter>{encode(start_after)}</StartAfter>")
-    if page.truncated:
-        following = _encode_token(page.last)
-        if token is not None and call.plan is not None and call.plan.first("repeat_page"):
-            following = token
+    if token is not None and call.plan is not None and call.plan.first("repeat_page"):
+        following = token
+    if following:
         content.append(f"<NextContinuationToken>{following}</NextContinuationToken>")
     owner = _OWNER if query.get("fetch-owner", "").lower() == "true" else ""
     return _listing(content, page, encode, owner)
+
+
+def _following(call: Call, page: Selection, marker: str) -> str:
+    """The token that leads on; changes what the page says of the end where the switch `list_tokens` lies about it."""
+    kind = call.switches.list_tokens
+    if kind == "none":
+        return ""
+    if not page.truncated and kind in ("circle", "endless"):
+        page.truncated = True
+        return _encode_token("" if kind == "circle" else _LAST + str(time.monotonic_ns()))
+    return _encode_token(page.last or marker) if page.truncated or kind == "always" else ""
 
 
 def _list_v1(call: Call) -> Response:
@@ -145,18 +157,21 @@ def _encoder(call: Call) -> Callable[[str], str]:
     encoding = call.query.get("encoding-type")
     if encoding not in (None, "", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
-    return url_encoded if encoding == "url" else escape
+    return url_encoded if encoding == "url" and call.switches.list_encoding else escape
 
 
 def _common(call: Call, page: Selection, limit: int, encode: Callable[[str], str]) -> list[str]:
     query = call.query
     content = [
         f"<Name>{escape(call.bucket)}</Name><Prefix>{encode(query.get('prefix', ''))}</Prefix>"
-        f"<MaxKeys>{limit}</MaxKeys><IsTruncated>{str(page.truncated).lower()}</IsTruncated>"
+        f"<MaxKeys>{limit}</MaxKeys>"
     ]
+    if call.switches.truncated_words:
+        yes, no = call.switches.truncated_words.split(",")
+        content.append(f"<IsTruncated>{yes if page.truncated else no}</IsTruncated>")
     if delimiter := query.get("delimiter"):
         content.append(f"<Delimiter>{encode(delimiter)}</Delimiter>")
-    if query.get("encoding-type") == "url":
+    if query.get("encoding-type") == "url" and call.switches.list_encoding:
         content.append("<EncodingType>url</EncodingType>")
     return content
 
@@ -216,7 +231,7 @@ def _select_unsorted(bucket: Bucket, prefix: str, marker: str, limit: int) -> Se
 
 
 def _scrambled(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def _common_prefix(key: str, prefix: str, delimiter: str) -> str:
@@ -256,7 +271,7 @@ def _select_sorted(bucket: Bucket, prefix: str, delimiter: str, marker: str, lim
 
 
 def _encode_token(last: str) -> str:
-    return base64.urlsafe_b64encode(b"1" + last.encode()).decode()
+    return base64.urlsafe_b64encode(b"1" + last.encode(errors="surrogateescape")).decode()
 
 
 def _decode_token(token: str) -> str:
@@ -264,6 +279,6 @@ def _decode_token(token: str) -> str:
         decoded = base64.urlsafe_b64decode(token.encode())
         if not decoded.startswith(b"1"):
             raise ValueError(token)
-        return decoded[1:].decode()
+        return decoded[1:].decode(errors="surrogateescape")
     except (binascii.Error, ValueError):
         raise S3Error("InvalidArgument", "The continuation token provided is incorrect") from None

@@ -157,12 +157,12 @@ def url_encoded(text: str) -> str:
     """encoding-type=url as S3 does it: space is `+`, `/` and `*` stay."""
     if _UNRESERVED(text):
         return text
-    return quote_plus(text, safe="/*")
+    return quote_plus(text, safe="/*", errors="surrogateescape")
 
 
 def document(root: str, content: str, *, status: int = 200) -> Response:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{NAMESPACE}">{content}</{root}>'
-    return Response(status, {"Content-Type": "application/xml"}, body.encode())
+    return Response(status, {"Content-Type": "application/xml"}, body.encode(errors="surrogateescape"))
 
 
 def error_document(error: S3Error, resource: str, request_id: str) -> Response:
@@ -172,7 +172,9 @@ def error_document(error: S3Error, resource: str, request_id: str) -> Response:
         f"<Message>{escape(error.message)}</Message>{extra}<Resource>{escape(resource)}</Resource>"
         f"<RequestId>{request_id}</RequestId><HostId>{request_id}</HostId></Error>"
     )
-    return Response(error.status, {"Content-Type": "application/xml", **error.headers}, body.encode())
+    return Response(
+        error.status, {"Content-Type": "application/xml", **error.headers}, body.encode(errors="surrogateescape")
+    )
 
 
 def parse_document(body: bytes, root: str) -> ElementTree.Element:

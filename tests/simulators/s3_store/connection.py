@@ -53,7 +53,7 @@ def _query_pairs(raw_query: str) -> list[tuple[str, str]]:
     for item in raw_query.split("&"):
         if item:
             name, _, value = item.partition("=")
-            pairs.append((unquote_plus(name), unquote_plus(value)))
+            pairs.append((unquote_plus(name), unquote_plus(value, errors="surrogateescape")))
     return pairs
 
 
@@ -66,10 +66,10 @@ def _split_path(raw_path: str) -> tuple[str, str]:
     try:
         return (
             unquote_to_bytes(bucket.encode("latin-1")).decode(),
-            unquote_to_bytes(key.encode("latin-1")).decode(),
+            unquote_to_bytes(key.encode("latin-1")).decode(errors="surrogateescape"),
         )
     except UnicodeDecodeError:
-        raise S3Error("InvalidURI", "the key is not UTF-8") from None
+        raise S3Error("InvalidURI", "the bucket is not UTF-8") from None
 
 
 @dataclass(slots=True)

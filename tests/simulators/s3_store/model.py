@@ -154,6 +154,11 @@ class Switches:
     (opaque, with x-amz-server-side-encryption: aws:kms); `multipart_etag` also `whole` (plain MD5 of the whole
     object, as rclone). `complete_etag` false: an empty ETag in the Complete answer (as Ceph RGW 16.2).
     `part_number` false: `?partNumber=` is ignored on GET and HEAD. `range` false: ranges are ignored.
+    `utf8_keys` false: keys of any bytes are taken (as lone surrogates in str), and sort after those of ASCII.
+    `list_encoding` false: a listing writes keys as they are, whatever encoding was asked for (as Ceph RGW's markers).
+    `truncated_words` is how IsTruncated says yes and no, "" leaves it out. `list_tokens`: `following` (as AWS), `none`
+    is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
+    without end, each with a new token).
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """
@@ -176,6 +181,10 @@ class Switches:
     aws_chunked: bool = True
     multipart_deletes_existing: bool = False
     key_limit: int = 1024
+    utf8_keys: bool = True
+    list_encoding: bool = True
+    truncated_words: str = "true,false"
+    list_tokens: str = "following"
     min_part_size: int = 5 * MIB
     etag: str = "md5"
     multipart_etag: str = "md5"

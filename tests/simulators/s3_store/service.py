@@ -265,8 +265,11 @@ class Service:
     def _check_key(self, call: Call) -> None:
         key = call.request.key
         limit = call.switches.key_limit
-        if len(key) * 4 > limit and len(key.encode()) > limit:
-            raise S3Error("KeyTooLongError", extra={"Size": str(len(key.encode())), "MaxSizeAllowed": str(limit)})
+        size = len(key.encode(errors="surrogateescape"))
+        if size > limit:
+            raise S3Error("KeyTooLongError", extra={"Size": str(size), "MaxSizeAllowed": str(limit)})
+        if call.switches.utf8_keys and any("\udc80" <= character <= "\udcff" for character in key):
+            raise S3Error("InvalidURI", "the key is not UTF-8")
 
     def _drained(self, call: Call, connection: Connection) -> bool:
         """Reads what the operation left of the body; False if the connection cannot go on."""

@@ -70,7 +70,7 @@ def canonical_path(raw_path: str) -> str:
 
 
 def canonical_query(pairs: Sequence[tuple[str, str]]) -> str:
-    encoded = [(quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in pairs]
+    encoded = [(quote(name, safe="-_.~"), quote(value, safe="-_.~", errors="surrogateescape")) for name, value in pairs]
     return "&".join(f"{name}={value}" for name, value in sorted(encoded))
 
 

@@ -1,0 +1,123 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Staged files that the ledger does not know: an older copy of it does not know what was staged since.
+
+Such a file may be the last copy of its object, so it is never removed for being unknown. It is used where the object
+cannot be had in another way: the source no longer has it, or the file that the ledger does know is gone. It goes once
+the destination holds the same bytes, proven.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import etag, keys
+from .errors import Trouble
+from .ledger import Failure, Row
+from .model import Evidence, Origin, State
+from .proof import can_be_sent, local_file_is_sound
+from .removal import AtDestination
+
+if TYPE_CHECKING:
+    from .unit import Unit
+    from .volumes import OpenVolume
+
+_log = logging.getLogger("snowsync.volumes")
+_LARGEST = 4 << 30  # bytes that are hashed while a volume comes into use; the watchdog waits some minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file on a volume that has the object's digest: `digest` is its ETag in parts of `part_size` bytes."""
+
+    volume: OpenVolume
+    digest: str
+    part_size: int
+
+
+def adopt(unit: Unit, row: Row) -> bool:
+    """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none."""
+    if row.origin != Origin.SOURCE:
+        return False
+    with unit.volumes.borrowed() as volumes:
+        for volume in volumes:
+            found = _look(volume, row)
+            if found and _say_staged(unit, row, found):
+                return True
+    return False
+
+
+def _look(volume: OpenVolume, row: Row) -> Found | None:
+    if volume.id == row.volume:
+        return None
+    path = volume.staged_path(keys.to_path(row.key, row.generation))
+    try:
+        if os.stat(path).st_size != row.size:
+            return None
+        if row.digest:  # it was staged once, elsewhere
+            sound = local_file_is_sound(path, row.digest, row.part_size)[0]
+            return Found(volume, row.digest, row.part_size) if sound else None
+        proof = etag.prove_file(path, row.etag)
+    except OSError:
+        return None
+    if proof.matched and can_be_sent(row.size, proof.part_size):
+        return Found(volume, proof.etag, proof.part_size)
+    return None
+
+
+def _say_staged(unit: Unit, row: Row, found: Found) -> bool:
+    volume = found.volume
+    try:
+        with volume.names_held():
+            os.stat(volume.staged_path(keys.to_path(row.key, row.generation)))
+            adopted = unit.ledger.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
+    except OSError:
+        return False
+    if adopted:
+        message = f"found on volume {volume.name}, where the ledger did not know of it"
+        message += "" if row.digest else "; its content type and metadata are not known"
+        _log.warning("%r: %s", row.key, message)
+        failure = Failure(row, "source", Trouble.NOT_FOUND, message, "staged there, and delivered")
+        unit.ledger.record(failure)
+        unit.switches.staged.set()
+    return adopted
+
+
+def sweep_delivered(unit: Unit, volume: OpenVolume, spared: Container[str]) -> int:
+    """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many."""
+    removed: list[str] = []
+    for relative in volume.staged_files():
+        unit.heartbeat = time.monotonic()
+        if unit.stopping:
+            break
+        if relative not in spared and _sweep(unit, volume, relative):
+            removed.append(relative)
+    volume.prune({os.path.dirname(relative) for relative in removed})
+    return len(removed)
+
+
+def _sweep(unit: Unit, volume: OpenVolume, relative: str) -> bool:
+    try:
+        key, generation = keys.from_path(relative)
+    except ValueError:
+        return False
+    row = unit.ledger.row_of_key(key)
+    if row is None or row.state not in (State.DELIVERED, State.RELEASED) or row.generation != generation:
+        return False
+    path = volume.staged_path(relative)
+    if row.size > _LARGEST or not row.digest or os.stat(path).st_size != row.size:
+        return False
+    if not local_file_is_sound(path, row.digest, row.part_size)[0]:
+        return False
+    permit = AtDestination(row.id, key, generation, row.target, row.destination_etag)
+    with volume.names_held():
+        if unit.ledger.has_file(key, generation, volume.id):
+            return False
+        volume.discard_staged(relative, permit)
+    return True

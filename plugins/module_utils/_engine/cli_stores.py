@@ -1,0 +1,56 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands about what the ledger says of the two stores: rebind, resend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from .cli_common import become_owner, load_named_job, print_json
+from .errors import ConfigError, ObjectsFailed
+from .present import count_text
+
+
+def _rebind(parsed: argparse.Namespace) -> int:
+    from . import rebinding
+
+    job = load_named_job(parsed)
+    if parsed.confirm is None:
+        found = rebinding.survey(job, parsed.side)
+    elif parsed.meaning is None:
+        raise ConfigError("--as", ["is missing: say `same` or `new`; without --confirm it is said what each means"])
+    else:
+        become_owner(job)
+        found = rebinding.rebind(job, parsed.meaning, parsed.confirm, parsed.side)
+    if parsed.json:
+        print_json(found.record())
+    else:
+        print(rebinding.render(found))
+    return 0
+
+
+def _resend(parsed: argparse.Namespace) -> int:
+    from . import resending
+
+    job = load_named_job(parsed)
+    if bool(parsed.keys) == parsed.lost:
+        raise ConfigError("KEY", ["name the objects to send again, or let --lost find them: one of both"])
+    become_owner(job)
+    if parsed.lost:
+        found = resending.resend_lost(job, dry_run=parsed.dry_run)
+    else:
+        found = resending.resend(job, parsed.keys, dry_run=parsed.dry_run)
+    if parsed.json:
+        print_json(found.record())
+    else:
+        print(resending.render(found))
+    if found.failed:
+        sys.stdout.flush()
+        raise ObjectsFailed(f"{count_text(found.failed)} objects of job {job.job} cannot be sent again")
+    return 0
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"rebind": _rebind, "resend": _resend}

@@ -1,0 +1,206 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The drop folder of one open volume: its files are opened once, sent through that descriptor, and deleted by it.
+
+What is sent, and what is deleted at the end, is the file that was opened, whatever people do to its name meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from . import asides, removal
+from .config import OWN_FOLDER
+from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
+from .ledger_file import Row
+from .removal import NeverStaged, Permit, Place
+from .writers import Writer, WriterWatch
+
+_LEAST_HELD = 8
+_held_everywhere: set[tuple[int, int]] = set()  # (id of the DroppedFiles, object): descriptors are the process's
+_lock = threading.Lock()
+
+
+def most_held() -> int:
+    """How many files of drop folders may be open at once: a quarter of what the process may open."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 14 if soft == resource.RLIM_INFINITY else max(_LEAST_HELD, soft // 4)
+
+
+class DroppedFiles:
+    """Files of a volume's drop folder, by object. Several threads may use it, each for other objects."""
+
+    def __init__(self, volume: Path, drop_folder: str | None, own: int, outgoing: int) -> None:
+        """`own` and `outgoing` are descriptors of the volume's `.snowsync` and of the job's `outgoing` there."""
+        self._volume = volume
+        self._parts = PurePosixPath(drop_folder).parts if drop_folder else ()
+        self._own = own
+        self._outgoing = outgoing
+        self._held: dict[int, int] = {}
+
+    @contextlib.contextmanager
+    def top(self) -> Iterator[int]:
+        """A descriptor of the drop folder.
+
+        OSError: FileNotFoundError without such a folder, NotADirectoryError also for a link, ENODEV when the volume
+        is not there.
+        """
+        volume = self._volume_folder()
+        try:
+            if not self._parts:
+                raise FileNotFoundError(errno.ENOENT, "the volume has no drop folder", str(self._volume))
+            with folder_below(volume, "/".join(self._parts)) as top:
+                yield top
+        finally:
+            os.close(volume)
+
+    def _volume_folder(self) -> int:
+        try:
+            volume = os.open(self._volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if os.path.samestat(os.stat(OWN_FOLDER, dir_fd=volume), os.fstat(self._own)):
+                    return os.dup(volume)
+            finally:
+                os.close(volume)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        raise OSError(errno.ENODEV, "the volume is no longer there", str(self._volume))
+
+    # -- held -------------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another file may be opened: descriptors are few."""
+        return len(_held_everywhere) < most_held()
+
+    def hold(self, object_id: int, relative: str) -> str:
+        """Open a file until `let_go`; returns a path that leads to it and nothing else, also for child processes.
+
+        OSError: FileNotFoundError for all that is no regular file, or lies behind a link.
+        """
+        try:
+            with self.top() as top:
+                descriptor = open_below(top, relative)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(errno.ENOENT, "the drop folder is no folder any more", relative) from error
+        self._close(object_id)
+        with _lock:
+            self._held[object_id] = descriptor
+            _held_everywhere.add((id(self), object_id))
+        return path_of(descriptor)
+
+    def let_go(self, object_id: int) -> None:
+        """Close a file that was held, and remove what says where it belongs, unless it lies aside. OSError."""
+        self._close(object_id)
+        if not asides.lies_in(self._outgoing, asides.name_of(object_id)):
+            removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
+
+    def close(self) -> None:
+        for object_id in list(self._held):
+            self._close(object_id)
+
+    def _close(self, object_id: int) -> None:
+        descriptor = self._taken(object_id)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _taken(self, object_id: int) -> int | None:
+        with _lock:
+            _held_everywhere.discard((id(self), object_id))
+            return self._held.pop(object_id, None)
+
+    # -- deleted ----------------------------------------------------------------------------------------------
+
+    def discard(self, row: Row, relative: str, permit: Permit, beat: Callable[[], None] = lambda: None) -> bool:
+        """Delete the delivered file of an object. False: it is another file by now, and stays.
+
+        It is moved out of people's reach before it is looked at last: what they put there a moment later is not
+        deleted. `beat` is called while it is read. OSError; BlockingIOError while somebody has it open for writing.
+        """
+        removal.insist(Place.DROP, asides.name_of(row.id), permit)
+        try:
+            with self.top() as top, self._opened(row.id, top, relative) as file, WriterWatch(file) as watch:
+                return self._delete(row, relative, top, file, watch, permit, beat)
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # withdrawn
+        finally:
+            self.let_go(row.id)
+
+    @contextlib.contextmanager
+    def _opened(self, object_id: int, top: int, relative: str) -> Iterator[int]:
+        """The file that is held, else the one that has its name now."""
+        held = self._taken(object_id)
+        file = open_below(top, relative) if held is None else held
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _delete(
+        self,
+        row: Row,
+        relative: str,
+        top: int,
+        file: int,
+        watch: WriterWatch,
+        permit: Permit,
+        beat: Callable[[], None],
+    ) -> bool:
+        folder, _, name = relative.rpartition("/")
+        status = os.fstat(file)
+        known = Identity.of(status)
+        likeness = compare(row, known)
+        with folder_below(top, folder) as parent:
+            if likeness is Likeness.OTHER or not asides.is_called(parent, name, status):
+                return not asides.lies_in(parent, name)
+            if watch.is_written():
+                raise BlockingIOError(errno.EBUSY, "somebody has it open for writing", relative)
+            # Without a lease a change in the last moment, and the time set back, would not be seen.
+            is_read = likeness is Likeness.DOUBTFUL or watch.ask() is Writer.UNKNOWN
+            digest = (row.digest, row.part_size) if is_read else None
+            place, aside = self._moved_aside(row.id, top, parent, relative, file)
+            try:
+                if asides.is_untouched(place, aside, file, known, watch, digest, beat):
+                    removal.remove(Place.DROP, place, aside, permit)
+                    return True
+            except OSError:
+                asides.put_back(aside, place, top, relative)
+                raise
+            asides.put_back(aside, place, top, relative)
+            return False
+
+    def _moved_aside(self, object_id: int, top: int, parent: int, relative: str, file: int) -> tuple[int, str]:
+        """Move a file out of people's reach: the folder (a descriptor) and the name that it has now."""
+        name, aside = os.path.basename(relative), asides.name_of(object_id)
+        if asides.lies_in(self._outgoing, aside):  # an earlier one, that could not be put back then
+            asides.put_back(aside, self._outgoing, top, relative)
+        self._link(object_id, relative)
+        try:
+            os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=self._outgoing)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return self._outgoing, aside
+        # The drop folder is a filesystem of its own. Who scans it does not put the file back while it is locked.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden = asides.hidden_name(object_id, name)
+        if asides.lies_in(parent, hidden):
+            asides.put_back(hidden, parent, top, relative)
+        os.rename(name, hidden, src_dir_fd=parent, dst_dir_fd=parent)
+        return parent, hidden
+
+    def _link(self, object_id: int, relative: str) -> None:
+        """Say where a file belongs that is about to be moved aside; without it the ledger does."""
+        removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
+        with contextlib.suppress(OSError):  # the volume is full
+            path = self._volume.joinpath(*self._parts, relative)
+            os.symlink(path, str(object_id), dir_fd=self._outgoing)

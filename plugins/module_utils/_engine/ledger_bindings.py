@@ -1,0 +1,255 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which stores the ledger speaks of, and what becomes of its rows when an operator says that one is another now."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .binding import Binding, End, Naming, naming_of, newest
+from .errors import Trouble
+from .ledger_file import AS_READ, ROW, Failure, Row, as_read, now_ms
+from .ledger_volumes import VolumeLedger
+from .model import Origin, State
+
+# Nothing of the object lies on any volume, as far as the ledger knows.
+_NO_COPY = (
+    "volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
+)
+# Whatever a destination said of a row counts no more.
+_UNSENT = (
+    "sends = 0, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = '', target = 0, destination_etag = '',"
+    " destination_evidence = NULL, destination_tool = '', delivered_ms = NULL, released_ms = NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How many objects are in a state. `has_file`: on a volume, also on one that is away."""
+
+    state: State
+    has_file: bool
+    is_dropped: bool
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What became of one key: `action` is one of RESENT_ACTIONS."""
+
+    key: str
+    action: str
+    size: int = 0
+
+
+SENT, FETCHED, ON_ITS_WAY, GONE, UNKNOWN_KEY = "sent again", "fetched again", "on its way", "gone", "unknown"
+RESENT_ACTIONS = (SENT, FETCHED, ON_ITS_WAY, GONE, UNKNOWN_KEY)
+
+
+class BindingLedger(VolumeLedger):
+    """The part of `Ledger` that is about the two stores."""
+
+    # -- what is recorded -----------------------------------------------------------------------------------------
+
+    def bindings(self) -> list[Binding]:
+        """All of them, oldest first; none in a ledger whose schema the next run brings up to date."""
+        with self._lock:
+            if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'bindings'").fetchone():
+                return []
+            rows = self._db.execute("SELECT id, side, bucket, prefix, endpoints, bound_ms FROM bindings ORDER BY id")
+            return [
+                Binding(number, side, End(bucket, prefix, tuple(json.loads(endpoints))), at)
+                for number, side, bucket, prefix, endpoints, at in rows
+            ]
+
+    def is_blank(self) -> bool:
+        """Whether the ledger knows of nothing that could be taken for another store's."""
+        with self._lock:
+            known = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in ("objects", "groups"))
+            return not self._db.execute(f"SELECT {known}").fetchone()[0]
+
+    def record_ends(self, ends: dict[str, End]) -> None:
+        """Record the sides that have no binding yet."""
+        if len(newest(self.bindings())) == len(ends):
+            return
+        with self._transaction() as db:
+            for side, end in ends.items():
+                if not db.execute("SELECT 1 FROM bindings WHERE side = ?", (side,)).fetchone():
+                    self._bind(db, side, end)
+
+    @staticmethod
+    def _bind(db: sqlite3.Connection, side: str, end: End) -> None:
+        db.execute(
+            "INSERT INTO bindings (side, bucket, prefix, endpoints, bound_ms) VALUES (?, ?, ?, ?, ?)",
+            (side, end.bucket, end.prefix, json.dumps(end.addresses), now_ms()),
+        )
+
+    def correct_end(self, number: int, end: End) -> None:
+        """The same store under another name: what was proven there stays proven."""
+        with self._transaction() as db:
+            self._rename(db, number, end)
+
+    @staticmethod
+    def _rename(db: sqlite3.Connection, number: int, end: End) -> None:
+        db.execute(
+            "UPDATE bindings SET bucket = ?, prefix = ?, endpoints = ? WHERE id = ?",
+            (end.bucket, end.prefix, json.dumps(end.addresses), number),
+        )
+
+    def holdings(self) -> list[Holding]:
+        """Every row of the ledger, counted. Reads all of them."""
+        sql = (
+            "SELECT state, volume IS NOT NULL OR left_on IS NOT NULL, origin, COUNT(*), SUM(size) FROM objects"
+            " GROUP BY 1, 2, 3"
+        )
+        with self._lock:
+            return [
+                Holding(State(state), bool(has_file), origin == Origin.DROP, objects, size)
+                for state, has_file, origin, objects, size in self._db.execute(sql)
+            ]
+
+    # -- another store ----------------------------------------------------------------------------------------------
+
+    def rebind_destination(self, end: End, *, is_same: bool) -> None:
+        """The job's destination is `end` from now on, in one transaction. No unit runs.
+
+        `is_same`: the store that the proofs are of, under another name. Else nothing is proven there: what is on a
+        volume is staged, what was released is fetched again, a dropped file that is gone is forgotten by name.
+        """
+        with self._transaction() as db:
+            known = db.execute("SELECT MAX(id) FROM bindings WHERE side = 'destination'").fetchone()[0]
+            if is_same and known is not None:
+                self._rename(db, known, end)
+                return
+            self._bind(db, "destination", end)
+            if not is_same:
+                self._unprove(db, "1")
+
+    def rebind_source(self, end: End, *, is_same: bool) -> None:
+        """The job's source is `end` from now on, in one transaction. No unit runs.
+
+        `is_same`: all rows stay. Else rows of which there is no copy are forgotten, with a record: the old source
+        cannot be asked for them, and the new one lists what it has. What is called otherwise at the destination, now
+        that the prefix is another one, is not proven under that name.
+        """
+        before = self.bindings()
+        old = newest(before).get("source")
+        with self._transaction() as db:
+            self._bind(db, "source", end)
+            if not is_same:
+                self._forget_unfetched(db)
+            if old and old.end.prefix != end.prefix:
+                was, now = (naming_of(prefix, "", before) for prefix in (old.end.prefix, end.prefix))
+                self._rename_rows(db, was, now, is_same=is_same)
+
+    def _forget_unfetched(self, db: sqlite3.Connection) -> None:
+        self._forget_where(
+            db,
+            f"state IN (0, 4, 5) AND origin = 0 AND {_NO_COPY}",
+            "an operator named another source before it was fetched (snowsync rebind)",
+        )
+        db.execute(
+            "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
+            " SELECT id, key, next_size, next_etag, next_generation, origin, 0, ?, ? FROM objects"
+            " WHERE next_generation IS NOT NULL",
+            ("an operator named another source before this generation was fetched (snowsync rebind)", now_ms()),
+        )
+        db.execute(
+            "UPDATE objects SET next_generation = NULL, next_size = NULL, next_etag = NULL, next_modified_ms = NULL"
+            " WHERE next_generation IS NOT NULL"
+        )
+
+    def _rename_rows(self, db: sqlite3.Connection, was: Naming, now: Naming, *, is_same: bool) -> None:
+        """What both prefixes have in common has another name at the destination from now on."""
+        db.create_function("is_renamed", 1, lambda key: was.prefix_of(key) != now.prefix_of(key))
+        renamed = "is_renamed(key)"
+        # The file stays in its folder, where it is found again under its new key.
+        reason = "its key is another one under the new prefix of the source (snowsync rebind)"
+        self._forget_where(db, f"{renamed} AND origin = 1", reason)
+        if not is_same:
+            self._forget_where(db, f"{renamed} AND state = 3 AND {_NO_COPY}", reason)
+        self._unprove(db, renamed)
+
+    def _unprove(self, db: sqlite3.Connection, which: str) -> None:
+        """Of these rows no proof of delivery counts any more."""
+        lost = f"{which} AND origin = 1 AND state = 3"
+        db.execute(
+            "INSERT INTO failures (object_id, key, at_ms, hop, trouble, message, action)"
+            f" SELECT id, key, ?, 'destination', ?, ?, 'forgotten' FROM objects WHERE {lost}",
+            (now_ms(), Trouble.NOT_FOUND.value, "the dropped file was delivered elsewhere, and is gone"),
+        )
+        self._forget_where(db, lost, "a dropped file that was delivered elsewhere, and is gone (snowsync rebind)")
+        numbers = f"SELECT id FROM objects WHERE {which}"
+        db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")
+        db.execute(f"DELETE FROM parts WHERE hop != 'source' AND object_id IN ({numbers})")
+        db.execute(f"UPDATE copies SET sends = 0 WHERE object_id IN ({numbers})")
+        db.execute(f"UPDATE objects SET {_UNSENT} WHERE {which} AND state IN (0, 1)")
+        db.execute(f"UPDATE objects SET sends = 0, acknowledged = 0 WHERE {which} AND state IN (4, 5)")
+        db.execute(f"UPDATE objects SET state = 1, {_UNSENT} WHERE {which} AND state = 2 AND volume IS NOT NULL")
+        db.execute(
+            f"UPDATE objects SET state = 0, volume = NULL, staged_ms = NULL, {_UNSENT}"
+            f" WHERE {which} AND state IN (2, 3)"
+        )
+
+    @staticmethod
+    def _forget_where(db: sqlite3.Connection, which: str, reason: str) -> None:
+        """Rows leave the ledger, and leave a record that says why."""
+        db.execute(
+            "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
+            f" SELECT id, key, size, etag, generation, origin, state, ?, ? FROM objects WHERE {which}",
+            (reason, now_ms()),
+        )
+        db.execute(f"DELETE FROM parts WHERE object_id IN (SELECT id FROM objects WHERE {which})")
+        db.execute(f"DELETE FROM objects WHERE {which}")
+
+    # -- sending again ----------------------------------------------------------------------------------------------
+
+    def resend(self, keys: Sequence[str], trouble: Trouble, message: str, *, dry_run: bool = False) -> list[Resent]:
+        """Put objects back, in one transaction: staged where their file still is on a volume, else to be fetched.
+
+        The destination is asked before anything is sent. Each one that is put back leaves a failure that names it. A
+        row that somebody changed meanwhile is on its way. Nothing is written with `dry_run`.
+        """
+        if dry_run:
+            return [_resent(key, self.row_of(key)) for key in keys]
+        with self._transaction() as db:
+            return [self._resend(db, key, trouble, message) for key in keys]
+
+    def row_of(self, key: str) -> Row | None:
+        """The row of a key, whatever its state."""
+        with self._lock:
+            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ?", (key,)).fetchone()
+        return Row(*values) if values else None
+
+    def _resend(self, db: sqlite3.Connection, key: str, trouble: Trouble, message: str) -> Resent:
+        row = self.row_of(key)
+        if row and not row.is_sound:  # nothing it says is of use: the next listing takes the object anew
+            self._forget(db, row, f"its row in the ledger was damaged; {message}")
+            return Resent(key, FETCHED, row.size)
+        resent = _resent(key, row)
+        if row is None or resent.action not in (SENT, FETCHED):
+            return resent
+        target = "1" if resent.action == SENT else "0, volume = NULL"
+        db.execute(
+            f"UPDATE objects SET state = {target}, {_UNSENT}, sends = 1 WHERE {AS_READ}",
+            as_read(row),
+        )
+        self._record(db, Failure(row, "destination", trouble, message, resent.action))
+        return resent
+
+
+def _resent(key: str, row: Row | None) -> Resent:
+    """What can be done for one object."""
+    if row is None:
+        return Resent(key, UNKNOWN_KEY)
+    if row.state in (State.PENDING, State.STAGED):
+        return Resent(key, ON_ITS_WAY, row.size)
+    if row.volume is not None:
+        return Resent(key, SENT, row.size)
+    return Resent(key, GONE if row.origin == Origin.DROP else FETCHED, row.size)

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ledger's part for drop folders: files that people put onto a volume, staged where they lie."""
+
+from __future__ import annotations
+
+from .ledger_file import ROW, LedgerFile, Row, now_ms
+from .model import Evidence, ListedObject, Origin, State
+
+
+class DropLedger(LedgerFile):
+    """What the ledger knows of dropped files."""
+
+    def stage_dropped(
+        self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
+    ) -> str:
+        """Record a file of a drop folder as staged; `listed.etag` is its digest, `file_id` its identity.
+
+        Returns '' or why it was refused.
+        """
+        at = now_ms()
+        with self._transaction() as db:
+            refusal = self.refuses_dropped(listed.key, volume)
+            if refusal:
+                return refusal
+            group_id = self._new_group(db, "source", volume, 1, listed.size, at)
+            db.execute(
+                "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
+                " headers, source_evidence, source_tool, listed_ms, staged_ms, file_id, generation)"
+                " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?, ?, 1 +"
+                " COALESCE((SELECT MAX(generation) FROM forgotten WHERE key = ?), 0)) ON CONFLICT (key) DO UPDATE SET"
+                " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
+                " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
+                " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
+                # The same bytes again: the destination is asked before they are sent again.
+                " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
+                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '', target = 0, acknowledged = 0,"
+                " file_id = excluded.file_id,"
+                " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL",
+                (
+                    listed.key,
+                    listed.size,
+                    listed.etag,
+                    listed.modified_ms,
+                    volume,
+                    group_id,
+                    part_size,
+                    listed.etag,
+                    headers,
+                    Evidence.SIZE,
+                    at,
+                    at,
+                    file_id,
+                    listed.key,
+                ),
+            )
+            db.execute(
+                "UPDATE runs SET moved_objects = moved_objects + 1, moved_bytes = moved_bytes + ?, updated_ms = ?"
+                " WHERE id = ?",
+                (listed.size, at, run_id),
+            )
+        return ""
+
+    def refuses_dropped(self, key: str, volume: int) -> str:
+        """Why a file of a drop folder may not become the object `key`; '' if it may."""
+        with self._lock:
+            known = self._db.execute("SELECT origin, volume, state FROM objects WHERE key = ?", (key,)).fetchone()
+        if known and known[0] != Origin.DROP:
+            return "an object of the source has the same key"
+        if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
+            return "a file of the same name lies in another volume's drop folder"
+        return ""
+
+    def dropped(self, key: str) -> Row | None:
+        """The row of a file of a drop folder, or None."""
+        with self._lock:
+            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,)).fetchone()
+        return self._sound(Row(*values)) if values else None

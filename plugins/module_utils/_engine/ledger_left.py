@@ -1,0 +1,43 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the ledger knows of objects that no run can move: their failures, and how many the last whole pass left.
+
+Such objects have no row, since no ledger can hold their keys: their failures have the object number 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .ledger import Ledger
+from .ledger_read import Fact
+from .reach import shown
+
+if TYPE_CHECKING:
+    from .config import Store
+
+ACTION = "left at the source"
+_FACT = "objects that cannot be moved"
+
+
+def recorded(ledger: Ledger, action: str = ACTION) -> set[int]:
+    """The hash of (key, message) of every failure without a row, and with this action, that the ledger has already."""
+    sql = "SELECT key, message FROM failures WHERE object_id = 0 AND hop = 'source' AND action = ?"
+    return {hash((str(key), str(message))) for key, message in ledger.query(sql, (action,))}
+
+
+def note_count(ledger: Ledger, source: Store, count: int) -> None:
+    """A whole pass over `source` left `count` objects."""
+    name = shown(source.bucket, source.prefix)
+    if ledger.facts("source", name).get(_FACT, "0") != str(count):
+        ledger.set_fact("source", name, _FACT, str(count))
+
+
+def left_behind(facts: Iterable[Fact], source: Store | None) -> int:
+    """How many objects the last whole pass over `source` left."""
+    if source is None:
+        return 0
+    wanted = ("source", shown(source.bucket, source.prefix), _FACT)
+    return sum(int(fact.value) for fact in facts if (fact.side, fact.endpoint, fact.fact) == wanted)

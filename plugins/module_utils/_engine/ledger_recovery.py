@@ -1,0 +1,125 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""A ledger that was put back from a backup: how it is recognized, and what it no longer believes.
+
+Volumes remember the newest group that they saw committed (belonging.py). A ledger that does not have that group is an
+older copy of the one that worked there: it does not know what was staged, sent, moved and released since.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from .errors import Trouble
+from .ledger_bindings import BindingLedger
+from .ledger_file import AS_READ, Failure, Row, as_read, now_ms
+from .model import Evidence, ListedObject, Origin, State
+
+RECOVERED = "recovered"  # the hop of the group that marks a recovery
+_SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
+_CLOCK_SKEW_MS = 86_400_000  # so much may the clock of a store differ from ours
+
+
+class RecoveryLedger(BindingLedger):
+    """The part of `Ledger` that is about being an old copy."""
+
+    _recovered_ms = 0
+    _looked_up_to = 0
+
+    def newest_group(self) -> tuple[int, int]:
+        """(number, time in ms) of what was committed last; zeros before anything was."""
+        with self._lock:
+            found = self._db.execute("SELECT id, at_ms FROM groups ORDER BY id DESC LIMIT 1").fetchone()
+        return (int(found[0]), int(found[1])) if found else (0, 0)
+
+    def knows_group(self, number: int, at_ms: int) -> bool:
+        """Whether this group was committed here, at that time (0: at whatever time)."""
+        if number <= 0 or at_ms < 0:
+            return number == 0
+        with self._lock:
+            found = self._db.execute("SELECT at_ms FROM groups WHERE id = ?", (number,)).fetchone()
+            if at_ms:
+                return found is not None and found[0] == at_ms
+            return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)).fetchone()[0])
+
+    def distrust(self, volume: int, record: str, number: int, at_ms: int) -> bool:
+        """The ledger is an old copy, says the `record` of a volume, which knows of a group that it does not have.
+
+        In one transaction: what is staged is hashed, and the destination asked for it, before it is sent; so is what
+        is pending, once it was fetched. Notes of files of no use, and of parts, are dropped: they may be about other
+        files by now. Objects get numbers that none had before. False where the ledger has learnt that already.
+        """
+        seen, at = f"{number}/{at_ms}", now_ms()
+        with self._transaction() as db:
+            sql = "SELECT 1 FROM groups WHERE hop = ? AND volume = ? AND boot_id = ?"
+            if self.knows_group(number, at_ms) or db.execute(sql, (RECOVERED, volume, seen)).fetchone():
+                return False
+            db.execute(
+                "INSERT INTO groups (id, hop, volume, boot_id, objects, bytes, at_ms)"
+                " SELECT MAX(COALESCE(MAX(id), 0), ?) + 1, ?, ?, ?, 0, 0, ? FROM groups",
+                (number, RECOVERED, volume, seen, at),
+            )
+            db.execute("UPDATE objects SET suspect = 1, sends = MAX(sends, 1) WHERE state = 1")
+            db.execute("UPDATE objects SET sends = MAX(sends, 1) WHERE state IN (0, 4, 5)")
+            db.execute("UPDATE copies SET sends = MAX(sends, 1)")
+            db.execute("DELETE FROM discards")
+            db.execute("DELETE FROM parts")
+            self._skip_numbers(db)
+            self._record(db, _notice(record, number))
+        return True
+
+    @staticmethod
+    def _skip_numbers(db: sqlite3.Connection) -> None:
+        db.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'objects', 0"
+            " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'objects')"
+        )
+        db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'objects'", (_SKIPPED_NUMBERS,))
+
+    def recovered_ms(self) -> int:
+        """When this ledger was last found to be an old copy, 0 for never. Only groups since the last call are read."""
+        with self._lock:
+            newest = self.newest_group()[0]
+            if newest > self._looked_up_to:
+                sql = "SELECT MAX(at_ms) FROM groups WHERE hop = ? AND id > ?"
+                found = self._db.execute(sql, (RECOVERED, self._looked_up_to)).fetchone()[0]
+                self._recovered_ms = max(self._recovered_ms, found or 0)
+                self._looked_up_to = newest
+            return self._recovered_ms
+
+    def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
+        """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
+        with self._transaction() as db:
+            group_id = self._new_group(db, "source", volume, 1, row.size, now_ms())
+            return (
+                db.execute(
+                    "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"
+                    " source_evidence = ?, source_tool = 'found there', staged_ms = ?, sends = MAX(sends, 1),"
+                    f" attempts = 0, not_before_ms = 0, last_error = '' WHERE {AS_READ} AND left_on IS NULL",
+                    (volume, group_id, digest, part_size, evidence, now_ms(), *as_read(row)),
+                ).rowcount
+                == 1
+            )
+
+    def _doubt_listed(self, db: sqlite3.Connection, moving: Sequence[ListedObject]) -> None:
+        """What is listed anew and was there before the recovery may have been delivered in the history that is lost."""
+        recovered_ms = self.recovered_ms()
+        if recovered_ms:
+            db.executemany(
+                "UPDATE objects SET sends = MAX(sends, 1) WHERE key = ? AND state = 0 AND modified_ms <= ?",
+                [(listed.key, recovered_ms + _CLOCK_SKEW_MS) for listed in moving],
+            )
+
+
+def _notice(record: str, number: int) -> Failure:
+    """The ledger's own failure: there is no object that it is about."""
+    row = Row(0, record, 0, "", 0, 0, Origin.SOURCE, State.STAGED, None, 0, "", "", 0, 0, 0)
+    message = (
+        f"this ledger is an older copy: the volume knows of group {number}, which the ledger does not have;"
+        " was it restored from a backup or a snapshot?"
+    )
+    return Failure(
+        row, "destination", Trouble.CHANGED, message, "nothing removed; destination and files are asked first"
+    )

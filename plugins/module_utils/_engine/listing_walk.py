@@ -1,0 +1,128 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where a listing goes on, and whether it has ended: the memory of one walk over pages. No effects here.
+
+An end is accepted only where the store says so, or where a request for what comes after the last key brought nothing.
+Every walk ends: a token is followed once, the keys must go forward, and empty pages are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from .errors import StoreError, Trouble
+from .keys import key_bytes
+from .model import ListedObject, Page
+from .reach import shown
+
+if TYPE_CHECKING:
+    from .config import Store
+
+EMPTY_PAGES = 1000  # so many in a row may lead on: versioned buckets give some, no bucket gives only those
+
+
+class ListingWalk:
+    """One walk over the listing of a store, from after the key `start_after` to its end.
+
+    Ask for a page with `token` and `start_after`, hand it to `take`, and go on until `is_over`. `take` raises
+    StoreError (UNSUPPORTED) for a page that leads in a circle, goes backwards, or leaves the end unclear.
+    """
+
+    def __init__(self, store: Store, start_after: str = "") -> None:
+        self.token: str | None = None
+        self.start_after = start_after
+        self.is_over = False
+        self._store = store
+        self._last_key = start_after
+        self._is_ascending = True  # so far, also within the pages
+        self._seen: set[int] = set()  # hashes of tokens and, of a store without an order, of the pages' last keys
+        self._empty_pages = 0
+        self._said_end = False  # the page before said both: that it is the last, and where to go on
+
+    def take(self, page: Page) -> None:
+        """Learn from the page that was asked for where to go on."""
+        self._advance(page.objects)
+        says_end, was_said = page.more is False, self._said_end
+        self._said_end = says_end
+        if says_end and (page.next_token is None or (was_said and not page.objects)):
+            self.is_over = True
+        elif page.next_token is not None and not self._led_nowhere(page):
+            # Also where the store says that this was the last page: a request too many loses nothing.
+            self._follow(page.next_token)
+        else:
+            self._go_on_after_last_key(page)
+
+    def go_on_without_token(self) -> None:
+        """Another endpoint need not know this one's token: go on after the last key, where keys have an order."""
+        if not self._store.sorted:
+            return
+        if not self._is_ascending:
+            raise self._error("the listing is not in the order of keys; set `sorted: false` for this store")
+        self.token, self.start_after = None, self._last_key
+
+    def _advance(self, objects: Sequence[ListedObject]) -> None:
+        if not objects:
+            self._empty_pages += 1
+            if self._empty_pages > EMPTY_PAGES:
+                raise self._error(f"the store gave {EMPTY_PAGES} empty pages in a row, each with another to follow")
+            return
+        self._empty_pages = 0
+        self._check_order(objects)
+        self._last_key = objects[-1].key
+
+    def _check_order(self, objects: Sequence[ListedObject]) -> None:
+        last_key = objects[-1].key
+        if not self._store.sorted:
+            self._remember(f"key {last_key}", "the store gives the same keys again; the listing would never end")
+            return
+        positions = [key_bytes(listed.key) for listed in objects]
+        self._is_ascending = self._is_ascending and all(one < other for one, other in pairwise(positions))
+        if positions[-1] <= key_bytes(self._last_key) and self._last_key:
+            raise self._error(
+                f"after the key {shown('', self._last_key)[6:]!r} the listing goes back to {shown('', last_key)[6:]!r};"
+                " try another `list_version`, or set `sorted: false` if this store does not list in the order of keys"
+            )
+        if self._store.list_version == "v1" and not self._is_ascending:
+            raise self._error("the listing is not in the order of keys, and V1 goes on by key; set `sorted: false`")
+
+    def _follow(self, token: str) -> None:
+        self._remember(f"token {token}", "the store leads back to a page it gave before; the listing would never end")
+        self.token, self.start_after = token, ""
+
+    def _led_nowhere(self, page: Page) -> bool:
+        """Whether an empty page merely names a token again, and what follows can be asked for by key instead."""
+        return (
+            page.more is None
+            and not page.objects
+            and self._store.sorted
+            and bool(self._last_key)
+            and hash(f"token {page.next_token}") in self._seen
+        )
+
+    def _remember(self, what: str, problem: str) -> None:
+        if hash(what) in self._seen:
+            raise self._error(f"{problem}; try another `list_version`")
+        self._seen.add(hash(what))
+
+    def _go_on_after_last_key(self, page: Page) -> None:
+        """There is more and no word where, or no word at all."""
+        was_asked_by_key = self.token is None
+        if not page.objects and (was_asked_by_key or not self._store.sorted):
+            if page.more:
+                raise self._error(
+                    "the store says that there is more, but not where to go on; try another `list_version`"
+                )
+            self.is_over = True
+        elif not (self._store.sorted and self._is_ascending):
+            raise self._error(
+                "the end of the listing is not clear: the store says neither that this is all (IsTruncated) nor where"
+                " it goes on; try another `list_version`, or set `sorted: true` if it lists in the order of keys"
+            )
+        else:
+            self.token, self.start_after = None, self._last_key
+
+    def _error(self, detail: str) -> StoreError:
+        return StoreError(Trouble.UNSUPPORTED, f"list {shown(self._store.bucket, self._store.prefix)}", detail)

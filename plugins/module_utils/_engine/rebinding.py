@@ -1,0 +1,245 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""An edited job: what another source or destination in its file would mean, and saying which of two things it means.
+
+"same": the store that the ledger speaks of, under another name. "new": another store, of which nothing is proven. No
+file is removed either way; what changes is in the ledger, in one transaction for each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .binding import SIDES, Binding, Change, End, changes, ends_of, newest
+from .errors import ConfigError, LedgerError
+from .ledger import Ledger
+from .ledger_bindings import Holding
+from .ledger_read import LedgerReader, Tally
+from .locks import locked_alone
+from .model import State
+from .present import bytes_text, count_text, plain_text
+
+if TYPE_CHECKING:
+    from .config import Job
+
+SAME, NEW = "same", "new"
+MEANINGS = (SAME, NEW)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of the job: what the ledger recorded, what the job file says, and how these differ."""
+
+    name: str  # one of binding.SIDES
+    was: End
+    now: End
+    changes: tuple[Change, ...]
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "side": self.name,
+            "was": _end_record(self.was),
+            "now": _end_record(self.now),
+            "changed": [change.name for change in self.changes],
+        }
+
+
+def _end_record(end: End) -> dict[str, Any]:
+    return {"bucket": end.bucket, "prefix": end.prefix, "endpoints": list(end.addresses)}
+
+
+@dataclass(slots=True)
+class Rebinding:
+    """What a rebind is about, or did where it is `confirmed`. `tallies` are of the ledger before it was changed.
+
+    Their names: staged, delivered (its file is still on a volume), released (it is not), gone (dropped files among
+    the released), pending, failed (quarantined ones too).
+    """
+
+    job: str
+    sides: list[Side]
+    tallies: dict[str, Tally]
+    meaning: str = ""  # SAME or NEW, once it was said
+    confirmed: bool = False
+    left: list[str] = field(default_factory=list)  # sides that are refused still
+
+    def record(self) -> dict[str, Any]:
+        """As `rebind --json` prints it."""
+        return {
+            "job": self.job,
+            "confirmed": self.confirmed,
+            "changed": self.confirmed and bool(self.sides),
+            "meaning": self.meaning,
+            "sides": [side.record() for side in self.sides],
+            "refused": self.left,
+            **{
+                f"{name}_{what}": getattr(tally, what)
+                for name, tally in self.tallies.items()
+                for what in ("objects", "bytes")
+            },
+        }
+
+
+def survey(job: Job, side: str | None = None) -> Rebinding:
+    """What differs, or what saying "new" of `side` would mean. Nothing is changed; works beside running units."""
+    with LedgerReader.open(job.ledger_path) as reader:
+        return _look(job, reader.ledger, side)
+
+
+def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Rebinding:
+    """Say what the change of all sides, or of `side`, means, if `confirm` is the job's name.
+
+    Raises JobLocked while a unit runs, ConfigError for another name, LedgerError where there is no ledger.
+    """
+    if confirm != job.job:
+        raise ConfigError("--confirm", [f"names {confirm!r}, the job is {job.job!r}: nothing was changed"])
+    if not job.ledger_path.exists():
+        raise LedgerError(f"There is no ledger at {job.ledger_path}: the job has not run yet, nothing is to be rebound")
+    with locked_alone(job):
+        ledger = Ledger(job.ledger_path)
+        try:
+            found = _look(job, ledger, side)
+            for each in found.sides:
+                _apply(ledger, each, is_same=meaning == SAME)
+            found.left = _refused(job, ledger.bindings())
+        finally:
+            ledger.close()
+    found.meaning, found.confirmed = meaning, True
+    return found
+
+
+def _apply(ledger: Ledger, side: Side, *, is_same: bool) -> None:
+    if side.name == "source":
+        ledger.rebind_source(side.now, is_same=is_same)
+    else:
+        ledger.rebind_destination(side.now, is_same=is_same)
+
+
+def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
+    bindings = ledger.bindings()
+    recorded, ends = newest(bindings), ends_of(job)
+    sides = [
+        Side(name, recorded[name].end, ends[name], tuple(changes(recorded[name].end, ends[name])))
+        for name in SIDES
+        if name in recorded and side in (None, name)
+    ]
+    # A side that was named may be another store behind the same name.
+    sides = [each for each in sides if each.changes or each.name == side]
+    return Rebinding(job.job, sides, _tallies(ledger.holdings()), left=_refused(job, bindings))
+
+
+def _refused(job: Job, bindings: Iterable[Binding]) -> list[str]:
+    ends = ends_of(job)
+    return [side for side, binding in newest(bindings).items() if changes(binding.end, ends[side])]
+
+
+def _tallies(holdings: Iterable[Holding]) -> dict[str, Tally]:
+    found = dict.fromkeys(("staged", "delivered", "released", "gone", "pending", "failed"), Tally())
+    for holding in holdings:
+        found[_name_of(holding)] += Tally(holding.objects, holding.bytes)
+    return found
+
+
+def _name_of(holding: Holding) -> str:
+    if holding.state in (State.QUARANTINED, State.FAILED):
+        return "failed"
+    if holding.state == State.RELEASED and holding.is_dropped:
+        return "gone"
+    return "delivered" if holding.state == State.DELIVERED else holding.state.label
+
+
+# -- for people -----------------------------------------------------------------------------------------------------
+
+
+def render(found: Rebinding) -> str:
+    """What differs, what each answer means, or what was done, as text."""
+    if not found.sides:
+        return f"job {found.job}: its file names the source and the destination that its ledger speaks of"
+    lines = [line for side in found.sides for line in _side_lines(side)]
+    if found.confirmed:
+        return "\n".join([*lines, *_done_lines(found)])
+    lines.append(f"the ledger of job {found.job} holds: {_holds_text(found.tallies)}")
+    for side in found.sides:
+        lines += _choice_lines(side, found.tallies)
+    name = found.sides[0].name
+    which = f" --side {name}" if len(found.sides) == 1 and not found.sides[0].changes else ""
+    lines += [
+        "nothing was changed; to go on as before, put the old values back into the job file",
+        "to say what the new ones mean, stop the job's units and run one of",
+        *(f"  snowsync rebind {found.job}{which} --as {meaning} --confirm {found.job}" for meaning in MEANINGS),
+    ]
+    return "\n".join(lines)
+
+
+def _side_lines(side: Side) -> list[str]:
+    if not side.changes:
+        return [f"{side.name}: {plain_text(side.now.words)}, as before"]
+    return [
+        f"{side.name}: the ledger speaks of {plain_text(side.was.words)}",
+        f"  the job file names {plain_text(side.now.words)}",
+    ]
+
+
+def _holds_text(tallies: dict[str, Tally]) -> str:
+    words = {
+        **{name: name for name in tallies},
+        "gone": "released from drop folders",
+        "failed": "failed or quarantined",
+    }
+    held = [f"{_tally_text(tally)} {words[name]}" for name, tally in tallies.items() if tally.objects]
+    return ", ".join(held) or "nothing"
+
+
+def _choice_lines(side: Side, tallies: dict[str, Tally]) -> list[str]:
+    if side.name == "destination":
+        return _destination_lines(tallies)
+    return _source_lines(side, tallies)
+
+
+def _destination_lines(tallies: dict[str, Tally]) -> list[str]:
+    done = tallies["delivered"] + tallies["released"] + tallies["gone"]
+    lines = [
+        "--as same: it is the same destination under another name",
+        f"  all proofs stay: {_tally_text(done)} are delivered, and not sent again",
+        "--as new: it is another destination, of which nothing is proven",
+        f"  {_tally_text(tallies['staged'])} staged: sent there from the volumes",
+        f"  {_tally_text(tallies['delivered'])} delivered and still on a volume: staged again, and sent from there",
+        f"  {_tally_text(tallies['released'])} released: fetched from the source again, where it still has them",
+        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: as before",
+    ]
+    if tallies["gone"].objects:
+        lines.append(f"  {_tally_text(tallies['gone'])} from drop folders are gone here: NOT sent, forgotten by name")
+    return lines
+
+
+def _source_lines(side: Side, tallies: dict[str, Tally]) -> list[str]:
+    lines = [
+        "--as same: it is the same source under another name",
+        "  everything stays as it is, and what is pending is fetched from there",
+        "--as new: it is another source, and the old one will not be asked again",
+        f"  {_tally_text(tallies['staged'])} staged: delivered still, under the names they had",
+        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: what has no copy on a"
+        " volume is forgotten, with a record; the new source lists what it has",
+        f"  {_tally_text(tallies['delivered'] + tallies['released'])} delivered: stay delivered",
+    ]
+    if side.was.prefix != side.now.prefix:
+        lines += [
+            "another source prefix: keys that begin with both have another name at the destination from now on, and are"
+            " not proven under that one;",
+            "  an object of the new source replaces one of the old source that has the same name there",
+        ]
+    return lines
+
+
+def _done_lines(found: Rebinding) -> list[str]:
+    words = {SAME: "the same as before, all proofs stay", NEW: "new: no earlier proof counts for it"}
+    lines = [f"the {side.name} is {words[found.meaning]}" for side in found.sides]
+    lines += [f"the {side} is refused still: snowsync rebind {found.job}" for side in found.left]
+    return [*lines, f"start the units of job {found.job} again"] if not found.left else lines
+
+
+def _tally_text(tally: Tally) -> str:
+    return f"{count_text(tally.objects)} objects ({bytes_text(tally.bytes)})"
