@@ -14,6 +14,7 @@ permit                says                                                      
 `LiesElsewhere`       the same generation is durable, and proven, on another volume     staged
 `NeverStaged`         nobody ever counted on these bytes: a mover's partial file, a     incoming, outgoing (links),
                       link, a fetch that did not match                                  quarantine (such fetches)
+`SameGeneration`      the same generation, proven once more, takes its name             staged
 `OtherName`           the same file has its name among people's again                 outgoing, drop folder (aside)
 `OperatorsWord`       an operator was told what would be lost, and confirmed it         everywhere but drop folders
 ====================  ================================================================  ===============================
@@ -63,7 +64,9 @@ class AtDestination:
             return _names(name, self.key, self.generation)
         if place is Place.QUARANTINE:
             return object_of(name) == self.object_id and generation_of(name) <= self.generation
-        return place in (Place.DROP, Place.OUTGOING)
+        if place is Place.OUTGOING:
+            return name.partition(".")[0] == str(self.object_id)
+        return place is Place.DROP
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,16 @@ class NeverStaged:
 
 
 @dataclass(frozen=True, slots=True)
+class SameGeneration:
+    """A file that was just proven to be what the source listed is about to have this `name`, and replaces itself."""
+
+    name: str
+
+    def covers(self, place: Place, name: str) -> bool:
+        return place is Place.STAGED and name == self.name
+
+
+@dataclass(frozen=True, slots=True)
 class OtherName:
     """A dropped file that was moved aside to `name` has its own name back (a hard link): this one is one too many."""
 
@@ -126,11 +139,15 @@ class OperatorsWord:
     command: str
     confirmed: str
 
-    def covers(self, place: Place, _name: str) -> bool:
+    def covers(self, place: Place, name: str) -> bool:
+        if place is Place.OUTGOING:
+            return bool(self.confirmed) and name.isdecimal()  # else it is a file of a drop folder that lies aside
         return bool(self.confirmed) and place is not Place.DROP
 
 
-Permit: TypeAlias = "AtDestination | Replaced | LiesElsewhere | NeverStaged | OtherName | OperatorsWord"
+Permit: TypeAlias = (
+    "AtDestination | Replaced | LiesElsewhere | NeverStaged | SameGeneration | OtherName | OperatorsWord"
+)
 
 
 def remove(place: Place, folder: int, name: str, permit: Permit) -> None:
@@ -150,19 +167,24 @@ def insist(place: Place, name: str, permit: Permit) -> None:
         raise NotEntitled(f"Refused to remove {name!r} ({place.value}): {permit} does not cover it")
 
 
-def move(folder: int, name: str, target_folder: int, target: str, *, over: Permit | None = None) -> None:
-    """Rename within a volume. What has the new name already is replaced only with a permit `over` it.
+def move(folder: int, name: str, target_folder: int, target: str, *, place: Place, over: Permit | None = None) -> None:
+    """Rename within a volume. What is called `target` in `place` already is replaced only with a permit `over` it.
 
-    FileExistsError without one; OSError as rename(2) gives it.
+    FileExistsError without one, NotEntitled where it is about another file; OSError as rename(2) gives it.
     """
-    if over is None:
-        try:
-            os.lstat(target, dir_fd=target_folder)
-        except FileNotFoundError:
-            pass
-        else:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    if over is not None:
+        insist(place, target, over)
+    elif _exists(target_folder, target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+
+def _exists(folder: int, name: str) -> bool:
+    try:
+        os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def prune(folder: int, directory: str) -> None:

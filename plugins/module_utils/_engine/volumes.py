@@ -36,7 +36,7 @@ from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
 from .errors import Trouble
 from .placement import Pace, VolumeSpace
-from .removal import NeverStaged, Permit, Place, move, object_of, prune, quarantine_name, remove
+from .removal import NeverStaged, Permit, Place, SameGeneration, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -53,8 +53,6 @@ _MOST_QUARANTINED = 1000  # copies of one object that no longer have their diges
 
 _PARTIAL = NeverStaged("what a mover, or an evacuation, had not finished")
 _MISMATCHED = NeverStaged("an earlier fetch that did not match")
-_SAME_GENERATION = NeverStaged("the same generation, which the ledger does not know of")
-_LINK = NeverStaged("a link of the engine's own")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -158,7 +156,7 @@ class OpenVolume:
             try:
                 if directory not in self.known_directories or attempt:
                     self._make_directories(directory)
-                move(self.incoming, str(name), self.staged, relative, over=_SAME_GENERATION)
+                move(self.incoming, str(name), self.staged, relative, place=Place.STAGED, over=SameGeneration(relative))
                 return directory
             except FileNotFoundError:
                 # The destination unit prunes empty directories; it may have taken this one, or a parent, just now.
@@ -209,14 +207,15 @@ class OpenVolume:
 
     def to_quarantine(self, object_id: int) -> None:
         """Keep a fetch that did not match, in place of an earlier such fetch of the same object."""
-        move(self.incoming, str(object_id), self.quarantine, str(object_id), over=_MISMATCHED)
+        name = str(object_id)
+        move(self.incoming, name, self.quarantine, name, place=Place.QUARANTINE, over=_MISMATCHED)
 
     def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
         """Put a staged file that no longer has its digest out of the way. It is never replaced: it may be the last."""
         for number in range(_MOST_QUARANTINED):
             name = quarantine_name(object_id, generation, number)
             with contextlib.suppress(FileExistsError):
-                move(self.staged, relative, self.quarantine, name)
+                move(self.staged, relative, self.quarantine, name, place=Place.QUARANTINE)
                 return
         raise FileExistsError(errno.EEXIST, f"there are too many copies of object {object_id} in the quarantine")
 
