@@ -194,6 +194,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "locks.py locked": ({"os.ftruncate"}, "a lock file, on the system disk"),
     "markers.py write_marker": ({"open for writing", ".unlink"}, "the marker, written whole beside its name"),
     "native_requests.py Target.open": ({"O_TRUNC"}, "a mover's target in `incoming`"),
+    "native_requests.py Target.open_partial": ({"os.ftruncate"}, "the same, to what the object has at most"),
     "report.py _write_atomically": ({"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"),
     "resending.py _Findings.__init__": ({"tempfile.TemporaryFile"}, "a list on the system disk"),
     "resending.py _Findings.restart": ({".truncate"}, "the same"),
