@@ -214,6 +214,13 @@ failure_count:
   returned: when the job ran
   type: int
   sample: 0
+lost:
+  description:
+    - How many objects had a newer version at the source that was listed and is gone. The older one, which was staged,
+      is delivered.
+  returned: when the job ran
+  type: int
+  sample: 0
 left_behind:
   description:
     - How many objects are listed at the source and cannot be moved because of their keys (no UTF-8, too long). The job

@@ -37,6 +37,7 @@ RAN = {
     "failure_count": 0,
     "refused": 0,
     "left_behind": 0,
+    "lost": 0,
     "waiting": [],
     "report": "/var/lib/snowsync/photos/reports/dt_data_1.json",
 }

@@ -89,6 +89,21 @@ def _say_staged(unit: Unit, row: Row, found: Found) -> bool:
     return adopted
 
 
+def overtaken(unit: Unit, volume: OpenVolume) -> set[str]:
+    """Keys of which this volume holds a newer generation than an old copy of the ledger knows."""
+    keys_there: set[str] = set()
+    for relative in volume.staged_files():
+        unit.heartbeat = time.monotonic()
+        try:
+            key, generation = keys.from_path(relative)
+        except ValueError:
+            continue
+        row = unit.ledger.row_of_key(key)
+        if row and row.generation < generation:
+            keys_there.add(key)
+    return keys_there
+
+
 def sweep_delivered(unit: Unit, volume: OpenVolume, spared: Container[str]) -> int:
     """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many."""
     removed: list[str] = []

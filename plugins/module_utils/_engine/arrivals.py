@@ -181,6 +181,7 @@ class Arrivals:
             failure = Failure(row, "source", Trouble.NOT_FOUND, message, action)
             unit.ledger.record(failure)
             unit.note(failure)
+            unit.counters.lost += 1
             unit.switches.staged.set()
         else:
             failure = self._gone(row)

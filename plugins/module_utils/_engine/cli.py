@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import cli_stores, cli_volumes
 from .cli_arguments import build_parser
 from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
-from .errors import LocalError, ObjectsFailed, SnowsyncError, Trouble
+from .errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
 from .present import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush_quietly()
         _complain(str(error))
         return error.exit_code
+    except sqlite3.DatabaseError as error:
+        _complain(
+            f"Failed to read the ledger: {error}; check its disk, then restore it from a backup, or reset the job"
+        )
+        return LedgerError.exit_code
     except Exception as error:
         logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
         return EXIT_DEFECT
@@ -119,6 +125,8 @@ def _problems(parsed: argparse.Namespace, summary: Summary) -> Iterator[str]:
     pending = summary.states.get("pending", 0)
     if pending and parsed.until == "drained" and parsed.direction != "destination":
         yield f"{count_text(pending)} objects are still at the source: the volumes have no room for them"
+    if summary.lost:
+        yield f"{count_text(summary.lost)} objects left the source before their newest version was fetched: {report}"
     if summary.left_behind:
         left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
         yield f"{left}: rename them there, `snowsync plan {parsed.job}` names them"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("snowsync.destination")
 _RELEASE_AGAIN_SECONDS = 30.0
+_CLOCK_SKEW_MS = 3_600_000  # so much may a store's clock be behind ours
 _KEPT = "kept, and sent again"
 _PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
@@ -136,6 +137,9 @@ class Deliveries:
             proof = self._prove(item, endpoint, found)
             if isinstance(proof, Delivered):
                 proven.append((item, proof))
+            elif proof and self._is_from_lost_history(item.row, found):
+                message = "the destination holds a newer version of it than this older copy of the ledger knows"
+                self.hold_back(item, f"{message}; put the newer ledger back, or delete that object there")
             elif proof and item.row.acknowledged:
                 self._refuted(item, proof)
             elif proof:
@@ -143,6 +147,19 @@ class Deliveries:
         self._commit(proven)
         for item in absent:
             self._send_again(item)
+
+    def _is_from_lost_history(self, row: Row, found: Head) -> bool:
+        """Whether what lies at the destination was written after all that an old copy of the ledger knows."""
+        since = self._unit.ledger.lost_since_ms()
+        if not since or not self._unit.ledger.was_staged_before(row, self._unit.ledger.recovered_ms()):
+            return False
+        return not found.modified_ms or found.modified_ms > since - _CLOCK_SKEW_MS
+
+    def hold_back(self, item: Item, message: str) -> None:
+        """An object is not sent over something newer: it stays staged, and is named."""
+        failure = Failure(item.row, "destination", Trouble.CHANGED, message, "kept on its volume, and not sent")
+        self._unit.refused(failure, for_good=True)
+        self.leave(item)
 
     @staticmethod
     def _says_absent(item: Item, error: StoreError) -> bool:
@@ -363,7 +380,7 @@ class Deliveries:
         """The destination did not take an object: its file stays, whatever the reason, and it is sent again later."""
         unit, now = self._unit, time.monotonic()
         everything = unit.refusals.everything
-        if unit.refusals.refused(item.row.id, failure.trouble, failure.message, now):
+        if unit.refusals.refused(item.row.id, failure.message, now):
             _log.error(
                 "the destination refuses what it is sent, and nothing more is sent but trials: %s", failure.message
             )

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import asides
+from . import adoption, asides
 from .backlog import VolumeBacklog
 from .binding import naming
 from .config import Job
@@ -59,6 +59,9 @@ class DestinationUnit(Unit):
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
         self.target = ledger.target()  # the destination that proofs are of
+        self._overtaken: set[str] = (
+            set()
+        )  # keys of which a volume has a newer file than an old copy of the ledger knows
         self._naming = naming(job, ledger.bindings())
 
     @property
@@ -86,6 +89,8 @@ class DestinationUnit(Unit):
     def volume_came(self, volume: OpenVolume) -> None:
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
         self._backlog.rewind()
+        if self.ledger.recovered_ms():
+            self._overtaken |= adoption.overtaken(self, volume)
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
@@ -264,7 +269,7 @@ class DestinationUnit(Unit):
             return None
         relative = self.relative(row)
         item = Item(row, volume, endpoint, volume.staged_path(relative))
-        if self._has_no_place(item):
+        if self._has_no_place(item) or self._is_overtaken(item):
             return None
         if row.origin == Origin.DROP and not volume.dropped.has_room:
             self._later[row.id] = time.monotonic() + 0.2  # as many of them are open as may be
@@ -302,6 +307,15 @@ class DestinationUnit(Unit):
             )
         failure = Failure(item.row, "destination", Trouble.UNSUPPORTED, message, "kept on its volume")
         self._deliveries.cannot_be_sent(item, failure)
+        return True
+
+    def _is_overtaken(self, item: Item) -> bool:
+        """Whether a newer file of the key lies on a volume, of which this old copy of the ledger knows nothing."""
+        row = item.row
+        if row.key not in self._overtaken or not self.ledger.was_staged_before(row, self.ledger.recovered_ms()):
+            return False
+        message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
+        self._deliveries.hold_back(item, f"{message}; put the newer ledger back, or move that file away")
         return True
 
     # -- delivered before -------------------------------------------------------------------------------------

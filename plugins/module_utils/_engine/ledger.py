@@ -132,13 +132,14 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         self._keep_copy(db, int(str(object_id)), int(str(generation)))
         db.execute(
             "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, origin = 0, listed_ms = ?,"
-            " generation = MAX(generation, COALESCE(next_generation, 0)) + 1, next_generation = NULL, next_size = NULL,"
+            " generation = MAX(generation, COALESCE(next_generation, 0)) + ?, next_generation = NULL, next_size = NULL,"
             f" next_etag = NULL, next_modified_ms = NULL,{ANEW} WHERE id = ? AND generation = ?",
-            (*values, at, object_id, generation),
+            (*values, at, self.next_generation(), object_id, generation),
         )
-        is_kept = "SELECT 1 FROM copies WHERE object_id = ? AND state = 1 AND (size, etag, modified_ms) = (?, ?, ?)"
-        if db.execute(is_kept, (object_id, *values)).fetchone():
-            self._restore(db, int(str(object_id)), listed=False)  # a listing that showed another one was wrong
+        # The newest copy is what the source lists: a listing that showed another one in between was wrong.
+        newest = "SELECT size, etag, modified_ms FROM copies WHERE object_id = ? AND state = 1 ORDER BY generation DESC LIMIT 1"
+        if db.execute(newest, (object_id,)).fetchone() == values:
+            self._restore(db, int(str(object_id)), listed=False)
 
     def forget(self, row: Row, reason: str) -> bool:
         """Drop the row of a dropped file that people took away, or changed, before it was sent.
@@ -373,20 +374,21 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         with self._transaction() as db:
             self._record(db, failure)
 
-    def revive(self) -> int:
+    def revive(self, direction: str = "both") -> int:
         """Give failed, quarantined and refused objects a new chance (a new run by an operator). Returns how many.
 
-        What has a file on a volume is sent again, the rest is fetched again.
+        What has a file on a volume is sent again, the rest is fetched again; each only by a run of that `direction`.
         """
+        again = "attempts = 0, not_before_ms = 0"
+        to_send = "state IN (4, 5) AND volume IS NOT NULL OR state = 1 AND attempts > 0"
+        to_fetch = "state IN (4, 5) AND origin = 0 AND volume IS NULL"
         with self._transaction() as db:
-            sent_again = db.execute(
-                "UPDATE objects SET state = 1, attempts = 0, not_before_ms = 0"
-                " WHERE state IN (4, 5) AND volume IS NOT NULL OR state = 1 AND attempts > 0"
-            ).rowcount
-            fetched_again = db.execute(
-                "UPDATE objects SET state = 0, attempts = 0, not_before_ms = 0 WHERE state IN (4, 5) AND origin = 0"
-            ).rowcount
-            return fetched_again + sent_again
+            count = 0
+            if direction != "source":
+                count += db.execute(f"UPDATE objects SET state = 1, {again} WHERE {to_send}").rowcount
+            if direction != "destination":
+                count += db.execute(f"UPDATE objects SET state = 0, {again} WHERE {to_fetch}").rowcount
+            return count
 
     # -- runs and facts -----------------------------------------------------------------------------------------
 

@@ -82,7 +82,15 @@ class CopyLedger(LedgerFile):
                 (key, generation, volume),
             ).fetchone()
         row = self.row_of_key(key)
+        if row and row.state == State.STAGED and not self._is_well(row.volume):
+            row = None  # its file cannot be reached now: it stands for nothing
         return entitlement(row, Kept(*found) if found else None, key, generation, volume)
+
+    def _is_well(self, volume: int | None) -> bool:
+        """Whether no unit has met trouble with this volume."""
+        with self._lock:
+            found = self._db.execute("SELECT trouble FROM volumes WHERE id = ?", (volume,)).fetchone()
+        return found is not None and not found[0]
 
     def obsolete(self, *, after_id: int, pressed: bool) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand copies whose files may go, by id.
@@ -172,7 +180,11 @@ class CopyLedger(LedgerFile):
         with self._transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
                 return None
-            return self._restore(db, row.id, listed=False)
+            restored = self._restore(db, row.id, listed=False)
+            if restored:
+                reason = f"the source no longer has this generation; generation {restored[0]} takes its place"
+                self._remember_forgotten(db, row, reason)
+            return restored
 
     def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
         """There is no room for newer generations beside the older ones on these volumes: those are delivered first.
@@ -196,12 +208,16 @@ class CopyLedger(LedgerFile):
     @staticmethod
     def _forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
         """The row leaves the ledger; that it was there, and why it is not, stays."""
+        CopyLedger._remember_forgotten(db, row, reason)
+        db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
+
+    @staticmethod
+    def _remember_forgotten(db: sqlite3.Connection, row: Row, reason: str) -> None:
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (row.id, row.key, row.size, row.etag, row.generation, row.origin, row.state, reason, now_ms()),
         )
-        db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
 
     def gone_keys(self, limit: int = 100_000) -> set[str]:
         """The keys that the source listed and did not have when they were fetched."""

@@ -19,6 +19,7 @@ from .model import Evidence, ListedObject, Origin, State
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
+_SKIPPED_GENERATIONS = 1_000_000  # and more than it gave to one key
 _CLOCK_SKEW_MS = 86_400_000  # so much may the clock of a store differ from ours
 
 
@@ -88,6 +89,26 @@ class RecoveryLedger(BindingLedger):
                 self._recovered_ms = max(self._recovered_ms, found or 0)
                 self._looked_up_to = newest
             return self._recovered_ms
+
+    def lost_since_ms(self) -> int:
+        """When the history began that an old copy does not know: its own newest group before it learnt that; 0: none."""
+        if not self.recovered_ms():
+            return 0
+        sql = (
+            "SELECT COALESCE(MAX(at_ms), 1) FROM groups WHERE id <"
+            " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop != ?"
+        )
+        with self._lock:
+            return int(self._db.execute(sql, (RECOVERED, self.recovered_ms(), RECOVERED)).fetchone()[0])
+
+    def was_staged_before(self, row: Row, moment_ms: int) -> bool:
+        with self._lock:
+            found = self._db.execute("SELECT staged_ms FROM objects WHERE id = ?", (row.id,)).fetchone()
+        return found is not None and (found[0] or 0) < moment_ms
+
+    def next_generation(self) -> int:
+        """How far the next generation of a key is from the last one: files carry those of a history that is lost."""
+        return _SKIPPED_GENERATIONS if self.recovered_ms() else 1
 
     def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
         """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""

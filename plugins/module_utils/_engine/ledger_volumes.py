@@ -50,6 +50,16 @@ class VolumeLedger(CopyLedger):
             for number, name, uuid in self._all("SELECT id, name, uuid FROM volumes")
         }
 
+    def holding(self) -> set[str]:
+        """The names of the volumes on which something is staged."""
+        return {
+            str(name)
+            for _number, name, _uuid in self._all(
+                "SELECT id, name, uuid FROM volumes WHERE EXISTS (SELECT 1 FROM objects WHERE volume = volumes.id"
+                " AND state IN (1, 2) AND state = 1)"
+            )
+        }
+
     def _all(self, sql: str) -> list[tuple[int, str, str]]:
         with self._lock:
             return self._db.execute(sql).fetchall()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Is it one object that a destination refuses, or everything? Many for one reason are the destination's own trouble.
+"""Is it one object that a destination refuses, or everything? Many, and none accepted, are the destination's own trouble.
 
 Then nothing more is sent, which would only cost bandwidth: a few objects are tried now and then, until one is accepted.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import threading
 
-from .errors import Trouble
-
-MANY = 5  # different objects refused for one reason, and none accepted in between
+MANY = 5  # different objects refused, for whatever reason, and none accepted in between
 PROBES_AT_ONCE = 3  # objects that are tried together while everything is refused
 _FIRST_PAUSE = 0.5  # seconds, doubled with every trial that is refused
 _LONGEST_PAUSE = 600.0  # seconds between two trials
@@ -23,7 +21,6 @@ class Refusals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._trouble: Trouble | None = None
         self._objects: set[int] = set()
         self.next_trial = 0.0
         self.message = ""  # the latest refusal, '' while single objects are refused at most
@@ -34,15 +31,12 @@ class Refusals:
         """Whether the destination seems to refuse whatever it is sent."""
         return bool(self.message)
 
-    def refused(self, object_id: int, trouble: Trouble, message: str, now: float) -> bool:
+    def refused(self, object_id: int, message: str, now: float) -> bool:
         """One object was refused; True when that makes it everything, which is to be said once."""
         with self._lock:
             if self.message:
                 self._trial_failed(message, now)
                 return False
-            if trouble is not self._trouble:
-                self._trouble = trouble
-                self._objects.clear()
             self._objects.add(object_id)
             if len(self._objects) < MANY:
                 return False
@@ -61,7 +55,7 @@ class Refusals:
         """An object was proven; True when everything was refused before."""
         with self._lock:
             was = bool(self.message)
-            self._trouble, self.message, self.trials = None, "", 0
+            self.message, self.trials = "", 0
             self._objects.clear()
             return was
 

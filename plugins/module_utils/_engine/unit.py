@@ -62,6 +62,7 @@ class Counters:
     released_objects: int = 0
     released_bytes: int = 0
     passes: int = 0
+    lost: int = 0  # listed generations that the source no longer had, of objects of which an older one is delivered
     failure_count: int = 0
     left_behind: int = 0
     failures: list[Failure] = field(default_factory=list)

@@ -58,6 +58,7 @@ class Summary:
     refused: int  # staged objects that the destination did not take in this run
     waiting: list[str]  # when a deadline ended the run: what each unit was doing or waiting for
     report: str
+    lost: int = 0  # listed generations that nobody has any more; an older one of the object is delivered
     left_behind: int = 0  # objects that are listed at the source, and whose keys cannot be moved
 
     def as_json(self) -> dict[str, object]:
@@ -121,7 +122,7 @@ def run_job(
                 locks.enter_context(unit.locked())
             binding.bind(job, ledger)
             ledger.apply_boot_rule()
-            ledger.revive()
+            ledger.revive(direction)
             _run_units(units, switches, timeout, attendant or Attendant())
         summary = _summarise(job, ledger, units, started, started_ms)
     finally:
@@ -183,7 +184,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         job=job.job,
         changed=changed,
         # Nothing open in the ledger proves little: perhaps nothing was listed, or what was listed could not be moved.
-        drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left)
+        drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left or source.lost)
         and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
@@ -199,6 +200,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         refused=_refused(ledger, units),
         failure_count=source.failure_count + destination.failure_count,
+        lost=source.lost,
         left_behind=left,
         report=_report(job, reader, gathered) if changed or failures else "",
     )

@@ -45,6 +45,8 @@ class VolumeSet:
         self._tells = tells
         self.open: dict[int, OpenVolume] = {}
         self.absent: dict[str, str] = {config.name: "not looked at yet" for config in job.volumes}
+        left = ledger.holding() - self.absent.keys()
+        self.absent |= dict.fromkeys(left, "objects are staged there, and the job no longer names it; put it back")
         self._lock = threading.Lock()
         self._retired: list[OpenVolume] = []
         self._failures: dict[str, int] = {}
