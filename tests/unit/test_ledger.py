@@ -114,6 +114,25 @@ def test_what_is_gone_is_forgotten_only_where_there_never_was_a_copy(ledger: Led
     assert record == [("never", 10, 1, State.FAILED, "not listed any more")]
 
 
+def test_a_listing_that_goes_back_beyond_a_newer_file_has_the_object_fetched_anew(ledger: Ledger, volume: int) -> None:
+    first, second = listed("a"), listed("a", 11, "0" * 32)
+    for each in (first, second):
+        ledger.observe([each])
+        assert ledger.commit_staged([staged(row_of(ledger, "a"))], volume, 0) == []
+    ledger.observe([first])
+    row = row_of(ledger, "a")
+    assert (row.state, row.generation, row.etag) == (State.PENDING, 3, first.etag)
+    assert select(ledger, "SELECT generation, state FROM copies ORDER BY generation") == [(1, 1), (2, 1)]
+
+
+def test_a_listing_that_goes_back_to_the_newest_file_uses_it(ledger: Ledger, volume: int) -> None:
+    bring_to(ledger, "a", State.STAGED, volume)
+    ledger.observe([listed("a", 11, "0" * 32)])
+    ledger.observe([listed("a")])
+    row = row_of(ledger, "a")
+    assert (row.state, row.generation, row.etag) == (State.STAGED, 1, MD5)
+
+
 def test_a_key_that_comes_back_goes_on_counting_its_generations(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.PENDING, volume)
     ledger.observe([listed("k", 99)])

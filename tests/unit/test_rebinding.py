@@ -132,6 +132,14 @@ def test_a_prefix_that_is_taken_back_gives_the_old_names_back(ledger: Ledger) ->
     assert row_of(ledger, "2026/delivered").state == State.DELIVERED
 
 
+def test_a_replaced_file_that_the_old_destination_has_is_not_removed_for_a_new_one(ledger: Ledger) -> None:
+    ledger.observe([listed("2026/delivered", 11, "0" * 32)])
+    assert ledger.permit("2026/delivered", 1, 1)
+    ledger.rebind_destination(THERE, is_same=False)
+    assert ledger.permit("2026/delivered", 1, 1) is None
+    assert ledger.has_file("2026/delivered", 1, 1)
+
+
 def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> None:
     for key, state in (("2026/film", State.RELEASED), ("2026/song", State.DELIVERED)):
         bring_to(ledger, key, state, 1)

@@ -23,17 +23,14 @@ _NAMED = 20
 
 @dataclass(slots=True)
 class GivenUp:
-    """What giving up a volume means, or meant: `lost` holds the keys of dropped files, once it is `done`."""
+    """What giving up a volume means, or meant: `lost` holds the keys of what nobody can fetch, once it is `done`."""
 
     status: VolumeStatus
     done: bool = False
     refetched: int = 0
     lost: list[str] = field(default_factory=list)
-
-    @property
-    def to_fetch(self) -> Tally:
-        held, dropped = self.status.undelivered, self.status.dropped
-        return Tally(held.objects - dropped.objects, held.bytes - dropped.bytes)
+    to_fetch: Tally = field(default_factory=Tally)
+    older: int = 0  # versions that the source has replaced, and that only this volume has
 
 
 def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
@@ -44,7 +41,9 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
     ledger = draining.open_ledger(job)
     try:
         number = draining.number_of(ledger, job, name)
-        found = GivenUp(draining.look(job, name))
+        found = GivenUp(
+            draining.look(job, name), to_fetch=Tally(*ledger.fetchable_on(number)), older=ledger.older_on(number)
+        )
         if found.status.state not in UNAVAILABLE:
             raise LedgerError(
                 f"Volume {name} of job {job.job} is there ({found.status.words}):"
@@ -67,11 +66,15 @@ def render(found: GivenUp) -> str:
     else:
         lines.append(f"{count_text(fetch.objects)} objects ({bytes_text(fetch.bytes)}) would be fetched again")
     if found.lost:
-        lines.append(f"{count_text(len(found.lost))} dropped files are lost with it:")
+        lines.append(f"{count_text(len(found.lost))} dropped files and older versions are lost with it:")
         lines += [f"  {key_text(key)}" for key in found.lost[:_NAMED]]
         lines += ["  ... and more: see `snowsync report`"] if len(found.lost) > _NAMED else []
     elif not found.done and status.dropped.objects:
         lines.append(f"{count_text(status.dropped.objects)} dropped files would be lost with it: only it has them")
+    if found.older and not found.done:
+        lines.append(
+            f"{count_text(found.older)} older versions, not delivered yet, would be lost: the source replaced them"
+        )
     if not found.done:
         lines.append("nothing was changed; where the disk will not come back, add: --yes")
     return "\n".join(lines)

@@ -136,10 +136,13 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             f" next_etag = NULL, next_modified_ms = NULL,{ANEW} WHERE id = ? AND generation = ?",
             (*values, at, self.next_generation(), object_id, generation),
         )
-        # The newest copy is what the source lists: a listing that showed another one in between was wrong.
-        newest = "SELECT size, etag, modified_ms FROM copies WHERE object_id = ? AND state = 1 ORDER BY generation DESC LIMIT 1"
-        if db.execute(newest, (object_id,)).fetchone() == values:
-            self._restore(db, int(str(object_id)), listed=False)
+        # Only the newest: beyond a file of a later generation the row cannot go back, that one would be delivered.
+        is_kept = (
+            "SELECT (size, etag, modified_ms) = (?, ?, ?) FROM copies WHERE object_id = ? AND state = 1"
+            " ORDER BY generation DESC LIMIT 1"
+        )
+        if db.execute(is_kept, (*values, object_id)).fetchone() == (1,):
+            self._restore(db, int(str(object_id)), listed=False)  # a listing that showed another one was wrong
 
     def forget(self, row: Row, reason: str) -> bool:
         """Drop the row of a dropped file that people took away, or changed, before it was sent.

@@ -188,7 +188,10 @@ class BindingLedger(VolumeLedger):
         numbers = f"SELECT id FROM objects WHERE {which}"
         db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")
         db.execute(f"DELETE FROM parts WHERE hop != 'source' AND object_id IN ({numbers})")
-        db.execute(f"UPDATE copies SET sends = 0 WHERE object_id IN ({numbers})")
+        # A proof of the old destination entitles to nothing: the file may be the only copy that the new one can get.
+        db.execute(
+            f"UPDATE copies SET state = 1, sends = 0, destination_etag = '', target = 0 WHERE object_id IN ({numbers})"
+        )
         db.execute(f"UPDATE objects SET {_UNSENT} WHERE {which} AND state IN (0, 1)")
         db.execute(f"UPDATE objects SET sends = 0, acknowledged = 0 WHERE {which} AND state IN (4, 5)")
         db.execute(f"UPDATE objects SET state = 1, {_UNSENT} WHERE {which} AND state = 2 AND volume IS NOT NULL")

@@ -91,7 +91,7 @@ class RecoveryLedger(BindingLedger):
             return self._recovered_ms
 
     def lost_since_ms(self) -> int:
-        """When the history began that an old copy does not know: its own newest group before it learnt that; 0: none."""
+        """When the history began that an old copy does not know: its own newest group before that; 0: none."""
         if not self.recovered_ms():
             return 0
         sql = (

@@ -220,7 +220,8 @@ class VolumeLedger(CopyLedger):
             lost += keys
         with self._transaction() as db:
             db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
-            db.execute("DELETE FROM copies WHERE volume = ?", (volume,))
+        while keys := self._forget_older(volume, name):
+            lost += keys
         return count, lost
 
     def _release_there(self, volume: int) -> int:
@@ -238,6 +239,36 @@ class VolumeLedger(CopyLedger):
                 self._record(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
                 self._forget(db, row, message)
         return [row.key for row in rows]
+
+    def fetchable_on(self, volume: int) -> tuple[int, int]:
+        """(objects, bytes) of what is staged there and can be fetched again."""
+        sql = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM objects WHERE {_STAGED_THERE} AND origin = 0"
+        with self._lock:
+            objects, size = self._db.execute(sql, (volume,)).fetchone()
+        return int(objects), int(size)
+
+    def older_on(self, volume: int) -> int:
+        """How many versions lie there that the source has replaced, and that nobody could fetch again."""
+        sql = "SELECT COUNT(*) FROM copies WHERE volume = ? AND state = 1"
+        with self._lock:
+            return int(self._db.execute(sql, (volume,)).fetchone()[0])
+
+    def _forget_older(self, volume: int, name: str) -> list[str]:
+        """Replaced versions that nobody can fetch are lost with their volume, by name."""
+        message = f"an older version of it, not delivered, was lost with volume {name}"
+        with self._transaction() as db:
+            sql = "SELECT id, object_id, state FROM copies WHERE volume = ? LIMIT ?"
+            found = db.execute(sql, (volume, _STEP)).fetchall()
+            lost = []
+            for number, object_id, state in found:
+                values = db.execute(f"SELECT {ROW} FROM objects WHERE id = ?", (object_id,)).fetchone()
+                row = Row(*values) if values else None
+                if row and state == State.STAGED:
+                    self._record(db, Failure(row, "destination", Trouble.IO, message, "the newer one is fetched"))
+                    self._remember_forgotten(db, row, message)
+                    lost.append(row.key)
+                db.execute("DELETE FROM copies WHERE id = ?", (number,))
+        return lost if lost or not found else self._forget_older(volume, name)
 
     def left_on(self, object_id: int) -> str:
         """The name of the volume that failed and keeps a copy of this object, '' for none."""

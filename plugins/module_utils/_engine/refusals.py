@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Is it one object that a destination refuses, or everything? Many, and none accepted, are the destination's own trouble.
+"""Is it one object that a destination refuses, or everything? Many, and none accepted, are its own trouble.
 
 Then nothing more is sent, which would only cost bandwidth: a few objects are tried now and then, until one is accepted.
 """
