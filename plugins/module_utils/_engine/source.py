@@ -234,9 +234,13 @@ class SourceUnit(Unit):
         self._clear_quarantine()
 
     def _discard_rest(self) -> None:
-        """At the end, one page of each at least."""
-        self._discard_notes(0)
-        self._discard_copies(0)
+        """At the end of all work everything, else one page of each: a unit that is told to stop is waited for."""
+        if self.is_complete:
+            self._discard_all(self._discard_notes)
+            self._discard_all(self._discard_copies)
+        else:
+            self._discard_notes(0)
+            self._discard_copies(0)
         self._clear_quarantine()
 
     @staticmethod
@@ -282,6 +286,7 @@ class SourceUnit(Unit):
             listed = self._lister.finished  # asked first: what the last page brought is read below
             self._read_on()
             if self._is_full or (not self._backlog and self._is_done(listed)):
+                self._lister.forget_unlisted()
                 self.is_complete = True
                 return
             if not self._place():
