@@ -174,6 +174,9 @@ def document(root: str, content: str, *, status: int = 200) -> Response:
 
 
 def error_document(error: S3Error, resource: str, request_id: str) -> Response:
+    """Without a code, as a fault may want it, there is no body either."""
+    if not error.code:
+        return Response(error.status, dict(error.headers))
     extra = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.extra.items())
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(error.code)}</Code>'
