@@ -494,3 +494,75 @@ def test_a_large_body_needs_little_memory(tmp_path: Path) -> None:
         status = Path(f"/proc/{store.process.pid}/status").read_text()
         (peak,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
         assert peak < 60 * 1024, "KiB: a store that held the body would have more than 75 MiB"
+
+
+# -- lies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_answer_says_that_it_is_whole(store: RunningStore, s3: Any) -> None:
+    store.set_fault("short", operation="GetObject", after=100, count=1)
+    assert read(s3) == BODY[:100]
+    assert read(s3) == BODY
+
+
+def test_a_foreign_answer_has_the_headers_of_the_right_one(store: RunningStore, s3: Any) -> None:
+    other = store.put("bucket", "other", bytes(len(BODY)))
+    store.set_fault("foreign", operation="GetObject", count=1)
+    answer = s3.get_object(Bucket="bucket", Key="key")
+    assert answer["Body"].read() == bytes(len(BODY))
+    assert answer["ETag"] != f'"{other}"'
+    assert read(s3) == BODY
+
+
+def test_a_write_that_is_acknowledged_and_not_stored(store: RunningStore, s3: Any) -> None:
+    store.set_fault("not_stored", operation="PutObject|CompleteMultipartUpload")
+    assert s3.put_object(Bucket="bucket", Key="new", Body=b"new")["ETag"]
+    upload = s3.create_multipart_upload(Bucket="bucket", Key="large")["UploadId"]
+    part = s3.upload_part(Bucket="bucket", Key="large", UploadId=upload, PartNumber=1, Body=b"part")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert s3.complete_multipart_upload(Bucket="bucket", Key="large", UploadId=upload, MultipartUpload=parts)["ETag"]
+    assert set(store.list("bucket")) == {"key"}
+    assert store.writes("bucket") == {} and store.uploads("bucket") == []
+
+
+def test_a_stale_head_knows_what_was_there_before(store: RunningStore, s3: Any) -> None:
+    old = store.head("bucket", "key")
+    store.put("bucket", "key", b"newer")
+    store.put("bucket", "new", b"new")
+    rule = store.set_fault("stale", operation="HeadObject")
+    found = s3.head_object(Bucket="bucket", Key="key")
+    assert (found["ETag"], found["ContentLength"]) == (f'"{old["etag"]}"', old["size"])
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket="bucket", Key="new")
+    store.clear_faults(rule)
+    assert s3.head_object(Bucket="bucket", Key="key")["ContentLength"] == 5
+
+
+@pytest.mark.parametrize("etag", ["stored", "received"])
+def test_parts_in_the_wrong_order(store: RunningStore, s3: Any, etag: str) -> None:
+    store.set_fault("reorder", operation="CompleteMultipartUpload", etag=etag)
+    store.set_switches(min_part_size=1)
+    upload = s3.create_multipart_upload(Bucket="bucket", Key="large")["UploadId"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part(**where(upload, number), Body=body)["ETag"]}
+        for number, body in ((1, b"first"), (2, b"second"))
+    ]
+    answer = s3.complete_multipart_upload(
+        Bucket="bucket", Key="large", UploadId=upload, MultipartUpload={"Parts": parts}
+    )
+    assert store.get("bucket", "large") == b"secondfirst"
+    digests = [hashlib.md5(body).digest() for body in (b"first", b"second")]
+    kept = digests if etag == "received" else digests[::-1]
+    assert answer["ETag"] == f'"{hashlib.md5(b"".join(kept)).hexdigest()}-2"'
+
+
+def where(upload: str, number: int) -> dict[str, Any]:
+    return {"Bucket": "bucket", "Key": "large", "UploadId": upload, "PartNumber": number}
+
+
+def test_an_etag_that_looks_like_a_digest_and_is_none(store: RunningStore, s3: Any) -> None:
+    store.set_fault("etag", operation="PutObject", kind="hex")
+    answer = s3.put_object(Bucket="bucket", Key="new", Body=b"new")
+    assert len(answer["ETag"].strip('"')) == 32
+    assert answer["ETag"] != f'"{hashlib.md5(b"new").hexdigest()}"'
+    assert "ServerSideEncryption" not in answer

@@ -130,9 +130,10 @@ class Deliveries:
                 if self._says_absent(item, found):
                     absent.append(item)
                     continue
-                if found.trouble is Trouble.NOT_FOUND:
+                is_lie = found.trouble is Trouble.NOT_FOUND
+                if is_lie:
                     self.looked.add(item.row.id)  # acknowledged, and not stored: that is told, and it is sent again
-                self.not_sent(item, found.trouble, str(found), endpoint)
+                self.not_sent(item, found.trouble, str(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
             if isinstance(proof, Delivered):
@@ -206,7 +207,10 @@ class Deliveries:
         proven, unsaid = [], {item.row.id: item.row for item in sent}
         for item, endpoint, found in self._found(sent):
             if isinstance(found, StoreError):
-                self.not_sent(item, found.trouble, str(found), endpoint)
+                is_lie = found.trouble is Trouble.NOT_FOUND
+                if is_lie:
+                    del unsaid[item.row.id]  # told here, so that a later look at it need not tell it again
+                self.not_sent(item, found.trouble, str(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
             if proof:
@@ -358,8 +362,13 @@ class Deliveries:
             self._unit.in_flight.pop(item.row.id, None)
         self._unit.rewind()
 
-    def not_sent(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
-        """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own."""
+    def not_sent(
+        self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None, *, is_lie: bool = False
+    ) -> None:
+        """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own.
+
+        `is_lie`: the store acknowledged the upload before.
+        """
         unit = self._unit
         if trouble.is_local or trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH):
             damage = self._examine(item, hash_it=trouble is not Trouble.NOT_FOUND)
@@ -374,10 +383,14 @@ class Deliveries:
         if is_soft and not unit.postpone(item, 1.0 if trouble.is_local else 0.2):
             self.leave(item)
             return
-        self._refuse(item, Failure(item.row, "destination", trouble, message, _KEPT))
+        is_lie = is_lie or trouble is Trouble.MISMATCH
+        self._refuse(item, Failure(item.row, "destination", trouble, message, _KEPT), is_lie=is_lie)
 
-    def _refuse(self, item: Item, failure: Failure) -> None:
-        """The destination did not take an object: its file stays, whatever the reason, and it is sent again later."""
+    def _refuse(self, item: Item, failure: Failure, *, is_lie: bool) -> None:
+        """The destination did not take an object: its file stays, whatever the reason, and it is sent again later.
+
+        `is_lie`: it said that it did, or took other bytes; that is recorded of each object, whatever happens next.
+        """
         unit, now = self._unit, time.monotonic()
         everything = unit.refusals.everything
         if unit.refusals.refused(item.row.id, failure.message, now):
@@ -386,9 +399,12 @@ class Deliveries:
             )
         elif everything and now < unit.refusals.next_trial:
             unit.put_off(item.row, _PUT_OFF_SECONDS)  # sent before that was known: it says nothing of this object
+            if is_lie:
+                unit.ledger.record(failure)
+                unit.note(failure)
             self.leave(item)
             return
-        unit.refused(failure)
+        unit.refused(failure, is_lie=is_lie)
         self.leave(item)
 
     def _examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
@@ -444,7 +460,7 @@ class Deliveries:
             row, "destination", Trouble.MISMATCH, message, _KEPT, expected=proof.expected, found=proof.found
         )
         self.looked.add(row.id)  # it need not be looked at once more
-        self._refuse(item, failure)
+        self._refuse(item, failure, is_lie=True)
 
     def damaged(self, item: Item, damage: Damage) -> None:
         """The bytes are not the proven ones: out of the way, and fetched again, or taken again by the drop scanner."""

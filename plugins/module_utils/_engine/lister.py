@@ -38,6 +38,7 @@ class Lister:
         self._told: set[int] = set()  # of this run, by hash
         self._recorded: set[int] | None = None  # of all runs, read when it is first asked for
         self._left_behind = 0  # in this pass so far
+        self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
         self._unreadable = 0  # answers in a row that could not be read
 
     def run(self) -> None:
@@ -83,10 +84,21 @@ class Lister:
 
     def _forget(self, gone: set[str]) -> None:
         """Objects that were listed and not there, and are not listed any more, have left the source."""
-        if gone and self._unit.job.source:
-            reason = "the source listed it once, did not have it, and does not list it any more"
-            for key in self._unit.ledger.forget_gone(gone, self._unit.on_their_way(), reason):
-                _log.info("%r left the source before it was fetched: forgotten", key)
+        self._unlisted = gone if self._unit.job.source else set()
+        self.forget_unlisted()
+
+    def forget_unlisted(self) -> None:
+        """Forget what the last pass did not list; to be called again when what is on its way has left the unit.
+
+        A new run looks for such objects once more at its start, so that they may well be on their way when a short
+        listing ends.
+        """
+        if not self._unlisted:
+            return
+        reason = "the source listed it once, did not have it, and does not list it any more"
+        for key in self._unit.ledger.forget_gone(self._unlisted, self._unit.on_their_way(), reason):
+            self._unlisted.discard(key)
+            _log.info("%r left the source before it was fetched: forgotten", key)
 
     # -- pages ------------------------------------------------------------------------------------------------
 

@@ -285,6 +285,7 @@ class SourceUnit(Unit):
             listed = self._lister.finished  # asked first: what the last page brought is read below
             self._read_on()
             if self._is_full or (not self._backlog and self._is_done(listed)):
+                self._lister.forget_unlisted()
                 self.is_complete = True
                 return
             if not self._place():

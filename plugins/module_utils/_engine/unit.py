@@ -332,16 +332,20 @@ class Unit:
         self.counters.failed(failure)
         return ending
 
-    def refused(self, failure: Failure, *, for_good: bool = False) -> None:
+    def refused(self, failure: Failure, *, for_good: bool = False, is_lie: bool = False) -> None:
         """The destination did not take an object, or proves nothing: it stays staged, and is tried ever more rarely.
 
-        `for_good`: as long as nobody changes the job, no other attempt would end otherwise.
+        `for_good`: as long as nobody changes the job, no other attempt would end otherwise. `is_lie`: the store is to
+        blame, which is recorded also where the row speaks of a newer generation by now.
         """
         row = failure.row
         attempts = max(1, self.job.attempts - row.attempts) if for_good else 1
         delay = LONGEST_DELAY_MS if for_good else min(LONGEST_DELAY_MS, _delay_ms(row))
         self._soft.pop(row.id, None)
-        if self.ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state)):
+        counted = self.ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
+        if is_lie and not counted:
+            self.ledger.record(failure)
+        if is_lie or counted:
             self.counters.failed(failure)
 
     def note(self, failure: Failure) -> None:

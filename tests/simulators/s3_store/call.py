@@ -118,14 +118,18 @@ class Call:
 
     def lies(self) -> bool:
         """Whether the ETag of damaged bytes is that of the received ones."""
-        rule = self.plan.first("store_wrong") if self.plan else None
-        return rule is not None and rule.etag == "received"
+        return any(self.has(action, etag="received") for action in ("store_wrong", "reorder"))
+
+    def has(self, action: str, **values: str) -> bool:
+        """Whether a rule of that action hits this request; with these values, where any are given."""
+        rule = self.plan.first(action) if self.plan else None
+        return rule is not None and all(getattr(rule, name) == value for name, value in values.items())
 
     def etag_kind(self) -> str:
-        """md5, opaque or kms, for an object that this request makes."""
+        """md5, opaque, kms or hex, for an object that this request makes."""
         rule = self.plan.first("etag") if self.plan else None
         if rule is not None:
-            return "kms" if rule.kind == "kms" else "opaque"
+            return rule.kind if rule.kind in ("kms", "hex") else "opaque"
         if self.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"):
             return "kms"
         return self.switches.etag
@@ -136,9 +140,9 @@ class Call:
 
 
 def opaque_etag(kind: str, parts: int = 0) -> str:
-    """An ETag that is no digest: of MD5's shape for `kms`, of no known shape for `opaque`."""
-    value = secrets.token_hex(16) if kind == "kms" else f"v1.{secrets.token_urlsafe(18)}"
-    return f"{value}-{parts}" if parts and kind == "kms" else value
+    """An ETag that is no digest: of MD5's shape for `kms` and `hex`, of no known shape for `opaque`."""
+    value = secrets.token_hex(16) if kind in ("kms", "hex") else f"v1.{secrets.token_urlsafe(18)}"
+    return f"{value}-{parts}" if parts and kind in ("kms", "hex") else value
 
 
 # -- markup --------------------------------------------------------------------------------------------------------
@@ -170,6 +174,9 @@ def document(root: str, content: str, *, status: int = 200) -> Response:
 
 
 def error_document(error: S3Error, resource: str, request_id: str) -> Response:
+    """Without a code, as a fault may want it, there is no body either."""
+    if not error.code:
+        return Response(error.status, dict(error.headers))
     extra = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.extra.items())
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(error.code)}</Code>'

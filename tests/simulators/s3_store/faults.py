@@ -20,11 +20,16 @@ ACTIONS: Mapping[str, str] = {
     "corrupt": "flip the bits `xor` of the byte at `offset` of the answer's body (negative: from its end; "
     "null: its middle)",
     "zero": "zeros instead of the answer's body from `after` on",
+    "short": "the first `after` bytes (null: half) of an object, with a Content-Length that says that these are all",
+    "foreign": "the bytes of another object of the bucket, under the headers of the one that was asked for",
     "replace": "put another version of the object (same size unless `size` is given): before the answer (`after` null) "
     "or after `after` bytes of the body, whose rest is then of the new version",
     "store_wrong": "keep other bytes than were sent: `kind` flip, zero or truncate; `etag` stored (of the wrong bytes) "
     "or received (a lie)",
-    "etag": "the object gets an ETag that is no digest: `kind` opaque or kms",
+    "reorder": "put the parts of an upload together in the wrong order; `etag` as with store_wrong",
+    "not_stored": "acknowledge a PutObject or CompleteMultipartUpload and keep nothing of it",
+    "stale": "answer a HEAD as before the object was last written: with the older one, or that there is none",
+    "etag": "the object gets an ETag that is no digest: `kind` opaque, kms, or hex (which looks like one)",
     "rate": "`bytes_per_second` on this request and its answer",
     "latency": "`seconds` before the request is looked at",
     "headers": "`set` and `remove` headers of the answer",
@@ -184,7 +189,7 @@ class Plan:
     def touches_body(self) -> bool:
         """Whether the answer's body has to go through Python instead of sendfile."""
         actions = {rule.action for rule in self.rules}
-        return bool(actions & {"corrupt", "zero", "rate", "replace"}) or any(
+        return bool(actions & {"corrupt", "zero", "rate", "replace", "foreign"}) or any(
             rule.action in ("stall", "cut") and rule.where != "request" for rule in self.rules
         )
 

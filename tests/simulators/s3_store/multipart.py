@@ -106,19 +106,25 @@ def complete_upload(call: Call) -> Response:
     tree = parse_document(call.payload.read(BODY_LIMIT), "CompleteMultipartUpload")
     wanted = [(part.findtext("PartNumber") or "", part.findtext("ETag") or "") for part in tree.iter("Part")]
     parts = _chosen_parts(call, upload, wanted)
-    storage = call.storage
+    storage, etag = call.storage, ""
+    if call.has("reorder"):
+        etag = _object_etag(call, parts) if call.lies() else ""
+        parts.reverse()
     entry = Entry(
         key=call.key,
         size=sum(part.size for part in parts),
-        etag=_object_etag(call, parts),
+        etag=etag or _object_etag(call, parts),
         modified_ms=storage.now_ms(),
         segments=tuple((part.blob, part.size) for part in parts if part.size),
         headers=upload.headers,
         tags=upload.tags,
         parts=tuple(part.size for part in parts),
     )
-    storage.complete_upload(call.bucket, upload, entry, write_condition(call))
-    published(call, entry)
+    if call.has("not_stored"):
+        storage.abort_upload(call.bucket, call.key, upload.upload_id)
+    else:
+        storage.complete_upload(call.bucket, upload, entry, write_condition(call))
+        published(call, entry)
     shown = f"&quot;{entry.etag}&quot;" if call.switches.complete_etag else ""
     location = f"/{call.bucket}/{quote(call.key)}"
     return document(

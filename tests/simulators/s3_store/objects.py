@@ -41,11 +41,32 @@ def get_object(call: Call) -> Response:
         raise
     response.entry = entry  # the server releases it when the answer is out
     response.replacement = lambda: replace_object(call, None)
+    _spoil(call, response)
     return response
 
 
+def _spoil(call: Call, response: Response) -> None:
+    """Other bytes than those of the object, or fewer, where a fault says so."""
+    if call.has("foreign") and response.entry is not None:
+        response.entry = _neighbour(call, response.entry)
+    if call.plan and (rule := call.plan.first("short")):
+        response.length = min(response.length, response.length // 2 if rule.after is None else rule.after)
+
+
+def _neighbour(call: Call, entry: Entry) -> Entry:
+    """The object that follows in the bucket, opened in the place of this one."""
+    with call.storage.lock:
+        keys = call.storage.bucket(call.bucket).sorted_keys()
+    other = call.storage.open_entry(call.bucket, keys[(keys.index(entry.key) + 1) % len(keys)])
+    call.storage.release(entry)
+    return other
+
+
 def head_object(call: Call) -> Response:
-    response = _read(call, call.storage.entry(call.bucket, call.key))
+    entry = call.storage.entry(call.bucket, call.key)
+    if call.has("stale"):
+        entry = call.storage.older(call.bucket, call.key)
+    response = _read(call, entry)
     response.declared = response.length
     return response
 
@@ -139,12 +160,15 @@ def put_object(call: Call) -> Response:
         tags=tags,
         checksums=dict(call.payload.checksums) if call.switches.checksums else {},
     )
-    try:
-        storage.put(call.bucket, entry, check=check)
-    except S3Error:
+    if call.has("not_stored"):
         storage.forget_blobs(blob_id for blob_id, _ in entry.segments)
-        raise
-    published(call, entry)
+    else:
+        try:
+            storage.put(call.bucket, entry, check=check)
+        except S3Error:
+            storage.forget_blobs(blob_id for blob_id, _ in entry.segments)
+            raise
+        published(call, entry)
     answer = {"ETag": f'"{entry.etag}"'}
     answer.update({f"x-amz-checksum-{name}": value for name, value in entry.checksums.items()})
     if encryption := headers.get("x-amz-server-side-encryption"):

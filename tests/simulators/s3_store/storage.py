@@ -87,6 +87,7 @@ class Storage:
         self.clock = clock
         self.lock = threading.RLock()
         self.buckets: dict[str, Bucket] = {}
+        self._older: dict[tuple[str, str], Entry] = {}  # (bucket, key): what was there before the last write
         self._counter = itertools.count(1)
         self._blobs = self.folder / "blobs"
         for shard in range(256):
@@ -323,7 +324,21 @@ class Storage:
             if check is not None:
                 check(bucket.entries.get(entry.key))
             self._write("put", bucket_name, entry.record())
-            self._drop(bucket.insert(entry))
+            self._replace(bucket_name, entry)
+
+    def _replace(self, bucket_name: str, entry: Entry) -> None:
+        old = self.bucket(bucket_name).insert(entry)
+        if old is not None:
+            self._older[bucket_name, entry.key] = old
+        self._drop(old)
+
+    def older(self, bucket_name: str, key: str) -> Entry:
+        """What was there before the object was last written, without its bytes; NoSuchKey if nothing was."""
+        with self.lock:
+            old = self._older.get((bucket_name, key))
+        if old is None:
+            raise S3Error("NoSuchKey", extra={"Key": key})
+        return old
 
     def delete(self, bucket_name: str, key: str) -> bool:
         with self.lock:
@@ -461,7 +476,7 @@ class Storage:
             bucket = self.bucket(bucket_name)
             check(bucket.entries.get(entry.key))
             self._write("put", bucket_name, entry.record(), upload.upload_id)
-            self._drop(bucket.insert(entry))
+            self._replace(bucket_name, entry)
             del bucket.uploads[upload.upload_id]
         used = {blob for blob, _ in entry.segments}
         self.forget_blobs(part.blob for part in upload.parts.values() if part.blob not in used)
