@@ -73,6 +73,9 @@ class Deliveries:
         self._released: list[Row] = []
         self._released_at = 0.0
         self.release_at = 0.0  # when to look for delivered files that could not be deleted; inf: there are none
+        # (object id, generation) of what the store acknowledged, until it is proven or told: the ledger hears of it at
+        # the end of a batch, and the object may be looked at again before.
+        self._taken: set[tuple[int, int]] = set()
         self.looked: set[int] = set()  # doubtful ones that are not at the destination
 
     def start(self) -> None:
@@ -92,6 +95,7 @@ class Deliveries:
             if not batch.is_doubtful:
                 self._batches.update((item.row.id, batch) for item in batch.items)
                 self.looked.difference_update(item.row.id for item in batch.items)
+                self._taken.difference_update((item.row.id, item.row.generation) for item in batch.items)
         if batch.is_doubtful:
             self._put(batch)
 
@@ -137,11 +141,12 @@ class Deliveries:
                 continue
             proof = self._prove(item, endpoint, found)
             if isinstance(proof, Delivered):
+                self._settle(item.row)
                 proven.append((item, proof))
             elif proof and self._is_from_lost_history(item.row, found):
                 message = "the destination holds a newer version of it than this older copy of the ledger knows"
                 self.hold_back(item, f"{message}; put the newer ledger back, or delete that object there")
-            elif proof and item.row.acknowledged:
+            elif proof and self._is_acknowledged(item.row):
                 self._refuted(item, proof)
             elif proof:
                 absent.append(item)
@@ -162,13 +167,15 @@ class Deliveries:
         self._unit.refused(failure, for_good=True)
         self.leave(item)
 
-    @staticmethod
-    def _says_absent(item: Item, error: StoreError) -> bool:
+    def _is_acknowledged(self, row: Row) -> bool:
+        return bool(row.acknowledged) or (row.id, row.generation) in self._taken
+
+    def _says_absent(self, item: Item, error: StoreError) -> bool:
         """Whether an upload that began may be made again. Who may not look is told no more than "denied".
 
         One that was acknowledged is not made again where nobody may look: it would never be proven either.
         """
-        if item.row.acknowledged:
+        if self._is_acknowledged(item.row):
             return False
         return not (error.trouble.is_weather or error.trouble.stops_job)
 
@@ -205,16 +212,17 @@ class Deliveries:
             else:
                 self.not_sent(item, outcome.trouble or Trouble.OTHER, outcome.message)
         proven, unsaid = [], {item.row.id: item.row for item in sent}
+        self._taken.update((item.row.id, item.row.generation) for item in sent)
         for item, endpoint, found in self._found(sent):
             if isinstance(found, StoreError):
                 is_lie = found.trouble is Trouble.NOT_FOUND
                 if is_lie:
-                    del unsaid[item.row.id]  # told here, so that a later look at it need not tell it again
+                    self._settle(unsaid.pop(item.row.id))  # so that a later look at it need not tell it again
                 self.not_sent(item, found.trouble, str(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
             if proof:
-                del unsaid[item.row.id]
+                self._settle(unsaid.pop(item.row.id))
             if isinstance(proof, Delivered):
                 proven.append((item, proof))
             elif proof:
@@ -222,6 +230,10 @@ class Deliveries:
         if unsaid:
             self._unit.ledger.acknowledge(unsaid.values())
         self._commit(proven)
+
+    def _settle(self, row: Row) -> None:
+        """What the store made of an upload that it acknowledged is known."""
+        self._taken.discard((row.id, row.generation))
 
     def _found(self, items: list[Item]) -> Iterator[_Answer]:
         """What the destination says it holds, for each item; what a listing does not settle is asked by HEAD."""
