@@ -188,10 +188,14 @@ class BindingLedger(VolumeLedger):
         numbers = f"SELECT id FROM objects WHERE {which}"
         db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")
         db.execute(f"DELETE FROM parts WHERE hop != 'source' AND object_id IN ({numbers})")
-        db.execute(f"UPDATE copies SET sends = 0 WHERE object_id IN ({numbers})")
+        db.execute(
+            f"UPDATE copies SET state = 1, sends = 0, destination_etag = '', target = 0 WHERE object_id IN ({numbers})"
+        )
         db.execute(f"UPDATE objects SET {_UNSENT} WHERE {which} AND state IN (0, 1)")
         db.execute(f"UPDATE objects SET sends = 0, acknowledged = 0 WHERE {which} AND state IN (4, 5)")
-        db.execute(f"UPDATE objects SET state = 1, {_UNSENT} WHERE {which} AND state = 2 AND volume IS NOT NULL")
+        # Suspect: the file may have been deleted already, and that not recorded yet.
+        staged_again = f"state = 1, suspect = 1, {_UNSENT}"
+        db.execute(f"UPDATE objects SET {staged_again} WHERE {which} AND state = 2 AND volume IS NOT NULL")
         db.execute(
             f"UPDATE objects SET state = 0, volume = NULL, staged_ms = NULL, {_UNSENT}"
             f" WHERE {which} AND state IN (2, 3)"
@@ -235,7 +239,7 @@ class BindingLedger(VolumeLedger):
         resent = _resent(key, row)
         if row is None or resent.action not in (SENT, FETCHED):
             return resent
-        target = "1" if resent.action == SENT else "0, volume = NULL"
+        target = "1, suspect = 1" if resent.action == SENT else "0, volume = NULL"
         db.execute(
             f"UPDATE objects SET state = {target}, {_UNSENT}, sends = 1 WHERE {AS_READ}",
             as_read(row),
