@@ -56,14 +56,19 @@ class VolumeLedger(CopyLedger):
 
     def has_file(self, key: str, generation: int, volume: int) -> bool:
         """Whether the ledger has use for a file of this key and generation on this volume."""
+        sql = "SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
+        with self._lock:
+            is_kept = self._db.execute(sql, (key, generation, volume)).fetchone() is not None
+            return is_kept or self.is_named(key, generation, volume)
+
+    def is_named(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the key's row speaks of this file: not only a copy of a generation that was replaced."""
         sql = (
             "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
             " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
-            " UNION ALL SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
         )
         with self._lock:
-            values = (key, generation, volume, volume, key, generation, volume)
-            return self._db.execute(sql, values).fetchone() is not None
+            return self._db.execute(sql, (key, generation, volume, volume)).fetchone() is not None
 
     def has_used(self, volume: int) -> bool:
         """Whether this ledger ever made a group durable on this volume."""
