@@ -216,7 +216,7 @@ class CopyLedger(LedgerFile):
         """
         sql = (
             "SELECT id FROM objects WHERE key = ? AND gone_ms IS NOT NULL AND state IN (0, 4, 5) AND origin = 0"
-            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL"
+            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL AND staged_ms IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
         )
         forgotten = []
