@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
+from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_copies import CopyLedger
 from .ledger_file import AS_READ, ROW, Failure, Row, as_read, boot_id, now_ms
@@ -215,7 +216,17 @@ class VolumeLedger(CopyLedger):
             lost += keys
         with self._transaction() as db:
             db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
+            # Named: the newer generations that they were kept for may never arrive.
+            db.execute(
+                "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
+                " SELECT object_id, key, size, etag, generation, 0, state, ?, ? FROM copies WHERE volume = ?"
+                " AND state = 1",
+                (f"the copy of this generation was lost with volume {name}", now_ms(), volume),
+            )
             db.execute("DELETE FROM copies WHERE volume = ?", (volume,))
+            # Also where no unit has met it yet: what lies there is hashed should it come back.
+            sql = "UPDATE volumes SET trouble = ?, reason = ?, trouble_ms = ? WHERE id = ? AND trouble = ''"
+            db.execute(sql, (MISSING, "it was given up", now_ms(), volume))
         return count, lost
 
     def _release_there(self, volume: int) -> int:
