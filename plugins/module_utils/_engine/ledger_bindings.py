@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
+from .ledger_copies import NEWEST
 from .ledger_file import AS_READ, ROW, Failure, Row, as_read, now_ms
 from .ledger_volumes import VolumeLedger
 from .model import Origin, State
@@ -157,12 +158,11 @@ class BindingLedger(VolumeLedger):
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             " SELECT id, key, next_size, next_etag, next_generation, origin, 0, ?, ? FROM objects"
-            " WHERE next_generation IS NOT NULL",
+            " WHERE next_size IS NOT NULL",
             ("an operator named another source before this generation was fetched (snowsync rebind)", now_ms()),
         )
         db.execute(
-            "UPDATE objects SET next_generation = NULL, next_size = NULL, next_etag = NULL, next_modified_ms = NULL"
-            " WHERE next_generation IS NOT NULL"
+            "UPDATE objects SET next_size = NULL, next_etag = NULL, next_modified_ms = NULL WHERE next_size IS NOT NULL"
         )
 
     def _rename_rows(self, db: sqlite3.Connection, was: Naming, now: Naming, *, is_same: bool) -> None:
@@ -206,7 +206,7 @@ class BindingLedger(VolumeLedger):
         """Rows leave the ledger, and leave a record that says why."""
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
-            f" SELECT id, key, size, etag, generation, origin, state, ?, ? FROM objects WHERE {which}",
+            f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE {which}",
             (reason, now_ms()),
         )
         db.execute(f"DELETE FROM parts WHERE object_id IN (SELECT id FROM objects WHERE {which})")

@@ -32,6 +32,18 @@ _ADVANCE = (
     f" generation = next_generation, next_generation = NULL, next_size = NULL, next_etag = NULL,"
     f" next_modified_ms = NULL,{ANEW} WHERE next_size IS NOT NULL"
 )
+# The highest number of a generation that an object ever had: the next one goes on from there.
+NEWEST = "MAX(objects.generation, COALESCE(objects.next_generation, 0))"
+# A generation that took its row back and is just what the source listed last (`next_etag` without `next_size` says so)
+# stands for the higher number that it had got by then.
+_STANDS_FOR = f"iif(objects.next_size IS NULL AND objects.next_etag IS NOT NULL, {NEWEST}, objects.generation)"
+_KEEP = (
+    f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag, target)"
+    f" SELECT id, key, generation, iif(state = 2, 2, 1), COALESCE(volume, left_on), {_COPIED}, destination_etag, target"
+    " FROM objects WHERE id = ? AND origin = 0 AND (state IN (1, 2) AND volume IS NOT NULL OR left_on IS NOT NULL)"
+)
+# Of a copy: a later generation was delivered since. It goes like others, and is never delivered itself.
+_OVERTAKEN = 3
 _GOT_FURTHER = (State.DELIVERED, State.RELEASED)
 
 
@@ -198,8 +210,8 @@ class CopyLedger(LedgerFile):
         """The row leaves the ledger; that it was there, and why it is not, stays."""
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.id, row.key, row.size, row.etag, row.generation, row.origin, row.state, reason, now_ms()),
+            f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE id = ?",
+            (reason, now_ms(), row.id),
         )
         db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
 
