@@ -135,9 +135,8 @@ class Ledger(RecoveryLedger, DropLedger):
             f" next_etag = NULL, next_modified_ms = NULL,{ANEW} WHERE id = ? AND generation = ?",
             (*values, at, object_id, generation),
         )
-        is_kept = "SELECT 1 FROM copies WHERE object_id = ? AND state = 1 AND (size, etag, modified_ms) = (?, ?, ?)"
-        if db.execute(is_kept, (object_id, *values)).fetchone():
-            self._restore(db, int(str(object_id)), listed=False)  # a listing that showed another one was wrong
+        # A listing that showed another one was wrong, or the source went back: what is kept need not be fetched.
+        self._restore(db, int(str(object_id)), listed=False, only_same=True)
 
     def forget(self, row: Row, reason: str) -> bool:
         """Drop the row of a dropped file that people took away, or changed, before it was sent.
@@ -357,8 +356,8 @@ class Ledger(RecoveryLedger, DropLedger):
                 )
             if moved:
                 self._record(db, failure)
-                if target == State.PENDING:
-                    self._advance(db, row.id)
+                if target != State(row.state):
+                    self._advance(db, "id = ?", row.id)
         return moved
 
     def acknowledge(self, rows: Iterable[Row]) -> None:
@@ -385,6 +384,7 @@ class Ledger(RecoveryLedger, DropLedger):
             fetched_again = db.execute(
                 "UPDATE objects SET state = 0, attempts = 0, not_before_ms = 0 WHERE state IN (4, 5) AND origin = 0"
             ).rowcount
+            self._advance(db, "state = 0")
             return fetched_again + sent_again
 
     # -- runs and facts -----------------------------------------------------------------------------------------

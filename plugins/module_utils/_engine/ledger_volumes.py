@@ -191,6 +191,7 @@ class VolumeLedger(CopyLedger):
             moved = self._move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
             if moved:
                 self._record(db, failure)
+                self._advance(db, "id = ?", row.id)
         return moved
 
     def leave_copies(self, volume: int, reason: str) -> int:
@@ -198,9 +199,12 @@ class VolumeLedger(CopyLedger):
         with self._transaction() as db:
             found = db.execute("SELECT name FROM volumes WHERE id = ?", (volume,)).fetchone()
         text = f"io: volume {found[0] if found else volume}: {reason}"
-        return self._in_steps(
+        left = self._in_steps(
             f"UPDATE objects SET state = 0, {_LEFT}, last_error = ?", f"{_STAGED_THERE} AND origin = 0", volume, text
         )
+        with self._transaction() as db:
+            self._advance(db, "state = 0 AND left_on = ?", volume)
+        return left
 
     def lose_volume(self, volume: int, name: str) -> tuple[int, list[str]]:
         """A volume will not come back: (how many objects are fetched again, keys of dropped files that are lost).
