@@ -271,11 +271,14 @@ class Ledger(RecoveryLedger, DropLedger):
             return int(self._db.execute(f"SELECT {_TARGET}").fetchone()[0])
 
     def claim_sends(self, rows: Iterable[Row]) -> None:
-        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first."""
+        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first.
+
+        What the destination was proven to hold of older generations may be replaced from now on.
+        """
         with self._transaction() as db:
-            db.executemany(
-                "UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", [(row.id,) for row in rows]
-            )
+            numbers = [(row.id,) for row in rows]
+            db.executemany("UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", numbers)
+            self._doubt_copies(db, numbers)
 
     def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
         """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
@@ -306,6 +309,7 @@ class Ledger(RecoveryLedger, DropLedger):
                         " WHERE object_id = ? AND generation = ? AND volume IS ?",
                         (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
                     )
+                self._overtake(db, item.row, is_newest=moved)
             self._progress(db, run_id, group, refused)
             self._advance_delivered(db)
             self._release(db, released, run_id, at)
