@@ -10,10 +10,10 @@ one is staged too, and takes the row back where the source turns out to have not
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from .ledger_file import AS_READ, LedgerFile, Row, as_read, now_ms
+from .ledger_file import AS_READ, Failure, LedgerFile, Row, as_read, now_ms
 from .model import State
 from .removal import AtDestination, LiesElsewhere, Permit, Replaced
 
@@ -223,15 +223,21 @@ class CopyLedger(LedgerFile):
         db.execute("DELETE FROM copies WHERE id = ?", (copy_id,))
         return int(generation), str(name)
 
-    def restore(self, row: Row) -> tuple[int, str] | None:
+    def restore(self, row: Row, told: Callable[[int, str], Failure]) -> Failure | None:
         """The source no longer has what it listed: an older generation that is still staged is delivered instead.
 
-        Returns its generation and the name of its volume; None where there is none, or the row is another by now.
+        That is recorded with it, by what `told` makes of its generation and the name of its volume; returns the record.
+        None where there is no older one, or the row is another by now.
         """
         with self._transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
                 return None
-            return self._restore(db, row.id, listed=False)
+            older = self._restore(db, row.id, listed=False)
+            if older is None:
+                return None
+            failure = told(*older)
+            self._record(db, failure)
+            return failure
 
     def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
         """There is no room for newer generations beside the older ones on these volumes: those are delivered first.
