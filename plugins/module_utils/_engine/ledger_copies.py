@@ -40,7 +40,7 @@ _STANDS_FOR = f"iif(objects.next_size IS NULL AND objects.next_etag IS NOT NULL,
 _KEEP = (
     f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag, target)"
     f" SELECT id, key, generation, iif(state = 2, 2, 1), COALESCE(volume, left_on), {_COPIED}, destination_etag, target"
-    " FROM objects WHERE id = ? AND origin = 0 AND (state IN (1, 2) AND volume IS NOT NULL OR left_on IS NOT NULL)"
+    " FROM objects WHERE id = ? AND origin = 0 AND (volume IS NOT NULL OR left_on IS NOT NULL)"
 )
 # Of a copy: a later generation was delivered since. It goes like others, and is never delivered itself.
 _OVERTAKEN = 3
