@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass, replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,6 +20,17 @@ from snowsync.model import TRANSITIONS, ListedObject, State
 KEYS = ("a", "a/b", "b")
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The file of a generation that its row no longer speaks of; `state` is 1, 2 (delivered) or 3 (overtaken)."""
+
+    key: str
+    size: int
+    generation: int
+    state: int
+    volume: int
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """The ledger beside a model of it. Units hold rows that they read earlier: these may be stale."""
 
@@ -27,7 +40,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
         self.run = self.ledger.start_run("source")
         self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume
+        self.numbers: dict[str, int] = {}  # the highest number that a generation of the key had
         self.left: dict[str, int] = {}  # key -> the volume that failed and keeps a copy
+        self.copies: list[Copy] = []  # in the order in which they were replaced
+        self.refused: set[str] = set()  # staged, and tried in vain
         self.discards: list[tuple[int, str, int]] = []
         self.held: list[Row] = []  # what some thread has in hand
         self.moved = self.released = 0
@@ -45,15 +61,30 @@ class LedgerMachine(RuleBasedStateMachine):
         if known is None:
             assert observed.new == 1
             self.model[key] = (size, 1, State.PENDING, None)
+            self.numbers[key] = 1
         elif known[0] == size:
             assert observed.same == 1
         else:
             assert observed.changed == 1
-            if known[2] in (State.STAGED, State.DELIVERED) and known[3] is not None:
-                self.discards.append((known[3], key, known[1]))
-            if key in self.left:
-                self.discards.append((self.left.pop(key), key, known[1]))
-            self.model[key] = (size, known[1] + 1, State.PENDING, None)
+            self._keep(key)
+            self.refused.discard(key)
+            self.numbers[key] = self.numbers[key] + 1
+            self.model[key] = (size, self.numbers[key], State.PENDING, None)
+            self._restore(key)
+
+    def _keep(self, key: str) -> None:
+        """The row is about to speak of another generation."""
+        size, generation, state, volume = self.model[key]
+        volume = self.left.pop(key, volume)
+        if volume is not None:
+            self.copies.append(Copy(key, size, generation, 2 if state == State.DELIVERED else 1, volume))
+
+    def _restore(self, key: str) -> None:
+        """A staged copy that is just what is listed now takes its row back."""
+        same = [copy for copy in self.copies if (copy.key, copy.size, copy.state) == (key, self.model[key][0], 1)]
+        if same:
+            self.copies.remove(same[-1])
+            self.model[key] = (same[-1].size, same[-1].generation, State.STAGED, same[-1].volume)
 
     @rule(state=st.sampled_from(list(State)))
     def take_work(self, state: State) -> None:
@@ -76,6 +107,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 if self.left.get(row.key, self.volumes[volume]) != self.volumes[volume]:
                     self.discards.append((self.left[row.key], row.key, row.generation))
                 self.left.pop(row.key, None)
+            elif self.model[row.key][1] > row.generation and not self._copy_of(row):
+                self.copies.append(Copy(row.key, row.size, row.generation, 1, self.volumes[volume]))
+
+    def _copy_of(self, row: Row) -> Copy | None:
+        return next((copy for copy in self.copies if (copy.key, copy.generation) == (row.key, row.generation)), None)
 
     @rule()
     def deliver_and_release(self) -> None:
@@ -85,13 +121,28 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         for row in group:
             assert (row in refused) == (not self.is_current(row))
+            copy = self._copy_of(row)
             if row not in refused:
                 self.model[row.key] = (row.size, row.generation, State.DELIVERED, self.model[row.key][3])
+                self.refused.discard(row.key)
                 self.moved += 1
+                self._overtake(row.key, len(self.copies))
+            elif copy:
+                place = self.copies.index(copy)
+                if copy.volume == row.volume:
+                    self.copies[place] = replace(copy, state=2)
+                self._overtake(row.key, place)
         for row in files:
             if self.is_current(row):
                 self.model[row.key] = (row.size, row.generation, State.RELEASED, None)
                 self.released += 1
+
+    def _overtake(self, key: str, place: int) -> None:
+        """What was replaced before a generation that is delivered is never sent."""
+        self.copies = [
+            replace(copy, state=3) if number < place and (copy.key, copy.state) == (key, 1) else copy
+            for number, copy in enumerate(self.copies)
+        ]
 
     @rule(source=st.sampled_from([State.PENDING, State.STAGED]), wanted=st.sampled_from(list(State)))
     def fail(self, source: State, wanted: State) -> None:
@@ -104,15 +155,21 @@ class LedgerMachine(RuleBasedStateMachine):
                 current = self.is_current(row)
                 assert self.ledger.retry(failure(row), delay_ms=-1, count=True, target=wanted) == current
                 if current and wanted != source:
-                    volume = None if wanted == State.PENDING else self.model[row.key][3]
+                    volume = self.model[row.key][3] if wanted == State.FAILED else None
                     self.model[row.key] = (row.size, row.generation, wanted, volume)
+                    self.refused.discard(row.key)
+                elif current and source == State.STAGED:
+                    self.refused.add(row.key)
 
     @rule()
     def revive(self) -> None:
+        """What has a file is sent again, the rest is fetched again."""
         ended = [key for key, entry in self.model.items() if entry[2] in (State.FAILED, State.QUARANTINED)]
-        assert self.ledger.revive() == len(ended)
+        assert self.ledger.revive() == len(ended) + len(self.refused)
+        self.refused.clear()
         for key in ended:
-            self.model[key] = (*self.model[key][:2], State.PENDING, None)
+            size, generation, _state, volume = self.model[key]
+            self.model[key] = (size, generation, State.PENDING if volume is None else State.STAGED, volume)
 
     @rule(state=st.sampled_from([State.STAGED, State.DELIVERED]), volume=st.integers(0, 1))
     def evacuate(self, state: State, volume: int) -> None:
@@ -147,6 +204,7 @@ class LedgerMachine(RuleBasedStateMachine):
         size, generation, _state, volume = self.model[key]
         assert volume is not None
         self.left[key] = volume
+        self.refused.discard(key)
         self.model[key] = (size, generation, State.PENDING, None)
 
     @rule(volume=st.integers(0, 1))
@@ -171,11 +229,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def every_file_is_known(self) -> None:
         assert sorted(entry[1:] for entry in self.ledger.discards()) == sorted(self.discards)
         assert all(self.ledger.has_file(key, self.model[key][1], volume) for key, volume in self.left.items())
-        on_volumes: dict[int, int] = {}
-        for size, _generation, state, volume in self.model.values():
-            if state in (State.STAGED, State.DELIVERED):
-                assert volume is not None
-                on_volumes[volume] = on_volumes.get(volume, 0) + (size + 4095) // 4096 * 4096
+        known = select(self.ledger, "SELECT key, size, generation, state, volume FROM copies ORDER BY id")
+        assert known == [astuple(copy) for copy in self.copies]
+        assert all(self.ledger.has_file(copy.key, copy.generation, copy.volume) for copy in self.copies)
+        there = [(volume, size) for size, _, state, volume in self.model.values() if state in (1, 2)]
+        on_volumes: dict[int | None, int] = {}
+        for volume, size in [*there, *((copy.volume, copy.size) for copy in self.copies)]:
+            on_volumes[volume] = on_volumes.get(volume, 0) + (size + 4095) // 4096 * 4096
         assert self.ledger.occupied() == on_volumes
 
     @invariant()

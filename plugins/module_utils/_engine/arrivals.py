@@ -12,6 +12,7 @@ import contextlib
 import logging
 import queue
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import adoption
@@ -173,13 +174,8 @@ class Arrivals:
     def _vanished(self, item: Item) -> None:
         """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
         unit, row = self._unit, item.row
-        older = None if adoption.adopt(unit, row) else unit.ledger.restore(row)
-        if older:
-            generation, volume = older
-            message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
-            action = f"generation {generation} is delivered instead"
-            failure = Failure(row, "source", Trouble.NOT_FOUND, message, action)
-            unit.ledger.record(failure)
+        failure = None if adoption.adopt(unit, row) else unit.ledger.restore(row, partial(_older_instead, row))
+        if failure:
             unit.note(failure)
             unit.counters.lost += 1
             unit.switches.staged.set()
@@ -243,6 +239,12 @@ class Arrivals:
         if unit.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
             unit.note(failure)
         unit.put_back(item, None)
+
+
+def _older_instead(row: Row, generation: int, volume: str) -> Failure:
+    """What is said where an older generation, staged on `volume`, is all that is left of an object."""
+    message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
+    return Failure(row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead")
 
 
 def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:

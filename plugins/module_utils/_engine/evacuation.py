@@ -364,7 +364,7 @@ class Evacuation:
             with volume.names_held():
                 permit = self._ledger.permit(key, generation, volume.id)
                 if permit is None:
-                    return self._ledger.has_file(key, generation, volume.id) or not volume.holds(relative)
+                    return self._ledger.is_named(key, generation, volume.id) or not volume.holds(relative)
                 volume.discard_with_folders(relative, permit)
         except OSError as error:
             _log.warning("volume %s: cannot delete an old file: %s", volume.name, error.strerror)

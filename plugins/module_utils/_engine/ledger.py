@@ -136,13 +136,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             f" next_etag = NULL, next_modified_ms = NULL,{ANEW} WHERE id = ? AND generation = ?",
             (*values, at, self.next_generation(), object_id, generation),
         )
-        # Only the newest: beyond a file of a later generation the row cannot go back, that one would be delivered.
-        is_kept = (
-            "SELECT (size, etag, modified_ms) = (?, ?, ?) FROM copies WHERE object_id = ? AND state = 1"
-            " ORDER BY generation DESC LIMIT 1"
-        )
-        if db.execute(is_kept, (*values, object_id)).fetchone() == (1,):
-            self._restore(db, int(str(object_id)), listed=False)  # a listing that showed another one was wrong
+        # A listing that showed another one was wrong, or the source went back: what is kept need not be fetched.
+        self._restore(db, int(str(object_id)), listed=False, only_same=True)
 
     def forget(self, row: Row, reason: str) -> bool:
         """Drop the row of a dropped file that people took away, or changed, before it was sent.
@@ -277,11 +272,14 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             return int(self._db.execute(f"SELECT {_TARGET}").fetchone()[0])
 
     def claim_sends(self, rows: Iterable[Row]) -> None:
-        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first."""
+        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first.
+
+        What the destination was proven to hold of older generations may be replaced from now on.
+        """
         with self._transaction() as db:
-            db.executemany(
-                "UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", [(row.id,) for row in rows]
-            )
+            numbers = [(row.id,) for row in rows]
+            db.executemany("UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", numbers)
+            self._doubt_copies(db, numbers)
 
     def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
         """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
@@ -312,6 +310,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                         " WHERE object_id = ? AND generation = ? AND volume IS ?",
                         (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
                     )
+                self._overtake(db, item.row, is_newest=moved)
             self._progress(db, run_id, group, refused)
             self._advance_delivered(db)
             self._release(db, released, run_id, at)
@@ -362,8 +361,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 )
             if moved:
                 self._record(db, failure)
-                if target == State.PENDING:
-                    self._advance(db, row.id)
+                if target != State(row.state):
+                    self._advance(db, "id = ?", row.id)
         return moved
 
     def acknowledge(self, rows: Iterable[Row]) -> None:
@@ -391,6 +390,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 count += db.execute(f"UPDATE objects SET state = 1, {again} WHERE {to_send}").rowcount
             if direction != "destination":
                 count += db.execute(f"UPDATE objects SET state = 0, {again} WHERE {to_fetch}").rowcount
+                self._advance(db, "state = 0")
             return count
 
     # -- runs and facts -----------------------------------------------------------------------------------------

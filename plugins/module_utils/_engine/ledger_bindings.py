@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
+from .ledger_copies import NEWEST
 from .ledger_file import AS_READ, ROW, Failure, Row, as_read, now_ms
 from .ledger_volumes import VolumeLedger
 from .model import Origin, State
@@ -157,12 +158,11 @@ class BindingLedger(VolumeLedger):
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             " SELECT id, key, next_size, next_etag, next_generation, origin, 0, ?, ? FROM objects"
-            " WHERE next_generation IS NOT NULL",
+            " WHERE next_size IS NOT NULL",
             ("an operator named another source before this generation was fetched (snowsync rebind)", now_ms()),
         )
         db.execute(
-            "UPDATE objects SET next_generation = NULL, next_size = NULL, next_etag = NULL, next_modified_ms = NULL"
-            " WHERE next_generation IS NOT NULL"
+            "UPDATE objects SET next_size = NULL, next_etag = NULL, next_modified_ms = NULL WHERE next_size IS NOT NULL"
         )
 
     def _rename_rows(self, db: sqlite3.Connection, was: Naming, now: Naming, *, is_same: bool) -> None:
@@ -194,7 +194,9 @@ class BindingLedger(VolumeLedger):
         )
         db.execute(f"UPDATE objects SET {_UNSENT} WHERE {which} AND state IN (0, 1)")
         db.execute(f"UPDATE objects SET sends = 0, acknowledged = 0 WHERE {which} AND state IN (4, 5)")
-        db.execute(f"UPDATE objects SET state = 1, {_UNSENT} WHERE {which} AND state = 2 AND volume IS NOT NULL")
+        # Suspect: the file may have been deleted already, and that not recorded yet.
+        staged_again = f"state = 1, suspect = 1, {_UNSENT}"
+        db.execute(f"UPDATE objects SET {staged_again} WHERE {which} AND state = 2 AND volume IS NOT NULL")
         db.execute(
             f"UPDATE objects SET state = 0, volume = NULL, staged_ms = NULL, {_UNSENT}"
             f" WHERE {which} AND state IN (2, 3)"
@@ -205,7 +207,7 @@ class BindingLedger(VolumeLedger):
         """Rows leave the ledger, and leave a record that says why."""
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
-            f" SELECT id, key, size, etag, generation, origin, state, ?, ? FROM objects WHERE {which}",
+            f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE {which}",
             (reason, now_ms()),
         )
         db.execute(f"DELETE FROM parts WHERE object_id IN (SELECT id FROM objects WHERE {which})")
@@ -238,7 +240,7 @@ class BindingLedger(VolumeLedger):
         resent = _resent(key, row)
         if row is None or resent.action not in (SENT, FETCHED):
             return resent
-        target = "1" if resent.action == SENT else "0, volume = NULL"
+        target = "1, suspect = 1" if resent.action == SENT else "0, volume = NULL"
         db.execute(
             f"UPDATE objects SET state = {target}, {_UNSENT}, sends = 1 WHERE {AS_READ}",
             as_read(row),

@@ -10,10 +10,10 @@ one is staged too, and takes the row back where the source turns out to have not
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from .ledger_file import AS_READ, LedgerFile, Row, as_read, now_ms
+from .ledger_file import AS_READ, Failure, LedgerFile, Row, as_read, now_ms
 from .model import State
 from .removal import AtDestination, LiesElsewhere, Permit, Replaced
 
@@ -32,6 +32,18 @@ _ADVANCE = (
     f" generation = next_generation, next_generation = NULL, next_size = NULL, next_etag = NULL,"
     f" next_modified_ms = NULL,{ANEW} WHERE next_size IS NOT NULL"
 )
+# The highest number of a generation that an object ever had: the next one goes on from there.
+NEWEST = "MAX(objects.generation, COALESCE(objects.next_generation, 0))"
+# A generation that took its row back and is just what the source listed last (`next_etag` without `next_size` says so)
+# stands for the higher number that it had got by then.
+_STANDS_FOR = f"iif(objects.next_size IS NULL AND objects.next_etag IS NOT NULL, {NEWEST}, objects.generation)"
+_KEEP = (
+    f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag, target)"
+    f" SELECT id, key, generation, iif(state = 2, 2, 1), COALESCE(volume, left_on), {_COPIED}, destination_etag, target"
+    " FROM objects WHERE id = ? AND origin = 0 AND (volume IS NOT NULL OR left_on IS NOT NULL)"
+)
+# Of a copy: a later generation was delivered since. It goes like others, and is never delivered itself.
+_OVERTAKEN = 3
 _GOT_FURTHER = (State.DELIVERED, State.RELEASED)
 
 
@@ -44,21 +56,31 @@ class Kept:
     target: int
 
 
-def entitlement(row: Row | None, copy: Kept | None, key: str, generation: int, volume: int) -> Permit | None:
+def entitlement(
+    row: Row | None,
+    copy: Kept | None,
+    key: str,
+    generation: int,
+    volume: int,
+    *,
+    stands_for: int = 0,
+    is_well: bool = True,
+) -> Permit | None:
     """What allows to remove the staged file of this generation from this volume; None: nothing does, it stays.
 
-    `row` is the ledger's newest knowledge of the key.
+    `row` is the ledger's newest knowledge of the key. `stands_for`: the number that its generation had when the source
+    listed it last, where it is an older one that took the row back; `is_well`: its volume has no known trouble.
     """
     if row is None:
         return None
     if copy is not None and copy.state == State.DELIVERED:
         return AtDestination(row.id, key, generation, copy.target, copy.destination_etag)
-    is_staged = row.state == State.STAGED and not row.suspect  # what is suspect may not be there, or be damaged
-    if row.generation > generation:
-        further = is_staged or row.state in _GOT_FURTHER
-        return Replaced(row.id, key, generation, row.generation, State(row.state)) if further else None
-    if row.generation < generation:
-        return None
+    # What is suspect, or lies on a volume in trouble, may not be there, or be damaged.
+    is_staged = row.state == State.STAGED and not row.suspect and is_well
+    newest = max(row.generation, stands_for)
+    if row.generation != generation:
+        further = newest > generation and (is_staged or row.state in _GOT_FURTHER)
+        return Replaced(row.id, key, generation, newest, State(row.state)) if further else None
     if row.state in _GOT_FURTHER:
         return AtDestination(row.id, key, generation, row.target, row.destination_etag)
     if is_staged and row.volume not in (None, volume):
@@ -81,16 +103,19 @@ class CopyLedger(LedgerFile):
                 "SELECT state, destination_etag, target FROM copies WHERE key = ? AND generation = ? AND volume = ?",
                 (key, generation, volume),
             ).fetchone()
-        row = self.row_of_key(key)
-        if row and row.state == State.STAGED and not self._is_well(row.volume):
-            row = None  # its file cannot be reached now: it stands for nothing
-        return entitlement(row, Kept(*found) if found else None, key, generation, volume)
+            row = self.row_of_key(key)
+            stands_for, is_well = self._standing(row) if row else (0, True)
+        kept = Kept(*found) if found else None
+        return entitlement(row, kept, key, generation, volume, stands_for=stands_for, is_well=is_well)
 
-    def _is_well(self, volume: int | None) -> bool:
-        """Whether no unit has met trouble with this volume."""
-        with self._lock:
-            found = self._db.execute("SELECT trouble FROM volumes WHERE id = ?", (volume,)).fetchone()
-        return found is not None and not found[0]
+    def _standing(self, row: Row) -> tuple[int, bool]:
+        """Which generation a row stands for, and whether its volume has no known trouble."""
+        sql = (
+            f"SELECT {_STANDS_FOR}, COALESCE(volumes.trouble, '') FROM objects LEFT JOIN volumes"
+            " ON volumes.id = objects.volume WHERE objects.id = ?"
+        )
+        stands_for, trouble = self._db.execute(sql, (row.id,)).fetchone()
+        return int(stands_for), not trouble
 
     def obsolete(self, *, after_id: int, pressed: bool) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand copies whose files may go, by id.
@@ -102,7 +127,7 @@ class CopyLedger(LedgerFile):
         sql = (
             "SELECT copies.id, copies.volume, copies.key, copies.generation FROM copies JOIN objects"
             " ON objects.id = copies.object_id WHERE copies.id > ? AND (copies.state = 2"
-            f" OR objects.generation > copies.generation AND objects.state IN ({states})) ORDER BY copies.id LIMIT 1000"
+            f" OR {_STANDS_FOR} > copies.generation AND objects.state IN ({states})) ORDER BY copies.id LIMIT 1000"
         )
         with self._lock:
             return self._db.execute(sql, (after_id,)).fetchall()
@@ -120,13 +145,22 @@ class CopyLedger(LedgerFile):
     @staticmethod
     def _keep_copy(db: sqlite3.Connection, object_id: int, generation: int) -> None:
         """The row is about to speak of another generation: remember the file of this one, where there is one."""
-        db.execute(
-            f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag,"
-            f" target) SELECT id, key, generation, iif(state = 2, 2, 1), COALESCE(volume, left_on), {_COPIED},"
-            " destination_etag, target FROM objects WHERE id = ? AND generation = ? AND origin = 0"
-            " AND (state IN (1, 2) AND volume IS NOT NULL OR left_on IS NOT NULL)",
-            (object_id, generation),
-        )
+        db.execute(f"{_KEEP} AND generation = ?", (object_id, generation))
+
+    @staticmethod
+    def _overtake(db: sqlite3.Connection, row: Row, *, is_newest: bool) -> None:
+        """This generation is at the destination: no copy that was replaced before it is to be stored over it."""
+        before = "" if is_newest else " AND id < (SELECT id FROM copies WHERE object_id = ? AND generation = ?)"
+        values = (row.id,) if is_newest else (row.id, row.id, row.generation)
+        db.execute(f"UPDATE copies SET state = {_OVERTAKEN} WHERE object_id = ? AND state = 1{before}", values)
+
+    def _doubt_copies(self, db: sqlite3.Connection, objects: Iterable[tuple[int]]) -> None:
+        """Uploads of these objects begin: older generations of them are no longer proven to be at the destination."""
+        if self.has_copies():
+            db.executemany(
+                "UPDATE copies SET state = 1, destination_etag = '', target = 0 WHERE object_id = ? AND state = 2",
+                objects,
+            )
 
     @staticmethod
     def _advance_delivered(db: sqlite3.Connection) -> None:
@@ -137,28 +171,45 @@ class CopyLedger(LedgerFile):
             db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
 
     @staticmethod
-    def _advance(db: sqlite3.Connection, object_id: int) -> None:
-        """An older generation that was to be delivered first is lost: the newer one is fetched."""
-        db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+    def _advance(db: sqlite3.Connection, which: str, *values: object) -> None:
+        """Older generations that were to be delivered first cannot be now: the newer ones are fetched.
+
+        A copy that was left on a volume that failed is kept.
+        """
+        waiting = f"SELECT id FROM objects WHERE next_size IS NOT NULL AND {which}"
+        for (object_id,) in db.execute(waiting, values).fetchall():
+            db.execute(f"{_KEEP} AND left_on IS NOT NULL", (object_id,))
+            db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
 
     @staticmethod
-    def _restore(db: sqlite3.Connection, object_id: int, *, listed: bool) -> tuple[int, str] | None:
-        """Let the newest staged copy of an object take its row back; (generation, name of its volume), or None.
+    def _restore(
+        db: sqlite3.Connection, object_id: int, *, listed: bool, only_same: bool = False
+    ) -> tuple[int, str] | None:
+        """Let a staged copy of an object take its row back; (generation, name of its volume), or None.
 
-        `listed`: the source has something newer, which is fetched once this one is delivered.
+        The one that is just what the source listed last (`only_same`: none else), or the one that was replaced last;
+        none on a volume in trouble. `listed`: the source has something newer, which is fetched once this one is
+        delivered.
         """
+        same = "(copies.size, copies.etag, copies.modified_ms) = (objects.size, objects.etag, objects.modified_ms)"
+        only = f" AND {same}" if only_same else ""
         found = db.execute(
-            "SELECT copies.id, copies.generation, volumes.name FROM copies JOIN volumes ON volumes.id = volume"
-            " WHERE object_id = ? AND state = 1 ORDER BY generation DESC LIMIT 1",
+            f"SELECT copies.id, copies.generation, volumes.name, {same} FROM copies JOIN volumes"
+            " ON volumes.id = copies.volume JOIN objects ON objects.id = object_id WHERE object_id = ?"
+            f" AND copies.state = 1 AND volumes.trouble = ''{only} ORDER BY {same} DESC, copies.id DESC LIMIT 1",
             (object_id,),
         ).fetchone()
         if found is None:
             return None
-        copy_id, generation, name = found
-        following = "size, next_etag = etag, next_modified_ms = modified_ms" if listed else "NULL"
+        copy_id, generation, name, is_same = found
+        db.execute(f"{_KEEP} AND left_on IS NOT NULL", (object_id,))  # what a failed volume has of it is kept as well
+        size, etag = ("size" if listed else "NULL"), ("etag" if listed or is_same else "NULL")
+        modified = "modified_ms" if listed else "NULL"
+        # What it speaks of now keeps its number, unless a higher one was given to something else meanwhile.
+        number = f"iif(next_generation IS NULL, generation, {NEWEST} + 1)" if listed else NEWEST
         db.execute(
-            "UPDATE objects SET next_generation = MAX(generation, COALESCE(next_generation, 0)),"
-            f" next_size = {following} WHERE id = ?",
+            f"UPDATE objects SET next_generation = {number}, next_size = {size}, next_etag = {etag},"
+            f" next_modified_ms = {modified} WHERE id = ?",
             (object_id,),
         )
         names = ["generation", "volume", *_COPIED.split(", ")]
@@ -172,19 +223,21 @@ class CopyLedger(LedgerFile):
         db.execute("DELETE FROM copies WHERE id = ?", (copy_id,))
         return int(generation), str(name)
 
-    def restore(self, row: Row) -> tuple[int, str] | None:
+    def restore(self, row: Row, told: Callable[[int, str], Failure]) -> Failure | None:
         """The source no longer has what it listed: an older generation that is still staged is delivered instead.
 
-        Returns its generation and the name of its volume; None where there is none, or the row is another by now.
+        That is recorded with it, by what `told` makes of its generation and the name of its volume; returns the record.
+        None where there is no older one, or the row is another by now.
         """
         with self._transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
                 return None
-            restored = self._restore(db, row.id, listed=False)
-            if restored:
-                reason = f"the source no longer has this generation; generation {restored[0]} takes its place"
-                self._remember_forgotten(db, row, reason)
-            return restored
+            older = self._restore(db, row.id, listed=False)
+            if older is None:
+                return None
+            failure = told(*older)
+            self._record(db, failure)
+            return failure
 
     def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
         """There is no room for newer generations beside the older ones on these volumes: those are delivered first.
@@ -194,7 +247,7 @@ class CopyLedger(LedgerFile):
         numbers = ",".join(str(int(number)) for number in volumes)
         sql = (
             "SELECT DISTINCT object_id FROM copies JOIN objects ON objects.id = object_id WHERE copies.state = 1"
-            f" AND copies.volume IN ({numbers}) AND objects.state IN (0, 4, 5) LIMIT ?"
+            f" AND copies.volume IN ({numbers}) AND objects.state IN (0, 4, 5) AND objects.left_on IS NULL LIMIT ?"
         )
         with self._transaction() as db:
             found = [number for (number,) in db.execute(sql, (limit,))]
@@ -208,16 +261,12 @@ class CopyLedger(LedgerFile):
     @staticmethod
     def _forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
         """The row leaves the ledger; that it was there, and why it is not, stays."""
-        CopyLedger._remember_forgotten(db, row, reason)
-        db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
-
-    @staticmethod
-    def _remember_forgotten(db: sqlite3.Connection, row: Row, reason: str) -> None:
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.id, row.key, row.size, row.etag, row.generation, row.origin, row.state, reason, now_ms()),
+            f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE id = ?",
+            (reason, now_ms(), row.id),
         )
+        db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
 
     def gone_keys(self, limit: int = 100_000) -> set[str]:
         """The keys that the source listed and did not have when they were fetched."""
@@ -232,7 +281,7 @@ class CopyLedger(LedgerFile):
         """
         sql = (
             "SELECT id FROM objects WHERE key = ? AND gone_ms IS NOT NULL AND state IN (0, 4, 5) AND origin = 0"
-            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL"
+            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL AND staged_ms IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
         )
         forgotten = []

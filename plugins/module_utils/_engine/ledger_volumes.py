@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
+from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_copies import CopyLedger
 from .ledger_file import AS_READ, ROW, Failure, Row, as_read, boot_id, now_ms
@@ -66,14 +67,19 @@ class VolumeLedger(CopyLedger):
 
     def has_file(self, key: str, generation: int, volume: int) -> bool:
         """Whether the ledger has use for a file of this key and generation on this volume."""
+        sql = "SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
+        with self._lock:
+            is_kept = self._db.execute(sql, (key, generation, volume)).fetchone() is not None
+            return is_kept or self.is_named(key, generation, volume)
+
+    def is_named(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the key's row speaks of this file: not only a copy of a generation that was replaced."""
         sql = (
             "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
             " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
-            " UNION ALL SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
         )
         with self._lock:
-            values = (key, generation, volume, volume, key, generation, volume)
-            return self._db.execute(sql, values).fetchone() is not None
+            return self._db.execute(sql, (key, generation, volume, volume)).fetchone() is not None
 
     def has_used(self, volume: int) -> bool:
         """Whether this ledger ever made a group durable on this volume."""
@@ -195,6 +201,7 @@ class VolumeLedger(CopyLedger):
             moved = self._move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
             if moved:
                 self._record(db, failure)
+                self._advance(db, "id = ?", row.id)
         return moved
 
     def leave_copies(self, volume: int, reason: str) -> int:
@@ -202,9 +209,12 @@ class VolumeLedger(CopyLedger):
         with self._transaction() as db:
             found = db.execute("SELECT name FROM volumes WHERE id = ?", (volume,)).fetchone()
         text = f"io: volume {found[0] if found else volume}: {reason}"
-        return self._in_steps(
+        left = self._in_steps(
             f"UPDATE objects SET state = 0, {_LEFT}, last_error = ?", f"{_STAGED_THERE} AND origin = 0", volume, text
         )
+        with self._transaction() as db:
+            self._advance(db, "state = 0 AND left_on = ?", volume)
+        return left
 
     def lose_volume(self, volume: int, name: str) -> tuple[int, list[str]]:
         """A volume will not come back: (how many objects are fetched again, keys of dropped files that are lost).
@@ -220,8 +230,18 @@ class VolumeLedger(CopyLedger):
             lost += keys
         with self._transaction() as db:
             db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
-        while keys := self._forget_older(volume, name):
-            lost += keys
+            lost += self._tell_older(db, volume, name)
+            # Named: the newer generations that they were kept for may never arrive.
+            db.execute(
+                "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
+                " SELECT object_id, key, size, etag, generation, 0, state, ?, ? FROM copies WHERE volume = ?"
+                " AND state = 1",
+                (f"the copy of this generation was lost with volume {name}", now_ms(), volume),
+            )
+            db.execute("DELETE FROM copies WHERE volume = ?", (volume,))
+            # Also where no unit has met it yet: what lies there is hashed should it come back.
+            sql = "UPDATE volumes SET trouble = ?, reason = ?, trouble_ms = ? WHERE id = ? AND trouble = ''"
+            db.execute(sql, (MISSING, "it was given up", now_ms(), volume))
         return count, lost
 
     def _release_there(self, volume: int) -> int:
@@ -253,22 +273,14 @@ class VolumeLedger(CopyLedger):
         with self._lock:
             return int(self._db.execute(sql, (volume,)).fetchone()[0])
 
-    def _forget_older(self, volume: int, name: str) -> list[str]:
-        """Replaced versions that nobody can fetch are lost with their volume, by name."""
+    def _tell_older(self, db: sqlite3.Connection, volume: int, name: str) -> list[str]:
+        """Name the versions that were replaced at the source, and are lost with their volume."""
         message = f"an older version of it, not delivered, was lost with volume {name}"
-        with self._transaction() as db:
-            sql = "SELECT id, object_id, state FROM copies WHERE volume = ? LIMIT ?"
-            found = db.execute(sql, (volume, _STEP)).fetchall()
-            lost = []
-            for number, object_id, state in found:
-                values = db.execute(f"SELECT {ROW} FROM objects WHERE id = ?", (object_id,)).fetchone()
-                row = Row(*values) if values else None
-                if row and state == State.STAGED:
-                    self._record(db, Failure(row, "destination", Trouble.IO, message, "the newer one is fetched"))
-                    self._remember_forgotten(db, row, message)
-                    lost.append(row.key)
-                db.execute("DELETE FROM copies WHERE id = ?", (number,))
-        return lost if lost or not found else self._forget_older(volume, name)
+        sql = f"SELECT {ROW} FROM objects WHERE id IN (SELECT object_id FROM copies WHERE volume = ? AND state = 1)"
+        rows = [Row(*values) for values in db.execute(sql, (volume,)).fetchall()]
+        for row in rows:
+            self._record(db, Failure(row, "destination", Trouble.IO, message, "the newer one is fetched"))
+        return [row.key for row in rows]
 
     def left_on(self, object_id: int) -> str:
         """The name of the volume that failed and keeps a copy of this object, '' for none."""

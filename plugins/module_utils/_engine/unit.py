@@ -260,13 +260,14 @@ class Unit:
     def discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
         """Remove a file of the staging tree, where the ledger says what entitles to it. OSError when the volume fails.
 
-        True as well where there is none, or where the ledger has use for it. False: nothing entitles to it, it stays.
+        True as well where there is none, or where the key's row speaks of it: then the note was wrong. False: nothing
+        entitles to it, it stays, and so does what is known of it.
         """
         relative = keys.to_path(key, generation)
         with volume.names_held():
             permit = self.ledger.permit(key, generation, volume.id)
             if permit is None:
-                return self.ledger.has_file(key, generation, volume.id) or not volume.holds(relative)
+                return self.ledger.is_named(key, generation, volume.id) or not volume.holds(relative)
             volume.discard_with_folders(relative, permit)
         return True
 
