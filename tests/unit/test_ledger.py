@@ -114,15 +114,18 @@ def test_what_is_gone_is_forgotten_only_where_there_never_was_a_copy(ledger: Led
     assert record == [("never", 10, 1, State.FAILED, "not listed any more")]
 
 
-def test_a_listing_that_goes_back_beyond_a_newer_file_has_the_object_fetched_anew(ledger: Ledger, volume: int) -> None:
+def test_a_listing_that_goes_back_beyond_a_newer_file_uses_the_one_it_shows(ledger: Ledger, volume: int) -> None:
     first, second = listed("a"), listed("a", 11, "0" * 32)
     for each in (first, second):
         ledger.observe([each])
         assert ledger.commit_staged([staged(row_of(ledger, "a"))], volume, 0) == []
     ledger.observe([first])
     row = row_of(ledger, "a")
-    assert (row.state, row.generation, row.etag) == (State.PENDING, 3, first.etag)
-    assert select(ledger, "SELECT generation, state FROM copies ORDER BY generation") == [(1, 1), (2, 1)]
+    assert (row.state, row.generation, row.etag) == (State.STAGED, 1, first.etag)
+    assert select(ledger, "SELECT generation, state FROM copies ORDER BY generation") == [(2, 1)]
+    assert ledger.permit("a", 1, volume) is None
+    ledger.observe([listed("a", 12)])
+    assert row_of(ledger, "a").generation > 2, "no number is given again"
 
 
 def test_a_listing_that_goes_back_to_the_newest_file_uses_it(ledger: Ledger, volume: int) -> None:
