@@ -437,7 +437,7 @@ def damaged(tmp_path: Path) -> Iterator[Ledger]:
     disk.create_function("row_sum", -1, lambda *_values: known, deterministic=True)
     disk.execute("DROP TRIGGER objects_are_sound")
     disk.execute("UPDATE objects SET state = 2 WHERE key = 'k'")
-    trigger = next(sql for sql in ledger_schema.MIGRATIONS[4] if "objects_are_sound" in sql)
+    (trigger,) = [sql for sql in ledger_schema.MIGRATIONS[4] if "objects_are_sound" in sql]
     disk.execute(trigger)
     disk.commit()
     disk.close()
