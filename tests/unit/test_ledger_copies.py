@@ -339,6 +339,50 @@ def test_a_number_is_not_given_again_after_two_that_were_put_back(ledger: Ledger
     assert (row_of(ledger, "k").etag, row_of(ledger, "k").generation) == (SECOND, 4)
 
 
+# -- files that came late ---------------------------------------------------------------------------------------
+
+
+def test_a_fetch_that_ends_late_is_kept_and_used_when_its_turn_comes(ledger: Ledger, volume: int, other: int) -> None:
+    """While the newer generation was fetched, the older one was put before it for want of room."""
+    stage(ledger, volume, FIRST)
+    ledger.observe([listed("k", etag=SECOND)])
+    fetched = row_of(ledger, "k")
+    ledger.deliver_older_first({volume})
+    assert [item.row for item in ledger.commit_staged([staged(fetched)], other, 0)] == [fetched]
+    assert copies(ledger) == [(2, 1, other)]
+    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    found = row_of(ledger, "k")
+    assert (found.state, found.etag, found.volume) == (State.STAGED, SECOND, other)
+
+
+def test_a_fetch_that_ends_late_is_kept_instead_of_a_copy_on_a_failed_volume(
+    ledger: Ledger, volume: int, other: int
+) -> None:
+    stage(ledger, volume, FIRST)
+    ledger.leave_copies(volume, "EIO")
+    fetched = row_of(ledger, "k")
+    ledger.observe([listed("k", etag=SECOND)])
+    assert copies(ledger) == [(1, 1, volume)]
+    ledger.commit_staged([staged(fetched)], other, 0)
+    assert copies(ledger) == [(1, 1, other)]
+    assert [note[1:] for note in ledger.discards()] == [(volume, "k", 1)]
+
+
+def test_a_fetch_that_ends_after_its_volume_returned_is_better_than_what_is_suspect(
+    ledger: Ledger, volume: int, other: int
+) -> None:
+    stage(ledger, volume, FIRST)
+    ledger.set_trouble(volume, "failed", "EIO")
+    ledger.leave_copies(volume, "EIO")
+    fetched = row_of(ledger, "k")
+    ledger.returned(volume)
+    assert [item.row for item in ledger.commit_staged([staged(fetched)], other, 0)] == [fetched]
+    found = row_of(ledger, "k")
+    assert (found.state, found.volume, found.suspect) == (State.STAGED, other, 0)
+    assert [note[1:] for note in ledger.discards()] == [(volume, "k", 1)]
+    assert ledger.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
+
+
 # -- rows that leave --------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.numbers: dict[str, int] = {}  # the highest number that a generation of the key had
         self.left: dict[str, int] = {}  # key -> the volume that failed and keeps a copy
         self.copies: list[Copy] = []  # in the order in which they were replaced
+        self.suspect: set[str] = set()  # staged, and to be hashed before it is used
         self.refused: set[str] = set()  # staged, and tried in vain
         self.discards: list[tuple[int, str, int]] = []
         self.held: list[Row] = []  # what some thread has in hand
@@ -85,6 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if same:
             self.copies.remove(same[-1])
             self.model[key] = (same[-1].size, same[-1].generation, State.STAGED, same[-1].volume)
+            self.suspect.add(key)
 
     @rule(state=st.sampled_from(list(State)))
     def take_work(self, state: State) -> None:
@@ -107,8 +109,20 @@ class LedgerMachine(RuleBasedStateMachine):
                 if self.left.get(row.key, self.volumes[volume]) != self.volumes[volume]:
                     self.discards.append((self.left[row.key], row.key, row.generation))
                 self.left.pop(row.key, None)
-            elif self.model[row.key][1] > row.generation and not self._copy_of(row):
-                self.copies.append(Copy(row.key, row.size, row.generation, 1, self.volumes[volume]))
+            elif self.model[row.key][1] != row.generation:
+                self._keep_late(Copy(row.key, row.size, row.generation, 1, self.volumes[volume]))
+            elif row.key in self.suspect and self.model[row.key][3] != self.volumes[volume]:
+                self.discards.append((self.model[row.key][3] or 0, row.key, row.generation))
+                self.model[row.key] = (*self.model[row.key][:3], self.volumes[volume])
+                self.suspect.discard(row.key)
+
+    def _keep_late(self, late: Copy) -> None:
+        """A file of a generation that its row no longer, or not yet, speaks of."""
+        for copy in [copy for copy in self.copies if (copy.key, copy.generation) == (late.key, late.generation)]:
+            self.copies.remove(copy)
+            if copy.volume != late.volume:
+                self.discards.append((copy.volume, copy.key, copy.generation))
+        self.copies.append(late)
 
     def _copy_of(self, row: Row) -> Copy | None:
         return next((copy for copy in self.copies if (copy.key, copy.generation) == (row.key, row.generation)), None)
@@ -182,6 +196,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert row.volume is not None
                 self.discards.append((row.volume, row.key, row.generation))
                 self.model[row.key] = (row.size, row.generation, state, target)
+                self.suspect.discard(row.key)
             else:
                 self.discards.append((target, row.key, row.generation))
 
@@ -215,10 +230,17 @@ class LedgerMachine(RuleBasedStateMachine):
         for key in [key for key, left in self.left.items() if left == number]:
             del self.left[key]
             self.model[key] = (*self.model[key][:2], State.STAGED, number)
+        self.suspect |= {key for key, entry in self.model.items() if entry[2:] == (State.STAGED, number)}
 
     def _of(self, state: State) -> list[Row]:
         """Rows in hand that were in `state` when they were read; each object at most once, as the units keep it."""
         return list({row.key: row for row in self.held if row.state == state}.values())
+
+    @invariant()
+    def knows_what_is_suspect(self) -> None:
+        self.suspect &= {key for key, entry in self.model.items() if entry[2] in (State.STAGED, State.FAILED)}
+        sql = "SELECT key FROM objects WHERE suspect = 1 AND state IN (1, 5)"
+        assert {str(key) for (key,) in select(self.ledger, sql)} == self.suspect
 
     @invariant()
     def agrees_with_the_model(self) -> None:

@@ -235,21 +235,43 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 )
                 if not moved:
                     refused.append(item)
+                    self._use_instead(db, item, volume, group_id)
                     self._keep_refused(db, item, volume, group_id, at)
             self._forget_copies(db, group_id)
             self._progress(db, run_id, group, refused)
         return refused
 
     @staticmethod
+    def _use_instead(db: sqlite3.Connection, item: Staged, volume: int, group_id: int) -> None:
+        """A volume came back while its object was fetched: what was just proven is better than what is suspect."""
+        values = (item.row.id, item.row.generation, volume)
+        suspect = "id = ? AND generation = ? AND state = 1 AND suspect = 1 AND origin = 0 AND volume != ?"
+        noted = "INSERT INTO discards (volume, key, generation) SELECT volume, key, generation FROM objects"
+        db.execute(f"{noted} WHERE {suspect}", values)
+        db.execute(
+            "UPDATE objects SET volume = ?, group_id = ?, part_size = ?, digest = ?, headers = ?, source_evidence = ?,"
+            f" source_tool = ?, suspect = 0 WHERE {suspect}",
+            (volume, group_id, item.part_size, item.digest, item.headers, item.evidence, item.tool, *values),
+        )
+
+    @staticmethod
     def _keep_refused(db: sqlite3.Connection, item: Staged, volume: int, group_id: int, at: int) -> None:
-        """A proven file whose object has a newer generation by now: it is kept until that one is staged."""
+        """A proven file whose object's row speaks of another generation by now: it is kept like one that was staged.
+
+        A copy of the same generation that was left on a failed volume is not needed beside it.
+        """
         row = item.row
         db.execute(
-            "INSERT OR IGNORE INTO copies (object_id, key, generation, state, volume, size, etag, modified_ms,"
+            "INSERT INTO discards (volume, key, generation) SELECT volume, key, generation FROM copies"
+            " WHERE object_id = ? AND generation = ? AND volume != ?",
+            (row.id, row.generation, volume),
+        )
+        db.execute(
+            "INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, size, etag, modified_ms,"
             " group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms, destination_etag,"
             " target)"
             " SELECT id, key, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, sends, ?, '', 0 FROM objects"
-            " WHERE id = ? AND generation > ?",
+            " WHERE id = ? AND generation != ?",
             (row.generation, volume, row.size, row.etag, row.modified_ms, group_id, item.part_size, item.digest,
              item.headers, item.evidence, item.tool, at, row.id, row.generation),
         )  # fmt: skip

@@ -149,10 +149,17 @@ class CopyLedger(LedgerFile):
 
     @staticmethod
     def _overtake(db: sqlite3.Connection, row: Row, *, is_newest: bool) -> None:
-        """This generation is at the destination: no copy that was replaced before it is to be stored over it."""
-        before = "" if is_newest else " AND id < (SELECT id FROM copies WHERE object_id = ? AND generation = ?)"
-        values = (row.id,) if is_newest else (row.id, row.id, row.generation)
-        db.execute(f"UPDATE copies SET state = {_OVERTAKEN} WHERE object_id = ? AND state = 1{before}", values)
+        """This generation is at the destination: no copy that was replaced before it is to be stored over it.
+
+        `is_newest`: the row speaks of it. Where something newer waits behind it, a copy of that may be there already.
+        """
+        values: tuple[object, ...] = (row.id, row.id, row.generation)
+        if is_newest:
+            newer = "SELECT 1 FROM objects WHERE id = object_id AND next_size IS NOT NULL AND copies.generation > ?"
+            before, values = f"NOT EXISTS ({newer})", (row.id, row.generation)
+        else:
+            before = "id < (SELECT id FROM copies WHERE object_id = ? AND generation = ?)"
+        db.execute(f"UPDATE copies SET state = {_OVERTAKEN} WHERE object_id = ? AND state = 1 AND {before}", values)
 
     def _doubt_copies(self, db: sqlite3.Connection, objects: Iterable[tuple[int]]) -> None:
         """Uploads of these objects begin: older generations of them are no longer proven to be at the destination."""
@@ -168,7 +175,13 @@ class CopyLedger(LedgerFile):
         waiting = "SELECT id, generation FROM objects WHERE next_size IS NOT NULL AND state IN (2, 3)"
         for object_id, generation in db.execute(waiting).fetchall():
             CopyLedger._keep_copy(db, object_id, generation)
-            db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+            CopyLedger._to_next(db, object_id)
+
+    @staticmethod
+    def _to_next(db: sqlite3.Connection, object_id: int) -> None:
+        """What the source lists is next; it was fetched already where its fetch ended late."""
+        db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+        CopyLedger._restore(db, object_id, listed=False, only_same=True)
 
     @staticmethod
     def _advance(db: sqlite3.Connection, which: str, *values: object) -> None:
@@ -179,7 +192,7 @@ class CopyLedger(LedgerFile):
         waiting = f"SELECT id FROM objects WHERE next_size IS NOT NULL AND {which}"
         for (object_id,) in db.execute(waiting, values).fetchall():
             db.execute(f"{_KEEP} AND left_on IS NOT NULL", (object_id,))
-            db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
+            CopyLedger._to_next(db, object_id)
 
     @staticmethod
     def _restore(
