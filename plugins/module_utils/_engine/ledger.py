@@ -312,6 +312,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         at = now_ms()
         refused: list[Delivered] = []
         with self._transaction() as db:
+            has_copies = self.has_copies()
             for volume in {item.row.volume for item in group}:
                 sizes = [item.row.size for item in group if item.row.volume == volume]
                 self._new_group(db, "destination", volume, len(sizes), sum(sizes), at)
@@ -332,7 +333,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                         " WHERE object_id = ? AND generation = ? AND volume IS ?",
                         (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
                     )
-                self._overtake(db, item.row, is_newest=moved)
+                if has_copies:
+                    self._overtake(db, item.row, is_newest=moved)
             self._progress(db, run_id, group, refused)
             self._advance_delivered(db)
             self._release(db, released, run_id, at)
