@@ -297,11 +297,11 @@ STAGES = {
     for stage in (
         Stage("lint", lint, minutes=10),
         Stage("sanity", sanity, minutes=15),
-        Stage("unit", unit, minutes=15),
+        Stage("unit", unit, minutes=25),
         Stage("docs", docs, minutes=5),
         Stage("demo", demo, minutes=10),
-        Stage("integration", integration, minutes=20),
-        Stage("faults", faults, minutes=25, needs_root=True),
+        Stage("integration", integration, minutes=30),
+        Stage("faults", faults, minutes=45, needs_root=True),
         Stage("molecule", molecule, minutes=30, needs_root=True),
     )
 }
