@@ -209,6 +209,41 @@ def test_power_cuts_lose_nothing_that_was_said(rig: Rig, kind: str, keep: float)
         assert rig.files_left() == []
 
 
+def test_power_cuts_between_refusals_edits_and_absences(rig: Rig) -> None:
+    """The destination refuses, the source overwrites and seems to lack objects, and the power goes, again and again."""
+    versions = {key: {digest} for key, digest in fill(rig).items()}
+    dice = random.Random(8)
+    seen_staged = 0
+    with powered(rig, "ext4") as machine:
+        rig.config["attempts"] = 2
+        for number in range(4):
+            rig.source.set_fault("latency", operation="GetObject", seconds=0.1)
+            rig.source.set_fault(
+                "status", operation="GetObject", probability=0.1, seed=number, status=404, code="NoSuchKey"
+            )
+            rig.destination.set_fault("latency", operation="PutObject", seconds=0.15)
+            rig.destination.set_fault(
+                "status", operation="PutObject", probability=0.5, seed=number, status=403, code="AccessDenied"
+            )
+            machine.run_until(fetched=dice.randrange(20, 40), then=dice.uniform(0.0, 0.2))
+            machine.lose_power(0.5, seed=number)
+            staged, _delivered = machine.ledger_says()
+            for each in staged:
+                found = hashlib.md5(machine.staged_file(each).read_bytes()).hexdigest()
+                assert found in versions[each.key], f"{each.key} is called staged and is not"
+            seen_staged += len(staged)
+            rig.source.clear_faults()
+            rig.destination.clear_faults()
+            for key in dice.sample(sorted(versions), 20):
+                data = dice.randbytes(dice.randrange(1, 100_000))
+                rig.source.put(SOURCE, key, data)
+                versions[key].add(hashlib.md5(data).hexdigest())
+        assert seen_staged > 20, "the cuts fell where they prove nothing"
+        machine.finish()
+        rig.assert_delivered()
+        assert rig.files_left() == []
+
+
 @pytest.mark.parametrize(
     ("kind", "weakness"),
     [("ext4", "writes"), ("xfs", "writes"), ("ext4", "read-only"), ("ext4", "everything"), ("xfs", "everything")],

@@ -36,6 +36,7 @@ from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
+_MOST_UNKNOWN = 10_000  # files of a volume that are looked at again while the unit runs
 _DISCARD_SECONDS = 10.0  # between two looks for files that are not needed any more
 
 
@@ -69,6 +70,7 @@ class SourceUnit(Unit):
         self._avoid: dict[int, str] = {}
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
         self._discard_at = 0.0
+        self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -152,6 +154,7 @@ class SourceUnit(Unit):
             elif verdict is None:
                 unknown.append(relative)
         volume.prune({os.path.dirname(relative) for relative in removed})
+        self._unknown[volume.id] = unknown[:_MOST_UNKNOWN]
         if unknown:
             _log.warning(
                 "volume %s: %d staged files are not in the ledger and stay, %r the first of them;"
@@ -179,6 +182,20 @@ class SourceUnit(Unit):
                 return None
             volume.discard_staged(relative, permit)
         return False
+
+    def _sweep_unknown(self) -> None:
+        """Look again at files that the ledger did not know: what they hold may be safe by now."""
+        for number, unknown in self._unknown.items():
+            volume = self.volumes.open.get(number)
+            if not unknown or volume is None or not volume.writable:
+                continue
+            try:
+                left = [relative for relative in unknown if self._sweep(volume, relative) is None]
+            except OSError as error:
+                self.take_out(volume, f"Failed to remove a file that is not needed: {error.strerror}")
+                continue
+            volume.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
+            self._unknown[number] = left
 
     def _find_quarantined(self, volume: OpenVolume) -> None:
         """Let the ledger know of copies that did not match: their objects are not forgotten."""
@@ -231,6 +248,7 @@ class SourceUnit(Unit):
         self._discard_at = now + _DISCARD_SECONDS
         self._discard_all(self._discard_notes)
         self._discard_all(self._discard_copies)
+        self._sweep_unknown()
         self._clear_quarantine()
 
     def _discard_rest(self) -> None:
@@ -240,6 +258,7 @@ class SourceUnit(Unit):
                 self._discard_all(page)
             else:
                 page(0)
+        self._sweep_unknown()
         self._clear_quarantine()
 
     @staticmethod
