@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -53,15 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush_quietly()
         _complain(str(error))
         return error.exit_code
-    except sqlite3.DatabaseError as error:
+    except Exception as error:
+        return _unexpected(error)
+    return code
+
+
+def _unexpected(error: Exception) -> int:
+    """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
+    from .ledger_file import UNREADABLE
+
+    if isinstance(error, UNREADABLE):
         _complain(
             f"Failed to read the ledger: {error}; check its disk, then restore it from a backup, or reset the job"
         )
         return LedgerError.exit_code
-    except Exception as error:
-        logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
-        return EXIT_DEFECT
-    return code
+    logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
+    return EXIT_DEFECT
 
 
 # -- commands ---------------------------------------------------------------------------------------------------

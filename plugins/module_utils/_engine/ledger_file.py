@@ -23,6 +23,10 @@ from .ledger_schema import UNSOUND, add_functions, migrate, row_sum
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 _BUSY_SECONDS = 60.0
+
+# What a read of a damaged file ends in, where no method here names the row.
+UNREADABLE = sqlite3.DatabaseError
+
 ROW = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
     " attempts, sends, suspect, destination_etag, target, acknowledged, file_id, row_sum"
