@@ -535,3 +535,29 @@ def test_the_journal_gets_a_priority_before_every_line_and_no_time(jobs: Path) -
     formatter = cli._JournalFormatter("%(message)s")
     record = logging.LogRecord("snowsync", logging.WARNING, "", 0, "a\nb", None, None)
     assert formatter.format(record) == "<4>a\n<4>b"
+
+
+# -- a damaged ledger -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("ledger", "export"), ("report",), ("run", "--once")], ids=" ".join)
+def test_a_page_that_the_disk_lost_is_named_as_a_damaged_ledger(
+    jobs: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "state" / "ledger.db"
+    ledger = Ledger(path)
+    ledger.observe([listed(f"{number:05}") for number in range(4000)])
+    root, page_size = ledger._db.execute(
+        "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'objects'"
+    ).fetchone()
+    ledger.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        # Every page behind the table's root: whichever of them hold rows of the table.
+        for offset in range(size // page_size // 2 * page_size, size, page_size):
+            assert offset != (root - 1) * page_size
+            file.seek(offset)
+            file.write(b"\xff" * page_size)
+    done = run(*command, "photos", "--jobs-dir", str(jobs))
+    assert done.returncode == LedgerError.exit_code, done.stderr
+    assert "malformed" in done.stderr and "backup" in done.stderr and "Traceback" not in done.stderr

@@ -59,12 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _unexpected(error: Exception) -> int:
     """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
-    from .ledger_file import UNREADABLE
+    from .ledger_file import UNREADABLE, problem_text
 
     if isinstance(error, UNREADABLE):
-        _complain(
-            f"Failed to read the ledger: {error}; check its disk, then restore it from a backup, or reset the job"
-        )
+        _complain(f"Failed to read the ledger: {problem_text(error)}")
         return LedgerError.exit_code
     logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
     return EXIT_DEFECT

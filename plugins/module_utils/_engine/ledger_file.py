@@ -36,6 +36,13 @@ ROW = (
 AS_READ = "id = ? AND generation = ? AND state = ? AND volume IS ?"
 
 
+def problem_text(error: sqlite3.Error) -> str:
+    """What SQLite said, with what to do where it means that the file is damaged."""
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error)
+    return f"{error}; check its disk, then restore it from a backup, or reset the job"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One object as the ledger knows it (the columns that the units work with)."""
@@ -291,7 +298,7 @@ class LedgerFile:
                         self._db.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise LedgerError(f"Failed to write the ledger {self.path}: {error}") from error
+                raise LedgerError(f"Failed to write the ledger {self.path}: {problem_text(error)}") from error
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[object, ...]]:
         """Stream the rows of a SELECT (for ledger*.py only), a thousand at a time so that writers are not held up."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import LedgerError
 from .ledger import Ledger
+from .ledger_file import problem_text
 from .ledger_schema import MIGRATIONS
 from .model import Evidence, Origin, State, source_evidence
 
@@ -248,7 +249,7 @@ class LedgerReader:
         try:
             return list(self._ledger.query(sql, parameters))
         except sqlite3.Error as error:
-            raise LedgerError(f"Failed to read the ledger {self._ledger.path}: {error}") from error
+            raise LedgerError(f"Failed to read the ledger {self._ledger.path}: {problem_text(error)}") from error
 
     def _pages(self, sql: str, start: object, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a SELECT whose first column grows and whose first parameter is where to go on after."""
