@@ -269,7 +269,7 @@ class WholeLife(RuleBasedStateMachine):
     def _work(self, state: State) -> list[Row]:
         """Rows that no thread has in hand; whatever they wait for is over."""
         self.ledger._db.execute("UPDATE objects SET not_before_ms = 0 WHERE not_before_ms != 0")
-        busy = {row.id for row, _ in (*self.fetched, *self.doomed)} | set(self.uploads)
+        busy = {row.id for row, _version in (*self.fetched, *self.doomed)} | set(self.uploads)
         return [row for row in self.ledger.work(state, after_id=0, limit=100) if row.id not in busy]
 
     def _choose(self, state: State, which: int) -> Row | None:
@@ -314,7 +314,9 @@ class WholeLife(RuleBasedStateMachine):
         self.named.clear()
         missing -= {version.key for version in versions}
         if missing:
-            self.ledger.forget_gone(missing, {row.id for row, _ in self.fetched} | set(self.uploads), "not listed")
+            self.ledger.forget_gone(
+                missing, {row.id for row, _version in self.fetched} | set(self.uploads), "not listed"
+            )
 
     @move(2, key=KEY)
     def list_one(self, key: str) -> None:
