@@ -108,6 +108,10 @@ class Life:
         moments = [place for place, each in enumerate(self.told.get(version.key, ())) if each == version]
         return max(moments, default=-1)
 
+    def is_before(self, file: File, version: Version) -> bool:
+        """Whether the ledger was first told of this version after it was last told of what the file holds."""
+        return self.told[version.key].index(version) > self.age(file.version)
+
     def was_listed(self, versions: Iterable[Version]) -> None:
         """A complete listing of the source, to its end, showed these."""
         self.listed = {version.key: Listed(version, self.age(version)) for version in versions}
@@ -167,9 +171,8 @@ class Life:
 
     def betray(self, file: File) -> None:
         """A file goes bad, and nothing shows it: whoever counts on it is not to blame."""
-        if file.is_sound:
-            key = file.version.key
-            self.betrayed[key] = max(self.age(file.version), self.betrayed.get(key, -1))
+        key = file.version.key
+        self.betrayed[key] = max(self.age(file.version), self.betrayed.get(key, -1))
 
     def give_up(self, file: File) -> None:
         """An operator was told that this file would be lost, and said yes."""

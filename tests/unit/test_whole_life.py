@@ -9,6 +9,7 @@ The ledger, its decisions and the gate for deletions are the engine's own; sourc
 * no file of a generation that was staged went, while neither the destination nor another file had these bytes or later
   ones of the object, unless an operator's word named it (`SimVolume.remove` asks the model);
 * nothing is called drained while the destination lacks what the last complete listing showed, unless a failure says so;
+* no version is stored over a later one that was proven at the destination;
 * numbers of generations and of rows are never given again, and every row is what was written.
 
 At the end, with all faults over, everything is either delivered or named as lost.
@@ -470,6 +471,10 @@ class WholeLife(RuleBasedStateMachine):
             del self.uploads[row.id]  # the connection broke before the store had it
         else:
             if how != "stores nothing":
+                held = self.life.stored.get(row.key)
+                is_proven = held is not None and held in self.life.proven.get(row.key, [])
+                is_older = held is not None and is_proven and self.life.is_before(file, held)
+                assert not is_older or self.was_restored, f"{file.version} is stored over {held}"
                 is_right = file.is_sound and how != "stores other bytes"
                 self.life.stored[row.key] = file.version if is_right else None
             if how == "silent":
@@ -572,7 +577,8 @@ class WholeLife(RuleBasedStateMachine):
         names = sorted(volume.staged)
         if names:
             name = names[which % len(names)]
-            self.life.betray(volume.staged[name])
+            if volume.staged[name].is_sound:
+                self.life.betray(volume.staged[name])
             volume.staged[name].is_sound = False
             if is_stolen:
                 del volume.staged[name]
@@ -789,6 +795,10 @@ class WholeLife(RuleBasedStateMachine):
         self.backup.backup(self.ledger._db)
         ledger_schema.add_functions(self.ledger._db)
         self.was_restored = True
+        # A limit: what the lost history knew of damage is lost with it, where no group came after the backup.
+        for file in all_files(self.volumes):
+            if not file.is_sound:
+                self.life.betray(file)
         self.generations.clear()
         self.numbers.clear()
         self._forget_hands()

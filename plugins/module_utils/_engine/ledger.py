@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from .ledger_copies import ANEW
+from .ledger_copies import ANEW, CopyLedger
 from .ledger_drops import DropLedger
 from .ledger_file import (
     AS_READ,
@@ -237,6 +237,9 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                     refused.append(item)
                     self._use_instead(db, item, volume, group_id)
                     self._keep_refused(db, item, volume, group_id, at)
+            if self.has_copies():
+                for item in group:
+                    self._forget_same(db, item.row, volume)
             self._forget_copies(db, group_id)
             self._progress(db, run_id, group, refused)
         return refused
@@ -261,11 +264,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         A copy of the same generation that was left on a failed volume is not needed beside it.
         """
         row = item.row
-        db.execute(
-            "INSERT INTO discards (volume, key, generation) SELECT volume, key, generation FROM copies"
-            " WHERE object_id = ? AND generation = ? AND volume != ?",
-            (row.id, row.generation, volume),
-        )
+        CopyLedger._forget_same(db, row, volume)
         db.execute(
             "INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, size, etag, modified_ms,"
             " group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms, destination_etag,"

@@ -148,6 +148,14 @@ class CopyLedger(LedgerFile):
         db.execute(f"{_KEEP} AND generation = ?", (object_id, generation))
 
     @staticmethod
+    def _forget_same(db: sqlite3.Connection, row: Row, volume: int) -> None:
+        """This generation was proven on `volume` just now: a copy of it on another one is noted as of no use."""
+        other = "FROM copies WHERE object_id = ? AND generation = ? AND volume != ?"
+        values = (row.id, row.generation, volume)
+        db.execute(f"INSERT INTO discards (volume, key, generation) SELECT volume, key, generation {other}", values)
+        db.execute(f"DELETE {other}", values)
+
+    @staticmethod
     def _overtake(db: sqlite3.Connection, row: Row, *, is_newest: bool) -> None:
         """This generation is at the destination: no copy that was replaced before it is to be stored over it.
 
