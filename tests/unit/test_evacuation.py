@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +21,10 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import cli, draining, evacuation, giving_up, locks, volume_set
+from snowsync import adoption, cli, draining, evacuation, giving_up, locks, volume_set
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
-from snowsync.ledger import Ledger
+from snowsync.ledger import Ledger, Row
 from snowsync.ledger_read import Tally
 from snowsync.model import ListedObject, State
 from snowsync.volumes import OpenVolume
@@ -201,7 +202,7 @@ def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
 DIES = """
 import os, sys
 from snowsync import config, draining, evacuation
-from snowsync.ledger import Ledger
+from snowsync.ledger import Ledger, Row
 from snowsync.volumes import OpenVolume
 
 left = int(sys.argv[2])
@@ -411,6 +412,32 @@ def test_beside_running_units_with_new_objects_all_the_time(rig: Rig) -> None:
     assert rig.failures() == []
     assert rig.files_left() == []
     assert discards(rig) == 0
+
+
+def test_what_moved_away_and_back_while_it_was_looked_for_was_never_missing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(rig)
+    name = on(rig, "two")[0]
+    home, other = rig.folder / name, rig.folder / name.replace("two/", "one/", 1)
+    aside = rig.folder / "aside"
+    home.rename(aside)  # the first evacuation is over, and the unit has the row of before
+    look = adoption._look
+
+    def come_back(volume: OpenVolume, row: Row) -> adoption.Found | None:
+        """The second one has copied it, and not yet removed what it copied."""
+        if aside.exists():
+            other.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(aside, other)
+            aside.rename(home)
+        return look(volume, row)
+
+    monkeypatch.setattr(adoption, "_look", come_back)
+    rig.run(direction="destination")
+    assert not aside.exists(), "it was looked for"
+    other.unlink(missing_ok=True)
+    rig.assert_delivered()
+    assert rig.failures() == []
 
 
 def wait_a_little(slow: list[float]) -> None:

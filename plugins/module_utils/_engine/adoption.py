@@ -42,15 +42,23 @@ class Found:
 
 
 def adopt(unit: Unit, row: Row) -> bool:
-    """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none."""
+    """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none.
+
+    True as well where its own file is there again: an evacuation moved it away, and another one back.
+    """
     if row.origin != Origin.SOURCE:
         return False
     with unit.volumes.borrowed() as volumes:
         for volume in volumes:
             found = _look(volume, row)
-            if found and _say_staged(unit, row, found):
+            if found and (any(_is_there(each, row) for each in volumes) or _say_staged(unit, row, found)):
                 return True
     return False
+
+
+def _is_there(volume: OpenVolume, row: Row) -> bool:
+    """Whether this is the object's own volume, and has its file."""
+    return volume.id == row.volume and os.path.exists(volume.staged_path(keys.to_path(row.key, row.generation)))
 
 
 def _look(volume: OpenVolume, row: Row) -> Found | None:
