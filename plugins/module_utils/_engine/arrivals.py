@@ -184,6 +184,7 @@ class Arrivals:
             if unit.ledger.gone(failure):  # refused where it was adopted
                 unit.note(failure)
         unit.forgive(row.id)
+        unit.parts.forget(row.id)  # the rest of it cannot be had any more
         unit.put_back(item, None)
 
     def _gone(self, row: Row) -> Failure:
