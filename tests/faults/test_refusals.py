@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "a KMS key that is disabled": ("status", {"operation": WRITES, "status": 400, "code": "KMS.DisabledException"}, {}),
     "a KMS key that is gone": ("status", {"operation": WRITES, "status": 400, "code": "KMS.NotFoundException"}, {}),
     "a quota": ("status", {"operation": WRITES, "status": 403, "code": "QuotaExceeded"}, {}),
+    "full disks": ("status", {"operation": WRITES, "status": 507, "code": "XMinioStorageFull"}, {}),
     "too large": ("status", {"operation": WRITES, "status": 400, "code": "EntityTooLarge"}, {}),
     "a policy of the bucket": ("status", {"operation": WRITES, "status": 400, "code": "InvalidRequest"}, {}),
     "locked": ("status", {"operation": WRITES, "status": 405, "code": "MethodNotAllowed"}, {}),

@@ -368,6 +368,8 @@ def xml(code: str, extra: str = "") -> bytes:
         (500, "InternalError", True, Trouble.SERVER),
         (403, "RequestTimeTooSkewed", True, Trouble.SERVER),
         (400, "RequestTimeout", True, Trouble.TIMEOUT),
+        (403, "QuotaExceeded", True, Trouble.FULL),
+        (507, "SomethingNew", True, Trouble.FULL),
         (501, "NotImplemented", True, Trouble.UNSUPPORTED),
         (403, "InvalidObjectState", True, Trouble.UNSUPPORTED),
         (403, "SomethingNew", True, Trouble.DENIED),

@@ -35,9 +35,9 @@ _ERROR_CODES: dict[str, Trouble] = {
         Trouble.TIMEOUT: "RequestTimeout",
         Trouble.THROTTLED: "SlowDown SlowDownRead SlowDownWrite TooManyRequests RequestLimitExceeded Throttling"
         " ThrottlingException BandwidthLimitExceeded ServiceUnavailable Busy XMinioServerBusy",
-        # A wrong clock, a full store: nothing is wrong with the object, and waiting helps once somebody mends it.
-        Trouble.SERVER: "InternalError OperationAborted TemporaryRedirect RequestTimeTooSkewed QuotaExceeded"
-        " InsufficientCapacity XMinioStorageFull",
+        # A wrong clock: nothing is wrong with the object, and waiting helps once somebody fixes it.
+        Trouble.SERVER: "InternalError OperationAborted TemporaryRedirect RequestTimeTooSkewed",
+        Trouble.FULL: "QuotaExceeded InsufficientCapacity XMinioStorageFull XMinioAdminBucketQuotaExceeded",
         Trouble.UNSUPPORTED: "NotImplemented MethodNotAllowed KeyTooLongError KeyTooLong EntityTooLarge EntityTooSmall"
         " MetadataTooLarge InvalidTag InvalidObjectState InvalidURI InvalidObjectName XNotImplemented",
     }.items()
@@ -57,6 +57,7 @@ _STATUSES: dict[int, Trouble] = {
     429: Trouble.THROTTLED,
     501: Trouble.UNSUPPORTED,
     503: Trouble.THROTTLED,
+    507: Trouble.FULL,
 }
 
 _EXPLANATIONS: dict[str, str] = {
@@ -76,6 +77,7 @@ _EXPLANATIONS: dict[str, str] = {
     "QuotaExceeded": "the store's quota is used up; make room there",
     "InsufficientCapacity": "the store is full; make room there",
     "XMinioStorageFull": "the store is full; make room there",
+    "XMinioAdminBucketQuotaExceeded": "the bucket's quota is used up; make room there, or raise it",
     "NotImplemented": "the store cannot do this",
 }
 
@@ -88,6 +90,7 @@ _BY_TROUBLE: dict[Trouble, str] = {
     Trouble.THROTTLED: "the store asks for fewer requests, or is not ready",
     Trouble.SERVER: "the store has a problem of its own",
     Trouble.UNSUPPORTED: "the store cannot do this",
+    Trouble.FULL: "the store has no room; make room there",
     Trouble.REFUSED: "the proxy wants a login",
 }
 

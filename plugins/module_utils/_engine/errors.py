@@ -39,6 +39,7 @@ class Trouble(enum.Enum):
     BROKEN = "broken"  # the connection broke, the body ended early
     THROTTLED = "throttled"  # 429, 503 SlowDown
     SERVER = "server"  # any other 5xx
+    FULL = "full"  # the store has no room: its quota, or its disks
     SPACE = "space"  # no space left on a volume
     READONLY = "readonly"  # a volume became read-only
     IO = "io"  # a volume answers EIO or is gone
