@@ -104,7 +104,10 @@ def named(rig: Rig) -> dict[str, list[str]]:
 def assert_named(rig: Rig) -> dict[str, set[str]]:
     """Every object that was ever wrong, by name."""
     told, words = told_lies(rig), named(rig)
-    assert {key: lies for key, lies in told.items() if key not in words} == {}
+    unnamed = {key: lies for key, lies in told.items() if key not in words}
+    assert unnamed == {}, [
+        line for store in (rig.source, rig.destination) for line in store.log() if line["key"] in unnamed
+    ]
     return told
 
 
@@ -133,6 +136,17 @@ def test_one_lie_of_each_kind(rig: Rig, name: str) -> None:
     assert len(told) == 1 and named(rig).keys() == told.keys()
     assert {failure["key"] for failure in rig.failures()} == told.keys()
     assert rig.files_left() == []
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, rule) in LIES.items() if rule["operation"] == "HeadObject"])
+def test_a_lie_about_the_one_object_that_is_asked_for_before_a_listing(rig: Rig, name: str) -> None:
+    fill(rig, 120, 0)
+    assert rig.run("--direction", "source")[0] == 0, "all is staged first, so that it is sent in large batches"
+    set_lie(rig, name, count=1)
+    code, summary, errors = rig.run()
+    assert (code, summary["drained"]) == (0, True), errors
+    rig.assert_delivered()
+    assert len(assert_named(rig)) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,23 +19,27 @@ _LEAST_KEYS = 32  # fewer than this are asked one by one
 _LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the next one
 
 
-def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str, Head]:
+def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str, Head | StoreError]:
     """key -> what the listing says, for those of `expected` (key -> digest) whose listed ETag is the expected one.
 
     Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind. It does
     not tell either whether an object lies under a KMS key, where no ETag is a digest: it counts only after a HEAD of
-    the first key that shows none.
+    the first key that shows none. Where that HEAD finds no object, its error is the answer for that key: asked again,
+    the store may find it, and nobody would hear that it denied what it had acknowledged.
     """
     if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
         return {}
     ordered = sorted(expected, key=key_bytes)
-    found: dict[str, Head] = {}  # a listing starts after a key, never at one
-    start, last = ordered[0], key_bytes(ordered[-1])
+    start, last = ordered[0], key_bytes(ordered[-1])  # a listing starts after a key, never at one
+    try:
+        first = wire.head(start)
+    except StoreError as error:
+        return {start: error} if error.trouble is Trouble.NOT_FOUND else {}
+    found: dict[str, Head | StoreError] = {start: first}
+    if not etag_is_digest(store, first):
+        return found
     walk = ListingWalk(store, start_after=start)
     try:
-        found[start] = wire.head(start)
-        if not etag_is_digest(store, found[start]):
-            return found
         while not walk.is_over:
             page = wire.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
             hits = 0
