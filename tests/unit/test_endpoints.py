@@ -64,7 +64,7 @@ def test_reports_of_one_outage_count_once_and_rests_grow(rig: Rig, monkeypatch: 
         assert endpoint.rest("and down again") == pauses[-1]
         clock[0] += pauses[-1]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    endpoint.ok()
+    endpoint.served(1)
     assert endpoint.rest("down once more") == 1
 
 

@@ -118,5 +118,14 @@ def test_one_accepted_object_ends_it_and_that_is_said_once() -> None:
 def test_after_it_ended_as_many_refusals_are_needed_as_before() -> None:
     refusals = refusing()
     refusals.accepted()
-    assert refuse(refusals, *range(MANY)) == [False] * (MANY - 1) + [True]
+    assert refuse(refusals, *range(10, 10 + MANY)) == [False] * (MANY - 1) + [True]
     assert refusals.next_trial == NOW + 0.5, "the pause starts short again"
+
+
+def test_objects_that_are_refused_while_others_are_accepted_say_nothing_of_the_others() -> None:
+    refusals = Refusals()
+    refuse(refusals, *range(MANY - 1))
+    refusals.accepted()
+    for _ in range(5):
+        refuse(refusals, *range(MANY - 1), 99)
+    assert not refusals.everything

@@ -658,12 +658,12 @@ def test_heads_wait_for_an_endpoint_and_nothing_that_was_fetched_is_thrown_away(
     rig.source.before = refuse(Trouble.TIMEOUT, operation="head", times=1)
     summary = rig.run()
     rig.assert_delivered()
-    assert summary.failure_count == 0
+    assert [trouble for _key, trouble in rig.failures()] == ["timeout"], "the endpoint is well, so it is the object's"
+    assert summary.failure_count == 1
     assert rig.source.count("fetch") == 31, "the one that was asked for in vain, no other"
 
 
-def test_an_object_that_only_meets_weather_is_to_blame_in_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.unit.SOFT_FAILURES", 2)
+def test_one_object_that_is_refused_while_the_endpoint_is_well_is_to_blame_from_the_first(rig: Rig) -> None:
     rig.changes = {"attempts": 2}
     fill(rig)
     rig.source.before = refuse(Trouble.SERVER, operation="fetch", key="object-1")
@@ -691,7 +691,8 @@ def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
     def fail(operation: str, _key: str) -> None:
         if operation == "head":
             asked.set()
-            raise StoreError(Trouble.TIMEOUT, "head", "the endpoint does not answer")
+        if asked.is_set() and operation in ("head", "list"):
+            raise StoreError(Trouble.TIMEOUT, operation, "the endpoint does not answer")
 
     rig.source.before = fail
     running = rig.start()

@@ -165,15 +165,26 @@ def failure(
     return StoreError(trouble, action, detail, code=refusal.code, status=status)
 
 
+_TOO_LARGE: dict[int, str] = {
+    413: "the request is too large; raise the proxy's limit for bodies (nginx: client_max_body_size)",
+    414: "the key is too long for a URL; raise the proxy's limit for URLs (nginx: large_client_header_buffers)",
+    431: "the headers are too large; raise the proxy's limit for headers (nginx: large_client_header_buffers)",
+}
+
+
 def not_s3(action: str, status: int, body: bytes) -> StoreError:
     """The error for an answer that no S3 store gives: a gateway's page, a login page, another service.
 
-    Always weather, whatever the status says: a proxy's 404 is no word on a bucket or an object.
+    Whatever the status says, a proxy's 404 is no word on a bucket or an object. Only what it says of the size of a
+    request is about that request.
     """
     text = " ".join(re.sub(r"<[^>]*>", " ", body[:4096].decode("utf-8", "replace")).split())[:120]
     if b"HTTPS port" in body or b"HTTPS server" in body:
         detail = f"the endpoint speaks TLS; write https:// in `endpoints` (HTTP {status}: {text!r})"
         return StoreError(Trouble.TLS, action, detail, status=status)
+    if status in _TOO_LARGE:
+        detail = f"{_TOO_LARGE[status]}, says what stands before the store (HTTP {status}: {text!r})"
+        return StoreError(Trouble.UNSUPPORTED, action, detail, status=status)
     trouble = {429: Trouble.THROTTLED, 503: Trouble.THROTTLED}.get(status, Trouble.SERVER)
     detail = (
         "the answer is not from an S3 store: a proxy or gateway in between, a login page, or another service"

@@ -86,9 +86,9 @@ class Arrivals:
         unit = self._unit
         while not unit.ending.is_set():
             asked = endpoint if endpoint.is_up else unit.endpoints.pick()
-            if asked:
+            if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
                 return asked
-            unit.ending.wait(0.2)
+            unit.ending.wait(0.05)
         return endpoint if endpoint.is_up else None
 
     def _ask(self, endpoint: Endpoint, by_key: dict[str, Item]) -> None:
@@ -153,7 +153,7 @@ class Arrivals:
             if isinstance(proof, Unproven):
                 self._held(item, proof)
                 return
-            item.endpoint.ok()
+            item.endpoint.served(row.id)
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
     def _prove(

@@ -16,9 +16,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import adoption
+from .blame import Blame, needs_probe
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
@@ -294,7 +296,7 @@ class Deliveries:
         done = [item for item, _ in proven if item.row.id not in newer]
         unit.counters.moved(len(done), sum(item.row.size for item in done))
         for item in done:
-            item.endpoint.ok()
+            item.endpoint.served(item.row.id)
             unit.settled(item.row)
         if done and unit.refusals.accepted():
             _log.info("the destination takes objects again")
@@ -389,14 +391,24 @@ class Deliveries:
                 return
             if item.row.id not in unit.in_flight:
                 return  # it left with its volume
-        if trouble.is_weather or trouble.stops_job:
-            unit.weather(endpoint or item.endpoint, trouble, message)
-        is_soft = trouble.is_weather or trouble.is_local or trouble is Trouble.UNKNOWN
+        failure = Failure(item.row, "destination", trouble, message, _KEPT)
+        if needs_probe(trouble):
+            unit.find_out(item, failure, endpoint or item.endpoint, partial(self._judged, item, failure))
+            return
+        is_soft = trouble.is_local or trouble is Trouble.UNKNOWN
         if is_soft and not unit.postpone(item, 1.0 if trouble.is_local else 0.2):
             self.leave(item)
             return
-        is_lie = is_lie or trouble is Trouble.MISMATCH
-        self._refuse(item, Failure(item.row, "destination", trouble, message, _KEPT), is_lie=is_lie)
+        self._refuse(item, failure, is_lie=is_lie or trouble is Trouble.MISMATCH)
+
+    def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
+        if self._unit.is_excused(item, whose):
+            self.leave(item)
+        elif failure.trouble.stops_job:
+            self._refuse(item, failure, is_lie=False)  # the store refuses it for all that may be known: others too
+        else:
+            self._unit.refused(failure)
+            self.leave(item)
 
     def _refuse(self, item: Item, failure: Failure, *, is_lie: bool) -> None:
         """The destination did not take an object: its file stays, whatever the reason, and it is sent again later.

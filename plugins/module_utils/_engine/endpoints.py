@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
+from .blame import Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
 from .credentials import Credentials
@@ -28,6 +29,7 @@ from .wire import Wire
 
 if TYPE_CHECKING:
     _Mover: TypeAlias = "NativeMover | S5cmdMover"
+    _Question: TypeAlias = "Callable[[Probe], None]"
 
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 
@@ -46,10 +48,12 @@ class Endpoint:
         self.credentials = credentials
         self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
         self.large_in_flight = 0
-        self.successes = 0
+        self.standing = Standing()
+        self.is_up = True
         self.rests = 0  # consecutive times it was found down
         self.down_until = 0.0
         self.is_probing = False
+        self.questions: list[_Question] = []  # to be answered when a probe that has not begun has ended
         self.failed_probe = False  # the last thing it did was to fail a probe
         self.message = ""
         self._local = threading.local()
@@ -62,22 +66,30 @@ class Endpoint:
             wire = self._local.wire = Wire(self.store, self.url, self.credentials, connections=connections)
         return wire
 
-    @property
-    def is_up(self) -> bool:
-        return self.rests == 0
+    def served(self, object_id: int) -> None:
+        """An object was moved from or to here, and proven."""
+        self.standing.served(object_id)
+        self._is_well()
 
-    def ok(self) -> None:
-        self.successes += 1
+    def answered(self) -> None:
+        """It answered a probe. Where it serves no object all the same, its next rest is longer than the last one."""
+        if self.standing.serves_nothing:
+            self.is_up, self.failed_probe = True, False
+        else:
+            self._is_well()
+
+    def _is_well(self) -> None:
         self.rests = 0
-        self.failed_probe = False
+        self.is_up, self.failed_probe = True, False
 
     def rest(self, message: str) -> float:
         """Take it out for a while (1, 2, 4 ... 60 s); returns how long. Reports of one outage count once."""
         now = time.monotonic()
-        if now < self.down_until and self.rests:
+        if now < self.down_until and not self.is_up:
             return self.down_until - now
-        pause = min(_LONGEST_REST, 2.0**self.rests)
+        pause = min(_LONGEST_REST, 2.0 ** min(self.rests, 10))
         self.rests += 1
+        self.is_up = False
         self.down_until = now + pause
         self.message = message
         return pause
@@ -178,7 +190,7 @@ class EndpointPool:
         up = [
             endpoint
             for endpoint in self.endpoints
-            if endpoint.rests == 0 and not (large and endpoint.large_in_flight >= limit)
+            if endpoint.is_up and not (large and endpoint.large_in_flight >= limit)
         ]
         if len(up) < 2:
             return up[0] if up else None
@@ -190,7 +202,7 @@ class EndpointPool:
         now = time.monotonic()
         for endpoint in self.endpoints:
             if not endpoint.is_up and not endpoint.is_probing and now >= endpoint.down_until:
-                self._start_probe(endpoint)
+                self._ask(endpoint)
 
     def preflight(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Probe every endpoint; return when one is well, or none is. Raises JobStopped; one that is down merely rests.
@@ -198,8 +210,8 @@ class EndpointPool:
         What answers later joins in later.
         """
         for endpoint in self.endpoints:
-            endpoint.rests, endpoint.message = 1, f"{endpoint.url} has not answered yet"
-            self._start_probe(endpoint)
+            endpoint.is_up, endpoint.rests, endpoint.message = False, 1, f"{endpoint.url} has not answered yet"
+            self._ask(endpoint)
         with self._probed:
             while not (self.refusal or self.any_up or stopping()):
                 if not any(endpoint.is_probing for endpoint in self.endpoints):
@@ -208,26 +220,72 @@ class EndpointPool:
         if self.refusal:
             raise self.refusal
 
-    def _start_probe(self, endpoint: Endpoint) -> None:
-        endpoint.is_probing = True
+    def find_out(
+        self,
+        endpoint: Endpoint,
+        object_id: int,
+        trouble: Trouble,
+        message: str,
+        told: Callable[[Blame], None],
+        *,
+        progressed: bool = False,
+    ) -> None:
+        """Whose fault a failure at an endpoint was: `told` is called once a probe has ended, from its thread.
+
+        At once where the endpoint is known to be down. `progressed`: parts of the object moved since it failed last.
+        """
+        endpoint.standing.failed(object_id)
+        if not endpoint.is_up:
+            told(Blame.ENDPOINT)
+            return
+
+        def decide(probe: Probe) -> None:
+            whose = blame(endpoint.standing.signs(object_id, trouble, probe, progressed=progressed))
+            if whose is Blame.SERVICE:
+                endpoint.rest(message)
+            told(whose)
+
+        self._ask(endpoint, decide)
+
+    def _ask(self, endpoint: Endpoint, question: _Question | None = None) -> None:
+        """Probe an endpoint; `question` is answered by a probe that began after it was put."""
+        with self._probed:
+            if question:
+                endpoint.questions.append(question)
+            if endpoint.is_probing:
+                return
+            endpoint.is_probing = True
         threading.Thread(target=self._probe, args=(endpoint,), name=f"{self._direction}-probe", daemon=True).start()
 
     def _probe(self, endpoint: Endpoint) -> None:
+        is_asked = True
+        while is_asked:
+            with self._probed:
+                questions, endpoint.questions = endpoint.questions, []
+            try:
+                found = self._found_by_probe(endpoint)
+                for answer in questions:
+                    answer(found)
+            except Exception as error:
+                self.refusal = error
+            with self._probed:
+                is_asked = bool(endpoint.questions) and self.refusal is None
+                endpoint.is_probing = is_asked
+                self._probed.notify_all()
+
+    def _found_by_probe(self, endpoint: Endpoint) -> Probe:
         try:
             endpoint.probe()
-            endpoint.ok()
         except JobStopped as error:
             self.refusal = error
+            return Probe.REFUSES
         except StoreError as error:
             endpoint.down_until = 0.0
             endpoint.rest(str(error))
             endpoint.failed_probe = True
-        except Exception as error:
-            self.refusal = error
-        finally:
-            with self._probed:
-                endpoint.is_probing = False
-                self._probed.notify_all()
+            return Probe.DOWN
+        endpoint.answered()
+        return Probe.WELL
 
     def why_down(self) -> str:
         return "; ".join(endpoint.message for endpoint in self.endpoints if not endpoint.is_up)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .model import Head
 
 _log = logging.getLogger("snowsync.native")
-_AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})  # troubles that are often over at once
+_AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})
 _FIRST_PAUSE = 0.2  # seconds before a request is made once more, doubled each time
 _CONNECT_SECONDS = 10.0
 _BUFFER = 256 * 1024
@@ -59,6 +59,11 @@ class Kit:
 def pause(attempt: int) -> float:
     """Seconds before attempt number `attempt` (from 1), not the same for all that failed together."""
     return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+
+
+def is_often_over(error: StoreError) -> bool:
+    """Whether the same request may well succeed in a moment; a page with a 4xx is not the answer of a busy store."""
+    return error.trouble in _AGAIN and (error.trouble is not Trouble.SERVER or not 400 <= error.status < 500)
 
 
 class Errand:
@@ -190,7 +195,7 @@ class SmallLane:
         try:
             result: Head | Exception = errand.request.end(number, words)
         except StoreError as error:
-            if error.trouble in _AGAIN and errand.attempts < self._kit.retries:
+            if is_often_over(error) and errand.attempts < self._kit.retries:
                 errand.attempts += 1
                 self._later.append((time.monotonic() + pause(errand.attempts), errand))
                 self._later.sort(key=lambda entry: entry[0])
@@ -225,7 +230,7 @@ class Stream:
                 return self._once(make())
             except StoreError as error:
                 attempt = 1 if has_moved() else attempt + 1
-                if error.trouble not in _AGAIN or attempt > self._kit.retries:
+                if not is_often_over(error) or attempt > self._kit.retries:
                     raise
             if self._closed.wait(pause(attempt)):
                 raise StreamClosed

@@ -225,14 +225,19 @@ class Get:
             self._flush()  # it ended early: what came is not asked for again
         action = self._bucket.action("fetch", self._work.key)
         if number:
-            raise unanswered(action, number, words)
+            raise unanswered(action, number, words + self._how_far())
         if self._head is None and not self._accepts():
             raise self._bucket.refused(action, self._transfer, self._refused)
         if self._received != self._length:
-            detail = f"the answer ended after {self._received} of {self._length} bytes"
+            detail = f"the answer ended early{self._how_far()}"
             raise StoreError(Trouble.BROKEN, action, detail)
         assert self._head  # it was accepted
         return self._head
+
+    def _how_far(self) -> str:
+        """Where in the object the answer ended: where that is the same place again and again, it is the object's."""
+        place = self._start + self._received
+        return f" at byte {place} of {self._work.size}" if place else ""
 
 
 class _Upload:

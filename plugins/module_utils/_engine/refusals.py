@@ -12,6 +12,7 @@ import threading
 
 MANY = 5  # different objects refused, for whatever reason, and none accepted in between
 PROBES_AT_ONCE = 3  # objects that are tried together while everything is refused
+_REMEMBERED = 10_000  # objects that were refused while others were accepted
 _FIRST_PAUSE = 0.5  # seconds, doubled with every trial that is refused
 _LONGEST_PAUSE = 600.0  # seconds between two trials
 
@@ -22,6 +23,7 @@ class Refusals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: set[int] = set()
+        self._alone: set[int] = set()  # refused before, and others were accepted since: they say nothing of the others
         self.next_trial = 0.0
         self.message = ""  # the latest refusal, '' while single objects are refused at most
         self.trials = 0  # that were refused since everything is
@@ -36,6 +38,8 @@ class Refusals:
         with self._lock:
             if self.message:
                 self._trial_failed(message, now)
+                return False
+            if object_id in self._alone:
                 return False
             self._objects.add(object_id)
             if len(self._objects) < MANY:
@@ -56,6 +60,8 @@ class Refusals:
         with self._lock:
             was = bool(self.message)
             self.message, self.trials = "", 0
+            if len(self._alone) < _REMEMBERED:
+                self._alone |= self._objects
             self._objects.clear()
             return was
 

@@ -16,10 +16,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Container
+from functools import partial
 
 from . import adoption, keys
 from .arrivals import Arrivals
 from .backlog import Backlog
+from .blame import Blame, needs_probe
 from .config import Job
 from .credentials import for_side
 from .dropfolder import DropScanner
@@ -501,13 +503,18 @@ class SourceUnit(Unit):
                 self.take_out(item.volume, message)
                 self.put_back(item, 0.0)
                 return
-        if trouble.is_weather or trouble.stops_job:
-            self.weather(endpoint or item.endpoint, trouble, message)
-        is_soft = trouble.is_weather or trouble.is_local or trouble is Trouble.UNKNOWN
-        if is_soft and not self.postpone(item, 1.0 if trouble.is_local else 0.2):
-            self.put_back(item, None)
+        failure = Failure(item.row, "source", trouble, message, "fetched again")
+        if needs_probe(trouble):
+            self.find_out(item, failure, endpoint or item.endpoint, partial(self._judged, item, failure))
             return
-        self.failed(Failure(item.row, "source", trouble, message, "fetched again"))
+        is_soft = trouble.is_local or trouble is Trouble.UNKNOWN
+        if not is_soft or self.postpone(item, 1.0 if trouble.is_local else 0.2):
+            self.failed(failure)
+        self.put_back(item, None)
+
+    def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
+        if not self.is_excused(item, whose):
+            self.failed(failure)
         self.put_back(item, None)
 
     def put_back(self, item: Item, delay: float | None) -> None:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from . import keys
+from .blame import Blame
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
-from .errors import JobStopped, StoreError, Trouble
+from .errors import StoreError, Trouble
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
 from .locks import locked
 from .model import State
@@ -24,9 +25,11 @@ from .volume_set import VolumeSet
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.unit")
-SOFT_FAILURES = 20  # this many outages met by one object count as one attempt: it may be the object after all
+SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
+SERVICE_FAILURES = 5  # and this many at an endpoint that answers and serves no object at all
 _NAMED_FAILURES = 100
 _LONGEST_FETCH_DELAY_MS = 60_000
+_AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
 
 
 def _delay_ms(row: Row) -> int:
@@ -292,16 +295,33 @@ class Unit:
         """Whether a staged object was refused so often that a run ends without it; a service goes on trying."""
         return row.state == State.STAGED and row.attempts >= self.job.attempts
 
-    def postpone(self, item: Item, seconds: float) -> bool:
-        """Put an object back without blaming it. True when it met so many outages that it is to blame after all."""
-        if self.parts.progressed(item.row.id):
-            self._soft.pop(item.row.id, None)  # outages between parts that arrive are not the object's fault
+    def postpone(self, item: Item, seconds: float, patience: int = SOFT_FAILURES) -> bool:
+        """Put an object back without blaming it. True when that happened so often that it is to blame after all."""
         count = self._soft.get(item.row.id, 0) + 1
         self._soft[item.row.id] = count
         self._later[item.row.id] = time.monotonic() + seconds
-        if count < SOFT_FAILURES:
+        if count < patience:
             return False
         del self._soft[item.row.id]
+        return True
+
+    def find_out(self, item: Item, failure: Failure, endpoint: Endpoint, told: Callable[[Blame], None]) -> None:
+        """Whose fault a failure was; until that is known the object stays in the unit, and its endpoint at work."""
+
+        def judged(whose: Blame) -> None:
+            if self.in_flight.get(item.row.id) is item and not self.has_ended:
+                told(whose)
+
+        progressed = self.parts.progressed(item.row.id)
+        self.endpoints.find_out(endpoint, item.row.id, failure.trouble, failure.message, judged, progressed=progressed)
+
+    def is_excused(self, item: Item, whose: Blame) -> bool:
+        """Whether a failure does not count against the object, which is tried again soon."""
+        if whose is Blame.OBJECT:
+            return False
+        if whose is Blame.SERVICE:
+            return not self.postpone(item, _AGAIN_SECONDS, SERVICE_FAILURES)
+        self.put_off(item.row, _AGAIN_SECONDS)
         return True
 
     def put_off(self, row: Row, seconds: float) -> None:
@@ -351,18 +371,6 @@ class Unit:
 
     def note(self, failure: Failure) -> None:
         self.counters.failed(failure)
-
-    def weather(self, endpoint: Endpoint, trouble: Trouble, message: str) -> None:
-        """An endpoint failed a request: let it rest; the probe decides when it is well again."""
-        if trouble.stops_job:
-            try:
-                endpoint.probe()  # raises JobStopped if it is so
-            except JobStopped:
-                raise
-            except StoreError as error:
-                endpoint.rest(str(error))
-            return
-        endpoint.rest(message)
 
     def outage(self, side: str) -> None:
         """No endpoint of this side is well: say so and wait; one single pass waits no longer than a second look."""
