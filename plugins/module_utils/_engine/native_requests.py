@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
     from .credentials import Credentials
 
+_GIVEN_UP = 42  # libcurl's error number where a callback ends a request
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
 _WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once
 _NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
@@ -355,7 +357,10 @@ class Put(_Upload):
 
 
 class Post(_Upload):
-    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD)."""
+    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD).
+
+    `patience`: seconds without a byte after which it is given up, where stores take long to answer; 0: as the others.
+    """
 
     def __init__(
         self,
@@ -366,10 +371,14 @@ class Post(_Upload):
         parameters: dict[str, str],
         headers: dict[str, str],
         body: bytes = b"",
+        patience: float = 0.0,
     ) -> None:
         super().__init__(bucket, work, parameters=parameters, headers=headers)
         self._method = method
         self._body = body
+        self._patience = patience
+        self._moved = (0, 0)
+        self._moved_at = 0.0
 
     def begin(self, transfer: Transfer) -> None:
         self._begin(transfer, self._method, hashlib.sha256(self._body).hexdigest())
@@ -382,6 +391,26 @@ class Post(_Upload):
             curl.setopt(curl.NOBODY, 1)
         else:
             curl.setopt(curl.CUSTOMREQUEST, self._method)
+        if self._patience:
+            # libcurl's own limit is one byte a second, and a store that works on it sends a blank every 5 to 30.
+            self._moved_at = time.monotonic()
+            curl.setopt(curl.LOW_SPEED_TIME, 0)
+            curl.setopt(curl.NOPROGRESS, 0)
+            curl.setopt(curl.XFERINFOFUNCTION, self._is_given_up)
+
+    def _is_given_up(self, _to_come: int, came: int, _to_send: int, sent: int) -> bool:
+        """Called by libcurl about once a second; True ends the request."""
+        now = time.monotonic()
+        if (came, sent) != self._moved:
+            self._moved, self._moved_at = (came, sent), now
+        self._bucket.moved += 1  # this wait has an end of its own: no watchdog need end it
+        return now - self._moved_at > self._patience
+
+    def end(self, number: int, words: str) -> Head:
+        if number == _GIVEN_UP:
+            detail = f"the store took the request and said nothing for {self._patience:.0f} seconds"
+            raise StoreError(Trouble.TIMEOUT, self._bucket.action("send", self._work.key), detail)
+        return super().end(number, words)
 
     def _is_good(self, status: int) -> bool:
         # A Complete may be answered 200 at once, and fail afterwards.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_COMPLETE_STALLS = 10  # times `stall_seconds`: putting 10,000 parts together takes some stores minutes
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
 _find_parts = re.compile(rb"<(?:\w+:)?Part>(.*?)</(?:\w+:)?Part>", re.DOTALL).findall
 _is_truncated = re.compile(rb"<(?:\w+:)?IsTruncated>\s*true\s*<").search
@@ -301,6 +302,7 @@ class LargeSend(Large):
                 parameters={"uploadId": upload.upload_id},
                 headers={"content-type": "application/xml"},
                 body=body,
+                patience=_COMPLETE_STALLS * self._mover.settings.stall_seconds,
             )
         )
 

@@ -175,6 +175,8 @@ def document(root: str, content: str, *, status: int = 200) -> Response:
 
 def error_document(error: S3Error, resource: str, request_id: str) -> Response:
     """Without a code, as a fault may want it, there is no body either."""
+    if error.page:
+        return Response(error.status, {"Content-Type": "text/html", **error.headers}, error.page.encode())
     if not error.code:
         return Response(error.status, dict(error.headers))
     extra = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.extra.items())

@@ -101,6 +101,9 @@ class Wire:
     closing: Callable[[float], bool]  # waits up to that many seconds, True when the server stops
 
 
+_DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
 class Connection:
     """A socket with its read buffer. All methods raise ConnectionLost when the peer is gone."""
 
@@ -116,6 +119,7 @@ class Connection:
         self._expects = False
         self._pace_start = 0.0
         self._pace_bytes = 0
+        self._is_begun = False  # the answer: its head and blanks are out
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -220,8 +224,31 @@ class Connection:
         except (OSError, ValueError) as error:
             raise ConnectionLost(str(error)) from error
 
+    def send_blanks(self, request_id: str, seconds: float, every: float) -> None:
+        """Begin an answer of 200 and show now and then that work goes on, as stores do while they put parts together.
+
+        Who leaves meanwhile does not end the work.
+        """
+        end = time.monotonic() + seconds
+        response = Response(headers={"Content-Type": "application/xml", "Transfer-Encoding": "chunked"})
+        try:
+            self._send(self._head(response, 0, request_id, has_length=False) + _chunk(_DECLARATION))
+            self._is_begun = True
+            while time.monotonic() < end:
+                self.stall(min(every, max(0.0, end - time.monotonic())))
+                self._send(_chunk(b" "))
+        except ConnectionLost:
+            self.wire.closing(max(0.0, end - time.monotonic()))
+
+    def _send_end(self, response: Response) -> None:
+        self._is_begun = False
+        self._send(_chunk(response.body.removeprefix(_DECLARATION)) + b"0\r\n\r\n")
+
     def send(self, response: Response, request_id: str, *, head_only: bool) -> None:
         """Sends the answer whole, or raises ConnectionLost."""
+        if self._is_begun:
+            self._send_end(response)
+            return
         entry = response.entry
         length = response.length if entry is not None else len(response.body)
         declared = length if response.declared is None else response.declared
@@ -297,14 +324,14 @@ class Connection:
 
     def _send_spoiled(self, response: Response, length: int, plan: Plan | None, rate: int) -> None:
         rules = plan.rules if plan is not None else []
-        moments = _moments(rules, length)
+        moments = _moments(rules, length, response.start)
         block_size = min(READ_BLOCK, max(1024, rate // 10)) if rate else READ_BLOCK
         position = 0
         source = response
         zero = False
         while position <= length:
             for rule in moments.pop(position, []):
-                if rule.action == "cut":
+                if rule.action in ("cut", "bad_spot"):
                     self.abandon(reset=rule.reset)
                 elif rule.action == "stall":
                     self.stall(rule.seconds)
@@ -360,6 +387,10 @@ class Connection:
         raise ConnectionLost("a fault ends the connection")
 
 
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def _parse_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines[1:]:
@@ -372,10 +403,12 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
-def _moments(rules: list[Rule], length: int) -> dict[int, list[Rule]]:
-    """Position in the body -> what happens before the byte there is sent."""
+def _moments(rules: list[Rule], length: int, start: int) -> dict[int, list[Rule]]:
+    """Position in the body, which begins at byte `start` of the object -> what happens before that byte is sent."""
     moments: dict[int, list[Rule]] = {}
     for rule in rules:
+        if rule.action == "bad_spot" and start <= (rule.offset or 0) < start + length:
+            moments.setdefault((rule.offset or 0) - start, []).append(rule)
         if rule.action in ("cut", "stall") and rule.where == "request":
             continue
         if rule.action == "stall" and rule.where != "body":

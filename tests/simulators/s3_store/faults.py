@@ -14,6 +14,9 @@ from typing import Any
 
 ACTIONS: Mapping[str, str] = {
     "status": "answer `status` with `code` (and `message`, `retry_after`)",
+    "page": "answer `status` with the web page of a proxy, whose title is `message`",
+    "bad_spot": "break off where an answer reaches the byte `offset` of the object, whichever range was asked for",
+    "blanks": "answer 200 at once, then a blank every `every` seconds for `seconds`; then comes what the operation did",
     "stall": "say nothing for `seconds` (null: for ever) at `where`: headers, body (after `after` bytes), request",
     "cut": "end the connection after `after` bytes of the answer's body; `where` request: of the request's body; "
     "`reset`: with RST; `after` null: instead of an answer",
@@ -67,6 +70,7 @@ class Rule:
     message: str = ""
     retry_after: int | None = None
     seconds: float | None = None
+    every: float = 1.0
     after: int | None = None
     reset: bool = False
     offset: int | None = None
@@ -189,7 +193,7 @@ class Plan:
     def touches_body(self) -> bool:
         """Whether the answer's body has to go through Python instead of sendfile."""
         actions = {rule.action for rule in self.rules}
-        return bool(actions & {"corrupt", "zero", "rate", "replace", "foreign"}) or any(
+        return bool(actions & {"bad_spot", "corrupt", "zero", "rate", "replace", "foreign"}) or any(
             rule.action in ("stall", "cut") and rule.where != "request" for rule in self.rules
         )
 

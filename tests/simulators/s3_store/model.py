@@ -56,7 +56,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
 
 
 class S3Error(Exception):
-    """An error answer: S3 code, HTTP status, message and extra elements or headers."""
+    """An error answer: S3 code, HTTP status, message and extra elements or headers; or a proxy's `page` instead."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class S3Error(Exception):
         status: int = 0,
         extra: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        page: str = "",
     ) -> None:
         known_status, known_message = ERRORS.get(code, (400, code))
         self.code = code
@@ -73,6 +74,7 @@ class S3Error(Exception):
         self.message = message or known_message
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
+        self.page = page
         super().__init__(f"{self.status} {code}: {self.message}")
 
 

@@ -184,6 +184,8 @@ class Service:
             self._check_key(call)
             if call.plan is not None:
                 self._replace_before(call)
+                if rule := call.plan.first("blanks"):
+                    connection.send_blanks(request_id, rule.seconds or 0.0, rule.every)
             response: Response = handler(call)
             if call.plan is not None:
                 response = self._spoil(call, response)
@@ -226,6 +228,10 @@ class Service:
             call.connection.abandon(reset=rule.reset)
         if rule := plan.first("status", done=done):
             raise _error_of(rule)
+        if rule := plan.first("page", done=done):
+            title = f"{rule.status} {rule.message}"
+            page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1><hr>nginx</body></html>"
+            raise S3Error("Page", status=rule.status, page=page)
 
     def _replace_before(self, call: Call) -> None:
         rule = call.plan.first("replace") if call.plan else None
