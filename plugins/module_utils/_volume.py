@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
@@ -27,8 +28,6 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_plan import plan_present
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_remove import plan_removed
-
-LEDGERS = "/var/lib/snowsync"
 
 
 @dataclass
@@ -133,15 +132,16 @@ def provision(
 ) -> Outcome:
     """Bring a host's volumes to what is wished, or say what that would take. VolumeError: nothing was done."""
     places = places or Places()
+    ask = partial(vouch, run, command, places.ledgers)
     if check:
         outcome = _decide(look(run, wish, places), wish, lambda: "TO-BE-MADE")
-        hands = Hands(run, wish, outcome.machine, places, lambda entry: vouch(run, command, entry), only_looks=True)
+        hands = Hands(run, wish, outcome.machine, places, ask, only_looks=True)
         for volume in outcome.plan.volumes:
             _ask(hands, volume, outcome)
         return outcome
     with locked(places):
         outcome = _decide(look(run, wish, places), wish, lambda: str(uuid.uuid4()))
-        hands = Hands(run, wish, outcome.machine, places, lambda entry: vouch(run, command, entry), move)
+        hands = Hands(run, wish, outcome.machine, places, ask, move)
         hands.prepare(outcome.plan.steps)
         outcome.done.clear()
         for volume in outcome.plan.volumes:
@@ -177,7 +177,7 @@ def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
         outcome.done.append(str(step))
 
 
-def vouch(run: Run, command: str, entry: Entry, ledgers: str = LEDGERS) -> None:
+def vouch(run: Run, command: str, ledgers: str, entry: Entry) -> None:
     """Ask the ledgers of this host whether anything on the volume is still needed; VolumeError when it is."""
     if not os.access(command, os.X_OK):
         if any(os.path.exists(f"{ledgers}/{name}/ledger.db") for name in _names(ledgers)):

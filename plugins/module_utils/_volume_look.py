@@ -56,6 +56,7 @@ class Places:
     fstab: str = "/etc/fstab"
     record: str = "/var/lib/snowsync-volumes/volumes.json"
     machine_id: str = "/etc/machine-id"
+    ledgers: str = "/var/lib/snowsync"
 
 
 def look(run: Run, wish: Wish, places: Places) -> Machine:

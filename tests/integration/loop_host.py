@@ -50,6 +50,7 @@ class LoopHost:
             fstab=str(self.fstab),
             record=str(self.folder / "record" / "volumes.json"),
             machine_id=str(self.folder / "machine-id"),
+            ledgers=str(self.folder / "ledgers"),
         )
         self.engine = str(self.folder / "no-engine")
         self.disks: dict[str, Path] = {}

@@ -112,6 +112,12 @@ def test_a_volume_that_holds_anything_is_not_wiped(host: LoopHost, tmp_path: Pat
     assert "3 objects of job photos are on it" in str(outcome.problems[0])
     assert host.mounted() == {volume["path"]: device}
 
+    ledger = Path(host.places.ledgers) / "photos" / "ledger.db"
+    ledger.parent.mkdir(parents=True)
+    ledger.touch()
+    outcome = host.provision(state="wiped", volumes=("volume-01",))
+    assert not outcome.done and "there are ledgers below" in str(outcome.problems[0]), "and nobody to ask them"
+    ledger.unlink()
     result = done(host.provision(state="wiped", volumes=("volume-01",)))
     assert result["changed"]
     assert result["volumes"][0]["state"] == "wiped"
