@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,11 +65,15 @@ def failure(note: str) -> Counts:
 
 @dataclass(frozen=True)
 class Stage:
-    """`run` writes to the stage's log and returns counts; `minutes` is the limit of each command in it."""
+    """`run` writes to the stage's log and returns counts.
+
+    A command that writes nothing for `silence` minutes is ended: how long a stage may take depends on the machine, and
+    on what else it does; that it gets on does not.
+    """
 
     name: str
     run: Callable[[Runner], Counts]
-    minutes: int
+    silence: float = 15
     needs_root: bool = False
 
 
@@ -78,22 +83,23 @@ _screen = threading.Lock()
 
 
 class Runner:
-    """Runs the commands of one stage: no terminal, no input, a limit in time, output to the stage's log."""
+    """Runs the commands of one stage: no terminal, no input, output to the stage's log, temporary files in `folder`."""
 
-    def __init__(self, stage: Stage, log: TextIO, pytest_arguments: list[str]) -> None:
+    def __init__(self, stage: Stage, log: TextIO, pytest_arguments: list[str], folder: Path) -> None:
         self.stage = stage
         self.log = log
         self.pytest_arguments = pytest_arguments
+        self.folder = folder
 
     def command(self, *argv: str | Path, cwd: Path | None = None, environment: dict[str, str] | None = None) -> int:
-        """Exit code of the command, 124 when it was ended for taking too long."""
+        """Exit code of the command, 124 when it was ended because it did not get on."""
         words = [str(word) for word in argv]
         self.log.write(f"\n$ {' '.join(words)}\n")
         self.log.flush()
         process = subprocess.Popen(
             words,
             cwd=cwd or ROOT,
-            env={**clean_environment(), **(environment or {})},
+            env={**clean_environment(), "TMPDIR": str(self.folder), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -101,13 +107,22 @@ class Runner:
         )
         _running.add(process)
         try:
-            return process.wait(self.stage.minutes * 60)
-        except subprocess.TimeoutExpired:
-            self.log.write(f"\nended after {self.stage.minutes} minutes\n")
-            return 124
+            return self._wait(process)
         finally:
             end_group(process)
             _running.discard(process)
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        size, grown = -1, time.monotonic()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(0.5)
+            before, size = size, os.stat(self.log.name).st_size
+            if size != before:
+                grown = time.monotonic()
+            elif time.monotonic() - grown > self.stage.silence * 60:
+                self.log.write(f"\nended: it wrote nothing for {self.stage.silence} minutes\n")
+                return 124
 
     def written_since(self, place: int) -> str:
         """What the log holds from `place` (bytes) on."""
@@ -120,16 +135,16 @@ class Runner:
         code = self.command(*argv)
         return Counts(passed=1) if code == 0 else failure(f"{name} exited {code}")
 
-    def pytest(self, folder: str) -> Counts:
-        """All tests of a folder, counted from pytest's own report."""
+    def pytest(self, folder: str, workers: int = 0) -> Counts:
+        """All tests of a folder, counted from pytest's own report; `workers` processes take them in turn."""
         report = LOGS / f"{self.stage.name}.xml"
         report.unlink(missing_ok=True)
-        code = self.command(
-            sys.executable, "-m", "pytest", folder, f"--junitxml={report}", "--durations=10", *self.pytest_arguments
-        )
+        options = [f"--junitxml={report}", f"--basetemp={self.folder}/t", "--durations=10"]
+        options += [f"--numprocesses={workers}", "--dist=worksteal"] if workers else []
+        code = self.command(sys.executable, "-m", "pytest", folder, *options, *self.pytest_arguments)
         counts = read_junit(report)
         if code == 124:
-            return counts + failure(f"ended after {self.stage.minutes} minutes")
+            return counts + failure(f"ended: no test ended for {self.stage.silence} minutes")
         if code != 0 and not counts.failed:
             return counts + failure("no test was run" if code == 5 else f"pytest exited {code}")
         return counts
@@ -143,6 +158,19 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(20)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def release(folder: Path) -> None:
+    """Unmount what is mounted below a folder, detach loop devices over its files: a test that was ended leaves them."""
+    below = f"{folder}/"
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for path in sorted((path for path in mounts if path.startswith(below)), reverse=True):
+        subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):
+            if backing.read_text().startswith(below):
+                device = f"/dev/{backing.parts[3]}"
+                subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
 
 
 def clean_environment() -> dict[str, str]:
@@ -254,7 +282,7 @@ def read_sanity(output: str, code: int) -> Counts:
 
 
 def unit(runner: Runner) -> Counts:
-    return runner.pytest("tests/unit")
+    return runner.pytest("tests/unit", workers=3)
 
 
 def docs(runner: Runner) -> Counts:
@@ -270,7 +298,7 @@ def integration(runner: Runner) -> Counts:
 
 
 def faults(runner: Runner) -> Counts:
-    return runner.pytest("tests/faults")
+    return runner.pytest("tests/faults", workers=4)
 
 
 def molecule(runner: Runner) -> Counts:
@@ -278,10 +306,11 @@ def molecule(runner: Runner) -> Counts:
     if not scenarios:
         return failure("there is no scenario")
     began = runner.log.tell()
-    code = runner.command(
-        BIN / "molecule", "-c", "tests/molecule/config.yml", "test", "--all", "--no-command-borders", "--report",
-        environment={"MOLECULE_GLOB": "tests/molecule/*/molecule.yml"},
-    )  # fmt: skip
+    base = (BIN / "molecule", "-c", "tests/molecule/config.yml")
+    environment = {"MOLECULE_GLOB": "tests/molecule/*/molecule.yml"}
+    code = runner.command(*base, "test", "--all", "--no-command-borders", "--report", environment=environment)
+    if code == 124 or code < 0:  # it was ended, and could not destroy its containers
+        runner.command(*base, "destroy", "--all", environment=environment)
     return read_molecule(runner.written_since(began), code, scenarios)
 
 
@@ -295,14 +324,14 @@ def read_molecule(output: str, code: int, scenarios: list[str]) -> Counts:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("lint", lint, minutes=10),
-        Stage("sanity", sanity, minutes=15),
-        Stage("unit", unit, minutes=25),
-        Stage("docs", docs, minutes=5),
-        Stage("demo", demo, minutes=10),
-        Stage("integration", integration, minutes=30),
-        Stage("faults", faults, minutes=45, needs_root=True),
-        Stage("molecule", molecule, minutes=30, needs_root=True),
+        Stage("lint", lint),
+        Stage("sanity", sanity),
+        Stage("unit", unit),
+        Stage("docs", docs),
+        Stage("demo", demo),
+        Stage("integration", integration),
+        Stage("faults", faults, needs_root=True),
+        Stage("molecule", molecule, needs_root=True),
     )
 }
 
@@ -319,7 +348,7 @@ def run_stage(stage: Stage, pytest_arguments: list[str]) -> Counts:
     began = time.monotonic()
     with stage_log(stage.name) as log:
         try:
-            counts = stage_counts(stage, Runner(stage, log, pytest_arguments))
+            counts = in_folder(stage, log, pytest_arguments)
         except Exception as error:  # the other stages have to run
             log.write(f"\n{type(error).__name__}: {error}\n")
             counts = failure(f"{type(error).__name__}: {error}")
@@ -352,6 +381,18 @@ def run_lanes(lanes: Sequence[Sequence[str]], pytest_arguments: list[str]) -> Co
             for process in list(_running):
                 end_group(process)
             raise
+
+
+def in_folder(stage: Stage, log: TextIO, pytest_arguments: list[str]) -> Counts:
+    """Run a stage with a folder of its own for temporary files, of which nothing is left unless it failed."""
+    folder = Path(tempfile.mkdtemp(prefix="snow-"))
+    try:
+        counts = stage_counts(stage, Runner(stage, log, pytest_arguments, folder))
+    finally:
+        release(folder)
+    if not counts.failed:
+        shutil.rmtree(folder, ignore_errors=True)
+    return counts
 
 
 def stage_counts(stage: Stage, runner: Runner) -> Counts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ def run(stage: Stage, capsys: pytest.CaptureFixture[str]) -> tuple[Counts, str, 
 
 
 def python(code: str) -> Stage:
-    return Stage("example", lambda runner: runner.check("python", sys.executable, "-c", code), minutes=1)
+    return Stage("example", lambda runner: runner.check("python", sys.executable, "-c", code))
 
 
 def test_a_stage_that_passes_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +62,7 @@ def test_a_stage_that_fails_shows_the_end_of_its_log(logs: Path, capsys: pytest.
 
 
 def test_a_stage_that_ran_nothing_has_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    counts, out, _err = run(Stage("example", lambda _runner: Counts(), minutes=1), capsys)
+    counts, out, _err = run(Stage("example", lambda _runner: Counts()), capsys)
     assert counts.failed == 1
     assert "no test was run" in out
 
@@ -70,7 +71,7 @@ def test_an_error_of_the_runner_itself_is_a_failure(capsys: pytest.CaptureFixtur
     def explode(_runner: Runner) -> Counts:
         raise FileNotFoundError("no such tool")
 
-    counts, out, _err = run(Stage("example", explode, minutes=1), capsys)
+    counts, out, _err = run(Stage("example", explode), capsys)
     assert counts.failed == 1
     assert "no such tool" in out
 
@@ -101,7 +102,7 @@ def test_an_interrupt_ends_what_runs_and_starts_nothing_more(tmp_path: Path) -> 
         "stages.LOGS = stages.ROOT = Path(sys.argv[1])\n"
         "wait = 'import time; print(1, flush=True); time.sleep(600)'\n"
         "def stage(name):\n"
-        "    return stages.Stage(name, lambda runner: runner.check('wait', sys.executable, '-c', wait), minutes=5)\n"
+        "    return stages.Stage(name, lambda runner: runner.check('wait', sys.executable, '-c', wait))\n"
         "stages.STAGES = {name: stage(name) for name in 'abc'}\n"
         "stages.LANES = (('a', 'b'), ('c',))\n"
         "sys.argv = ['stages.py', '--all']\n"
@@ -124,17 +125,52 @@ def log_of(folder: Path, name: str) -> list[str]:
 
 def test_what_needs_root_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    counts, out, _err = run(Stage("example", lambda _runner: Counts(passed=1), minutes=1, needs_root=True), capsys)
+    counts, out, _err = run(Stage("example", lambda _runner: Counts(passed=1), needs_root=True), capsys)
     assert counts.failed == 1
     assert "cannot run: needs root" in out
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(capsys: pytest.CaptureFixture[str]) -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    stage = Stage("example", lambda runner: runner.check("python", sys.executable, "-c", code), minutes=0)
+    stage = Stage("example", lambda runner: runner.check("python", sys.executable, "-c", code), silence=0)
     counts, out, _err = run(stage, capsys)
     assert counts.failed == 1
     assert "exited 124" in out
+
+
+def test_a_command_that_gets_on_may_take_as_long_as_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import time\nfor _ in range(30): print('.', flush=True); time.sleep(0.1)"
+    stage = Stage("example", lambda runner: runner.check("python", sys.executable, "-c", code), silence=1 / 60)
+    assert run(stage, capsys)[0] == Counts(passed=1)
+
+
+def test_what_a_stage_that_was_ended_left_is_released(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mount, a loop device and files below its folder for temporary files."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root, as which `make test` runs")
+    code = (
+        "import os, pathlib, subprocess, tempfile\n"
+        "folder = pathlib.Path(tempfile.gettempdir())\n"
+        "(folder / 'disk').write_bytes(bytes(4 << 20))\n"
+        "(folder / 'mnt').mkdir()\n"
+        "subprocess.run(['mkfs.ext4', '-q', folder / 'disk'], check=True)\n"
+        "subprocess.run(['mount', '-o', 'loop', folder / 'disk', folder / 'mnt'], check=True)\n"
+        "print('FOLDER', folder, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    seen: list[str] = []
+
+    def mounting(runner: Runner) -> Counts:
+        seen.append(str(runner.folder))
+        return runner.check("python", sys.executable, "-c", code)
+
+    counts, _out, err = run(Stage("example", mounting), capsys)
+    assert counts.failed == 1
+    assert f"FOLDER {seen[0]}" in err, "it was mounted"
+    assert seen[0] not in Path("/proc/mounts").read_text()
+    backings = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    assert not [path for path in backings if path.startswith(seen[0])]
+    shutil.rmtree(seen[0])
 
 
 def test_commands_see_no_account_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +189,7 @@ def test_pytest_is_counted_from_its_report(tmp_path: Path) -> None:
 
 def test_a_folder_without_tests_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    counts, out, _err = run(Stage("example", lambda runner: runner.pytest("empty"), minutes=1), capsys)
+    counts, out, _err = run(Stage("example", lambda runner: runner.pytest("empty")), capsys)
     assert counts.failed == 1
     assert "no test was run" in out
 
@@ -161,7 +197,7 @@ def test_a_folder_without_tests_has_failed(tmp_path: Path, capsys: pytest.Captur
 def test_a_failed_and_a_passed_test_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "some").mkdir()
     (tmp_path / "some/test_some.py").write_text("def test_a(): pass\ndef test_b(): assert False\n")
-    counts, _out, _err = run(Stage("example", lambda runner: runner.pytest("some"), minutes=1), capsys)
+    counts, _out, _err = run(Stage("example", lambda runner: runner.pytest("some")), capsys)
     assert counts == Counts(passed=1, failed=1)
 
 
