@@ -74,6 +74,20 @@ class Rig:
         argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
+    def requests(self) -> int:
+        """How many requests both stores were asked so far."""
+        return sum(sum(store.counters()["operations"].values()) for store in (self.source, self.destination))
+
+    def kill_after(self, process: subprocess.Popen[str], requests: int) -> bool:
+        """SIGKILL a run after so many requests more, however long these take here. False: it ended by itself before."""
+        wanted = self.requests() + requests
+        while self.requests() < wanted:
+            if process.poll() is not None:
+                return False
+            time.sleep(0.005)
+        kill_group(process)
+        return process.returncode == -signal.SIGKILL
+
     def assert_delivered(self, keys: list[str] | None = None) -> None:
         """Source and destination hold the same keys, sizes, ETags and bytes."""
         source, destination = self.source.list(SOURCE), self.destination.list(DESTINATION)

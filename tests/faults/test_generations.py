@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from typing import Any
 
 import pytest
-from faults.rig import DESTINATION, SOURCE, Rig, kill_group
+from faults.rig import DESTINATION, SOURCE, Rig
 
 SEED = int(os.environ.get("SNOWSYNC_SEED", "20261127"))
 KEY = "book"
@@ -171,8 +170,7 @@ def test_kills_while_everything_changes(rig: Rig, tool: str) -> None:
             rig.source.put(SOURCE, key, last[key])
         disturb(rig, chance)
         process = rig.start()
-        time.sleep(chance.uniform(0.8, 2.5))
-        kill_group(process)
+        rig.kill_after(process, chance.randrange(1, 100))
         logs.append(process.communicate()[1])
         rig.source.clear_faults()
         rig.destination.clear_faults()

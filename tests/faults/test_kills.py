@@ -9,10 +9,9 @@ import contextlib
 import os
 import random
 import sqlite3
-import time
 
 import pytest
-from faults.rig import DESTINATION, SOURCE, Rig, kill_group
+from faults.rig import DESTINATION, SOURCE, Rig
 
 KILLS = 30
 
@@ -32,13 +31,11 @@ def test_thirty_kills_of_one_transfer(rig: Rig, tool: str) -> None:
     while kills < KILLS:
         requests = len(rig.source.log("GetObject"))
         process = rig.start("--until-drained")
-        time.sleep(chance.uniform(0.4, 1.6))
-        if process.poll() is not None:
+        if not rig.kill_after(process, chance.randrange(1, 80)):
             # Drained before it could be killed: more to do, for every kill is to hit a transfer.
             assert process.returncode == 0, process.communicate()[1]
             fill(rig, chance, f"more-{requests}", 100)
             continue
-        kill_group(process)
         kills += 1
         in_flight += bytes_in_flight(rig, requests)
     rig.source.clear_faults()

@@ -9,11 +9,10 @@ import contextlib
 import os
 import random
 import sqlite3
-import time
 from typing import Any
 
 import pytest
-from faults.rig import SOURCE, Rig, kill_group
+from faults.rig import SOURCE, Rig
 
 SEED = int(os.environ.get("SNOWSYNC_SEED", "20261127"))
 SHARE = 0.02  # of the requests; of those for the few large objects
@@ -180,8 +179,7 @@ def test_lies_with_outages_and_kills_between(rig: Rig) -> None:
     add_outages(rig, SHARE)
     for _ in range(6):
         process = rig.start()
-        time.sleep(chance.uniform(0.8, 2.0))
-        kill_group(process)
+        rig.kill_after(process, chance.randrange(1, 150))
         process.communicate()
     until_drained(rig)
     rig.assert_delivered()
