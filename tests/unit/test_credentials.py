@@ -77,6 +77,23 @@ def test_default_section_lends_nothing_to_others(write_file: WriteFile) -> None:
     assert refusal(path, "field") == "[field] aws_secret_access_key: is missing; add it"
 
 
+def test_section_of_a_config_file_is_a_profile(write_file: WriteFile) -> None:
+    found = credentials.load(write_file(GOOD.replace("default", "profile field")), "field")
+    assert (found.access_key, found.oddities) == (ACCESS, ("[profile field]",))
+
+
+def test_section_of_a_credentials_file_goes_before_that_of_a_config_file(write_file: WriteFile) -> None:
+    other = GOOD.replace("default", "profile field").replace(ACCESS, "OTHER")
+    assert credentials.load(write_file(other + GOOD.replace("default", "field")), "field").access_key == ACCESS
+
+
+def test_security_token_is_a_session_token_by_its_old_name(write_file: WriteFile) -> None:
+    found = credentials.load(write_file(GOOD + f"aws_security_token = {TOKEN}\n"))
+    assert (found.session_token, found.oddities) == (TOKEN, ("aws_security_token",))
+    both = credentials.load(write_file(GOOD + f"aws_security_token = old\naws_session_token = {TOKEN}\n"))
+    assert (both.session_token, both.oddities) == (TOKEN, ())
+
+
 # --- what is refused ---
 
 
@@ -107,6 +124,20 @@ def test_default_section_lends_nothing_to_others(write_file: WriteFile) -> None:
         ("", "[default]: there is no such profile; profiles there: none"),
         (GOOD.replace("default", "field"), "[default]: there is no such profile; profiles there: field"),
         (b"[default]\naws_access_key_id=hush\xff\n", "is not a text in UTF-8; write it again"),
+        (
+            "[default]\ncredential_process = /usr/bin/keys --hush\n",
+            "[default] credential_process: no program is run for",
+        ),
+        (GOOD + "role_arn = arn:aws:iam::1:role/hush\n", "[default] role_arn: no role is assumed here; let a timer"),
+        (GOOD + "web_identity_token_file=/hush\n", "[default] web_identity_token_file: no role is assumed here"),
+        (
+            "[default]\nsso_session = hush\n",
+            "[default] sso_session: nobody can log in here; let `aws configure export-",
+        ),
+        ("[default]\nsso_start_url = hush\n", "[default] sso_start_url: nobody can log in here"),
+        ("[profile default]\naws_access_key_id=HUSH\n", "[profile default] aws_secret_access_key: is missing; add it"),
+        ("[profile field]\n", "[default]: there is no such profile; profiles there: profile field"),
+        (GOOD + "aws_security_token=hush hush\n", "[default] aws_session_token: holds white space"),
     ],
 )
 def test_wrong_file_is_explained_without_its_secrets(write_file: WriteFile, text: str | bytes, problem: str) -> None:
@@ -193,7 +224,7 @@ def job_of(**stores: object) -> config.Job:
 def test_side_takes_the_file_and_profile_of_the_job(write_file: WriteFile) -> None:
     path = write_file(GOOD.replace("default", "field"))
     job = job_of(source={"bucket": "camera", "credentials_file": str(path), "profile": "field"})
-    assert credentials.for_side(job, "source").access_key == ACCESS
+    assert credentials.for_side(job, "source").current().access_key == ACCESS
 
 
 def test_file_of_the_job_goes_before_what_systemd_handed_over(
@@ -201,7 +232,7 @@ def test_file_of_the_job_goes_before_what_systemd_handed_over(
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "handed-over"))
     job = job_of(destination={"bucket": "archive", "credentials_file": str(write_file())})
-    assert credentials.for_side(job, "destination").access_key == ACCESS
+    assert credentials.for_side(job, "destination").current().access_key == ACCESS
 
 
 def test_side_takes_what_systemd_handed_over(
@@ -209,7 +240,7 @@ def test_side_takes_what_systemd_handed_over(
 ) -> None:
     write_file(mode=0o440, name="destination")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    found = credentials.for_side(job_of(), "destination")
+    found = credentials.for_side(job_of(), "destination").current()
     assert (found.access_key, found.path) == (ACCESS, tmp_path / "destination")
 
 
@@ -218,9 +249,79 @@ def test_side_looks_below_etc_otherwise(write_file: WriteFile, tmp_path: Path, m
     monkeypatch.setattr(credentials, "CREDENTIALS_ROOT", tmp_path)
     os.mkdir(tmp_path / "photos")
     write_file(name="photos/destination")
-    assert credentials.for_side(job_of(), "destination").path == tmp_path / "photos" / "destination"
+    assert credentials.for_side(job_of(), "destination").current().path == tmp_path / "photos" / "destination"
 
 
 def test_side_that_a_job_has_not_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"job photos.*\n.*source: is null, so it has no credentials"):
         credentials.for_side(job_of(), "source")
+
+
+# --- credentials that change ---
+
+
+def watched(path: Path) -> credentials.WatchedFile:
+    return credentials.WatchedFile(lambda: path, "default")
+
+
+def test_file_that_did_not_change_is_not_read_again(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = watched(write_file())
+    monkeypatch.setattr(credentials, "load", None)
+    assert not keys.look()
+    assert keys.current() is keys.current()
+
+
+@pytest.mark.parametrize("replaces", [False, True], ids=["written", "replaced"])
+def test_file_that_changed_is_read_again(write_file: WriteFile, tmp_path: Path, replaces: bool) -> None:
+    path = write_file()
+    keys = watched(path)
+    before = keys.current()
+    written = write_file(GOOD.replace(ACCESS, "AKIANEWKEYS"), name="new" if replaces else "credentials")
+    if replaces:
+        written.replace(path)
+    assert keys.look()
+    assert (before.access_key, keys.current().access_key) == (ACCESS, "AKIANEWKEYS")
+    assert not keys.look()
+
+
+def test_file_is_looked_at_as_time_goes_by(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(credentials.time, "monotonic", lambda: now)
+    keys = watched(write_file())
+    write_file(GOOD.replace(ACCESS, "AKIANEWKEYS"))
+    assert keys.current().access_key == ACCESS
+    now += 1.0
+    assert keys.current().access_key == "AKIANEWKEYS"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("[default]\naws_acc"), lambda path: path.chmod(0o644),
+                                    lambda path: path.unlink()], ids=["half", "open", "gone"])  # fmt: skip
+def test_file_that_cannot_be_read_changes_nothing(
+    write_file: WriteFile, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    path = write_file()
+    keys = watched(path)
+    damage(path)
+    assert not keys.look() and not keys.look()
+    assert keys.current().access_key == ACCESS
+    (warning,) = caplog.messages
+    assert "were not renewed" in warning and "hush" not in warning.lower()
+    path.unlink(missing_ok=True)
+    write_file(GOOD.replace(ACCESS, "AKIANEWKEYS"))
+    assert keys.look() and keys.current().access_key == "AKIANEWKEYS"
+
+
+def test_unit_sees_what_was_handed_over_after_its_start(
+    write_file: WriteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What systemd handed over stays as it was when the unit started."""
+    for name in ("handed-over", "runtime"):
+        os.mkdir(tmp_path / name)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "handed-over"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "runtime"))
+    write_file(name="handed-over/destination")
+    keys = credentials.for_side(job_of(), "destination")
+    assert keys.current().access_key == ACCESS
+    path = write_file(GOOD.replace(ACCESS, "AKIANEWKEYS"), name="runtime/destination")
+    assert keys.look()
+    assert (keys.current().access_key, keys.current().path) == ("AKIANEWKEYS", path)

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import os
 import stat
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import ConfigError
 
@@ -18,53 +22,179 @@ if TYPE_CHECKING:  # config.py brings pydantic, which the users of `load` may no
     from .config import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
+_log = logging.getLogger("snowsync.credentials")
+_LOOK_SECONDS = 1.0  # so long a file that was replaced may go unseen, unless a credential is refused
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """One key pair (`session_token` may be empty), and the `profile` of the file `path` it came from."""
+    """One key pair (`session_token` may be empty), and the `profile` of the file `path` it came from.
+
+    `oddities` are the spellings in that file which s5cmd, that reads it itself, does not know.
+    """
 
     access_key: str
     secret_key: str
     session_token: str
     path: Path
     profile: str
+    oddities: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credentials(path={str(self.path)!r}, profile={self.profile!r})"
 
+    def current(self) -> Credentials:
+        """Themselves: they do not change."""
+        return self
 
-def for_side(job: Job, side: str) -> Credentials:
+    def look(self) -> bool:
+        """There is nothing to look at."""
+        return False
+
+
+class Keys(Protocol):
+    """Where whoever signs a request finds the credentials of the moment."""
+
+    def current(self) -> Credentials:
+        """What counts now. The same object as before as long as nothing changed."""
+
+    def look(self) -> bool:
+        """Find out at once whether others count now; True if they do."""
+
+
+def renewed_since(keys: Keys, before: Credentials) -> bool:
+    """Whether others than those a refused request was signed with count now; then it is worth another try."""
+    keys.look()
+    return keys.current() is not before
+
+
+class WatchedFile:
+    """The credentials of a file that somebody may renew at any time; all methods may be called from several threads.
+
+    `find_path` says which file counts now. What cannot be read, or is half written, changes nothing: the credentials
+    read before stay, and a warning says why.
+    """
+
+    def __init__(self, find_path: Callable[[], Path], profile: str) -> None:
+        self._find_path = find_path
+        self._profile = profile
+        self._lock = threading.Lock()
+        self._seen = _identity(find_path())
+        self._current = load(find_path(), profile)
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def current(self) -> Credentials:
+        """What counts now; the file is looked at once a second at most."""
+        if time.monotonic() >= self._look_at:
+            self.look()
+        return self._current
+
+    def look(self) -> bool:
+        """Read the file again if it is another one now; whether its credentials are others than before."""
+        with self._lock:
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+            path = self._find_path()
+            found = _identity(path)
+            if found == self._seen:
+                return False
+            self._seen = found
+            return self._take(path)
+
+    def _take(self, path: Path) -> bool:
+        try:
+            renewed = load(path, self._profile)
+        except ConfigError as error:
+            _log.warning("the credentials in %s were not renewed, the former ones are used: %s", path, error)
+            return False
+        if renewed == self._current:
+            return False
+        self._current = renewed
+        _log.info("the credentials in %s were renewed", path)
+        return True
+
+
+def _identity(path: Path) -> tuple[str, ...]:
+    """What is another once a file was written or replaced."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return (str(path), str(error.errno))
+    return (str(path), *map(str, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)))
+
+
+def for_side(job: Job, side: str) -> WatchedFile:
     """The credentials of a job's "source" or "destination"; ConfigError as `load`, or when there is no such side."""
     store = {"source": job.source, "destination": job.destination}[side]
     if store is None:
         raise ConfigError(f"job {job.job}", [f"{side}: is null, so it has no credentials; give the job a {side}"])
-    return load(store.credentials_file or default_path(job.job, side), store.profile)
+    named = store.credentials_file
+    return WatchedFile(lambda: named or default_path(job.job, side), store.profile)
 
 
 def default_path(job_name: str, side: str) -> Path:
-    """Where a side's credentials are when the job does not say: what systemd handed over, else root's own file."""
+    """Where a side's credentials are when the job does not say.
+
+    What was handed over to the running unit since it started, else what systemd handed over at its start (which stays
+    as it was then), else root's own file.
+    """
     handed_over = os.environ.get("CREDENTIALS_DIRECTORY")
-    return Path(handed_over, side) if handed_over else CREDENTIALS_ROOT / job_name / side
+    if not handed_over:
+        return CREDENTIALS_ROOT / job_name / side
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    renewed = Path(runtime, side) if runtime else None
+    return renewed if renewed and renewed.exists() else Path(handed_over, side)
 
 
 def load(path: Path | str, profile: str = "default") -> Credentials:
     """The profile of an AWS credentials file; ConfigError names file, profile and option, never a value."""
     path = Path(path)
     parser = _parse(path, _read_private(path))
-    if not parser.has_section(profile):
+    section = _section(parser, profile)
+    if section is None:
         known = ", ".join(parser.sections()[:20]) or "none"
         raise ConfigError(str(path), [f"[{profile}]: there is no such profile; profiles there: {known}"])
-    values = [parser.get(profile, option, fallback="") for option in _OPTIONS]
+    problems = _elsewhere(section, parser.options(section))
+    if problems:
+        raise ConfigError(str(path), problems)
+    oddities = [f"[{section}]"] if section != profile else []
+    values = [parser.get(section, option, fallback="") for option in _OPTIONS]
+    if not values[2] and (old_token := parser.get(section, _OLD_TOKEN, fallback="")):
+        values[2] = old_token
+        oddities.append(_OLD_TOKEN)
     wrong = ((option, _wrong(option, value)) for option, value in zip(_OPTIONS, values, strict=True))
-    problems = [f"[{profile}] {option}: {problem}" for option, problem in wrong if problem]
+    problems = [f"[{section}] {option}: {problem}" for option, problem in wrong if problem]
     if problems:
         raise ConfigError(str(path), problems)
     access_key, secret_key, session_token = values
-    return Credentials(access_key, secret_key, session_token, path, profile)
+    return Credentials(access_key, secret_key, session_token, path, profile, tuple(oddities))
 
 
 _OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+_OLD_TOKEN = "aws_security_token"  # what boto 2 called the session token
+_ELSEWHERE = {
+    "credential_process": "no program is run for keys; let a timer run it and write the keys into this file",
+    "role_arn": "no role is assumed here; let a timer assume it (`aws sts assume-role`) and write the keys it gets,"
+    " with their aws_session_token, into this file",
+    "web_identity_token_file": "no role is assumed here; let a timer assume it"
+    " (`aws sts assume-role-with-web-identity`) and write the keys it gets, with their aws_session_token, into this"
+    " file",
+    "sso_": "nobody can log in here; let `aws configure export-credentials` write the keys into this file",
+}
+
+
+def _section(parser: configparser.RawConfigParser, profile: str) -> str | None:
+    """The section of a profile: a credentials file calls it by its name, a config file `[profile NAME]`."""
+    return next((name for name in (profile, f"profile {profile}") if parser.has_section(name)), None)
+
+
+def _elsewhere(section: str, options: list[str]) -> list[str]:
+    """One line for each option by which the keys are to be had elsewhere: those in the file would be the wrong ones."""
+    return [
+        f"[{section}] {option}: {mend}; it is read again when it changes"
+        for option in options
+        for known, mend in _ELSEWHERE.items()
+        if option == known or (known.endswith("_") and option.startswith(known))
+    ]
 
 
 def _wrong(option: str, value: str) -> str:

@@ -14,7 +14,7 @@ from . import etag
 from .blame import Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
 from .control_lane import ControlLane
-from .credentials import Credentials
+from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
 from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
@@ -42,10 +42,10 @@ def lists_whole(store: Store) -> bool:
 class Endpoint:
     """One URL of a store, with its health and its clients. Wires are per thread: a curl handle belongs to one."""
 
-    def __init__(self, url: str, store: Store, credentials: Credentials) -> None:
+    def __init__(self, url: str, store: Store, keys: Keys) -> None:
         self.url = url
         self.store = store
-        self.credentials = credentials
+        self.keys = keys
         self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
         self.large_in_flight = 0
         self.standing = Standing()
@@ -63,7 +63,7 @@ class Endpoint:
         if wire is None:
             # An eighth of the cap per thread (the lister, two finishers): the movers take the rest.
             connections = max(1, min(16, self.store.max_connections // 8))
-            wire = self._local.wire = Wire(self.store, self.url, self.credentials, connections=connections)
+            wire = self._local.wire = Wire(self.store, self.url, self.keys, connections=connections)
         return wire
 
     def served(self, object_id: int) -> None:
@@ -107,13 +107,18 @@ class Endpoint:
             yield page
 
     def probe(self) -> None:
-        """One cheap request. Raises StoreError; JobStopped when the store refuses the credential or the bucket."""
+        """One cheap request. Raises StoreError; JobStopped when the store refuses the credential or the bucket.
+
+        A credential that was renewed since is tried before that.
+        """
         try:
-            if lists_whole(self.store):
-                # One key cannot be asked for: the answer would be the whole bucket.
-                Control(self.store, self.url, self.credentials).check()
-            else:
-                self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
+            before = self.keys.current()
+            try:
+                self._ask()
+            except StoreError as error:
+                if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self.keys, before):
+                    raise
+                self._ask()
         except StoreError as error:
             if error.trouble.stops_job:
                 raise JobStopped(
@@ -122,6 +127,13 @@ class Endpoint:
             # Some destinations may be written and not listed: they answer, and that is what was asked.
             if error.trouble is not Trouble.DENIED:
                 raise
+
+    def _ask(self) -> None:
+        if lists_whole(self.store):
+            # One key cannot be asked for: the answer would be the whole bucket.
+            Control(self.store, self.url, self.keys).check()
+        else:
+            self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
 
 
 class EndpointPool:
@@ -136,7 +148,7 @@ class EndpointPool:
     def __init__(
         self,
         store: Store | None,
-        credentials: Credentials | None,
+        keys: Keys | None,
         settings: MoverSettings,
         *,
         direction: str,
@@ -147,8 +159,8 @@ class EndpointPool:
         memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
-        if store and credentials:
-            self.endpoints = [Endpoint(url, store, credentials) for url in endpoint_urls(store)]
+        if store and keys:
+            self.endpoints = [Endpoint(url, store, keys) for url in endpoint_urls(store)]
             settings = _within_cap(_for_direction(settings, direction), store.max_connections)
         self.refusal: Exception | None = None
         self._settings = settings
@@ -164,6 +176,8 @@ class EndpointPool:
         self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
         self._movers: dict[str, _Mover] = {}
+        self._keys = keys
+        self._credentials = keys.current() if keys else None  # what the running movers began with
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         self._controls: dict[str, Control] = {}
         # Apart, so that two objects of a terabyte do not hold up what is small.
@@ -299,12 +313,24 @@ class EndpointPool:
         """
         before, self._descriptors = self._descriptors, tuple(descriptors)
         if self._descriptors != before:
-            with self._making:
-                self._leaving += self._movers.values()
-                self._movers = {}
+            self._let_movers_leave()
             if not set(before) <= set(self._descriptors):
                 self._close_leaving(lambda _mover: True)
         self._close_leaving(lambda mover: not mover.in_flight)
+
+    def follow_credentials(self) -> None:
+        """An s5cmd keeps the credentials of its start: once others count, new work goes to new ones."""
+        credentials = self._keys.current() if self._keys else None
+        if credentials is self._credentials:
+            return
+        self._credentials = credentials
+        if self._settings.tool == "s5cmd":
+            self._let_movers_leave()
+
+    def _let_movers_leave(self) -> None:
+        with self._making:
+            self._leaving += self._movers.values()
+            self._movers = {}
 
     def _close_leaving(self, is_due: Callable[[_Mover], bool]) -> None:
         due = [mover for mover in self._leaving if is_due(mover)]
@@ -381,7 +407,7 @@ class EndpointPool:
 
     def control(self, endpoint: Endpoint) -> Control:
         if endpoint.url not in self._controls:
-            self._controls[endpoint.url] = Control(endpoint.store, endpoint.url, endpoint.credentials)
+            self._controls[endpoint.url] = Control(endpoint.store, endpoint.url, endpoint.keys)
         return self._controls[endpoint.url]
 
     def _mover(self, endpoint: Endpoint) -> _Mover:
@@ -396,7 +422,7 @@ class EndpointPool:
             return NativeMover(
                 endpoint.store,
                 endpoint.url,
-                endpoint.credentials,
+                endpoint.keys,
                 settings,
                 direction=self._direction,
                 on_outcome=self._ended,
@@ -408,7 +434,7 @@ class EndpointPool:
         return S5cmdMover(
             endpoint.store,
             endpoint.url,
-            endpoint.credentials,
+            endpoint.keys,
             settings,
             direction=self._direction,
             pass_fds=self._descriptors,

@@ -28,7 +28,7 @@ from .volumes import local_trouble
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
-    from .credentials import Credentials
+    from .credentials import Keys
 
     _Result: TypeAlias = "Head | Exception | None"  # None: given up
 
@@ -50,7 +50,7 @@ class NativeMover:
         self,
         store: Store,
         endpoint: str,
-        credentials: Credentials,
+        keys: Keys,
         settings: MoverSettings,
         *,
         direction: str,
@@ -63,7 +63,7 @@ class NativeMover:
         self.on_part = on_part
         self.memory: PartMemory = memory or NoMemory()
         self.settings = settings
-        self.bucket = Bucket(store, endpoint, credentials)
+        self.bucket = Bucket(store, endpoint, keys)
         self.etags_are_opaque = store.etag == "opaque"
         self._on_outcome = on_outcome
         self._lock = threading.Lock()

@@ -19,6 +19,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
+from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .model import MIB, Fetch, Head, Headers, Send
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, object_path, query_string, shown
@@ -27,7 +28,7 @@ from .wire_transfers import KEPT_ERROR_BYTES, Transfer
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
-    from .credentials import Credentials
+    from .credentials import Credentials, Keys
 
 _GIVEN_UP = 42  # libcurl's error number where a callback ends a request
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
@@ -66,13 +67,14 @@ class Digests(Protocol):
 class Bucket:
     """How a bucket is asked at one endpoint. `moved` counts bytes, about: it says whether anything moves."""
 
-    def __init__(self, store: Store, endpoint: str, credentials: Credentials) -> None:
+    def __init__(self, store: Store, endpoint: str, keys: Keys) -> None:
         self.name = store.bucket
         self.region = store.region
         self.endpoint = endpoint.rstrip("/")
         self.is_private = self.endpoint.startswith("https:")
         self.moved = 0
-        self._signer = Signer(credentials, store.region, host_header(self.endpoint))
+        self._keys = keys
+        self._signer = Signer(keys, store.region, host_header(self.endpoint))
 
     def lines_to_get(self, object_key: str) -> tuple[str, list[str]]:
         path = object_path(self.name, object_key)
@@ -89,9 +91,17 @@ class Bucket:
         preposition = "from" if verb == "fetch" else "to"
         return f"{verb} {shown(self.name, object_key)} {preposition} {self.endpoint}"
 
-    def refused(self, action: str, transfer: Transfer, body: bytes) -> StoreError:
+    def credentials(self) -> Credentials:
+        """What a request that is begun now is signed with."""
+        return self._keys.current()
+
+    def refused(self, action: str, transfer: Transfer, body: bytes, signed_with: Credentials | None) -> StoreError:
         block = transfer.header_block
-        return failure(action, transfer.status, body, of_object=True, region=self.region, headers=block)
+        error = failure(action, transfer.status, body, of_object=True, region=self.region, headers=block)
+        if error.trouble is Trouble.CREDENTIAL and signed_with and renewed_since(self._keys, signed_with):
+            detail = f"the credentials were renewed while it was under way, and it is tried again ({error.detail})"
+            return StoreError(Trouble.BROKEN, action, detail, code=error.code, status=error.status)
+        return error
 
 
 class Target:
@@ -149,6 +159,7 @@ class Get:
         self.digests = digests
         self._is_whole = length == work.size
         self._transfer: Transfer | None = None
+        self._signed_with: Credentials | None = None
         self._head: Head | None = None
         self._refused = b""
         self._received = 0
@@ -160,6 +171,7 @@ class Get:
 
     def begin(self, transfer: Transfer) -> None:
         self._transfer = transfer
+        self._signed_with = self._bucket.credentials()
         url, lines = self._bucket.lines_to_get(self._work.key)
         if not self._is_whole:
             lines.append(f"range: bytes={self._start}-{self._start + self._length - 1}")
@@ -229,7 +241,7 @@ class Get:
         if number:
             raise unanswered(action, number, words + self._how_far())
         if self._head is None and not self._accepts():
-            raise self._bucket.refused(action, self._transfer, self._refused)
+            raise self._bucket.refused(action, self._transfer, self._refused, self._signed_with)
         if self._received != self._length:
             detail = f"the answer ended early{self._how_far()}"
             raise StoreError(Trouble.BROKEN, action, detail)
@@ -251,6 +263,7 @@ class _Upload:
         self._parameters = parameters
         self._headers = headers
         self._transfer: Transfer | None = None
+        self._signed_with: Credentials | None = None
         self._answer = BytesIO()
 
     @property
@@ -260,6 +273,7 @@ class _Upload:
     def _begin(self, transfer: Transfer, method: str, payload: str) -> None:
         self._transfer = transfer
         self._answer = BytesIO()
+        self._signed_with = self._bucket.credentials()
         url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
         transfer.begin(url, lines)
         transfer.curl.setopt(transfer.curl.WRITEFUNCTION, self._answer.write)
@@ -270,7 +284,7 @@ class _Upload:
         if number:
             raise unanswered(action, number, words)
         if not self._is_good(self._transfer.status):
-            raise self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES])
+            raise self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
         return _head(action, self._transfer)
 
     def _is_good(self, status: int) -> bool:

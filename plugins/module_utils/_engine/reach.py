@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
-    from .credentials import Credentials
+    from .credentials import Credentials, Keys
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -104,6 +104,7 @@ class _Moment(NamedTuple):
     """What signatures of one second have in common."""
 
     second: int
+    credentials: Credentials
     stamp: str  # the second as x-amz-date has it
     scope: str
     signing_key: bytes
@@ -123,16 +124,14 @@ class Signer:
     libcurl 8.23 against Swift and rclone.
     """
 
-    def __init__(self, credentials: Credentials, region: str, host: str, *, checksum_mode: bool = False) -> None:
-        self._credentials = credentials
+    def __init__(self, keys: Keys, region: str, host: str, *, checksum_mode: bool = False) -> None:
+        self._keys = keys
         self._region = region
         self._signed = {"host": host, "x-amz-content-sha256": EMPTY_SHA256}
         if checksum_mode:
             self._signed["x-amz-checksum-mode"] = "ENABLED"
-        if credentials.session_token:
-            self._signed["x-amz-security-token"] = credentials.session_token
         # A tuple replaced as a whole, so that threads can share a signer without a lock.
-        self._moment = self._at(0)
+        self._moment = self._at(0, keys.current())
 
     def headers(self, method: str, path: str, query: str) -> list[str]:
         """Header lines for a request; `path` and `query` as `object_path` and `query_string` give them."""
@@ -146,46 +145,53 @@ class Signer:
         `payload` is the SHA-256 of the body in hex, or UNSIGNED_PAYLOAD where TLS protects it.
         """
         moment = self._now()
-        signed = sorted(
-            {**self._signed, **headers, "x-amz-date": moment.stamp, "x-amz-content-sha256": payload}.items()
-        )
+        own = self._signed_by(moment.credentials)
+        signed = sorted({**own, **headers, "x-amz-date": moment.stamp, "x-amz-content-sha256": payload}.items())
         names = ";".join(name for name, _value in signed)
         fields = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
         signature = _signature(moment, f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
-        authorization = self._authorization(moment.scope, names) + signature
+        authorization = self._authorization(moment.credentials, moment.scope, names) + signature
         # libcurl takes "name:" for the wish to leave a header out, and "name;" for an empty one.
         return [authorization, *(f"{name}: {value}" if value else f"{name};" for name, value in signed)]
 
     def _now(self) -> _Moment:
         now = int(time.time())
+        credentials = self._keys.current()
         moment = self._moment
-        if now != moment.second:
-            moment = self._moment = self._at(now)
+        if now != moment.second or credentials is not moment.credentials:
+            moment = self._moment = self._at(now, credentials)
         return moment
 
-    def _at(self, second: int) -> _Moment:
+    def _signed_by(self, credentials: Credentials) -> dict[str, str]:
+        """The headers that every request carries."""
+        token = credentials.session_token
+        return self._signed | {"x-amz-security-token": token} if token else self._signed
+
+    def _at(self, second: int, credentials: Credentials) -> _Moment:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
-        signing_key = f"AWS4{self._credentials.secret_key}".encode()
+        signing_key = f"AWS4{credentials.secret_key}".encode()
         for part in scope.split("/"):
             signing_key = hmac.digest(signing_key, part.encode(), "sha256")
-        signed = sorted((self._signed | {"x-amz-date": stamp}).items())
+        signed = sorted((self._signed_by(credentials) | {"x-amz-date": stamp}).items())
         names = ";".join(name for name, _ in signed)
         lines = tuple(f"{name}: {value}" for name, value in signed)
         return _Moment(
             second=second,
+            credentials=credentials,
             stamp=stamp,
             scope=scope,
             signing_key=signing_key,
             to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
             canonical="".join(f"{name}:{value}\n" for name, value in signed) + f"\n{names}\n{EMPTY_SHA256}",
-            authorization=self._authorization(scope, names),
+            authorization=self._authorization(credentials, scope, names),
             lines=lines,
         )
 
-    def _authorization(self, scope: str, names: str) -> str:
+    @staticmethod
+    def _authorization(credentials: Credentials, scope: str, names: str) -> str:
         """The header up to the signature."""
-        credential = f"{self._credentials.access_key}/{scope}"
+        credential = f"{credentials.access_key}/{scope}"
         return f"authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature="
 
 

@@ -32,7 +32,7 @@ from .s3_request import CHUNK, Section, ascii_metadata, rotten, sent_headers
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
-    from .credentials import Credentials
+    from .credentials import Credentials, Keys
 
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
 # The object was perhaps stored all the same when Complete ends like this.
@@ -65,7 +65,7 @@ class Control:
         self,
         store: Store,
         endpoint: str,
-        credentials: Credentials,
+        keys: Keys,
         *,
         attempts: int = 3,
         connect_timeout: float = 10.0,
@@ -73,10 +73,10 @@ class Control:
     ) -> None:
         self._store = store
         self._endpoint = endpoint.rstrip("/")
-        self._credentials = credentials
+        self._keys = keys
         self._attempts = attempts
         self._timeouts = (connect_timeout, stall_seconds)
-        self._clients: dict[int, Any] = {}
+        self._clients: dict[int, tuple[Credentials, Any]] = {}  # by attempts, each with what it signs with
         self._sent = threading.local()  # .headers: what the upload of this thread carries
 
     # --- pre-flight
@@ -340,13 +340,15 @@ class Control:
     # --- the client
 
     def _client(self, *, attempts: int = 0) -> Any:
+        credentials = self._keys.current()
         with _SESSION_LOCK:
-            client = self._clients.get(attempts)
-            if client is None:
-                client = self._clients[attempts] = self._new_client(attempts or self._attempts)
+            made_with, client = self._clients.get(attempts, (None, None))
+            if made_with is not credentials:
+                client = self._new_client(attempts or self._attempts, credentials)
+                self._clients[attempts] = (credentials, client)
         return client
 
-    def _new_client(self, attempts: int) -> Any:
+    def _new_client(self, attempts: int, credentials: Credentials) -> Any:
         import botocore.config
 
         connect_timeout, stall_seconds = self._timeouts
@@ -368,9 +370,9 @@ class Control:
             "s3",
             region_name=self._store.region,
             endpoint_url=self._endpoint,
-            aws_access_key_id=self._credentials.access_key,
-            aws_secret_access_key=self._credentials.secret_key,
-            aws_session_token=self._credentials.session_token or None,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            aws_session_token=credentials.session_token or None,
             verify=ca_file(self._store) or True,
             config=config,
         )

@@ -31,7 +31,7 @@ from .s5cmd_watch import Watch, traffic_of
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
-    from .credentials import Credentials
+    from .credentials import Keys
 
 __all__ = ["S5cmdMover", "binary_path", "classify"]
 
@@ -135,7 +135,7 @@ class S5cmdMover:
         self,
         store: Store,
         endpoint: str,
-        credentials: Credentials,
+        keys: Keys,
         settings: MoverSettings,
         *,
         direction: str,
@@ -151,7 +151,7 @@ class S5cmdMover:
         self._large = Lane(settings.large_workers, queued=False)
         self._lanes = (self._small, self._large)
         self._binary = binary_path(settings)
-        self._arguments = arguments(endpoint, credentials, settings)
+        self._arguments = arguments(endpoint, keys.current(), settings)
         self._environment = environment(store, endpoint)
         allow_open_files(self._small.width, self._large.width * (settings.part_concurrency + 1))
         self._changed = threading.Condition(threading.Lock())

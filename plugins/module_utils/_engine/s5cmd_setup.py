@@ -54,7 +54,14 @@ def _wheel_binary() -> str:
 
 
 def arguments(endpoint: str, credentials: Credentials, settings: MoverSettings) -> list[str]:
-    """What follows the number of workers. No secret: the keys stay in their file."""
+    """What follows the number of workers. No secret: the keys stay in their file.
+
+    ConfigError for a file that s5cmd, which reads it itself, would read otherwise.
+    """
+    if credentials.oddities:
+        odd = " and ".join(credentials.oddities)
+        mend = f"write [{credentials.profile}] and aws_session_token, or set `mover.tool: native`"
+        raise ConfigError(str(credentials.path), [f"{odd}: s5cmd does not know this; {mend}"])
     return [
         *("--retry-count", str(settings.retries)),
         *("--endpoint-url", endpoint),

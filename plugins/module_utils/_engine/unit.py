@@ -217,6 +217,7 @@ class Unit:
         if now >= self._next_look:
             self._next_look = now + 1.0
             self._look_at_volumes()
+            self.endpoints.follow_credentials()
             self.endpoints.probe_due()
             if self.endpoints.refusal:
                 raise self.endpoints.refusal

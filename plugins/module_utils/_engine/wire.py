@@ -14,9 +14,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .answers import ListingParser, cut_listing, failure, parse_error, parse_head, unanswered, unreadable
+from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
 from .reach import Signer, host_header, object_path, query_string, shown
@@ -24,8 +25,9 @@ from .wire_transfers import Answer, Crew, Receiver, Transfer, handle_options, li
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
-    from .credentials import Credentials
+    from .credentials import Credentials, Keys
 
+_Answered = TypeVar("_Answered")
 PAGE_LIMIT = 5 * MIB  # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
 
@@ -43,7 +45,7 @@ class Wire:
         self,
         store: Store,
         endpoint: str,
-        credentials: Credentials,
+        keys: Keys,
         *,
         connections: int = 16,
         connect_timeout: float = 10.0,
@@ -55,8 +57,9 @@ class Wire:
         self._endpoint = endpoint.rstrip("/")
         self._connections = connections
         host = host_header(self._endpoint)
-        self._bucket_signer = Signer(credentials, store.region, host)
-        self._object_signer = Signer(credentials, store.region, host, checksum_mode=checksums)
+        self._keys = keys
+        self._bucket_signer = Signer(keys, store.region, host)
+        self._object_signer = Signer(keys, store.region, host, checksum_mode=checksums)
         self._options = handle_options(store, self._endpoint, connect_timeout, stall_seconds)
         # deque.append and .pop are atomic, so idle handles need no lock.
         self._heads: deque[Transfer] = deque()
@@ -83,8 +86,10 @@ class Wire:
         more than 5 MiB is refused. Whether the listing goes on is for a ListingWalk to say.
         """
         prefix = self._store.prefix if prefix is None else prefix
-        action = self._listing(prefix)
         query = self._list_query(token, prefix, start_after, max_keys)
+        return self._with_current_keys(lambda: self._one_page(self._listing(prefix), query))
+
+    def _one_page(self, action: str, query: str) -> Page:
         parser = ListingParser()
         chunks: list[bytes] = []
         left = PAGE_LIMIT
@@ -111,6 +116,16 @@ class Wire:
         Raises StoreError at the end unless the store says clearly that this was all.
         """
         prefix = self._store.prefix if prefix is None else prefix
+        before = self._keys.current()
+        try:
+            yield from self._whole(prefix)
+            return
+        except StoreError as error:
+            if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
+                raise
+        yield from self._whole(prefix)
+
+    def _whole(self, prefix: str) -> Iterator[Page]:
         action = self._listing(prefix)
         parser = ListingParser()
         crew = self._new_crew(1, body=True)
@@ -199,6 +214,9 @@ class Wire:
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it."""
         query = f"partNumber={part_number}" if part_number else ""
+        return self._with_current_keys(lambda: self._head(object_key, query))
+
+    def _head(self, object_key: str, query: str) -> Head:
         transfer = self._take(self._heads, body=False)
         try:
             self._begin(transfer, "HEAD", object_path(self._store.bucket, object_key), query, self._object_signer)
@@ -229,6 +247,7 @@ class Wire:
         bucket = self._store.bucket
         ready: list[tuple[str, Head | StoreError]] = []
         exhausted = False
+        before = self._keys.current()
         while True:
             while crew.idle and not exhausted:
                 object_key = next(object_keys, None)
@@ -243,7 +262,7 @@ class Wire:
             yield from ready
             if not crew.busy:
                 return
-            ready = [(ended[0].object_key, self._head_outcome(*ended)) for ended in crew.finished()]
+            ready = [(ended[0].object_key, self._with_other_keys(before, *ended)) for ended in crew.finished()]
             if not ready:
                 crew.wait()
 
@@ -253,6 +272,9 @@ class Wire:
         With `if_match` (an ETag without quotes) an object that changed raises Trouble.CHANGED; a store that ignores
         the condition is found out by the ETag of its answer, when the body has gone to `sink` already.
         """
+        return self._with_current_keys(lambda: self._get(object_key, sink, if_match))
+
+    def _get(self, object_key: str, sink: Callable[[bytes], object], if_match: str) -> Head:
         action = f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
         path = object_path(self._store.bucket, object_key)
         extra = (f'if-match: "{if_match}"',) if if_match else ()
@@ -267,6 +289,32 @@ class Wire:
             detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
         return head
+
+    # --- credentials that are renewed
+
+    def _with_current_keys(self, ask: Callable[[], _Answered]) -> _Answered:
+        """What `ask` gives; asked once more where its credentials are refused, and others count by now.
+
+        A refused request gave nothing to anybody.
+        """
+        before = self._keys.current()
+        try:
+            return ask()
+        except StoreError as error:
+            if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
+                raise
+        return ask()
+
+    def _with_other_keys(self, before: Credentials, transfer: Transfer, number: int, words: str) -> Head | StoreError:
+        """The outcome of a HEAD that was signed with the credentials `before`, or with newer ones."""
+        outcome = self._head_outcome(transfer, number, words)
+        is_refused = isinstance(outcome, StoreError) and outcome.trouble is Trouble.CREDENTIAL
+        if not is_refused or not renewed_since(self._keys, before):
+            return outcome
+        try:
+            return self._head(transfer.object_key, "")
+        except StoreError as error:
+            return error
 
     # --- requests
 

@@ -34,6 +34,11 @@ class Control:
         self.store.switches = self.store.switches.changed(**values)
         return asdict(self.store.switches)
 
+    def set_keys(self, access_key: str, secret_key: str, *, keep: bool = False) -> None:
+        """From now on this key pair is known, and no other, unless `keep` leaves those that were known."""
+        known = dict(self.store.secrets) if keep else {}
+        self.store.secrets = {**known, access_key: secret_key}
+
     def objects(self, bucket: str) -> list[dict[str, Any]]:
         """Everything in a bucket, sorted by key, as plain JSON values."""
         storage = self.store.storage
@@ -130,6 +135,11 @@ def _switches_set(control: Control, _query: Mapping[str, str], body: bytes) -> A
     return control.set_switches(**json.loads(body))
 
 
+def _keys_set(control: Control, _query: Mapping[str, str], body: bytes) -> Any:
+    control.set_keys(**json.loads(body))
+    return {}
+
+
 def _listener_set(control: Control, _query: Mapping[str, str], body: bytes) -> Any:
     given = json.loads(body)
     control.listener.set_listener(given["mode"], given.get("seconds"))
@@ -166,6 +176,7 @@ ROUTES: Mapping[tuple[str, str], Answer] = {
     ("DELETE", "faults"): _fault_remove,
     ("GET", "switches"): lambda control, _query, _body: asdict(control.store.switches),
     ("POST", "switches"): _switches_set,
+    ("POST", "keys"): _keys_set,
     ("GET", "log"): lambda control, query, _body: control.store.log.lines(int(query.get("after", "0"))),
     ("DELETE", "log"): _log_clear,
     ("GET", "counters"): lambda control, _query, _body: control.store.log.counters(),

@@ -140,6 +140,14 @@ class RunningStore:
     def set_switches(self, **values: Any) -> None:
         raise NotImplementedError
 
+    def renew_keys(self, access_key: str, secret_key: str, *, keep: bool = False) -> None:
+        """The store knows this key pair from now on (`keep`: the former ones too), and `credentials_file` writes it."""
+        self._set_keys(access_key, secret_key, keep)
+        self.access_key, self.secret_key = access_key, secret_key
+
+    def _set_keys(self, access_key: str, secret_key: str, keep: bool) -> None:
+        raise NotImplementedError
+
     def listener(self, mode: str, seconds: float | None = None) -> None:
         """`open`, `refuse` or `silent`; with `seconds`, open again after that time."""
         raise NotImplementedError
@@ -233,6 +241,9 @@ class LocalStore(RunningStore):
     def set_switches(self, **values: Any) -> None:
         self.control.set_switches(**values)
 
+    def _set_keys(self, access_key: str, secret_key: str, keep: bool) -> None:
+        self.control.set_keys(access_key, secret_key, keep=keep)
+
     def listener(self, mode: str, seconds: float | None = None) -> None:
         self.server.set_listener(mode, seconds)
 
@@ -319,6 +330,9 @@ class RemoteStore(RunningStore):
 
     def set_switches(self, **values: Any) -> None:
         self._json("POST", "switches", value=values)
+
+    def _set_keys(self, access_key: str, secret_key: str, keep: bool) -> None:
+        self._json("POST", "keys", value={"access_key": access_key, "secret_key": secret_key, "keep": keep})
 
     def listener(self, mode: str, seconds: float | None = None) -> None:
         self._json("POST", "listener", value={"mode": mode, "seconds": seconds})
