@@ -161,6 +161,39 @@ def test_credentials_are_written_as_the_engine_reads_them(tmp_path: Path) -> Non
     assert (found.access_key, found.secret_key, found.session_token) == ("AKIA%1", "a/b+c=;#d", "t%t")
 
 
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_renewed_credentials_are_put_where_the_unit_looks(side: str) -> None:
+    unit = (DUAL_SYNC / "templates/snowsync-unit.service.j2").read_text()
+    (folder,) = re.findall(r"^RuntimeDirectory=(.*)$", unit, re.MULTILINE)
+    names = {"__dual_sync_job": {"job": "photos"}, "dual_sync_unit": {"side": side}}
+    where = jinja2.Template(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_runtime"]).render(names)
+    assert where == "/run/" + jinja2.Template(folder).render(names).replace("%i", "photos")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "at_start", "since", "runs", "is_handed_over"),
+    [
+        ("new", "old", "", True, True),
+        ("new", "new", "", True, False),
+        ("new", "old", "old", True, True),
+        ("new", "old", "new", True, False),
+        ("old", "old", "new", True, True),
+        ("new", "", "", True, True),
+        ("new", "", "", False, False),
+        ("", "old", "", True, False),
+    ],
+)
+def test_only_a_unit_that_runs_with_former_credentials_is_handed_others(
+    wanted: str, at_start: str, since: str, runs: bool, is_handed_over: bool
+) -> None:
+    stats = [
+        {"exists": bool(digest), **({"checksum": digest} if digest else {})} for digest in (wanted, at_start, since)
+    ]
+    handed = {"results": [{"stat": stat} for stat in [*stats, {"exists": runs}]]}
+    expression = load(DUAL_SYNC / "vars/main.yml")["__dual_sync_runs_with_former"]
+    assert jinja2.Template(expression).render(__dual_sync_handed=handed) == str(is_handed_over)
+
+
 def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
     """What the role keeps out of the job's file is what the engine refuses there."""
     private = set(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_secrets"])

@@ -119,7 +119,7 @@ def _identity(path: Path) -> tuple[str, ...]:
         found = path.stat()
     except OSError as error:
         return (str(path), str(error.errno))
-    return (str(path), *map(str, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)))
+    return (str(path), *map(str, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)))
 
 
 def for_side(job: Job, side: str) -> WatchedFile:
