@@ -211,11 +211,15 @@ def iso_time(milliseconds: int) -> str:
 # -- headers -------------------------------------------------------------------------------------------------------
 
 
-def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """What PUT, CreateMultipartUpload and CopyObject with REPLACE keep of their request's headers."""
+def stored_headers(call: Call) -> dict[str, str]:
+    """What PUT, CreateMultipartUpload and CopyObject with REPLACE keep of their request's headers.
+
+    A store that does not know aws-chunked keeps it as one of the object's encodings.
+    """
+    headers = call.headers
     kept = {name: headers[name] for name in SYSTEM_HEADERS if headers.get(name)}
     kept.setdefault("content-type", "binary/octet-stream")
-    if "content-encoding" in kept:
+    if "content-encoding" in kept and call.switches.aws_chunked:
         codings = [coding.strip() for coding in kept["content-encoding"].split(",")]
         codings = [coding for coding in codings if coding != "aws-chunked"]
         kept["content-encoding"] = ",".join(codings)
@@ -250,6 +254,17 @@ def check_length(call: Call) -> None:
     """A PUT says how long it is."""
     if not call.payload.has_length and "x-amz-decoded-content-length" not in call.headers:
         raise S3Error("MissingContentLength")
+
+
+def check_lock(call: Call, what: str) -> None:
+    """Where objects are locked for a time, a body brings a digest of its own."""
+    names = ("content-md5", "x-amz-checksum-", "x-amz-trailer")
+    if call.switches.object_lock and not any(name.startswith(names) for name in call.headers):
+        raise S3Error(
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for"
+            f" Put {what} requests with Object Lock parameters",
+        )
 
 
 def write_condition(call: Call) -> Callable[[Entry | None], None]:

@@ -33,6 +33,8 @@ class Request:
     __slots__ = ("body_started", "bucket", "headers", "key", "method", "pairs", "query", "raw_path", "version")
 
     def __init__(self, method: str, target: str, version: str, headers: dict[str, str]) -> None:
+        if target.startswith("http://"):  # as clients of a proxy send it, and every server takes it
+            target = "/" + target.split("/", 3)[3]
         self.method = method
         self.version = version
         self.headers = headers
@@ -41,6 +43,10 @@ class Request:
         self.query = dict(self.pairs)
         self.body_started = False
         self.bucket, self.key = _split_path(self.raw_path)
+
+    def take_bucket(self, bucket: str) -> None:
+        """The bucket stands in the host's name: all of the path is the key."""
+        self.bucket, self.key = bucket, _split_path(f"/{bucket}{self.raw_path}")[1]
 
     @property
     def wants_close(self) -> bool:

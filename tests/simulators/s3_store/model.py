@@ -161,7 +161,11 @@ class Switches:
     `truncated_words` is how IsTruncated says yes and no, "" leaves it out. `list_tokens`: `following` (as AWS), `none`
     is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
     without end, each with a new token).
-    `content_md5` false: nobody compares a body with its Content-MD5.
+    `content_md5` false: nobody compares a body with its Content-MD5. `object_lock`: every PUT of an object or a part
+    needs Content-MD5 or an additional checksum, as in a bucket with a default retention.
+    `utf8_headers` false: headers beyond ASCII are signed as other bytes than were sent, and so refused (as AWS).
+    `unpacks_gzip`: a GET gives what is stored with Content-Encoding gzip unpacked, unless it accepts gzip (as GCS).
+    `virtual_domain`: the bucket is the name before this domain in Host; a bucket in the path is refused (as OSS).
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """
@@ -182,6 +186,10 @@ class Switches:
     part_number: bool = True
     range: bool = True
     content_md5: bool = True
+    object_lock: bool = False
+    utf8_headers: bool = True
+    unpacks_gzip: bool = False
+    virtual_domain: str = ""
     aws_chunked: bool = True
     multipart_deletes_existing: bool = False
     key_limit: int = 1024

@@ -14,6 +14,7 @@ from .call import (
     BODY_LIMIT,
     Call,
     check_length,
+    check_lock,
     document,
     escape,
     integer,
@@ -34,7 +35,7 @@ from .storage import multipart_etag
 def create_upload(call: Call) -> Response:
     storage = call.storage
     storage.bucket(call.bucket)
-    headers = stored_headers(call.headers)
+    headers = stored_headers(call)
     if call.etag_kind() == "kms":
         headers["x-amz-server-side-encryption"] = "aws:kms"
     upload = Upload(secrets.token_urlsafe(24), call.key, storage.now_ms(), headers, tags_from_header(call))
@@ -59,6 +60,7 @@ def upload_part(call: Call) -> Response:
     if "x-amz-copy-source" in call.headers:
         return _copy_part(call, upload, number)
     check_length(call)
+    check_lock(call, "Part")
     storage = call.storage
     blob = storage.receive(call.payload.blocks(), damage=call.damage(), md5=call.payload.md5)
     etag = single_etag(call, blob, call.etag_kind())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from .call import (
     BODY_LIMIT,
     Call,
     check_length,
+    check_lock,
     check_read_condition,
     checked_tags,
     document,
@@ -39,10 +41,25 @@ def get_object(call: Call) -> Response:
     except BaseException:
         call.storage.release(entry)
         raise
+    if _is_to_be_unpacked(call, entry):
+        return _unpacked(call, entry, response)
     response.entry = entry  # the server releases it when the answer is out
     response.replacement = lambda: replace_object(call, None)
     _spoil(call, response)
     return response
+
+
+def _is_to_be_unpacked(call: Call, entry: Entry) -> bool:
+    accepted = call.headers.get("accept-encoding", "")
+    return call.switches.unpacks_gzip and entry.headers.get("content-encoding") == "gzip" and "gzip" not in accepted
+
+
+def _unpacked(call: Call, entry: Entry, response: Response) -> Response:
+    """Other bytes under the same ETag."""
+    headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}
+    body = gzip.decompress(b"".join(call.storage.blocks(entry)))
+    call.storage.release(entry)
+    return Response(200, headers, body)
 
 
 def _spoil(call: Call, response: Response) -> None:
@@ -142,10 +159,11 @@ def put_object(call: Call) -> Response:
     if "x-amz-copy-source" in call.headers:
         return copy_object(call)
     check_length(call)
+    check_lock(call, "Object")
     storage = call.storage
     check = write_condition(call)
     check(storage.bucket(call.bucket).entries.get(call.key))
-    headers, tags = stored_headers(call.headers), tags_from_header(call)
+    headers, tags = stored_headers(call), tags_from_header(call)
     blob = storage.receive(call.payload.blocks(), damage=call.damage(), md5=call.payload.md5)
     kind = call.etag_kind()
     if kind == "kms":
@@ -230,7 +248,7 @@ def copy_object(call: Call) -> Response:
             etag=digest.hexdigest() if kind == "md5" else opaque_etag(kind),
             modified_ms=storage.now_ms(),
             segments=storage.link_blobs(source.segments),
-            headers=stored_headers(call.headers) if replace_metadata else dict(source.headers),
+            headers=stored_headers(call) if replace_metadata else dict(source.headers),
             tags=tags_from_header(call) if replace_tags else dict(source.tags),
         )
     finally:

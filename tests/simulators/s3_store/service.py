@@ -113,6 +113,10 @@ def _method_not_allowed(_call: Call) -> Response:
     raise S3Error("MethodNotAllowed")
 
 
+def _path_forbidden(_call: Call) -> Response:
+    raise S3Error("SecondLevelDomainForbidden", "Please use virtual hosted style to access.", status=403)
+
+
 class Service:
     """Serves the requests of all connections of one store."""
 
@@ -149,7 +153,8 @@ class Service:
     def _serve_s3(self, connection: Connection, request: Request) -> bool:
         """False when the connection must not be used again."""
         started = time.monotonic()
-        operation, handler = route(request)
+        is_addressed = self._address(request)
+        operation, handler = route(request) if is_addressed else ("Unknown", _path_forbidden)
         record = Record(
             0, time.time(), request.method, operation, request.bucket, request.key, connection=connection.number
         )
@@ -176,11 +181,23 @@ class Service:
             connection.linger()
         return not response.close
 
+    def _address(self, request: Request) -> bool:
+        """Take the bucket from Host where this store has it there; False: it is not."""
+        domain = self.store.switches.virtual_domain
+        host = request.headers.get("host", "").partition(":")[0]
+        if not domain:
+            return True
+        if not host.endswith(f".{domain}"):
+            return False
+        request.take_bucket(host.removesuffix(f".{domain}"))
+        return True
+
     def _answer(self, call: Call, handler: Handler, operation: str, request_id: str) -> Response:
         request, connection = call.request, call.connection
         try:
             self._disturb(call, operation)
             self._authenticate(call)
+            self._check_headers(request)
             self._check_key(call)
             if call.plan is not None:
                 self._replace_before(call)
@@ -268,6 +285,10 @@ class Service:
             check_skew=store.switches.check_skew,
         )
         call.record.access_key = call.identity.access_key
+
+    def _check_headers(self, request: Request) -> None:
+        if not self.store.switches.utf8_headers and not all(map(str.isascii, request.headers.values())):
+            raise S3Error("SignatureDoesNotMatch")
 
     def _check_key(self, call: Call) -> None:
         key = call.request.key
