@@ -120,6 +120,9 @@ class FakeWire:
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         yield self.list_page(None, prefix=prefix, max_keys=10**9)
 
+    def head_with_checksums(self, object_key: str) -> Head:
+        return self.head(object_key)
+
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         self.fake.request(f"head{part_number or ''}", object_key, self.url)
         stored = self.fake.get(object_key)

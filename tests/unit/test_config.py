@@ -42,6 +42,7 @@ source:
   credentials_file: /etc/keys/source
   profile: field
   ca_bundle: /etc/keys/ca.pem
+  addressing: path
   list_version: v1
   sorted: false
   etag: opaque
@@ -59,6 +60,8 @@ evidence: 3
 unproven: hold
 reread: always
 keep_staged: true
+tags: skip
+metadata: skip
 attempts: 1
 pass_interval: 0.5
 drop_settle: 0
@@ -110,6 +113,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "credentials_file": None,
         "profile": "default",
         "ca_bundle": None,
+        "addressing": "auto",
         "list_version": "auto",
         "sorted": True,
         "etag": "auto",
@@ -241,6 +245,7 @@ WRONG_VALUES = [
     ("source.credentials_file", "~/.aws/credentials", "is not an absolute path"),
     ("source.profile", "[default]", "is not possible; give the name of a section"),
     ("source.ca_bundle", 5, "must be an absolute path, not a number"),
+    ("source.addressing", "host", "must be auto or path or virtual, not 'host'"),
     ("source.list_version", "2", "must be auto or v2 or v1, not '2'"),
     ("source.list_version", 2, "must be auto or v2 or v1, not a number"),
     ("source.sorted", "no", "must be true or false without quotes, not text"),
@@ -307,6 +312,8 @@ WRONG_VALUES = [
     ("unproven", "refuse", "must be auto or hold or accept, not 'refuse'"),
     ("reread", "never", "must be suspect or always, not 'never'"),
     ("keep_staged", "yes", "must be true or false without quotes"),
+    ("tags", "no", "must be copy or skip, not 'no'"),
+    ("metadata", True, "must be copy or skip, not true/false"),
     ("attempts", 0, "must be from 1 to 1000, not 0"),
     ("pass_interval", 0, "must be more than 0"),
     ("drop_settle", -1, "must be more than 0"),
@@ -480,6 +487,43 @@ def test_other_store_bucket_or_prefix_is_fine(source: dict[str, Any], destinatio
 
 
 # --- all at once ---
+
+
+@pytest.mark.parametrize(
+    ("store", "mover", "problem"),
+    [
+        (
+            {"endpoints": ["http://10.0.0.1:9000"]},
+            {},
+            "virtual needs a host's name, source.endpoints[0] has an address",
+        ),
+        ({"endpoints": ["http://[fd00::1]"]}, {}, "virtual needs a host's name"),
+        ({"endpoints": ["https://s.test"], "bucket": "a.b"}, {}, "no certificate is for a bucket with dots before the"),
+        ({"bucket": "a.b"}, {}, "no certificate is for a bucket with dots"),
+        (
+            {"endpoints": ["http://s.test"], "bucket": "Camera"},
+            {},
+            "'Camera' cannot be part of a host's name; use path",
+        ),
+        ({"endpoints": ["http://s.test"]}, {"tool": "s5cmd"}, "s5cmd cannot do source.addressing: virtual; use native"),
+    ],
+)
+def test_bucket_that_cannot_stand_before_the_host_is_refused(
+    store: dict[str, Any], mover: dict[str, str], problem: str
+) -> None:
+    mapping = yaml.safe_load(FULL) | {"mover": mover}
+    mapping["source"] = {"bucket": "camera", "addressing": "virtual", **store}
+    (found,) = problems_of(mapping)
+    assert problem in found
+    mapping["source"]["addressing"] = "auto"
+    config.parse_job(mapping, "job.yml")
+
+
+@pytest.mark.parametrize("store", [{"endpoints": ["http://s.test"], "bucket": "a.b"}, {"bucket": "camera"}])
+def test_bucket_may_stand_before_the_host(store: dict[str, Any]) -> None:
+    mapping = yaml.safe_load(FULL) | {"mover": {}}
+    mapping["source"] = {"bucket": "camera", "addressing": "virtual", **store}
+    config.parse_job(mapping, "job.yml")
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -20,7 +20,16 @@ from snowsync.config import Job, MoverSettings, Store
 from snowsync.errors import StoreError, Trouble
 from snowsync.etag import PartDigests
 from snowsync.model import MIB, Evidence, Head, Headers, Received
-from snowsync.proof import Proven, Refuted, Sent, Unproven, can_be_sent, prove_arrival, prove_delivery
+from snowsync.proof import (
+    Proven,
+    Refuted,
+    Sent,
+    Unproven,
+    can_be_sent,
+    prove_arrival,
+    prove_by_answer,
+    prove_delivery,
+)
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()
@@ -462,3 +471,47 @@ def test_evidence_beyond_reach_stops_and_releases_nothing(rig: Rig, monkeypatch:
         rig.run()
     assert rig.states() == {"a": "staged"}
     assert len(rig.staged_files()) == 1
+
+
+# -- the answer to an upload ----------------------------------------------------------------------------------------
+
+MD5 = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "changes", "is_proof"),
+    [
+        (Head(200, 0, MD5, 0, Headers()), Evidence.STORE_DIGEST, {}, True),
+        (Head(200, 0, MD5.upper(), 0, Headers()), Evidence.STORE_DIGEST, {}, True),
+        (Head(200, 0, MD5, 0, Headers()), Evidence.READ_BACK, {}, False),
+        (Head(200, 0, MD5, 0, Headers()), Evidence.STORE_DIGEST, {"etag": "opaque"}, False),
+        (Head(200, 0, MD5, 0, Headers(), encryption="aws:kms"), Evidence.STORE_DIGEST, {}, False),
+        (Head(200, 0, MD5[::-1], 0, Headers()), Evidence.STORE_DIGEST, {}, False),
+        (Head(200, 0, "", 0, Headers()), Evidence.STORE_DIGEST, {}, False),
+    ],
+)
+def test_an_answer_proves_as_much_as_its_digest(
+    answer: Head, wanted: Evidence, changes: dict[str, object], is_proof: bool
+) -> None:
+    proven = prove_by_answer(Sent("k", 4, MD5, 0), answer, side(**changes), wanted=wanted)
+    assert proven == (Proven(answer.etag, 0, Evidence.STORE_DIGEST) if is_proof else None)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "is_raised"),
+    [(Trouble.DENIED, False), (Trouble.UNSUPPORTED, False), (Trouble.SERVER, True), (Trouble.NOT_FOUND, True)],
+)
+def test_a_refused_question_for_checksums_costs_a_second_read(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, is_raised: bool
+) -> None:
+    def refused(_key: str) -> Head:
+        raise StoreError(trouble, "look", "refused")
+
+    store.put("k", b"data")
+    monkeypatch.setattr(wire, "head_with_checksums", refused)
+    if is_raised:
+        with pytest.raises(StoreError):
+            arrive(tmp_path, wire, b"data", etag="opaque")
+    else:
+        proof = arrive(tmp_path, wire, b"data", etag="opaque")
+        assert isinstance(proof, Proven) and proof.evidence is Evidence.NOT_PROVEN

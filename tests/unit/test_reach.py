@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from snowsync import reach
 from snowsync.config import Store
 from snowsync.credentials import Credentials
+from snowsync.errors import ConfigError
 
 AMAZON = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", Path("file"), "default")
 
@@ -56,6 +57,10 @@ def test_endpoints(store: Store, expected: tuple[str, ...]) -> None:
         ("http://localhost:9", {"http_proxy": "http://p:1"}, ""),
         ("http://192.168.7.7:8080", {"http_proxy": "http://p:1", "no_proxy": "10.0.0.0/8, 192.168.0.0/16"}, ""),
         ("http://192.169.7.7:8080", {"http_proxy": "http://p:1", "no_proxy": "192.168.0.0/16"}, "http://p:1"),
+        ("https://store.example", {"all_proxy": "socks5h://p:3"}, "socks5h://p:3"),
+        ("http://store.example", {"all_proxy": "SOCKS5://u:w@p:3"}, "socks5h://u:w@p:3"),
+        ("http://store.example", {"http_proxy": "p:1"}, "p:1"),
+        ("https://store.example", {"https_proxy": "https://p:1"}, "https://p:1"),
         ("http://[fe80::1%eth0]:8080", {"http_proxy": "http://p:1", "no_proxy": "fe80::/10"}, ""),
     ],
 )
@@ -65,6 +70,47 @@ def test_proxies_are_the_environments(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert reach.proxy_for(endpoint) == expected
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "ftp"])
+def test_a_proxy_that_not_every_tool_knows_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", f"{scheme}://user:hush@p:1")
+    with pytest.raises(
+        ConfigError, match=f"{scheme}:// proxies are not known here; use http://, https:// or"
+    ) as caught:
+        reach.proxy_for("http://store.example")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("addressing", "refusal", "expected"),
+    [
+        ("auto", "SecondLevelDomainForbidden", "virtual"),
+        ("auto", "PathStyleDomainForbidden", "virtual"),
+        ("auto", "AccessDenied", None),
+        ("path", "SecondLevelDomainForbidden", None),
+        ("virtual", "SecondLevelDomainForbidden", None),
+    ],
+)
+def test_a_bucket_goes_before_the_host_where_the_store_says_so(
+    addressing: str, refusal: str, expected: str | None
+) -> None:
+    store = reach.readdressed(Store.model_validate({"bucket": "photos", "addressing": addressing}), refusal)
+    assert (store.addressing if store else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("addressing", "expected"),
+    [
+        ("path", ("https://s.test:9", "/photos", "/photos/a%20b")),
+        ("auto", ("https://s.test:9", "/photos", "/photos/a%20b")),
+        ("virtual", ("https://photos.s.test:9", "/", "/a%20b")),
+    ],
+)
+def test_place_of_a_bucket(addressing: str, expected: tuple[str, str, str]) -> None:
+    store = Store.model_validate({"bucket": "photos", "addressing": addressing})
+    place = reach.place_of(store, "https://s.test:9")
+    assert (place.url, place.bucket_path, place.object_path("a b")) == expected
 
 
 def test_ca_file_is_the_jobs_then_the_environments_then_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +135,7 @@ def test_ca_file_is_the_jobs_then_the_environments_then_the_systems(monkeypatch:
     ],
 )
 def test_object_path(object_key: str, path: str) -> None:
-    assert reach.object_path("b", object_key) == path
+    assert reach.Place("http://a", "/b").object_path(object_key) == path
 
 
 def test_query_is_sorted_and_wholly_encoded() -> None:
@@ -151,7 +197,10 @@ def botocore_signature(method: str, url: str, lines: list[str], credentials: Cre
 def test_signatures_are_botocores(object_key: str, token: bool) -> None:
     credentials = Credentials("test:tester", "secret", "token/+=" if token else "", Path("f"), "p")
     signer = reach.Signer(credentials, "snow", "[::1]:8080", checksum_mode=token)
-    path, query = reach.object_path("bucket", object_key), reach.query_string({"partNumber": "1", "x": object_key})
+    path, query = (
+        reach.Place("http://a", "/bucket").object_path(object_key),
+        reach.query_string({"partNumber": "1", "x": object_key}),
+    )
     lines = signer.headers("HEAD", path, query)
     expected = botocore_signature("HEAD", f"http://[::1]:8080{path}?{query}", lines, credentials, "snow")
     assert lines[0].rpartition("Signature=")[2] == expected

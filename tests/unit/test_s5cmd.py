@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -443,6 +444,17 @@ def store_at(url: str = URL, **options: Any) -> Store:
 
 
 CREDENTIALS = Credentials("AKIDOPEN", "the-secret", "the-token", Path("/nowhere/credentials"), "edge")
+
+
+def test_file_that_s5cmd_would_read_otherwise_is_refused() -> None:
+    odd = replace(CREDENTIALS, oddities=("[profile field]", "aws_security_token"))
+    with pytest.raises(ConfigError, match=r"\[profile field\] and aws_security_token: s5cmd does not know this; write"):
+        s5cmd_setup.arguments(URL, odd, MoverSettings())
+
+
+def test_s5cmd_is_told_of_a_socks_proxy_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5h://proxy:1080")
+    assert s5cmd_setup.environment(store_at(), "http://store.example")["HTTP_PROXY"] == "socks5://proxy:1080"
 
 
 def test_secrets_are_neither_in_arguments_nor_in_the_environment() -> None:

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,7 +52,7 @@ Connect = Callable[..., Wire]
 def connect(store: ScriptedStore) -> Iterator[Connect]:
     made: list[Wire] = []
 
-    def connect(url: str = "", connections: int = 4, checksums: bool = False, **options: Any) -> Wire:
+    def connect(url: str = "", connections: int = 4, **options: Any) -> Wire:
         described = Store(bucket="bucket", endpoints=(url or store.url,), **options)
         wire = Wire(
             described,
@@ -60,7 +61,6 @@ def connect(store: ScriptedStore) -> Iterator[Connect]:
             connections=connections,
             connect_timeout=30,
             stall_seconds=2,
-            checksums=checksums,
         )
         made.append(wire)
         return wire
@@ -314,11 +314,18 @@ def test_head(store: ScriptedStore, connect: Connect) -> None:
     assert "x-amz-checksum-mode" not in asked.headers
 
 
-def test_head_of_a_part_and_with_checksums(store: ScriptedStore, connect: Connect) -> None:
+def test_head_of_a_part(store: ScriptedStore, connect: Connect) -> None:
     store.script = lambda asked: reply(206, "part", head=True, x_amz_mp_parts_count="3")
-    head = connect(checksums=True).head("k", part_number=2)
+    head = connect().head("k", part_number=2)
     assert (head.status, head.size, head.parts_count) == (206, 4, 3)
     assert store.asked[0].query == {"partNumber": "2"}
+
+
+def test_head_with_checksums(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: reply(
+        200, "all", head=True, x_amz_checksum_type="FULL_OBJECT", x_amz_checksum_sha256="s"
+    )
+    assert connect().head_with_checksums("k").checksums == {"sha256": "s"}
     assert store.asked[0].headers["x-amz-checksum-mode"] == "ENABLED"
     assert "x-amz-checksum-mode" in store.asked[0].headers["authorization"]
 
@@ -618,3 +625,62 @@ def test_threads_share_a_wire(store: ScriptedStore, connect: Connect) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_nothing_is_packed_or_unpacked_on_the_way(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: reply(200, "body" if asked.method == "GET" else "", ETag='"e"')
+    wire = connect()
+    wire.head("k")
+    wire.get("k", bytearray().extend)
+    assert [asked.headers["accept-encoding"] for asked in store.asked] == ["identity", "identity"]
+
+
+# -- credentials that are renewed ---------------------------------------------------------------------------------
+
+
+class Renewed:
+    """Keys of which others count as soon as somebody looks."""
+
+    def __init__(self, *, is_renewed: bool = True) -> None:
+        self._current = CREDENTIALS
+        self._is_renewed = is_renewed
+
+    def current(self) -> Credentials:
+        return self._current
+
+    def look(self) -> bool:
+        if self._is_renewed:
+            self._current = replace(CREDENTIALS, access_key="AKIANEW")
+        return self._is_renewed
+
+
+def knows_new_keys_only(asked: Asked) -> bytes:
+    if "AKIANEW/" not in asked.headers["authorization"]:
+        return reply(403, head=True) if asked.method == "HEAD" else error(403, "ExpiredToken")
+    return reply(200, "body", head=asked.method == "HEAD", ETag='"e"')
+
+
+ASKING: dict[str, Callable[[Wire], object]] = {
+    "head": lambda wire: wire.head("k").etag,
+    "heads": lambda wire: [head.etag for _, head in wire.head_many(["k"]) if isinstance(head, Head)][0],
+    "get": lambda wire: wire.get("k", bytearray().extend).etag,
+}
+
+
+@pytest.mark.parametrize("ask", ASKING.values(), ids=ASKING)
+def test_refused_request_is_made_again_with_renewed_keys(store: ScriptedStore, ask: Callable[[Wire], object]) -> None:
+    store.script = knows_new_keys_only
+    described = Store(bucket="bucket", endpoints=(store.url,))
+    wire = Wire(described, store.url, Renewed())
+    assert ask(wire) == "e"
+    wire.close()
+
+
+def test_request_is_refused_for_good_where_no_keys_are_renewed(store: ScriptedStore) -> None:
+    store.script = knows_new_keys_only
+    wire = Wire(Store(bucket="bucket", endpoints=(store.url,)), store.url, Renewed(is_renewed=False))
+    with pytest.raises(StoreError) as caught:
+        wire.get("k", bytearray().extend)
+    assert caught.value.trouble is Trouble.CREDENTIAL
+    assert len(store.asked) == 1
+    wire.close()

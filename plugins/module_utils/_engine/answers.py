@@ -27,7 +27,8 @@ _ERROR_CODES: dict[str, Trouble] = {
         " InvalidSecurity NotSignedUp AccountProblem AuthorizationHeaderMalformed InvalidClientTokenId"
         " UnrecognizedClientException UnauthorizedAccess",
         Trouble.DENIED: "AccessDenied AccessForbidden AllAccessDisabled",
-        Trouble.BUCKET: "NoSuchBucket InvalidBucketName PermanentRedirect IllegalLocationConstraintException",
+        Trouble.BUCKET: "NoSuchBucket InvalidBucketName PermanentRedirect IllegalLocationConstraintException"
+        " SecondLevelDomainForbidden PathStyleDomainForbidden VirtualHostDomainRequired",
         Trouble.NOT_FOUND: "NoSuchKey NoSuchVersion NoSuchUpload",
         Trouble.CHANGED: "PreconditionFailed ConditionalRequestConflict InvalidRange",
         Trouble.MISMATCH: "BadDigest InvalidDigest InvalidPart XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
@@ -72,6 +73,10 @@ _EXPLANATIONS: dict[str, str] = {
     "NoSuchKey": "there is no such object",
     "AuthorizationHeaderMalformed": "the signature is for another region than the store's",
     "PermanentRedirect": "the bucket is reached at another endpoint or in another region",
+    **dict.fromkeys(
+        ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"),
+        "the store wants the bucket's name before the host; set `addressing: virtual`",
+    ),
     "SlowDown": "the store asks for fewer requests",
     "InvalidObjectState": "the object is archived; restore it at the store first",
     "QuotaExceeded": "the store's quota is used up; make room there",

@@ -165,7 +165,7 @@ class Arrivals:
         )
 
     def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
-        if not head.tag_count:
+        if not head.tag_count or self._unit.job.tags == "skip":
             return head.headers
         return replace(head.headers, tags=self._unit.endpoints.control(endpoint).get_tags(row.key))
 

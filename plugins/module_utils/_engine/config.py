@@ -61,6 +61,7 @@ class Store(_Part):
     credentials_file: values.AbsolutePath | None = None
     profile: values.Profile = "default"
     ca_bundle: values.AbsolutePath | None = None
+    addressing: Annotated[Literal["auto", "path", "virtual"], values.one_of("auto", "path", "virtual")] = "auto"
     list_version: Annotated[Literal["auto", "v2", "v1"], values.one_of("auto", "v2", "v1")] = "auto"
     sorted: values.Flag = True
     etag: Annotated[Literal["auto", "opaque"], values.one_of("auto", "opaque")] = "auto"
@@ -132,6 +133,8 @@ class Job(_Part):
     unproven: Annotated[Literal["auto", "hold", "accept"], values.one_of("auto", "hold", "accept")] = "auto"
     reread: Annotated[Literal["suspect", "always"], values.one_of("suspect", "always")] = "suspect"
     keep_staged: values.Flag = False
+    tags: Annotated[Literal["copy", "skip"], values.one_of("copy", "skip")] = "copy"
+    metadata: Annotated[Literal["copy", "skip"], values.one_of("copy", "skip")] = "copy"
     attempts: Annotated[int, values.whole_number(1, 1000)] = 5
     pass_interval: values.Seconds = 60.0
     drop_settle: values.SecondsOrZero = 10.0
@@ -210,12 +213,17 @@ class _Crossing:
         source, destination = self.job.source, self.job.destination
         for side, store in (("source", source), ("destination", destination)):
             if store is not None:
+                yield from _why_not_virtual(side, store)
                 yield from _repeated(f"{side}.endpoints", [str(endpoint) for endpoint in store.endpoints or ()])
         if source and destination and _feeds_itself(source, destination):
             yield (
                 "destination: is the source itself (same endpoint and bucket, one prefix contains the other),"
                 " the job would feed itself; choose another bucket or prefix"
             )
+
+        virtual = [side for side in ("source", "destination") if _is_virtual(getattr(self.job, side))]
+        if virtual and self.job.mover and self.job.mover.tool == "s5cmd":
+            yield f"mover.tool: s5cmd cannot do {virtual[0]}.addressing: virtual; use native"
 
     def _volumes(self) -> Iterator[str]:
         for position, (where, volume) in enumerate(self.volumes):
@@ -239,6 +247,23 @@ class _Crossing:
             yield "volumes: needs at least one volume; give its name and path"
         if self.job.source is None and self.volumes and not any(volume.drop_folder for _, volume in self.volumes):
             yield "source: there is none, and no volume has a `drop_folder`, so nothing would move; give one of them"
+
+
+def _is_virtual(store: Store | None) -> bool:
+    return store is not None and store.addressing == "virtual"
+
+
+def _why_not_virtual(side: str, store: Store) -> Iterator[str]:
+    """Why the bucket's name cannot stand before the host of an endpoint."""
+    if not _is_virtual(store) or not store.bucket:
+        return
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", store.bucket):
+        yield f"{side}.addressing: {store.bucket!r} cannot be part of a host's name; use path"
+    elif "." in store.bucket and any(url.startswith("https:") for url in store.endpoints or ("https:",)):
+        yield f"{side}.addressing: no certificate is for a bucket with dots before the host; use path"
+    for index, url in enumerate(store.endpoints or ()):
+        if values.is_address(urlsplit(url).hostname or ""):
+            yield f"{side}.addressing: virtual needs a host's name, {side}.endpoints[{index}] has an address; use path"
 
 
 def _feeds_itself(source: Store, destination: Store) -> bool:

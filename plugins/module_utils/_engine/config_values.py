@@ -177,6 +177,14 @@ def _endpoint(value: object) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is given by its address, not by a name."""
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
 def _is_host(host: str) -> bool:
     if ":" in host:
         try:

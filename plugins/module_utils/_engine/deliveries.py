@@ -26,7 +26,7 @@ from .errors import StoreError, Trouble
 from .ledger import Delivered, Failure, Row
 from .model import Head, Origin, Outcome, State
 from .probing import ask_heads, found_at
-from .proof import Refuted, Sent, prove_delivery
+from .proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .removal import AtDestination
 from .soundness import Damage, examine, gone
 from .unit import Item
@@ -139,7 +139,7 @@ class Deliveries:
                 is_lie = found.trouble is Trouble.NOT_FOUND
                 if is_lie:
                     self.looked.add(item.row.id)  # acknowledged, and not stored: that is told, and it is sent again
-                self.not_sent(item, found.trouble, str(found), endpoint, is_lie=is_lie)
+                self.not_sent(item, found.trouble, _with_permission(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
             if isinstance(proof, Delivered):
@@ -217,10 +217,15 @@ class Deliveries:
         self._taken.update((item.row.id, item.row.generation) for item in sent)
         for item, endpoint, found in self._found(sent):
             if isinstance(found, StoreError):
+                answered = self._by_answer(item, batch.outcomes[item.row.id], found)
+                if answered:
+                    self._settle(unsaid.pop(item.row.id))
+                    proven.append((item, answered))
+                    continue
                 is_lie = found.trouble is Trouble.NOT_FOUND
                 if is_lie:
                     self._settle(unsaid.pop(item.row.id))  # so that a later look at it need not tell it again
-                self.not_sent(item, found.trouble, str(found), endpoint, is_lie=is_lie)
+                self.not_sent(item, found.trouble, _with_permission(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
             if proof:
@@ -232,6 +237,15 @@ class Deliveries:
         if unsaid:
             self._unit.ledger.acknowledge(unsaid.values())
         self._commit(proven)
+
+    def _by_answer(self, item: Item, outcome: Outcome, refusal: StoreError) -> Delivered | None:
+        """The proof for an object that may be written and not looked at: what the store answered to its upload."""
+        row, job = item.row, self._unit.job
+        if refusal.trouble is not Trouble.DENIED or outcome.answered is None:
+            return None
+        sent = Sent(self._unit.destination_key(row), row.size, row.digest, row.part_size)
+        proof = prove_by_answer(sent, outcome.answered, job.destination, wanted=job.evidence)
+        return Delivered(row, proof.digest, proof.evidence, item.tool) if proof else None
 
     def _settle(self, row: Row) -> None:
         """What the store made of an upload that it acknowledged is known."""
@@ -540,6 +554,15 @@ class Deliveries:
     def _count(self, item: Item, failure: Failure, target: State) -> None:
         self._unit.failed(failure, target=target)
         self.leave(item)
+
+
+def _with_permission(error: StoreError) -> str:
+    """The message of a failed look at what was sent; a refusal names what is to be allowed."""
+    if error.trouble is not Trouble.DENIED:
+        return str(error)
+    return (
+        f"{error}; it was sent, and nothing proves it: allow s3:GetObject at the destination, for HEAD and reading back"
+    )
 
 
 def _let_go(item: Item) -> None:

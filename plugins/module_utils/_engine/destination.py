@@ -28,6 +28,7 @@ from .ledger import Failure, Ledger, Row, load_headers
 from .left_uploads import abort_left_uploads
 from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
+from .sent_headers import carried
 from .soundness import examine
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
@@ -255,7 +256,7 @@ class DestinationUnit(Unit):
         row = item.row
         self.status = f"sending {len(self.in_flight)} objects"
         md5 = "" if row.part_size or row.size == 0 else row.digest
-        key, headers = self.destination_key(row), load_headers(row.headers)
+        key, headers = self.destination_key(row), carried(load_headers(row.headers), self.job)
         work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)

@@ -20,7 +20,7 @@ from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
 from .parts import PartMemory
-from .reach import endpoint_urls
+from .reach import endpoint_urls, readdressed
 from .s3 import Control
 from .s3_request import rotten
 from .s5cmd import S5cmdMover
@@ -116,7 +116,8 @@ class Endpoint:
             try:
                 self._ask()
             except StoreError as error:
-                if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self.keys, before):
+                is_renewed = error.trouble is Trouble.CREDENTIAL and renewed_since(self.keys, before)
+                if not is_renewed and not self._is_readdressed(error):
                     raise
                 self._ask()
         except StoreError as error:
@@ -127,6 +128,14 @@ class Endpoint:
             # Some destinations may be written and not listed: they answer, and that is what was asked.
             if error.trouble is not Trouble.DENIED:
                 raise
+
+    def _is_readdressed(self, refusal: StoreError) -> bool:
+        """Whether the store wants the bucket's name elsewhere, and is asked so from now on."""
+        store = readdressed(self.store, refusal.code)
+        if store is None:
+            return False
+        self.store, self._local = store, threading.local()
+        return True
 
     def _ask(self) -> None:
         if lists_whole(self.store):

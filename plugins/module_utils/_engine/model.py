@@ -189,13 +189,14 @@ class Outcome:
     """What became of one piece of work, as the mover says: not yet a proof of anything.
 
     `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; look, do not assume. `received`
-    comes from a mover that reads answers itself.
+    and `answered`, what the store said to an upload, come from a mover that reads answers itself.
     """
 
     id: int
     trouble: Trouble | None = None
     message: str = ""
     received: Received | None = None
+    answered: Head | None = None
 
     @property
     def ok(self) -> bool:

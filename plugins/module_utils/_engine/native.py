@@ -203,7 +203,8 @@ class NativeMover:
     def ended(self, work: Fetch | Send, result: _Result, received: Received | None = None) -> None:
         """Tell what became of a piece of work."""
         if isinstance(result, Head):
-            outcome = Outcome(work.id, received=received)
+            answered = result if isinstance(work, Send) else None
+            outcome = Outcome(work.id, received=received, answered=answered)
         elif result is None:
             outcome = Outcome(work.id, Trouble.UNKNOWN, "the mover was closed")
         elif isinstance(result, StoreError):

@@ -295,16 +295,23 @@ class LargeSend(Large):
             for part in sent
         )
         body = f'<CompleteMultipartUpload xmlns="{_NAMESPACE}">{parts}</CompleteMultipartUpload>'.encode()
-        return stream.perform(
-            lambda: Post(
-                self._mover.bucket,
-                self._work,
-                parameters={"uploadId": upload.upload_id},
-                headers={"content-type": "application/xml"},
-                body=body,
-                patience=_COMPLETE_STALLS * self._mover.settings.stall_seconds,
-            )
-        )
+        made: list[Post] = []
+
+        def make() -> Request:
+            made[:] = [
+                Post(
+                    self._mover.bucket,
+                    self._work,
+                    parameters={"uploadId": upload.upload_id},
+                    headers={"content-type": "application/xml"},
+                    body=body,
+                    patience=_COMPLETE_STALLS * self._mover.settings.stall_seconds,
+                )
+            ]
+            return made[0]
+
+        head = stream.perform(make)
+        return replace(head, etag=_element(made[0].answer.decode("utf-8", "replace"), "ETag").strip('"'))
 
     def _look(self, stream: Stream, upload: Upload, wanted: str) -> Head | None:
         """Whether the destination holds the object now, whatever was answered. StoreError when it does not answer."""

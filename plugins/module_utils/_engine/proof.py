@@ -108,7 +108,8 @@ def prove_arrival(
         if proof:
             return proof
         doubt = Doubt.LAYOUT
-    return _prove_by_checksum(path, head, settings) or _prove_by_reading_again(
+    checked = head if head.checksums else _with_checksums(wire, key, head)
+    return _prove_by_checksum(path, checked, settings) or _prove_by_reading_again(
         path, key, head, wire, settings, doubt, unproven
     )
 
@@ -167,6 +168,17 @@ def can_be_sent(size: int, part_size: int) -> bool:
     if part_size == 0:
         return size <= _LARGEST_PUT
     return (part_size >= _SMALLEST_PART or size <= part_size) and -(-size // part_size) <= _MOST_PARTS
+
+
+def _with_checksums(wire: Wire, key: str, head: Head) -> Head:
+    """The head with the additional checksums, which stores only give when asked; unchanged where they give none."""
+    try:
+        found = wire.head_with_checksums(key)
+    except StoreError as error:
+        if error.trouble.is_weather or error.trouble is Trouble.NOT_FOUND:
+            raise
+        return head  # a store that does not know the request, a key without kms:Decrypt
+    return found if found.etag == head.etag else head
 
 
 def _prove_by_checksum(path: str, head: Head, settings: MoverSettings) -> Proven | Refuted | None:
@@ -234,6 +246,15 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
     if reader.etag() != sent.digest.lower():
         return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination are others")
     return Proven(head.etag, 0, Evidence.READ_BACK)
+
+
+def prove_by_answer(sent: Sent, answer: Head, store: Store, *, wanted: Evidence) -> Proven | None:
+    """What the destination answered to the upload itself, for a key that may not look. None: it proves nothing.
+
+    Only an ETag that is the digest of what was sent counts, and where the job asks for no more than the store's word.
+    """
+    is_digest = etag_is_digest(store, answer) and answer.etag.lower() == sent.digest.lower()
+    return Proven(answer.etag, 0, Evidence.STORE_DIGEST) if is_digest and wanted <= Evidence.STORE_DIGEST else None
 
 
 def _is_comparable(theirs: str, ours: str) -> bool:

@@ -16,6 +16,9 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from .errors import ConfigError
+from .socks import SCHEMES
+
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
     from .credentials import Credentials, Keys
@@ -59,7 +62,23 @@ def proxy_for(endpoint: str) -> str:
         return ""
     if urllib.request.proxy_bypass(parts.netloc, proxies):
         return ""
-    return proxies.get(parts.scheme) or proxies.get("all") or ""
+    return _usable(proxies.get(parts.scheme) or proxies.get("all") or "")
+
+
+def _usable(proxy: str) -> str:
+    """The proxy's URL; ConfigError for one that not every tool here can go through: all requests take one way.
+
+    A SOCKS proxy resolves the names, whichever way it is written.
+    """
+    scheme, separator, rest = proxy.partition("://")
+    if separator and scheme.lower() in SCHEMES:
+        return f"socks5h://{rest}"
+    if separator and scheme.lower() not in ("http", "https"):
+        problem = f"{scheme}:// proxies are not known here; use http://, https:// or socks5h://"
+        raise ConfigError(
+            "the environment", [f"http_proxy, https_proxy, all_proxy: {problem}, or name the host in no_proxy"]
+        )
+    return proxy
 
 
 def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -87,9 +106,39 @@ def shown(bucket: str, object_key: str = "") -> str:
     return f"s3://{bucket}/{text if len(text) <= 300 else text[:300] + '...'}"
 
 
-def object_path(bucket: str, object_key: str) -> str:
-    """The path of a request, path style, encoded as SigV4 wants it: all but unreserved characters and the slash."""
-    return f"/{bucket}/{urllib.parse.quote(object_key, '/-_.~', errors='surrogateescape')}"
+class Place(NamedTuple):
+    """Where requests for a bucket go: `url` with the host to ask, `root` the bucket's path ("": it is the host)."""
+
+    url: str
+    root: str
+
+    @property
+    def bucket_path(self) -> str:
+        """The path of a request about the bucket."""
+        return self.root or "/"
+
+    def object_path(self, object_key: str) -> str:
+        """The path of an object, encoded as SigV4 wants it: all but unreserved characters and the slash."""
+        return f"{self.root}/{urllib.parse.quote(object_key, '/-_.~', errors='surrogateescape')}"
+
+
+def place_of(store: Store, endpoint: str) -> Place:
+    """The place of the store's bucket at one of its endpoints (without a slash at the end)."""
+    if store.addressing != "virtual":
+        return Place(endpoint, f"/{store.bucket}")
+    scheme, _, host = endpoint.partition("://")
+    return Place(f"{scheme}://{store.bucket}.{host}", "")
+
+
+# What stores say that take the bucket's name before the host only: Alibaba OSS, Tencent COS, Huawei OBS.
+_VIRTUAL_ONLY = frozenset({"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"})
+
+
+def readdressed(store: Store, refusal: str) -> Store | None:
+    """The store as it is to be asked after a refusal with this code; None: that would change nothing."""
+    if store.addressing != "auto" or refusal not in _VIRTUAL_ONLY:
+        return None
+    return store.model_copy(update={"addressing": "virtual"})
 
 
 def query_string(parameters: dict[str, str]) -> str:

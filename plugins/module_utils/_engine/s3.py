@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from . import socks
 from .answers import http_date_ms, not_s3
 from .errors import JobStopped, LocalError, StoreError, Trouble
 from .etag import multipart_etag, parse
-from .model import Fetch, Outcome, Send
+from .model import Fetch, Head, Headers, Outcome, Send
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, Section, ascii_metadata, rotten, sent_headers
+from .s3_request import CHUNK, Section, rotten
+from .sent_headers import ascii_headers, sent_headers
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
@@ -164,50 +166,54 @@ class Control:
         """
         action = f"send {shown(self._store.bucket, work.key)} to {self._endpoint}"
 
-        def send() -> None:
+        def send() -> Head:
             # Links are followed: a file of a drop folder is reached through one of ours.
             descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
                 if size != work.size:
                     raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
-                self._send(work, descriptor, action)
+                return self._send(work, descriptor, action)
             finally:
                 os.close(descriptor)
 
         return _outcome(work.id, action, send)
 
-    def _send(self, work: Send, descriptor: int, action: str) -> None:
+    def _send(self, work: Send, descriptor: int, action: str) -> Head:
         headers = sent_headers(work.headers)
-        encoded = ascii_metadata(headers)
         try:
-            self._send_with(headers, work, descriptor, action)
+            return self._send_with(headers, work, descriptor, action)
         except StoreError as error:
-            # AWS and Swift sign other bytes than were sent when metadata is not ASCII; they take it encoded.
-            if error.code != "SignatureDoesNotMatch" or encoded == headers:
+            # AWS and Swift sign other bytes than were sent when a header is not ASCII; gateways call it a bad request.
+            is_refused = error.code == "SignatureDoesNotMatch" or error.status == 400
+            if not is_refused or all(map(str.isascii, headers.values())):
                 raise
-            self._send_with(encoded, work, descriptor, action)
+        try:
+            headers = ascii_headers(headers)
+        except ValueError as error:
+            raise StoreError(Trouble.UNSUPPORTED, action, str(error)) from None
+        return self._send_with(headers, work, descriptor, action)
 
-    def _send_with(self, headers: dict[str, str], work: Send, descriptor: int, action: str) -> None:
+    def _send_with(self, headers: dict[str, str], work: Send, descriptor: int, action: str) -> Head:
         self._sent.headers = headers
         try:
             if work.part_size and work.size:
-                self._send_parts(work, descriptor, action)
-            else:
-                self._put(work, descriptor, action)
+                return self._send_parts(work, descriptor, action)
+            return self._put(work, descriptor, action)
         except StoreError as error:
             raise _about_tags(error, work) from None
 
-    def _put(self, work: Send, descriptor: int, action: str) -> None:
+    def _put(self, work: Send, descriptor: int, action: str) -> Head:
         section = Section(descriptor, 0, work.size)
         content_md5 = section.content_md5()
         _insist(work.md5, section.md5.hex(), action)
         with self._errors(action, section):
-            self._client().put_object(
+            answer = self._client().put_object(
                 Bucket=self._store.bucket, Key=work.key, Body=section.body(), ContentMD5=content_md5
             )
+        return _answered(answer, work.size)
 
-    def _send_parts(self, work: Send, descriptor: int, action: str) -> None:
+    def _send_parts(self, work: Send, descriptor: int, action: str) -> Head:
         client = self._client()
         target = {"Bucket": self._store.bucket, "Key": work.key}
         with self._errors(action):
@@ -227,7 +233,7 @@ class Control:
                 digests.append(section.md5)
             _insist(work.digest, multipart_etag(digests), action)
             stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
-            self._complete(client, upload, parts, stored, action)
+            return self._complete(client, upload, parts, stored, action)
         except BaseException:
             self._abort(client, upload)
             raise
@@ -244,14 +250,16 @@ class Control:
 
     def _complete(
         self, client: Any, upload: dict[str, str], parts: list[dict[str, object]], stored: _Stored, action: str
-    ) -> None:
+    ) -> Head:
         try:
             with self._errors(action):
-                client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+                answer = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except StoreError as error:
             # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
             if error.trouble not in _PERHAPS_STORED or not self._is_stored(client, upload, stored):
                 raise
+            answer = {}  # it did not reach us
+        return _answered(answer, stored.size)
 
     def _is_stored(self, client: Any, upload: dict[str, str], stored: _Stored) -> bool:
         try:
@@ -273,9 +281,15 @@ class Control:
 
     def get_tags(self, object_key: str) -> dict[str, str]:
         """The tags of an object; StoreError."""
-        with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
-            answer = self._client().get_object_tagging(Bucket=self._store.bucket, Key=object_key)
-            return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        try:
+            with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+                answer = self._client().get_object_tagging(Bucket=self._store.bucket, Key=object_key)
+                return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        except StoreError as error:
+            if error.trouble not in (Trouble.DENIED, Trouble.UNSUPPORTED):
+                raise
+            mend = f"{error.detail}; allow s3:GetObjectTagging, or go without tags by `tags: skip`"
+            raise StoreError(error.trouble, error.action, mend, code=error.code, status=error.status) from None
 
     def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
         """Replaces the tags of an object; StoreError."""
@@ -353,15 +367,16 @@ class Control:
 
         connect_timeout, stall_seconds = self._timeouts
         proxy = proxy_for(self._endpoint)
+        is_socks = proxy.startswith("socks")
         config = botocore.config.Config(
             signature_version="s3v4",
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "virtual" if self._store.addressing == "virtual" else "path"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"total_max_attempts": attempts, "mode": "standard"},
             connect_timeout=connect_timeout,
             read_timeout=stall_seconds,
-            proxies={urlsplit(self._endpoint).scheme: proxy} if proxy else {},
+            proxies={urlsplit(self._endpoint).scheme: proxy} if proxy and not is_socks else {},
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
             tcp_keepalive=True,
@@ -378,6 +393,8 @@ class Control:
         )
         for operation in ("PutObject", "CreateMultipartUpload"):
             client.meta.events.register(f"before-call.s3.{operation}", self._add_headers)
+        if is_socks:
+            _lead_through_socks(client, proxy)
         client.meta.events.register("before-call.s3.PutObjectTagging", _digest_as_md5)
         client.meta.events.register("before-parameter-build.s3", _stay_in_region)
         return client
@@ -422,15 +439,21 @@ class _Stored:
         return multipart_etag(self.digests)
 
 
-def _outcome(work_id: int, action: str, effect: Callable[[], None]) -> Outcome:
+def _outcome(work_id: int, action: str, effect: Callable[[], Head | None]) -> Outcome:
     try:
-        effect()
+        answered = effect()
     except StoreError as error:
         return Outcome(work_id, error.trouble, str(error))
     except OSError as error:
         local = LocalError(_LOCAL.get(error.errno or 0, Trouble.IO), action, f"the local file says: {error}")
         return Outcome(work_id, local.trouble, str(local))
-    return Outcome(work_id)
+    return Outcome(work_id, answered=answered)
+
+
+def _answered(answer: Mapping[str, Any], size: int) -> Head:
+    """What the store said to an upload of `size` bytes."""
+    encryption = answer.get("ServerSideEncryption", "")
+    return Head(200, size, answer.get("ETag", "").strip('"'), 0, Headers(), encryption=encryption)
 
 
 def _insist(expected: str, found: str, action: str) -> None:
@@ -450,6 +473,22 @@ def _stay_in_region(context: dict[str, Any], **_: object) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
+def _lead_through_socks(client: Any, proxy: str) -> None:
+    """Let the client's connections begin at a SOCKS proxy, which botocore has no setting for."""
+    manager = client._endpoint.http_session._manager
+
+    def connect(connection: Any) -> Any:
+        timeout = connection.timeout if isinstance(connection.timeout, (int, float)) else None
+        return socks.connect(proxy, connection.host, connection.port, timeout)
+
+    manager.pool_classes_by_scheme = {
+        scheme: type(
+            "SocksPool", (pool,), {"ConnectionCls": type("Socks", (pool.ConnectionCls,), {"_new_conn": connect})}
+        )
+        for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+
+
 def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
     """The digest that this request must carry as Content-MD5, which old stores know, not as botocore's CRC32."""
     params["headers"]["Content-MD5"] = base64.b64encode(
@@ -462,5 +501,6 @@ def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
 def _about_tags(error: StoreError, work: Send) -> StoreError:
     if error.trouble is not Trouble.UNSUPPORTED or not work.headers.tags:
         return error
-    detail = f"the object has {len(work.headers.tags)} tags, and it seems that this store keeps none; {error.detail}"
+    kept = f"the object has {len(work.headers.tags)} tags, and it seems that this store keeps none"
+    detail = f"{kept}; go without them by `tags: skip` ({error.detail})"
     return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)

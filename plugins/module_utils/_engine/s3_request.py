@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an upload carries: a section of a file as a body, and the headers of the object."""
+"""The body of an upload: a section of a file."""
 
 from __future__ import annotations
 
@@ -10,25 +10,13 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from urllib.parse import quote, urlencode
 
-from .answers import METADATA_PREFIX
 from .errors import StoreError, Trouble
-from .model import MIB, Headers
+from .model import MIB
 
 CHUNK = MIB
 UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
 is_header_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
-_HEADER_NAMES = (
-    ("Content-Type", "content_type"),
-    ("Cache-Control", "cache_control"),
-    ("Content-Encoding", "content_encoding"),
-    ("Content-Disposition", "content_disposition"),
-    ("Content-Language", "content_language"),
-    ("Expires", "expires"),
-)
-_WORD_BYTES = 45  # RFC 2047 allows an encoded word 75 characters: 12 around the Base64 of 45 bytes
 
 
 class Section:
@@ -93,30 +81,3 @@ def rotten(action: str, expected: str, found: str) -> StoreError:
     """The error for a staged file that is no longer what was proven: nothing of it is stored."""
     detail = f"the file has the digest {found}, not {expected}: it was damaged on its volume, and is not stored"
     return StoreError(Trouble.MISMATCH, action, detail)
-
-
-def sent_headers(headers: Headers) -> dict[str, str]:
-    """The HTTP headers of an upload, each value as the store that was read gave it."""
-    sent = {name: getattr(headers, attribute) for name, attribute in _HEADER_NAMES}
-    sent = {name: value for name, value in sent.items() if value}
-    sent |= {METADATA_PREFIX + name: value for name, value in headers.metadata.items()}
-    if headers.tags:
-        sent["x-amz-tagging"] = urlencode(headers.tags, quote_via=quote)
-    return sent
-
-
-def ascii_metadata(sent: Mapping[str, str]) -> dict[str, str]:
-    """The same headers, metadata that is not ASCII encoded by RFC 2047, as AWS itself writes it."""
-    return {
-        name: value if value.isascii() or not name.startswith(METADATA_PREFIX) else _encoded_words(value)
-        for name, value in sent.items()
-    }
-
-
-def _encoded_words(value: str) -> str:
-    words = [b""]
-    for character in value:
-        if len(words[-1]) + len(character.encode()) > _WORD_BYTES:
-            words.append(b"")
-        words[-1] += character.encode()
-    return " ".join(f"=?UTF-8?B?{base64.b64encode(word).decode()}?=" for word in words)

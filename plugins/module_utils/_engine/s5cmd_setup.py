@@ -72,9 +72,15 @@ def arguments(endpoint: str, credentials: Credentials, settings: MoverSettings) 
 
 
 def environment(store: Store, endpoint: str) -> dict[str, str]:
-    """All that s5cmd sees: a region (else it asks for each bucket's), proxy and CA as for the engine itself."""
+    """All that s5cmd sees: a region (else it asks for each bucket's), proxy and CA as for the engine itself.
+
+    ConfigError for a store that s5cmd would not reach.
+    """
+    if store.addressing == "virtual":
+        problem = f"s5cmd cannot put the bucket's name before the host, which {endpoint} wants (`addressing`)"
+        raise ConfigError("mover", [f"mover.tool: {problem}; use native"])
     variables = {"AWS_REGION": store.region, "AWS_EC2_METADATA_DISABLED": "true"}
-    proxy = proxy_for(endpoint)
+    proxy = proxy_for(endpoint).replace("socks5h://", "socks5://")  # for s5cmd both mean that the proxy resolves
     if proxy:
         variables |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
     bundle = ca_file(store) if endpoint.startswith("https:") else ""

@@ -29,6 +29,7 @@ from .listing_walk import ListingWalk
 from .model import Doubt, Head, ListedObject
 from .present import count_text, plain_text
 from .proof import etag_is_digest
+from .reach import readdressed
 from .source_check import Finding, SourceCheck
 from .verify_result import CombinedFile, Result
 
@@ -101,6 +102,10 @@ class StoreSide:
 
     def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:
         """After a failed request: the next endpoint, or a pause once all have failed. Raises what cannot be mended."""
+        store = readdressed(self._store, error.code)
+        if store:
+            self._store, self._wires = store, {}
+            return
         if error.trouble.stops_job:
             raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
         if not error.trouble.is_weather:

@@ -20,7 +20,7 @@ from .answers import ListingParser, cut_listing, failure, parse_error, parse_hea
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
-from .reach import Signer, host_header, object_path, query_string, shown
+from .reach import Signer, host_header, place_of, query_string, shown
 from .wire_transfers import Answer, Crew, Receiver, Transfer, handle_options, libcurl
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
 
 _Answered = TypeVar("_Answered")
 PAGE_LIMIT = 5 * MIB  # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB
+_AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
 
 
@@ -36,8 +37,7 @@ class Wire:
     """One endpoint of a store. All methods may be called from several threads at once.
 
     `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
-    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing. `checksums` asks with
-    every HEAD and GET for the additional checksums (on AWS an object under a KMS key then needs kms:Decrypt).
+    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing.
     All methods raise StoreError.
     """
 
@@ -50,16 +50,17 @@ class Wire:
         connections: int = 16,
         connect_timeout: float = 10.0,
         stall_seconds: float = 30.0,
-        checksums: bool = False,
     ) -> None:
         self._curl = libcurl()
         self._store = store
         self._endpoint = endpoint.rstrip("/")
         self._connections = connections
-        host = host_header(self._endpoint)
+        self._place = place_of(store, self._endpoint)
+        host = host_header(self._place.url)
         self._keys = keys
         self._bucket_signer = Signer(keys, store.region, host)
-        self._object_signer = Signer(keys, store.region, host, checksum_mode=checksums)
+        self._object_signer = Signer(keys, store.region, host)
+        self._checksum_signer = Signer(keys, store.region, host, checksum_mode=True)
         self._options = handle_options(store, self._endpoint, connect_timeout, stall_seconds)
         # deque.append and .pop are atomic, so idle handles need no lock.
         self._heads: deque[Transfer] = deque()
@@ -102,7 +103,7 @@ class Wire:
                 raise StoreError(Trouble.UNSUPPORTED, action, detail)
             chunks.append(chunk)
 
-        with self._answer(action, f"/{self._store.bucket}", query, self._bucket_signer, sink) as answer:
+        with self._answer(action, self._place.bucket_path, query, self._bucket_signer, sink) as answer:
             following = self._accept_listing(action, answer, parser, b"".join(chunks))
         next_token = self._next_token(parser, following)
         # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
@@ -132,7 +133,7 @@ class Wire:
         transfer = crew.idle.pop()
         receiver = Receiver(transfer, parser.feed)
         query = self._list_query(None, prefix, "", 0)
-        self._begin(transfer, "GET", f"/{self._store.bucket}", query, self._bucket_signer)
+        self._begin(transfer, "GET", self._place.bucket_path, query, self._bucket_signer)
         transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
         try:
             crew.add(transfer)
@@ -214,12 +215,16 @@ class Wire:
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it."""
         query = f"partNumber={part_number}" if part_number else ""
-        return self._with_current_keys(lambda: self._head(object_key, query))
+        return self._with_current_keys(lambda: self._head(object_key, query, self._object_signer))
 
-    def _head(self, object_key: str, query: str) -> Head:
+    def head_with_checksums(self, object_key: str) -> Head:
+        """HEAD that asks for the additional checksums too (on AWS, of an object under a KMS key: kms:Decrypt)."""
+        return self._with_current_keys(lambda: self._head(object_key, "", self._checksum_signer))
+
+    def _head(self, object_key: str, query: str, signer: Signer) -> Head:
         transfer = self._take(self._heads, body=False)
         try:
-            self._begin(transfer, "HEAD", object_path(self._store.bucket, object_key), query, self._object_signer)
+            self._begin(transfer, "HEAD", self._place.object_path(object_key), query, signer)
             transfer.object_key = object_key
             outcome = self._head_outcome(transfer, *self._perform(transfer))
         finally:
@@ -244,7 +249,6 @@ class Wire:
             self._crews.append(crew)
 
     def _drive(self, crew: Crew, object_keys: Iterator[str]) -> Iterator[tuple[str, Head | StoreError]]:
-        bucket = self._store.bucket
         ready: list[tuple[str, Head | StoreError]] = []
         exhausted = False
         before = self._keys.current()
@@ -256,7 +260,7 @@ class Wire:
                     break
                 transfer = crew.idle.pop()
                 transfer.object_key = object_key
-                self._begin(transfer, "HEAD", object_path(bucket, object_key), "", self._object_signer)
+                self._begin(transfer, "HEAD", self._place.object_path(object_key), "", self._object_signer)
                 crew.add(transfer)
             crew.multi.perform()  # new requests travel while the caller looks at what is ready
             yield from ready
@@ -276,7 +280,7 @@ class Wire:
 
     def _get(self, object_key: str, sink: Callable[[bytes], object], if_match: str) -> Head:
         action = f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
-        path = object_path(self._store.bucket, object_key)
+        path = self._place.object_path(object_key)
         extra = (f'if-match: "{if_match}"',) if if_match else ()
         with self._answer(action, path, "", self._object_signer, sink, extra) as answer:
             if answer.transfer.status != 200:
@@ -312,7 +316,7 @@ class Wire:
         if not is_refused or not renewed_since(self._keys, before):
             return outcome
         try:
-            return self._head(transfer.object_key, "")
+            return self._head(transfer.object_key, "", self._object_signer)
         except StoreError as error:
             return error
 
@@ -321,8 +325,8 @@ class Wire:
     def _begin(
         self, transfer: Transfer, method: str, path: str, query: str, signer: Signer, extra: tuple[str, ...] = ()
     ) -> None:
-        url = f"{self._endpoint}{path}?{query}" if query else self._endpoint + path
-        transfer.begin(url, [*signer.headers(method, path, query), *extra])
+        url = f"{self._place.url}{path}?{query}" if query else self._place.url + path
+        transfer.begin(url, [*signer.headers(method, path, query), _AS_STORED, *extra])
 
     def _perform(self, transfer: Transfer) -> tuple[int, str]:
         """libcurl's error number and words, 0 and "" for an answer of any status."""
@@ -412,7 +416,7 @@ class Wire:
         asked, body = self._reasons.get(status, (0.0, b""))
         if asked and time.monotonic() - asked < _REASON_SECONDS:
             return body
-        path = object_path(self._store.bucket, object_key)
+        path = self._place.object_path(object_key)
         body = b""
         # When this fails too, the HEAD's own status has to do.
         request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",))

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which headers of an object travel with it, and how those beyond ASCII are written. No effects here."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from .answers import METADATA_PREFIX
+from .model import Headers
+
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import Job
+
+_HEADER_NAMES = (
+    ("Content-Type", "content_type"),
+    ("Cache-Control", "cache_control"),
+    ("Content-Encoding", "content_encoding"),
+    ("Content-Disposition", "content_disposition"),
+    ("Content-Language", "content_language"),
+    ("Expires", "expires"),
+)
+_WORD_BYTES = 45  # RFC 2047 allows an encoded word 75 characters: 12 around the Base64 of 45 bytes
+_find_parameters = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)').finditer
+
+
+def carried(headers: Headers, job: Job) -> Headers:
+    """What of an object's headers goes to the destination of this job."""
+    kept = replace(headers, content_encoding=_stored_encoding(headers.content_encoding))
+    if job.tags == "skip":
+        kept = replace(kept, tags={})
+    if job.metadata == "skip":
+        kept = Headers(content_type=kept.content_type, content_encoding=kept.content_encoding, tags=kept.tags)
+    return kept
+
+
+def _stored_encoding(value: str) -> str:
+    """A Content-Encoding without the framing of somebody's upload: some stores keep that, and the bytes lack it."""
+    codings = [coding.strip() for coding in value.split(",")]
+    kept = [coding for coding in codings if coding.lower() != "aws-chunked"]
+    return value if kept == codings else ", ".join(kept)
+
+
+def sent_headers(headers: Headers) -> dict[str, str]:
+    """The HTTP headers of an upload, each value as the store that was read gave it."""
+    sent = {name: getattr(headers, attribute) for name, attribute in _HEADER_NAMES}
+    sent = {name: value for name, value in sent.items() if value}
+    sent |= {METADATA_PREFIX + name: value for name, value in headers.metadata.items()}
+    if headers.tags:
+        sent["x-amz-tagging"] = urlencode(headers.tags, quote_via=quote)
+    return sent
+
+
+def ascii_headers(sent: Mapping[str, str]) -> dict[str, str]:
+    """The same headers in ASCII; ValueError names one that has no such form.
+
+    Metadata is encoded by RFC 2047, as AWS itself writes it, the parameters of Content-Disposition by RFC 8187.
+    """
+    return {name: value if value.isascii() else _in_ascii(name, value) for name, value in sent.items()}
+
+
+def _in_ascii(name: str, value: str) -> str:
+    if name.startswith(METADATA_PREFIX):
+        return _encoded_words(value)
+    encoded = _encoded_parameters(value) if name == "Content-Disposition" else value
+    if not encoded.isascii():
+        raise ValueError(
+            f"its {name} {value!r} is not ASCII, which this store does not take, and has no form that is;"
+            " correct it at the source, or go without it by `metadata: skip`"
+        )
+    return encoded
+
+
+def _encoded_parameters(value: str) -> str:
+    """`attachment; filename="ä"` as `attachment; filename*=UTF-8''%C3%A4`."""
+    kind = value.partition(";")[0].rstrip()
+    return "; ".join([kind, *(_encoded_parameter(found[1], found[2].strip()) for found in _find_parameters(value))])
+
+
+def _encoded_parameter(name: str, value: str) -> str:
+    if value.isascii():
+        return f"{name}={value}"
+    plain = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    return f"{name}*=UTF-8''{quote(plain, safe='')}"
+
+
+def _encoded_words(value: str) -> str:
+    words = [b""]
+    for character in value:
+        if len(words[-1]) + len(character.encode()) > _WORD_BYTES:
+            words.append(b"")
+        words[-1] += character.encode()
+    return " ".join(f"=?UTF-8?B?{base64.b64encode(word).decode()}?=" for word in words)
