@@ -118,6 +118,18 @@ def test_key_that_may_not_do_enough(rig: Rig, options: dict[str, Any], switches:
     assert rig.destination.written_again(DESTINATION) == {}
 
 
+def test_key_that_may_list_and_not_look(rig: Rig) -> None:
+    """An answer is not believed of a destination that could be asked."""
+    rig.destination.set_fault("status", operation="HeadObject|GetObject", status=403, code="AccessDenied")
+    rig.source.put(SOURCE, "object", b"bytes")
+    rig.config["attempts"] = 2
+    code, result, _ = rig.run()
+    assert code == 3
+    assert "allow s3:GetObject at the destination" in result["failures"][0]["message"]
+    assert result["states"]["staged"] == 1
+    assert rig.destination.written_again(DESTINATION) == {}
+
+
 @TOOLS
 def test_checksums_spare_a_second_read(rig: Rig, tool: str) -> None:
     rig.source.set_switches(etag="kms")

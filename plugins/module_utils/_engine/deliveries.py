@@ -217,7 +217,7 @@ class Deliveries:
         self._taken.update((item.row.id, item.row.generation) for item in sent)
         for item, endpoint, found in self._found(sent):
             if isinstance(found, StoreError):
-                answered = self._by_answer(item, batch.outcomes[item.row.id], found)
+                answered = self._by_answer(item, endpoint, batch.outcomes[item.row.id], found)
                 if answered:
                     self._settle(unsaid.pop(item.row.id))
                     proven.append((item, answered))
@@ -238,10 +238,13 @@ class Deliveries:
             self._unit.ledger.acknowledge(unsaid.values())
         self._commit(proven)
 
-    def _by_answer(self, item: Item, outcome: Outcome, refusal: StoreError) -> Delivered | None:
-        """The proof for an object that may be written and not looked at: what the store answered to its upload."""
+    def _by_answer(self, item: Item, endpoint: Endpoint, outcome: Outcome, refusal: StoreError) -> Delivered | None:
+        """The proof for a key that may write, and neither look nor list: what the store answered to the upload.
+
+        Whoever may list is told more than that, once somebody allows to look.
+        """
         row, job = item.row, self._unit.job
-        if refusal.trouble is not Trouble.DENIED or outcome.answered is None:
+        if refusal.trouble is not Trouble.DENIED or endpoint.may_list or outcome.answered is None:
             return None
         sent = Sent(self._unit.destination_key(row), row.size, row.digest, row.part_size)
         proof = prove_by_answer(sent, outcome.answered, job.destination, wanted=job.evidence)

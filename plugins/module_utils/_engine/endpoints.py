@@ -54,6 +54,7 @@ class Endpoint:
         self.down_until = 0.0
         self.is_probing = False
         self.questions: list[_Question] = []  # to be answered when a probe that has not begun has ended
+        self.may_list = True  # as its last probe said
         self.failed_probe = False  # the last thing it did was to fail a probe
         self.message = ""
         self._local = threading.local()
@@ -128,6 +129,9 @@ class Endpoint:
             # Some destinations may be written and not listed: they answer, and that is what was asked.
             if error.trouble is not Trouble.DENIED:
                 raise
+            self.may_list = False
+        else:
+            self.may_list = True
 
     def _is_readdressed(self, refusal: StoreError) -> bool:
         """Whether the store wants the bucket's name elsewhere, and is asked so from now on."""
