@@ -190,9 +190,9 @@ def _section(parser: configparser.RawConfigParser, profile: str) -> str | None:
 def _elsewhere(section: str, options: list[str]) -> list[str]:
     """One line for each option by which the keys are to be had elsewhere: those in the file would be the wrong ones."""
     return [
-        f"[{section}] {option}: {mend}; it is read again when it changes"
+        f"[{section}] {option}: {fix}; it is read again when it changes"
         for option in options
-        for known, mend in _ELSEWHERE.items()
+        for known, fix in _ELSEWHERE.items()
         if option == known or (known.endswith("_") and option.startswith(known))
     ]
 

@@ -288,8 +288,8 @@ class Control:
         except StoreError as error:
             if error.trouble not in (Trouble.DENIED, Trouble.UNSUPPORTED):
                 raise
-            mend = f"{error.detail}; allow s3:GetObjectTagging, or go without tags by `tags: skip`"
-            raise StoreError(error.trouble, error.action, mend, code=error.code, status=error.status) from None
+            detail = f"{error.detail}; allow s3:GetObjectTagging, or go without tags by `tags: skip`"
+            raise StoreError(error.trouble, error.action, detail, code=error.code, status=error.status) from None
 
     def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
         """Replaces the tags of an object; StoreError."""

@@ -60,8 +60,8 @@ def arguments(endpoint: str, credentials: Credentials, settings: MoverSettings) 
     """
     if credentials.oddities:
         odd = " and ".join(credentials.oddities)
-        mend = f"write [{credentials.profile}] and aws_session_token, or set `mover.tool: native`"
-        raise ConfigError(str(credentials.path), [f"{odd}: s5cmd does not know this; {mend}"])
+        fix = f"write [{credentials.profile}] and aws_session_token, or set `mover.tool: native`"
+        raise ConfigError(str(credentials.path), [f"{odd}: s5cmd does not know this; {fix}"])
     return [
         *("--retry-count", str(settings.retries)),
         *("--endpoint-url", endpoint),
