@@ -273,7 +273,7 @@ ERRORS = {
     "InternalServerError: Internal Server Error " + STATUS.format(500): Trouble.SERVER,
     "BadGateway: Bad Gateway " + STATUS.format(502): Trouble.SERVER,
     "GatewayTimeout: Gateway Timeout " + STATUS.format(504): Trouble.SERVER,
-    "InsufficientStorage: x " + STATUS.format(507): Trouble.SERVER,
+    "InsufficientStorage: x " + STATUS.format(507): Trouble.FULL,
     "InternalError: late " + STATUS.format(200): Trouble.SERVER,
     "RequestTimeTooSkewed: x " + STATUS.format(403): Trouble.SERVER,
     "OperationAborted: x " + STATUS.format(409): Trouble.SERVER,
