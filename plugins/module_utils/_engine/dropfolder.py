@@ -79,7 +79,8 @@ class DropScanner:
         self._prefix = unit.job.source.prefix if unit.job.source else ""
         self._taken = 0
         self._next_scan = 0.0
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()  # what the scan before refused
+        self._refused: set[tuple[str, str]] = set()  # what this one does
         self._watched: dict[tuple[int, str], Sighting] = {}
         self._seen: dict[tuple[int, str], Sighting] = {}
 
@@ -114,12 +115,12 @@ class DropScanner:
         """One walk over all drop folders. Returns how many files are too fresh to be taken."""
         self._next_scan = time.monotonic() + self._unit.job.pass_interval
         unsettled = 0
-        self._seen = {}
+        self._seen, self._refused = {}, set()
         for number in list(self._unit.volumes.open) if self._has_folders else ():
             with self._unit.volumes.borrowed(number) as borrowed:
                 for volume in borrowed:
                     unsettled += self._scan_volume(volume)
-        self._watched = self._seen
+        self._watched, self._told = self._seen, self._refused
         return unsettled
 
     def _scan_volume(self, volume: OpenVolume) -> int:
@@ -256,9 +257,11 @@ class DropScanner:
         return key, ""
 
     def _refuse(self, volume: OpenVolume, relative: str, reason: str) -> None:
-        if (volume.name, relative) in self._told:
+        place = (volume.name, relative)
+        is_told = place in self._told or place in self._refused
+        self._refused.add(place)
+        if is_told:
             return
-        self._told.add((volume.name, relative))
         name = relative.encode(errors="backslashreplace").decode()
         row = Row(0, name, 0, "", 0, 0, Origin.DROP, State.FAILED, volume.id, 0, "", "", 0, 0, 0)
         message = f"the dropped file {name!r} on volume {volume.name} was not taken: {reason}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .errors import Trouble
 from .ledger import Ledger
 from .ledger_read import Fact
 from .reach import shown
@@ -22,10 +23,10 @@ ACTION = "left at the source"
 _FACT = "objects that cannot be moved"
 
 
-def recorded(ledger: Ledger, action: str = ACTION) -> set[int]:
-    """The hash of (key, message) of every failure without a row, and with this action, that the ledger has already."""
-    sql = "SELECT key, message FROM failures WHERE object_id = 0 AND hop = 'source' AND action = ?"
-    return {hash((str(key), str(message))) for key, message in ledger.query(sql, (action,))}
+def is_recorded(ledger: Ledger, name: str, message: str) -> bool:
+    """Whether the ledger has this failure of an object without a row already."""
+    sql = "SELECT 1 FROM failures WHERE key = ? AND hop = 'source' AND trouble = ? AND message = ?"
+    return any(True for _row in ledger.query(sql, (name, Trouble.UNSUPPORTED.value, message)))
 
 
 def note_count(ledger: Ledger, source: Store, count: int) -> None:

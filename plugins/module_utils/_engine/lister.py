@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 10  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
+_MOST_TOLD = 100_000  # beyond them, what an earlier run recorded is not told again by this one
 _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
 
 
@@ -35,8 +36,7 @@ class Lister:
         self.finished = False  # at least one whole pass is done
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
-        self._told: set[int] = set()  # of this run, by hash
-        self._recorded: set[int] | None = None  # of all runs, read when it is first asked for
+        self._told: set[int] = set()  # of this run, by hash, as many as are kept in memory
         self._left_behind = 0  # in this pass so far
         self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
         self._unreadable = 0  # answers in a row that could not be read
@@ -195,16 +195,14 @@ class Lister:
         known = hash((name, message))
         if known in self._told:
             return
-        self._told.add(known)
+        is_recorded = ledger_left.is_recorded(self._unit.ledger, name, message)
+        if len(self._told) < _MOST_TOLD:
+            self._told.add(known)
+        elif is_recorded:
+            return
         row = Row(0, name, listed.size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
-        if not self._is_recorded(known):
+        if not is_recorded:  # by an earlier run: the ledger does not count with every run
             self._unit.ledger.record(failure)
         self._unit.note(failure)
         _log.error("%s", message)
-
-    def _is_recorded(self, known: int) -> bool:
-        """Whether an earlier run recorded the same: the ledger does not grow with every run."""
-        if self._recorded is None:
-            self._recorded = ledger_left.recorded(self._unit.ledger)
-        return known in self._recorded
