@@ -109,6 +109,16 @@ def lives(daemon: Daemon, systemd: Systemd, clock: Clock, seconds: float, *busy:
     return bool(heard) and "WATCHDOG=1" in heard[-1]
 
 
+def test_a_start_that_takes_long_is_told_and_systemd_waits_for_it(systemd: Systemd, clock: Clock) -> None:
+    daemon = Daemon()
+    for _step in range(100):
+        daemon.beat("bringing the ledger to schema 6")
+        clock.now += 0.1
+    heard = systemd.heard()
+    assert 4 <= len(heard) <= 7, "not with every step"
+    assert set(heard) == {"STATUS=starting: bringing the ledger to schema 6\nEXTEND_TIMEOUT_USEC=120000000\nWATCHDOG=1"}
+
+
 def test_it_says_that_it_is_ready_and_what_it_does(systemd: Systemd, clock: Clock, own_traffic: list[int]) -> None:
     unit = make_unit("source", clock.now)
     daemon, _switches = started(unit)

@@ -115,8 +115,9 @@ def overtaken(unit: Unit, volume: OpenVolume) -> set[str]:
 def sweep_delivered(unit: Unit, volume: OpenVolume, spared: Container[str]) -> int:
     """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many."""
     removed: list[str] = []
-    for relative in volume.staged_files():
+    for seen, relative in enumerate(volume.staged_files()):
         unit.heartbeat = time.monotonic()
+        unit.status = f"looking through volume {volume.name}: {seen} staged files so far"
         if unit.stopping:
             break
         if relative not in spared and _sweep(unit, volume, relative):

@@ -22,6 +22,7 @@ from .units import Attendant
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
 _BUSY_SECONDS = 10.0  # a feeder that turned no more for so long waits for a mover, or hashes a large file, or hangs
+_START_SECONDS = 120  # a step of the start that takes longer hangs: systemd ends it
 _TELL_SECONDS = 5.0  # a systemd that reads nothing for so long misses a message
 _PATIENCE = 90.0  # and if nothing moved for so long besides, it hangs
 
@@ -39,6 +40,13 @@ class Daemon(Attendant):
         self._seen: list[int] = []
         self._progressed = time.monotonic()
         self.stopped_by = 0  # the number of the signal that stopped the run
+
+    def beat(self, doing: str) -> None:
+        """The start takes long and goes on: systemd waits on, and what is done is kept should it be ended."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._interval
+            self._tell(f"STATUS=starting: {doing}\nEXTEND_TIMEOUT_USEC={_START_SECONDS}000000\nWATCHDOG=1")
 
     def start(self, units: list[Unit], switches: Switches) -> None:
         self._units, self._switches = units, switches

@@ -144,28 +144,33 @@ class SourceUnit(Unit):
 
         The others stay: they may be the last copies of something that this ledger never heard of.
         """
-        removed: list[str] = []
+        removed = unknown_files = 0
+        folders: set[str] = set()
         unknown: list[str] = []
-        for relative in volume.staged_files():
+        for seen, relative in enumerate(volume.staged_files()):
             self.heartbeat = time.monotonic()
+            self.status = f"looking through volume {volume.name}: {seen} staged files so far"
             if self.stopping:
                 break
             verdict = relative in spared or self._sweep(volume, relative)
             if verdict is False:
-                removed.append(relative)
+                removed += 1
+                folders.add(os.path.dirname(relative))
             elif verdict is None:
-                unknown.append(relative)
-        volume.prune({os.path.dirname(relative) for relative in removed})
-        self._unknown[volume.id] = unknown[:_MOST_UNKNOWN]
+                unknown_files += 1
+                if len(unknown) < _MOST_UNKNOWN:
+                    unknown.append(relative)
+        volume.prune(folders)
+        self._unknown[volume.id] = unknown
         if unknown:
             _log.warning(
                 "volume %s: %d staged files are not in the ledger and stay, %r the first of them;"
                 " they are removed once the same object, or a newer one, is staged or delivered",
                 volume.name,
-                len(unknown),
+                unknown_files,
                 unknown[0],
             )
-        return len(removed)
+        return removed
 
     def _sweep(self, volume: OpenVolume, relative: str) -> bool | None:
         """Whether the ledger has use for a file. None: it does not know it, and it stays; False: it was not needed."""

@@ -86,6 +86,9 @@ class Plan:
 class Attendant:
     """Who looks after running units from the main thread; this one does nothing (see daemon.py)."""
 
+    def beat(self, doing: str) -> None:
+        """Called now and then before that, while the ledger is made ready: `doing` says what is done."""
+
     def start(self, units: list[Unit], switches: Switches) -> None:
         """Called once before the units start."""
 
@@ -112,7 +115,8 @@ def run_job(
     """
     started = time.monotonic()
     started_ms = int(time.time() * 1000)
-    ledger = Ledger(job.ledger_path)
+    attendant = attendant or Attendant()
+    ledger = Ledger(job.ledger_path, beat=attendant.beat)
     try:
         switches = Switches()
         units = _units(job, ledger, switches, direction, until)
@@ -121,9 +125,9 @@ def run_job(
             for unit in units:
                 locks.enter_context(unit.locked())
             binding.bind(job, ledger)
-            ledger.apply_boot_rule()
-            ledger.revive(direction)
-            _run_units(units, switches, timeout, attendant or Attendant())
+            ledger.apply_boot_rule(attendant.beat)
+            ledger.revive(direction, attendant.beat)
+            _run_units(units, switches, timeout, attendant)
         summary = _summarise(job, ledger, units, started, started_ms)
     finally:
         ledger.close()
