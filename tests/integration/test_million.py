@@ -83,7 +83,8 @@ def test_listed_and_planned_then_passed_over(full_store: RunningStore, tmp_path:
         assert ledger.execute("SELECT COUNT(*) FROM objects WHERE state = 0").fetchone() == (OBJECTS,)
         add_functions(ledger)
         # As they stand after their delivery: moving a million files is the bench's business, not this test's.
-        ledger.execute("UPDATE objects SET state = 3, source_evidence = 2, destination_evidence = 2")
+        for state in (1, 2, 3):
+            ledger.execute(f"UPDATE objects SET state = {state}, source_evidence = 2, destination_evidence = 2")
         ledger.commit()
 
     full_store.clear_log()

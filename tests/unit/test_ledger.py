@@ -482,7 +482,7 @@ def test_an_object_of_the_source_takes_over_a_dropped_key(ledger: Ledger, volume
     assert ledger.discards() == [], "the dropped file stays where it is"
 
 
-# -- volumes and the boot rule ----------------------------------------------------------------------------------
+# -- volumes ----------------------------------------------------------------------------------------------------
 
 
 def test_a_volume_is_its_identity_and_may_move(ledger: Ledger, volume: int) -> None:
@@ -517,38 +517,6 @@ def test_the_ledger_knows_its_files(ledger: Ledger, volume: int) -> None:
     assert not ledger.has_file("k", 1, volume + 1)
     bring_to(ledger, "released", State.RELEASED, volume)
     assert not ledger.has_file("released", 1, volume)
-
-
-def stage_groups(ledger: Ledger, volume: int, count: int, prefix: str) -> None:
-    for number in range(count):
-        bring_to(ledger, f"{prefix}{number}", State.STAGED, volume)
-
-
-def suspects(ledger: Ledger) -> list[str]:
-    return [str(key) for (key,) in select(ledger, "SELECT key FROM objects WHERE suspect = 1 ORDER BY key")]
-
-
-def test_after_a_boot_the_last_groups_of_each_volume_are_suspect(
-    ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
-    ledger.start_run("source")
-    stage_groups(ledger, volume, 6, "a")
-    stage_groups(ledger, other, 1, "b")
-    bring_to(ledger, "c-delivered", State.DELIVERED, volume)
-    assert ledger.apply_boot_rule() == 0, "no boot lies between"
-    for module in ("ledger", "ledger_file", "ledger_volumes"):
-        monkeypatch.setattr(f"snowsync.{module}.boot_id", lambda: "the next boot")
-    assert ledger.apply_boot_rule(last_groups=4) == 4
-    assert suspects(ledger) == ["a3", "a4", "a5", "b0"], "one of the last four of volume one is delivered already"
-    ledger.start_run("source")
-    stage_groups(ledger, volume, 1, "d")
-    assert ledger.apply_boot_rule() == 0, "once per boot"
-    assert "d0" not in suspects(ledger)
-
-
-def test_a_ledger_that_never_ran_suspects_nothing(ledger: Ledger) -> None:
-    assert ledger.apply_boot_rule() == 0
 
 
 # -- runs and facts ---------------------------------------------------------------------------------------------

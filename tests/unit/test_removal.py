@@ -200,6 +200,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "resending.py _Findings.restart": ({".truncate"}, "the same"),
     "s3.py Control.fetch.fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
     "verify_result.py CombinedFile.__init__": ({"tempfile.NamedTemporaryFile"}, "a file of results"),
+    "report.py save": ({".unlink"}, "reports of long ago, beside the new one"),
     "verify_result.py CombinedFile.__exit__": ({".unlink"}, "a file of results"),
     "verify_result.py CombinedFile.restart": ({".truncate"}, "a file of results"),
     "verify_result.py CombinedFile.finish": ({"open for writing", "os.replace", "shutil.copyfileobj"}, "the same"),

@@ -245,9 +245,22 @@ def test_a_folder_that_cannot_be_made_is_named(job: Job, ledger: Ledger) -> None
         write_report(job, ledger)
 
 
+def test_of_many_runs_the_last_hundred_reports_stay_and_all_that_is_not_a_report(job: Job, ledger: Ledger) -> None:
+    job.reports_path.mkdir()
+    strange = {"dt_data_.json", "dt_data_x.json", "dt_data_5.json.orig", "notes"}
+    for name in strange:
+        (job.reports_path / name).touch()
+    paths = [write_report(job, ledger, since_ms=(1000 + number) * 1000) for number in range(103)]
+    kept = {path.name for path in job.reports_path.iterdir()}
+    assert kept == {path.name for path in paths[3:]} | strange
+    earlier = write_report(job, ledger, since_ms=1000)
+    assert earlier.exists() and not paths[3].exists(), "what was asked for just now is not taken away again"
+
+
 def test_many_objects_stream(job: Job, ledger: Ledger, volume: int) -> None:
     ledger.observe([listed(f"in/{number}") for number in range(2100)])
-    ledger._db.execute("UPDATE objects SET state = 3, delivered_ms = listed_ms + 5")
+    for state in (State.STAGED, State.DELIVERED, State.RELEASED):
+        ledger._db.execute(f"UPDATE objects SET state = {int(state)}, delivered_ms = listed_ms + 5")
     document = written(job, ledger, since_ms=0)
     assert len(document["objects_moved"]) == 2100
     assert len({moved["dst_key"] for moved in document["objects_moved"]}) == 2100

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from .ledger_copies import ANEW, CopyLedger
 from .ledger_drops import DropLedger
 from .ledger_file import (
+    AGAIN,
     AS_READ,
     ROW,
     Delivered,
@@ -29,8 +30,11 @@ from .ledger_file import (
     dump_headers,
     load_headers,
     now_ms,
+    process_ticks,
+    ticks_ms,
 )
 from .ledger_parts import PartLedger
+from .ledger_pruning import forget_old_runs
 from .ledger_recovery import RecoveryLedger
 from .model import ListedObject, Origin, State
 
@@ -46,11 +50,18 @@ __all__ = [
     "dump_headers",
     "load_headers",
     "now_ms",
+    "process_ticks",
+    "ticks_ms",
 ]
 
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 # The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
+_REVIVED_AT_ONCE = 5000
+# What gets a new chance, by the direction of the run: (its state then, which rows).
+_TO_SEND = (1, f"{AGAIN} AND (state = 1 OR volume IS NOT NULL)")
+_TO_FETCH = (0, f"{AGAIN} AND state != 1 AND origin = 0 AND volume IS NULL")
+REVIVED = {"source": (_TO_FETCH,), "destination": (_TO_SEND,), "both": (_TO_SEND, _TO_FETCH)}
 
 
 class Ledger(RecoveryLedger, DropLedger, PartLedger):
@@ -198,7 +209,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     def refused(self, *, everything: bool) -> int:
         """How many staged objects the destination refused; `everything`: those that were not even tried among them."""
         with self._lock:
-            sql = f"SELECT COUNT(*) FROM objects WHERE state = 1 AND attempts >= {0 if everything else 1}"
+            sql = f"SELECT COUNT(*) FROM objects WHERE state = 1{'' if everything else f' AND {AGAIN}'}"
             return int(self._db.execute(sql).fetchone()[0])
 
     def unfinished(self) -> Iterator[tuple[str, int]]:
@@ -282,9 +293,9 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         objects = len(group) - len(refused)
         size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
         db.execute(
-            "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?"
-            " WHERE id = ?",
-            (objects, size, now_ms(), run_id),
+            "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
+            " updated_ticks_ms = ? WHERE id = ?",
+            (objects, size, now_ms(), ticks_ms(), run_id),
         )
 
     def target(self) -> int:
@@ -399,32 +410,40 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         with self._transaction() as db:
             self._record(db, failure)
 
-    def revive(self, direction: str = "both") -> int:
+    def revive(self, direction: str = "both", beat: Callable[[str], None] = lambda doing: None) -> int:
         """Give failed, quarantined and refused objects a new chance (a new run by an operator). Returns how many.
 
         What has a file on a volume is sent again, the rest is fetched again; each only by a run of that `direction`.
+        It goes in steps, of which `beat` is told.
         """
-        again = "attempts = 0, not_before_ms = 0"
-        to_send = "state IN (4, 5) AND volume IS NOT NULL OR state = 1 AND attempts > 0"
-        to_fetch = "state IN (4, 5) AND origin = 0 AND volume IS NULL"
-        with self._transaction() as db:
-            count = 0
-            if direction != "source":
-                count += db.execute(f"UPDATE objects SET state = 1, {again} WHERE {to_send}").rowcount
-            if direction != "destination":
-                count += db.execute(f"UPDATE objects SET state = 0, {again} WHERE {to_fetch}").rowcount
+        count = 0
+        for target, which in REVIVED[direction]:
+            some = f"SELECT id FROM objects WHERE {which} LIMIT {_REVIVED_AT_ONCE}"
+            sql = f"UPDATE objects SET state = {target}, attempts = 0, not_before_ms = 0 WHERE id IN ({some})"
+            while changed := self._revive_some(sql):
+                count += changed
+                beat("giving failed objects a new chance")
+        if direction != "destination":
+            with self._transaction() as db:
                 self._advance(db, "state = 0")
-            return count
+        return count
+
+    def _revive_some(self, sql: str) -> int:
+        with self._transaction() as db:
+            return db.execute(sql).rowcount
 
     # -- runs and facts -----------------------------------------------------------------------------------------
 
     def start_run(self, unit: str) -> int:
         at = now_ms()
+        self._run_since_ms = self._run_since_ms or at
         with self._transaction() as db:
             cursor = db.execute(
-                "INSERT INTO runs (unit, pid, boot_id, started_ms, updated_ms) VALUES (?, ?, ?, ?, ?)",
-                (unit, os.getpid(), boot_id(), at, at),
+                "INSERT INTO runs (unit, pid, boot_id, started_ms, updated_ms, updated_ticks_ms, process_ticks)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (unit, os.getpid(), boot_id(), at, at, ticks_ms(), process_ticks(os.getpid())),
             )
+            forget_old_runs(db, unit)
             return int(cursor.lastrowid or 0)
 
     def update_run(
@@ -434,8 +453,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         with self._transaction() as db:
             db.execute(
                 "UPDATE runs SET status = ?, listed_objects = ?, listed_bytes = ?, passes = ?, failures = ?,"
-                " updated_ms = ?, ended_ms = ? WHERE id = ?",
-                (status, *listed, passes, failures, at, at if ended else None, run_id),
+                " updated_ms = ?, updated_ticks_ms = ?, ended_ms = ? WHERE id = ?",
+                (status, *listed, passes, failures, at, ticks_ms(), at if ended else None, run_id),
             )
 
     def set_fact(self, side: str, endpoint: str, fact: str, value: str) -> None:

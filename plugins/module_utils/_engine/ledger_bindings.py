@@ -179,11 +179,9 @@ class BindingLedger(VolumeLedger):
     def _unprove(self, db: sqlite3.Connection, which: str) -> None:
         """Of these rows no proof of delivery counts any more."""
         lost = f"{which} AND origin = 1 AND state = 3"
-        db.execute(
-            "INSERT INTO failures (object_id, key, at_ms, hop, trouble, message, action)"
-            f" SELECT id, key, ?, 'destination', ?, ?, 'forgotten' FROM objects WHERE {lost}",
-            (now_ms(), Trouble.NOT_FOUND.value, "the dropped file was delivered elsewhere, and is gone"),
-        )
+        message = "the dropped file was delivered elsewhere, and is gone"
+        for values in db.execute(f"SELECT {ROW} FROM objects WHERE {lost}").fetchall():
+            self._record(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
         self._forget_where(db, lost, "a dropped file that was delivered elsewhere, and is gone (snowsync rebind)")
         numbers = f"SELECT id FROM objects WHERE {which}"
         db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")

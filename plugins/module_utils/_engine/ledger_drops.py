@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .ledger_file import ROW, LedgerFile, Row, now_ms
+from .ledger_file import ROW, LedgerFile, Row, now_ms, ticks_ms
 from .model import Evidence, ListedObject, Origin, State
 
 
@@ -56,9 +56,9 @@ class DropLedger(LedgerFile):
                 ),
             )
             db.execute(
-                "UPDATE runs SET moved_objects = moved_objects + 1, moved_bytes = moved_bytes + ?, updated_ms = ?"
-                " WHERE id = ?",
-                (listed.size, at, run_id),
+                "UPDATE runs SET moved_objects = moved_objects + 1, moved_bytes = moved_bytes + ?, updated_ms = ?,"
+                " updated_ticks_ms = ? WHERE id = ?",
+                (listed.size, at, ticks_ms(), run_id),
             )
         return ""
 

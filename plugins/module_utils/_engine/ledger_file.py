@@ -9,17 +9,19 @@ What is done with them is in ledger.py and ledger_volumes.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .errors import LedgerError, Trouble
-from .ledger_schema import UNSOUND, add_functions, migrate, row_sum
+from .ledger_pruning import GATHER_EVERY, RECORD, gather_groups
+from .ledger_schema import FORBIDDEN, UNSOUND, add_functions, migrate, row_sum
 from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 _BUSY_SECONDS = 60.0
@@ -32,13 +34,16 @@ ROW = (
     " attempts, sends, suspect, destination_etag, target, acknowledged, file_id, row_sum"
 )
 
+# What failed, lies in quarantine, or was refused, just as its index has it.
+AGAIN = "(state IN (4, 5) OR state = 1 AND attempts > 0)"
+
 # A row changed only if nobody else changed it meanwhile: the lister, the other unit, or `evacuate`.
 AS_READ = "id = ? AND generation = ? AND state = ? AND volume IS ?"
 
 
 def problem_text(error: sqlite3.Error) -> str:
     """What SQLite said, with what to do where it means that the file is damaged."""
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError) or FORBIDDEN in str(error):
         return str(error)
     return f"{error}; check its disk, then restore it from a backup, or reset the job"
 
@@ -151,6 +156,22 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
+def ticks_ms() -> int:
+    """Milliseconds since the boot, suspended time included: nobody sets this clock."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def process_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot, from proc(5); None when there is none that runs."""
+    try:
+        # The command's name may hold anything, also ")": what follows the last one is numbers.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+@functools.cache
 def boot_id() -> str:
     """The kernel's boot id (/proc/sys/kernel/random/boot_id); empty where there is none."""
     try:
@@ -237,8 +258,13 @@ def _use_wal(db: sqlite3.Connection) -> None:
 class LedgerFile:
     """An open ledger. Threads of one process may share it; processes open their own."""
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """Open (and create or migrate) the ledger. Raises LedgerError for a damaged or newer file."""
+    _run_since_ms = 0  # when the run began in whose name things are recorded; 0: in none's
+
+    def __init__(self, path: Path, *, readonly: bool = False, beat: Callable[[str], None] = lambda doing: None) -> None:
+        """Open (and create or migrate) the ledger. Raises LedgerError for a damaged or newer file.
+
+        `beat` is told now and then what is done, where that takes long.
+        """
         self.path = path
         self._lock = threading.RLock()
         self._identity = ""
@@ -258,7 +284,7 @@ class LedgerFile:
                 os.chmod(path, 0o640)
                 _use_wal(self._db)
                 self._db.execute("PRAGMA synchronous=FULL")
-                migrate(self._db)
+                migrate(self._db, beat)
             self._db.execute("PRAGMA cache_size=-16000")
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"Failed to open the ledger {path}: {error}") from error
@@ -321,28 +347,33 @@ class LedgerFile:
         statement = f"UPDATE objects SET state = {int(target)}, {sql} WHERE {AS_READ}"
         return db.execute(statement, (*values, *as_read(row))).rowcount == 1
 
-    @staticmethod
-    def _new_group(db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
+    def _new_group(self, db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
         cursor = db.execute(
-            "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            (hop, volume, boot_id(), objects, size, at),
+            "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms, ticks_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (hop, volume, boot_id(), objects, size, at, ticks_ms()),
         )
-        return int(cursor.lastrowid or 0)
+        number = int(cursor.lastrowid or 0)
+        if number % GATHER_EVERY == 0:
+            gather_groups(db, number, boot_id(), ticks_ms())
+        return number
 
-    @staticmethod
-    def _record(db: sqlite3.Connection, failure: Failure) -> None:
+    def _record(self, db: sqlite3.Connection, failure: Failure) -> None:
+        """Count a failure: what goes wrong with one object again, in the same way, is no other row."""
+        at = now_ms()
         db.execute(
-            "INSERT INTO failures (object_id, key, at_ms, hop, trouble, message, expected, found, action)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            RECORD,
             (
                 failure.row.id,
                 failure.row.key,
-                now_ms(),
+                at,
                 failure.hop,
                 failure.trouble.value,
                 failure.message,
                 failure.expected,
                 failure.found,
                 failure.action,
+                at,
+                at,
+                self._run_since_ms,
             ),
         )

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import LedgerError
 from .ledger import Ledger
-from .ledger_file import problem_text
+from .ledger_file import AGAIN, boot_id, problem_text, ticks_ms
+from .ledger_pruning import IDLE_MS, TIMES_SINCE
 from .ledger_schema import MIGRATIONS
 from .model import Evidence, Origin, State, source_evidence
 
@@ -27,7 +28,12 @@ _STATES = tuple(State)
 _ORIGINS = tuple(Origin)
 _DELIVERED = (State.DELIVERED, State.RELEASED)
 _ON_VOLUME_OR_BEYOND = (State.STAGED, *_DELIVERED)
-_IDLE_MS = 60_000  # a longer gap between two groups is waiting, not work
+FAILURES = (
+    f"SELECT failures.key, at_ms, hop, trouble, message, expected, found, action, {TIMES_SINCE}, first_ms,"
+    " objects.state FROM failures LEFT JOIN objects ON objects.id = failures.object_id WHERE at_ms >= ?1"
+    " ORDER BY at_ms DESC, failures.id DESC LIMIT ?2"
+)
+FAILURE_COUNT = f"SELECT COALESCE(SUM({TIMES_SINCE}), 0) FROM failures WHERE at_ms >= ?1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,11 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one unit; `ended_ms` None while it runs (or after it was killed)."""
+    """One run of one unit; `ended_ms` None while it runs (or after it was killed).
+
+    `process_ticks` is when its process started, in clock ticks since that boot; `silent_ms` for how long its row was
+    not saved, of a run of this boot. Both are None where an older version recorded it.
+    """
 
     id: int
     unit: str
@@ -109,6 +119,8 @@ class Run:
     released_bytes: int
     failures: int
     passes: int
+    process_ticks: int | None = None
+    silent_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +146,7 @@ class HopSum:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """What went wrong with one object: the last time, and how many `times` in the same way.
+    """What went wrong with one object: the last time (`at_ms`), and how many `times` in the same way since `first_ms`.
 
     `state` is the object's state now, None when the ledger forgot the object.
     """
@@ -148,6 +160,7 @@ class FailureRow:
     found: str
     action: str
     times: int
+    first_ms: int
     state: State | None
 
 
@@ -310,13 +323,14 @@ class LedgerReader:
     def hops(self, since_ms: int = 0) -> dict[str, HopSum]:
         """What each hop ("source", "destination") committed since a moment."""
         sql = (
-            "SELECT hop, SUM(objects), SUM(bytes), SUM(MAX(0, MIN(gap, ?))) FROM (SELECT hop, objects, bytes,"
-            " at_ms - LAG(at_ms, 1, ?) OVER (PARTITION BY hop ORDER BY id) AS gap FROM groups WHERE at_ms >= ?)"
+            "SELECT hop, SUM(objects), SUM(bytes), SUM(COALESCE(busy_ms, MAX(0, MIN(gap, ?)))) FROM"
+            " (SELECT hop, objects, bytes, busy_ms, at_ms - LAG(at_ms, 1, ?) OVER (PARTITION BY hop ORDER BY id) AS gap"
+            " FROM groups WHERE at_ms >= ?)"
             " GROUP BY hop"
         )
         found = {
             hop: HopSum(objects, size, milliseconds / 1000)
-            for hop, objects, size, milliseconds in self._rows(sql, (_IDLE_MS, since_ms, since_ms))
+            for hop, objects, size, milliseconds in self._rows(sql, (IDLE_MS, since_ms, since_ms))
         }
         return {hop: found.get(hop, HopSum()) for hop in ("source", "destination")}
 
@@ -344,12 +358,8 @@ class LedgerReader:
 
     def runs(self) -> list[Run]:
         """The newest run of every unit, by unit."""
-        return [
-            Run(*row)
-            for row in self._rows(
-                f"SELECT {_RUN} FROM runs WHERE id IN (SELECT MAX(id) FROM runs GROUP BY unit) ORDER BY unit"
-            )
-        ]
+        sql = f"SELECT {_RUN} FROM runs WHERE id IN (SELECT MAX(id) FROM runs GROUP BY unit) ORDER BY unit"
+        return [_run(*row) for row in self._rows(sql)]
 
     def first_started_ms(self) -> int | None:
         """When the job was first run."""
@@ -382,19 +392,12 @@ class LedgerReader:
 
     def failures(self, limit: int, since_ms: int = 0) -> list[FailureRow]:
         """The newest failures first, one row per object, hop and trouble; also of objects that have recovered since."""
-        # SQLite takes the columns outside of MAX() from the row that has the maximum.
-        sql = (
-            "SELECT latest.key, at_ms, hop, trouble, message, expected, found, action, times, objects.state"
-            " FROM (SELECT *, COUNT(*) AS times, MAX(id) FROM failures WHERE at_ms >= ?"
-            " GROUP BY key, hop, trouble) AS latest"
-            " LEFT JOIN objects ON objects.id = latest.object_id ORDER BY latest.id DESC LIMIT ?"
-        )
-        rows = self._rows(sql, (since_ms, limit))
+        rows = self._rows(FAILURES, (since_ms, limit))
         return [FailureRow(*(*cells, None if state is None else State(state))) for *cells, state in rows]
 
     def failure_count(self, since_ms: int = 0) -> int:
-        """Every single failure, also the repeated ones."""
-        return int(self._rows("SELECT COUNT(*) FROM failures WHERE at_ms >= ?", (since_ms,))[0][0])
+        """How often something went wrong, each time counted; at least so often where `since_ms` is in an older run."""
+        return int(self._rows(FAILURE_COUNT, (since_ms,))[0][0])
 
     def moved(self, since_ms: int = 0) -> Iterator[Moved]:
         """Everything delivered since a moment, by id."""
@@ -407,7 +410,8 @@ class LedgerReader:
 
     def troubled(self) -> Iterator[tuple[str, int, State, str]]:
         """(key, size, state, last error) of failed and quarantined objects, by id."""
-        sql = "SELECT id, key, size, state, last_error FROM objects WHERE id > ? AND state IN (4, 5) ORDER BY id"
+        which = f"id > ? AND {AGAIN} AND state != 1"
+        sql = f"SELECT id, key, size, state, last_error FROM objects WHERE {which} ORDER BY id"
         for _id, key, size, state, message in self._pages(sql, 0):
             yield key, size, State(state), message
 
@@ -447,6 +451,12 @@ class LedgerReader:
                 yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found)
 
 
+def _run(updated_ticks: int | None, *columns: Any) -> Run:
+    run = Run(*columns)
+    is_told = updated_ticks is not None and run.boot_id == boot_id()
+    return replace(run, silent_ms=max(0, ticks_ms() - (updated_ticks or 0))) if is_told else run
+
+
 def _volume_row(
     held: Mapping[tuple[int, int], Tally],
     number: int,
@@ -476,6 +486,7 @@ def _volume_row(
 
 
 _RUN = (
-    "id, unit, pid, boot_id, started_ms, ended_ms, updated_ms, status, listed_objects, listed_bytes, moved_objects,"
-    " moved_bytes, released_objects, released_bytes, failures, passes"
+    "updated_ticks_ms, id, unit, pid, boot_id, started_ms, ended_ms, updated_ms, status,"
+    " listed_objects, listed_bytes, moved_objects, moved_bytes, released_objects, released_bytes, failures, passes,"
+    " process_ticks"
 )

@@ -40,10 +40,18 @@ class RecoveryLedger(BindingLedger):
         if number <= 0 or at_ms < 0:
             return number == 0
         with self._lock:
-            found = self._db.execute("SELECT at_ms FROM groups WHERE id = ?", (number,)).fetchone()
+            found = self._db.execute("SELECT at_ms FROM groups WHERE id = ? AND first_id IS NULL", (number,)).fetchone()
             if at_ms:
-                return found is not None and found[0] == at_ms
+                return found[0] == at_ms if found else self._has_gathered(number, at_ms)
             return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)).fetchone()[0])
+
+    def _has_gathered(self, number: int, at_ms: int) -> bool:
+        """Whether it is among the old groups that were made one row, as far as their numbers and times can tell."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM groups WHERE first_id <= ?1 AND id >= ?1 AND first_ms <= ?2"
+            " AND ?2 <= (SELECT MAX(at_ms) FROM groups AS others WHERE others.first_id = groups.first_id))"
+        )
+        return bool(self._db.execute(sql, (number, at_ms)).fetchone()[0])
 
     def distrust(self, volume: int, record: str, number: int, at_ms: int) -> bool:
         """The ledger is an old copy, says the `record` of a volume, which knows of a group that it does not have.

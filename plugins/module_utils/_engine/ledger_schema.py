@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
 import zlib
+from collections.abc import Callable
 
 from .errors import LedgerError
 
@@ -17,6 +19,8 @@ SUMMED = (
     " target"
 )
 UNSOUND = "a row no longer has its checksum"
+FORBIDDEN = "an object may not go from this state to that one"
+_OLD = ", ".join(f"OLD.{name}" for name in SUMMED.split(", "))
 _COLUMNS_3 = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, group_id, part_size, digest,"
     " destination_etag, headers, source_evidence, source_tool, destination_evidence, destination_tool, attempts, sends,"
@@ -222,7 +226,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         # A row whose bits changed is not written again, which would give it a new checksum.
         f"""
         CREATE TRIGGER objects_are_sound BEFORE UPDATE ON objects
-        WHEN OLD.row_sum IS NOT row_sum({", ".join(f"OLD.{name}" for name in SUMMED.split(", "))})
+        WHEN OLD.row_sum IS NOT row_sum({_OLD})
         BEGIN SELECT RAISE(ABORT, '{UNSOUND}'); END
         """,
         "CREATE INDEX objects_quarantined ON objects (id) WHERE quarantined_on IS NOT NULL",
@@ -312,12 +316,89 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    5: (
+        # What went wrong with one object in one way is one row: how often, for the first and for the last time. The
+        # failures of older versions, a row each time, are gathered in it group by group (`GRADUAL`).
+        """
+        CREATE TABLE failures_counted (
+            id INTEGER PRIMARY KEY,
+            object_id INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            hop TEXT NOT NULL,
+            trouble TEXT NOT NULL,
+            message TEXT NOT NULL,
+            expected TEXT NOT NULL DEFAULT '',
+            found TEXT NOT NULL DEFAULT '',
+            action TEXT NOT NULL,
+            times INTEGER NOT NULL DEFAULT 1,
+            first_ms INTEGER NOT NULL,
+            -- The same of the newest run alone: since when, and how often.
+            recent_ms INTEGER NOT NULL,
+            recent_times INTEGER NOT NULL DEFAULT 1,
+            UNIQUE (key, hop, trouble)
+        ) STRICT
+        """,
+    ),
+    6: (
+        "DROP TABLE failures",
+        "ALTER TABLE failures_counted RENAME TO failures",
+        "CREATE INDEX failures_at ON failures (at_ms)",
+        # Milliseconds since the boot (CLOCK_BOOTTIME), which no stepped clock changes. NULL: of an older version.
+        "ALTER TABLE groups ADD COLUMN ticks_ms INTEGER",
+        # Old groups are gathered in one row: from which number and time on, and how long there was work among them.
+        "ALTER TABLE groups ADD COLUMN first_id INTEGER",
+        "ALTER TABLE groups ADD COLUMN first_ms INTEGER",
+        "ALTER TABLE groups ADD COLUMN busy_ms INTEGER",
+        "ALTER TABLE runs ADD COLUMN updated_ticks_ms INTEGER",
+        # When the process started, as /proc/<pid>/stat has it: no other process with its number has the same.
+        "ALTER TABLE runs ADD COLUMN process_ticks INTEGER",
+        # What a new run, or an hour of a service, gives a new chance (`ledger_file.AGAIN`).
+        "CREATE INDEX objects_again ON objects (id) WHERE (state IN (4, 5) OR state = 1 AND attempts > 0)",
+        # Both in one trigger, since it runs for every row: the checksum, and model.TRANSITIONS. Another generation
+        # begins as pending, or as staged (a dropped file); a delivered object is staged again only as suspect, with
+        # its proof withdrawn.
+        "DROP TRIGGER objects_are_sound",
+        f"""
+        CREATE TRIGGER objects_are_sound BEFORE UPDATE ON objects
+        WHEN OLD.row_sum IS NOT row_sum({_OLD}) OR NEW.state != OLD.state AND NOT (
+            OLD.state = 0 AND NEW.state IN (1, 4, 5)
+            OR OLD.state = 1 AND NEW.state IN (2, 0, 4, 5)
+            OR OLD.state = 2 AND NEW.state IN (3, 0)
+            OR OLD.state = 3 AND NEW.state = 0
+            OR OLD.state IN (4, 5) AND NEW.state IN (0, 1)
+            OR OLD.state = 2 AND NEW.state = 1 AND NEW.suspect = 1 AND NEW.delivered_ms IS NULL
+            OR NEW.generation > OLD.generation AND NEW.state IN (0, 1)
+        )
+        BEGIN
+            SELECT CASE WHEN OLD.row_sum IS NOT row_sum({_OLD})
+                THEN RAISE(ABORT, '{UNSOUND}') ELSE RAISE(ABORT, '{FORBIDDEN}') END;
+        END
+        """,
+    ),
+}
+
+_STEP = 5000  # rows of one transaction
+_BEAT_OPERATIONS = 1_000_000  # of SQLite's machine: about a tenth of a second
+# What a migration needs first and takes long: repeated, a transaction each, until there is nothing left. A process that
+# is killed meanwhile has done what it has done; the next one goes on from there.
+GRADUAL: dict[int, str] = {
+    6: f"""
+        INSERT INTO failures_counted (id, object_id, key, at_ms, hop, trouble, message, expected, found, action,
+            first_ms, recent_ms)
+        SELECT id, object_id, key, at_ms, hop, trouble, message, expected, found, action, at_ms, at_ms FROM failures
+            WHERE id > (SELECT COALESCE(MAX(id), 0) FROM failures_counted) ORDER BY id LIMIT {_STEP}
+        ON CONFLICT (key, hop, trouble) DO UPDATE SET id = excluded.id, object_id = excluded.object_id,
+            at_ms = excluded.at_ms, message = excluded.message, expected = excluded.expected, found = excluded.found,
+            action = excluded.action, times = times + 1, recent_ms = excluded.recent_ms
+        """,
 }
 
 
 def row_sum(*values: object) -> int:
     """The checksum of a row's columns (`SUMMED`): CRC-32 of them as text."""
-    text = "\x1f".join("\x1e" if value is None else str(value) for value in values)
+    # A list, and no str() of what is text: this runs more than once for every row that is written.
+    text = "\x1f".join(["\x1e" if value is None else value if type(value) is str else str(value) for value in values])
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
@@ -326,10 +407,11 @@ def add_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("row_sum", -1, row_sum, deterministic=True)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, beat: Callable[[str], None] = lambda doing: None) -> None:
     """Bring the schema of an open connection (autocommit mode) to the newest number.
 
-    Raises LedgerError when the file was written by a newer snowsync: an old engine must not touch it.
+    `beat` is told what is done, now and then. Raises LedgerError when the file was written by a newer
+    snowsync: an old engine must not touch it.
     """
     add_functions(connection)
     connection.execute(
@@ -342,15 +424,34 @@ def migrate(connection: sqlite3.Connection) -> None:
             f"The ledger has schema {max(applied)}, this snowsync knows {newest}: install the newer snowsync again"
         )
     for number in sorted(set(MIGRATIONS) - applied):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Two units that start at once see the same new file: the second one finds the work done.
-            if not connection.execute("SELECT 1 FROM migrations WHERE number = ?", (number,)).fetchone():
-                for statement in MIGRATIONS[number]:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, int(time.time() * 1000)))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+        doing = f"bringing the ledger to schema {number}"
+        beat(doing)
+        # One statement over millions of rows is work that goes on, too.
+        connection.set_progress_handler(functools.partial(beat, doing), _BEAT_OPERATIONS)
+        while not _advance(connection, number):
+            beat(doing)
+    connection.set_progress_handler(None, 0)
+
+
+def _advance(connection: sqlite3.Connection, number: int) -> bool:
+    """One transaction of a migration; whether it was the last one of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Two units that start at once see the same new file: the second one finds the work done.
+        is_done = bool(connection.execute("SELECT 1 FROM migrations WHERE number = ?", (number,)).fetchone())
+        if not is_done and not _is_gradual(connection, number):
+            for statement in MIGRATIONS[number]:
+                connection.execute(statement)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, int(time.time() * 1000)))
+            is_done = True
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return is_done
+
+
+def _is_gradual(connection: sqlite3.Connection, number: int) -> bool:
+    """Take one step of what a migration needs first; whether there was one to take."""
+    return number in GRADUAL and connection.execute(GRADUAL[number]).rowcount > 0

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .conditions import MISSING
 from .errors import LedgerError, Trouble
+from .ledger_boot import mark_suspect, suspect_groups
 from .ledger_copies import CopyLedger
 from .ledger_file import AS_READ, ROW, Failure, Row, as_read, boot_id, now_ms
 from .model import State
@@ -327,7 +328,7 @@ class VolumeLedger(CopyLedger):
                     moved.append(row)
         return moved
 
-    # -- files that are of no use, the boot rule ----------------------------------------------------------------
+    # -- files that are of no use ----------------------------------------------------------------------------------
 
     def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
@@ -339,22 +340,20 @@ class VolumeLedger(CopyLedger):
         with self._transaction() as db:
             db.executemany("DELETE FROM discards WHERE id = ?", [(number,) for number in ids])
 
-    def apply_boot_rule(self, last_groups: int = 4) -> int:
-        """After a boot: what became staged in the last groups per volume before it is re-hashed before use.
+    # -- the boot rule ------------------------------------------------------------------------------------------
 
-        Returns how many rows became suspect. A group of another boot than ours is from before a boot; whether that
-        boot was clean is not trusted. Runs once per boot and ledger, under the source or the destination unit.
+    def apply_boot_rule(self, beat: Callable[[str], None] = lambda doing: None) -> int:
+        """At the first start of a later boot: mark what became staged in the last minutes of the earlier ones.
+
+        Returns how many rows became suspect. Whether the machine went down in order is not trusted. It goes in steps
+        (`beat` is told of each): what was marked before a kill stays marked, and the next start goes on.
         """
-        current = boot_id()
-        with self._transaction() as db:
-            newest = db.execute("SELECT boot_id FROM runs ORDER BY id DESC LIMIT 1").fetchone()
-            if newest is None or newest[0] == current:
-                return 0
-            count = 0
-            for (volume,) in db.execute("SELECT id FROM volumes").fetchall():
-                count += db.execute(
-                    "UPDATE objects SET suspect = 1 WHERE state = 1 AND group_id IN (SELECT id FROM groups"
-                    " WHERE hop IN ('source', 'evacuate') AND volume = ? AND boot_id != ? ORDER BY id DESC LIMIT ?)",
-                    (volume, current, last_groups),
-                ).rowcount
-            return count
+        with self._lock:
+            groups = suspect_groups(self._db, boot_id())
+        count, last = 0, 0 if groups else None
+        while last is not None:
+            beat("marking what was staged before the boot")
+            with self._transaction() as db:
+                marked, last = mark_suspect(db, groups, last)
+            count += marked
+        return count

@@ -40,6 +40,7 @@ from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 if TYPE_CHECKING:
     from .config import Job, Store
 
+_REPORTS_KEPT = 100
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger
 _NOT_PROVEN_KEPT = 1000
 _FORGOTTEN_KEPT = 1000
@@ -120,9 +121,23 @@ def save(job: Job, reader: LedgerReader, report: Report) -> Path:
             job.reports_path.mkdir(mode=0o750, parents=True, exist_ok=True)
             _hand_over(job.reports_path, job.state_path)
         _write_atomically(path, _chunks(job, reader, report))
+        for old in surplus(job.reports_path, path):
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(Trouble.IO, f"write the report {path}", error.strerror or str(error)) from error
     return path
+
+
+def surplus(folder: Path, newest: Path) -> list[Path]:
+    """Reports beyond the last hundred, the oldest first; `newest` was written just now, whenever its run began."""
+    found = [path for path in folder.glob("dt_data_*.json") if _is_ours(path) and path != newest]
+    found.sort(key=lambda path: int(path.stem.removeprefix("dt_data_")))
+    return found[: max(0, len(found) + 1 - _REPORTS_KEPT)]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the name is one that a report gets: what people put there stays."""
+    return path.stem.removeprefix("dt_data_").isdecimal()
 
 
 def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
@@ -284,6 +299,7 @@ def failure_record(failure: FailureRow) -> dict[str, Any]:
     return {
         "key": failure.key,
         "time_epoch": failure.at_ms / 1000,
+        "first_epoch": failure.first_ms / 1000,
         "hop": failure.hop,
         "trouble": failure.trouble,
         "message": failure.message,
@@ -402,7 +418,7 @@ def whereabouts(failure: FailureRow) -> str:
 
 def failure_lines(failure: FailureRow) -> list[str]:
     """One failure for people: what, then what was done about it."""
-    times = f", {failure.times} times" if failure.times > 1 else ""
+    times = f", {failure.times} times, first {moment_text(failure.first_ms)}" if failure.times > 1 else ""
     return [
         f"  {key_text(failure.key)}: {whereabouts(failure)}",
         f"    {failure.trouble} at the {failure.hop}{times}, last {moment_text(failure.at_ms)}:"

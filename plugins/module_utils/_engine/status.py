@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import binding
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
-from .ledger import boot_id, now_ms
+from .ledger import boot_id, now_ms, process_ticks, ticks_ms
 from .ledger_left import left_behind
 from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
 from .model import Evidence, State
@@ -201,29 +201,22 @@ def running(units: list[UnitStatus]) -> list[str]:
 
 
 def unit_status(run: Run) -> UnitStatus:
-    return UnitStatus(run, is_running(run), max(0.0, (now_ms() - run.updated_ms) / 1000))
+    silent_ms = now_ms() - run.updated_ms if run.silent_ms is None else run.silent_ms
+    return UnitStatus(run, is_running(run), max(0.0, silent_ms / 1000))
 
 
 def is_running(run: Run) -> bool:
-    """Whether the process of a run still exists (and is not another one that got its number)."""
+    """Whether the process of a run still exists (and is not another one that got its number).
+
+    No clock that can be set has a say in it, but for runs that an older version recorded.
+    """
     if run.ended_ms is not None or run.boot_id != boot_id():
         return False
-    started_ms = _process_started_ms(run.pid)
-    return started_ms is not None and started_ms <= run.started_ms + 2000
-
-
-def _process_started_ms(pid: int) -> int | None:
-    """When a process started, in ms since the epoch, from proc(5); None when there is none."""
-    try:
-        # The command's name may hold anything, also ")": what follows the last one is numbers.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    except OSError:
-        return None
-    if fields[0] in "ZX":
-        return None
-    age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return now_ms() - int(age * 1000)
+    started = process_ticks(run.pid)
+    if started is None or run.process_ticks is not None:
+        return started is not None and started == run.process_ticks
+    age_ms = ticks_ms() - started * 1000 // os.sysconf("SC_CLK_TCK")
+    return now_ms() - age_ms <= run.started_ms + 2000
 
 
 def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
