@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from . import etag
 from .blame import Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
+from .connections import Permits, Turns, native_within, shares
 from .control_lane import ControlLane
 from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
@@ -40,7 +41,7 @@ def lists_whole(store: Store) -> bool:
 
 
 class Endpoint:
-    """One URL of a store, with its health and its clients. Wires are per thread: a curl handle belongs to one."""
+    """One URL of a store, with its health and its clients, which share the connections that the store allows."""
 
     def __init__(self, url: str, store: Store, keys: Keys) -> None:
         self.url = url
@@ -57,15 +58,25 @@ class Endpoint:
         self.may_list = True  # as its last probe said
         self.failed_probe = False  # the last thing it did was to fail a probe
         self.message = ""
-        self._local = threading.local()
+        self._shares = shares(store.max_connections)
+        self._making = threading.Lock()
+        self._wire: Wire | None = None
+        self._control: Control | None = None
 
     def wire(self) -> Wire:
-        wire: Wire | None = getattr(self._local, "wire", None)
-        if wire is None:
-            # An eighth of the cap per thread (the lister, two finishers): the movers take the rest.
-            connections = max(1, min(16, self.store.max_connections // 8))
-            wire = self._local.wire = Wire(self.store, self.url, self.keys, connections=connections)
-        return wire
+        """For all threads of a unit: its connections are counted together."""
+        with self._making:
+            if self._wire is None:
+                asking = self._shares.asking
+                self._wire = Wire(self.store, self.url, self.keys, connections=min(16, asking), permits=Permits(asking))
+            return self._wire
+
+    def control(self) -> Control:
+        with self._making:
+            if self._control is None:
+                self._control = Control(self.store, self.url, self.keys)
+                self._control.turns = Turns(self._shares.boto3)
+            return self._control
 
     def served(self, object_id: int) -> None:
         """An object was moved from or to here, and proven."""
@@ -138,13 +149,14 @@ class Endpoint:
         store = readdressed(self.store, refusal.code)
         if store is None:
             return False
-        self.store, self._local = store, threading.local()
+        with self._making:
+            self.store, self._wire, self._control = store, None, None
         return True
 
     def _ask(self) -> None:
         if lists_whole(self.store):
             # One key cannot be asked for: the answer would be the whole bucket.
-            Control(self.store, self.url, self.keys).check()
+            self.control().check()
         else:
             self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
 
@@ -174,7 +186,7 @@ class EndpointPool:
         self.endpoints: list[Endpoint] = []
         if store and keys:
             self.endpoints = [Endpoint(url, store, keys) for url in endpoint_urls(store)]
-            settings = _within_cap(_for_direction(settings, direction), store.max_connections)
+            settings = _within_share(_for_direction(settings, direction), shares(store.max_connections).mover)
         self.refusal: Exception | None = None
         self._settings = settings
         self._direction = direction
@@ -192,7 +204,6 @@ class EndpointPool:
         self._keys = keys
         self._credentials = keys.current() if keys else None  # what the running movers began with
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
-        self._controls: dict[str, Control] = {}
         # Apart, so that two objects of a terabyte do not hold up what is small.
         self._small_lane = ControlLane(f"{direction}-control", self._in_lane)
         self._large_lane = ControlLane(f"{direction}-control-large", self._in_lane)
@@ -325,9 +336,11 @@ class EndpointPool:
         Where folders only came, what is under way is finished; where some went, nobody may hold on to them.
         """
         before, self._descriptors = self._descriptors, tuple(descriptors)
-        if self._descriptors != before:
+        some_went = not set(before) <= set(self._descriptors)
+        # A mover of this process reaches what came as well; two at once would have twice the connections.
+        if self._descriptors != before and (some_went or self._settings.tool == "s5cmd"):
             self._let_movers_leave()
-            if not set(before) <= set(self._descriptors):
+            if some_went:
                 self._close_leaving(lambda _mover: True)
         self._close_leaving(lambda mover: not mover.in_flight)
 
@@ -419,9 +432,7 @@ class EndpointPool:
         self._ended(outcome)
 
     def control(self, endpoint: Endpoint) -> Control:
-        if endpoint.url not in self._controls:
-            self._controls[endpoint.url] = Control(endpoint.store, endpoint.url, endpoint.keys)
-        return self._controls[endpoint.url]
+        return endpoint.control()
 
     def _mover(self, endpoint: Endpoint) -> _Mover:
         mover = self._movers.get(endpoint.url)
@@ -492,10 +503,14 @@ def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
     return settings.model_copy(update={"large_workers": max(1, settings.large_workers // 2)})
 
 
+def _within_share(settings: MoverSettings, share: int) -> MoverSettings:
+    return _within_cap(settings, share) if settings.tool == "s5cmd" else native_within(settings, share)
+
+
 def _within_cap(settings: MoverSettings, cap: int) -> MoverSettings:
-    """Fewer workers where the endpoint's cap asks for it: s5cmd opens up to two connections a worker, or one a part."""
-    available = max(4, cap * 3 // 4)
-    parts = max(2, settings.part_concurrency)
-    large = max(1, min(settings.large_workers, available // (2 * parts)))
-    small = max(2, min(settings.workers, (available - parts * large) // 2))
-    return settings.model_copy(update={"workers": small, "large_workers": large})
+    """Fewer workers where the connections ask for it: s5cmd opens up to two connections a worker, or one a part."""
+    parts = max(2, min(settings.part_concurrency, cap - 4))
+    large = max(1, min(settings.large_workers, cap // (2 * parts)))
+    small = max(2, min(settings.workers, (cap - parts * large) // 2))
+    concurrency = min(settings.part_concurrency, parts)
+    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": concurrency})

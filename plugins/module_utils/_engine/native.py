@@ -72,8 +72,11 @@ class NativeMover:
         self._direction = direction
         self._kit = kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
         self._on_room = on_room
-        self._width = max(1, -(-settings.workers // folders))
-        # One for each volume: what a thread reads or writes there may block for as long as the medium is busy.
+        # One for each volume: what a thread reads or writes there may block for as long as the medium is busy. Where
+        # there are more than workers, some share one; together they have as many connections as there are workers.
+        count = min(folders, settings.workers)
+        self._widths = [settings.workers // count + (number < settings.workers % count) for number in range(count)]
+        self._lanes: list[SmallLane] = []
         self._small: dict[str, SmallLane] = {}
         self._is_closed = False
         width = settings.large_workers * settings.part_concurrency
@@ -113,13 +116,21 @@ class NativeMover:
         with self._lock:
             lane = self._small.get(folder)
             if lane is None:
-                name = f"native-{self._direction}-{len(self._small)}"
-                # Who sends hands over whole batches, of which there are few: none waits for another volume's.
-                capacity = 4 * self.settings.workers if self._direction == "fetch" else _NO_LIMIT
-                lane = SmallLane(name, self._kit, self._width, capacity=capacity, on_room=self._on_room)
-                self._small[folder] = lane
-                if self._is_closed:
-                    lane.close()
+                lane = self._small[folder] = self._next_lane()
+        return lane
+
+    def _next_lane(self) -> SmallLane:
+        """For another folder: a new one while there are connections for it."""
+        number = len(self._small) % len(self._widths)
+        if number < len(self._lanes):
+            return self._lanes[number]
+        # Who sends hands over whole batches, of which there are few: none waits for another volume's.
+        capacity = 4 * self.settings.workers if self._direction == "fetch" else _NO_LIMIT
+        name = f"native-{self._direction}-{number}"
+        lane = SmallLane(name, self._kit, self._widths[number], capacity=capacity, on_room=self._on_room)
+        self._lanes.append(lane)
+        if self._is_closed:
+            lane.close()
         return lane
 
     def submit(self, work: Fetch | Send) -> None:
@@ -141,7 +152,7 @@ class NativeMover:
         """Break off everything; what is in flight gets UNKNOWN."""
         with self._lock:
             self._is_closed = True
-            lanes = list(self._small.values())
+            lanes = list(self._lanes)
         for lane in lanes:
             lane.begin_closing()
         for lane in lanes:

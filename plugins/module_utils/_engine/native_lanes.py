@@ -53,6 +53,7 @@ class Kit:
     def crew(self, width: int) -> Crew:
         multi = self.curl.CurlMulti()
         multi.setopt(self.curl.M_MAXCONNECTS, width)
+        multi.setopt(self.curl.M_MAX_TOTAL_CONNECTIONS, width)
         return Crew(multi, [self.prepare(self.curl.Curl()) for _ in range(width)])
 
 
@@ -218,6 +219,8 @@ class Stream:
         self._closed = closed
         self._handle = kit.curl.Curl()
         self._multi = kit.curl.CurlMulti()
+        self._multi.setopt(kit.curl.M_MAXCONNECTS, 1)
+        self._multi.setopt(kit.curl.M_MAX_TOTAL_CONNECTIONS, 1)
 
     def perform(self, make: Callable[[], Request], has_moved: Callable[[], bool] = lambda: False) -> Head:
         """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed.

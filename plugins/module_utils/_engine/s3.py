@@ -24,6 +24,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from . import socks
 from .answers import http_date_ms, not_s3
+from .connections import Turns
 from .errors import JobStopped, LocalError, StoreError, Trouble
 from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
@@ -61,6 +62,7 @@ class Control:
 
     `attempts` is how often a request is made at most, `connect_timeout` and `stall_seconds` (how long the endpoint
     may send nothing) are in seconds.
+    `turns` bounds its connections; it is to be given, if at all, before the first request.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Control:
         connect_timeout: float = 10.0,
         stall_seconds: float = 60.0,
     ) -> None:
+        self.turns = Turns(10)
         self._store = store
         self._endpoint = endpoint.rstrip("/")
         self._keys = keys
@@ -92,7 +95,7 @@ class Control:
         action = f"check {shown(self._store.bucket, self._store.prefix)} at {self._endpoint}"
         try:
             with self._errors(action, of_object=False):
-                answer = self._look(self._client(attempts=1), action)
+                answer = self._asked_once(action)
         except StoreError as error:
             if error.trouble.stops_job:
                 raise JobStopped(
@@ -101,6 +104,16 @@ class Control:
             raise
         store_ms = http_date_ms(answer_headers(answer).get("date", ""))
         return Checked(round(store_ms / 1000 - time.time(), 1) if store_ms else 0.0)
+
+    def _asked_once(self, action: str) -> Any:
+        """By a client of its own, which keeps no connection; what the other one keeps for later makes room for it."""
+        for _made_with, other in list(self._clients.values()):
+            other.close()
+        client = self._client(attempts=1)
+        try:
+            return self._look(client, action)
+        finally:
+            client.close()
 
     def _look(self, client: Any, action: str) -> Any:
         where = {"Bucket": self._store.bucket}
@@ -133,7 +146,8 @@ class Control:
             finally:
                 os.close(descriptor)
 
-        return _outcome(work.id, action, fetch)
+        with self.turns.turn():  # it has its connection until the last byte
+            return _outcome(work.id, action, fetch)
 
     def _receive(self, work: Fetch, descriptor: int, action: str, if_match: str) -> None:
         condition = {"IfMatch": f'"{if_match}"'} if if_match else {}
@@ -380,6 +394,7 @@ class Control:
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
             tcp_keepalive=True,
+            max_pool_connections=self.turns.count,
         )
         client = _session().create_client(
             "s3",
@@ -407,7 +422,8 @@ class Control:
     def _errors(self, action: str, section: Section | None = None, *, of_object: bool = True) -> Iterator[None]:
         """Turns what botocore raises into StoreError, and a failure to read the file back into its OSError."""
         try:
-            yield
+            with self.turns.turn():
+                yield
         except StoreError:
             raise
         except Exception as error:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .answers import ListingParser, cut_listing, failure, parse_error, parse_head, unanswered, unreadable
+from .connections import Permits
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .model import MIB, Head, Page
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
 _Answered = TypeVar("_Answered")
 PAGE_LIMIT = 5 * MIB  # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB
 _AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
+_UNBOUNDED = 1 << 30
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
 
 
@@ -37,7 +39,8 @@ class Wire:
     """One endpoint of a store. All methods may be called from several threads at once.
 
     `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
-    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing.
+    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing. `permits` bounds all of
+    its connections together, those that are kept for the next request as well.
     All methods raise StoreError.
     """
 
@@ -50,6 +53,7 @@ class Wire:
         connections: int = 16,
         connect_timeout: float = 10.0,
         stall_seconds: float = 30.0,
+        permits: Permits | None = None,
     ) -> None:
         self._curl = libcurl()
         self._store = store
@@ -62,6 +66,8 @@ class Wire:
         self._object_signer = Signer(keys, store.region, host)
         self._checksum_signer = Signer(keys, store.region, host, checksum_mode=True)
         self._options = handle_options(store, self._endpoint, connect_timeout, stall_seconds)
+        self._permits = permits or Permits(_UNBOUNDED)
+        self._permits.spare = self._close_spare
         # deque.append and .pop are atomic, so idle handles need no lock.
         self._heads: deque[Transfer] = deque()
         self._bodies: deque[Transfer] = deque()
@@ -70,11 +76,18 @@ class Wire:
 
     def close(self) -> None:
         """Closes idle connections; call it when no other method runs."""
+        while self._close_spare():
+            pass
+
+    def _close_spare(self) -> int:
+        """Close what is kept for the next request, one handle or one crew; how many connections that were."""
         for transfers in (self._heads, self._bodies):
-            while transfers:
+            with contextlib.suppress(IndexError):
                 transfers.pop().curl.close()
-        while self._crews:
-            self._crews.pop().close()
+                return 1
+        with contextlib.suppress(IndexError):
+            return self._close_crew(self._crews.pop())
+        return 0
 
     # --- listing
 
@@ -129,6 +142,7 @@ class Wire:
     def _whole(self, prefix: str) -> Iterator[Page]:
         action = self._listing(prefix)
         parser = ListingParser()
+        self._permits.take()
         crew = self._new_crew(1, body=True)
         transfer = crew.idle.pop()
         receiver = Receiver(transfer, parser.feed)
@@ -149,6 +163,7 @@ class Wire:
             raise unreadable(action, error, 200) from None
         finally:
             crew.close()
+            self._permits.give_back()
         problem = _why_not_whole(parser)
         if problem:
             raise StoreError(Trouble.UNSUPPORTED, action, problem)
@@ -224,29 +239,60 @@ class Wire:
     def _head(self, object_key: str, query: str, signer: Signer) -> Head:
         transfer = self._take(self._heads, body=False)
         try:
-            self._begin(transfer, "HEAD", self._place.object_path(object_key), query, signer)
-            transfer.object_key = object_key
-            outcome = self._head_outcome(transfer, *self._perform(transfer))
+            outcome = self._head_on(transfer, object_key, query, signer)
         finally:
-            self._heads.append(transfer)
+            self._put_back(self._heads, transfer)
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
+
+    def _head_on(self, transfer: Transfer, object_key: str, query: str, signer: Signer) -> Head | StoreError:
+        self._begin(transfer, "HEAD", self._place.object_path(object_key), query, signer)
+        transfer.object_key = object_key
+        return self._head_outcome(transfer, *self._perform(transfer), transfer)
 
     def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
         """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as they are needed.
 
         Everything happens in the calling thread, while it asks for the next result.
         """
-        try:
-            crew = self._crews.pop()
-        except IndexError:
-            crew = self._new_crew(self._connections, body=False)
+        crew = self._lent_crew()
+        if crew is None:  # all connections are taken: one after the other, as there is one
+            yield from ((object_key, self._head_alone(object_key)) for object_key in object_keys)
+            return
         try:
             yield from self._drive(crew, iter(object_keys))
         finally:
             crew.abandon()
             self._crews.append(crew)
+            self._permits.tell()
+
+    def _head_alone(self, object_key: str) -> Head | StoreError:
+        try:
+            return self.head(object_key)
+        except StoreError as error:
+            return error
+
+    def _lent_crew(self) -> Crew | None:
+        """A crew of as many connections as there are, `connections` at most; None where not even one is to be had."""
+        with contextlib.suppress(IndexError):
+            return self._crews.pop()
+        # One of a bounded number is for the reason of a refused HEAD.
+        reserve = int(self._permits.limit < _UNBOUNDED)
+        count = self._permits.take_some(self._connections + reserve)
+        if count <= reserve:
+            self._permits.give_back(count, of_set=True)
+            return None
+        crew = self._new_crew(count - reserve, body=False)
+        crew.spare = [self._new_transfer(body=True) for _ in range(reserve)]
+        return crew
+
+    def _close_crew(self, crew: Crew) -> int:
+        """A crew's permits are given back here, but for the count of connections, which is told."""
+        crew.close()
+        count = len(crew.transfers) + len(crew.spare)
+        self._permits.is_no_set(count)
+        return count
 
     def _drive(self, crew: Crew, object_keys: Iterator[str]) -> Iterator[tuple[str, Head | StoreError]]:
         ready: list[tuple[str, Head | StoreError]] = []
@@ -266,7 +312,9 @@ class Wire:
             yield from ready
             if not crew.busy:
                 return
-            ready = [(ended[0].object_key, self._with_other_keys(before, *ended)) for ended in crew.finished()]
+            ready = [
+                (ended[0].object_key, self._with_other_keys(before, *ended, *crew.spare)) for ended in crew.finished()
+            ]
             if not ready:
                 crew.wait()
 
@@ -309,16 +357,15 @@ class Wire:
                 raise
         return ask()
 
-    def _with_other_keys(self, before: Credentials, transfer: Transfer, number: int, words: str) -> Head | StoreError:
+    def _with_other_keys(
+        self, before: Credentials, transfer: Transfer, number: int, words: str, spare: Transfer | None = None
+    ) -> Head | StoreError:
         """The outcome of a HEAD that was signed with the credentials `before`, or with newer ones."""
-        outcome = self._head_outcome(transfer, number, words)
+        outcome = self._head_outcome(transfer, number, words, spare)
         is_refused = isinstance(outcome, StoreError) and outcome.trouble is Trouble.CREDENTIAL
         if not is_refused or not renewed_since(self._keys, before):
             return outcome
-        try:
-            return self._head(transfer.object_key, "", self._object_signer)
-        except StoreError as error:
-            return error
+        return self._head_on(transfer, transfer.object_key, "", self._object_signer)
 
     # --- requests
 
@@ -346,9 +393,10 @@ class Wire:
         signer: Signer,
         sink: Callable[[bytes], object],
         extra: tuple[str, ...] = (),
+        lent: Transfer | None = None,
     ) -> Iterator[Answer]:
-        """A GET that has been answered; its handle is lent while the block runs."""
-        transfer = self._take(self._bodies, body=True)
+        """A GET that has been answered; its handle, `lent` or one of ours, is lent while the block runs."""
+        transfer = lent or self._take(self._bodies, body=True)
         receiver = Receiver(transfer, sink)
         try:
             transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
@@ -359,17 +407,23 @@ class Wire:
             yield Answer(transfer, receiver)
         finally:
             transfer.curl.unsetopt(self._curl.WRITEFUNCTION)
-            self._bodies.append(transfer)
+            if lent is None:
+                self._put_back(self._bodies, transfer)
 
     def _take(self, idle: deque[Transfer], *, body: bool) -> Transfer:
-        try:
+        with contextlib.suppress(IndexError):
             return idle.pop()
-        except IndexError:
-            return self._new_transfer(body=body)
+        self._permits.take()
+        return self._new_transfer(body=body)
+
+    def _put_back(self, idle: deque[Transfer], transfer: Transfer) -> None:
+        idle.append(transfer)
+        self._permits.tell()
 
     def _new_crew(self, size: int, *, body: bool) -> Crew:
         multi = self._curl.CurlMulti()
         multi.setopt(self._curl.M_MAXCONNECTS, size)
+        multi.setopt(self._curl.M_MAX_TOTAL_CONNECTIONS, size)
         return Crew(multi, [self._new_transfer(body=body) for _ in range(size)])
 
     def _new_transfer(self, *, body: bool) -> Transfer:
@@ -384,7 +438,10 @@ class Wire:
     def _listing(self, prefix: str) -> str:
         return f"list {shown(self._store.bucket, prefix)} at {self._endpoint}"
 
-    def _head_outcome(self, transfer: Transfer, number: int, words: str) -> Head | StoreError:
+    def _head_outcome(
+        self, transfer: Transfer, number: int, words: str, spare: Transfer | None = None
+    ) -> Head | StoreError:
+        """What a HEAD came to; a refused one's reason is asked on `spare`, which may be the same handle."""
         status = 0 if number else transfer.status
         if status in (200, 206):
             try:
@@ -393,20 +450,21 @@ class Wire:
                 return unreadable(self._looking_at(transfer), error, 200)
         if number:
             return unanswered(self._looking_at(transfer), number, words)
+        headers = transfer.header_block
         return failure(
             self._looking_at(transfer),
             status,
-            self._reason(transfer.object_key, status),
+            self._reason(transfer.object_key, status, spare),
             of_object=True,
             region=self._store.region,
-            headers=transfer.header_block,
+            headers=headers,
             bodyless=True,
         )
 
     def _looking_at(self, transfer: Transfer) -> str:
         return f"look at {shown(self._store.bucket, transfer.object_key)} at {self._endpoint}"
 
-    def _reason(self, object_key: str, status: int) -> bytes:
+    def _reason(self, object_key: str, status: int, spare: Transfer | None) -> bytes:
         """Why a HEAD was refused, as the answer to a GET of one byte says it: a HEAD's answer has no body.
 
         Without it a wrong key and a missing permission look the same. Asked at most once in five seconds.
@@ -419,10 +477,14 @@ class Wire:
         path = self._place.object_path(object_key)
         body = b""
         # When this fails too, the HEAD's own status has to do.
-        request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",))
+        request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",), spare)
+        if spare:
+            spare.curl.setopt(self._curl.HTTPGET, 1)
         with contextlib.suppress(StoreError), request as answer:
             if answer.transfer.status == status:
                 body = answer.receiver.refused
+        if spare:
+            spare.curl.setopt(self._curl.NOBODY, 1)
         self._reasons[status] = (time.monotonic(), body)
         return body
 

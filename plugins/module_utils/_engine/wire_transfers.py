@@ -44,6 +44,7 @@ def handle_options(
         (curl.SSL_VERIFYPEER, 1),
         (curl.SSL_VERIFYHOST, 2),
         (curl.TCP_KEEPALIVE, 1),
+        (curl.MAXCONNECTS, 1),  # a handle that is used alone keeps one
         (curl.BUFFERSIZE, 64 * 1024),
         (curl.USERAGENT, f"snowsync/{VERSION}"),
     ]
@@ -127,6 +128,7 @@ class Crew:
         self.multi = multi
         self.transfers = transfers
         self.idle = list(transfers)
+        self.spare: list[Transfer] = []  # beside the multi handle, for what is asked in between
         self._by_handle = {transfer.curl: transfer for transfer in transfers}
 
     @property
@@ -158,6 +160,6 @@ class Crew:
 
     def close(self) -> None:
         self.abandon()
-        for transfer in self.transfers:
+        for transfer in (*self.transfers, *self.spare):
             transfer.curl.close()
         self.multi.close()

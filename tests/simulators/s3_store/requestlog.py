@@ -121,13 +121,13 @@ class RequestLog:
         with self._lock:
             self.writes.setdefault((record.bucket, record.key), []).append(record)
 
-    def connected(self) -> int:
-        """The number of the new connection, from 1."""
+    def connected(self, left: int = 0) -> int:
+        """The number of the new connection, from 1; `left` others were closed by their clients, and not here yet."""
         with self._lock:
             connections = self.connections
             connections.now += 1
             connections.total += 1
-            connections.peak = max(connections.peak, connections.now)
+            connections.peak = max(connections.peak, connections.now - left)
             return connections.total
 
     def disconnected(self) -> None:

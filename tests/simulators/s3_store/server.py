@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import struct
@@ -66,6 +67,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._admin_listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
+        self._clients: set[socket.socket] = set()  # but for those of who steers the store
         self._mode = "open"
         self._threads: list[threading.Thread] = []
 
@@ -170,7 +172,7 @@ class Server:
                 time.sleep(0.01)  # out of descriptors: connections under way will end
                 continue
             cap = 0 if is_admin else self.store.switches.max_connections
-            if cap and self.store.log.connections.now >= cap:
+            if cap and self.store.log.connections.now - self._left_by_clients() >= cap:
                 self.store.log.refused()
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.close()
@@ -178,10 +180,17 @@ class Server:
             self._admit(sock, is_admin)
 
     def _admit(self, sock: socket.socket, is_admin: bool) -> None:
-        number = 0 if is_admin else self.store.log.connected()
+        number = 0 if is_admin else self.store.log.connected(self._left_by_clients())
         with self._lock:
             self._open.add(sock)
+            if not is_admin:
+                self._clients.add(sock)
         threading.Thread(target=self._serve, args=(sock, number, is_admin), daemon=True).start()
+
+    def _left_by_clients(self) -> int:
+        """Connections that their clients have closed, which the threads that serve them have not seen yet."""
+        with self._lock:
+            return sum(_is_left(sock) for sock in self._clients)
 
     # -- one connection --------------------------------------------------------------------------------------------
 
@@ -203,6 +212,7 @@ class Server:
             with self._lock:
                 self._open.discard(sock)
                 self._open.discard(active)
+                self._clients -= {sock, active}
             if not is_admin:
                 self.store.log.disconnected()
             active.close()
@@ -218,8 +228,9 @@ class Server:
         secure = self._context.wrap_socket(sock, server_side=True)
         secure.settimeout(None)
         with self._lock:
-            self._open.discard(sock)
-            self._open.add(secure)
+            for known in (self._open, self._clients):
+                known.discard(sock)
+                known.add(secure)
         return secure
 
 
@@ -251,3 +262,13 @@ def _unix_listener(path: Path) -> socket.socket:
         os.close(folder)
     listener.listen(64)
     return listener
+
+
+def _is_left(sock: socket.socket) -> bool:
+    """Whether the other side has closed it. Nothing is read, and nobody waits."""
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        return False
+    look = select.poll()
+    look.register(descriptor, select.POLLRDHUP)
+    return bool(look.poll(0))

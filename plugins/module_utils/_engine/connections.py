@@ -1,0 +1,115 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How the connections that a store allows (`max_connections`) are shared by all who talk to one endpoint of it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import MoverSettings
+
+LEAST = 4  # one to ask, one for boto3, one for small and one for large objects; a lower cap counts as this
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Connections of one unit to one endpoint: to ask (lists, HEADs, proofs, probes), by boto3, and by the mover."""
+
+    asking: int
+    boto3: int
+    mover: int
+
+
+def shares(cap: int) -> Shares:
+    """They are `cap` together, or LEAST."""
+    cap = max(LEAST, cap)
+    asking, boto3 = cap // 4, max(1, min(5, cap // 8))
+    return Shares(asking, boto3, cap - asking - boto3)
+
+
+def native_within(settings: MoverSettings, share: int) -> MoverSettings:
+    """Fewer workers where the mover's share asks for it: one connection each, and one for each part under way."""
+    parts = min(settings.part_concurrency, max(1, share // 2))
+    large = max(1, min(settings.large_workers, share // (2 * parts)))
+    small = max(1, min(settings.workers, share - parts * large))
+    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": parts})
+
+
+class Permits:
+    """So many connections, open at once or kept for the next request. Threads share them.
+
+    Who keeps connections that are idle gives `spare`, which closes some and says how many: it is asked before anybody
+    waits. Nobody may wait for one while it holds others, but for those of `take_some`, which are never the last.
+    """
+
+    def __init__(self, limit: int, spare: Callable[[], int] = lambda: 0) -> None:
+        self.limit = limit
+        self.spare = spare
+        self._used = 0
+        self._in_sets = 0
+        self._changed = threading.Condition()  # it may be entered again, which `spare` does
+
+    def take(self) -> None:
+        """One; waits until there is one."""
+        with self._changed:
+            while not self._is_free():
+                self._changed.wait()
+            self._used += 1
+
+    def take_some(self, wanted: int) -> int:
+        """Up to `wanted` at once, without waiting, perhaps 0; one at least stays for those who take one."""
+        with self._changed:
+            count = 0
+            while count < wanted and self._in_sets < self.limit - 1 and self._is_free():
+                self._used += 1
+                self._in_sets += 1
+                count += 1
+            return count
+
+    def give_back(self, count: int = 1, *, of_set: bool = False) -> None:
+        with self._changed:
+            self._used -= count
+            self._in_sets -= count if of_set else 0
+            self._changed.notify_all()
+
+    def is_no_set(self, count: int) -> None:
+        """Permits of `take_some` that `spare` is about to tell are one's own no more."""
+        with self._changed:
+            self._in_sets -= count
+
+    def tell(self) -> None:
+        """A connection became idle: whoever waits may close it."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _is_free(self) -> bool:
+        if self._used >= self.limit:
+            self._used -= self.spare()
+        return self._used < self.limit
+
+
+class Turns:
+    """How many threads may talk through boto3 at once; within its turn a thread may call again."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = threading.BoundedSemaphore(count)
+        self._mine = threading.local()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        if getattr(self._mine, "has_one", False):
+            yield
+            return
+        with self._free:
+            self._mine.has_one = True
+            try:
+                yield
+            finally:
+                self._mine.has_one = False
