@@ -339,9 +339,10 @@ class Rig:
         return Running(self.job, direction, until)
 
     def failures(self) -> list[tuple[str, str]]:
-        """(key, trouble) of everything the ledger recorded as failed, oldest first."""
+        """(key, trouble) of everything the ledger recorded as failed, as often as it did."""
         ledger = self.ledger
-        found = [(str(key), str(word)) for key, word in ledger.query("SELECT key, trouble FROM failures ORDER BY id")]
+        sql = "SELECT key, trouble, times FROM failures ORDER BY id"
+        found = [(str(key), str(word)) for key, word, times in ledger.query(sql) for _time in range(int(str(times)))]
         ledger.close()
         return found
 
