@@ -9,7 +9,8 @@ import pytest
 
 from snowsync import answers
 from snowsync.errors import Trouble
-from snowsync.model import ListedObject
+from snowsync.keys import movable
+from snowsync.model import UNTOLD, ListedObject
 
 AMAZON = "http://s3.amazonaws.com/doc/2006-03-01/"
 FEBRUARY = 1770000000123  # 2026-02-02T02:40:00.123Z
@@ -86,6 +87,67 @@ def test_keys_of_any_bytes_of_a_store_that_does_not_encode(chunk: int) -> None:
         body = body.replace(b"@%d" % number, key.encode(errors="surrogateescape"))
     parser = parsed(body, chunk)
     assert [item.key for item in parser.objects] == keys
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 1 << 20])
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("a\x01b", "a\x01b"),
+        ("a&#x1;b&#31;", "a\x01b\x1f"),
+        ("\x00&#0;", "\x00\x00"),
+        ("\ufffe&#xFFFF;", "\ufffe\uffff"),
+        ("Icon\r", "Icon\r"),
+        ("a\rb&#13;&#x9;", "a\rb\r\t"),
+        ("a&b &nbsp; &#; &amp;#1; &#233;", "a&b &nbsp; &#; &#1; é"),
+    ],
+)
+def test_a_key_that_no_xml_can_hold_hides_no_other(written: str, key: str, chunk: int) -> None:
+    parser = parsed(listing(entry("before"), entry(written), entry("after"), encoding=""), chunk)
+    assert [item.key for item in parser.objects] == ["before", key, "after"]
+    is_odd = key not in ("a&b &nbsp; &#; &#1; é",)
+    assert list(parser.remarks) == ([key] if is_odd else [])
+
+
+@pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;"])
+def test_a_key_with_what_is_no_character_is_one_that_cannot_be_moved(reference: str) -> None:
+    parser = parsed(listing(entry("before"), entry(reference), entry("after"), encoding=""))
+    objects, left = movable(parser.objects, "")
+    assert [item.key for item in objects] == ["before", "after"]
+    assert "UTF-8" in left[0][1]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+@pytest.mark.parametrize("before", ["\ufeff", " \r\n", "\ufeff\n\n\t", "\n" * 200])
+def test_what_stands_before_the_xml_is_left_out(before: str, chunk: int) -> None:
+    body = before.encode() + listing(entry("k"), "<IsTruncated>true</IsTruncated>")
+    for between in (b"", b"\r\n", b"\r", b"\r  "):
+        parser = parsed(body.replace(b"><", b">" + between + b"<"), chunk)
+        assert [item.key for item in parser.objects] == ["k"]
+        assert (parser.more, parser.remarks) == (True, {})
+
+
+@pytest.mark.parametrize("size", ["5.0", "-1", "", "1_0", "99999999999999999999", None])
+def test_an_entry_without_a_readable_size_hides_no_other(size: str | None) -> None:
+    odd = "<Contents><Key>odd</Key></Contents>" if size is None else entry("odd").replace(">5<", f">{size}<")
+    parser = parsed(listing(entry("before"), odd, entry("after")))
+    assert [(item.key, item.size) for item in parser.objects] == [("before", 5), ("odd", UNTOLD), ("after", 5)]
+    objects, left = movable(parser.objects, "")
+    assert [item.key for item in objects] == ["before", "after"]
+    assert [(item.key, reason) for item, reason in left] == [("odd", "the listing gives it no size that can be read")]
+
+
+def test_dates_that_cannot_be_read_are_one_remark() -> None:
+    dates = ["yesterday", "2026-02-02T02:40:inf", "2026-02-02T02:40:1e300", "0001-01-01T00:00:00Z", ""]
+    parser = parsed(listing(*(entry(f"k{number}", modified=date) for number, date in enumerate(dates))))
+    assert [item.modified_ms for item in parser.objects] == [0] * 5
+    assert parser.remarks == {"date": "k0: its date 'yesterday' cannot be read; such objects have none here"}
+    assert parsed(listing(*(entry("k", modified=date) for date in dates[3:]))).remarks == {}
+
+
+def test_etags_of_a_listing_in_any_quotes() -> None:
+    body = listing(*(entry("k").replace("&quot;abc-2&quot;", text) for text in ('W/"abc"', " abc ", '"abc"')))
+    assert {item.etag for item in parsed(body).objects} == {"abc"}
 
 
 def test_private_characters_stay_where_all_is_text() -> None:
@@ -238,9 +300,9 @@ def test_common_prefixes_are_no_objects() -> None:
         (b"<ListBucketResult/>", "empty listing"),
         (b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"> </ListBucketResult>', "empty listing"),
         (listing(entry("k"))[:-30], "early"),
-        (listing("<Contents><Key>k</Key></Contents>"), "no Size"),
+        (listing("<Contents><Size>5</Size></Contents>"), "no Key"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]>' + listing(entry("k")), "document type"),
-        (listing(entry("bad \x01 character"), encoding=""), "XML"),
+        (listing(entry("a<b"), encoding=""), "XML"),
     ],
 )
 def test_what_is_no_listing(body: bytes, reason: str) -> None:
@@ -324,10 +386,67 @@ def test_checksums_are_those_of_the_whole_object(lines: bytes, expected: dict[st
     assert answers.parse_head(block, 200).checksums == expected
 
 
-def test_a_size_must_come_from_somewhere() -> None:
-    with pytest.raises(ValueError, match="Content-Length"):
-        answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200)
+def test_a_size_may_not_be_told() -> None:
+    assert answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200).size == UNTOLD
     assert answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200, received=9).size == 9
+
+
+TAG = b'ETag: "a"\r\n'
+LENGTH = b"Content-Length: 5\r\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        TAG + LENGTH,
+        TAG * 2 + LENGTH * 2,
+        b'etag: "a", "a"\r\ncontent-length: 5, 5\r\n',
+        b'ETag: W/"a"\r\nContent-Length:  5 \r\n',
+        b"ETag: a\r\nContent-Length: 05\r\n",
+        TAG + LENGTH + b"Last-Modified: Mon, 02 Feb 2026 02:40:00 GMT\r\n" * 2,
+    ],
+)
+def test_what_is_said_twice_is_one(lines: bytes) -> None:
+    head = answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
+    assert (head.size, head.etag) == (5, "a")
+    assert head.modified_ms == (FEBRUARY - 123 if b"Modified" in lines else 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (LENGTH + b"Content-Length: 6\r\n", "content-length twice, '5' and '6'"),
+        (b"Content-Length: 5, 6\r\n", "Content-Length is '5, 6'"),
+        (b"Content-Length: -5\r\n", "'-5'"),
+        (b"Content-Length: 1e3\r\n", "'1e3'"),
+        (b"Content-Length: 99999999999999999999\r\n", "Content-Length"),
+        (LENGTH + TAG + b'ETag: "b"\r\n', "etag twice"),
+    ],
+)
+def test_what_contradicts_itself_cannot_be_read(lines: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Mon, 02 Feb 2026 02:40:00 GMT",
+        "Monday, 02-Feb-26 02:40:00 GMT",
+        "Mon Feb  2 02:40:00 2026",
+        "Mon, 2 Feb 2026 03:40:00 +0100",
+    ],
+)
+def test_dates_in_every_form_that_http_has_had(written: str) -> None:
+    assert answers.http_date_ms(written) == FEBRUARY - 123
+
+
+@pytest.mark.parametrize(("of_object", "trouble"), [(True, Trouble.OTHER), (False, Trouble.SERVER)])
+def test_what_cannot_be_read_of_one_object_is_no_outage(of_object: bool, trouble: Trouble) -> None:
+    error = answers.unreadable("look at k", ValueError("x"), 200, of_object=of_object)
+    assert (error.trouble, error.code) == (trouble, answers.UNREADABLE)
+    words = "Invalid Content-Length: value"
+    assert answers.unanswered("look at k", 8, words, of_object=of_object).trouble is trouble
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "Mon, 99 Feb 2026 02:40:00 GMT", "Mon, 02 Xxx 2026 02:40:00 GMT"])

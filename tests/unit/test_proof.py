@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from snowsync import proof
 from snowsync.config import Job, MoverSettings, Store
 from snowsync.errors import StoreError, Trouble
 from snowsync.etag import PartDigests
-from snowsync.model import MIB, Evidence, Head, Headers, Received
+from snowsync.model import MIB, UNTOLD, Evidence, Head, Headers, Received
 from snowsync.proof import (
     Proven,
     Refuted,
@@ -375,6 +376,17 @@ def test_the_same_etag_proves_without_another_request(store: FakeStore, wire: Fa
     store.put("k", b"data")
     assert deliver(wire, sent_as(b"data")) == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
     assert store.requests == [("head", "k")]
+
+
+@pytest.mark.parametrize(("held", "is_proven"), [(b"bytes", True), (b"other", False)])
+def test_where_no_size_is_told_equal_digests_say_as_much(
+    store: FakeStore, wire: FakeWire, held: bytes, is_proven: bool
+) -> None:
+    store.put("k", held)
+    sent = Sent("k", 5, etag_of(b"bytes"), 0)
+    found = replace(wire.head("k"), size=UNTOLD)
+    proof = prove_delivery(sent, found, side(), wire, wanted=Evidence.STORE_DIGEST)  # type: ignore[arg-type]  # a fake
+    assert isinstance(proof, Proven) is is_proven
 
 
 def test_an_etag_in_capitals_is_the_same(store: FakeStore, wire: FakeWire) -> None:

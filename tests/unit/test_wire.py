@@ -25,7 +25,7 @@ from snowsync.config import Store
 from snowsync.credentials import Credentials
 from snowsync.errors import StoreError, Trouble
 from snowsync.listing_walk import ListingWalk
-from snowsync.model import Head
+from snowsync.model import UNTOLD, Head
 from snowsync.wire import Wire
 
 SECRET = "hush/very+secret=key"
@@ -442,9 +442,22 @@ def test_a_missing_object_costs_one_request(store: ScriptedStore, connect: Conne
     assert len(store.asked) == 1
 
 
-def test_a_head_without_a_size_is_refused(store: ScriptedStore, connect: Connect) -> None:
+def test_a_head_without_a_size_says_so(store: ScriptedStore, connect: Connect) -> None:
     store.script = lambda asked: b"HTTP/1.1 200 OK\r\n\r\n"
-    assert "Content-Length" in str(failed(lambda: connect().head("k")))
+    assert connect().head("k").size == UNTOLD
+
+
+@pytest.mark.parametrize("lengths", [b"5, 5", b"5\r\nContent-Length: 5"])
+def test_a_head_whose_size_is_doubled(store: ScriptedStore, connect: Connect, lengths: bytes) -> None:
+    store.script = lambda asked: b"HTTP/1.1 200 OK\r\nContent-Length: " + lengths + b"\r\n\r\n"
+    assert connect().head("k").size == 5
+
+
+def test_a_head_that_contradicts_itself_is_the_object_s_trouble(store: ScriptedStore, connect: Connect) -> None:
+    store.script = lambda asked: b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
+    error = failed(lambda: connect().head("k"))
+    assert (error.trouble, error.code) == (Trouble.OTHER, "unreadable")
+    assert "content-length twice" in str(error)
 
 
 # --- bodies

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import html
 import re
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from .errors import StoreError, Trouble
-from .model import Head, Headers, ListedObject
+from .keys import is_utf8
+from .model import UNTOLD, Head, Headers, ListedObject
+from .present import key_text, plain_text
+from .xml_repair import XmlRepair
 
 UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
 METADATA_PREFIX = "x-amz-meta-"
@@ -234,8 +237,16 @@ _TRANSPORT: dict[int, tuple[Trouble, str]] = {
 }
 
 
-def unanswered(action: str, number: int, words: str) -> StoreError:
-    """The error for a request that got no whole answer: libcurl's error number and words."""
+_UNREADABLE_HEADERS = ("Invalid Content-Length", "Nul byte in header", "Header without colon")
+
+
+def unanswered(action: str, number: int, words: str, *, of_object: bool = False) -> StoreError:
+    """The error for a request that got no whole answer: libcurl's error number and words.
+
+    Headers that libcurl does not read, in an answer about an object, are a fact about that answer.
+    """
+    if of_object and words.startswith(_UNREADABLE_HEADERS):
+        return unreadable(action, ValueError(words), 0, of_object=True)
     trouble, cause = _TRANSPORT.get(number, (Trouble.OTHER, "the request could not be made"))
     if words.startswith("Resolving timed out"):
         trouble, cause = _TRANSPORT[6]
@@ -249,24 +260,29 @@ def _bucket_region(headers: bytes) -> str:
     return found.group(1).decode() if found else ""
 
 
-def unreadable(action: str, error: ValueError, status: int) -> StoreError:
-    """The error for an answer whose status is good and whose content no S3 store gives."""
+def unreadable(action: str, error: ValueError, status: int, *, of_object: bool = False) -> StoreError:
+    """The error for an answer whose status is good and whose content no S3 store gives.
+
+    What was said `of_object`, to a request for one object, is the trouble of that object alone.
+    """
     detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
-    return StoreError(Trouble.SERVER, action, detail, code=UNREADABLE, status=status)
+    trouble = Trouble.OTHER if of_object else Trouble.SERVER
+    return StoreError(trouble, action, detail, code=UNREADABLE, status=status)
 
 
 # --- heads
 
 
 def parse_head(block: bytes, status: int, *, received: int = -1) -> Head:
-    """The headers of one answer as libcurl hands them over; ValueError when neither they nor `received` say the size.
+    """The headers of one answer as libcurl hands them over; ValueError where they contradict themselves.
 
+    `received` is the size where they do not say it; without it the size is UNTOLD then.
     Names of metadata become lower case. Values are read as UTF-8, those that are not as Latin-1; words encoded by
     RFC 2047 (AWS does that to what is not ASCII) stay as they are, and so go up again as they came.
     """
     fields, metadata = _fields(block)
     get = fields.get
-    etag = get("etag", "").removeprefix("W/").strip('"')
+    etag = etag_text(get("etag", ""))
     date, modified = get("date"), get("last-modified")
     return Head(
         status,
@@ -315,8 +331,17 @@ def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
         target = fields
         if name.startswith(METADATA_PREFIX):
             name, target = name[11:], metadata
-        target[name] = f"{target[name]},{value}" if name in target else value
+        target[name] = _joined(name, target.get(name), value)
     return fields, metadata
+
+
+def _joined(name: str, known: str | None, value: str) -> str:
+    """The value of a field that is given again: proxies double whole answers, and a list may come in pieces."""
+    if known is None or known == value:
+        return value
+    if name in _ONE_VALUE:
+        raise ValueError(f"it says {name} twice, {plain_text(known)!r} and {plain_text(value)!r}")
+    return f"{known},{value}"
 
 
 def _decode(block: bytes) -> str:
@@ -334,15 +359,32 @@ def _decode_value(line: bytes) -> str:
 
 
 def _size(content_length: str | None, received: int) -> int:
-    if content_length is not None:
-        return int(content_length)
-    if received < 0:
-        raise ValueError("it has no Content-Length")
-    return received
+    """A length that was doubled in one line (`5, 5`) is one; none is what the answer turned out to have."""
+    if not content_length:
+        return received
+    lengths = {length.strip() for length in content_length.split(",")}
+    size = _whole_number(lengths.pop()) if len(lengths) == 1 else None
+    if size is None:
+        raise ValueError(f"its Content-Length is {plain_text(content_length)!r}")
+    return size
+
+
+def _whole_number(text: str) -> int | None:
+    """A number as sizes are written, that a ledger can hold; None for anything else."""
+    text = text.strip()
+    is_one = text.isascii() and text.isdecimal() and len(text) < 19
+    return int(text) if is_one else None
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return _whole_number(text or "") or 0
+
+
+def etag_text(text: str) -> str:
+    """An ETag without its quotes, of a header or a listing; a proxy may have marked it as weak, or doubled it."""
+    text = text.strip()
+    doubled = _doubled_etag(text)
+    return (doubled[1] if doubled else text).removeprefix("W/").strip('"')
 
 
 def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
@@ -354,20 +396,33 @@ def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value and "-" not in value}
 
 
+# Fields of which two different ones contradict each other; others are lists, or of no use here.
+_ONE_VALUE = frozenset({"content-length", "etag", "last-modified", "content-range"})
+_doubled_etag = re.compile(r'((?:W/)?"[^"]*")(?:\s*,\s*\1)+').fullmatch
+
 _MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6}
 _MONTHS |= {"Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
 
 
 @functools.lru_cache(maxsize=4096)
 def http_date_ms(text: str) -> int:
-    """Milliseconds since the epoch of `Sat, 21 Nov 2026 13:08:32 GMT`; 0 for what is no such date."""
+    """Milliseconds since the epoch of `Sat, 21 Nov 2026 13:08:32 GMT`; 0 for what is no date of HTTP or e-mail."""
     try:
         day, month, year = int(text[5:7]), _MONTHS[text[8:11]], int(text[12:16])
         hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
         moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     except (ValueError, KeyError):
-        return 0
+        return _other_date_ms(text)
     return int(moment.timestamp()) * 1000
+
+
+def _other_date_ms(text: str) -> int:
+    """The older forms of HTTP's dates, and those with an offset: RFC 850, asctime, RFC 5322."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return 0
+    return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()) * 1000)
 
 
 # --- listings
@@ -379,9 +434,16 @@ def iso_date_ms(text: str) -> int:
     0 for what is no date: size and ETag still tell one generation of an object from another.
     """
     try:
-        return max(0, _minute_ms(text[:16]) + round(float(text[17:].rstrip("Z")) * 1000))
+        return max(0, _minute_ms(text[:16]) + _second_ms(text[17:].rstrip("Z")))
     except ValueError:
         return _odd_date_ms(text)
+
+
+def _second_ms(text: str) -> int:
+    second = float(text)
+    if not 0 <= second < 61:  # float() also reads `inf` and `1e300`
+        raise ValueError(text)
+    return round(second * 1000)
 
 
 _ODD_DATE = re.compile(r"\W*(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d+)?\s*(?:Z|UTC|GMT|([+-]\d\d):?(\d\d))?\s*")
@@ -453,9 +515,7 @@ def says_more(text: str) -> bool | None:
     return True if word in _YES else False if word in _NO else None
 
 
-_ASIDE = 0x10FF00 - 0xDC00  # to the last private characters of Unicode, while a parser reads them
-_LONE = re.compile("[\udc80-\udcff]")
-_PUT_ASIDE = re.compile("[\U0010ff80-\U0010ffff]")
+_MOST_REMARKS = 100
 
 
 class ListingParser:
@@ -465,6 +525,9 @@ class ListingParser:
     whether the store says that there is more (None: it does not say, or not readably), `leads_on` whether it names a
     place to go on. The S3 namespace may have any prefix, or be missing; names are read in upper and lower case. Raises
     ValueError for what is no listing.
+
+    What an entry says that cannot be read concerns that entry: its date is 0, its size UNTOLD. `remarks` has the first
+    of each kind, in a sentence for people.
     """
 
     def __init__(self) -> None:
@@ -481,10 +544,9 @@ class ListingParser:
         self._depth = 0
         self._text = ""
         self._fields: dict[str, str] = {}
+        self.remarks: dict[str, str] = {}
         self._malformed: type[Exception] = expat.ExpatError
-        # Keys come as the store has them, also bytes that are no UTF-8, which no XML parser takes.
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._has_raw_bytes = False
+        self._repair = XmlRepair()
         self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -493,18 +555,14 @@ class ListingParser:
         self._parser.StartDoctypeDeclHandler = _no_doctype
 
     def feed(self, chunk: bytes) -> None:
-        text = self._decoder.decode(chunk)
-        if not text.isascii() and _LONE.search(text):
-            self._has_raw_bytes = True
-            text = _LONE.sub(lambda match: chr(ord(match[0]) + _ASIDE), text)
         try:
-            self._parser.Parse(text, False)
+            self._parser.Parse(self._repair.text(chunk), False)
         except self._malformed as error:
             raise ValueError(f"it is not readable as XML: {error}") from None
 
     def finish(self) -> None:
         try:
-            self._parser.Parse(self._decoder.decode(b"", True), True)
+            self._parser.Parse(self._repair.text(b"", is_last=True), True)
         except self._malformed as error:
             raise ValueError(f"it is no XML, or ends too early: {error}") from None
         if not self._says_anything:
@@ -546,16 +604,28 @@ class ListingParser:
 
     def _object(self) -> None:
         fields = self._fields
-        key, size = fields.get("key"), fields.get("size")
-        if key is None or size is None:
-            raise ValueError("an entry has no Key or no Size")
-        modified = fields.get("lastmodified")
-        if self._has_raw_bytes:
-            key = _PUT_ASIDE.sub(lambda match: chr(ord(match[0]) - _ASIDE), key)
+        written = fields.get("key")
+        if written is None:
+            raise ValueError("an entry has no Key")
+        key = self._repair.original(written)
+        if key != written and is_utf8(key):
+            self._remark(key, "its key has a character that XML cannot hold; the listing is read all the same")
         self.last_key = key = self.decoded(key)
-        etag = fields.get("etag", "").strip('"')
-        self.objects.append(ListedObject(key, int(size), etag, iso_date_ms(modified) if modified else 0))
+        size, modified = _whole_number(fields.get("size", "")), fields.get("lastmodified", "")
+        modified_ms = iso_date_ms(modified) if modified else 0
+        if not modified_ms and _is_unreadable_date(modified):
+            self._remark(
+                key, f"its date {plain_text(modified[:40])!r} cannot be read; such objects have none here", "date"
+            )
+        self.objects.append(
+            ListedObject(key, UNTOLD if size is None else size, etag_text(fields.get("etag", "")), modified_ms)
+        )
         fields.clear()
+
+    def _remark(self, key: str, what: str, kind: str = "") -> None:
+        """Note what is odd of an object: the first of a `kind`, or a hundred where each is named."""
+        if len(self.remarks) < _MOST_REMARKS:
+            self.remarks.setdefault(kind or key, f"{key_text(key)}: {what}")
 
     def _summary(self, name: str, text: str) -> None:
         if name == "istruncated":
@@ -584,6 +654,11 @@ class ListingParser:
 
     def _decoded_object(self, item: ListedObject) -> ListedObject:
         return ListedObject(self.decoded(item.key), item.size, item.etag, item.modified_ms)
+
+
+def _is_unreadable_date(text: str) -> bool:
+    """Whether a date that came out as 0 says something else: some stores write the first year, or the epoch."""
+    return bool(text.strip()) and not text.startswith(("0001-", "1970-"))
 
 
 def _is_encodable(key: str) -> bool:

@@ -19,7 +19,7 @@ from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .ledger import Failure, Row, Staged, dump_headers
-from .model import Head, Headers, ListedObject, Outcome, Received, State
+from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .unit import Item
@@ -129,6 +129,8 @@ class Arrivals:
             else:
                 unit.not_arrived(item, head.trouble, str(head), endpoint)
             return
+        if head.size == UNTOLD:
+            head = replace(head, size=row.size)  # a HEAD without a length: what was listed has to do
         if _is_other(row, head):
             self._changed(item, head)
             return
@@ -270,7 +272,7 @@ def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
 
 def _is_other(row: Row, head: Head) -> bool:
     """Whether the store speaks of another object than the one listed; a listing without ETags pins the size only."""
-    return head.size != row.size or (row.etag not in ("", head.etag))
+    return head.size not in (row.size, UNTOLD) or row.etag not in ("", head.etag)
 
 
 def _as_listed(item: Item, head: Head) -> ListedObject:

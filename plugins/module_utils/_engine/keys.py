@@ -30,6 +30,7 @@ from .model import LONGEST_KEY, ListedObject
 
 _PIECE = 176  # with "+", "~" and 19 digits of a generation it stays below 200 characters
 _GENERATIONS = 2**63  # what the ledger's integers hold
+_NO_SIZE = "the listing gives it no size that can be read"
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/")
 _ESCAPED = [chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in range(256)]
 _DOTS = {".": "%2E", "..": "%2E%2E"}
@@ -152,7 +153,7 @@ def movable(
     objects: Sequence[ListedObject], prefix: str
 ) -> tuple[Sequence[ListedObject], list[tuple[ListedObject, str]]]:
     """A page of a listing below `prefix`, parted: what can be moved, and the rest, each with the reason."""
-    reasons = [why_not_movable(listed.key, prefix) for listed in objects]
+    reasons = [why_not_movable(listed.key, prefix) or ("" if listed.size >= 0 else _NO_SIZE) for listed in objects]
     if not any(reasons):
         return objects, []
     pairs = list(zip(objects, reasons, strict=True))

@@ -28,7 +28,8 @@ def told_size(ask: Ask, head: Head, number: int) -> int:
         return 0  # the store refuses part numbers
     parsed = etag.parse(head.etag)
     is_of_it = part.etag == head.etag and part.parts_count in (0, parsed.parts if parsed else 0)
-    return part.size if is_of_it and part.size < head.size else 0  # all of it: the store ignores part numbers
+    # All of it: the store ignores part numbers. Below 0: the answer does not say.
+    return part.size if is_of_it and 0 < part.size < head.size else 0
 
 
 def all_parts(ask: Ask, head: Head, first: int) -> tuple[int, ...]:

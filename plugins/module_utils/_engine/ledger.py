@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
+_KEYS_AT_ONCE = 1000
 # The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 _REVIVED_AT_ONCE = 5000
@@ -70,14 +71,21 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     # -- listing ------------------------------------------------------------------------------------------------
 
     def _known(self, page: Sequence[ListedObject]) -> dict[str, tuple[object, ...]]:
-        marks = ",".join("?" * len(page))
+        """What is known of the keys of a page, which a store that ignores `max-keys` makes as large as it likes."""
+        found: dict[str, tuple[object, ...]] = {}
+        for start in range(0, len(page), _KEYS_AT_ONCE):
+            found.update(self._known_keys([listed.key for listed in page[start : start + _KEYS_AT_ONCE]]))
+        return found
+
+    def _known_keys(self, object_keys: Sequence[str]) -> dict[str, tuple[object, ...]]:
+        marks = ",".join("?" * len(object_keys))
         # Where an older generation is delivered first, the row knows what the source had listed by then.
         sql = (
             "SELECT key, COALESCE(next_size, size), COALESCE(next_etag, etag), COALESCE(next_modified_ms, modified_ms),"
             f" id, generation, origin FROM objects WHERE key IN ({marks})"
         )
         with self._lock:
-            return {row[0]: row for row in self._db.execute(sql, [listed.key for listed in page])}
+            return {row[0]: row for row in self._db.execute(sql, object_keys)}
 
     def compare(self, page: Sequence[ListedObject]) -> Observed:
         """What `observe` would do with this page; nothing is written."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import keys, ledger_left
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 10  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _MOST_TOLD = 100_000  # beyond them, what an earlier run recorded is not told again by this one
+_MOST_REMARKS = 1000
 _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
 
 
@@ -37,6 +38,7 @@ class Lister:
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
         self._told: set[int] = set()  # of this run, by hash, as many as are kept in memory
+        self._remarked: set[str] = set()  # what was said of odd entries in this run
         self._left_behind = 0  # in this pass so far
         self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
         self._unreadable = 0  # answers in a row that could not be read
@@ -68,6 +70,7 @@ class Lister:
                 return False
             if gone:
                 gone.difference_update(each.key for each in page.objects)
+            self._pass_on(page.remarks)
             listed = self._usable(page.objects)
             observed = unit.ledger.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
@@ -178,6 +181,13 @@ class Lister:
         endpoint.rest(str(error))
 
     # -- keys that cannot be moved ----------------------------------------------------------------------------
+
+    def _pass_on(self, remarks: Mapping[str, str]) -> None:
+        """What is odd in a listing is said once in a run."""
+        for kind, remark in remarks.items():
+            if kind not in self._remarked and len(self._remarked) < _MOST_REMARKS:
+                self._remarked.add(kind)
+                _log.warning("the source's listing: %s", remark)
 
     def _usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
         """The page without keys that no ledger, or no destination, can hold: each is named once in a run."""

@@ -13,6 +13,7 @@ from .errors import Trouble
 
 MIB = 1024 * 1024
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
+UNTOLD = -1  # for a size that a store does not tell, or not readably
 
 
 class State(enum.IntEnum):
@@ -77,7 +78,10 @@ class Origin(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """One entry of a listing. `etag` without quotes; `modified_ms` is LastModified in ms since the epoch."""
+    """One entry of a listing. `etag` without quotes; `modified_ms` is LastModified in ms since the epoch.
+
+    `size` may be UNTOLD, `modified_ms` 0: the entry says nothing there that can be read.
+    """
 
     key: str
     size: int
@@ -90,12 +94,14 @@ class Page:
     """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None: not told.
 
     `more` is the store's own word on whether anything follows, None where it says nothing that can be read. Whether
-    the listing has ended is for listing_walk.py to say: a page may contradict itself.
+    the listing has ended is for listing_walk.py to say: a page may contradict itself. `remarks` say what is odd of its
+    objects, by kind: each is worth one warning.
     """
 
     objects: list[ListedObject]
     next_token: str | None
     more: bool | None = False
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What HEAD (or the headers of GET) said about one object.
+    """What HEAD (or the headers of GET) said about one object. `size` UNTOLD: it said nothing of that.
 
     `parts_count` is x-amz-mp-parts-count (0: not given), `tag_count` x-amz-tagging-count, `encryption` the value of
     x-amz-server-side-encryption ("customer": under the key of a customer), `checksums` maps

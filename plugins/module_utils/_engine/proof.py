@@ -16,7 +16,7 @@ from . import etag
 from .config import MoverSettings, Store
 from .errors import StoreError, Trouble
 from .layouts import all_parts, equal_parts, told_size
-from .model import MIB, Doubt, Evidence, Head, Received
+from .model import MIB, UNTOLD, Doubt, Evidence, Head, Received
 from .wire import Wire
 
 # S3's limits of an upload, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -233,7 +233,7 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
     An ETag that is equal and is no digest (a store that the job calls opaque, an object under a KMS key) says nothing.
     The evidence is what was reached, at most READ_BACK, whatever is `wanted`. StoreError when a read-back fails.
     """
-    if found.size != sent.size:
+    if found.size not in (sent.size, UNTOLD):  # where it is not told, equal digests or a read-back say as much
         return Refuted(f"{sent.size} bytes", f"{found.size} bytes", "the destination holds another number of bytes")
     if etag_is_digest(store, found):
         same = found.etag.lower() == sent.digest.lower()

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,7 +27,7 @@ from .keys import key_bytes, why_not_movable
 from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
-from .model import Doubt, Head, ListedObject
+from .model import UNTOLD, Doubt, Head, ListedObject
 from .present import count_text, plain_text
 from .proof import etag_is_digest
 from .reach import readdressed
@@ -371,6 +372,8 @@ class _Comparison:
         head = side.head(source.key)
         if source.etag and head.etag != source.etag:
             raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten since it was listed")
+        if head.size == UNTOLD:
+            head = replace(head, size=source.size)
         return SourceCheck(store, head, lambda number: side.head(source.key, part_number=number))
 
     def _digest(self, object_key: str, part_size: int) -> str:

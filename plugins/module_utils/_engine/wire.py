@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
     from .credentials import Credentials, Keys
 
 _Answered = TypeVar("_Answered")
-PAGE_LIMIT = 5 * MIB  # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB
+# 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys`, and give more.
+PAGE_LIMIT = 32 * MIB
 _AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
 _UNBOUNDED = 1 << 30
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
@@ -97,7 +98,7 @@ class Wire:
         """One page of the listing of `prefix` (None: the store's own).
 
         `token` None begins, after the key `start_after`; else it is the `next_token` of the page before. A page of
-        more than 5 MiB is refused. Whether the listing goes on is for a ListingWalk to say.
+        more than 32 MiB is refused. Whether the listing goes on is for a ListingWalk to say.
         """
         prefix = self._store.prefix if prefix is None else prefix
         query = self._list_query(token, prefix, start_after, max_keys)
@@ -112,7 +113,8 @@ class Wire:
             nonlocal left
             left -= len(chunk)
             if left < 0:
-                detail = f"one page of the listing has more than {PAGE_LIMIT} bytes"
+                detail = f"one page of the listing has more than {PAGE_LIMIT} bytes: the store ignores `max-keys`;"
+                detail += " with `list_version: v1` and `sorted: false` a listing may come in one answer of any size"
                 raise StoreError(Trouble.UNSUPPORTED, action, detail)
             chunks.append(chunk)
 
@@ -121,7 +123,7 @@ class Wire:
         next_token = self._next_token(parser, following)
         # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
         is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
-        return Page(parser.objects, next_token, None if is_contradicted else parser.more)
+        return Page(parser.objects, next_token, None if is_contradicted else parser.more, parser.remarks)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
@@ -157,8 +159,9 @@ class Wire:
                 if objects := parser.take():
                     yield Page(objects, None)
             self._accept_listing(action, Answer(transfer, receiver), parser, b"")
-            if objects := parser.take():
-                yield Page(objects, None)
+            objects = parser.take()
+            if objects or parser.remarks:
+                yield Page(objects, None, remarks=parser.remarks)
         except ValueError as error:
             raise unreadable(action, error, 200) from None
         finally:
@@ -228,7 +231,10 @@ class Wire:
     # --- objects
 
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
-        """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it."""
+        """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it.
+
+        `size` is UNTOLD where the answer has no Content-Length.
+        """
         query = f"partNumber={part_number}" if part_number else ""
         return self._with_current_keys(lambda: self._head(object_key, query, self._object_signer))
 
@@ -336,7 +342,7 @@ class Wire:
             try:
                 head = parse_head(answer.transfer.header_block, 200, received=answer.receiver.received)
             except ValueError as error:
-                raise unreadable(action, error, 200) from None
+                raise unreadable(action, error, 200, of_object=True) from None
         if if_match and head.etag != if_match:
             detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
@@ -403,7 +409,7 @@ class Wire:
             self._begin(transfer, "GET", path, query, signer, extra)
             number, words = self._perform(transfer)
             if number:
-                raise receiver.error or unanswered(action, number, words)
+                raise receiver.error or unanswered(action, number, words, of_object=signer is self._object_signer)
             yield Answer(transfer, receiver)
         finally:
             transfer.curl.unsetopt(self._curl.WRITEFUNCTION)
@@ -431,6 +437,8 @@ class Wire:
         for option, value in self._options:
             curl.setopt(option, value)
         curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
+        if not body:
+            curl.setopt(self._curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl refuses an odd one, which parse_head may read
         return Transfer(curl)
 
     # --- refusals
@@ -447,9 +455,9 @@ class Wire:
             try:
                 return parse_head(transfer.header_block, status)
             except ValueError as error:
-                return unreadable(self._looking_at(transfer), error, 200)
+                return unreadable(self._looking_at(transfer), error, status, of_object=True)
         if number:
-            return unanswered(self._looking_at(transfer), number, words)
+            return unanswered(self._looking_at(transfer), number, words, of_object=True)
         headers = transfer.header_block
         return failure(
             self._looking_at(transfer),

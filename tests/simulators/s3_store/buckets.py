@@ -127,7 +127,7 @@ def _list_v2(call: Call) -> Response:
     if following:
         content.append(f"<NextContinuationToken>{following}</NextContinuationToken>")
     owner = _OWNER if query.get("fetch-owner", "").lower() == "true" else ""
-    return _listing(content, page, encode, owner)
+    return _listing(call, content, page, encode, owner)
 
 
 def _following(call: Call, page: Selection, marker: str) -> str:
@@ -150,7 +150,7 @@ def _list_v1(call: Call) -> Response:
     content.append(f"<Marker>{encode(marker)}</Marker>")
     if page.truncated and query.get("delimiter"):
         content.append(f"<NextMarker>{encode(page.last)}</NextMarker>")
-    return _listing(content, page, encode, _OWNER)
+    return _listing(call, content, page, encode, _OWNER)
 
 
 def _encoder(call: Call) -> Callable[[str], str]:
@@ -176,9 +176,15 @@ def _common(call: Call, page: Selection, limit: int, encode: Callable[[str], str
     return content
 
 
-def _listing(content: list[str], page: Selection, encode: Callable[[str], str], owner: str) -> Response:
+def _listing(call: Call, content: list[str], page: Selection, encode: Callable[[str], str], owner: str) -> Response:
+    def dated(entry: Entry) -> str:
+        form = call.switches.list_dates
+        return (
+            escape(time.strftime(form, time.gmtime(entry.modified_ms // 1000))) if form else iso_time(entry.modified_ms)
+        )
+
     content += [
-        f"<Contents><Key>{encode(entry.key)}</Key><LastModified>{iso_time(entry.modified_ms)}</LastModified>"
+        f"<Contents><Key>{encode(entry.key)}</Key><LastModified>{dated(entry)}</LastModified>"
         f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size>{owner}"
         f"<StorageClass>{entry.headers.get('x-amz-storage-class', 'STANDARD')}</StorageClass></Contents>"
         for entry in page.entries

@@ -203,6 +203,19 @@ def parse_document(body: bytes, root: str) -> ElementTree.Element:
     return tree
 
 
+_REFERENCE = re.compile("&#x([0-9a-f]+);")
+
+
+def as_the_store_writes(response: Response, switches: Switches) -> None:
+    """An XML answer as this store spells it."""
+    if not response.headers.get("Content-Type", "").endswith("/xml"):
+        return
+    text = response.body.decode(errors="surrogateescape")
+    if switches.raw_controls:
+        text = _REFERENCE.sub(lambda match: chr(int(match[1], 16)), text)
+    response.body = (switches.before_xml + text).encode(errors="surrogateescape")
+
+
 @lru_cache(maxsize=4096)
 def iso_time(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(milliseconds // 1000))

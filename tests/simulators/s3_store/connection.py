@@ -17,14 +17,13 @@ from http.client import responses as REASONS
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from .faults import Plan, Rule
-from .model import ConnectionLost, Entry, S3Error
+from .model import ConnectionLost, Entry, S3Error, Switches
 from .storage import Storage
 
 HEAD_LIMIT = 64 * 1024
 READ_BLOCK = 256 * 1024
 SMALL_BODY = 64 * 1024
 LINGER_LIMIT = 64 * 1024 * 1024
-_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in REASONS.items()}
 
 
 class Request:
@@ -82,7 +81,7 @@ def _split_path(raw_path: str) -> tuple[str, str]:
 class Response:
     """An answer: `body`, or a range of an entry (`start`, `length`) that the caller releases afterwards.
 
-    `declared` overrides Content-Length (the answer to HEAD).
+    `declared` overrides Content-Length (the answer to HEAD). `added` headers come beside others of the same name.
     """
 
     status: int = 200
@@ -94,6 +93,7 @@ class Response:
     declared: int | None = None
     close: bool = False
     replacement: Callable[[], Entry] | None = None
+    added: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,6 +104,7 @@ class Wire:
     server_header: Callable[[], str]
     clock: Callable[[], float]
     bytes_per_second: Callable[[], int]
+    switches: Callable[[], Switches]
     closing: Callable[[float], bool]  # waits up to that many seconds, True when the server stops
 
 
@@ -238,7 +239,7 @@ class Connection:
         end = time.monotonic() + seconds
         response = Response(headers={"Content-Type": "application/xml", "Transfer-Encoding": "chunked"})
         try:
-            self._send(self._head(response, 0, request_id, has_length=False) + _chunk(_DECLARATION))
+            self._send(self._head(response, 0, request_id, "none") + _chunk(_DECLARATION))
             self._is_begun = True
             while time.monotonic() < end:
                 self.stall(min(every, max(0.0, end - time.monotonic())))
@@ -258,9 +259,12 @@ class Connection:
         entry = response.entry
         length = response.length if entry is not None else len(response.body)
         declared = length if response.declared is None else response.declared
-        head = self._head(response, declared, request_id, has_length=response.status not in (204, 304))
+        framing = self._framing(response, head_only=head_only)
+        head = self._head(response, declared, request_id, framing)
         plan, rate = self.plan, self._rate()
-        if head_only or length == 0:
+        if framing == "chunked":
+            self._send_in_chunks(head, response, length)
+        elif head_only or length == 0:
             self._spoil_empty(plan)
             self._send(head)
         elif rate or (plan is not None and plan.touches_body):
@@ -280,16 +284,39 @@ class Connection:
         if plan is not None and (cut := plan.first("cut", "headers", "body")):
             self.abandon(reset=cut.reset)
 
-    def _head(self, response: Response, length: int, request_id: str, *, has_length: bool) -> bytes:
-        status = response.status
+    def _framing(self, response: Response, *, head_only: bool) -> str:
+        """How the end of an answer is told: `length`, `chunked`, `close`, or `none` where it has no body."""
+        switches = self.wire.switches()
+        if response.status in (204, 304):
+            return "none"
+        if head_only:
+            return "length" if switches.head_length else "none"
+        response.close = response.close or switches.framing == "close"
+        return switches.framing
+
+    def _send_in_chunks(self, head: bytes, response: Response, length: int) -> None:
+        self._send(head)
+        for start in range(0, length, 8192):
+            piece = self._piece(response, start, min(8192, length - start))
+            self._send(_chunk(bytes(piece)))
+            self.sent += len(piece)
+        self._send(b"0\r\n\r\n")
+
+    def _head(self, response: Response, length: int, request_id: str, framing: str) -> bytes:
+        status, version = response.status, "1.0" if framing == "close" else "1.1"
         lines = [
-            _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n",
+            f"HTTP/{version} {status} {REASONS.get(status, 'Unknown')}\r\n",
             f"Server: {self.wire.server_header()}\r\nDate: {http_date(self.wire.clock())}\r\n",
             f"x-amz-request-id: {request_id}\r\nx-amz-id-2: {request_id}\r\n",
         ]
-        lines += [f"{name}: {value}\r\n" for name, value in response.headers.items()]
-        if has_length and "Content-Length" not in response.headers:
-            lines.append(f"Content-Length: {length}\r\n")
+        headers = dict(response.headers)
+        if framing == "length":
+            headers.setdefault("Content-Length", str(length))
+        elif framing == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+        doubled = [name for name in headers if name.lower() in self.wire.switches().doubled_headers.lower().split(",")]
+        pairs = [*headers.items(), *((name, headers[name]) for name in doubled), *response.added.items()]
+        lines += [f"{name}: {value}\r\n" for name, value in pairs]
         lines.append("Connection: close\r\n\r\n" if response.close else "\r\n")
         return "".join(lines).encode("latin-1", "replace")
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 ACTIONS: Mapping[str, str] = {
-    "status": "answer `status` with `code` (and `message`, `retry_after`)",
+    "status": "answer `status` with `code` (and `message`, `retry_after`, the headers `set`)",
     "page": "answer `status` with the web page of a proxy, whose title is `message`",
     "bad_spot": "break off where an answer reaches the byte `offset` of the object, whichever range was asked for",
     "blanks": "answer 200 at once, then a blank every `every` seconds for `seconds`; then comes what the operation did",
@@ -35,7 +35,7 @@ ACTIONS: Mapping[str, str] = {
     "etag": "the object gets an ETag that is no digest: `kind` opaque, kms, or hex (which looks like one)",
     "rate": "`bytes_per_second` on this request and its answer",
     "latency": "`seconds` before the request is looked at",
-    "headers": "`set` and `remove` headers of the answer",
+    "headers": "`set` and `remove` headers of the answer; `add` some, beside those of the same name",
     "omit": "leave keys that match the regular expression `keys` out of a listing",
     "repeat_page": "give a listing's own token as the next one",
 }
@@ -81,6 +81,7 @@ class Rule:
     bytes_per_second: int = 0
     set: dict[str, str] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
+    add: dict[str, str] = field(default_factory=dict)
     keys: str = ""
     matched: int = 0
     hits: int = 0

@@ -161,6 +161,11 @@ class Switches:
     `truncated_words` is how IsTruncated says yes and no, "" leaves it out. `list_tokens`: `following` (as AWS), `none`
     is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
     without end, each with a new token).
+    `before_xml` is written before every XML document. `raw_controls`: control characters are in it as they are, not as
+    references. `list_dates` is a listing's LastModified, in the words of strftime ("": as AWS).
+    `head_length` false: HEAD does not tell the length. `doubled_headers` (names with commas) are sent twice.
+    `put_status` is the status of a PUT and of a part. `part_etags` false: parts are answered without an ETag.
+    `framing` of answers: `length`, `chunked`, or `close` (HTTP/1.0: the connection ends where they do).
     `content_md5` false: nobody compares a body with its Content-MD5. `object_lock`: every PUT of an object or a part
     needs Content-MD5 or an additional checksum, as in a bucket with a default retention.
     `utf8_headers` false: headers beyond ASCII are signed as other bytes than were sent, and so refused (as AWS).
@@ -197,6 +202,14 @@ class Switches:
     list_encoding: bool = True
     truncated_words: str = "true,false"
     list_tokens: str = "following"
+    before_xml: str = ""
+    raw_controls: bool = False
+    list_dates: str = ""
+    head_length: bool = True
+    doubled_headers: str = ""
+    put_status: int = 200
+    part_etags: bool = True
+    framing: str = "length"
     min_part_size: int = 5 * MIB
     etag: str = "md5"
     multipart_etag: str = "md5"

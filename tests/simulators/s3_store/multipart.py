@@ -68,12 +68,12 @@ def upload_part(call: Call) -> Response:
     part = Part(number, etag, md5, blob.stored_size, blob.blob_id, storage.now_ms())
     _keep_part(call, upload, part)
     call.record.etag = etag
-    answer = {"ETag": f'"{etag}"'}
+    answer = {"ETag": f'"{etag}"'} if call.switches.part_etags else {}
     if encryption := upload.headers.get("x-amz-server-side-encryption"):
         answer["x-amz-server-side-encryption"] = encryption
     if call.switches.checksums:
         answer.update({f"x-amz-checksum-{name}": value for name, value in call.payload.checksums.items()})
-    return Response(200, answer)
+    return Response(call.switches.put_status, answer)
 
 
 def _keep_part(call: Call, upload: Upload, part: Part) -> None:

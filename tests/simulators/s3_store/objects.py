@@ -191,7 +191,7 @@ def put_object(call: Call) -> Response:
     answer.update({f"x-amz-checksum-{name}": value for name, value in entry.checksums.items()})
     if encryption := headers.get("x-amz-server-side-encryption"):
         answer["x-amz-server-side-encryption"] = encryption
-    return Response(200, answer)
+    return Response(call.switches.put_status, answer)
 
 
 def single_etag(call: Call, blob: Blob, kind: str) -> str:

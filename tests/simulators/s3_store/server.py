@@ -60,6 +60,7 @@ class Server:
             lambda: self.store.switches.server,
             self.store.now,
             lambda: self.store.switches.bytes_per_second,
+            lambda: self.store.switches,
             lambda seconds: self._stopping.wait(seconds),
         )
         self._stopping = threading.Event()

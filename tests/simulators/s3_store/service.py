@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping
 
 from . import admin, buckets, multipart, objects
-from .call import Call, Handler, Store, error_document
+from .call import Call, Handler, Store, as_the_store_writes, error_document
 from .connection import Connection, Request, Response
 from .faults import Plan, Rule
 from .model import ConnectionLost, S3Error
@@ -216,6 +216,7 @@ class Service:
         except Exception:
             traceback.print_exc()
             response = error_document(S3Error("InternalError", "a defect of the simulator"), "", request_id)
+        as_the_store_writes(response, self.store.switches)
         response.close = response.close or request.wants_close or not self._drained(call, connection)
         return response
 
@@ -268,6 +269,7 @@ class Service:
             lower = {name.lower() for name in (*rule.set, *rule.remove)}
             response.headers = {name: value for name, value in response.headers.items() if name.lower() not in lower}
             response.headers.update(rule.set)
+            response.added.update(rule.add)
         return response
 
     # -- checks ----------------------------------------------------------------------------------------------------
@@ -318,4 +320,4 @@ class Service:
 
 def _error_of(rule: Rule) -> S3Error:
     headers = {} if rule.retry_after is None else {"Retry-After": str(rule.retry_after)}
-    return S3Error(rule.code, rule.message, status=rule.status, headers=headers)
+    return S3Error(rule.code, rule.message, status=rule.status, headers={**headers, **rule.set})

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Answers that no XML parser takes, made readable, so that one odd key does not hide the others. No effects here.
+
+Stores write keys as they are: with control characters, raw or as references, which XML 1.0 has no place for; with bytes
+that are no UTF-8; with a bare `&`. Each such character is put aside, as one of the last private characters of Unicode,
+while a parser reads the text, and taken back afterwards.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_SURROGATES = 0x10F000  # where U+D800 to U+DFFF are put; a lone one stands for a byte that is no UTF-8
+_OTHERS = 0x10F800  # where control characters, U+FFFE and U+FFFF are put, by their last six bits
+_NO_CHARACTER = 0xD800  # for a reference to what is none: no key can be moved that has it
+_FIRST_NONCHARACTERS = 0xFFC0
+
+_CONTROLS = bytes(set(range(0x20)) - {0x09, 0x0A})  # a raw carriage return is read as a line feed
+_BEFORE = "\ufeff \t\r\n"
+_find_odd_reference = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)").search
+_find_lone = re.compile("[\ud800-\udfff]").search
+# A carriage return in front of an opening tag is not of a key.
+_ODD = re.compile(
+    r"&(?!(?:amp|lt|gt|quot|apos);)(?:#(?:x([0-9a-fA-F]{1,8})|([0-9]{1,9}));)?"
+    r"|\r(?!\n|\s*<[^/])"
+    "|[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
+)
+_PUT_ASIDE = re.compile("[\U0010f000-\U0010f83f]")
+_find_open_end = re.compile(r"(?:&[#\w]{0,12}|\r\s{0,64}<?)\Z").search
+
+
+class XmlRepair:
+    """The text of one answer for an XML parser, in chunks of any size.
+
+    Blanks and a byte order mark before the text are left out. `original` takes back what was put aside.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._has_begun = False
+        self._rest = ""  # an end that may be the beginning of something odd
+        self._has_put_aside = False
+
+    def text(self, chunk: bytes, *, is_last: bool = False) -> str:
+        """What can be read so far of the text that goes on with `chunk`."""
+        text = self._rest + self._decoder.decode(chunk, is_last)
+        self._rest = ""
+        if not self._has_begun:
+            text = text.lstrip(_BEFORE)
+            self._has_begun = bool(text)
+        open_end = None if is_last else _find_open_end(text, max(0, len(text) - 80))
+        if open_end:
+            text, self._rest = text[: open_end.start()], open_end[0]
+        if not _may_be_odd(text, chunk):
+            return text
+        return _ODD.sub(self._readable, text)
+
+    def _readable(self, match: re.Match[str]) -> str:
+        hexadecimal, decimal = match.groups()
+        if match[0] == "&":
+            return "&amp;"
+        if not (hexadecimal or decimal):
+            number = ord(match[0])
+        else:
+            number = int(hexadecimal, 16) if hexadecimal else int(decimal)
+            if _is_character(number):
+                return match[0]
+        self._has_put_aside = True
+        return chr(_aside(number))
+
+    def original(self, text: str) -> str:
+        """The text as the store means it."""
+        return _PUT_ASIDE.sub(_taken_back, text) if self._has_put_aside else text
+
+
+def _may_be_odd(text: str, chunk: bytes) -> bool:
+    """A quick look: nearly all answers are in order. What was held back of an earlier chunk begins with & or CR."""
+    if len(chunk.translate(None, _CONTROLS)) != len(chunk) or text.startswith("\r") or _find_odd_reference(text):
+        return True
+    return not text.isascii() and ("\ufffe" in text or "\uffff" in text or bool(_find_lone(text)))
+
+
+def _is_character(number: int) -> bool:
+    """Whether XML 1.0 has this character: https://www.w3.org/TR/xml/#charsets"""
+    if number < 0x20:
+        return number in (0x09, 0x0A, 0x0D)
+    return number <= 0xD7FF or 0xE000 <= number <= 0xFFFD or 0x10000 <= number <= 0x10FFFF
+
+
+def _aside(number: int) -> int:
+    number = number if number <= 0x10FFFF else _NO_CHARACTER
+    is_surrogate = 0xD800 <= number <= 0xDFFF
+    return _SURROGATES + number - 0xD800 if is_surrogate else _OTHERS + (number & 0x3F)
+
+
+def _taken_back(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if number < _OTHERS:
+        return chr(number - _SURROGATES + 0xD800)
+    low = number - _OTHERS
+    return chr(low if low < 0x20 else _FIRST_NONCHARACTERS + low)
