@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
+from .answers import UNREADABLE, etag_text, says_more
 from .errors import StoreError, Trouble
-from .model import Head, Send
+from .model import UNTOLD, Head, Send
 from .native_lanes import Stream, StreamClosed
 from .native_large import Large
 from .native_requests import Post, Put, Request, object_headers, with_md5
@@ -36,7 +37,7 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _COMPLETE_STALLS = 10  # times `stall_seconds`: putting 10,000 parts together takes some stores minutes
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
 _find_parts = re.compile(rb"<(?:\w+:)?Part>(.*?)</(?:\w+:)?Part>", re.DOTALL).findall
-_is_truncated = re.compile(rb"<(?:\w+:)?IsTruncated>\s*true\s*<").search
+_find_truncated = re.compile(rb"(?i)<(?:\w+:)?IsTruncated>([^<]*)<").search
 # What a store may say of a Complete that it carried out, or is still carrying out.
 _PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.THROTTLED, Trouble.NOT_FOUND})
 
@@ -145,7 +146,7 @@ class LargeSend(Large):
                 return None
             page = {number: (part_etag, size) for number, part_etag, size in parse_parts(answer)}
             parts.update(page)
-            if not _is_truncated(answer) or not page or max(page) <= marker:
+            if not _leads_on(answer) or not page or max(page) <= marker:
                 return parts
             marker = max(page)
 
@@ -262,6 +263,8 @@ class LargeSend(Large):
         if error.trouble is Trouble.MISMATCH:
             # A part that the store, or the way to it, damaged is sent again; the others are as they should be.
             return len(self._sent) == self._count
+        if error.code == UNREADABLE:
+            return False
         return error.trouble is Trouble.UNSUPPORTED or (error.trouble is Trouble.OTHER and error.status > 0)
 
     @property
@@ -280,7 +283,7 @@ class LargeSend(Large):
         if self._work.digest and found != self._work.digest.lower():
             raise rotten(self._mover.bucket.action("send", self._work.key), self._work.digest, found)
         try:
-            head = self._post_complete(stream, upload, sent)
+            head = self._post_complete(stream, upload, self._named(stream, upload, sent))
         except StoreError as error:
             stored = self._look(stream, upload, found) if error.trouble in _PERHAPS_STORED else None
             if stored is None:
@@ -288,6 +291,20 @@ class LargeSend(Large):
             head = stored
         self._mover.memory.end_upload(upload)
         return head
+
+    def _named(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> list[SentPart]:
+        """The parts with their ETags: where the store answered without one, as it lists them, else their MD5s."""
+        if all(part.etag for part in sent):
+            return sent
+        listed = self._list_parts(stream, upload) or {}
+        return [part if part.etag else self._named_part(part, listed) for part in sent]
+
+    def _named_part(self, part: SentPart, listed: dict[int, tuple[str, int]]) -> SentPart:
+        part_etag, size = listed.get(part.number, ("", 0))
+        if part_etag and size != self._length_of(part.number):
+            detail = f"the store lists part {part.number} with {size} bytes, {self._length_of(part.number)} were sent"
+            raise StoreError(Trouble.MISMATCH, self._mover.bucket.action("send", self._work.key), detail)
+        return replace(part, etag=part_etag or part.md5)
 
     def _post_complete(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> Head:
         parts = "".join(
@@ -325,7 +342,7 @@ class LargeSend(Large):
             return None
         is_it = bool(wanted) and head.etag.lower() == wanted.lower()
         if not is_it and not self._has_digest(head):
-            is_it = head.size == self._work.size and 0 < upload.begun_ms <= head.modified_ms + 1000
+            is_it = head.size in (self._work.size, UNTOLD) and 0 < upload.begun_ms <= head.modified_ms + 1000
         self._is_stored = self._is_stored or is_it
         return head if is_it else None
 
@@ -355,6 +372,12 @@ class LargeSend(Large):
         return made[0].answer
 
 
+def _leads_on(answer: bytes) -> bool:
+    """Whether more parts may follow: a request too many, where that is not said, loses nothing."""
+    found = _find_truncated(answer)
+    return found is None or says_more(found[1].decode("latin-1")) is not False
+
+
 def parse_parts(answer: bytes) -> list[tuple[int, str, int]]:
     """(number, ETag, size) of what ListParts told; what cannot be read is left out: it is sent again."""
     parts = []
@@ -362,7 +385,7 @@ def parse_parts(answer: bytes) -> list[tuple[int, str, int]]:
         text = block.decode("utf-8", "replace")
         number, part_etag, size = (_element(text, name) for name in ("PartNumber", "ETag", "Size"))
         if number.isdecimal() and size.isdecimal():
-            parts.append((int(number), part_etag.strip('"'), int(size)))
+            parts.append((int(number), etag_text(part_etag), int(size)))
     return parts
 
 
