@@ -49,6 +49,37 @@ def test_a_page_that_says_nothing_new_writes_nothing(ledger: Ledger) -> None:
     assert (select(ledger, "PRAGMA data_version"), os.stat(f"{ledger.path}-wal").st_size) == before
 
 
+def test_an_object_with_another_size_than_listed_is_not_new_in_the_next_pass(ledger: Ledger, volume: int) -> None:
+    ledger.observe([listed("k", 10)])
+    assert ledger.is_as_listed(row_of(ledger, "k"), listed("k", 10))
+    assert ledger.read_otherwise(row_of(ledger, "k"), 17)
+    row = row_of(ledger, "k")
+    assert (row.size, row.generation, row.state) == (17, 2, State.PENDING)
+    assert ledger.observe([listed("k", 10)]).same == 1
+    assert ledger.is_as_listed(row, listed("k", 10))
+    assert not ledger.is_as_listed(row, listed("k", 17))
+    assert ledger.commit_staged([staged(row)], volume, 0) == []
+    assert ledger.observe([listed("k", 10)]).same == 1
+    assert ledger.observe([listed("k", 17)]).changed == 1, "the listing shows something new"
+    assert row_of(ledger, "k").size == 17
+    assert ledger.observe([listed("k", 17)]).same == 1
+
+
+def test_an_object_that_is_another_by_now_is_not_read_otherwise(ledger: Ledger) -> None:
+    ledger.observe([listed("k", 10)])
+    row = row_of(ledger, "k")
+    ledger.observe([listed("k", 11)])
+    assert not ledger.is_as_listed(row, listed("k", 11)), "the row is an older one"
+    assert not ledger.read_otherwise(row, 17)
+    assert row_of(ledger, "k").size == 11
+
+
+def test_a_page_may_have_more_keys_than_a_statement(ledger: Ledger) -> None:
+    page = [listed(f"k{number}") for number in range(2500)]
+    assert ledger.observe(page).new == 2500
+    assert ledger.observe(page).same == 2500
+
+
 def test_an_empty_page_is_nothing(ledger: Ledger) -> None:
     assert ledger.observe([]).new == 0
     assert ledger.compare([]).new == 0

@@ -81,8 +81,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         marks = ",".join("?" * len(object_keys))
         # Where an older generation is delivered first, the row knows what the source had listed by then.
         sql = (
-            "SELECT key, COALESCE(next_size, size), COALESCE(next_etag, etag), COALESCE(next_modified_ms, modified_ms),"
-            f" id, generation, origin FROM objects WHERE key IN ({marks})"
+            "SELECT key, COALESCE(next_size, listed_size, size), COALESCE(next_etag, etag),"
+            f" COALESCE(next_modified_ms, modified_ms), id, generation, origin FROM objects WHERE key IN ({marks})"
         )
         with self._lock:
             return {row[0]: row for row in self._db.execute(sql, object_keys)}
@@ -157,6 +157,31 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         )
         # A listing that showed another one was wrong, or the source went back: what is kept need not be fetched.
         self._restore(db, int(str(object_id)), listed=False, only_same=True)
+
+    def read_otherwise(self, row: Row, size: int) -> bool:
+        """The source gives an object with another size than its listing has: this one counts, that one is remembered.
+
+        False where the row is another by now.
+        """
+        with self._transaction() as db:
+            found = db.execute(
+                "SELECT COALESCE(listed_size, size), id, generation FROM objects"
+                f" WHERE {AS_READ} AND next_size IS NULL",
+                as_read(row),
+            ).fetchone()
+            if found is None:
+                return False
+            listed_size, *number = found
+            read = ListedObject(row.key, size, row.etag, row.modified_ms)
+            self._new_generation(db, read, (row.key, 0, 0, 0, *number), now_ms())
+            db.execute("UPDATE objects SET listed_size = ? WHERE id = ?", (listed_size, row.id))
+            return True
+
+    def is_as_listed(self, row: Row, listed: ListedObject) -> bool:
+        """Whether the listing shows an object just as it did when this row, which is the newest, was made of it."""
+        known = self._known([listed]).get(row.key)
+        as_listed = (listed.size, listed.etag, listed.modified_ms)
+        return known is not None and known[5] == row.generation and known[1:4] == as_listed
 
     def forget(self, row: Row, reason: str) -> bool:
         """Drop the row of a dropped file that people took away, or changed, before it was sent.

@@ -63,6 +63,12 @@ class Entry:
     destination_etag: str
     last_error: str
     source_evidence: Evidence | None = None  # of the generation that is on a volume or beyond
+    listed_size: int | None = None  # where the source lists another size than it gives
+
+    @property
+    def as_listed(self) -> tuple[int, str, int]:
+        """Size, ETag and time as the source listed them."""
+        return self.size if self.listed_size is None else self.listed_size, self.etag, self.modified_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,19 +442,20 @@ class LedgerReader:
         names = {volume.id: volume.name for volume in self.volumes()}
         sql = (
             "SELECT key, size, etag, modified_ms, origin, state, volume, part_size, digest, destination_etag,"
-            " last_error, source_evidence FROM objects WHERE key {} ? ORDER BY key"
+            " last_error, source_evidence, listed_size FROM objects WHERE key {} ? ORDER BY key"
         )
         # The first page includes the prefix itself as a key; the following ones go on after the last key.
         first = self._rows(f"{sql.format('>=')} LIMIT {_PAGE}", (prefix,))
         rest = self._pages(sql.format(">"), first[-1][0]) if len(first) == _PAGE else ()
         for rows in (first, rest):
-            for key, size, etag, modified_ms, origin, state, volume, part_size, digest, theirs, error, level in rows:
+            for key, size, etag, modified_ms, origin, state, volume, part_size, digest, *proof in rows:
                 if not key.startswith(prefix):
                     return
+                theirs, error, level, listed_size = proof
                 counts = level is not None and state in _ON_VOLUME_OR_BEYOND
                 found = source_evidence(level) if counts else None
                 where = (_ORIGINS[origin], _STATES[state], names.get(volume, ""))
-                yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found)
+                yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found, listed_size)
 
 
 def _run(updated_ticks: int | None, *columns: Any) -> Run:

@@ -376,6 +376,10 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         END
         """,
     ),
+    7: (
+        # The size that the source's listing shows, where GET and HEAD of the object say another one: `size` is theirs.
+        "ALTER TABLE objects ADD COLUMN listed_size INTEGER",
+    ),
 }
 
 _STEP = 5000  # rows of one transaction
