@@ -115,3 +115,24 @@ def test_an_answer_that_contradicts_itself_is_the_trouble_of_its_object(
     assert "rests" not in errors
     rig.assert_delivered([key for key in KEYS if key != "k3"])
     assert store.count(operation) <= len(KEYS) + 6
+
+
+# -- redirects ----------------------------------------------------------------------------------------------------
+
+ELSEWHERE = {"Location": "https://elsewhere.example/"}
+
+
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject", "PutObject", "HeadObject"])
+def test_a_redirect_is_not_followed_and_tells_where_it_leads(rig: Rig, operation: str) -> None:
+    fill(rig)
+    rig.config["attempts"] = 1
+    is_listing = operation == "ListObjectsV2"
+    store = rig.source if operation in ("ListObjectsV2", "GetObject") else rig.destination
+    store.set_fault("status", operation=operation, key="" if is_listing else "^k3$", status=308, code="", set=ELSEWHERE)
+    code, summary, errors = rig.run()
+    assert code == (5 if is_listing else 3), errors
+    told = errors if is_listing else summary["failures"][0]["message"]
+    assert "it leads to 'https://elsewhere.example/', and is not followed" in told
+    if not is_listing:
+        assert {failure["key"] for failure in summary["failures"]} == {"k3"}
+        rig.assert_delivered([key for key in KEYS if key != "k3"])

@@ -556,6 +556,30 @@ def test_a_web_page_is_weather_whatever_its_status(status: int) -> None:
     assert "Sign in to the guest network" in error.detail
 
 
+LOCATION = b"HTTP/1.1 301 x\r\nLocation: https://b.example:8443/x \r\n\r\n"
+PAGE = b"<html><title>301 Moved Permanently</title></html>"
+
+
+@pytest.mark.parametrize("of_object", [True, False])
+@pytest.mark.parametrize(
+    ("status", "body", "trouble"),
+    [
+        (301, PAGE, Trouble.BUCKET),
+        (308, PAGE, Trouble.BUCKET),
+        (302, PAGE, Trouble.SERVER),
+        (307, PAGE, Trouble.SERVER),
+        (302, b"", Trouble.BUCKET),
+        (301, xml("PermanentRedirect"), Trouble.BUCKET),
+        (307, xml("TemporaryRedirect"), Trouble.SERVER),
+    ],
+)
+def test_a_redirect_tells_where_it_leads(status: int, body: bytes, trouble: Trouble, of_object: bool) -> None:
+    error = refused(status, body, headers=LOCATION, of_object=of_object)
+    assert (error.trouble, error.status) == (trouble, status)
+    assert "it leads to 'https://b.example:8443/x', and is not followed" in error.detail
+    assert "`endpoints`" in error.detail and "`addressing: virtual`" in error.detail
+
+
 def test_plain_http_to_a_tls_port_is_told() -> None:
     error = refused(400, b"Client sent an HTTP request to an HTTPS server.\n")
     assert error.trouble is Trouble.TLS

@@ -155,6 +155,7 @@ def test_check_of_a_store_without_a_clock(store: ScriptedStore, control: Control
         (error(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"), Trouble.CREDENTIAL),
         (error(404, "NoSuchBucket"), Trouble.BUCKET),
         (error(301, "PermanentRedirect", "<Endpoint>bucket.s3.eu-west-1.amazonaws.com</Endpoint>"), Trouble.BUCKET),
+        (reply(301, "<html>moved</html>", location="https://b.example/"), Trouble.BUCKET),
     ],
 )
 def test_check_stops_the_job_where_waiting_would_not_help(
@@ -166,6 +167,7 @@ def test_check_stops_the_job_where_waiting_would_not_help(
     assert caught.value.trouble is trouble
     hides_secrets(str(caught.value))
     assert str(caught.value).startswith(f"Failed to check s3://bucket/ at {store.url}: ")
+    assert ("it leads to 'https://b.example/'" in str(caught.value)) is (b"https://b.example" in answer)
     assert len(store.asked) == 1
 
 

@@ -161,6 +161,9 @@ def failure(
 ) -> StoreError:
     """The error for an answer that is not the wanted one; `bodyless` for the answer to a HEAD."""
     refusal = parse_error(body)
+    location = _header(headers, b"location")
+    if refusal is None and 300 <= status < 400 and location:
+        return redirected(action, status, location, body)
     if refusal is None and body.strip() and not bodyless:
         return not_s3(action, status, body)
     refusal = refusal or Refusal("", "")
@@ -170,7 +173,26 @@ def failure(
         refusal = refusal._replace(code="AuthorizationHeaderMalformed" if status == 400 else "PermanentRedirect")
     trouble = trouble_of(status, refusal.code, of_object=of_object)
     detail = explain(trouble, status, refusal, region=region, bodyless=bodyless)
+    if 300 <= status < 400 and location:
+        detail += _whereto(location)
     return StoreError(trouble, action, detail, code=refusal.code, status=status)
+
+
+def redirected(action: str, status: int, location: str, body: bytes = b"") -> StoreError:
+    """The error for a redirect that is no store's own: one for good (301, 308) is refused, another one may pass.
+
+    No request goes where no job file sends it: a signature, and what is uploaded, are for the store alone.
+    """
+    is_for_good = status in (301, 308) or not body.strip()
+    trouble = Trouble.BUCKET if is_for_good else Trouble.SERVER
+    return StoreError(trouble, action, f"the answer is a redirect (HTTP {status}){_whereto(location)}", status=status)
+
+
+def _whereto(location: str) -> str:
+    return (
+        f"; it leads to {plain_text(location[:300])!r}, and is not followed: if that is the store, write its address in"
+        " `endpoints`; where the bucket stands in the host name, set `addressing: virtual`"
+    )
 
 
 _TOO_LARGE: dict[int, str] = {
@@ -256,8 +278,14 @@ def unanswered(action: str, number: int, words: str, *, of_object: bool = False)
 
 
 def _bucket_region(headers: bytes) -> str:
-    found = re.search(rb"(?im)^x-amz-bucket-region:[ \t]*([\w-]+)", headers)
-    return found.group(1).decode() if found else ""
+    found = re.match(r"[\w-]+", _header(headers, b"x-amz-bucket-region"))
+    return found[0] if found else ""
+
+
+def _header(headers: bytes, name: bytes) -> str:
+    """The value of a header of the last answer, "" where it has none."""
+    found = re.search(rb"(?im)^" + name + rb":[ \t]*([^\r\n]*)", _last_answer(headers))
+    return found[1].strip().decode("utf-8", "replace") if found else ""
 
 
 def unreadable(action: str, error: ValueError, status: int, *, of_object: bool = False) -> StoreError:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .answers import Refusal, explain, not_s3, trouble_of
+from .answers import Refusal, explain, not_s3, redirected, trouble_of
 from .errors import StoreError, Trouble
 
 _KINDS: dict[str, tuple[Trouble, str]] = {
@@ -69,6 +69,9 @@ def _refused(action: str, error: Any, *, of_object: bool, region: str) -> StoreE
     bodyless = error.operation_name in ("HeadObject", "HeadBucket")
     if code.isdigit():  # botocore puts the status there when the body holds no S3 error
         code = ""
+    location = answer_headers(answer).get("location", "")
+    if not code and 300 <= status < 400 and location:
+        return redirected(action, status, location)
     if not code and not bodyless and status < 500:
         return not_s3(action, status, b"")
     where = told.get("Region") or answer_headers(answer).get("x-amz-bucket-region", "")
