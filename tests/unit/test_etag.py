@@ -288,6 +288,24 @@ def test_bytes_beyond_a_layout_are_seen(make_file: MakeFile) -> None:
     assert etag.file_layout_etag(make_file(b"ab"), [1, 2]) != etag.file_layout_etag(make_file(b"abc"), [1, 2])
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "agrees"),
+    [
+        (EMPTY_MD5, EMPTY_MD5, True),
+        (EMPTY_MD5, EMPTY_MD5.upper(), True),
+        (f"{EMPTY_MD5}-2", f"{EMPTY_MD5.upper()}-2", True),
+        (EMPTY_MD5, f"{EMPTY_MD5}-2", False),
+        (EMPTY_MD5, f"{EMPTY_MD5}-gzip", False),
+        ("opaque", "OPAQUE", False),
+        ("opaque", "opaque", True),
+        ("", EMPTY_MD5, True),
+        (EMPTY_MD5, "", True),
+    ],
+)
+def test_etags_that_may_be_of_one_object(one: str, other: str, agrees: bool) -> None:
+    assert etag.agree(one, other) is agrees
+
+
 def test_missing_file_is_the_callers_matter(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         etag.prove_file(tmp_path / "absent", EMPTY_MD5)

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from . import adoption
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
+from .etag import agree
 from .ledger import Failure, Row, Staged, dump_headers
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
+from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .unit import Item
@@ -41,6 +43,7 @@ class Arrivals:
         self._unit = unit
         self._small: _Queue = queue.SimpleQueue()
         self._large: _Queue = queue.SimpleQueue()
+        self._has_told = False  # that the source contradicts itself
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
@@ -114,7 +117,7 @@ class Arrivals:
             else:
                 self._unit.not_arrived(item, error.trouble, str(error))
             return
-        if _is_other(item.row, head):
+        if self._is_other(item.row, head):
             self._changed(item, head)
         else:
             self._unit.not_arrived(item, trouble, message)
@@ -129,11 +132,10 @@ class Arrivals:
             else:
                 unit.not_arrived(item, head.trouble, str(head), endpoint)
             return
-        if head.size == UNTOLD:
-            head = replace(head, size=row.size)  # a HEAD without a length: what was listed has to do
-        if _is_other(row, head):
+        if self._is_other(row, head):
             self._changed(item, head)
             return
+        head = _completed(row, head, received)
         try:
             proof = self._prove(item, head, endpoint, received)
             headers = dump_headers(self._headers(item.row, head, endpoint))
@@ -204,8 +206,42 @@ class Arrivals:
             action = "kept there"
         return Failure(row, "source", Trouble.NOT_FOUND, message, action)
 
+    def _is_other(self, row: Row, head: Head) -> bool:
+        """Whether the store speaks of another object than the one listed, as far as it tells."""
+        return head.size not in (row.size, UNTOLD) or not agree(self._unit.etag_to_read(row), head.etag)
+
+    def _contradicted(self, item: Item, head: Head, listed: ListedObject) -> None:
+        """The listing says still what it said, GET and HEAD something else: theirs are the bytes that there are.
+
+        Fetched as they give it, the object is remembered as it is listed, and is not new in the next pass. Where its
+        next answer is another one again, that is a failure of the object.
+        """
+        row, unit = item.row, self._unit
+        said = _contradiction(listed, head)
+        self._tell_once(said)
+        if not unit.expect(row, head):
+            unit.failed(
+                Failure(row, "source", Trouble.CHANGED, said, "fetched again", expected=row.etag, found=head.etag)
+            )
+        elif head.size not in (row.size, UNTOLD):
+            unit.ledger.read_otherwise(row, head.size)
+        unit.put_back(item, None)
+
+    def _tell_once(self, said: str) -> None:
+        if not self._has_told:
+            self._has_told = True
+            _log.warning(
+                "the source contradicts itself: %s. Such objects are moved as they are read, and remembered as they are"
+                " listed; if the ETags of this store are no digests, set its `etag: opaque`",
+                said,
+            )
+
     def _changed(self, item: Item, head: Head) -> None:
         row, unit = item.row, self._unit
+        listed = _as_listed(item, head)
+        if unit.ledger.is_as_listed(row, listed):
+            self._contradicted(item, head, listed)
+            return
         known = unit.ledger.row(row.id)
         if known and known.generation == row.generation:  # else the lister has seen it already
             message = "the object was overwritten at the source while it was fetched"
@@ -213,7 +249,7 @@ class Arrivals:
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
             unit.note(failure)
             unit.ledger.record(failure)
-            unit.ledger.observe([_as_listed(item, head)])
+            unit.ledger.observe([listed])
         unit.put_back(item, None)
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
@@ -270,16 +306,28 @@ def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
     return taken
 
 
-def _is_other(row: Row, head: Head) -> bool:
-    """Whether the store speaks of another object than the one listed; a listing without ETags pins the size only."""
-    return head.size not in (row.size, UNTOLD) or row.etag not in ("", head.etag)
+def _completed(row: Row, head: Head, received: Received | None) -> Head:
+    """What the store said of an object, and where it says too little, or contradicts the bytes, what it listed."""
+    size = row.size if head.size == UNTOLD else head.size
+    is_as_listed = received is not None and received.etag == row.etag.lower()
+    return replace(head, size=size, etag=row.etag if is_as_listed or not head.etag else head.etag)
+
+
+def _contradiction(listed: ListedObject, head: Head) -> str:
+    """`its listing shows 'k' with 5 bytes and the ETag 'x', HEAD says 6 bytes and 'y'`."""
+    size = "no size" if head.size == UNTOLD else f"{head.size} bytes"
+    return (
+        f"its listing shows {plain_text(listed.key)!r} with {listed.size} bytes and the ETag {listed.etag!r},"
+        f" HEAD says {size} and {head.etag!r}"
+    )
 
 
 def _as_listed(item: Item, head: Head) -> ListedObject:
     """The object as a listing shows it now: HEAD rounds the time, and the next pass would take that for a change."""
     key = item.row.key
+    many = 1 if item.endpoint.store.sorted else 1000
     with contextlib.suppress(StoreError):
-        for listed in item.endpoint.wire().list_page(None, prefix=key, max_keys=1).objects:
-            if (listed.key, listed.etag, listed.size) == (key, head.etag, head.size):
+        for listed in item.endpoint.wire().list_page(None, prefix=key, max_keys=many).objects:
+            if listed.key == key:
                 return listed
     return ListedObject(key, head.size, head.etag, head.modified_ms)

@@ -59,6 +59,14 @@ def parse(etag: str) -> ParsedEtag | None:
     return ParsedEtag(match[1].lower(), int(match[2] or 0)) if match else None
 
 
+def agree(one: str, other: str) -> bool:
+    """Whether two ETags may be of one object: one that is not told contradicts none, and digests have no case."""
+    if not one or not other or one == other:
+        return True
+    parsed = parse(one)
+    return parsed is not None and parsed == parse(other)
+
+
 def candidate_part_sizes(size: int, parts: int) -> list[int]:
     """Part sizes in bytes that can have made `parts` parts of `size` bytes, most usual first.
 

@@ -74,9 +74,10 @@ def judge(source: ListedObject | None, entry: Entry | None, destination: ListedO
 def _both(source: ListedObject, entry: Entry | None, destination: ListedObject, trust: Trust) -> Verdict:
     pinned = entry if entry and _is_same_object(entry, source, trust) else None
     disagreement = _unseen(source, entry, trust)
-    if source.size != destination.size:
+    size = pinned.size if pinned else source.size  # as it is read, where the listing has another one
+    if size != destination.size:
         replaced = disagreement or ("replaced" if pinned and pinned.state in _PROVEN else "")
-        return Verdict(DIFFERS, f"{source.size} bytes at the source, {destination.size} at the destination", replaced)
+        return Verdict(DIFFERS, f"{size} bytes at the source, {destination.size} at the destination", replaced)
     if (pinned and _proves(pinned, destination, trust)) or _equal(source.etag, destination.etag, trust):
         if pinned and pinned.source_evidence is Evidence.NOT_PROVEN:
             return _not_proven(pinned, disagreement, trust)
@@ -98,7 +99,7 @@ def _not_proven(entry: Entry, disagreement: str, trust: Trust) -> Verdict:
 
 def _is_same_object(entry: Entry, source: ListedObject, trust: Trust) -> bool:
     """Whether the ledger's row is about what the source has now. An opaque ETag alone does not say so."""
-    same = entry.origin == Origin.SOURCE and entry.size == source.size and entry.etag == source.etag
+    same = entry.origin == Origin.SOURCE and entry.as_listed[:2] == (source.size, source.etag)
     return same and (trust.source or entry.modified_ms == source.modified_ms)
 
 
@@ -113,7 +114,8 @@ def _proves(entry: Entry, destination: ListedObject, trust: Trust) -> bool:
 
 def _equal(etag: str, other: str, trust: Trust) -> bool:
     """Whether both are one digest, as far as listings tell: they are silent about keys, under which none is one."""
-    return trust.source and trust.destination and etag == other and parse(etag) is not None
+    parsed = parse(etag)
+    return trust.source and trust.destination and parsed is not None and parsed == parse(other)
 
 
 def _are_md5s(etag: str, other: str) -> bool:
@@ -142,7 +144,7 @@ def _unseen(source: ListedObject, entry: Entry | None, trust: Trust) -> str:
         return ""
     if entry is None:
         return "unlisted"
-    if (entry.size, entry.etag, entry.modified_ms) == (source.size, source.etag, source.modified_ms):
+    if entry.as_listed == (source.size, source.etag, source.modified_ms):
         return ""
     return {State.STAGED: "outdated", State.DELIVERED: "changed", State.RELEASED: "changed"}.get(entry.state, "")
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
+from .etag import agree
 from .model import MIB, Fetch, Head, Headers, Send
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, rotten
@@ -232,7 +233,7 @@ class Get:
         size = head.size if self._is_whole else int(total[1]) if total else work.size
         if size != work.size and work.etag == head.etag:
             self._ask_for_what_is_stored()
-        if size != work.size or work.etag not in ("", head.etag):
+        if size != work.size or not agree(work.etag, head.etag):
             detail = f"it has {size} bytes and the ETag {head.etag!r}, {work.size} and {work.etag!r} were listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=status)
         if not self._target.is_open:

@@ -23,6 +23,7 @@ from .wire import Wire
 _MOST_PARTS = 10_000
 _SMALLEST_PART, _LARGEST_PUT = 5 * MIB, 5 * 1024 * MIB
 _CHECKSUMS = ("sha256", "sha1", "crc32")
+_OPAQUE = "; if the ETags of this store are no digests, set its `etag: opaque`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ def prove_arrival(
         )
     doubt = Doubt.OPAQUE
     if etag_is_digest(store, head):
-        if received and received.etag == head.etag and can_be_sent(head.size, received.part_size):
-            return Proven(head.etag, received.part_size, Evidence.STORE_DIGEST)
+        if received and received.etag == head.etag.lower() and can_be_sent(head.size, received.part_size):
+            return Proven(received.etag, received.part_size, Evidence.STORE_DIGEST)
         proof = _prove_by_etag(path, key, head, wire, settings)
         if proof:
             return proof
@@ -122,7 +123,7 @@ def _prove_by_etag(path: str, key: str, head: Head, wire: Wire, settings: MoverS
     parsed = etag.parse(head.etag)
     if parsed and parsed.parts > 1:
         return _prove_by_layout(path, key, head, wire, settings)
-    return Refuted(head.etag, proof.etag or proof.md5, "the MD5 of what arrived is not the object's ETag")
+    return Refuted(head.etag, proof.etag or proof.md5, f"the MD5 of what arrived is not the object's ETag{_OPAQUE}")
 
 
 def _prove_by_layout(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
@@ -198,7 +199,7 @@ def _prove_by_reading_again(
 ) -> Proven | Refuted | Unproven:
     found = etag.file_etag(path, 0)
     again, second = read_md5(wire, key)
-    if second.etag != head.etag:
+    if not etag.agree(second.etag, head.etag):
         raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten meanwhile")
     if again != found:
         return Refuted(f"md5:{again}", f"md5:{found}", "two reads of the object differ")
@@ -240,7 +241,9 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
         if same and wanted <= Evidence.STORE_DIGEST:
             return Proven(found.etag, 0, Evidence.STORE_DIGEST)
         if not same and _is_comparable(found.etag, sent.digest):
-            return Refuted(sent.digest, found.etag, "the destination's ETag is not the digest of what was sent")
+            return Refuted(
+                sent.digest, found.etag, f"the destination's ETag is not the digest of what was sent{_OPAQUE}"
+            )
     reader = etag.PartDigests(sent.part_size)
     head = wire.get(sent.key, reader.update)
     if reader.etag() != sent.digest.lower():

@@ -30,7 +30,7 @@ from .errors import JobLocked, LocalError, Trouble
 from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
-from .model import Fetch, State
+from .model import Fetch, Head, State
 from .placement import Placement, VolumeSpace, fits_nowhere, takes_rest
 from .removal import AtDestination
 from .staging import Committer
@@ -70,6 +70,8 @@ class SourceUnit(Unit):
         self._placement = Placement()
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
         self._avoid: dict[int, str] = {}
+        # By object whose answers contradict its listing: what that says, and the ETag of the answers.
+        self._read_as: dict[int, tuple[tuple[str, int], str]] = {}
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
         self._discard_at = 0.0
         self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
@@ -226,6 +228,21 @@ class SourceUnit(Unit):
         if self._pool.is_large(row.size):
             self.parts.forget(row.id)
         self._avoid.pop(row.id, None)
+        self._read_as.pop(row.id, None)
+
+    def etag_to_read(self, row: Row) -> str:
+        """The ETag that the source's answers about an object should have: as listed, unless it was seen otherwise."""
+        listed_as, read_as = self._read_as.get(row.id, (None, ""))
+        return read_as if listed_as == (row.etag, row.modified_ms) else row.etag
+
+    def expect(self, row: Row, read: Head) -> bool:
+        """Answers about an object are to be as this one, not as listed. False where that was tried, and was in vain."""
+        listed_as = (row.etag, row.modified_ms)
+        known = self._read_as.pop(row.id, None)
+        if known and known[0] == listed_as:
+            return False
+        self._read_as[row.id] = (listed_as, read.etag)
+        return True
 
     def _clear_quarantine(self) -> None:
         """Copies that did not match go when their objects are delivered, wherever they lie."""
@@ -429,7 +446,7 @@ class SourceUnit(Unit):
                 space.in_flight += row.size
         self._seems_full = False
         self.status = f"fetching {len(self.in_flight)} objects"
-        work = Fetch(row.id, row.key, row.size, item.path, row.etag, row.generation, item.volume.id)
+        work = Fetch(row.id, row.key, row.size, item.path, self.etag_to_read(row), row.generation, item.volume.id)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import binding
 from .errors import JobStopped, StoreError, Trouble
-from .etag import PartDigests
+from .etag import PartDigests, agree
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
 from .keys import key_bytes, why_not_movable
 from .ledger_read import Entry, LedgerReader
@@ -353,7 +353,7 @@ class _Comparison:
         if source is None and (entry is None or not entry.digest):
             return verdict
         try:
-            check = self._check(source) if source else None
+            check = self._check(source, entry) if source else None
             with ThreadPoolExecutor(1) as pool:
                 theirs = pool.submit(self._sides["source"].read, source.key, check.update) if source and check else None
                 # What came from a drop folder may be gone: the ledger has its ETag, made with this part size.
@@ -366,11 +366,14 @@ class _Comparison:
         expected = check.md5 if check else entry.digest if entry else ""
         return _as_read(verdict, source, finding, expected, ours)
 
-    def _check(self, source: ListedObject) -> SourceCheck:
+    def _check(self, source: ListedObject, entry: Entry | None) -> SourceCheck:
         store, side = self._job.source, self._sides["source"]
         assert store is not None
         head = side.head(source.key)
-        if source.etag and head.etag != source.etag:
+        listed = (source.size, source.etag, source.modified_ms)
+        # What was read is what is meant, where the source contradicts its own listing.
+        is_known = entry is not None and bool(entry.digest) and entry.as_listed == listed
+        if not agree(source.etag, head.etag) and not is_known:
             raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten since it was listed")
         if head.size == UNTOLD:
             head = replace(head, size=source.size)

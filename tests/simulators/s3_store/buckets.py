@@ -12,7 +12,7 @@ import re
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .call import (
     BODY_LIMIT,
@@ -183,14 +183,28 @@ def _listing(call: Call, content: list[str], page: Selection, encode: Callable[[
             escape(time.strftime(form, time.gmtime(entry.modified_ms // 1000))) if form else iso_time(entry.modified_ms)
         )
 
+    entries = [_as_listed(entry, call.switches.contradicts) for entry in page.entries]
     content += [
         f"<Contents><Key>{encode(entry.key)}</Key><LastModified>{dated(entry)}</LastModified>"
         f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size>{owner}"
         f"<StorageClass>{entry.headers.get('x-amz-storage-class', 'STANDARD')}</StorageClass></Contents>"
-        for entry in page.entries
+        for entry in entries
     ]
     content += [f"<CommonPrefixes><Prefix>{encode(prefix)}</Prefix></CommonPrefixes>" for prefix in page.prefixes]
     return document("ListBucketResult", "".join(content))
+
+
+def _as_listed(entry: Entry, contradicts: str) -> Entry:
+    """An entry as a listing shows it that the switch `contradicts` bends."""
+    if contradicts == "etag":
+        return replace(entry, etag=f"0x8D9{hashlib.sha1(entry.key.encode()).hexdigest()[:12].upper()}-1")
+    if contradicts == "case":
+        return replace(entry, etag=entry.etag.upper())
+    if contradicts == "size":
+        return replace(entry, size=entry.size + 7)
+    if contradicts == "modified":
+        return replace(entry, modified_ms=entry.modified_ms + 3_600_000)
+    return entry
 
 
 def _page(call: Call, marker: str) -> tuple[Selection, int]:

@@ -343,6 +343,10 @@ def entry_headers(call: Call, entry: Entry) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         **entry.headers,
     }
+    if call.switches.contradicts == "gzip":
+        headers["ETag"] = f'"{entry.etag}-gzip"'
+    elif call.switches.contradicts == "none":
+        del headers["ETag"]
     if entry.tags and call.switches.tagging:
         headers["x-amz-tagging-count"] = str(len(entry.tags))
     for name, value in call.query.items():

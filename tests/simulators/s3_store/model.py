@@ -171,6 +171,8 @@ class Switches:
     `utf8_headers` false: headers beyond ASCII are signed as other bytes than were sent, and so refused (as AWS).
     `unpacks_gzip`: a GET gives what is stored with Content-Encoding gzip unpacked, unless it accepts gzip (as GCS).
     `virtual_domain`: the bucket is the name before this domain in Host; a bucket in the path is refused (as OSS).
+    `contradicts` is where a listing says otherwise than GET and HEAD, always: it has another `etag`, the ETag in
+    capitals (`case`), another `size` or time (`modified`); or they have another ETag (`gzip`: a suffix), or `none`.
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """
@@ -210,6 +212,7 @@ class Switches:
     put_status: int = 200
     part_etags: bool = True
     framing: str = "length"
+    contradicts: str = ""
     min_part_size: int = 5 * MIB
     etag: str = "md5"
     multipart_etag: str = "md5"

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sources whose listing and whose GET and HEAD disagree for good: what they have is moved once, and then remembered."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from faults.rig import DESTINATION, SOURCE, Rig
+
+MIB = 1024 * 1024
+KEYS = [f"k{number}" for number in range(9)]
+TOLD = "the source contradicts itself: its listing shows"
+
+
+def fill(rig: Rig, kind: str) -> None:
+    for key in KEYS:
+        rig.source.put(SOURCE, key, os.urandom(700))
+    rig.source.set_switches(contradicts=kind)
+
+
+def traffic(rig: Rig) -> tuple[int, int]:
+    """Objects read at the source, and written at the destination, so far."""
+    writes = ("PutObject", "UploadPart", "CompleteMultipartUpload")
+    return rig.source.count("GetObject"), sum(rig.destination.count(operation) for operation in writes)
+
+
+def run(rig: Rig, *more: str) -> str:
+    """A run that moves everything; what it said."""
+    code, summary, errors = rig.run(*more)
+    assert (code, summary["failure_count"], summary["drained"]) == (0, 0, True), errors
+    assert {key: rig.destination.get(DESTINATION, key) for key in KEYS} == {
+        key: rig.source.get(SOURCE, key) for key in KEYS
+    }
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "is_told"),
+    [
+        ("etag", {}, True),
+        ("etag", {"list_version": "v1", "sorted": False}, True),
+        ("gzip", {}, True),
+        ("size", {}, True),
+        ("size", {"list_version": "v1", "sorted": False}, True),
+        ("none", {}, False),
+        ("case", {}, False),
+        ("modified", {}, False),
+    ],
+    ids=str,
+)
+def test_what_contradicts_its_listing_is_moved_once(
+    rig: Rig, kind: str, settings: dict[str, Any], is_told: bool
+) -> None:
+    fill(rig, kind)
+    rig.config["source"].update(settings)
+    rig.source.set_switches(list_paginated=not settings, list_sorted=not settings)
+    errors = run(rig)
+    assert errors.count(TOLD) == int(is_told), errors
+    assert "etag: opaque" in errors or not is_told
+    before = traffic(rig)
+    assert TOLD not in run(rig)
+    assert traffic(rig) == before
+    verified = rig.snowsync("verify", "JOB")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_an_object_that_changes_at_such_a_source_is_moved_again(rig: Rig) -> None:
+    fill(rig, "size")
+    run(rig)
+    rig.source.put(SOURCE, "k3", os.urandom(900))
+    before = traffic(rig)[1]
+    run(rig)
+    assert traffic(rig)[1] == before + 1
+    before = traffic(rig)[1]
+    run(rig)
+    assert traffic(rig)[1] == before
+
+
+def test_a_large_object_whose_listing_is_contradicted_is_moved_once(rig: Rig) -> None:
+    rig.config["mover"] = {"large_object": 6 * MIB, "part_size": 5 * MIB}
+    rig.source.put(SOURCE, "large", os.urandom(11 * MIB), part_size=5 * MIB)
+    fill(rig, "gzip")
+    run(rig)
+    before = traffic(rig)
+    run(rig)
+    assert traffic(rig) == before
+    assert rig.destination.get(DESTINATION, "large") == rig.source.get(SOURCE, "large")
+
+
+def test_an_object_with_another_etag_in_each_answer_is_named_and_holds_up_no_other(rig: Rig) -> None:
+    fill(rig, "")
+    rig.config["attempts"] = 2
+    for number in range(1, 40):
+        rig.source.set_fault(
+            "headers", operation="GetObject|HeadObject", key="^k3$", nth=number, set={"ETag": f'"e{number}"'}
+        )
+    code, summary, errors = rig.run()
+    assert code == 3, errors
+    assert {failure["key"] for failure in summary["failures"]} == {"k3"}
+    rig.assert_delivered([key for key in KEYS if key != "k3"])
+    assert rig.source.count("GetObject") < len(KEYS) + 12
