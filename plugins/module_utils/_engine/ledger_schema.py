@@ -379,6 +379,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     7: (
         # The size that the source's listing shows, where GET and HEAD of the object say another one: `size` is theirs.
         "ALTER TABLE objects ADD COLUMN listed_size INTEGER",
+        # The newest time that the listing shows for the same size and ETag, where it is not the one of this generation.
+        "ALTER TABLE objects ADD COLUMN listed_modified_ms INTEGER",
+        # It was delivered, and is shown under a new time: since when the destination is to be asked for it.
+        "ALTER TABLE objects ADD COLUMN touched_ms INTEGER",
+        "CREATE INDEX objects_touched ON objects (id) WHERE touched_ms IS NOT NULL",
     ),
 }
 
