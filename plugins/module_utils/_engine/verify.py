@@ -219,6 +219,7 @@ class _Comparison:
         self._ledger = ledger
         self._output = output
         self._read = read
+        self._has_told = False  # that the destination contradicts itself
         self._listener = listener
         stores = {"source": job.source, "destination": job.destination}
         self._unsorted = {name for name, store in stores.items() if store and not store.sorted}
@@ -262,6 +263,9 @@ class _Comparison:
         self, result: Result, source: ListedObject | None, entry: Entry | None, destination: ListedObject | None
     ) -> None:
         verdict = judge(source, entry, destination, self._trust)
+        if destination and verdict.disagreement == "replaced":
+            destination = self._as_answered(destination)
+            verdict = judge(source, entry, destination, self._trust)
         if destination and self._is_to_be_read(verdict):
             result.read_back += 1
             verdict = self._read_back(source, entry, destination, verdict)
@@ -271,6 +275,28 @@ class _Comparison:
         assert known is not None
         accepted = verdict.doubt is not None and self._is_accepted(verdict.doubt, source)
         self._note(result, known, entry, verdict, accepted=accepted)
+
+    def _as_answered(self, listed: ListedObject) -> ListedObject:
+        """The destination's object as HEAD shows it: what was proven was proven by that, whatever the listing says."""
+        try:
+            head = self._sides["destination"].head(listed.key)
+        except StoreError:
+            return listed
+        if head.size in (listed.size, UNTOLD) and agree(head.etag, listed.etag):
+            return listed
+        if not self._has_told:
+            self._has_told = True
+            _log.warning(
+                "the destination contradicts itself: its listing shows %r with %d bytes and the ETag %r, HEAD says %d"
+                " bytes and %r; HEAD counts",
+                listed.key,
+                listed.size,
+                listed.etag,
+                head.size,
+                head.etag,
+            )
+        size = listed.size if head.size == UNTOLD else head.size
+        return replace(listed, size=size, etag=head.etag or listed.etag)
 
     def _note(
         self,
