@@ -30,6 +30,7 @@ from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
 from .sent_headers import carried
 from .soundness import examine
+from .touched import TouchedObjects
 from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
 
@@ -59,6 +60,7 @@ class DestinationUnit(Unit):
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
+        self._touched = TouchedObjects(self)
         self.target = ledger.target()  # the destination that proofs are of
         self._overtaken: set[str] = (
             set()
@@ -131,7 +133,7 @@ class DestinationUnit(Unit):
             self.look_around()
             self._release_leftovers()
             source_done = self.switches.source_done.is_set()  # asked first: what was staged last is read below
-            if self._send_next():
+            if self._send_next() or self._touched.ask():
                 continue
             if self._is_done(source_done):
                 self.is_complete = True
@@ -205,6 +207,8 @@ class DestinationUnit(Unit):
         if self._gives_up() and source_done and not self.in_flight:
             return True
         if self.in_flight or self._backlog or self._deliveries.has_released:
+            return False
+        if self.until == "drained" and self._touched.are_left():
             return False
         staged = self.ledger.waiting(State.STAGED)
         if self._pool.any_up and not self.refusals.everything:

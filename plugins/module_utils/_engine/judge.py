@@ -100,7 +100,7 @@ def _not_proven(entry: Entry, disagreement: str, trust: Trust) -> Verdict:
 def _is_same_object(entry: Entry, source: ListedObject, trust: Trust) -> bool:
     """Whether the ledger's row is about what the source has now. An opaque ETag alone does not say so."""
     same = entry.origin == Origin.SOURCE and entry.as_listed[:2] == (source.size, source.etag)
-    return same and (trust.source or entry.modified_ms == source.modified_ms)
+    return same and (trust.source or entry.as_listed[2] == source.modified_ms)
 
 
 def _proves(entry: Entry, destination: ListedObject, trust: Trust) -> bool:

@@ -56,6 +56,7 @@ __all__ = [
 
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _KEYS_AT_ONCE = 1000
+_Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is known of its key
 # The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 _REVIVED_AT_ONCE = 5000
@@ -63,6 +64,20 @@ _REVIVED_AT_ONCE = 5000
 _TO_SEND = (1, f"{AGAIN} AND (state = 1 OR volume IS NOT NULL)")
 _TO_FETCH = (0, f"{AGAIN} AND state != 1 AND origin = 0 AND volume IS NULL")
 REVIVED = {"source": (_TO_FETCH,), "destination": (_TO_SEND,), "both": (_TO_SEND, _TO_FETCH)}
+
+
+def _is_touched(listed: ListedObject, row: tuple[object, ...]) -> bool:
+    """Whether the source shows under a new time what is staged, or was delivered, with just this ETag as its digest."""
+    _, size, listed_etag, modified_ms, _, _, origin, state, digest, has_next = row
+    return (
+        origin == Origin.SOURCE
+        and not has_next
+        and state in (State.STAGED, State.DELIVERED, State.RELEASED)
+        and (size, listed_etag) == (listed.size, listed.etag)
+        and modified_ms != listed.modified_ms
+        and bool(digest)
+        and digest == listed.etag.lower()
+    )
 
 
 class Ledger(RecoveryLedger, DropLedger, PartLedger):
@@ -82,7 +97,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         # Where an older generation is delivered first, the row knows what the source had listed by then.
         sql = (
             "SELECT key, COALESCE(next_size, listed_size, size), COALESCE(next_etag, etag),"
-            f" COALESCE(next_modified_ms, modified_ms), id, generation, origin FROM objects WHERE key IN ({marks})"
+            " COALESCE(next_modified_ms, listed_modified_ms, modified_ms), id, generation, origin, state, digest,"
+            f" next_size IS NOT NULL FROM objects WHERE key IN ({marks})"
         )
         with self._lock:
             return {row[0]: row for row in self._db.execute(sql, object_keys)}
@@ -91,17 +107,19 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         """What `observe` would do with this page; nothing is written."""
         return self._sort(page)[0]
 
-    def _sort(
-        self, page: Sequence[ListedObject]
-    ) -> tuple[Observed, list[ListedObject], list[tuple[ListedObject, tuple[object, ...]]]]:
+    def _sort(self, page: Sequence[ListedObject]) -> tuple[Observed, list[ListedObject], list[_Pair], list[_Pair]]:
         known = self._known(page)
         fresh: list[ListedObject] = []
-        changed: list[tuple[ListedObject, tuple[object, ...]]] = []
+        changed: list[_Pair] = []
+        touched: list[_Pair] = []
         moving: list[ListedObject] = []
         for listed in page:
             row = known.get(listed.key)
             if row is None:
                 fresh.append(listed)
+            elif _is_touched(listed, row):
+                touched.append((listed, row))
+                continue
             elif row[1:4] != (listed.size, listed.etag, listed.modified_ms) or row[6] != Origin.SOURCE:
                 changed.append((listed, row))
             else:
@@ -114,14 +132,14 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             bytes=sum(listed.size for listed in moving),
             moving=tuple(moving),
         )
-        return observed, fresh, changed
+        return observed, fresh, changed, touched
 
     def observe(self, page: Sequence[ListedObject]) -> Observed:
         """Take one page of the source's listing: new objects become pending, changed ones a new generation."""
         if not page:
             return Observed()
-        observed, fresh, changed = self._sort(page)
-        if not fresh and not changed:
+        observed, fresh, changed, touched = self._sort(page)
+        if not fresh and not changed and not touched:
             return observed
         at = now_ms()
         with self._transaction() as db:
@@ -133,6 +151,12 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             )
             for listed, row in changed:
                 self._new_generation(db, listed, row, at)
+            # Nothing is moved; what was delivered is asked for at the destination.
+            db.executemany(
+                "UPDATE objects SET listed_modified_ms = ?, touched_ms = iif(state IN (2, 3), ?, NULL)"
+                " WHERE id = ? AND generation = ? AND digest = ? AND next_size IS NULL",
+                [(listed.modified_ms, at, row[4], row[5], row[8]) for listed, row in touched],
+            )
             self._doubt_listed(db, observed.moving)
         return observed
 
@@ -157,6 +181,19 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         )
         # A listing that showed another one was wrong, or the source went back: what is kept need not be fetched.
         self._restore(db, int(str(object_id)), listed=False, only_same=True)
+
+    def touched(self, *, limit: int, delivered_too: bool) -> list[Row]:
+        """Released objects, or `delivered_too`, that the source shows under a new time; the first by id."""
+        states = "2, 3" if delivered_too else "3"
+        sql = f"SELECT {ROW} FROM objects WHERE touched_ms IS NOT NULL AND state IN ({states}) ORDER BY id LIMIT ?"
+        with self._lock:
+            rows = self._db.execute(sql, (limit,)).fetchall()
+        return [self._sound(Row(*values)) for values in rows]
+
+    def asked(self, row: Row) -> None:
+        """The destination was asked for this generation."""
+        with self._transaction() as db:
+            db.execute("UPDATE objects SET touched_ms = NULL WHERE id = ? AND generation = ?", (row.id, row.generation))
 
     def read_otherwise(self, row: Row, size: int) -> bool:
         """The source gives an object with another size than its listing has: this one counts, that one is remembered.

@@ -25,7 +25,7 @@ ANEW = (
     " state = 0, volume = NULL, left_on = NULL, part_size = 0, digest = '', destination_etag = '', target = 0,"
     " headers = '', source_evidence = NULL, destination_evidence = NULL, attempts = 0, acknowledged = 0,"
     " gone_ms = NULL, not_before_ms = 0, suspect = 0, last_error = '', file_id = '', staged_ms = NULL,"
-    " delivered_ms = NULL, released_ms = NULL, listed_size = NULL"
+    " delivered_ms = NULL, released_ms = NULL, listed_size = NULL, listed_modified_ms = NULL, touched_ms = NULL"
 )
 _ADVANCE = (
     f"UPDATE objects SET size = next_size, etag = next_etag, modified_ms = next_modified_ms,"
@@ -238,7 +238,7 @@ class CopyLedger(LedgerFile):
         db.execute(
             f"UPDATE objects SET state = 1, {values}, sends = MAX(objects.sends, copies.sends), origin = 0,"
             " left_on = NULL, suspect = 1, attempts = 0, not_before_ms = 0, last_error = '', gone_ms = NULL,"
-            " listed_size = NULL"
+            " listed_size = NULL, listed_modified_ms = NULL, touched_ms = NULL"
             " FROM copies WHERE copies.id = ? AND objects.id = copies.object_id",
             (copy_id,),
         )

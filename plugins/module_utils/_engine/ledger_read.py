@@ -64,11 +64,14 @@ class Entry:
     last_error: str
     source_evidence: Evidence | None = None  # of the generation that is on a volume or beyond
     listed_size: int | None = None  # where the source lists another size than it gives
+    listed_modified_ms: int | None = None  # where it lists the same bytes under a new time by now
 
     @property
     def as_listed(self) -> tuple[int, str, int]:
         """Size, ETag and time as the source listed them."""
-        return self.size if self.listed_size is None else self.listed_size, self.etag, self.modified_ms
+        size = self.size if self.listed_size is None else self.listed_size
+        modified_ms = self.modified_ms if self.listed_modified_ms is None else self.listed_modified_ms
+        return size, self.etag, modified_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +445,7 @@ class LedgerReader:
         names = {volume.id: volume.name for volume in self.volumes()}
         sql = (
             "SELECT key, size, etag, modified_ms, origin, state, volume, part_size, digest, destination_etag,"
-            " last_error, source_evidence, listed_size FROM objects WHERE key {} ? ORDER BY key"
+            " last_error, source_evidence, listed_size, listed_modified_ms FROM objects WHERE key {} ? ORDER BY key"
         )
         # The first page includes the prefix itself as a key; the following ones go on after the last key.
         first = self._rows(f"{sql.format('>=')} LIMIT {_PAGE}", (prefix,))
@@ -451,11 +454,11 @@ class LedgerReader:
             for key, size, etag, modified_ms, origin, state, volume, part_size, digest, *proof in rows:
                 if not key.startswith(prefix):
                     return
-                theirs, error, level, listed_size = proof
+                theirs, error, level, *as_listed = proof
                 counts = level is not None and state in _ON_VOLUME_OR_BEYOND
                 found = source_evidence(level) if counts else None
                 where = (_ORIGINS[origin], _STATES[state], names.get(volume, ""))
-                yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found, listed_size)
+                yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found, *as_listed)
 
 
 def _run(updated_ticks: int | None, *columns: Any) -> Run:

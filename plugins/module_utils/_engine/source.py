@@ -350,11 +350,13 @@ class SourceUnit(Unit):
         if self.until == "once":
             # What failed is put off, and was tried.
             return not self.ledger.work(State.PENDING, after_id=0, limit=1)
-        # The destination unit beside this one may still find a staged file damaged, which is fetched again then.
+        # The destination unit beside this one may still find a staged file damaged, or something delivered gone, which
+        # is fetched again then; asked first, so that what it puts back last is seen as pending.
+        is_last = self.alone or self._destination_ended()
         if self.ledger.waiting(State.PENDING):
             self.status = "waiting to try again"
             return False
-        if not self.alone and not self._destination_ended():
+        if not is_last:
             self.status = "waiting for the destination"
             return False
         # What people dropped meanwhile belongs to this run too.
@@ -362,7 +364,10 @@ class SourceUnit(Unit):
 
     def _destination_ended(self) -> bool:
         """Whether the destination unit beside this one has nothing left that it would try in this run."""
-        return self.switches.refused.is_set() or not self.ledger.is_to_be_sent(self.job.attempts)
+        if self.switches.refused.is_set():
+            return True
+        is_to_be_asked = self.ledger.touched(limit=1, delivered_too=self.job.keep_staged)
+        return not is_to_be_asked and not self.ledger.is_to_be_sent(self.job.attempts)
 
     def _describe(self, listed: bool) -> str:
         if self.in_flight:

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Objects that the source shows under a new time, with the size and the digest of what was delivered.
+
+Nothing of them is moved: the destination is asked whether it still has them. What it has no more, or has something else
+for, is put back, and goes the whole way again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .blame import Blame, needs_probe
+from .errors import StoreError, Trouble
+from .etag import agree
+from .ledger import Row
+from .model import UNTOLD, Head
+from .probing import ask_heads
+
+if TYPE_CHECKING:
+    from .destination import DestinationUnit
+    from .endpoints import Endpoint
+
+_log = logging.getLogger("snowsync.destination")
+_AT_ONCE = 64
+
+
+class TouchedObjects:
+    """Asks the destination, a batch at a time, in the feeder's thread."""
+
+    def __init__(self, unit: DestinationUnit) -> None:
+        self._unit = unit
+        self._unanswered: Counter[int] = Counter()  # by object: how often nobody answered for it
+        self._in_doubt: set[int] = set()  # objects of which a probe finds out why nobody did
+
+    def ask(self) -> bool:
+        """Settle some of them. False where there is none, or nobody to ask."""
+        unit = self._unit
+        in_doubt = set(self._in_doubt)
+        touched = unit.ledger.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=unit.job.keep_staged)
+        rows = [row for row in touched if row.id not in in_doubt]
+        endpoint = unit.endpoints.pick() if rows else None
+        if endpoint is None:
+            return False
+        by_key = {unit.destination_key(row): row for row in rows}
+        for key, found in ask_heads(endpoint.wire(), list(by_key)):
+            self._settle(by_key[key], found, endpoint)
+        return endpoint.is_up
+
+    def are_left(self) -> bool:
+        """Whether any still has to be asked for."""
+        return bool(self._unit.ledger.touched(limit=1, delivered_too=self._unit.job.keep_staged))
+
+    def _settle(self, row: Row, found: Head | StoreError, endpoint: Endpoint) -> None:
+        unit = self._unit
+        if isinstance(found, StoreError) and self._is_to_be_asked_again(row, found, endpoint):
+            return
+        problem = _why_not_there(row, found)
+        if problem:
+            trouble, message = problem
+            unit.ledger.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
+            _log.warning("%r is moved again: %s", row.key, message)
+            unit.switches.space.set()
+        unit.ledger.asked(row)
+        self._unanswered.pop(row.id, None)
+
+    def _is_to_be_asked_again(self, row: Row, error: StoreError, endpoint: Endpoint) -> bool:
+        """Whether the endpoint may answer later: a probe finds out whether it is to blame."""
+        if not needs_probe(error.trouble):
+            return False
+        self._in_doubt.add(row.id)
+        self._unit.endpoints.find_out(
+            endpoint, row.id, error.trouble, str(error), lambda whose: self._judged(row, error, whose)
+        )
+        return True
+
+    def _judged(self, row: Row, error: StoreError, whose: Blame) -> None:
+        """What never gets an answer keeps the proof that it has."""
+        self._unanswered[row.id] += whose not in (Blame.ENDPOINT, Blame.JOB)
+        if self._unanswered[row.id] >= self._unit.job.attempts:
+            del self._unanswered[row.id]
+            self._unit.ledger.asked(row)
+            _log.warning("%r was delivered, and cannot be asked for now: %s", row.key, error)
+        self._in_doubt.discard(row.id)
+
+
+def _why_not_there(row: Row, found: Head | StoreError) -> tuple[Trouble, str] | None:
+    """What is wrong at the destination; None where it has the object, or does not say: then the proof still counts."""
+    if isinstance(found, StoreError):
+        is_gone = found.trouble is Trouble.NOT_FOUND
+        return (Trouble.NOT_FOUND, "the destination no longer has it") if is_gone else None
+    if found.size in (row.size, UNTOLD) and agree(found.etag, row.destination_etag):
+        return None
+    return Trouble.MISMATCH, "the destination has something else in its place"
