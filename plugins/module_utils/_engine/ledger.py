@@ -68,16 +68,11 @@ REVIVED = {"source": (_TO_FETCH,), "destination": (_TO_SEND,), "both": (_TO_SEND
 
 def _is_touched(listed: ListedObject, row: tuple[object, ...]) -> bool:
     """Whether the source shows under a new time what is staged, or was delivered, with just this ETag as its digest."""
-    _, size, listed_etag, modified_ms, _, _, origin, state, digest, has_next = row
-    return (
-        origin == Origin.SOURCE
-        and not has_next
-        and state in (State.STAGED, State.DELIVERED, State.RELEASED)
-        and (size, listed_etag) == (listed.size, listed.etag)
-        and modified_ms != listed.modified_ms
-        and bool(digest)
-        and digest == listed.etag.lower()
-    )
+    size, listed_etag, modified_ms = row[1:4]
+    origin, state, digest, has_next = row[6:]
+    is_kept = state in (State.STAGED, State.DELIVERED, State.RELEASED) and origin == Origin.SOURCE and not has_next
+    is_same = (size, listed_etag) == (listed.size, listed.etag) and digest == listed.etag.lower() != ""
+    return is_kept and is_same and modified_ms != listed.modified_ms
 
 
 class Ledger(RecoveryLedger, DropLedger, PartLedger):
