@@ -26,12 +26,12 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers i
     read_marker,
     write_marker,
 )
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (
     READ_ONLY,
     Places,
     Run,
-    content_of,
     read_record,
     read_text,
     refuse_links,
@@ -41,7 +41,6 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look impo
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
     MARKER_WAY,
-    MIB,
     Device,
     Entry,
     Machine,
@@ -131,9 +130,16 @@ class Hands:
 
     def _clear(self, step: Step) -> None:
         self._must_still_be(step)
-        for device in (*self._partitions_of(step.device), step.device):
-            self._command(step, ["wipefs", "--all", device])
-        _empty_ends(step.device)  # blkid may know what wipefs does not
+        self._make_blank(step, [*self._partitions_of(step.device), step.device])
+
+    def _make_blank(self, step: Step, devices: list[str]) -> None:
+        """Without signatures, and zeroed where blank disks are looked at: blkid may know what wipefs does not."""
+
+        def erase() -> None:
+            for device in devices:
+                self._command(step, ["wipefs", "--all", device])
+
+        make_blank(step.device, erase)
 
     def _devices(self) -> Iterator[Device]:
         return (device for disk in self.machine.disks for device in disk.family())
@@ -324,17 +330,7 @@ class Hands:
 
     def _wipe(self, step: Step) -> None:
         self._must_still_be(step)
-        self._command(step, ["wipefs", "--all", step.device])
-        _empty_ends(step.device)
-
-
-def _empty_ends(path: str) -> None:
-    """Zeroes where `content_of` looks."""
-    with open(path, "r+b", buffering=0) as device:
-        size = device.seek(0, os.SEEK_END)
-        for offset in (0, max(0, size - MIB)):
-            os.pwrite(device.fileno(), bytes(min(MIB, size)), offset)
-        os.fsync(device.fileno())
+        self._make_blank(step, [step.device])
 
 
 def _left_on(folder: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import grp
 import hashlib
 import json
@@ -27,12 +28,11 @@ from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import OWN_FOLDER, read_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, ends, is_empty, places
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
-    CANNOT_READ,
     FILESYSTEMS,
-    MIB,
     UNREADABLE,
     Device,
     Entry,
@@ -209,7 +209,7 @@ class _Look:
             signatures=signatures,
             partition_uuid=self._partition_uuid(device.path) if device.kind == "part" else "",
             is_busy=_is_busy(device.path),
-            content="" if signatures or device.children else content_of(device.path, device.size),
+            content="" if signatures or device.children else self._content(device, disk),
             starts_empty=_starts_empty(device.path),
         )
         filesystem = device.filesystem
@@ -225,12 +225,22 @@ class _Look:
                 )
         return device
 
+    def _content(self, device: Device, disk: Device) -> str:
+        """What tools do not see on it. All over it where it may be formatted, else at its ends."""
+        selected = not self.wish.devices and device.path == disk.path and is_candidate(disk, self.wish.match)
+        may_be_formatted = selected or self._is_named(device, disk)
+        begins = functools.partial(signature_at, self.run, device.path)
+        return content_of(device.path, device.size, begins, places if may_be_formatted else ends)
+
+    def _is_named(self, device: Device, disk: Device) -> bool:
+        return any(name in self.wish.devices for name in (*device.names, *disk.names))
+
     def _may_be_volume(self, device: Device, filesystem: Signature, disk: Device) -> bool:
         is_looked_for = not self.wish.devices and is_candidate(disk, self.wish.match)
         return (
             filesystem.uuid in self.known
             or (is_looked_for and filesystem.label.startswith("volume-"))
-            or any(name in self.wish.devices for name in (*device.names, *disk.names))
+            or self._is_named(device, disk)
             or filesystem.label in self.wish.volumes
         )
 
@@ -277,6 +287,12 @@ def signatures_on(run: Run, path: str) -> Iterator[Signature]:
         yield Signature("ambivalent")
     elif code == 0 and not found and (seen := blkid_signature(printed)):
         yield seen
+
+
+def signature_at(run: Run, path: str, offset: int) -> Signature | None:
+    """What blkid knows of a filesystem or a partition table that begins so many bytes into a device."""
+    code, printed, _error = run(["blkid", "--probe", "--offset", str(offset), "--output", "export", path])
+    return Signature("ambivalent") if code == 8 else blkid_signature(printed)
 
 
 def marker_at(folder: str, *, may_be_damaged: bool = False) -> dict[str, str] | None:
@@ -381,24 +397,9 @@ def swaps_of(text: str) -> Iterable[str]:
     return [unescape(line.split()[0]) for line in text.splitlines()[1:] if line.strip()]
 
 
-def content_of(path: str, size: int) -> str:
-    """What is in the first or last MiB of a device without signatures; "" when all of it is 0, or erased flash."""
-    try:
-        parts = [_read_at(path, 0, MIB), _read_at(path, max(0, size - MIB), MIB)]
-    except OSError as error:
-        return f"{CANNOT_READ}: {error.strerror}"
-    if all(map(_is_empty_data, parts)):
-        return ""
-    return "it holds data in its first or last MiB, of a kind that neither wipefs nor blkid knows"
-
-
-def _is_empty_data(data: bytes) -> bool:
-    return data.count(0) == len(data) or data.count(255) == len(data)
-
-
 def _starts_empty(path: str) -> bool:
     try:
-        return _is_empty_data(_read_at(path, 0, 1024))
+        return is_empty(_read_at(path, 0, 1024))
     except OSError:
         return False
 

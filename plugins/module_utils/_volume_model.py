@@ -62,7 +62,7 @@ class Device:
     mounts: tuple[str, ...] = ()
     is_swap: bool = False
     is_busy: bool = False
-    content: str = ""  # what is in the first or last MiB that no tool knows, or why they cannot be read
+    content: str = ""  # what is on it that tools do not see on the whole device, or why it cannot be read
     sequence: str = ""  # the kernel's number for this disk at this name; "" where it has none
     starts_empty: bool = True  # the first KiB, which no mkfs of ours ever fills before a signature is there
     filesystem_size: int = 0

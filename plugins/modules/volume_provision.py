@@ -54,9 +54,10 @@ options:
   select:
     description:
       - V(blank) takes every whole disk that is provably blank, and makes good whatever the volumes of this host lack.
-      - Blank is a disk without a partition table or signature that C(wipefs) or C(blkid) know, whose first and last MiB
-        hold nothing, that is not mounted, not in use by anything, not read-only, not in C(/etc/fstab), not the disk of
-        the running system, and not shown twice, as a disk on two cables is without multipath.
+      - Blank is a disk without a partition table or signature that C(wipefs) or C(blkid) know, that holds nothing where
+        partitions and filesystems usually begin, at its ends, and in samples of all of it (64 MiB are read at most, see
+        C(docs/volumes.md)), that is not mounted, not in use by anything, not read-only, not in C(/etc/fstab), not the
+        disk of the running system, and not shown twice, as a disk on two cables is without multipath.
     type: str
     choices: [blank]
   match:
@@ -140,7 +141,7 @@ options:
   force_signature:
     description:
       - With O(force), the UUID or the type of what is on the device now, for example V(ntfs), as the error without
-        O(force) tells it. V(unknown) for data of no known kind.
+        O(force) tells it. V(unknown) for data of no known kind, or that does not begin where the device does.
     type: str
     default: ""
   volumes:

@@ -100,6 +100,30 @@ def former_lvm(path: Path) -> None:
     _write(path, 512, label)
 
 
+def lost_table(kind: str, start: int) -> Callable[[Path], None]:
+    """A filesystem as it lay in a partition, on a disk whose tables are overwritten with zeros."""
+
+    def fill(path: Path) -> None:
+        whole = path.stat().st_size
+        partition = path.with_name(f"{path.name}-partition")
+        with partition.open("xb") as file:
+            file.truncate((whole - start - (1 << 20)) // 4096 * 4096)
+        label = ("-n", "PHOTOS") if kind == "vfat" else ("-L", "PHOTOS")
+        command(f"mkfs.{kind}", *(("-q",) if kind != "vfat" else ()), *label, str(partition))
+        command("dd", f"if={partition}", f"of={path}", "bs=512", f"seek={start // 512}", "conv=notrunc,sparse")
+        partition.unlink()
+
+    return fill
+
+
+def second_superblocks(path: Path) -> None:
+    """An ext4 of which the first 40 MiB are overwritten: copies of its superblock are left."""
+    command("mkfs.ext4", "-q", "-b", "4096", str(path))
+    _write(path, 0, bytes(40 << 20))
+
+
+_TRACK, _CYLINDER = 63 * 512, 255 * 63 * 512
+
 CARRIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "ext4": (
         lambda path: command("mkfs.ext4", "-q", "-L", "PHOTOS", str(path)),
@@ -122,6 +146,20 @@ CARRIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "second table": (second_table, "a partition table without partitions: a signature of gpt"),
     "two filesystems": (two_filesystems, "a signature of ambivalent"),
     "former LVM": (former_lvm, "a physical volume of LVM: LVM2_member"),
-    "last byte": (lambda path: _write(path, path.stat().st_size - 1, b"x"), "data in its first or last MiB"),
-    "raw data": (tar, "data in its first or last MiB, of a kind that neither wipefs nor blkid knows"),
+    "last byte": (
+        lambda path: _write(path, path.stat().st_size - 1, b"x"),
+        "it holds data at byte 419430399 (400.0 MiB)",
+    ),
+    "raw data": (tar, "it holds data at byte 0 (0 B), of a kind that neither wipefs nor blkid knows"),
+}
+
+# Without a partition table or a signature at its beginning: what wipefs and blkid do not see on the disk as a whole.
+LOST: dict[str, tuple[Callable[[Path], object], str]] = {
+    "ext4 at a track": (lost_table("ext4", _TRACK), "from byte 32256 (31.5 KiB) on"),
+    "xfs at 64 KiB": (lost_table("xfs", 65536), "it holds xfs (label PHOTOS, UUID "),
+    "ext4 at 1 MiB": (lost_table("ext4", 1 << 20), "from byte 1048576 (1.0 MiB) on"),
+    "ext4 at a cylinder": (lost_table("ext4", _CYLINDER), "from byte 8225280 (7.8 MiB) on"),
+    "xfs at 2048 large sectors": (lost_table("xfs", 8 << 20), "from byte 8388608 (8.0 MiB) on"),
+    "ext4 behind another": (lost_table("ext4", 129 << 20), "from byte 135266304 (129.0 MiB) on"),
+    "copies of a superblock": (second_superblocks, "a superblock of ext2, ext3 or ext4 at byte 134217728 (128.0 MiB)"),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.disk_contents import CARRIES
+from integration.disk_contents import CARRIES, LOST
 from integration.loop_host import MIB, LoopHost, command, digest, done, reasons, run
 
 
@@ -28,6 +28,29 @@ def test_a_disk_that_carries_anything_is_left_alone(host: LoopHost, kind: str, s
         assert reason in reasons(result)[device]
     assert [volume["device"] for volume in result["volumes"]] == [blank]
     assert digest(path) == before
+
+
+def test_disks_that_lost_their_partition_table_are_left_alone(host: LoopHost) -> None:
+    """What begins where partitions begin, or is left of one, is seen, and said with its place."""
+    expected = {}
+    for kind, (fill, reason) in LOST.items():
+        path = host.file(kind)
+        fill(path)
+        expected[host.plug(path)] = reason
+    result = done(host.provision(check=True))
+    assert result["volumes"] == []
+    found = reasons(result)
+    assert {device: reason for device, reason in expected.items() if reason not in found[device]} == {}
+
+
+def test_a_disk_that_lost_its_partition_table_can_be_given_up(host: LoopHost) -> None:
+    path = host.file("disk")
+    LOST["ext4 at 1 MiB"][0](path)
+    device = host.plug(path)
+    with pytest.raises(host.backend.VolumeError, match="PHOTOS.* from byte 1048576 .*`force_signature:` unknown"):
+        host.provision(devices=(device,))
+    (volume,) = done(host.provision(devices=(device,), force=True, force_signature="unknown"))["volumes"]
+    assert volume["was"] == "new"
 
 
 def test_partitions_are_named_with_what_is_on_them(host: LoopHost) -> None:

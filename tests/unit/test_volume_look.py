@@ -86,28 +86,6 @@ def test_sizes_in_superblocks_are_those_of_the_tools(look: Any, tmp_path: Path, 
     assert look.superblock_size(bytes(4096), kind) == 0
 
 
-@pytest.mark.parametrize(
-    ("offset", "data", "is_blank"),
-    [(0, b"", True), (700_000, b"x", False), ((8 << 20) - 1, b"x", False), (4 << 20, b"x", True)],
-)
-def test_content_at_either_end_is_seen(look: Any, tmp_path: Path, offset: int, data: bytes, is_blank: bool) -> None:
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
-        file.seek(offset)
-        file.write(data)
-    assert (look.content_of(str(image), 8 << 20) == "") == is_blank
-
-
-def test_erased_flash_is_blank(look: Any, tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(b"\xff" * (4 << 20))
-    assert look.content_of(str(tmp_path / "image"), 4 << 20) == ""
-
-
-def test_a_disk_that_cannot_be_read_is_not_blank(look: Any, tmp_path: Path) -> None:
-    assert look.content_of(str(tmp_path), 4096) == "it cannot be read: Is a directory"
-
-
 def test_the_machine_id_stays_secret(look: Any, tmp_path: Path) -> None:
     """machine-id(5): it must not be exposed; what stands for it must not lead back."""
     (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n", encoding="ascii")

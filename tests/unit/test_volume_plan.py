@@ -295,7 +295,7 @@ def test_what_may_be_one_disk_is_not_two(
 
 def test_a_serial_number_that_two_disks_have_says_nothing_of_what_was_begun(world: World) -> None:
     entry = world.model.Entry("volume-01", "/srv/snowsync/volume-01", "i", "f", "ext4", "S1", state="formatting")
-    content = "it holds data in its first or last MiB"
+    content = "it holds data at byte 4096 (4.0 KiB)"
     for path, size in (("/dev/sdb", 50 * GIB), ("/dev/sdc", 60 * GIB)):
         world.disk(path, size=size, content=content)
     disks = tuple(replace(disk, names=(disk.path, "S1")) for disk in world.machine.disks)
