@@ -56,9 +56,9 @@ _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
 # What may lie on a volume that is wiped: our marker, records of ledgers, what a mover left unfinished, and links to
 # dropped files. A dropped file itself may lie among those, for the moment between its delivery and its end.
 _is_harmless = re.compile(
-    rf"{re.escape(OWN_FOLDER)}/(volume\.json(\.[0-9a-f-]{{36}})?"
+    rf"{re.escape(OWN_FOLDER)}/(volume\.json(\.([0-9a-f-]{{36}}|new))?|probe-[0-9a-f-]{{36}}a*"
     r"|ledgers/[^/]+\.json(\.new)?"
-    r"|incoming/[^/]+/((evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{36}))"
+    r"|incoming/[^/]+/((evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{36}a*))"
 ).fullmatch
 _is_harmless_link = re.compile(rf"{re.escape(OWN_FOLDER)}/outgoing/[^/]+/[0-9]+").fullmatch
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.placement import Pace, Placement, VolumeSpace, fits_nowhere, takes_rest
+from snowsync.placement import Fullness, Pace, Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -146,3 +146,66 @@ def test_no_volume_is_ever_filled_above_its_high_mark(sizes: list[int], volumes:
         if chosen is not None:
             spaces[chosen].in_flight += size
         assert all(each.used + each.in_flight <= each.high for each in spaces)
+
+
+# -- room that bytes do not show ----------------------------------------------------------------------------------
+
+
+def test_a_volume_without_inodes_is_full_however_many_bytes_are_free() -> None:
+    few = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, files=2, rises_with=10)
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2, in_flight=0)
+    placement = Placement()
+    chosen = []
+    for _object in range(4):
+        chosen.append(placement.choose(1, [few, other]))
+        (few if chosen[-1] == 1 else other).expect(1)
+    assert sorted(chosen) == [1, 1, 2, 2]
+    few.files = 9
+    assert placement.choose(1, [few]) is None
+    assert few.why_full == "its inodes are nearly used up"
+    few.files = 10
+    assert placement.choose(1, [few]) == 1
+    assert few.why_full == ""
+
+
+def test_a_filesystem_that_counts_no_inodes_is_not_out_of_them() -> None:
+    space = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0)
+    assert Placement().choose(1, [space]) == 1
+    assert not space.is_out_of_files
+
+
+def test_an_object_goes_where_a_file_may_be_so_large() -> None:
+    fat = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, largest_file=10)
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2, in_flight=0)
+    assert Placement().choose(10, [fat, other]) == 1
+    assert Placement().choose(11, [fat, other]) == 2
+    assert not takes_rest(fat, 11, 5, is_limited=False)
+    assert fits_nowhere(11, [fat])
+    assert is_too_large_for_files(11, [fat])
+    assert not is_too_large_for_files(10, [fat])
+
+
+def test_a_volume_that_says_it_is_full_rests_longer_each_time() -> None:
+    fullness = Fullness()
+    assert fullness.refused(100.0, "a quota")
+    assert not fullness.refused(101.0, "a quota"), "another object that was on its way there"
+    assert fullness.rests(104.9)
+    assert not fullness.rests(105.0)
+    fullness.took(104.0)
+    assert fullness.why == "a quota", "it was on its way while the volume refused"
+    assert not fullness.refused(106.0, "a quota"), "that is known"
+    assert fullness.rests(115.9)
+    for _time in range(10):
+        fullness.refused(200.0 + _time * 100, "a quota")
+    assert not fullness.rests(1160.0), "a minute at most"
+    fullness.took(1160.0)
+    assert fullness.why == ""
+    assert fullness.refused(1200.0, "a quota")
+    assert not fullness.rests(1205.0)
+
+
+def test_a_volume_that_rests_gets_nothing() -> None:
+    resting = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, refusal="a quota")
+    assert Placement().choose(1, [resting]) is None
+    assert resting.why_full == "a quota"
+    assert not takes_rest(resting, 1, 0, is_limited=False)

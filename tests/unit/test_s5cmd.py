@@ -334,7 +334,7 @@ ERRORS = {
     REQUEST + "read /proc/self/fd/7/12: input/output error": Trouble.IO,
     "write /proc/self/fd/7/122770279457: no space left on device": Trouble.SPACE,
     "write /proc/self/fd/7/122770279457: disk quota exceeded": Trouble.SPACE,
-    "write /proc/self/fd/7/122770279457: file too large": Trouble.SPACE,
+    "write /proc/self/fd/7/122770279457: file too large": Trouble.TOO_LARGE,
     "open /proc/self/fd/7/122616536018: read-only file system": Trouble.READONLY,
     "mkdir /proc/self/fd/7/nd: read-only file system": Trouble.READONLY,
     "open /proc/self/fd/7/121508951525: input/output error": Trouble.IO,

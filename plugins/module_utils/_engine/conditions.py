@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from .errors import LocalError, Trouble
+
 IN_USE = "in use"
 DRAINING = "draining"  # nothing new is placed there; what is there is delivered
 DRAINED = "drained"  # nothing of the job is left there, and nothing is on its way to it
@@ -16,6 +18,7 @@ FAILED = "failed"  # it is there, and answers with errors
 MISSING = "missing"  # not mounted, not there, another disk: it may come back as it was
 WORDS = (IN_USE, DRAINING, DRAINED, READ_ONLY, FAILED, MISSING)
 UNAVAILABLE = (FAILED, MISSING)
+OUT_OF_FILES = "its inodes are nearly used up"  # it is full, however many bytes are free
 
 # What the kernel says when a medium or its filesystem is broken, not when something merely is not there.
 _BROKEN = frozenset(
@@ -37,6 +40,8 @@ _BROKEN = frozenset(
 
 def word_of(error: BaseException) -> str:
     """What an error of a volume's filesystem says of the volume: READ_ONLY, FAILED or MISSING."""
+    if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
+        return READ_ONLY  # it cannot hold what is staged; what lies there already is delivered
     cause = error if isinstance(error, OSError) else error.__cause__
     number = cause.errno if isinstance(cause, OSError) else None
     if number == errno.EROFS:
@@ -62,6 +67,7 @@ class Seen:
     is_draining: bool = False
     is_empty: bool = True
     is_awaited: bool = False
+    is_out_of_files: bool = False
 
 
 def is_drained(seen: Seen) -> bool:
@@ -79,4 +85,4 @@ def condition(seen: Seen) -> tuple[str, str]:
         return READ_ONLY, seen.reason or "its filesystem is read-only"
     if seen.is_draining:
         return (DRAINED if is_drained(seen) else DRAINING), ""
-    return IN_USE, ""
+    return IN_USE, (OUT_OF_FILES if seen.is_out_of_files else "")

@@ -40,7 +40,8 @@ class Trouble(enum.Enum):
     THROTTLED = "throttled"  # 429, 503 SlowDown
     SERVER = "server"  # any other 5xx
     FULL = "full"  # the store has no room: its quota, or its disks
-    SPACE = "space"  # no space left on a volume
+    SPACE = "space"  # no space left on a volume: no bytes, no inodes, or a quota
+    TOO_LARGE = "too_large"  # the filesystem of a volume takes no file of this size
     READONLY = "readonly"  # a volume became read-only
     IO = "io"  # a volume answers EIO or is gone
     UNSUPPORTED = "unsupported"  # this store or mover cannot do what was asked
@@ -60,7 +61,7 @@ class Trouble(enum.Enum):
     @property
     def is_local(self) -> bool:
         """A volume's fault, not the store's."""
-        return self in (Trouble.SPACE, Trouble.READONLY, Trouble.IO)
+        return self in (Trouble.SPACE, Trouble.TOO_LARGE, Trouble.READONLY, Trouble.IO)
 
 
 _WEATHER = frozenset(

@@ -213,20 +213,20 @@ class Evacuation:
         except OSError as error:
             self._cannot_read(source, row, error)
             return None
-        target.in_flight += row.size
+        target.expect(row.size)
         try:
             found = self._pour(descriptor, row, target)
         except _Unreadable as error:
             self._cannot_read(source, row, error.cause)
         except OSError as error:
-            self._cannot_write(target, error)
+            self._cannot_take(target, row, error)
         else:
             if found == row.digest.lower():
                 return _Copy(row, target)
             self._is_damaged(source, row, found)
         finally:
             os.close(descriptor)
-        target.in_flight -= row.size
+        target.expect_no_more(row.size)
         with contextlib.suppress(OSError):
             target.discard_evacuated(row.id)
         return None
@@ -280,6 +280,13 @@ class Evacuation:
             with contextlib.suppress(OSError):  # swept when it takes writes again
                 source.staged_to_quarantine(_path(row), row.id, row.generation)
 
+    def _cannot_take(self, target: OpenVolume, row: Row, error: OSError) -> None:
+        if local_trouble(error) is Trouble.TOO_LARGE:
+            target.takes_no_file_of(row.size)
+            _log.warning("volume %s takes no file of %d bytes", target.name, row.size)
+        else:
+            self._cannot_write(target, error)
+
     def _cannot_write(self, target: OpenVolume, error: OSError) -> None:
         trouble = local_trouble(error)
         if trouble is Trouble.SPACE:
@@ -303,7 +310,7 @@ class Evacuation:
             return
         finally:
             for copy in copies:
-                target.in_flight -= copy.row.size
+                target.expect_no_more(copy.row.size)
         for row in moved:
             self._volumes.occupies(target, row.size)
             self._done.moved += Tally(1, row.size)

@@ -9,16 +9,20 @@ The module `volume_provision` adds `filesystem` (the UUID of the filesystem), `h
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import LocalError, Trouble
+from .fitness import insist_on_fitness
 
 OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
+_MARKER = "volume.json"
+_UNFINISHED = f"{_MARKER}.new"
 
 
 def is_folder(path: Path) -> bool:
@@ -46,24 +50,70 @@ def read_marker(path: Path) -> dict[str, str] | None:
 def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Give the volume at `path` its identity, durably; the one it has, if another process was first.
 
-    `more` is what else the marker says, and may hold the `uuid` to give instead of a new one.
+    `more` is what else the marker says, and may hold the `uuid` to give instead of a new one. LocalError where its
+    filesystem cannot hold what is staged. Whatever fails, nothing is left there.
     """
     folder = path / OWN_FOLDER
-    folder.mkdir(mode=0o750, exist_ok=True)
-    temporary = folder / f"volume.json.{uuid.uuid4()}"
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump({"uuid": str(uuid.uuid4()), "name": name, **(more or {})}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    # Both units of a job may meet a new volume at once: a link, unlike a rename, never replaces the other's marker.
-    with contextlib.suppress(FileExistsError):
-        os.link(temporary, folder / "volume.json")
-    temporary.unlink()
-    for directory in (folder, path):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    if read_marker(path) is None:
+        with _opened(path) as top:
+            insist_on_fitness(top, f"make a volume of {path}")
+    with _made(folder) as descriptor:
+        # Both units of a job may meet a new volume at once. A lock, unlike a hard link, is known to every filesystem.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if read_marker(path) is None:
+            content = {"uuid": str(uuid.uuid4()), "name": name, **(more or {})}
+            _put(descriptor, json.dumps(content).encode())
+    with _opened(path) as top:
+        os.fsync(top)
     marker = read_marker(path)
     if marker is None:
         raise LocalError(Trouble.IO, f"write the marker of volume {name}", f"it is not in {folder}")
     return marker
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, which is made for this, and not left behind by what fails."""
+    is_new = not is_folder(folder)
+    if is_new:
+        folder.mkdir(mode=0o750, exist_ok=True)
+    try:
+        with _opened(folder) as descriptor:
+            yield descriptor
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds something by now
+                folder.rmdir()
+        raise
+
+
+def _put(folder: int, content: bytes) -> None:
+    """The marker as a whole or not at all. Under the lock of the folder: what has the other name was cut off."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(_UNFINISHED, flags, 0o640, dir_fd=folder)
+        try:
+            _write(descriptor, content)
+        finally:
+            os.close(descriptor)
+        os.rename(_UNFINISHED, _MARKER, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(_UNFINISHED, dir_fd=folder)
+        raise
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+    os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

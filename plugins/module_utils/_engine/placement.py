@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .conditions import OUT_OF_FILES
+from .fitness import NO_LIMIT
 from .model import MIB
 
 _FIRST_SPEED = 8 * MIB  # bytes per second, until one is measured: little is lost where it is wrong
 _WINDOW_SECONDS = 3.0  # one group is being made durable while the next one arrives
 _LEAST_WINDOW = 4 * MIB
 _FADING = 0.75  # of what was learned, with every group
+_FIRST_REST = 5.0  # seconds that a volume rests which says that it is full
+_LONGEST_REST = 60.0
 _LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
 
 
@@ -43,6 +47,35 @@ class Pace:
 
 
 @dataclass(slots=True)
+class Fullness:
+    """What a volume says of its room that free bytes do not show: a quota, or the filesystem's own needs.
+
+    One that refused rests, longer each time (seconds); then it is tried, until something is durable there.
+    """
+
+    why: str = ""  # what it said; "" for one that takes what there is room for
+    _delay: float = 0.0
+    _until: float = 0.0
+
+    def refused(self, now: float, why: str) -> bool:
+        """It took no more. False: that was known, from another object that was on its way there."""
+        if self.rests(now):
+            return False
+        is_news = not self.why
+        self._delay = min(_LONGEST_REST, self._delay * 2 or _FIRST_REST)
+        self._until, self.why = now + self._delay, why
+        return is_news
+
+    def took(self, now: float) -> None:
+        """Something became durable there. What was on its way while it refused says nothing."""
+        if self.why and not self.rests(now):
+            self.why, self._delay = "", 0.0
+
+    def rests(self, now: float) -> bool:
+        return now < self._until
+
+
+@dataclass(slots=True)
 class VolumeSpace:
     """One usable volume at one moment; all sizes in bytes.
 
@@ -59,11 +92,30 @@ class VolumeSpace:
     largest: int | None = None
     speed: float = 1.0
     window: int | None = None
+    files: int | None = None  # so many more it takes up to its high watermark; None: it does not count them
+    rises_with: int = 0  # room for so many files lets one that rests take objects again
+    largest_file: int = NO_LIMIT
+    refusal: str = ""  # what it said when it took no more, while it rests for that
+    rests_for_files: bool = False  # it reached the watermark in files, and not in bytes alone
 
     @property
     def is_busy(self) -> bool:
         """Whether as much is on its way as its medium should have waiting."""
         return self.window is not None and self.in_flight >= self.window
+
+    @property
+    def is_out_of_files(self) -> bool:
+        return self.files is not None and self.files < 1
+
+    @property
+    def why_full(self) -> str:
+        """Why it takes nothing, where free bytes do not show it; "" else."""
+        return self.refusal or (OUT_OF_FILES if self.rests_for_files else "")
+
+    def expect(self, size: int) -> None:
+        """An object of `size` bytes is placed there."""
+        self.in_flight += size
+        self.files = None if self.files is None else self.files - 1
 
 
 class Placement:
@@ -81,7 +133,7 @@ class Placement:
         best: VolumeSpace | None = None
         for volume in volumes:
             self._rest_or_rise(volume)
-            if volume.id in self._resting or volume.is_busy:
+            if volume.id in self._resting or volume.is_busy or volume.refusal or size > volume.largest_file:
                 continue
             if volume.used + volume.in_flight + size > volume.high:
                 # Only a volume that nearly is full rests: one large object that does not fit is no reason.
@@ -93,8 +145,16 @@ class Placement:
         return best.id if best else None
 
     def _rest_or_rise(self, volume: VolumeSpace) -> None:
-        if volume.id in self._resting and volume.used + volume.in_flight <= volume.low:
+        if volume.is_out_of_files:
+            self._resting.add(volume.id)
+        elif volume.used + volume.in_flight <= volume.low and not _lacks_files(volume):
             self._resting.discard(volume.id)
+        volume.rests_for_files = volume.id in self._resting and _lacks_files(volume)
+
+
+def _lacks_files(volume: VolumeSpace) -> bool:
+    """Whether one that was out of files would soon be so again."""
+    return volume.files is not None and volume.files < volume.rises_with
 
 
 def _rank(volume: VolumeSpace, size: int) -> tuple[float, int]:
@@ -109,9 +169,20 @@ def takes_rest(volume: VolumeSpace, size: int, there: int, *, is_limited: bool) 
     """
     needed = volume.used + volume.in_flight + size
     within_limit = not is_limited or volume.largest is None or needed <= volume.largest
+    if volume.refusal or size > volume.largest_file:
+        return False
     return within_limit and needed - there <= volume.high
 
 
 def fits_nowhere(size: int, volumes: Iterable[VolumeSpace]) -> bool:
     """Whether an object is larger than every volume could ever take, even an empty one."""
-    return all(size > (volume.high if volume.largest is None else volume.largest) for volume in volumes)
+    return all(size > _largest(volume) for volume in volumes)
+
+
+def _largest(volume: VolumeSpace) -> int:
+    return min(volume.largest_file, volume.high if volume.largest is None else volume.largest)
+
+
+def is_too_large_for_files(size: int, volumes: Iterable[VolumeSpace]) -> bool:
+    """Whether it is for their filesystems' largest file, and not for their room, that volumes do not take an object."""
+    return any(size > volume.largest_file for volume in volumes)

@@ -40,7 +40,12 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
 # The object was perhaps stored all the same when Complete ends like this.
 _PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
-_LOCAL = {errno.ENOSPC: Trouble.SPACE, errno.EDQUOT: Trouble.SPACE, errno.EROFS: Trouble.READONLY}
+_LOCAL = {
+    errno.ENOSPC: Trouble.SPACE,
+    errno.EDQUOT: Trouble.SPACE,
+    errno.EFBIG: Trouble.TOO_LARGE,
+    errno.EROFS: Trouble.READONLY,
+}
 
 
 _SESSION_LOCK = threading.Lock()  # a session makes one client at a time

@@ -165,7 +165,8 @@ _is_local_error = re.compile(
     r"|object '.*' is not a regular file"
 ).match
 _LOCAL_TEXTS = (
-    (Trouble.SPACE, ("no space left on device", "disk quota exceeded", "file too large")),
+    (Trouble.SPACE, ("no space left on device", "disk quota exceeded")),
+    (Trouble.TOO_LARGE, ("file too large",)),
     (Trouble.READONLY, ("read-only file system",)),
 )
 _NETWORK_TEXTS = (

@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 
 from . import adoption, keys
@@ -31,7 +31,7 @@ from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, Head, State
-from .placement import Placement, VolumeSpace, fits_nowhere, takes_rest
+from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .removal import AtDestination
 from .staging import Committer
 from .unit import Item, Switches, Unit
@@ -445,10 +445,10 @@ class SourceUnit(Unit):
         row = item.row
         with self.lock:
             self.in_flight[row.id] = item
-            item.volume.in_flight += row.size
+            item.volume.expect(row.size)
         for space in spaces:
             if space.id == item.volume.id:
-                space.in_flight += row.size
+                space.expect(row.size)
         self._seems_full = False
         self.status = f"fetching {len(self.in_flight)} objects"
         work = Fetch(row.id, row.key, row.size, item.path, self.etag_to_read(row), row.generation, item.volume.id)
@@ -466,17 +466,22 @@ class SourceUnit(Unit):
             return False  # their media have enough to do: more would only wait in memory
         if not self.volumes.absent and not self.volumes.draining and fits_nowhere(row.size, spaces):
             rows.popleft()
-            message = f"{row.size} bytes are more than any volume may take; add a larger volume or raise its limit"
-            failure = Failure(row, "source", Trouble.SPACE, message, "failed")
+            failure = Failure(row, "source", *_too_large(row.size, spaces), "failed")
             if self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
                 self.note(failure)
             return True
-        self.status = f"waiting for space on {', '.join(volume.name for volume in self.volumes.placeable())}"
+        self.status = f"waiting for space on {', '.join(self._why_full(spaces))}"
         if not self.in_flight and self._made_room():
             return False
         if self.until != "forever" and not self.in_flight:
             self._give_up_waiting()
         return False
+
+    def _why_full(self, spaces: list[VolumeSpace]) -> Iterator[str]:
+        reasons = {space.id: space.why_full for space in spaces}
+        for volume in self.volumes.placeable():
+            reason = reasons.get(volume.id, "")
+            yield f"{volume.name} ({reason})" if reason else volume.name
 
     def _made_room(self) -> bool:
         """Whether generations that the source has replaced make room: those that may go, or be delivered first."""
@@ -521,10 +526,8 @@ class SourceUnit(Unit):
     def not_arrived(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
         """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
         if trouble.is_local:
-            if trouble is Trouble.SPACE:
-                if self._pool.is_large(item.row.size):
-                    self.parts.forget(item.row.id)  # the room is for others, and this object may go elsewhere
-                self.put_back(item, 5.0)
+            if trouble in (Trouble.SPACE, Trouble.TOO_LARGE):
+                self._is_refused_room(item, trouble, message)
                 return
             if not item.volume.is_well():
                 self.take_out(item.volume, message)
@@ -538,6 +541,22 @@ class SourceUnit(Unit):
         if not is_soft or self.postpone(item, 1.0 if trouble.is_local else 0.2):
             self.failed(failure)
         self.put_back(item, None)
+
+    def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
+        """A volume took no more, or no file of this size: it is not asked again."""
+        if self._pool.is_large(item.row.size):
+            self.parts.forget(item.row.id)  # the room is for others
+        if trouble is Trouble.TOO_LARGE:
+            item.volume.takes_no_file_of(item.row.size)
+            _log.warning("volume %s takes no file of %d bytes: %s", item.volume.name, item.row.size, message)
+        else:
+            self.is_full(item.volume, message)
+        self.put_back(item, 0.0)
+
+    def is_full(self, volume: OpenVolume, message: str) -> None:
+        """A volume says that it is, whatever it shows: it rests for a while."""
+        if volume.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
+            _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)
 
     def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
         if not self.is_excused(item, whose):
@@ -556,5 +575,13 @@ class SourceUnit(Unit):
             self._later[item.row.id] = time.monotonic() + delay
         with self.lock:
             if self.in_flight.pop(item.row.id, None):
-                item.volume.in_flight -= item.row.size
+                item.volume.expect_no_more(item.row.size)
         self._backlog.rewind()
+
+
+def _too_large(size: int, spaces: list[VolumeSpace]) -> tuple[Trouble, str]:
+    """The word and the message for an object that fits nowhere."""
+    if is_too_large_for_files(size, spaces):
+        fix = "add a volume of ext4 or XFS, or raise the limit of the process for files"
+        return Trouble.TOO_LARGE, f"{size} bytes are too large for one file on any volume (EFBIG); {fix}"
+    return Trouble.SPACE, f"{size} bytes are more than any volume may take; add a larger volume or raise its limit"

@@ -10,7 +10,9 @@ of its own, that does all the waiting for its medium: a slow one holds up no oth
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+# What a filesystem says of one name, which is no reason to give up the others' group, or the volume.
+_OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _WORTH_WRITING = 64 * 1024  # bytes; smaller files are left to the syncfs of their group
 
 
@@ -231,29 +235,37 @@ class Lane:
         return unit.ledger.commit_staged([staged for _, staged in group.items], group.volume.id, unit.run_id)
 
     def _publish(self, group: Group, paths: dict[int, str]) -> None:
-        """Give every file its name, durably; one whose bytes are gone leaves the group alone."""
-        directories, lost = set(), []
-        for item, staged in group.items:
+        """Give every file its name, durably. What is gone, or gets none, leaves the group, and the others go on."""
+        volume = group.volume
+        directories: set[str] = set()
+        left: list[tuple[tuple[Item, Staged], Trouble, str]] = []
+        for entry in group.items:
+            path = paths[entry[0].row.id]
             try:
-                directories.add(group.volume.publish(item.row.id, paths[item.row.id]))
+                directories.add(volume.publish(entry[0].row.id, path))
             except FileNotFoundError:
-                lost.append((item, staged))
-        group.volume.sync_directories(directories)
-        for item, staged in lost:
-            group.items.remove((item, staged))
-            self._unit.not_arrived(item, Trouble.UNKNOWN, "what arrived is gone from the volume")
+                left.append((entry, Trouble.UNKNOWN, "what arrived is gone from the volume"))
+            except OSError as error:
+                volume.prune([os.path.dirname(path)])  # folders that were made for it
+                left.append((entry, *_unnamed(volume, error)))
+        volume.sync_directories(directories)
+        for entry, trouble, message in left:
+            group.items.remove(entry)
+            self._unit.not_arrived(entry[0], trouble, message)
 
     def _give_up(self, group: Group, error: OSError) -> None:
         volume, trouble = group.volume, local_trouble(error)
         message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
         _log.error("%s; they are fetched again", message)
-        if trouble is not Trouble.SPACE:
+        if trouble is Trouble.SPACE:
+            self._unit.is_full(volume, message)
+        else:
             self._unit.take_out(volume, message)
         for item, _ in group.items:
             self._discard(volume, item.row)
             if self._unit.endpoints.is_large(item.row.size):
                 self._unit.parts.forget(item.row.id)  # nobody knows what of it reached the medium
-            self._unit.put_back(item, 5.0 if trouble is Trouble.SPACE else 0.0)
+            self._unit.put_back(item, 0.0)
 
     def _leave(self, group: Group, gone: set[int]) -> None:
         unit = self._unit
@@ -272,3 +284,13 @@ class Lane:
         """Remove a published file that is not to be staged, where the ledger allows it; the others are kept."""
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
             self._unit.discard(volume, row.key, row.generation)
+
+
+def _unnamed(volume: OpenVolume, error: OSError) -> tuple[Trouble, str]:
+    """What it says of one file that its volume gives it no name; the error itself where it says more than that."""
+    message = f"volume {volume.name} does not take the name of its file: {error.strerror}"
+    if local_trouble(error) is Trouble.SPACE:
+        return Trouble.SPACE, message  # each folder of the name takes an inode
+    if error.errno in _OF_THE_NAME:
+        return Trouble.UNSUPPORTED, message
+    raise error

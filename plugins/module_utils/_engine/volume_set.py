@@ -17,6 +17,7 @@ from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .errors import LocalError, Trouble
+from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
 from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
@@ -186,6 +187,8 @@ class VolumeSet:
             return self._open(config)
         except (LocalError, OSError) as error:
             word, reason = word_of(error), _reason(config, error)
+            if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
+                self._rest_until[config.name] = time.monotonic() + _READING_REST
         self.absent[config.name] = reason
         self._tell(config.name, word, reason)
         if self._reads and word in (READ_ONLY, FAILED):
@@ -207,8 +210,11 @@ class VolumeSet:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o750, dir_fd=root)
                 opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
+            largest = NO_LIMIT
             if writable:
                 try_writing(opened[1])
+                insist_on_fitness(opened[1], f"use volume {config.name} at {config.path}")
+                largest = largest_file(opened[1])
             claim = self._claim(config, root, opened[2], writable=writable)
             volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
             self._recognize(config, volume_id, root, opened[2], writable=writable)
@@ -230,6 +236,7 @@ class VolumeSet:
             outgoing,
             writable=writable,
             claim=claim,
+            largest_file=largest,
         )
 
     def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
@@ -375,7 +382,8 @@ class VolumeSet:
 
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
-        volume.in_flight -= size
+        volume.expect_no_more(size)
+        volume.fullness.took(time.monotonic())
         self.occupies(volume, size)
 
     def occupies(self, volume: OpenVolume, size: int) -> None:

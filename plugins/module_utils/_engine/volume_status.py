@@ -17,6 +17,7 @@ from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
 from .markers import OWN_FOLDER, is_folder, read_marker
 from .present import bytes_text, count_text, plain_text
+from .volumes import is_out_of_files
 
 if TYPE_CHECKING:
     from .config import Job
@@ -98,7 +99,7 @@ def _volume(
     job: Job, config: VolumeConfig, row: VolumeRow | None, running: Collection[str], ledger: LedgerView | None
 ) -> VolumeStatus:
     total = free = 0
-    read_only = False
+    read_only = out_of_files = False
     another: Record | None = None
     absence, problem, identity = _absence(config, row)
     if identity and not problem and ledger:
@@ -109,6 +110,7 @@ def _volume(
             space = os.statvfs(config.path)
             total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
             read_only = bool(space.f_flag & os.ST_RDONLY)
+            out_of_files = is_out_of_files(space, job.space.low_watermark)
         except OSError as error:
             absence, problem = conditions.word_of(error), f"does not answer: {error.strerror}"
     known = row or VolumeRow(0, config.name, identity, str(config.path))
@@ -122,6 +124,7 @@ def _volume(
         is_draining=known.draining,
         is_empty=not known.undelivered.objects and (job.keep_staged or not known.held.objects),
         is_awaited=known.placing and "source" in running,
+        is_out_of_files=out_of_files,
     )
     status = _status(known, str(config.path), problem, (total, free), config.limit, seen)
     return replace(status, another=another.short) if another else status

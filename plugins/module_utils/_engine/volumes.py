@@ -35,7 +35,8 @@ from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
 from .errors import Trouble
-from .placement import Pace, VolumeSpace
+from .fitness import NO_LIMIT
+from .placement import Fullness, Pace, VolumeSpace
 from .removal import NeverStaged, Permit, Place, SameGeneration, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def local_trouble(error: OSError) -> Trouble:
     """The word for an error of the local filesystem."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Trouble.SPACE
+    if error.errno == errno.EFBIG:
+        return Trouble.TOO_LARGE
     return Trouble.READONLY if error.errno == errno.EROFS else Trouble.IO
 
 
@@ -102,9 +105,12 @@ class OpenVolume:
     quarantine: int
     outgoing: int
     in_flight: int = 0  # bytes handed to a mover and not yet durable
+    files_in_flight: int = 0
     known_directories: set[str] = field(default_factory=set)
     opened: float = field(default_factory=time.monotonic)
     pace: Pace = field(default_factory=Pace)
+    fullness: Fullness = field(default_factory=Fullness)
+    largest_file: int = NO_LIMIT  # bytes, as far as it is known
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
@@ -273,6 +279,20 @@ class OpenVolume:
             for name in files:
                 yield name if relative == "." else f"{relative}/{name}"
 
+    def expect(self, size: int) -> None:
+        """An object is on its way here."""
+        self.in_flight += size
+        self.files_in_flight += 1
+
+    def expect_no_more(self, size: int) -> None:
+        """It is durable, or will not come."""
+        self.in_flight -= size
+        self.files_in_flight -= 1
+
+    def takes_no_file_of(self, size: int) -> None:
+        """Its filesystem refused a file for its size."""
+        self.largest_file = min(self.largest_file, size - 1)
+
     def space(self, job: Job, occupied: int) -> VolumeSpace:
         """This volume for the placement. OSError when the filesystem does not answer."""
         status = os.fstatvfs(self.root)
@@ -285,6 +305,8 @@ class OpenVolume:
             empty = min(self.config.limit, usable)
             usable = min(self.config.limit, occupied + available)
             used = occupied
+        now = time.monotonic()
+        window = self.window(job)
         return VolumeSpace(
             id=self.id,
             high=int(usable * job.space.high_watermark),
@@ -293,7 +315,12 @@ class OpenVolume:
             in_flight=self.in_flight,
             largest=int(empty * job.space.high_watermark),
             speed=self.pace.speed,
-            window=self.window(job),
+            # One that said it was full is tried with one object at a time, until that is durable.
+            window=1 if self.fullness.why else window,
+            files=_room_for_files(status, job.space.high_watermark, self.files_in_flight),
+            rises_with=int(status.f_files * (job.space.high_watermark - job.space.low_watermark)),
+            largest_file=self.largest_file,
+            refusal=self.fullness.why if self.fullness.rests(now) else "",
         )
 
     def window(self, job: Job) -> int:
@@ -331,6 +358,18 @@ class OpenVolume:
         self.dropped.close()
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
+
+
+def _room_for_files(status: os.statvfs_result, watermark: float, in_flight: int) -> int | None:
+    """How many files more a filesystem takes up to the watermark; None for one that does not count them."""
+    if not status.f_files:
+        return None
+    return int(status.f_files * watermark) - (status.f_files - status.f_favail) - in_flight
+
+
+def is_out_of_files(status: os.statvfs_result, watermark: float) -> bool:
+    room = _room_for_files(status, watermark, 0)
+    return room is not None and room < 1
 
 
 @contextlib.contextmanager
