@@ -31,9 +31,12 @@ from .volumes import OpenVolume, local_trouble
 from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
+    from .config import Job
+    from .ledger import Ledger
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
+_LINKED = "it has other names (hard links), by which it could be changed; put a copy there"
 # States in which a file is known; a failed one waits for a change or a new name. One that was released is there again
 # because somebody put it there again.
 _KNOWN = (State.STAGED, State.DELIVERED, State.QUARANTINED, State.FAILED)
@@ -63,6 +66,53 @@ def is_settled(sighting: Sighting, writer: Writer, now: float, clock: float, set
         age = clock - sighting.identity.changed_ns / 1e9
         return max(age if age >= 0 else 0.0, watched) >= settle
     return writer is Writer.UNKNOWN and sighting.looks > 1 and watched >= settle
+
+
+def key_of(prefix: str, relative: str) -> tuple[str, str]:
+    """The key of a file of a drop folder, and why it cannot have one, else ""."""
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        return "", "its name is not valid UTF-8, which no S3 key may be; rename it"
+    key = prefix + relative
+    if len(key.encode()) > LONGEST_KEY:
+        return "", f"its key would have more than {LONGEST_KEY} bytes; shorten its path"
+    return key, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file of a drop folder that no run has taken yet; `refusal` says why none will."""
+
+    name: str
+    key: str
+    size: int
+    refusal: str
+
+
+def waiting(job: Job, ledger: Ledger | None) -> Iterator[Waiting]:
+    """What lies in the drop folders of the job now, and is new to the ledger. Only looked at: nothing is opened."""
+    prefix = job.source.prefix if job.source else ""
+    for volume in job.volumes:
+        top = volume.drop_path
+        for relative, status in _regular_files(str(top)) if top and not top.is_symlink() else ():
+            key, refusal = key_of(prefix, relative)
+            known = ledger.dropped(key) if ledger and key else None
+            if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
+                continue  # the ledger tells of it
+            refusal = refusal or (_LINKED if status.st_nlink > 1 else "")
+            yield Waiting(relative.encode(errors="backslashreplace").decode(), key, status.st_size, refusal)
+
+
+def _regular_files(top: str) -> Iterator[tuple[str, os.stat_result]]:
+    for folder, below, names in os.walk(top):
+        below.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    yield os.path.relpath(path, top), status
 
 
 class _Disturbed(Exception):
@@ -207,7 +257,7 @@ class DropScanner:
         folder, _, name = relative.rpartition("/")
         if asides.returned_hidden(top, folder, name, unit.ledger.row, self._relative):
             return 0
-        key, refusal = self._key(relative)
+        key, refusal = key_of(self._prefix, relative)
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
@@ -227,7 +277,7 @@ class DropScanner:
         if not self._is_settled(volume, relative, Identity.of(status), watch.ask()) or watch.is_written():
             return 1
         refusal = (
-            "it has other names (hard links), by which it could be changed; put a copy there"
+            _LINKED
             if status.st_nlink > 1
             else self._unit.ledger.refuses_dropped(key, volume.id)  # before it is read for nothing
         )
@@ -245,16 +295,6 @@ class DropScanner:
 
     def _relative(self, row: Row) -> str:
         return row.key[len(self._prefix) :]
-
-    def _key(self, relative: str) -> tuple[str, str]:
-        try:
-            relative.encode()
-        except UnicodeEncodeError:
-            return "", "its name is not valid UTF-8, which no S3 key may be; rename it"
-        key = self._prefix + relative
-        if len(key.encode()) > LONGEST_KEY:
-            return "", f"its key would have more than {LONGEST_KEY} bytes; shorten its path"
-        return key, ""
 
     def _refuse(self, volume: OpenVolume, relative: str, reason: str) -> None:
         place = (volume.name, relative)

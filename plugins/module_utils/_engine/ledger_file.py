@@ -293,6 +293,11 @@ class LedgerFile:
         with self._lock:
             self._db.close()
 
+    def is_made(self) -> bool:
+        """Whether it has tables. Who is killed while it makes a ledger leaves an empty file, which says nothing yet."""
+        with self._lock:
+            return bool(self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone())
+
     def identity(self) -> str:
         """Which ledger this is, wherever its file lies."""
         if not self._identity:

@@ -15,6 +15,7 @@ from . import binding
 from .config import Job
 from .credentials import for_side
 from .destination import DestinationUnit
+from .dropfolder import waiting
 from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
 from .keys import movable, readable
@@ -229,9 +230,9 @@ def _hop(counters: Counters) -> Hop:
 
 
 def plan_job(job: Job) -> Plan:
-    """The real plan: list the source, compare with the ledger, count what would move. Nothing is written."""
+    """The real plan: list the source, look into the drop folders, compare both with the ledger. Nothing is written."""
     plan = Plan(job.job)
-    ledger = Ledger(job.ledger_path, readonly=True) if job.ledger_path.exists() else None
+    ledger = _known_so_far(job)
     pool = EndpointPool(
         job.source,
         for_side(job, "source") if job.source else None,
@@ -244,6 +245,11 @@ def plan_job(job: Job) -> Plan:
             binding.check(job, ledger)
         for key, size in ledger.unfinished() if ledger else ():
             _add(plan, key, size)
+        for dropped in waiting(job, ledger):
+            if dropped.refusal:
+                _leave(plan, dropped.name, dropped.refusal)
+            else:
+                _add(plan, dropped.key, dropped.size)
         if job.source:
             _plan_listing(plan, ledger, pool, job.source.prefix)
     finally:
@@ -251,6 +257,17 @@ def plan_job(job: Job) -> Plan:
         if ledger:
             ledger.close()
     return plan
+
+
+def _known_so_far(job: Job) -> Ledger | None:
+    """The ledger, to be read; None before the first run has made it."""
+    if not job.ledger_path.exists():
+        return None
+    ledger = Ledger(job.ledger_path, readonly=True)
+    if ledger.is_made():
+        return ledger
+    ledger.close()
+    return None
 
 
 def _no_outcome(_outcome: Outcome) -> None:
