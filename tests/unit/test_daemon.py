@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 
 from snowsync import daemon as daemon_module
+from snowsync import workers
 from snowsync.daemon import Daemon
 from snowsync.unit import Counters, Switches
+from snowsync.workers import Doing
 
 
 class Systemd:
@@ -262,3 +265,35 @@ def test_a_unit_that_has_ended_is_not_waited_for(systemd: Systemd, clock: Clock,
     daemon, _switches = started(source, destination)
     source.has_ended = True
     assert lives(daemon, systemd, clock, 3600, source)
+
+
+@pytest.fixture
+def worker(clock: Clock) -> Iterator[workers.Worker]:
+    """A thread that stands wherever it is told."""
+    free = threading.Event()
+    made = workers.start(lambda: bool(free.wait(60)), "source-finisher-0", workers.tell)
+    yield made
+    free.set()
+    made.join()
+
+
+def test_a_thread_that_stands_still_is_left_to_the_watchdog_though_the_feeder_beats(
+    systemd: Systemd, clock: Clock, own_traffic: list[int], worker: workers.Worker
+) -> None:
+    daemon, _switches = started(make_unit("source", clock.now))
+    worker.does(Doing.WORKS)
+    assert lives(daemon, systemd, clock, 110)
+    assert not lives(daemon, systemd, clock, 20)
+    worker.does(Doing.IDLE)
+    assert lives(daemon, systemd, clock, 200)
+
+
+def test_a_thread_that_waits_for_a_disk_is_named_and_not_killed(
+    systemd: Systemd, clock: Clock, own_traffic: list[int], worker: workers.Worker
+) -> None:
+    daemon, _switches = started(make_unit("source", clock.now))
+    worker.does(Doing.MEDIUM)
+    assert lives(daemon, systemd, clock, 20)
+    assert "disk" not in daemon.status_line()
+    assert lives(daemon, systemd, clock, 3600)
+    assert "source-finisher-0 has waited 3620 s for its disk" in daemon.status_line()

@@ -981,3 +981,21 @@ def test_half_a_line_is_never_carried_out(fakes: Fakes, tmp_path: Path) -> None:
     mover.close(1.0)
     assert receiver.ids() == Counter(range(20))
     assert not seen.exists()
+
+
+def test_what_raises_in_the_thread_of_s5cmd_is_told_and_the_mover_replaced(
+    fakes: Fakes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The pool replaces a mover that is closed: unit/test_workers.py."""
+    receiver = Receiver()
+    mover = fakes.mover(receiver)
+    with monkeypatch.context() as patch:
+
+        def boom(*_arguments: object) -> bool:
+            raise RuntimeError("boom")
+
+        patch.setattr(S5cmdMover, "_account", boom)
+        mover.submit(Fetch(1, "ok", 10, str(tmp_path / "1")))
+        receiver.wait(1)
+    assert [(outcome.trouble, "boom" in outcome.message) for outcome in receiver.outcomes] == [(Trouble.UNKNOWN, True)]
+    assert mover.is_closed

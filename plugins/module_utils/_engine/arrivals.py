@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import adoption
+from . import adoption, workers
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .etag import agree
@@ -69,6 +69,7 @@ class Arrivals:
     def _finish(self, outcomes: list[Outcome]) -> None:
         arrived = []
         for outcome in outcomes:
+            workers.beat()
             item = self._unit.in_flight.get(outcome.id)
             if item is None:
                 continue
@@ -91,6 +92,7 @@ class Arrivals:
             asked = endpoint if endpoint.is_up else unit.endpoints.pick()
             if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
                 return asked
+            workers.beat()
             unit.ending.wait(0.05)
         return endpoint if endpoint.is_up else None
 
@@ -292,7 +294,9 @@ def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
     Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
     other one takes what woke it (its new timeout becomes negative).
     """
+    workers.idle()
     first = outcomes.get()
+    workers.beat()
     if first is None:
         return []
     taken = [first]

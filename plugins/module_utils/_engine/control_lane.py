@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import logging
 import queue
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from . import workers
 from .model import Fetch, Send
 
 if TYPE_CHECKING:  # endpoints.py imports this file
     from .endpoints import Endpoint
 
+_log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2
 _GRACE_SECONDS = 5.0
 
@@ -23,27 +25,44 @@ _GRACE_SECONDS = 5.0
 class ControlLane:
     """Carries out work in `_WORKERS` threads, started when first needed.
 
+    What raises is told `failed` with its work, and the thread goes on; `on_error` hears what that raises.
     Not a ThreadPoolExecutor: the interpreter would wait at its end for an upload that may take hours.
     """
 
-    def __init__(self, name: str, carry_out: Callable[[Endpoint, Fetch | Send], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        carry_out: Callable[[Endpoint, Fetch | Send], None],
+        failed: Callable[[Fetch | Send, Exception], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
         self._name = name
         self._carry_out = carry_out
+        self._failed = failed
+        self._on_error = on_error
         self._queue: queue.SimpleQueue[tuple[Endpoint, Fetch | Send] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[workers.Worker] = []
         self._closed = False
 
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         """Never blocks."""
         if len(self._threads) < _WORKERS:
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.append(workers.start(self._run, self._name, self._on_error))
         self._queue.put((endpoint, work))
 
     def _run(self) -> None:
-        while (task := self._queue.get()) and not self._closed:
-            self._carry_out(*task)
+        while (task := self._next()) and not self._closed:
+            endpoint, work = task
+            try:
+                with workers.asking():
+                    self._carry_out(endpoint, work)
+            except Exception as error:
+                _log.exception("%r failed in a thread of the endpoint", work.key)
+                self._failed(work, error)
+
+    def _next(self) -> tuple[Endpoint, Fetch | Send] | None:
+        workers.idle()
+        return self._queue.get()
 
     def close(self) -> None:
         """Drop what has not begun, wait a little for what has, then leave it to itself: nobody relies on it."""

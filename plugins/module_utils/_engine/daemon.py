@@ -14,16 +14,19 @@ import signal
 import socket
 import time
 
+from . import workers
 from .model import MIB
 from .s5cmd_watch import traffic_of
 from .unit import Switches, Unit
 from .units import Attendant
+from .workers import Doing, stands_still
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
 _BUSY_SECONDS = 10.0  # a feeder that turned no more for so long waits for a mover, or hashes a large file, or hangs
 _START_SECONDS = 120  # a step of the start that takes longer hangs: systemd ends it
 _TELL_SECONDS = 5.0  # a systemd that reads nothing for so long misses a message
+_WORTH_TELLING = 30.0  # a disk that answers nothing for so long is named in the status
 _PATIENCE = 90.0  # and if nothing moved for so long besides, it hangs
 
 
@@ -39,6 +42,7 @@ class Daemon(Attendant):
         self._next = 0.0
         self._seen: list[int] = []
         self._progressed = time.monotonic()
+        self._told: set[str] = set()  # workers of which it was said that they hang
         self.stopped_by = 0  # the number of the signal that stopped the run
 
     def beat(self, doing: str) -> None:
@@ -82,15 +86,33 @@ class Daemon(Attendant):
                 f" {counters.moved_bytes / 1_048_576:.1f} MiB moved"
                 + (f", {counters.failure_count} failures" if counters.failure_count else "")
             )
-        return " | ".join(parts).replace("\n", " ")
+        return " | ".join([*parts, *self._slow_disks()]).replace("\n", " ")
+
+    @staticmethod
+    def _slow_disks() -> list[str]:
+        return [
+            f"{look.name} has waited {look.seconds:.0f} s for its disk"
+            for look in workers.looks(time.monotonic())
+            if look.doing is Doing.MEDIUM and look.seconds >= _WORTH_TELLING
+        ]
 
     def _is_alive(self, now: float) -> bool:
-        """Real progress: every feeder turned lately, or something moved since the last look."""
+        """Real progress: no worker hangs, and every feeder turned lately, or something moved since the last look."""
         units = [unit for unit in self._units if not unit.has_ended]
         if all(now - unit.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
             self._progressed = now
         # What a mover thinks is stuck it ends by itself, if it is given the time.
-        return now - self._progressed < max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])
+        patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])
+        return now - self._progressed < patience and not self._hanging(now, patience)
+
+    def _hanging(self, now: float, patience: float) -> list[str]:
+        """The workers that only a restart helps; each is named once."""
+        hanging = [look for look in workers.looks(now) if stands_still(look, patience)]
+        for look in hanging:
+            if look.name not in self._told:
+                _log.error("%s has not got on for %.0f s: it is left to the watchdog", look.name, look.seconds)
+        self._told = {look.name for look in hanging}
+        return sorted(self._told)
 
     def _has_moved(self, units: list[Unit]) -> bool:
         """Whether objects or bytes moved since this was asked last: one object of a terabyte takes hours."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import adoption
+from . import adoption, workers
 from .blame import Blame, needs_probe
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
@@ -116,7 +116,7 @@ class Deliveries:
         (self._large if batch.is_large else self._small).put(batch)
 
     def _prove_loop(self, batches: _Queue) -> None:
-        while batch := batches.get():
+        while batch := self._next(batches):
             if batch.is_doubtful:
                 self._look_at(batch)
             else:
@@ -125,6 +125,13 @@ class Deliveries:
                 if not batch.is_large:
                     self.open_batches[batch.volume] -= 1
             self._unit.switches.staged.set()
+
+    @staticmethod
+    def _next(batches: _Queue) -> Batch | None:
+        workers.idle()
+        batch = batches.get()
+        workers.beat()
+        return batch
 
     # -- proofs -----------------------------------------------------------------------------------------------
 

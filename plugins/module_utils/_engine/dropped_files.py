@@ -22,6 +22,7 @@ from .config import OWN_FOLDER
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
 from .ledger_file import Row
 from .removal import NeverStaged, Permit, Place
+from .workers import BrokenOff
 from .writers import Writer, WriterWatch
 
 _LEAST_HELD = 8
@@ -171,7 +172,7 @@ class DroppedFiles:
                 if asides.is_untouched(place, aside, file, known, watch, digest, beat):
                     removal.remove(Place.DROP, place, aside, permit)
                     return True
-            except OSError:
+            except (OSError, BrokenOff):
                 asides.put_back(aside, place, top, relative)
                 raise
             asides.put_back(aside, place, top, relative)

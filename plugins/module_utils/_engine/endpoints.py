@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import etag
+from . import etag, workers
 from .blame import Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
 from .connections import Permits, Turns, native_within, shares
@@ -166,8 +166,8 @@ class EndpointPool:
 
     Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
     in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
-    `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what a probe found that
-    waiting cannot mend.
+    `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what waiting cannot fix: a
+    probe found it, or it ended a thread here, and whoever takes outcomes is lost with it.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class EndpointPool:
         if store and keys:
             self.endpoints = [Endpoint(url, store, keys) for url in endpoint_urls(store)]
             settings = _within_share(_for_direction(settings, direction), shares(store.max_connections).mover)
-        self.refusal: Exception | None = None
+        self.refusal: BaseException | None = None
         self._settings = settings
         self._direction = direction
         self._on_outcome = on_outcome
@@ -205,8 +205,10 @@ class EndpointPool:
         self._credentials = keys.current() if keys else None  # what the running movers began with
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         # Apart, so that two objects of a terabyte do not hold up what is small.
-        self._small_lane = ControlLane(f"{direction}-control", self._in_lane)
-        self._large_lane = ControlLane(f"{direction}-control-large", self._in_lane)
+        self._small_lane, self._large_lane = (
+            ControlLane(f"{direction}-control{size}", self._in_lane, self._failed, self._refuse)
+            for size in ("", "-large")
+        )
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -293,7 +295,7 @@ class EndpointPool:
             if endpoint.is_probing:
                 return
             endpoint.is_probing = True
-        threading.Thread(target=self._probe, args=(endpoint,), name=f"{self._direction}-probe", daemon=True).start()
+        workers.start(lambda: self._probe(endpoint), f"{self._direction}-probe", self._refuse)
 
     def _probe(self, endpoint: Endpoint) -> None:
         is_asked = True
@@ -324,6 +326,11 @@ class EndpointPool:
             return Probe.DOWN
         endpoint.answered()
         return Probe.WELL
+
+    def _refuse(self, error: BaseException) -> None:
+        """What ended a thread ends the unit."""
+        self.refusal = self.refusal or error
+        self._wake()
 
     def why_down(self) -> str:
         return "; ".join(endpoint.message for endpoint in self.endpoints if not endpoint.is_up)
@@ -393,9 +400,16 @@ class EndpointPool:
             if endpoint:
                 endpoint.in_flight -= 1
                 endpoint.large_in_flight -= is_large
-        self._on_outcome(outcome)
+        try:
+            self._on_outcome(outcome)
+        except Exception as error:  # nobody would ever hear of this object again
+            self._refuse(error)
         if is_large:
             self._wake()
+
+    def _failed(self, work: Fetch | Send, error: Exception) -> None:
+        """Work that raised where nobody foresaw it must get its outcome."""
+        self._ended(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
 
     def tool(self, work: Fetch | Send) -> str:
         """Which mover takes this work: the job's, or boto3 for what that cannot express."""
@@ -427,8 +441,6 @@ class EndpointPool:
             outcome = control.fetch(work) if isinstance(work, Fetch) else control.send(work)
         except StoreError as error:
             outcome = Outcome(work.id, error.trouble, str(error))
-        except Exception as error:  # whatever it is, the work must get its outcome
-            outcome = Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}")
         self._ended(outcome)
 
     def control(self, endpoint: Endpoint) -> Control:
@@ -436,7 +448,7 @@ class EndpointPool:
 
     def _mover(self, endpoint: Endpoint) -> _Mover:
         mover = self._movers.get(endpoint.url)
-        if mover is None:
+        if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
             mover = self._movers[endpoint.url] = self._new_mover(endpoint)
         return mover
 
@@ -452,6 +464,7 @@ class EndpointPool:
                 on_outcome=self._ended,
                 on_part=self._on_part,
                 on_room=self._wake,
+                on_error=self._refuse,
                 folders=self._volumes,
                 memory=self._memory,
             )
@@ -463,6 +476,7 @@ class EndpointPool:
             direction=self._direction,
             pass_fds=self._descriptors,
             on_outcome=self._ended,
+            on_error=self._refuse,
         )
 
     def traffic(self) -> int:

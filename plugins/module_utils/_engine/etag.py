@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from . import workers
 from .model import MIB
 
 _BLOCK = MIB
@@ -192,8 +193,14 @@ def _blocks(descriptor: int, expected_size: int) -> Iterator[bytes | memoryview]
             yield block
         return
     buffer = memoryview(bytearray(_BLOCK))
-    while count := os.readv(descriptor, [buffer]):
+    while count := _read_into(descriptor, buffer):
         yield buffer[:count]
+
+
+def _read_into(descriptor: int, buffer: memoryview) -> int:
+    workers.beat()
+    with workers.at_medium():
+        return os.readv(descriptor, [buffer])
 
 
 def _whole_md5(descriptor: int, expected_size: int) -> tuple[str, int]:

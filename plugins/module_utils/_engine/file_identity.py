@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from . import workers
 from .etag import PartDigests
 from .ledger_file import Row
 from .model import MIB
@@ -190,8 +191,14 @@ def digest_of(descriptor: int, part_size: int, beat: Callable[[], None] = lambda
     """
     digests = PartDigests(part_size)
     position = 0
-    while block := os.pread(descriptor, MIB, position):
+    while block := _block(descriptor, position):
         digests.update(block)
         position += len(block)
+        workers.beat()
         beat()
     return digests.etag()
+
+
+def _block(descriptor: int, position: int) -> bytes:
+    with workers.at_medium():
+        return os.pread(descriptor, MIB, position)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import keys, ledger_left
+from . import keys, ledger_left, workers
 from .answers import UNREADABLE
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
@@ -53,6 +53,7 @@ class Lister:
                 if unit.until != "forever":
                     return
                 self._revive()
+                workers.idle()
                 unit.ending.wait(unit.job.pass_interval)
 
     def _revive(self) -> None:
@@ -66,6 +67,7 @@ class Lister:
         objects = size = self._left_behind = 0
         gone = unit.ledger.gone_keys()
         for page in self._pages():
+            workers.beat()
             if page is None:
                 return False
             if gone:
@@ -166,6 +168,7 @@ class Lister:
             endpoint = unit.endpoints.pick()
             if endpoint:
                 return endpoint
+            workers.beat()
             unit.scanner.scan_meanwhile()
             unit.ending.wait(0.2)
         return None

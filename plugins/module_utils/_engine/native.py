@@ -15,11 +15,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import etag
+from . import etag, workers
 from .errors import StoreError, Trouble
 from .keys import is_utf8
 from .model import Fetch, Head, Outcome, Received, Send
-from .native_lanes import Errand, Kit, SmallLane, StreamLane
+from .native_lanes import Errand, Kit, LaneFailed, SmallLane, StreamLane
 from .native_large import LargeFetch
 from .native_requests import Bucket, Get, Put, Request, Target, can_carry, object_headers, with_md5
 from .native_upload import LargeSend
@@ -42,7 +42,8 @@ class NativeMover:
 
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
     and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file,
-    and `on_room`. The small objects of each of about `folders` volumes go through a lane of their own.
+    and `on_room`. `on_error` hears of what ends one of the threads. The small objects of each of about `folders`
+    volumes go through a lane of their own.
     After a failed fetch `<path>` may exist; it is the caller's to remove, or to keep where `memory` has parts of it.
     """
 
@@ -57,6 +58,7 @@ class NativeMover:
         on_outcome: Callable[[Outcome], None],
         on_part: Callable[[int], None] = lambda object_id: None,
         on_room: Callable[[], None] = lambda: None,
+        on_error: Callable[[BaseException], None] = workers.tell,
         folders: int = 1,
         memory: PartMemory | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class NativeMover:
         self._direction = direction
         self._kit = kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
         self._on_room = on_room
+        self._on_error = on_error
         # One for each volume: what a thread reads or writes there may block for as long as the medium is busy. Where
         # there are more than workers, some share one; together they have as many connections as there are workers.
         count = min(folders, settings.workers)
@@ -80,7 +83,7 @@ class NativeMover:
         self._small: dict[str, SmallLane] = {}
         self._is_closed = False
         width = settings.large_workers * settings.part_concurrency
-        self.large = StreamLane(f"native-{direction}-large", kit, width)
+        self.large = StreamLane(f"native-{direction}-large", kit, width, on_error)
 
     @staticmethod
     def can_fetch(work: Fetch) -> bool:
@@ -95,6 +98,10 @@ class NativeMover:
             and work.size <= (work.part_size * 10_000 or _SINGLE_PUT_LIMIT)
             and can_carry(work.headers)
         )
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
 
     @property
     def in_flight(self) -> int:
@@ -126,8 +133,14 @@ class NativeMover:
             return self._lanes[number]
         # Who sends hands over whole batches, of which there are few: none waits for another volume's.
         capacity = 4 * self.settings.workers if self._direction == "fetch" else _NO_LIMIT
-        name = f"native-{self._direction}-{number}"
-        lane = SmallLane(name, self._kit, self._widths[number], capacity=capacity, on_room=self._on_room)
+        lane = SmallLane(
+            f"native-{self._direction}-{number}",
+            self._kit,
+            self._widths[number],
+            capacity=capacity,
+            on_room=self._on_room,
+            on_error=self._on_error,
+        )
         self._lanes.append(lane)
         if self._is_closed:
             lane.close()
@@ -218,6 +231,8 @@ class NativeMover:
             outcome = Outcome(work.id, received=received, answered=answered)
         elif result is None:
             outcome = Outcome(work.id, Trouble.UNKNOWN, "the mover was closed")
+        elif isinstance(result, LaneFailed):
+            outcome = Outcome(work.id, Trouble.UNKNOWN, str(result))
         elif isinstance(result, StoreError):
             outcome = Outcome(work.id, result.trouble, str(result))
         elif isinstance(result, OSError):

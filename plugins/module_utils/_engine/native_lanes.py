@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from . import workers
 from .errors import StoreError, Trouble
 from .native_requests import Request
 from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
@@ -67,6 +68,10 @@ def is_often_over(error: StoreError) -> bool:
     return error.trouble in _AGAIN and (error.trouble is not Trouble.SERVER or not 400 <= error.status < 500)
 
 
+class LaneFailed(Exception):
+    """A lane failed beneath all that it had under way: none of it is to blame."""
+
+
 class Errand:
     """One small piece of work: its request, made anew for every attempt, and whom to tell."""
 
@@ -80,23 +85,32 @@ class Errand:
 class SmallLane:
     """`width` requests at once in one thread. Up to `capacity` more wait, so that no connection is ever idle.
 
-    `on_room` is called once there is room again for somebody whom `has_room` told that there is none.
+    `on_room` is called once there is room again for somebody whom `has_room` told that there is none. An errand that
+    raises is told so, and the lane goes on; `on_error` hears what ends it all the same.
     """
 
     def __init__(
-        self, name: str, kit: Kit, width: int, *, capacity: int = 0, on_room: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        kit: Kit,
+        width: int,
+        *,
+        capacity: int = 0,
+        on_room: Callable[[], None] = lambda: None,
+        on_error: Callable[[BaseException], None] = workers.tell,
     ) -> None:
         self._name = name
         self._kit = kit
         self._width = width
         self._capacity = capacity or 4 * width
         self._on_room = on_room
+        self._on_error = on_error
         self._asked = False  # somebody was told that there is no room
         self._changed = threading.Condition()
         self._waiting: deque[Errand] = deque()
         self._later: list[tuple[float, Errand]] = []
         self._running: dict[Transfer, Errand] = {}
-        self._thread: threading.Thread | None = None
+        self._thread: workers.Worker | None = None
         self._blocked = False  # somebody waits for room
         self._closed = False
 
@@ -117,8 +131,7 @@ class SmallLane:
             if not self._closed:
                 self._waiting.append(errand)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                    self._thread.start()
+                    self._thread = workers.start(self._run, self._name, self._on_error)
                 elif not self._running:
                     self._changed.notify_all()
                 return
@@ -138,22 +151,46 @@ class SmallLane:
             thread.join(_GRACE_SECONDS)
 
     def _run(self) -> None:
+        while self._has_work():
+            try:
+                self._work()
+            except Exception as error:
+                _log.exception("%s failed and begins anew; what it had under way is done again", self._name)
+                reason = f"{self._name} failed: {type(error).__name__}: {error}"
+                for errand in self._dropped():
+                    errand.tell(LaneFailed(reason))
+        for errand in self._dropped():
+            errand.tell(None)
+
+    def _has_work(self) -> bool:
+        """Wait for something to do. False: the lane was closed."""
+        workers.idle()
+        with self._changed:
+            while not self._waiting and not self._later and not self._closed:
+                self._changed.wait()
+            return not self._closed
+
+    def _work(self) -> None:
+        """Until the lane is closed, with one set of handles."""
         crew = self._kit.crew(self._width)
         try:
             while self._turn(crew):
                 pass
-        except Exception:
-            _log.exception("a thread of the native mover failed; what is in flight becomes unknown")
+        finally:
+            crew.close()
+
+    def _dropped(self) -> list[Errand]:
+        """All that the lane has, which it has no more."""
         with self._changed:
-            self._closed = True
-            self._changed.notify_all()
             left = [*self._running.values(), *(errand for _, errand in self._later), *self._waiting]
             self._running.clear()
-        crew.close()
-        for errand in left:
-            errand.tell(None)
+            self._later.clear()
+            self._waiting.clear()
+            self._changed.notify_all()
+        return left
 
     def _turn(self, crew: Crew) -> bool:
+        workers.beat()
         self._begin(crew)
         if self._running:
             crew.multi.perform()
@@ -163,6 +200,7 @@ class SmallLane:
             if not ended:
                 crew.wait(_NAP if crew.idle else 1.0)
             return not self._closed
+        workers.idle()
         with self._changed:
             if not self._waiting and not self._closed:
                 self._changed.wait(max(0.0, self._later[0][0] - time.monotonic()) if self._later else None)
@@ -176,7 +214,7 @@ class SmallLane:
             try:
                 errand.request = errand.make()
                 errand.request.begin(crew.idle[-1])
-            except (OSError, StoreError) as error:
+            except Exception as error:  # its own affair, whatever it is: the lane is for the others too
                 errand.tell(error)
                 continue
             transfer = crew.idle.pop()
@@ -202,7 +240,7 @@ class SmallLane:
                 self._later.sort(key=lambda entry: entry[0])
                 return
             result = error
-        except OSError as error:
+        except Exception as error:  # whatever it is, the work must get its outcome
             result = error
         errand.tell(result)
 
@@ -217,10 +255,7 @@ class Stream:
     def __init__(self, kit: Kit, closed: threading.Event) -> None:
         self._kit = kit
         self._closed = closed
-        self._handle = kit.curl.Curl()
-        self._multi = kit.curl.CurlMulti()
-        self._multi.setopt(kit.curl.M_MAXCONNECTS, 1)
-        self._multi.setopt(kit.curl.M_MAX_TOTAL_CONNECTIONS, 1)
+        self._handles: tuple[Any, Any] | None = None  # easy and multi, made when first needed
 
     def perform(self, make: Callable[[], Request], has_moved: Callable[[], bool] = lambda: False) -> Head:
         """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed.
@@ -239,50 +274,68 @@ class Stream:
                 raise StreamClosed
 
     def _once(self, request: Request) -> Head:
-        transfer = self._kit.prepare(self._handle)
-        request.begin(transfer)
-        self._multi.add_handle(self._handle)
+        handle, multi = self._handles = self._handles or self._new_handles()
         try:
-            number, words = self._drive()
-        finally:
-            self._multi.remove_handle(self._handle)
+            request.begin(self._kit.prepare(handle))
+            multi.add_handle(handle)
+            try:
+                number, words = self._drive(multi)
+            finally:
+                multi.remove_handle(handle)
+        except (StoreError, OSError, StreamClosed):
+            raise
+        except Exception:
+            self._handles = None  # nobody knows what is left of them
+            raise
         return request.end(number, words)
 
-    def _drive(self) -> tuple[int, str]:
+    def _new_handles(self) -> tuple[Any, Any]:
+        curl = self._kit.curl
+        multi = curl.CurlMulti()
+        multi.setopt(curl.M_MAXCONNECTS, 1)
+        multi.setopt(curl.M_MAX_TOTAL_CONNECTIONS, 1)
+        return curl.Curl(), multi
+
+    def _drive(self, multi: Any) -> tuple[int, str]:
         while not self._closed.is_set():
-            self._multi.perform()
-            _, succeeded, failed = self._multi.info_read()
+            workers.beat()
+            multi.perform()
+            _, succeeded, failed = multi.info_read()
             if succeeded:
                 return 0, ""
             if failed:
                 return int(failed[0][1]), str(failed[0][2])
-            wait_for(self._multi, 0.5)
+            wait_for(multi, 0.5)
         raise StreamClosed
 
     def close(self) -> None:
-        self._handle.close()
-        self._multi.close()
+        for handle in self._handles or ():
+            handle.close()
 
 
 class StreamLane:
-    """`width` threads, each with a connection of its own, started when first needed. They take steps in order."""
+    """`width` threads, each with a connection of its own, started when first needed. They take steps in order.
 
-    def __init__(self, name: str, kit: Kit, width: int) -> None:
+    A step answers for whatever raises in it; `on_error` hears what it does not.
+    """
+
+    def __init__(
+        self, name: str, kit: Kit, width: int, on_error: Callable[[BaseException], None] = workers.tell
+    ) -> None:
         self._name = name
         self._kit = kit
         self._width = width
+        self._on_error = on_error
         self._closed = threading.Event()
         self._steps: queue.SimpleQueue[Callable[[Stream | None], None] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[workers.Worker] = []
         self._lock = threading.Lock()
 
     def submit(self, *steps: Callable[[Stream | None], None]) -> None:
         """Never blocks. A step is called with the stream to use, or with None when the lane is closed."""
         with self._lock:
             while len(self._threads) < self._width:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._threads.append(workers.start(self._run, self._name, self._on_error))
         for step in steps:
             self._steps.put(step)
 
@@ -304,6 +357,11 @@ class StreamLane:
 
     def _run(self) -> None:
         stream = Stream(self._kit, self._closed)
-        while step := self._steps.get():
+        while step := self._next():
+            workers.beat()
             step(None if self._closed.is_set() else stream)
         stream.close()
+
+    def _next(self) -> Callable[[Stream | None], None] | None:
+        workers.idle()
+        return self._steps.get()

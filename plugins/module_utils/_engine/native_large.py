@@ -39,6 +39,8 @@ class Large:
 
     def __init__(self, mover: NativeMover, work: Fetch | Send) -> None:
         self._mover = mover
+        self._object = work
+        self._is_told = False
         self._left = 0
         self._lock = threading.Lock()
         self._head: Head | None = None  # of the last answer
@@ -71,11 +73,24 @@ class Large:
                 self._left -= 1
                 is_last = self._left == 0
             if is_last:
-                self._finish(stream)
+                self._end(stream)
 
         return run
 
+    def _end(self, stream: Stream | None) -> None:
+        try:
+            self._finish(stream)
+        except Exception as error:
+            _log.exception("%r could not be ended in order", self._object.key)
+            if not self._is_told:
+                self._tell(error)
+
+    def _tell(self, result: Head | Exception | None, received: Received | None = None) -> None:
+        self._is_told = True
+        self._mover.ended(self._object, result, received)
+
     def _finish(self, stream: Stream | None) -> None:
+        """Tell what became of it."""
         raise NotImplementedError
 
 
@@ -127,7 +142,7 @@ class LargeFetch(Large):
                 self._target.open()
         except (OSError, LedgerError) as error:
             self._target.close()
-            self._mover.ended(work, error)
+            self._tell(error)
             return
         self._ranges = joined(self._ranges, self._pieces)
         self._digests = [() for _ in self._ranges]
@@ -235,18 +250,19 @@ class LargeFetch(Large):
         work = self._given
         try:
             self._mover.memory.settle(work)  # the file is open still: its name leads to it
-        except OSError as error:
+        except Exception as error:
             self._error = self._error or error
         self._target.close()
         if self._must_be_in_one and stream:
             LargeFetch(self._mover, work).start()
             return
         if self._error or self._is_closed:
-            self._mover.ended(work, self._error)
+            self._tell(self._error)
         elif self._head is None:
+            self._is_told = True
             self._mover.tell(Outcome(work.id))  # all was there: the store is asked what it says of the object
         else:
-            self._mover.ended(work, self._head, self._received(self._head))
+            self._tell(self._head, self._received(self._head))
 
     def _received(self, head: Head) -> Received | None:
         if self._part_size is None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
+from . import workers
 from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
@@ -131,18 +132,24 @@ class Target:
     def read(self, start: int, length: int) -> Iterator[bytes]:
         """What it holds there, in pieces; it ends early where the file does."""
         end = start + length
-        while start < end and (piece := os.pread(self._descriptor, min(CHUNK, end - start), start)):
+        while start < end and (piece := self._read(min(CHUNK, end - start), start)):
             yield piece
             start += len(piece)
+            workers.beat()
+
+    def _read(self, length: int, place: int) -> bytes:
+        with workers.at_medium():
+            return os.pread(self._descriptor, length, place)
 
     @property
     def is_open(self) -> bool:
         return self._descriptor >= 0
 
     def write(self, chunk: bytes, place: int) -> None:
-        written = os.pwrite(self._descriptor, chunk, place)
-        while written < len(chunk):
-            written += os.pwrite(self._descriptor, chunk[written:], place + written)
+        with workers.at_medium():
+            written = os.pwrite(self._descriptor, chunk, place)
+            while written < len(chunk):
+                written += os.pwrite(self._descriptor, chunk[written:], place + written)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -63,7 +63,7 @@ class LargeSend(Large):
         try:
             self._descriptor = self._mover.open_file(self._work)
         except (OSError, StoreError) as error:
-            self._mover.ended(self._work, error)
+            self._tell(error)
             return
         self._submit(self._begin if self._work.part_size else self._put)
 
@@ -236,7 +236,7 @@ class LargeSend(Large):
             if stream and self._upload and not self._mover.memory.lasts:
                 self._abort(stream, self._upload)
         os.close(self._descriptor)
-        self._mover.ended(self._work, result)
+        self._tell(result)
 
     def _conclude(self, stream: Stream, upload: Upload) -> Head | Exception:
         """Complete the upload, or see what becomes of it. _UploadGone: another one is to be begun."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from . import workers
 from .errors import LedgerError
 from .ledger_parts import PartLedger
 from .model import Fetch, Send
@@ -47,27 +48,33 @@ class _Recorder(Generic[_Item]):
         self._write = write
         self._changed = threading.Condition()
         self._waiting: list[_Item] = []
-        self._thread: threading.Thread | None = None
+        self._thread: workers.Worker | None = None
         self._is_ending = False
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
 
     def put(self, item: _Item) -> None:
         with self._changed:
             self._waiting.append(item)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._thread = workers.start(self._run, self._name, self._fail)
             self._changed.notify()
 
     def finish(self) -> None:
-        """Wait until all is written. OSError when the medium failed: nothing after that was written."""
+        """Wait until all is written. Raises what `write` raised: OSError when the medium failed.
+
+        Nothing after that was written.
+        """
         with self._changed:
             self._is_ending = True
             self._changed.notify()
         if self._thread:
-            self._thread.join()
+            with workers.at_medium():
+                self._thread.join()
         if self._error:
             raise self._error
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
 
     def _run(self) -> None:
         while batch := self._next():
@@ -75,9 +82,6 @@ class _Recorder(Generic[_Item]):
                 self._write(batch)
             except LedgerError as error:
                 _log.warning("%s; parts of large objects that are not recorded are carried again if interrupted", error)
-            except OSError as error:
-                self._error = error
-                return
 
     def _next(self) -> list[_Item]:
         with self._changed:

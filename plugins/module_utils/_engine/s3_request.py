@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 
+from . import workers
 from .errors import StoreError, Trouble
 from .model import MIB
 
@@ -52,7 +53,8 @@ class Section:
         if wanted <= 0:
             return b""
         try:
-            piece = os.pread(self._descriptor, wanted, self._start + self._position)
+            with workers.at_medium():
+                piece = os.pread(self._descriptor, wanted, self._start + self._position)
             if not piece:
                 raise OSError(errno.EIO, "the file became shorter while it was read")
         except OSError as error:

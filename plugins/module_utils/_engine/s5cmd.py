@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from . import s5cmd_text
+from . import s5cmd_text, workers
 from .errors import Trouble
 from .model import Fetch, Outcome, Send
 from .s5cmd_lane import Lane, Slot
@@ -124,7 +124,8 @@ class S5cmdMover:
     Local paths are ASCII, and /proc/self/fd/<N>/... with N in `pass_fds` where a volume may vanish: such a path leads
     to the volume or nowhere. After a failed fetch `<path>` and `<path><digits>` may exist; they are the caller's to
     remove. `on_outcome` is called from the mover's thread (or from `submit`, for work that never began), must return
-    quickly and not call `submit`. UNKNOWN: whether the work was done is not known, but nobody works on it any more.
+    quickly and not call `submit`. What raises in that thread closes the mover; `on_error` hears what raises then.
+    UNKNOWN: whether the work was done is not known, but nobody works on it any more.
     ConfigError when there is no s5cmd, or the limit of open files is too low for the wanted workers.
     """
 
@@ -141,12 +142,14 @@ class S5cmdMover:
         direction: str,
         pass_fds: Sequence[int],
         on_outcome: Callable[[Outcome], None],
+        on_error: Callable[[BaseException], None] = workers.tell,
     ) -> None:
         self._bucket = store.bucket
         self._is_fetch = {"fetch": True, "send": False}[direction]
         self._settings = settings
         self._pass_fds = tuple(pass_fds)
         self._on_outcome = on_outcome
+        self._on_error = on_error
         self._small = Lane(settings.workers, queued=True)
         self._large = Lane(settings.large_workers, queued=False)
         self._lanes = (self._small, self._large)
@@ -159,7 +162,7 @@ class S5cmdMover:
         self._closed = False
         self._close_by = 0.0
         self._cpu_seconds = 0.0
-        self._thread: threading.Thread | None = None
+        self._thread: workers.Worker | None = None
         self._wake = -1
         self._poll = select.epoll()
         self._doze = select.poll()  # sees nothing but the wake-up call
@@ -169,6 +172,10 @@ class S5cmdMover:
         self._stopping: list[Process] = []
         self._look_every = min(5.0, max(0.05, settings.stall_seconds / 8))
         self._next_look = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     @property
     def in_flight(self) -> int:
@@ -257,8 +264,7 @@ class S5cmdMover:
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._poll.register(self._wake, select.EPOLLIN)
             self._doze.register(self._wake, select.POLLIN)
-            self._thread = threading.Thread(target=self._run, name="s5cmd-mover", daemon=True)
-            self._thread.start()
+            self._thread = workers.start(self._run, "s5cmd-mover", self._on_error)
 
     def _rouse(self) -> None:
         if self._wake >= 0:
@@ -267,17 +273,24 @@ class S5cmdMover:
     # --- the mover's thread
 
     def _run(self) -> None:
+        reason = "the mover was closed"
         try:
             while self._turn():
                 pass
-        except Exception:
+        except Exception as error:
             _log.exception("the thread of the s5cmd mover failed; what is in flight becomes unknown")
+            reason = f"the s5cmd mover failed: {type(error).__name__}: {error}"
         finally:
-            self._abandon()
+            self._abandon(reason)
 
     def _turn(self) -> bool:
         naps: list[float] = []
-        for descriptor, _ in self._poll.poll(self._seconds_to_wait()):
+        longest = self._seconds_to_wait()
+        if longest is None:
+            workers.idle()
+        ready = self._poll.poll(longest)
+        workers.beat()
+        for descriptor, _ in ready:
             process = self._streams.get(descriptor)
             if process:
                 self._read(process, descriptor)
@@ -489,7 +502,7 @@ class S5cmdMover:
             for work in left
         )
 
-    def _abandon(self) -> None:
+    def _abandon(self, reason: str) -> None:
         """The last thing the thread does; after an orderly end only descriptors are left."""
         with self._changed:
             self._closed = True
@@ -498,7 +511,7 @@ class S5cmdMover:
             self._wake = -1
         for process in list(self._running):
             process.signal(_KILL)
-            self._stop(process, "the mover failed")
+            self._stop(process, reason)
             self._reap(process)
             self._settle(process, time.monotonic())
         self._poll.close()

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import keys
+from . import keys, workers
 from .errors import Trouble
 from .ledger import Row, Staged
 from .unit import Item
@@ -127,6 +127,7 @@ class Lane:
     def run(self) -> None:
         unit = self._unit
         while not unit.ending.is_set():
+            workers.beat()
             self.wake.clear()
             self._start_writing()
             group = self._ready_group()
@@ -135,6 +136,7 @@ class Lane:
             elif self._is_over():
                 return
             else:
+                workers.idle()
                 self.wake.wait(0.02 if self.held else 1.0)
         self.commit_rest()
 

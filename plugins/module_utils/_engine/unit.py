@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
-from . import keys
+from . import keys, workers
 from .blame import Blame
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
@@ -30,6 +30,8 @@ SERVICE_FAILURES = 5  # and this many at an endpoint that answers and serves no 
 _NAMED_FAILURES = 100
 _LONGEST_FETCH_DELAY_MS = 60_000
 _AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
+_END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
+_LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
 
 
 def _delay_ms(row: Row) -> int:
@@ -41,7 +43,7 @@ def _delay_ms(row: Row) -> int:
 class Switches:
     """How the two units of one process wake and stop each other."""
 
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: workers.Stop = field(default_factory=workers.Stop)
     staged: threading.Event = field(default_factory=threading.Event)  # something became staged
     space: threading.Event = field(default_factory=threading.Event)  # something was released
     source_done: threading.Event = field(default_factory=threading.Event)
@@ -130,7 +132,7 @@ class Unit:
         self.ending = threading.Event()  # this unit ends: its workers leave
         self.heartbeat = time.monotonic()
         self.run_id = 0
-        self._threads: list[threading.Thread] = []
+        self._threads: list[workers.Worker] = []
         self._soft: dict[int, int] = {}
         self._later: dict[int, float] = {}
         self._next_look = 0.0
@@ -154,6 +156,8 @@ class Unit:
             self.run_id = self.ledger.start_run(self.name)
             try:
                 self.work()
+            except workers.BrokenOff:
+                _log.info("the %s unit was stopped while it read a file", self.name)
             except BaseException as error:
                 self.fail(error)
             self._end()
@@ -163,17 +167,34 @@ class Unit:
             raise self.error
 
     def _end(self) -> None:
-        steps = [self.endpoints.close, self.join, *self.last_steps(), self._say_ended, self.volumes.close]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                _log.error("the %s unit could not end in order: %s", self.name, error)
-                self.fail(error)
+        """Each step is done whatever became of the others; after a stop none is waited for very long."""
+        steps = [self.endpoints.close, self.join, *self.last_steps()]
+        in_time = [self._has_ended_in_time(step) for step in steps]
+        self.say_ended()
+        if all(in_time):
+            self._has_ended_in_time(self.volumes.close)
+        else:
+            _log.warning("the %s unit ends without waiting for a disk or an answer any longer", self.name)
 
-    def _say_ended(self) -> None:
+    def _has_ended_in_time(self, step: Callable[[], None]) -> bool:
+        """Carry out a step of the end. False: it hangs, and what it would have done the next start does."""
+        worker = workers.start(step, f"{self.name}-end", self._ended_badly)
+        stop = self.switches.stop
+        began = time.monotonic()
+        while worker.is_alive():
+            worker.join(0.05)
+            if stop.seconds > _END_SECONDS and time.monotonic() - began > _LEAST_END_SECONDS:
+                return False
+        return True
+
+    def _ended_badly(self, error: BaseException) -> None:
+        _log.error("the %s unit could not end in order: %s", self.name, error)
+        self.fail(error)
+
+    def say_ended(self) -> None:
+        """Close the run's row."""
         self.status = f"stopped: {self.error}" if self.error else "stopped"
-        self.save_run(ended=True)
+        self._has_ended_in_time(lambda: self.save_run(ended=True))
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -183,16 +204,8 @@ class Unit:
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
         """Start a worker. If it raises, the whole unit ends with that error: no half-dead unit."""
-
-        def guarded() -> None:
-            try:
-                target()
-            except BaseException as error:
-                self.fail(error)
-
-        thread = threading.Thread(target=guarded, name=f"{self.name}-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        is_over = self.switches.stop.is_overdue
+        self._threads.append(workers.start(target, f"{self.name}-{name}", self.fail, is_over))
 
     def fail(self, error: BaseException) -> None:
         if self.error is None:

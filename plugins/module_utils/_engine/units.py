@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from dataclasses import asdict, dataclass, field
 
-from . import binding
+from . import binding, workers
 from .config import Job
 from .credentials import for_side
 from .destination import DestinationUnit
@@ -29,6 +28,7 @@ from .unit import Counters, Switches, Unit
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100
+_LONGEST_END = 17.0  # seconds after a stop: a unit that has not ended by then hangs at a disk, and is left to itself
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,8 @@ def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: 
 def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> None:
     """Run every unit to its end, or to the end of `timeout`; raises the first error of any."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    threads = [threading.Thread(target=_guarded, args=(unit, switches), name=unit.name, daemon=True) for unit in units]
     attendant.start(units, switches)
-    for thread in threads:
-        thread.start()
+    threads = [_start(unit, switches) for unit in units]
     while any(thread.is_alive() for thread in threads):
         switches.ended.wait(0.05)
         switches.ended.clear()
@@ -161,19 +159,31 @@ def _run_units(units: list[Unit], switches: Switches, timeout: float | None, att
             for unit in units:
                 unit.waiting_for = "" if unit.has_ended else unit.status
             switches.stop.set()
+        if switches.stop.seconds > _LONGEST_END:
+            _leave_behind(units)
+            break
     attendant.end()
     for unit in units:
         if unit.error:
             raise unit.error
 
 
-def _guarded(unit: Unit, switches: Switches) -> None:
-    try:
-        unit.run()
-    except BaseException as error:
-        unit.fail(error)
-    finally:
-        switches.ended.set()
+def _start(unit: Unit, switches: Switches) -> workers.Worker:
+    def run() -> None:
+        try:
+            unit.run()
+        finally:
+            switches.ended.set()
+
+    return workers.start(run, unit.name, unit.fail, switches.stop.is_overdue, is_watched=False)
+
+
+def _leave_behind(units: list[Unit]) -> None:
+    """Close the run of a unit that does not come back from a disk."""
+    for unit in units:
+        if not unit.has_ended:
+            _log.error("the %s unit does not end: a disk does not answer it; the next start goes on", unit.name)
+            unit.say_ended()
 
 
 def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, started_ms: int) -> Summary:

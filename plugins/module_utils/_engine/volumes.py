@@ -30,6 +30,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from . import workers
 from .conditions import MISSING, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
@@ -69,16 +70,18 @@ def local_trouble(error: OSError) -> Trouble:
 
 def syncfs(descriptor: int) -> None:
     """syncfs(2): everything written to this filesystem so far is durable, or OSError."""
-    if _libc.syncfs(descriptor) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    with workers.at_medium():
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
 
 def start_writeback(path: str) -> None:
     """Ask the kernel to begin writing a large file out, so that syncing it after its hash finds little left to do."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        _libc.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+        with workers.at_medium():
+            _libc.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
     finally:
         os.close(descriptor)
 
@@ -87,7 +90,8 @@ def sync_file(path: str) -> None:
     """fdatasync(2) of one file, or OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fdatasync(descriptor)
+        with workers.at_medium():
+            os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -194,10 +198,12 @@ class OpenVolume:
         for directory in wanted:
             descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.staged)
             try:
-                os.fsync(descriptor)
+                with workers.at_medium():
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        os.fsync(self.incoming)
+        with workers.at_medium():
+            os.fsync(self.incoming)
 
     def discard_incoming(self, object_id: int) -> None:
         remove(Place.INCOMING, self.incoming, str(object_id), _PARTIAL)
@@ -383,7 +389,8 @@ def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
         deadline = None if patience is None else time.monotonic() + patience
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with workers.at_medium():  # whoever holds them waits for it
+                    fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if deadline is None or time.monotonic() >= deadline:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import workers
 from .answers import ListingParser, cut_listing, failure, parse_error, parse_head, unanswered, unreadable
 from .connections import Permits
 from .credentials import renewed_since
@@ -174,6 +175,7 @@ class Wire:
     def _run(self, crew: Crew) -> Iterator[tuple[int, str]]:
         """Drives a crew of one to its end; gives libcurl's error number and words after every step."""
         while True:
+            workers.beat()
             crew.multi.perform()
             for _, number, words in crew.finished():
                 yield number, words
@@ -322,6 +324,7 @@ class Wire:
                 (ended[0].object_key, self._with_other_keys(before, *ended, *crew.spare)) for ended in crew.finished()
             ]
             if not ready:
+                workers.beat()
                 crew.wait()
 
     def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
@@ -384,9 +387,12 @@ class Wire:
     def _perform(self, transfer: Transfer) -> tuple[int, str]:
         """libcurl's error number and words, 0 and "" for an answer of any status."""
         try:
-            transfer.curl.perform()
+            with workers.asking():
+                transfer.curl.perform()
         except self._curl.error as error:
             reason: tuple[Any, ...] = error.args
+            if int(reason[0]) == self._curl.E_ABORTED_BY_CALLBACK:
+                raise workers.BrokenOff from None
             return int(reason[0]), str(reason[1])
         return 0, ""
 
@@ -439,6 +445,9 @@ class Wire:
         curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
         if not body:
             curl.setopt(self._curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl refuses an odd one, which parse_head may read
+        # Called once a second at least, whatever the store does or does not.
+        curl.setopt(self._curl.XFERINFOFUNCTION, _goes_on)
+        curl.setopt(self._curl.NOPROGRESS, 0)
         return Transfer(curl)
 
     # --- refusals
@@ -508,6 +517,11 @@ class Wire:
             region=self._store.region,
             headers=answer.transfer.header_block,
         )
+
+
+def _goes_on(*_progress: int) -> int:
+    """Not 0 breaks a request off."""
+    return int(workers.is_over())
 
 
 def _why_not_whole(parser: ListingParser) -> str:

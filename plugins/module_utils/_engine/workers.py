@@ -1,0 +1,192 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Threads that neither die unseen nor stand still unseen. No other file starts one.
+
+A worker says what it is doing: `idle` before it waits for work, `beat` each time it gets on. Around a call that only
+the medium of a volume can end it says `at_medium`, around one with time-outs of its own that tells nothing meanwhile
+`asking`. Whether one stands still is decided by `stands_still`, over values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_log = logging.getLogger("snowsync")
+GRACE_SECONDS = 6.0
+_LONGEST_ANSWER = 900.0  # seconds that a client which repeats its requests by itself may say nothing
+
+
+class BrokenOff(Exception):
+    """The run ends, and this would take too long: the next run does it again."""
+
+
+class Stop(threading.Event):
+    """An event that knows when it was set. What ends within `GRACE_SECONDS` of it is finished, the rest broken off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = math.inf
+
+    def set(self) -> None:
+        self._since = min(self._since, time.monotonic())
+        super().set()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was set; negative while it is not."""
+        return time.monotonic() - self._since
+
+    def is_overdue(self) -> bool:
+        return self.seconds >= GRACE_SECONDS
+
+
+class Doing(enum.Enum):
+    """What a worker does now."""
+
+    IDLE = "waits for work"
+    WORKS = "works"
+    ASKS = "waits for an answer"
+    MEDIUM = "waits for a disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a worker: it has done the same, without getting on, for so many seconds."""
+
+    name: str
+    doing: Doing
+    seconds: float
+
+
+def stands_still(look: Look, patience: float) -> bool:
+    """Whether a worker hangs, so that only a restart helps. One that works may be silent for `patience` seconds.
+
+    A disk may take as long as it likes: a restart would not make it faster, and nobody else waits for it.
+    """
+    if look.doing is Doing.WORKS:
+        return look.seconds >= patience
+    return look.doing is Doing.ASKS and look.seconds >= max(patience, _LONGEST_ANSWER)
+
+
+def tell(error: BaseException) -> None:
+    """For a worker whose end concerns nobody."""
+    _log.error("a thread failed: %s: %s", type(error).__name__, error)
+
+
+class Worker(threading.Thread):
+    """A thread with a guard: whatever raises in it reaches `on_error`, but for BrokenOff, which is an end in order.
+
+    `is_over` says when `beat` is to break off what takes long. Who is not `is_watched` has a heartbeat of another kind.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[], None],
+        name: str,
+        on_error: Callable[[BaseException], None],
+        is_over: Callable[[], bool] = lambda: False,
+        is_watched: bool = True,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._carry_out = target
+        self._on_error = on_error
+        self.is_over = is_over
+        self.is_watched = is_watched
+        self.doing = Doing.IDLE
+        self.since = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            self._carry_out()
+        except BrokenOff:
+            _log.info("%s was broken off; the next run does it again", self.name)
+        except BaseException as error:
+            _log.debug("%s failed", self.name, exc_info=True)
+            self._on_error(error)
+
+    def does(self, doing: Doing) -> None:
+        self.doing, self.since = doing, time.monotonic()
+
+
+def start(
+    target: Callable[[], None],
+    name: str,
+    on_error: Callable[[BaseException], None],
+    is_over: Callable[[], bool] = lambda: False,
+    is_watched: bool = True,
+) -> Worker:
+    """Start a thread. It does not keep the process from ending."""
+    worker = Worker(target, name, on_error, is_over, is_watched)
+    worker.start()
+    return worker
+
+
+def looks(now: float) -> list[Look]:
+    """All workers of this process that are watched."""
+    workers = [thread for thread in threading.enumerate() if isinstance(thread, Worker) and thread.is_watched]
+    return [Look(worker.name, worker.doing, now - worker.since) for worker in workers]
+
+
+# -- what a thread says of itself; nothing where it is not a worker ---------------------------------------------------
+
+
+def _this() -> Worker | None:
+    thread = threading.current_thread()
+    return thread if isinstance(thread, Worker) else None
+
+
+def idle() -> None:
+    """This thread waits for work from here on."""
+    worker = _this()
+    if worker:
+        worker.does(Doing.IDLE)
+
+
+def beat() -> None:
+    """This thread gets on. BrokenOff when what it does is to end."""
+    worker = _this()
+    if worker:
+        worker.does(Doing.WORKS if worker.doing is Doing.IDLE else worker.doing)
+        if worker.is_over():
+            raise BrokenOff
+
+
+def is_over() -> bool:
+    """Whether what this thread does is to end; it gets on, where not."""
+    try:
+        beat()
+    except BrokenOff:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _during(doing: Doing) -> Iterator[None]:
+    worker = _this()
+    if worker is None:
+        yield
+        return
+    before = worker.doing
+    worker.does(doing)
+    try:
+        yield
+    finally:
+        worker.does(before)
+
+
+def at_medium() -> contextlib.AbstractContextManager[None]:
+    """This thread waits for the medium of a volume, however long that takes."""
+    return _during(Doing.MEDIUM)
+
+
+def asking() -> contextlib.AbstractContextManager[None]:
+    """This thread waits for a client that has time-outs of its own."""
+    return _during(Doing.ASKS)
