@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeControl, FakeMover, Rig, wait_until
+from fake_stores import FakeControl, FakeMover, Rig, install, wait_until
 from simulators.s3_store import start
 
 from snowsync import (
@@ -22,7 +22,9 @@ from snowsync import (
     credentials,
     deliveries,
     destination,
+    dropfolder,
     endpoints,
+    etag,
     lister,
     native_lanes,
     native_large,
@@ -53,6 +55,8 @@ STARTS = {
     ("control_lane.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
     ("deliveries.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("deliveries.py", "_release_beside"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("endpoints.py", "_ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("native_lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
@@ -116,7 +120,9 @@ def test_a_thread_past_the_guard_is_found(code: str) -> None:
 def test_every_start_of_a_thread_has_a_test_in_which_it_raises() -> None:
     found = {start for path in ENGINE.glob("*.py") if path.name != "workers.py" for start in starts_in(path)}
     assert found == set(STARTS)
-    own = {name for module in ("test_workers.py", "test_s5cmd.py") for name in functions_of(module)}
+    own = {
+        name for module in ("test_workers.py", "test_s5cmd.py", "test_disk_calls.py") for name in functions_of(module)
+    }
     assert set(STARTS.values()) <= own
 
 
@@ -136,6 +142,8 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("committer of large objects", staging.Lane, "commit", LARGE),
     ("prover", deliveries.Deliveries, "_prove_batch", {}),
     ("large prover", deliveries.Deliveries, "_prove_batch", LARGE),
+    ("releaser", deliveries.Deliveries, "release", {}),
+    ("scanner", dropfolder.DropScanner, "_scan", {"volumes": None}),
     ("left uploads", destination, "abort_left_uploads", {}),
     ("source feeder", source.SourceUnit, "_place", {}),
     ("destination feeder", destination.DestinationUnit, "_send_next", {}),
@@ -152,6 +160,9 @@ def test_what_raises_in_a_thread_of_a_unit_ends_the_unit(
 ) -> None:
     """With its error, and the run's row is closed: nobody waits for a thread that is no more."""
     rig.changes = changes
+    if "volumes" in changes:
+        drops = [{"name": "one", "path": str(rig.folder / "one"), "require_mount": False, "drop_folder": "drop"}]
+        rig.changes = {"volumes": drops}
     for number in range(4):
         rig.source.put(f"object-{number}", bytes([number]) * 2000)
     monkeypatch.setattr(where, name, boom)
@@ -494,3 +505,43 @@ def test_nothing_is_said_by_a_thread_that_is_no_worker() -> None:
         assert not workers.is_over()
     assert not isinstance(threading.current_thread(), Worker)
     assert issubclass(BrokenOff, Exception)
+
+
+class Endless:
+    """Files that never end, once `begin` was called: whoever hashes one hashes for ever."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = threading.Event()
+        self._begun = False
+        self._readv = os.readv
+        monkeypatch.setattr(etag, "_BLOCK", 16)
+        monkeypatch.setattr(os, "readv", self._read)
+
+    def begin(self) -> None:
+        self._begun = True
+
+    def _read(self, descriptor: int, buffers: list[memoryview]) -> int:
+        if not self._begun:
+            return self._readv(descriptor, buffers)
+        self.reached.set()
+        return len(buffers[0])
+
+
+@pytest.mark.parametrize("hop", ["source", "destination"])
+def test_a_stop_breaks_off_what_is_hashed(rig: Rig, monkeypatch: pytest.MonkeyPatch, hop: str) -> None:
+    """What arrived, and what is looked at before it is sent; nothing is blamed, and the next run goes on."""
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.2)
+    endless = Endless(monkeypatch)
+    rig.changes = {"reread": "always"}
+    rig.source.put("object", b"object" * 10)
+    if hop == "destination":
+        rig.run(direction="source")
+    endless.begin()
+    running = rig.start(until="forever", direction=hop)
+    assert endless.reached.wait(60)
+    running.stop()
+    assert rig.failures() == []
+    monkeypatch.undo()
+    install(monkeypatch, rig)
+    rig.run()
+    rig.assert_delivered()

@@ -14,7 +14,7 @@ import os
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -78,9 +78,12 @@ class Deliveries:
         # (object id, generation) of what the store acknowledged, until it is proven or told: the ledger hears of it at
         # the end of a batch, and the object may be looked at again before.
         self._taken: set[tuple[int, int]] = set()
+        self._proving = 0  # provers that have not ended
+        self._releases: dict[int, queue.SimpleQueue[Callable[[], None] | None]] = {}  # by the number of the volume
         self.looked: set[int] = set()  # doubtful ones that are not at the destination
 
     def start(self) -> None:
+        self._proving = 2
         self._unit.spawn(lambda: self._prove_loop(self._small), "prover")
         self._unit.spawn(lambda: self._prove_loop(self._large), "large-prover")
 
@@ -116,6 +119,16 @@ class Deliveries:
         (self._large if batch.is_large else self._small).put(batch)
 
     def _prove_loop(self, batches: _Queue) -> None:
+        try:
+            self._prove_all(batches)
+        finally:
+            with self._unit.lock:
+                self._proving -= 1
+                releases = [] if self._proving else list(self._releases.values())
+            for waiting in releases:
+                waiting.put(None)
+
+    def _prove_all(self, batches: _Queue) -> None:
         while batch := self._next(batches):
             if batch.is_doubtful:
                 self._look_at(batch)
@@ -325,14 +338,34 @@ class Deliveries:
             unit.settled(item.row)
         if done and unit.refusals.accepted():
             _log.info("the destination takes objects again")
-        if not unit.job.keep_staged:
-            self.release(self._delivered(item, proof) for item, proof in proven if item.row.id not in newer)
-        for item, _ in proven:
-            _let_go(item)
+        gone = [item for item, _ in proven]
+        kept = unit.job.keep_staged
+        delivered = [self._delivered(item, proof) for item, proof in proven if not kept and item.row.id not in newer]
+        self._release_beside(gone[0].volume, gone, delivered)
+
+    def _release_beside(
+        self, volume: OpenVolume, items: list[Item], delivered: list[tuple[Row, OpenVolume, AtDestination]]
+    ) -> None:
+        """Delete files in the thread of their volume: one whose disk is slow to delete holds up no proof."""
+        unit = self._unit
+
+        def release() -> None:
+            self.release(delivered)
+            for item in items:
+                _let_go(item)
+            with unit.lock:
+                for item in items:
+                    unit.in_flight.pop(item.row.id, None)
+            unit.switches.space.set()
+            unit.switches.staged.set()
+
         with unit.lock:
-            for item, _ in proven:
-                unit.in_flight.pop(item.row.id, None)
-        unit.switches.space.set()
+            waiting = self._releases.get(volume.id)
+            is_new = waiting is None
+            waiting = self._releases[volume.id] = waiting or queue.SimpleQueue()
+        waiting.put(release)
+        if is_new:
+            unit.spawn(lambda: _carry_out(waiting), f"releaser-{volume.name}")
 
     def _delivered(self, item: Item, proof: Delivered) -> tuple[Row, OpenVolume, AtDestination]:
         """What was just proven and said, with the proof."""
@@ -580,3 +613,14 @@ def _let_go(item: Item) -> None:
     if item.row.origin == Origin.DROP:
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
             item.volume.dropped.let_go(item.row.id)
+
+
+def _carry_out(waiting: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    """Delete what has been delivered of one volume, until told that nothing more comes."""
+    while True:
+        workers.idle()
+        release = waiting.get()
+        if release is None:
+            return
+        with workers.at_medium():
+            release()

@@ -11,7 +11,9 @@ Order of one object's end: claimed in the ledger -> uploaded -> proven -> `deliv
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from .binding import naming
 from .config import Job
 from .credentials import for_side
 from .deliveries import Batch, Deliveries
+from .disk_calls import Silent
 from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
@@ -35,6 +38,7 @@ from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
+_SILENT_SECONDS = 1.0  # so long is an object left alone whose disk does not answer
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
 
 
@@ -232,6 +236,8 @@ class DestinationUnit(Unit):
 
         `endpoint` None: each object goes to the least busy one.
         """
+        if not self._are_at_hand(rows):
+            return
         items = [item for row in rows if (item := self._prepare(row, endpoint))]
         with self.lock:
             for item in items:
@@ -251,6 +257,22 @@ class DestinationUnit(Unit):
                 return  # what was not handed over is looked at again by the next run
             self._submit(item)
             self.heartbeat = time.monotonic()
+
+    def _are_at_hand(self, rows: list[Row]) -> bool:
+        """Have the disk show the files of a batch, which all lie on one: after that they can be looked at at once.
+
+        False: it does not answer, and the others go on.
+        """
+        volume = self.volumes.open.get(rows[0].volume or 0)
+        paths = [volume.staged_path(self.relative(row)) for row in rows if row.origin != Origin.DROP] if volume else []
+        try:
+            if volume:
+                self.volumes.ask(volume, lambda: _look_up(paths))
+        except Silent:
+            for row in rows:
+                self.put_off(row, _SILENT_SECONDS)
+            return False
+        return True
 
     def _is_doubtful(self, row: Row) -> bool:
         """Whether an upload may have ended well that nobody has proven."""
@@ -344,3 +366,9 @@ class DestinationUnit(Unit):
             )
             deliveries.record_released(now=True)
             self.heartbeat = time.monotonic()
+
+
+def _look_up(paths: list[str]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):  # found again by whoever looks at it next
+            os.stat(path)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import etag
-from .errors import LedgerError, StoreError
+from . import etag, workers
+from .errors import StoreError
 from .model import MIB, Fetch, Head, Outcome, Received, Send
 from .native_lanes import Stream, StreamClosed
 from .native_requests import Get, Request, Target
@@ -131,19 +131,18 @@ class LargeFetch(Large):
         return bool(self._given.etag) and self._mover.knows_ranges
 
     def start(self) -> None:
+        self._submit(self._begin)  # whoever hands over work need not wait for its disk
+
+    def _begin(self, _stream: Stream) -> None:
         work = self._given
-        try:
-            if self._can_remember:
-                self._pieces = usable_pieces(self._mover.memory.fetched(work), work.size)
+        if self._can_remember:
+            self._pieces = usable_pieces(self._mover.memory.fetched(work), work.size)
+        with workers.at_medium():
             if self._pieces:
                 self._target.open_partial(work.size)
             else:
                 self._mover.memory.forget_fetched(work)
                 self._target.open()
-        except (OSError, LedgerError) as error:
-            self._target.close()
-            self._tell(error)
-            return
         self._ranges = joined(self._ranges, self._pieces)
         self._digests = [() for _ in self._ranges]
         self._submit(*(self._range_step(number) for number in range(len(self._ranges))))

@@ -24,6 +24,7 @@ from .backlog import Backlog
 from .blame import Blame, needs_probe
 from .config import Job
 from .credentials import for_side
+from .disk_calls import Silent
 from .dropfolder import DropScanner
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, LocalError, Trouble
@@ -199,12 +200,16 @@ class SourceUnit(Unit):
             if not unknown or volume is None or not volume.writable:
                 continue
             try:
-                left = [relative for relative in unknown if self._sweep(volume, relative) is None]
+                self._unknown[number] = self.volumes.ask(volume, partial(self._still_unknown, volume, unknown))
+            except Silent:
+                continue  # it goes on, and is looked at again
             except OSError as error:
                 self.take_out(volume, f"Failed to remove a file that is not needed: {error.strerror}")
-                continue
-            volume.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
-            self._unknown[number] = left
+
+    def _still_unknown(self, volume: OpenVolume, unknown: list[str]) -> list[str]:
+        left = [relative for relative in unknown if self._sweep(volume, relative) is None]
+        volume.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
+        return left
 
     def _find_quarantined(self, volume: OpenVolume) -> None:
         """Let the ledger know of copies that did not match: their objects are not forgotten."""
@@ -257,11 +262,16 @@ class SourceUnit(Unit):
     def _removed_from_quarantine(self, number: int, permit: AtDestination) -> bool:
         """False while the volume that had the copy last is away, or fails."""
         with self.volumes.borrowed() as volumes:
-            for volume in volumes:
-                if volume.writable:
-                    with contextlib.suppress(OSError):
-                        volume.clear_quarantine(permit.object_id, permit)
-            return any(volume.id == number and volume.writable for volume in volumes)
+            return number in [volume.id for volume in volumes if volume.writable and self._is_cleared(volume, permit)]
+
+    def _is_cleared(self, volume: OpenVolume, permit: AtDestination) -> bool:
+        try:
+            self.volumes.ask(volume, lambda: volume.clear_quarantine(permit.object_id, permit))
+        except Silent:
+            return False
+        except OSError:
+            pass  # found again when the volume comes back
+        return True
 
     def _discard_obsolete(self) -> None:
         """Remove files that are not needed any more: ends of moves, replaced generations, copies that did not match."""
@@ -313,7 +323,9 @@ class SourceUnit(Unit):
         if volume is None or not volume.writable:
             return False
         try:
-            return self.discard(volume, key, generation)
+            return self.volumes.ask(volume, lambda: self.discard(volume, key, generation))
+        except Silent:
+            return False  # tried again
         except OSError as error:
             self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
             return False
@@ -336,10 +348,19 @@ class SourceUnit(Unit):
                 self.switches.space.clear()
 
     def _read_on(self) -> None:
-        if len(self.in_flight) > 4 * self.job.group.objects:
+        if self._on_their_way_to_live_disks() > 4 * self.job.group.objects:
             self.status = f"proving {len(self.in_flight)} objects"
         else:
             self._backlog.fill(self.job.group.objects)
+
+    def _on_their_way_to_live_disks(self) -> int:
+        """What waits for a disk that does not answer holds up nothing else."""
+        stuck = self.volumes.stuck()
+        return (
+            sum(1 for item in list(self.in_flight.values()) if item.volume.id not in stuck)
+            if stuck
+            else len(self.in_flight)
+        )
 
     def _is_done(self, listed: bool) -> bool:
         if self.until == "forever" or not listed or self.in_flight:
@@ -384,8 +405,7 @@ class SourceUnit(Unit):
         """Hand over rows until one must wait; True when all are on their way."""
         if not self._backlog:
             return False
-        with self.lock:
-            spaces = self.volumes.spaces()
+        spaces = self.volumes.spaces(self.lock)
         turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
         while self._backlog and not self.stopping and time.monotonic() < turn_ends:
             rows, endpoint = self._next()
@@ -428,7 +448,7 @@ class SourceUnit(Unit):
         volume = self.volumes.open.get(home)
         if volume:
             with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-                volume.discard_incoming(row.id)
+                self.volumes.ask(volume, lambda: volume.discard_incoming(row.id))
 
     def _next(self) -> tuple[deque[Row], Endpoint | None]:
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import threading
 import time
@@ -155,8 +156,11 @@ class Lane:
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[None]:
-        started = time.monotonic()
-        yield
+        started = self.volume.syncing_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.volume.syncing_since = math.inf
         self._seconds += time.monotonic() - started
 
     def _ready_group(self, *, rest: bool = False) -> Group | None:

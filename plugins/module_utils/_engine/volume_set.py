@@ -10,12 +10,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
+from typing import TypeVar
 
 from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
 from .config import Volume as VolumeConfig
+from .disk_calls import DiskCalls, Silent
 from .errors import LocalError, Trouble
 from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
@@ -25,6 +27,9 @@ from .placement import VolumeSpace
 from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
+_Answer = TypeVar("_Answer")
+STUCK_SECONDS = 20.0  # a disk that takes so long for one group gets nothing more meanwhile, if there is another one
+SILENT_SECONDS = 30.0  # a disk that answers nothing for so long is out of use until it does
 _PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
 _READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
 UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
@@ -58,33 +63,77 @@ class VolumeSet:
         self._occupied_until = 0.0
         self.draining: set[int] = set()  # nothing is placed on these
         self._placing: dict[int, bool] = {}
-        self._remembering = threading.Lock()
+        self._disks = {config.name: DiskCalls(config.name) for config in job.volumes}
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
-        lost = [(volume, volume.trouble()) for volume in list(self.open.values()) if not volume.still_there()]
         gone = []
-        for volume, word in lost:
-            reason = (
-                "its marker is no longer there: unmounted?" if word in ("", MISSING) else "its disk answers with errors"
-            )
-            if self._retire(volume, reason):
-                self._tell(volume.name, word or MISSING, reason)
+        for volume, (word, reason) in [(volume, self._look(volume)) for volume in list(self.open.values())]:
+            if word and self._retire(volume, reason):
+                self._tell(volume.name, word, reason)
                 gone.append(volume)
         came = []
-        self.remember()
         now = time.monotonic()
         self.draining = self._ledger.draining()
         for config in self._job.volumes:
             if now < self._rest_until.get(config.name, 0.0):
                 continue
-            opened = self._opened_anew(config)
+            opened = self._asked_to_open(config)
             if opened:
                 with self._lock:
                     del self.absent[config.name]
                     self.open[opened.id] = opened
                 came.append(opened)
         return came, gone
+
+    def _look(self, volume: OpenVolume) -> tuple[str, str]:
+        """(word, reason) for a volume that is lost, ("", "") for one that is there."""
+
+        def look() -> str:
+            if not volume.still_there():
+                return volume.trouble() or MISSING
+            self._remember(volume)
+            return ""
+
+        try:
+            word = self.ask(volume, look)
+        except Silent as silence:
+            return ("", "") if silence.seconds < SILENT_SECONDS else (MISSING, f"its disk does not answer: {silence}")
+        if word == MISSING:
+            return word, "its marker is no longer there: unmounted?"
+        return word, "its disk answers with errors" if word else ""
+
+    def ask(self, volume: OpenVolume, call: Callable[[], _Answer]) -> _Answer:
+        """What only this volume's disk can answer, for the thread that calls `refresh`.
+
+        Silent, an OSError, when it takes long; the call goes on then, and the descriptors stay the volume's own.
+        """
+
+        def borrowed() -> _Answer:
+            try:
+                return call()
+            finally:
+                self._use(volume, -1)
+
+        self._use(volume, 1)
+        try:
+            return self._disks[volume.name].ask(borrowed)
+        except Silent as silence:
+            if not silence.is_asked:
+                self._use(volume, -1)
+            raise
+
+    def _use(self, volume: OpenVolume, more: int) -> None:
+        with self._lock:
+            volume.users += more
+
+    def _asked_to_open(self, config: VolumeConfig) -> OpenVolume | None:
+        try:
+            return self._disks[config.name].ask(lambda: self._opened_anew(config), "open")
+        except Silent as silence:
+            if config.name in self.absent:
+                self.absent[config.name] = f"its disk does not answer: {silence}"
+            return None
 
     def _opened_anew(self, config: VolumeConfig) -> OpenVolume | None:
         """A volume that was absent, or one that was only read from and takes writes again."""
@@ -153,7 +202,9 @@ class VolumeSet:
 
     def _can_be_read(self, config: VolumeConfig) -> bool:
         try:
-            self._open(config, writable=False).close()
+            self._disks[config.name].ask(lambda: self._open(config, writable=False).close())
+        except Silent:
+            return True  # it may yet
         except OSError as error:
             return word_of(error) != FAILED
         except LocalError as error:
@@ -293,17 +344,20 @@ class VolumeSet:
 
         Any thread may call this; who waits for the medium of one volume names that one.
         """
-        if not self._remembering.acquire(blocking=False):
+        with self.borrowed(number) as volumes:
+            for volume in volumes:
+                self._remember(volume, now=now)
+
+    def _remember(self, volume: OpenVolume, *, now: bool = False) -> None:
+        if not volume.remembering.acquire(blocking=False):
             return
         try:
             newest = self._ledger.newest_group()
-            with self.borrowed(number) as volumes:
-                for volume in volumes:
-                    due = now or time.monotonic() - volume.remembered_at >= _REMEMBER_SECONDS
-                    if due and volume.remembered != newest:
-                        volume.remember(newest)
+            due = now or time.monotonic() - volume.remembered_at >= _REMEMBER_SECONDS
+            if due and volume.remembered != newest:
+                volume.remember(newest)
         finally:
-            self._remembering.release()
+            volume.remembering.release()
 
     def _welcome(self, name: str, volume_id: int) -> None:
         """Before anything of a volume that returned is used, what lies there becomes suspect."""
@@ -348,6 +402,12 @@ class VolumeSet:
         """The volumes that new objects may go to."""
         return [volume for volume in list(self.open.values()) if volume.writable and volume.id not in self.draining]
 
+    def stuck(self) -> set[int]:
+        """The volumes whose disks have made a group durable for very long, while others have not: these go on."""
+        since = time.monotonic() - STUCK_SECONDS
+        found = {volume.id for volume in self.placeable() if volume.syncing_since <= since}
+        return found if len(found) < len(self.placeable()) else set()
+
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
         placing = {number: number not in self.draining or number in busy for number in list(self.open)}
@@ -356,16 +416,26 @@ class VolumeSet:
             self._ledger.set_placing(changes)
             self._placing.update(changes)
 
-    def spaces(self) -> list[VolumeSpace]:
-        """Every volume for the placement; one whose filesystem does not answer is taken out."""
-        found = []
-        occupied = self._occupied_bytes()
-        for volume in self.placeable():
-            try:
-                found.append(volume.space(self._job, occupied.get(volume.id, 0)))
-            except OSError as error:
-                self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
-        return found
+    def spaces(self, lock: contextlib.AbstractContextManager[object] | None = None) -> list[VolumeSpace]:
+        """Every volume for the placement, but for those whose disks say nothing now; one that fails is taken out.
+
+        `lock` guards the sums of what is in flight: it is held while these are read, and not while a disk is asked.
+        """
+        stuck = self.stuck()
+        free = [volume for volume in self.placeable() if volume.id not in stuck]
+        asked = [(volume, status) for volume in free if (status := self._status(volume))]
+        with lock or contextlib.nullcontext():
+            occupied = self._occupied_bytes()
+            return [volume.space(self._job, occupied.get(volume.id, 0), status) for volume, status in asked]
+
+    def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
+        try:
+            return self.ask(volume, lambda: os.fstatvfs(volume.root))
+        except Silent:
+            return None
+        except OSError as error:
+            self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
+            return None
 
     def _occupied_bytes(self) -> dict[int, int]:
         """The ledger's sums, asked at most so often that the asking takes a twentieth of the time."""
@@ -411,6 +481,8 @@ class VolumeSet:
             self._retired.clear()
         for volume in volumes:
             volume.close()
+        for disk in self._disks.values():
+            disk.close()
 
 
 def _reason(config: VolumeConfig, error: LocalError | OSError) -> str:

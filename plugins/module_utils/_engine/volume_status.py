@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import conditions
 from .belonging import LedgerView, Record, Whose, look, refusal
 from .conditions import Seen
+from .disk_calls import DiskCalls
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
 from .markers import OWN_FOLDER, is_folder, read_marker
@@ -66,6 +67,9 @@ class VolumeStatus:
         return f"{self.state}: {plain_text(self.reason)}" if self.reason else self.state
 
 
+_disks: dict[str, DiskCalls] = {}  # by path: one that hangs is asked once
+
+
 def volume_statuses(
     job: Job, known: list[VolumeRow], running: Collection[str] = (), ledger: LedgerView | None = None
 ) -> list[VolumeStatus]:
@@ -101,18 +105,14 @@ def _volume(
     total = free = 0
     read_only = out_of_files = False
     another: Record | None = None
-    absence, problem, identity = _absence(config, row)
+    absence, problem, identity, space = _answers(config, row)
     if identity and not problem and ledger:
         another = of_another(job, config, ledger, row.id if row else 0)
         absence, problem = (conditions.MISSING, refusal(job, config.name, another)) if another else ("", "")
-    if not problem:
-        try:
-            space = os.statvfs(config.path)
-            total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
-            read_only = bool(space.f_flag & os.ST_RDONLY)
-            out_of_files = is_out_of_files(space, job.space.low_watermark)
-        except OSError as error:
-            absence, problem = conditions.word_of(error), f"does not answer: {error.strerror}"
+    if space and not problem:
+        total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+        read_only = bool(space.f_flag & os.ST_RDONLY)
+        out_of_files = is_out_of_files(space, job.space.low_watermark)
     known = row or VolumeRow(0, config.name, identity, str(config.path))
     seen = Seen(
         absence=absence,
@@ -168,15 +168,24 @@ def _status(
     )
 
 
-def _absence(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str]:
-    """(MISSING or FAILED, why, the marker's identity); the first two are '' for a volume that is there."""
+def _answers(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str, os.statvfs_result | None]:
+    """(MISSING or FAILED, why, the marker's identity, its space); the first two are '' for a volume that is there.
+
+    One whose disk hangs is not waited for.
+    """
+    disk = _disks.setdefault(str(config.path), DiskCalls(config.name))
     try:
-        problem, identity = _problem(config, row)
+        problem, identity, space = disk.ask(lambda: _ask(config, row))
     except OSError as error:
-        return conditions.word_of(error), f"does not answer: {error.strerror}", ""
+        return conditions.word_of(error), f"does not answer: {error.strerror}", "", None
     except LocalError as error:
-        return conditions.word_of(error), str(error), ""
-    return conditions.MISSING if problem else "", problem, identity
+        return conditions.word_of(error), str(error), "", None
+    return conditions.MISSING if problem else "", problem, identity, space
+
+
+def _ask(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, os.statvfs_result | None]:
+    problem, identity = _problem(config, row)
+    return problem, identity, None if problem else os.statvfs(config.path)
 
 
 def _problem(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str]:

@@ -24,6 +24,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import threading
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
@@ -115,11 +116,13 @@ class OpenVolume:
     pace: Pace = field(default_factory=Pace)
     fullness: Fullness = field(default_factory=Fullness)
     largest_file: int = NO_LIMIT  # bytes, as far as it is known
+    syncing_since: float = float("inf")  # a group is being made durable since then (time.monotonic())
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
     remembered: tuple[int, int] = (0, 0)  # the newest group that the record here has
     remembered_at: float = float("-inf")
+    remembering: threading.Lock = field(default_factory=threading.Lock)  # one writes that record
     dropped: DroppedFiles = field(init=False)
 
     def __post_init__(self) -> None:
@@ -299,9 +302,8 @@ class OpenVolume:
         """Its filesystem refused a file for its size."""
         self.largest_file = min(self.largest_file, size - 1)
 
-    def space(self, job: Job, occupied: int) -> VolumeSpace:
-        """This volume for the placement. OSError when the filesystem does not answer."""
-        status = os.fstatvfs(self.root)
+    def space(self, job: Job, occupied: int, status: os.statvfs_result) -> VolumeSpace:
+        """This volume for the placement, `status` being what its filesystem says of itself."""
         total = status.f_blocks * status.f_frsize
         available = max(0, status.f_bavail * status.f_frsize - job.space.reserve)
         used = total - job.space.reserve - available

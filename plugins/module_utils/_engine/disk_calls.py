@@ -1,0 +1,96 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What only one disk can answer is asked in a thread of that disk's own: a disk that hangs holds up nobody else."""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import workers
+
+_Answer = TypeVar("_Answer")
+PATIENCE_SECONDS = 2.0  # so long does whoever asks wait for an answer
+
+
+class Silent(OSError):
+    """A disk has not answered for `seconds`. `is_asked`: the call was handed over, and goes on."""
+
+    def __init__(self, name: str, seconds: float, *, is_asked: bool) -> None:
+        super().__init__(errno.ETIMEDOUT, f"the disk has not answered for {seconds:.0f} s", name)
+        self.seconds = seconds
+        self.is_asked = is_asked
+
+
+class _Call:
+    """One question, and what became of it."""
+
+    def __init__(self, kind: str, call: Callable[[], Any]) -> None:
+        self.kind = kind
+        self._call = call
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self.at = time.monotonic()
+        self.is_done = threading.Event()
+
+    def carry_out(self) -> None:
+        try:
+            self._answer = self._call()
+        except BaseException as error:
+            self._error = error
+        self.is_done.set()
+
+    def answer(self) -> Any:
+        if self._error:
+            raise self._error
+        return self._answer
+
+
+class DiskCalls:
+    """The calls of one disk, one after the other. Used by one thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._thread: workers.Worker | None = None
+        self._late: _Call | None = None  # one that was not waited for any longer
+
+    def ask(self, call: Callable[[], _Answer], kind: str = "") -> _Answer:
+        """What `call` returns, or raises; Silent when that takes too long, or an earlier one still does.
+
+        The answer to a call of a `kind` that came too late is the answer to the next one of the same kind.
+        """
+        late = self._late
+        if late:
+            if not late.is_done.is_set():
+                raise Silent(self._name, time.monotonic() - late.at, is_asked=False)
+            self._late = None
+            if kind and late.kind == kind:
+                return late.answer()  # type: ignore[no-any-return]  # calls of one kind return the same
+        asked = _Call(kind, call)
+        if self._thread is None:
+            self._thread = workers.start(self._run, f"disk-{self._name}", workers.tell)
+        self._calls.put(asked)
+        if not asked.is_done.wait(PATIENCE_SECONDS):
+            self._late = asked
+            raise Silent(self._name, PATIENCE_SECONDS, is_asked=True)
+        return asked.answer()  # type: ignore[no-any-return]  # as above
+
+    def close(self) -> None:
+        """Let the thread end after what it does now. Waits for nothing."""
+        self._calls.put(None)
+        self._thread = None
+
+    def _run(self) -> None:
+        while call := self._next():
+            with workers.at_medium():
+                call.carry_out()
+
+    def _next(self) -> _Call | None:
+        workers.idle()
+        return self._calls.get()
