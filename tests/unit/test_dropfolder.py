@@ -317,6 +317,84 @@ def test_a_hidden_leftover_is_returned_by_a_scan(rig: Rig, drop: Path) -> None:
     assert rig.destination.count("send") == 1
 
 
+def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
+    rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the small files beside it: it is a group of its own."""
+    for name in ("a-small", "z-small"):
+        (drop / name).write_bytes(DATA)
+    (drop / "large").write_bytes(b"large" * 100)
+    monkeypatch.setattr(dropfolder, "_GROUP_BYTES", 500)
+    digest = dropfolder.digest_of
+    reached, free = threading.Event(), threading.Event()
+
+    def slow(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+        if os.fstat(descriptor).st_size == 500:
+            reached.set()
+            assert free.wait(100)
+        return digest(descriptor, part_size, beat)
+
+    monkeypatch.setattr(dropfolder, "digest_of", slow)
+    rig.changes["pass_interval"] = 0.1
+    running = rig.start(until="forever")
+    assert reached.wait(60)
+    for number in range(3):
+        rig.source.put(f"object-{number}", bytes([number]))
+        wait_until(lambda name=f"object-{number}": name in rig.destination.objects)  # type: ignore[misc]  # a default binds it
+    assert "large" not in rig.destination.objects
+    assert running.unit("source").counters.passes == 0, "no pass is over as long as it is read"
+    free.set()
+    wait_until(lambda: set(delivered(rig)) >= {"a-small", "z-small", "large"})
+    wait_until(lambda: running.unit("source").counters.passes > 0)
+    running.stop()
+
+
+def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(150):
+        (drop / f"{number:03}").write_bytes(b"x" * number)
+    syncs: list[int] = []
+    monkeypatch.setattr("snowsync.volumes.syncfs", syncs.append)
+    rig.run(direction="source")
+    ledger = rig.ledger
+    groups = list(ledger.query("SELECT objects FROM groups ORDER BY id"))
+    ((size,),) = ledger.query("SELECT SUM(bytes) FROM groups")
+    ledger.close()
+    assert groups == [(64,), (64,), (22,)]
+    assert size == sum(range(150))
+    assert len(syncs) <= len(groups) + 1
+    rig.run()
+    assert len(delivered(rig)) == 150
+
+
+def test_a_file_of_a_group_that_is_refused_leaves_the_others(rig: Rig, drop: Path) -> None:
+    rig.source.put("b", b"of the source")
+    for name in "abc":
+        (drop / name).write_bytes(name.encode())
+    rig.run()
+    assert delivered(rig) == {"a": b"a", "b": b"of the source", "c": b"c"}
+    assert [path.name for path in drop.iterdir()] == ["b"]
+
+
+def test_a_file_that_vanishes_while_its_group_is_read_leaves_the_others(
+    rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (drop / name).write_bytes(name.encode())
+    digest = dropfolder.digest_of
+
+    def unreadable(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
+            raise OSError(errno.EIO, "Input/output error")
+        return digest(descriptor, part_size, beat)
+
+    monkeypatch.setattr(dropfolder, "digest_of", unreadable)
+    open_before = len(os.listdir("/proc/self/fd"))
+    rig.run()
+    assert delivered(rig) == {"a": b"a", "c": b"c"}
+    assert {failure[0] for failure in rig.failures()} == {"b"}
+    assert len(os.listdir("/proc/self/fd")) <= open_before, "no descriptor stays open"
+
+
 def test_patience_covers_coarse_times() -> None:
     assert COARSE.granularity <= COARSE_SECONDS
 

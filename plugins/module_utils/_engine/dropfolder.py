@@ -6,7 +6,9 @@
 A file counts once nobody has it open for writing and it has not changed for `drop_settle` seconds. Where the kernel
 does not tell who writes (see writers.py), only what was seen here counts: unchanged for so long, in two looks at least.
 Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger says `staged`, with
-the file's identity. A file is deleted only after its delivery is proven, and not at all with `keep_staged`.
+the file's identity: small files in groups, with one sync and one transaction each. All of this has a thread of its own:
+a file of a terabyte holds up neither the listing of the source nor what is fetched meanwhile. A file is deleted only
+after its delivery is proven, and not at all with `keep_staged`.
 """
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ import logging
 import mimetypes
 import os
 import stat
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from . import asides, volumes
+from . import asides, volumes, workers
 from .errors import LocalError, Trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
-from .model import LONGEST_KEY, Headers, ListedObject, Origin, State
+from .ledger_drops import Dropped
+from .model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
 from .volumes import OpenVolume, local_trouble
 from .writers import Writer, WriterWatch
@@ -66,6 +71,25 @@ def is_settled(sighting: Sighting, writer: Writer, now: float, clock: float, set
         age = clock - sighting.identity.changed_ns / 1e9
         return max(age if age >= 0 else 0.0, watched) >= settle
     return writer is Writer.UNKNOWN and sighting.looks > 1 and watched >= settle
+
+
+# A group of files is open, and their writers wait, until it is hashed.
+_GROUP_FILES, _GROUP_BYTES = 64, 32 * MIB
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A file that is to be taken: open, and watched until it is hashed."""
+
+    relative: str
+    key: str
+    file: int
+    watch: WriterWatch
+    size: int
+
+    def close(self) -> None:
+        self.watch.close()
+        os.close(self.file)
 
 
 def key_of(prefix: str, relative: str) -> tuple[str, str]:
@@ -120,21 +144,87 @@ class _Disturbed(Exception):
 
 
 class DropScanner:
-    """Finds new and changed files in the drop folders of the open volumes. Used by one thread at a time."""
+    """Finds new and changed files in the drop folders of the open volumes, in the thread that calls `run`.
+
+    `finished`: what lay there when the first pass over the source had ended is staged.
+    """
 
     def __init__(self, unit: SourceUnit) -> None:
         self._unit = unit
         self.unsettled = 0  # files that it waits for
         self._has_folders = any(volume.drop_folder for volume in unit.job.volumes)
         self._prefix = unit.job.source.prefix if unit.job.source else ""
+        self.finished = not self._has_folders
         self._taken = 0
-        self._next_scan = 0.0
+        self._again = threading.Event()  # another scan is wanted
+        self._begun = self._ended = 0  # the number of the scan that began last, and of the one that ended last
+        self._asked = 0  # the number of the scan that is waited for
+        self._taken_before = 0
+        self._waiting: list[_Candidate] = []  # of the volume that is being scanned
         self._told: set[tuple[str, str]] = set()  # what the scan before refused
         self._refused: set[tuple[str, str]] = set()  # what this one does
         self._watched: dict[tuple[int, str], Sighting] = {}
         self._seen: dict[tuple[int, str], Sighting] = {}
 
-    def scan_until_settled(self) -> bool:
+    @property
+    def has_folders(self) -> bool:
+        return self._has_folders
+
+    def run(self) -> None:
+        """Scan after the first pass over the source, or while it is out of reach, and as often as there are passes."""
+        unit = self._unit
+        while not (unit.stopping or self._may_begin()):
+            workers.idle()
+            unit.ending.wait(0.1)
+        while not unit.stopping:
+            self._again.clear()
+            self._begun += 1
+            has_listed = unit.has_listed  # asked first: else a key may be the source's too
+            if self._scan_until_settled():
+                self._ended = self._begun
+                self._finish(has_listed)
+            if unit.until == "once" and self.finished:
+                return
+            self._rest()
+
+    def stop(self) -> None:
+        """Let `run` end; the unit does."""
+        self._again.set()
+
+    def _may_begin(self) -> bool:
+        pool = self._unit.endpoints
+        return self._unit.has_listed or (bool(pool.endpoints) and not pool.any_up)
+
+    def _finish(self, has_listed: bool) -> None:
+        unit = self._unit
+        if has_listed and not self.finished:
+            self.finished = True
+            unit.pass_ended()
+        unit.switches.space.set()
+
+    def _rest(self) -> None:
+        """Until the next pass, or until somebody asks for another scan."""
+        unit = self._unit
+        goes_on = unit.until == "forever" or not self.finished
+        ends = time.monotonic() + unit.job.pass_interval if goes_on else float("inf")
+        workers.idle()
+        while not (unit.stopping or self._again.wait(0.1) or time.monotonic() > ends):
+            if unit.has_listed and not self.finished:
+                return
+
+    def has_nothing_more(self) -> bool:
+        """Whether a scan that began when all else was done took nothing. Never waits: ask again."""
+        if not self._has_folders:
+            return True
+        if not self._asked:
+            self._asked, self._taken_before = self._begun + 1, self._taken
+            self._again.set()
+        if self._ended < self._asked:
+            return False
+        self._asked = 0
+        return self._taken == self._taken_before
+
+    def _scan_until_settled(self) -> bool:
         """Scan; when not running for ever, wait for files that are still being written. False when stopped.
 
         One pass waits only until what lies there now could have settled.
@@ -151,19 +241,8 @@ class DropScanner:
             unit.ending.wait(min(1.0, max(0.05, unit.job.drop_settle)))
         return False
 
-    def scan_meanwhile(self) -> None:
-        """Scan while the source's listing waits out an outage, as often as there are passes."""
-        if time.monotonic() >= self._next_scan:
-            self._scan()
-
-    def took_more(self) -> bool:
-        """Scan once more, when all else is done: whether something new was taken."""
-        before = self._taken
-        return self._has_folders and self.scan_until_settled() and self._taken != before
-
     def _scan(self) -> int:
         """One walk over all drop folders. Returns how many files are too fresh to be taken."""
-        self._next_scan = time.monotonic() + self._unit.job.pass_interval
         unsettled = 0
         self._seen, self._refused = {}, set()
         for number in list(self._unit.volumes.open) if self._has_folders else ():
@@ -177,18 +256,25 @@ class DropScanner:
         unsettled = 0
         try:
             for top, relative, status in self._files(volume):
+                workers.beat()
                 if self._unit.stopping:
                     break
-                unsettled += self._try(volume, top, relative, status)
+                unsettled += self._try(volume, relative, partial(self._look_at, volume, top, relative, status))
+                unsettled += self._stage_full(volume)
+            unsettled += self._stage_waiting(volume)
         except OSError as error:
             action = f"scan the drop folder of volume {volume.name}"
             self._unit.take_out(volume, str(LocalError(local_trouble(error), action, str(error.strerror))))
+        finally:
+            for candidate in self._waiting:
+                candidate.close()
+            self._waiting.clear()
         return unsettled
 
-    def _try(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
+    def _try(self, volume: OpenVolume, relative: str, step: Callable[[], int]) -> int:
         """1 for a file that is too fresh. OSError when the volume is to blame."""
         try:
-            return self._look_at(volume, top, relative, status)
+            return step()
         except FileNotFoundError:
             return 0  # withdrawn while we looked
         except BlockingIOError:
@@ -265,14 +351,16 @@ class DropScanner:
         if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
             return 0
         file = open_below(top, relative)
+        candidate = _Candidate(relative, key, file, WriterWatch(file), os.fstat(file).st_size)
         try:
-            with WriterWatch(file) as watch:
-                return self._take(volume, relative, key, file, watch)
+            return self._consider(volume, candidate)
         finally:
-            os.close(file)
+            if candidate not in self._waiting:
+                candidate.close()
 
-    def _take(self, volume: OpenVolume, relative: str, key: str, file: int, watch: WriterWatch) -> int:
-        """1 for a file that is too fresh, or is written to."""
+    def _consider(self, volume: OpenVolume, candidate: _Candidate) -> int:
+        """1 for a file that is too fresh, or is written to; else it waits for its group, or is refused."""
+        relative, key, file, watch = candidate.relative, candidate.key, candidate.file, candidate.watch
         status = os.fstat(file)
         if not self._is_settled(volume, relative, Identity.of(status), watch.ask()) or watch.is_written():
             return 1
@@ -284,7 +372,8 @@ class DropScanner:
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
-        return self._stage(volume, relative, key, file, watch)
+        self._waiting.append(candidate)
+        return 0
 
     def _is_settled(self, volume: OpenVolume, relative: str, identity: Identity, writer: Writer) -> bool:
         now, place = time.monotonic(), (volume.id, relative)
@@ -310,15 +399,49 @@ class DropScanner:
         self._unit.note(failure)
         _log.error("%s", message)
 
-    def _stage(self, volume: OpenVolume, relative: str, key: str, file: int, watch: WriterWatch) -> int:
-        """1 when it was written to while it was read: another scan takes it."""
-        unit = self._unit
-        volumes.syncfs(file)  # first: what is mapped into somebody's memory changes the file's times from here on
+    # -- staged -----------------------------------------------------------------------------------------------
+
+    def _stage_full(self, volume: OpenVolume) -> int:
+        """Stage what waits where it is a group; a large file is one by itself, so that no small one waits for it."""
+        size = sum(candidate.size for candidate in self._waiting)
+        if len(self._waiting) < _GROUP_FILES and size < _GROUP_BYTES:
+            return 0
+        last = self._waiting[-1]
+        if last.size < _GROUP_BYTES or len(self._waiting) == 1:
+            return self._stage_waiting(volume)
+        self._waiting.pop()
+        try:
+            disturbed = self._stage_waiting(volume)
+        finally:
+            self._waiting.append(last)
+        return disturbed + self._stage_waiting(volume)
+
+    def _stage_waiting(self, volume: OpenVolume) -> int:
+        """How many were written to while they were read: another scan takes them."""
+        candidates, self._waiting = self._waiting, []
+        if not candidates:
+            return 0
+        disturbed = 0
+        hashed: list[tuple[_Candidate, Dropped]] = []
+        try:
+            # First: what is mapped into somebody's memory changes a file's times from here on.
+            volumes.syncfs(candidates[0].file)
+            for candidate in candidates:
+                disturbed += self._try(volume, candidate.relative, partial(self._hash, candidate, hashed))
+        finally:
+            for candidate in candidates:
+                candidate.close()
+        self._say_staged(volume, hashed)
+        return disturbed
+
+    def _hash(self, candidate: _Candidate, hashed: list[tuple[_Candidate, Dropped]]) -> int:
+        """1 when it was written to while it was read."""
+        file, watch = candidate.file, candidate.watch
         before = Identity.of(os.fstat(file))
-        part_size = upload_part_size(before.size, unit.job.mover)
+        part_size = upload_part_size(before.size, self._unit.job.mover)
 
         def look_up() -> None:
-            if unit.stopping or watch.ask() is Writer.SOMEBODY:
+            if self._unit.stopping or watch.ask() is Writer.SOMEBODY:
                 raise _Disturbed
 
         try:
@@ -328,13 +451,20 @@ class DropScanner:
         if Identity.of(os.fstat(file)) != before or watch.is_written():
             return 1
         watch.close()  # who waits to write need not wait for the ledger: a change is seen from now on
-        listed = ListedObject(key, before.size, digest, before.modified_ms)
-        headers = dump_headers(Headers(content_type=mimetypes.guess_type(relative)[0] or ""))
-        refusal = unit.ledger.stage_dropped(listed, volume.id, part_size, headers, unit.run_id, before.text)
-        if refusal:
-            self._refuse(volume, relative, refusal)
-            return 0
-        self._taken += 1
-        unit.counters.moved(1, before.size)
-        unit.switches.staged.set()
+        listed = ListedObject(candidate.key, before.size, digest, before.modified_ms)
+        headers = dump_headers(Headers(content_type=mimetypes.guess_type(candidate.relative)[0] or ""))
+        hashed.append((candidate, Dropped(listed, part_size, headers, before.text)))
         return 0
+
+    def _say_staged(self, volume: OpenVolume, hashed: list[tuple[_Candidate, Dropped]]) -> None:
+        if not hashed:
+            return
+        unit = self._unit
+        refusals = unit.ledger.stage_dropped_group([file for _, file in hashed], volume.id, unit.run_id)
+        for (candidate, file), refusal in zip(hashed, refusals, strict=True):
+            if refusal:
+                self._refuse(volume, candidate.relative, refusal)
+                continue
+            self._taken += 1
+            unit.counters.moved(1, file.listed.size)
+        unit.switches.staged.set()

@@ -5,8 +5,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from .ledger_file import ROW, LedgerFile, Row, now_ms, ticks_ms
 from .model import Evidence, ListedObject, Origin, State
+
+_STAGE = (
+    "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
+    " headers, source_evidence, source_tool, listed_ms, staged_ms, file_id, generation)"
+    " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?, ?, 1 +"
+    " COALESCE((SELECT MAX(generation) FROM forgotten WHERE key = ?), 0)) ON CONFLICT (key) DO UPDATE SET"
+    " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
+    " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
+    " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
+    # The same bytes again: the destination is asked before they are sent again.
+    " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
+    " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '', target = 0, acknowledged = 0,"
+    " file_id = excluded.file_id,"
+    " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file of a drop folder that was hashed: `listed.etag` is its digest, `file_id` its identity."""
+
+    listed: ListedObject
+    part_size: int
+    headers: str
+    file_id: str
+
+    def values(self, volume: int, group_id: int, at: int) -> tuple[object, ...]:
+        """The parameters of its row."""
+        listed = self.listed
+        return (
+            listed.key,
+            listed.size,
+            listed.etag,
+            listed.modified_ms,
+            volume,
+            group_id,
+            self.part_size,
+            listed.etag,
+            self.headers,
+            Evidence.SIZE,
+            at,
+            at,
+            self.file_id,
+            listed.key,
+        )
 
 
 class DropLedger(LedgerFile):
@@ -15,52 +63,25 @@ class DropLedger(LedgerFile):
     def stage_dropped(
         self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
     ) -> str:
-        """Record a file of a drop folder as staged; `listed.etag` is its digest, `file_id` its identity.
+        """`stage_dropped_group` of one file. Returns '' or why it was refused."""
+        return self.stage_dropped_group([Dropped(listed, part_size, headers, file_id)], volume, run_id)[0]
 
-        Returns '' or why it was refused.
-        """
+    def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
+        """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
         at = now_ms()
         with self._transaction() as db:
-            refusal = self.refuses_dropped(listed.key, volume)
-            if refusal:
-                return refusal
-            group_id = self._new_group(db, "source", volume, 1, listed.size, at)
-            db.execute(
-                "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"
-                " headers, source_evidence, source_tool, listed_ms, staged_ms, file_id, generation)"
-                " VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, 'drop', ?, ?, ?, 1 +"
-                " COALESCE((SELECT MAX(generation) FROM forgotten WHERE key = ?), 0)) ON CONFLICT (key) DO UPDATE SET"
-                " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
-                " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
-                " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
-                # The same bytes again: the destination is asked before they are sent again.
-                " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
-                " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '', target = 0, acknowledged = 0,"
-                " file_id = excluded.file_id,"
-                " destination_evidence = NULL, staged_ms = excluded.staged_ms, delivered_ms = NULL, released_ms = NULL",
-                (
-                    listed.key,
-                    listed.size,
-                    listed.etag,
-                    listed.modified_ms,
-                    volume,
-                    group_id,
-                    part_size,
-                    listed.etag,
-                    headers,
-                    Evidence.SIZE,
-                    at,
-                    at,
-                    file_id,
-                    listed.key,
-                ),
-            )
-            db.execute(
-                "UPDATE runs SET moved_objects = moved_objects + 1, moved_bytes = moved_bytes + ?, updated_ms = ?,"
-                " updated_ticks_ms = ? WHERE id = ?",
-                (listed.size, at, ticks_ms(), run_id),
-            )
-        return ""
+            refusals = [self.refuses_dropped(file.listed.key, volume) for file in files]
+            taken = [file for file, refusal in zip(files, refusals, strict=True) if not refusal]
+            size = sum(file.listed.size for file in taken)
+            if taken:
+                group_id = self._new_group(db, "source", volume, len(taken), size, at)
+                db.executemany(_STAGE, (file.values(volume, group_id, at) for file in taken))
+                db.execute(
+                    "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
+                    " updated_ticks_ms = ? WHERE id = ?",
+                    (len(taken), size, at, ticks_ms(), run_id),
+                )
+        return refusals
 
     def refuses_dropped(self, key: str, volume: int) -> str:
         """Why a file of a drop folder may not become the object `key`; '' if it may."""

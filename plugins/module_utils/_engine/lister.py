@@ -30,11 +30,11 @@ _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this oft
 
 
 class Lister:
-    """The source unit's lister thread: passes over the source and over the drop folders."""
+    """The source unit's lister thread: passes over the source."""
 
     def __init__(self, unit: SourceUnit) -> None:
         self._unit = unit
-        self.finished = False  # at least one whole pass is done
+        self.has_listed = False  # the source was walked to its end once
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
         self._told: set[int] = set()  # of this run, by hash, as many as are kept in memory
@@ -47,9 +47,8 @@ class Lister:
         unit = self._unit
         while not unit.stopping:
             if self._pass():
-                unit.counters.passes += 1
-                self.finished = True
-                unit.switches.space.set()  # the feeder may be waiting for nothing else
+                self.has_listed = True
+                unit.pass_ended()
                 if unit.until != "forever":
                     return
                 self._revive()
@@ -85,7 +84,7 @@ class Lister:
         if unit.job.source:
             ledger_left.note_count(unit.ledger, unit.job.source, self._left_behind)
         self._forget(gone)
-        return unit.scanner.scan_until_settled()
+        return True
 
     def _forget(self, gone: set[str]) -> None:
         """Objects that were listed and not there, and are not listed any more, have left the source."""
@@ -162,14 +161,13 @@ class Lister:
         return None
 
     def _endpoint(self) -> Endpoint | None:
-        """Who is asked next, perhaps after an outage, during which the drop folders are looked after. None: stop."""
+        """Who is asked next, perhaps after an outage. None: stop."""
         unit = self._unit
         while not unit.stopping:
             endpoint = unit.endpoints.pick()
             if endpoint:
                 return endpoint
             workers.beat()
-            unit.scanner.scan_meanwhile()
             unit.ending.wait(0.2)
         return None
 

@@ -4,8 +4,9 @@
 """The source unit: list the source, fetch what is new onto the volumes, prove it, make it durable, say so.
 
 Threads: the feeder (the caller) chooses a volume and an endpoint per object and hands it to a mover; the lister walks
-the source; two finishers prove what arrived; a committer per volume makes groups durable. Order of one object's life:
-mover writes ``incoming/<id>`` -> proof -> group -> syncfs -> rename -> fsync directories -> one transaction.
+the source, the scanner the drop folders; two finishers prove what arrived; a committer per volume makes groups durable.
+Order of one object's life: mover writes ``incoming/<id>`` -> proof -> group -> syncfs -> rename -> fsync directories
+-> one transaction.
 """
 
 from __future__ import annotations
@@ -81,12 +82,25 @@ class SourceUnit(Unit):
     def endpoints(self) -> EndpointPool:
         return self._pool
 
+    @property
+    def has_listed(self) -> bool:
+        """Whether the lister was through the source once."""
+        return self._lister.has_listed
+
+    def pass_ended(self) -> None:
+        """The lister was through, or the scanner for the first time: that counts once both were."""
+        if self.has_listed and self.scanner.finished:
+            self.counters.passes += 1
+            self.switches.space.set()  # the feeder may be waiting for nothing else
+
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.stopping)
         self.ledger.drop_outdated_pieces()
         self.look_around()
         self.spawn(self._lister.run, "lister")
+        if self.scanner.has_folders:
+            self.spawn(self.scanner.run, "scanner")
         self._arrivals.start()
         self.committer.start()
         self._feed()
@@ -96,6 +110,7 @@ class SourceUnit(Unit):
         self.ending.set()
         self._arrivals.stop()
         self.committer.stop()
+        self.scanner.stop()
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
@@ -337,7 +352,8 @@ class SourceUnit(Unit):
         while not self.stopping:
             self.look_around()
             self._discard_obsolete()
-            listed = self._lister.finished  # asked first: what the last page brought is read below
+            # Asked first: what the last page brought is read below.
+            listed = self.has_listed and self.scanner.finished
             self._read_on()
             if self._is_full or (not self._backlog and self._is_done(listed)):
                 self._lister.forget_unlisted()
@@ -381,7 +397,7 @@ class SourceUnit(Unit):
             self.status = "waiting for the destination"
             return False
         # What people dropped meanwhile belongs to this run too.
-        return not self.scanner.took_more()
+        return self.scanner.has_nothing_more()
 
     def _destination_ended(self) -> bool:
         """Whether the destination unit beside this one has nothing left that it would try in this run."""
