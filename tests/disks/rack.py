@@ -73,8 +73,16 @@ class Disk:
         _run(["blockdev", "--setro", str(self.device)])
         self.fail(writes=True)
 
+    def hang(self) -> None:
+        """Answer nothing from now on, until `heal`: neither reads nor writes, nor what is under way.
+
+        The other disks of its rack wait with it. Who waits for it cannot be killed.
+        """
+        self._rack.command("hang", disk=self.name)
+
     def heal(self) -> None:
         """No more failures, and writable again."""
+        self._rack.command("answer", disk=self.name)
         self.fail()
         if self._device:
             _run(["blockdev", "--setrw", str(self._device)])

@@ -34,6 +34,10 @@ class Drive:
 
     medium: Medium
     throttle: Throttle = field(default_factory=Throttle)
+    answers: threading.Event = field(default_factory=threading.Event)  # cleared: it says nothing any more
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
 
 class RackServer(mfusepy.Operations):
@@ -73,8 +77,10 @@ class RackServer(mfusepy.Operations):
             return drive.medium.write(offset, data)
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
+        drive = self._drive(path)
+        drive.answers.wait()
         with self._guard:
-            self._drive(path).medium.sync()
+            drive.medium.sync()
         return 0
 
     def _drive(self, path: str) -> Drive:
@@ -85,6 +91,7 @@ class RackServer(mfusepy.Operations):
 
     @staticmethod
     def _wait(drive: Drive, size: int) -> None:
+        drive.answers.wait()
         seconds = drive.throttle.wait(size, time.monotonic())
         if seconds:
             time.sleep(seconds)
@@ -104,6 +111,10 @@ class RackServer(mfusepy.Operations):
                 case "fail":
                     where = bytes.fromhex(command["where"])
                     self.drives[command["disk"]].medium.faults = Faults(command["reads"], command["writes"], where)
+                case "hang":
+                    self.drives[command["disk"]].answers.clear()
+                case "answer":
+                    self.drives[command["disk"]].answers.set()
                 case "throttle":
                     self.drives[command["disk"]].throttle = Throttle(command["bytes_per_second"])
                 case "traffic":
