@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from disks import Rack, make_filesystem, mount, unmount
 from disks.rack import Disk
-from faults.rig import DESTINATION, SOURCE, Rig, wait_until
+from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 
 MIB = 1 << 20
 
@@ -50,26 +51,39 @@ def open_runs(rig: Rig) -> list[tuple[object, ...]]:
         return ledger.execute("SELECT id FROM runs WHERE ended_ms IS NULL").fetchall()
 
 
+@contextlib.contextmanager
+def running(rig: Rig, disks: list[Disk]) -> Iterator[subprocess.Popen[str]]:
+    """A run of the job, which is gone afterwards whatever happened."""
+    process = rig.start("--forever")
+    try:
+        yield process
+    finally:
+        for disk in disks:
+            disk.heal()
+        if process.poll() is None:
+            kill_group(process)
+
+
 def test_the_other_volume_goes_on_and_a_stop_closes_the_runs(rig: Rig, disks: list[Disk]) -> None:
     """What waits for the disk is delivered when it answers again; nothing is lost, nothing sent twice."""
     rig.config["pass_interval"] = 0.5
     rig.config["group"] = {"seconds": 0.2, "objects": 16}
     fill(rig, "before", 20)
-    process = rig.start("--forever")
-    wait_until(lambda: delivered(rig) == 20, "the first objects")
-    disks[0].hang()
-    for batch in range(4):
-        before = delivered(rig)
-        fill(rig, f"batch-{batch}", 12)
-        wait_until(lambda before=before: delivered(rig) > before, "an object of the other volume", 120)  # type: ignore[misc]  # a default binds it
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    wait_until(lambda: open_runs(rig) == [], "the end of the runs", 120)
-    assert time.monotonic() - began < 20
-    disks[0].heal()  # before that the kernel lets nobody go who waits for it
-    _output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    with running(rig, disks) as process:
+        wait_until(lambda: delivered(rig) == 20, "the first objects")
+        disks[0].hang()
+        for batch in range(4):
+            before = delivered(rig)
+            fill(rig, f"batch-{batch}", 12)
+            wait_until(lambda before=before: delivered(rig) > before, "an object of the other volume", 120)  # type: ignore[misc]  # a default binds it
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        wait_until(lambda: open_runs(rig) == [], "the end of the runs", 120)
+        assert time.monotonic() - began < 20
+        disks[0].heal()  # before that the kernel lets nobody go who waits for it
+        _output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
     code, _summary, errors = rig.run()
     assert code == 0, errors
     rig.assert_delivered()

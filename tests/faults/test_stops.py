@@ -11,10 +11,10 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from faults.rig import DESTINATION, SOURCE, Rig, wait_until
+from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 
 STOP_SECONDS = 20.0
 MIB = 1 << 20
@@ -25,15 +25,22 @@ def query(rig: Rig, sql: str) -> list[tuple[object, ...]]:
         return ledger.execute(sql).fetchall()
 
 
+@contextlib.contextmanager
+def running(rig: Rig) -> Iterator[subprocess.Popen[str]]:
+    """A run of the job, which is gone afterwards whatever happened."""
+    process = rig.start("--forever")
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+
+
 def stop(rig: Rig, process: subprocess.Popen[str]) -> float:
     """As systemd does; how long it took. Its run's rows are closed then."""
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    try:
-        _output, errors = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+    _output, errors = process.communicate(timeout=120)
     took = time.monotonic() - began
     assert process.returncode in (0, 143), errors
     assert query(rig, "SELECT id FROM runs WHERE ended_ms IS NULL") == [], errors
@@ -73,9 +80,9 @@ def test_a_request_without_an_answer(rig: Rig, tool: str, side: str, operation: 
     # A listing of one key is how an endpoint is looked at first: only the one after it says nothing.
     first = 2 if operation == "ListObjectsV2" else 1
     store.set_fault("stall", operation=operation, where=where, after=1000, seconds=None, first=first)
-    process = rig.start("--forever")
-    wait_until(begun(rig, side, operation), operation)
-    assert stop(rig, process) < STOP_SECONDS
+    with running(rig) as process:
+        wait_until(begun(rig, side, operation), operation)
+        assert stop(rig, process) < STOP_SECONDS
     finish(rig)
     rig.assert_delivered()
 
@@ -87,9 +94,9 @@ def test_a_large_dropped_file_that_is_hashed(rig: Rig) -> None:
     rig.config["drop_settle"] = 0
     with open(drop / "large", "wb") as file:
         file.truncate(60 << 30)  # a hole, which takes a minute and more to hash
-    process = rig.start("--forever")
-    wait_until(lambda: is_open_in(process.pid, "/drop/large"), "the reading")
-    assert stop(rig, process) < STOP_SECONDS
+    with running(rig) as process:
+        wait_until(lambda: is_open_in(process.pid, "/drop/large"), "the reading")
+        assert stop(rig, process) < STOP_SECONDS
     os.truncate(drop / "large", 3)
     finish(rig)
     assert rig.destination.get(DESTINATION, "large") == bytes(3)
@@ -108,9 +115,9 @@ def test_an_object_that_is_read_back(rig: Rig) -> None:
     rig.config["evidence"] = 3
     rig.source.put(SOURCE, "object", os.urandom(4 * MIB))
     rig.destination.set_fault("rate", operation="GetObject", bytes_per_second=20_000)  # three minutes and more
-    process = rig.start("--forever")
-    wait_until(begun(rig, "destination", "GetObject"), "the read-back")
-    assert stop(rig, process) < STOP_SECONDS
+    with running(rig) as process:
+        wait_until(begun(rig, "destination", "GetObject"), "the read-back")
+        assert stop(rig, process) < STOP_SECONDS
     finish(rig)
     rig.assert_delivered()
     assert len(rig.destination.writes(DESTINATION)["object"]) == 1, "it was there, and is not sent again"
