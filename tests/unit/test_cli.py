@@ -540,7 +540,7 @@ def test_the_journal_gets_a_priority_before_every_line_and_no_time(jobs: Path) -
 # -- a damaged ledger -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [("ledger", "export"), ("report",), ("run", "--once")], ids=" ".join)
+@pytest.mark.parametrize("command", [("ledger", "export"), ("report",)], ids=" ".join)
 def test_a_page_that_the_disk_lost_is_named_as_a_damaged_ledger(
     jobs: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -73,7 +74,16 @@ def test_the_newest_version_that_left_is_named_and_the_run_is_not_drained(rig: R
     rig.source.put("a", OLD)
     rig.run(direction="source")
     rig.source.put("a", NEWER)
-    rig.source.before = lambda operation, key: rig.source.objects.clear() if operation == "fetch" else None
+    is_gone = threading.Event()
+
+    def leave(operation: str, _key: str) -> None:
+        if operation == "fetch":
+            rig.source.objects.clear()
+            is_gone.set()
+
+    rig.source.before = leave
+    # Else the older one may be delivered before the newer one is listed: then it is not the one that counts.
+    rig.destination.before = lambda operation, key: None if operation != "send" else (is_gone.wait(20) and None)
     summary = rig.run()
     assert (summary.lost, summary.drained) == (1, False)
     assert rig.destination.objects["a"].data == OLD

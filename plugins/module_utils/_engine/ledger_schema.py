@@ -407,7 +407,9 @@ GRADUAL: dict[int, str] = {
 def row_sum(*values: object) -> int:
     """The checksum of a row's columns (`SUMMED`): CRC-32 of them as text."""
     # A list, and no str() of what is text: this runs more than once for every row that is written.
-    text = "\x1f".join(["\x1e" if value is None else value if type(value) is str else str(value) for value in values])
+    text = "\x1f".join(
+        ["\x1e" if value is None else value if isinstance(value, str) else str(value) for value in values]
+    )
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 

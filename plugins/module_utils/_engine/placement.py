@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -186,3 +187,16 @@ def _largest(volume: VolumeSpace) -> int:
 def is_too_large_for_files(size: int, volumes: Iterable[VolumeSpace]) -> bool:
     """Whether it is for their filesystems' largest file, and not for their room, that volumes do not take an object."""
     return any(size > volume.largest_file for volume in volumes)
+
+
+def room_for_files(status: os.statvfs_result, watermark: float, in_flight: int) -> int | None:
+    """How many files more a filesystem takes up to the watermark; None for one that does not count them."""
+    if not status.f_files:
+        return None
+    return int(status.f_files * watermark) - (status.f_files - status.f_favail) - in_flight
+
+
+def is_out_of_files(status: os.statvfs_result, watermark: float) -> bool:
+    """Whether a filesystem takes no file more below the watermark."""
+    room = room_for_files(status, watermark, 0)
+    return room is not None and room < 1

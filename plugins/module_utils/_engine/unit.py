@@ -358,7 +358,7 @@ class Unit:
             ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
             counted = self.ledger.retry(failure, delay_ms=0, count=True, target=ending)
         else:
-            delay = min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row))
+            delay = self._kept_back(failure, min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row)))
             ending = target if target is not None else State(row.state)
             counted = self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
         self._soft.pop(row.id, None)
@@ -366,6 +366,17 @@ class Unit:
             return State(row.state)
         self.counters.failed(failure)
         return ending
+
+    def _kept_back(self, failure: Failure, delay_ms: int) -> int:
+        """For how long the ledger keeps an object back; 0 where a single pass does that itself, and tries it again.
+
+        What failed for a reason that may be over in a moment is not left to another pass.
+        """
+        row = failure.row
+        if self.until != "once" or not failure.trouble.is_weather or row.attempts + 1 >= self.job.attempts:
+            return delay_ms
+        self.put_off(row, delay_ms / 1000)
+        return 0
 
     def refused(self, failure: Failure, *, for_good: bool = False, is_lie: bool = False) -> None:
         """The destination did not take an object, or proves nothing: it stays staged, and is tried ever more rarely.
@@ -375,7 +386,7 @@ class Unit:
         """
         row = failure.row
         attempts = max(1, self.job.attempts - row.attempts) if for_good else 1
-        delay = LONGEST_DELAY_MS if for_good else min(LONGEST_DELAY_MS, _delay_ms(row))
+        delay = LONGEST_DELAY_MS if for_good else self._kept_back(failure, min(LONGEST_DELAY_MS, _delay_ms(row)))
         self._soft.pop(row.id, None)
         counted = self.ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
         if is_lie and not counted:

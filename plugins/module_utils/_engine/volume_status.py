@@ -17,8 +17,8 @@ from .disk_calls import DiskCalls
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
 from .markers import OWN_FOLDER, is_folder, read_marker
+from .placement import is_out_of_files
 from .present import bytes_text, count_text, plain_text
-from .volumes import is_out_of_files
 
 if TYPE_CHECKING:
     from .config import Job

@@ -38,7 +38,7 @@ from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
 from .errors import Trouble
 from .fitness import NO_LIMIT
-from .placement import Fullness, Pace, VolumeSpace
+from .placement import Fullness, Pace, VolumeSpace, room_for_files
 from .removal import NeverStaged, Permit, Place, SameGeneration, move, object_of, prune, quarantine_name, remove
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ class OpenVolume:
             speed=self.pace.speed,
             # One that said it was full is tried with one object at a time, until that is durable.
             window=1 if self.fullness.why else window,
-            files=_room_for_files(status, job.space.high_watermark, self.files_in_flight),
+            files=room_for_files(status, job.space.high_watermark, self.files_in_flight),
             rises_with=int(status.f_files * (job.space.high_watermark - job.space.low_watermark)),
             largest_file=self.largest_file,
             refusal=self.fullness.why if self.fullness.rests(now) else "",
@@ -366,18 +366,6 @@ class OpenVolume:
         self.dropped.close()
         for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
             os.close(descriptor)
-
-
-def _room_for_files(status: os.statvfs_result, watermark: float, in_flight: int) -> int | None:
-    """How many files more a filesystem takes up to the watermark; None for one that does not count them."""
-    if not status.f_files:
-        return None
-    return int(status.f_files * watermark) - (status.f_files - status.f_favail) - in_flight
-
-
-def is_out_of_files(status: os.statvfs_result, watermark: float) -> bool:
-    room = _room_for_files(status, watermark, 0)
-    return room is not None and room < 1
 
 
 @contextlib.contextmanager

@@ -442,13 +442,16 @@ class Wire:
         curl = self._curl.Curl()
         for option, value in self._options:
             curl.setopt(option, value)
-        curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
-        if not body:
-            curl.setopt(self._curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl refuses an odd one, which parse_head may read
+        self._make_ready(curl, body=body)
         # Called once a second at least, whatever the store does or does not.
         curl.setopt(self._curl.XFERINFOFUNCTION, _goes_on)
         curl.setopt(self._curl.NOPROGRESS, 0)
         return Transfer(curl)
+
+    def _make_ready(self, curl: Any, *, body: bool) -> None:
+        """For GETs, or for HEADs, whose length is not libcurl's to look at: it refuses an odd one."""
+        curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
+        curl.setopt(self._curl.IGNORE_CONTENT_LENGTH, 0 if body else 1)
 
     # --- refusals
 
@@ -496,12 +499,12 @@ class Wire:
         # When this fails too, the HEAD's own status has to do.
         request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",), spare)
         if spare:
-            spare.curl.setopt(self._curl.HTTPGET, 1)
+            self._make_ready(spare.curl, body=True)
         with contextlib.suppress(StoreError), request as answer:
             if answer.transfer.status == status:
                 body = answer.receiver.refused
         if spare:
-            spare.curl.setopt(self._curl.NOBODY, 1)
+            self._make_ready(spare.curl, body=False)
         self._reasons[status] = (time.monotonic(), body)
         return body
 
