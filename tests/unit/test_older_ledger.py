@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from fake_stores import Rig
+from fake_stores import Rig, wait_until
 
 from snowsync.volume_set import VolumeSet
 
@@ -74,16 +73,9 @@ def test_the_newest_version_that_left_is_named_and_the_run_is_not_drained(rig: R
     rig.source.put("a", OLD)
     rig.run(direction="source")
     rig.source.put("a", NEWER)
-    is_gone = threading.Event()
-
-    def leave(operation: str, _key: str) -> None:
-        if operation == "fetch":
-            rig.source.objects.clear()
-            is_gone.set()
-
-    rig.source.before = leave
-    # Else the older one may be delivered before the newer one is listed: then it is not the one that counts.
-    rig.destination.before = lambda operation, key: None if operation != "send" else (is_gone.wait(20) and None)
+    rig.source.before = lambda operation, key: rig.source.objects.clear() if operation == "fetch" else None
+    # Else the older one may be delivered before the newer one is listed, and missed: then nothing is left to restore.
+    rig.destination.before = lambda operation, key: wait_until(rig.failures) if operation == "send" else None
     summary = rig.run()
     assert (summary.lost, summary.drained) == (1, False)
     assert rig.destination.objects["a"].data == OLD
