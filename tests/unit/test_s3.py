@@ -448,6 +448,26 @@ def test_a_part_that_the_store_has_otherwise_is_not_completed(
         assert "part 2" in outcome.message and hashlib.md5(FILE[1000:2000]).hexdigest() in outcome.message
 
 
+def test_a_complete_that_says_nothing_is_asked_once_looked_at_and_not_aborted(
+    store: ScriptedStore, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may still be putting the parts together, for much longer than any other answer takes."""
+    monkeypatch.setattr("snowsync.s3.COMPLETE_STALLS", 2)
+    upload = Multipart()
+
+    def script(asked: Asked) -> bytes | Silence:
+        if asked.method == "POST" and "uploads" not in asked.query:
+            return Silence()
+        return reply(404) if asked.method == "HEAD" else upload.script(asked)
+
+    store.script = script
+    outcome = send(connect(store.url, 1), staged, part_size=PART)
+    assert outcome.trouble is Trouble.TIMEOUT
+    assert [asked.method for asked in store.asked].count("HEAD") == 1
+    assert [asked.method for asked in store.asked].count("POST") == 2, "one begins it, one completes it"
+    assert upload.aborted == []
+
+
 @pytest.mark.parametrize("part_size", [0, PART])
 def test_a_file_that_rotted_is_not_stored(store: ScriptedStore, control: Control, staged: Path, part_size: int) -> None:
     upload = Multipart()

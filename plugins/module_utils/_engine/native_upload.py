@@ -24,7 +24,7 @@ from .native_lanes import Stream, StreamClosed
 from .native_large import Large
 from .native_requests import Post, Put, Request, object_headers, with_md5
 from .parts import SentPart, Upload
-from .s3_request import Section, rotten
+from .s3_request import COMPLETE_STALLS, Section, rotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_COMPLETE_STALLS = 10  # times `stall_seconds`: putting 10,000 parts together takes some stores minutes
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
 _find_parts = re.compile(rb"<(?:\w+:)?Part>(.*?)</(?:\w+:)?Part>", re.DOTALL).findall
 _find_truncated = re.compile(rb"(?i)<(?:\w+:)?IsTruncated>([^<]*)<").search
@@ -322,7 +321,7 @@ class LargeSend(Large):
                     parameters={"uploadId": upload.upload_id},
                     headers={"content-type": "application/xml"},
                     body=body,
-                    patience=_COMPLETE_STALLS * self._mover.settings.stall_seconds,
+                    patience=COMPLETE_STALLS * self._mover.settings.stall_seconds,
                 )
             ]
             return made[0]

@@ -30,7 +30,7 @@ from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, Section, rotten
+from .s3_request import CHUNK, COMPLETE_STALLS, Section, rotten
 from .sent_headers import ascii_headers, sent_headers
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
@@ -62,6 +62,14 @@ class Checked:
         return abs(self.clock_skew_seconds) > CLOCK_TOLERANCE_SECONDS
 
 
+class _StillCompleting(Exception):
+    """A Complete was given up, and the store may still be putting the parts together."""
+
+    def __init__(self, failure: StoreError) -> None:
+        self.failure = failure
+        super().__init__(str(failure))
+
+
 class Control:
     """One endpoint of a store. Methods may be called from several threads at once.
 
@@ -86,7 +94,8 @@ class Control:
         self._keys = keys
         self._attempts = attempts
         self._timeouts = (connect_timeout, stall_seconds)
-        self._clients: dict[int, tuple[Credentials, Any]] = {}  # by attempts, each with what it signs with
+        # By attempts and stalls, each with what it signs with.
+        self._clients: dict[tuple[int, int], tuple[Credentials, Any]] = {}
         self._sent = threading.local()  # .headers: what the upload of this thread carries
 
     # --- pre-flight
@@ -254,6 +263,8 @@ class Control:
             _insist(work.digest, multipart_etag(digests), action)
             stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
             return self._complete(client, upload, parts, stored, action)
+        except _StillCompleting as error:
+            raise error.failure from None  # what it has is not taken from it: the next look may find the object
         except BaseException:
             self._abort(client, upload)
             raise
@@ -273,10 +284,13 @@ class Control:
     ) -> Head:
         try:
             with self._errors(action):
-                answer = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+                patient = self._client(attempts=1, stalls=COMPLETE_STALLS)
+                answer = patient.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except StoreError as error:
             # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
             if error.trouble not in _PERHAPS_STORED or not self._is_stored(client, upload, stored):
+                if error.trouble is Trouble.TIMEOUT:
+                    raise _StillCompleting(error) from error
                 raise
             answer = {}  # it did not reach us
         return _answered(answer, stored.size)
@@ -373,16 +387,17 @@ class Control:
 
     # --- the client
 
-    def _client(self, *, attempts: int = 0) -> Any:
+    def _client(self, *, attempts: int = 0, stalls: int = 1) -> Any:
+        """One that makes a request up to `attempts` times, and bears so many `stalls` of an answer."""
         credentials = self._keys.current()
         with _SESSION_LOCK:
-            made_with, client = self._clients.get(attempts, (None, None))
+            made_with, client = self._clients.get((attempts, stalls), (None, None))
             if made_with is not credentials:
-                client = self._new_client(attempts or self._attempts, credentials)
-                self._clients[attempts] = (credentials, client)
+                client = self._new_client(attempts or self._attempts, stalls, credentials)
+                self._clients[attempts, stalls] = (credentials, client)
         return client
 
-    def _new_client(self, attempts: int, credentials: Credentials) -> Any:
+    def _new_client(self, attempts: int, stalls: int, credentials: Credentials) -> Any:
         import botocore.config
 
         connect_timeout, stall_seconds = self._timeouts
@@ -395,7 +410,7 @@ class Control:
             response_checksum_validation="when_required",
             retries={"total_max_attempts": attempts, "mode": "standard"},
             connect_timeout=connect_timeout,
-            read_timeout=stall_seconds,
+            read_timeout=stalls * stall_seconds,
             proxies={urlsplit(self._endpoint).scheme: proxy} if proxy and not is_socks else {},
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,

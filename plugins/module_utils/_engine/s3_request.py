@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The body of an upload: a section of a file."""
+"""What uploads have in common: their bodies, sections of a file, and how long an answer may take."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .errors import StoreError, Trouble
 from .model import MIB
 
 CHUNK = MIB
+COMPLETE_STALLS = 10  # times `stall_seconds`: putting 10,000 parts together takes some stores minutes
 UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
 is_header_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 
