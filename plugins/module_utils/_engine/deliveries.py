@@ -281,10 +281,9 @@ class Deliveries:
             yield from self._heads(items)
             return
         by_key = {self._unit.destination_key(item.row): item for item in items}
-        expected = {key: item.row.digest for key, item in by_key.items()}
+        expected = {key: (item.row.digest, item.row.size) for key, item in by_key.items()}
         for key, head in found_at(endpoint.wire(), endpoint.store, expected).items():
-            if isinstance(head, StoreError) or head.size == by_key[key].row.size:  # else its HEAD says how large it is
-                yield by_key.pop(key), endpoint, head
+            yield by_key.pop(key), endpoint, head
         yield from self._heads(list(by_key.values()))
 
     def _heads(self, items: list[Item]) -> Iterator[_Answer]:

@@ -238,7 +238,7 @@ class Get:
             raise unreadable(action, error, status, of_object=True) from None
         total = _find_total(block)
         size = head.size if self._is_whole else int(total[1]) if total else work.size
-        if size != work.size and work.etag == head.etag:
+        if size > work.size and work.etag == head.etag:  # a smaller one would be no object that was unpacked
             self._ask_for_what_is_stored()
         if size != work.size or not agree(work.etag, head.etag):
             detail = f"it has {size} bytes and the ETag {head.etag!r}, {work.size} and {work.etag!r} were listed"

@@ -19,8 +19,8 @@ _LEAST_KEYS = 32  # fewer than this are asked one by one
 _LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the next one
 
 
-def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str, Head | StoreError]:
-    """key -> what the listing says, for those of `expected` (key -> digest) whose listed ETag is the expected one.
+def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) -> dict[str, Head | StoreError]:
+    """key -> what the listing says, for those of `expected` (key -> digest, size) that are listed so.
 
     Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind. It does
     not tell either whether an object lies under a KMS key, where no ETag is a digest: it counts only after a HEAD of
@@ -44,7 +44,7 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, str]) -> dict[str,
             page = wire.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
             hits = 0
             for listed in page.objects:
-                if expected.get(listed.key, "-") == listed.etag:
+                if expected.get(listed.key) == (listed.etag, listed.size):
                     hits += 1
                     found[listed.key] = Head(200, listed.size, listed.etag, listed.modified_ms, Headers())
             past_the_end = not page.objects or key_bytes(page.objects[-1].key) >= last
