@@ -28,7 +28,7 @@ SETTINGS = {"large_object": 6 * MIB, "part_size": 5 * MIB, "retries": 2, "stall_
 class Rig:
     """A mover at work in a folder that it reaches through a descriptor only."""
 
-    def __init__(self, folder: Path, server: Any, direction: str, **settings: Any) -> None:
+    def __init__(self, folder: Path, server: Any, direction: str, folders: int = 1, **settings: Any) -> None:
         self.folder = folder
         self.descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self.outcomes: dict[int, Outcome] = {}
@@ -46,6 +46,7 @@ class Rig:
             on_outcome=self._receive,
             on_part=self.parts.append,
             on_room=self.room.set,
+            folders=folders,
         )
 
     def _receive(self, outcome: Outcome) -> None:
@@ -316,21 +317,21 @@ def test_a_file_of_another_size_is_not_sent(server: Any, rig: Callable[..., Rig]
 def test_a_folder_that_blocks_holds_up_no_other(server: Any, rig: Callable[..., Rig], tmp_path: Path) -> None:
     """A FIFO stands in for a medium that does not answer: opening it waits until somebody reads."""
     server.put(BUCKET, "k", blob(SMALL))
-    fetching = rig(server, "fetch", workers=1)
+    fetching = rig(server, "fetch", folders=2, workers=2)
     os.mkfifo(fetching.file(1))
-    for number in range(1, 6):
+    for number in range(1, 10):
         fetching.fetch(number, "k", SMALL)
     other = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     there = f"/proc/self/fd/{other}/elsewhere"
-    fetching.mover.submit(Fetch(9, "k", SMALL, there))
-    assert fetching.wait()[9].ok
-    assert set(fetching.outcomes) == {9}
-    assert not fetching.mover.has_room(fetching.path(7)), "four wait for each that is under way"
+    fetching.mover.submit(Fetch(99, "k", SMALL, there))
+    assert fetching.wait()[99].ok
+    assert set(fetching.outcomes) == {99}
+    assert not fetching.mover.has_room(fetching.path(10)), "four wait for each worker"
     assert fetching.mover.has_room(there)
     assert not fetching.room.is_set()
     os.close(os.open(fetching.file(1), os.O_RDONLY))
     assert fetching.room.wait(60)
-    assert {number for number, outcome in fetching.wait(6).items() if outcome.ok} == {2, 3, 4, 5, 9}
+    assert {number for number, outcome in fetching.wait(10).items() if outcome.ok} == {*range(2, 10), 99}
     os.close(other)
 
 
