@@ -307,7 +307,8 @@ def molecule(runner: Runner) -> Counts:
         return failure("there is no scenario")
     began = runner.log.tell()
     base = (BIN / "molecule", "-c", "tests/molecule/config.yml")
-    environment = {"MOLECULE_GLOB": "tests/molecule/*/molecule.yml"}
+    # What is run in the containers takes over TMPDIR, and they have no folder of ours.
+    environment = {"MOLECULE_GLOB": "tests/molecule/*/molecule.yml", "TMPDIR": tempfile.gettempdir()}
     code = runner.command(*base, "test", "--all", "--no-command-borders", "--report", environment=environment)
     if code == 124 or code < 0:  # it was ended, and could not destroy its containers
         runner.command(*base, "destroy", "--all", environment=environment)
