@@ -288,7 +288,7 @@ FAULTS: dict[str, tuple[faults.Fault, Trouble | None, Trouble | None]] = {
     "skewed": (faults.refusing(403, "RequestTimeTooSkewed"), Trouble.SERVER, Trouble.SERVER),
     "slow-down": (faults.refusing(503, "SlowDown"), Trouble.THROTTLED, Trouble.THROTTLED),
     "internal": (faults.refusing(500, "InternalError"), Trouble.SERVER, Trouble.SERVER),
-    "full": (faults.refusing(507, "InsufficientStorage"), Trouble.SERVER, Trouble.SERVER),
+    "full": (faults.refusing(507, "InsufficientStorage"), Trouble.FULL, Trouble.FULL),
     "digest": (faults.refusing(400, "BadDigest"), Trouble.MISMATCH, Trouble.MISMATCH),
     "moved": (faults.refusing(301, "PermanentRedirect"), Trouble.BUCKET, Trouble.BUCKET),
     "region": (faults.refusing(400, "AuthorizationHeaderMalformed"), Trouble.CREDENTIAL, Trouble.CREDENTIAL),

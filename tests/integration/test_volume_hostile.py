@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -599,7 +600,8 @@ def test_another_disk_by_the_name_of_a_blank_one_is_not_formatted(host: LoopHost
     def swapped(self: Any, step: Any) -> None:
         if other not in host.disks.values():
             host.unplug(device)
-            command("losetup", device, str(other))
+            while run(["losetup", device, str(other)])[0]:
+                time.sleep(0.1)  # a test beside this one has got that number, for a while
             host.disks[device] = other
         record(self, step)
 
