@@ -135,12 +135,12 @@ class Runner:
         code = self.command(*argv)
         return Counts(passed=1) if code == 0 else failure(f"{name} exited {code}")
 
-    def pytest(self, folder: str, workers: int = 0) -> Counts:
-        """All tests of a folder, counted from pytest's own report; `workers` processes take them in turn."""
+    def pytest(self, folder: str, workers: int = 0, dist: str = "worksteal") -> Counts:
+        """All tests of a folder, counted from pytest's own report; so many `workers` share them, as `dist` says."""
         report = LOGS / f"{self.stage.name}.xml"
         report.unlink(missing_ok=True)
         options = [f"--junitxml={report}", f"--basetemp={self.folder}/t", "--durations=10"]
-        options += [f"--numprocesses={workers}", "--dist=worksteal"] if workers else []
+        options += [f"--numprocesses={workers}", f"--dist={dist}"] if workers else []
         code = self.command(sys.executable, "-m", "pytest", folder, *options, *self.pytest_arguments)
         counts = read_junit(report)
         if code == 124:
@@ -294,7 +294,7 @@ def demo(runner: Runner) -> Counts:
 
 
 def integration(runner: Runner) -> Counts:
-    return runner.pytest("tests/integration")
+    return runner.pytest("tests/integration", workers=2, dist="loadfile")  # real stores are started for a whole file
 
 
 def faults(runner: Runner) -> Counts:
