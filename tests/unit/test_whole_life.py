@@ -258,7 +258,11 @@ class WholeLife(RuleBasedStateMachine):
     def _unit(self) -> Any:
         """As much of a unit as its decisions need."""
         return SimpleNamespace(
-            ledger=self.ledger, job=SimpleNamespace(attempts=ATTEMPTS), counters=Counters(), _soft=self.soft
+            ledger=self.ledger,
+            job=SimpleNamespace(attempts=ATTEMPTS),
+            counters=Counters(),
+            _soft=self.soft,
+            _kept_back=lambda failure, delay_ms: delay_ms,
         )
 
     def _open(self) -> list[SimVolume]:
