@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from . import workers
 
 _Answer = TypeVar("_Answer")
-PATIENCE_SECONDS = 2.0  # so long does whoever asks wait for an answer
+PATIENCE_SECONDS = 5.0  # so long does whoever asks wait for an answer
 
 
 class Silent(OSError):
