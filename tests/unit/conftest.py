@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_stores import Rig, install
+
+from snowsync.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,3 +34,15 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     made = Rig(tmp_path)
     install(monkeypatch, made)
     return made
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def volume(ledger: Ledger) -> int:
+    return ledger.volume_id("one", "uuid-1", "/volumes/one")

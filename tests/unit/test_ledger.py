@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, staged
@@ -18,19 +17,6 @@ from snowsync import ledger as ledger_module
 from snowsync.errors import LedgerError, Trouble
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
 from snowsync.model import TRANSITIONS, Evidence, Headers, ListedObject, State
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/volumes/one")
-
 
 # -- listing ----------------------------------------------------------------------------------------------------
 

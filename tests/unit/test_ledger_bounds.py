@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +22,6 @@ from snowsync.ledger import REVIVED, Ledger
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.ledger_schema import MIGRATIONS, add_functions
 from snowsync.model import TRANSITIONS, State
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/volumes/one")
 
 
 def plan(ledger: Ledger, sql: str, *parameters: object) -> str:

@@ -30,18 +30,6 @@ ODD_KEYS = ["two\nlines", "cr\rhere", 'quo"ted', "comma,", " space ", "é", "\U0
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/volumes/one")
-
-
-@pytest.fixture
 def reader(ledger: Ledger) -> Iterator[LedgerReader]:
     with LedgerReader.open(ledger.path) as opened:
         yield opened

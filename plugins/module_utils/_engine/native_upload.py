@@ -24,7 +24,7 @@ from .native_lanes import Stream, StreamClosed
 from .native_large import Large
 from .native_requests import Post, Put, Request, object_headers, with_md5
 from .parts import SentPart, Upload
-from .s3_request import COMPLETE_STALLS, Section, rotten
+from .s3_request import COMPLETE_STALLS, PERHAPS_STORED, Section, rotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,6 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
 _find_parts = re.compile(rb"<(?:\w+:)?Part>(.*?)</(?:\w+:)?Part>", re.DOTALL).findall
 _find_truncated = re.compile(rb"(?i)<(?:\w+:)?IsTruncated>([^<]*)<").search
-# What a store may say of a Complete that it carried out, or is still carrying out.
-_PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.THROTTLED, Trouble.NOT_FOUND})
 
 
 class _UploadGone(Exception):
@@ -284,7 +282,7 @@ class LargeSend(Large):
         try:
             head = self._post_complete(stream, upload, self._named(stream, upload, sent))
         except StoreError as error:
-            stored = self._look(stream, upload, found) if error.trouble in _PERHAPS_STORED else None
+            stored = self._look(stream, upload, found) if error.trouble in PERHAPS_STORED else None
             if stored is None:
                 raise
             head = stored

@@ -30,7 +30,7 @@ from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, COMPLETE_STALLS, Section, rotten
+from .s3_request import CHUNK, COMPLETE_STALLS, PERHAPS_STORED, Section, rotten
 from .sent_headers import ascii_headers, sent_headers
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
@@ -38,8 +38,6 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
     from .credentials import Credentials, Keys
 
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
-# The object was perhaps stored all the same when Complete ends like this.
-_PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
 _LOCAL = {
     errno.ENOSPC: Trouble.SPACE,
     errno.EDQUOT: Trouble.SPACE,
@@ -288,7 +286,7 @@ class Control:
                 answer = patient.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except StoreError as error:
             # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
-            if error.trouble not in _PERHAPS_STORED or not self._is_stored(client, upload, stored):
+            if error.trouble not in PERHAPS_STORED or not self._is_stored(client, upload, stored):
                 if error.trouble is Trouble.TIMEOUT:
                     raise _StillCompleting(error) from error
                 raise
