@@ -62,7 +62,17 @@ class LoopHost:
         return path
 
     def plug(self, path: Path, *options: str) -> str:
-        device = command("losetup", "--find", "--show", "--partscan", *options, str(path)).strip()
+        """The device of a disk, which comes after those of all that are plugged in, as volumes are named in that order.
+
+        The kernel gives the lowest number that is free, and a test beside this one may have just freed one below ours.
+        """
+        attach = ["losetup", "--find", "--show", "--partscan", *options, str(path)]
+        last = max(map(number_of, self.disks), default=-1)
+        too_low = []
+        while number_of(device := command(*attach).strip()) < last:
+            too_low.append(device)
+        for other in too_low:
+            command("losetup", "--detach", other)
         self.disks[device] = path
         run(["partx", "--update", device])  # the kernel of a test machine need not read a GPT itself
         return device
@@ -102,6 +112,10 @@ class LoopHost:
             command("umount", path)
         for device in list(self.disks):
             self.unplug(device)
+
+
+def number_of(device: str) -> int:
+    return int(device.removeprefix("/dev/loop"))
 
 
 def digest(path: Path) -> str:

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.loop_host import KINDS, MIB, LoopHost, command, digest, done, marker_of, reasons
+from integration.loop_host import KINDS, MIB, LoopHost, command, digest, done, marker_of, number_of, reasons
+
+
+def test_a_disk_of_these_tests_comes_after_those_before_it(host: LoopHost) -> None:
+    """The volumes of a test are named in the order of its disks, whatever numbers the tests beside it give back."""
+    taken = [host.new_disk(f"low-{number}", 1) for number in range(2)]
+    first = host.new_disk("first", 1)
+    for device in taken:
+        host.unplug(device)
+    second = host.new_disk("second", 1)
+    assert number_of(second) > number_of(first)
 
 
 def test_four_blank_disks_become_four_volumes_and_stay_so(host: LoopHost) -> None:
