@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from faults.forks import ForkedPython
 from simulators.s3_store.client import RunningStore
 
 SOURCE = "source-bucket"
@@ -23,7 +24,12 @@ DESTINATION = "destination-bucket"
 
 
 class Rig:
-    """One job between two simulated stores. Everything lies below `folder`."""
+    """One job between two simulated stores. Everything lies below `folder`.
+
+    Commands are forks of a process that has imported the engine; `fresh`: each begins as an interpreter of its own.
+    """
+
+    fresh = False
 
     def __init__(self, folder: Path, source: RunningStore, destination: RunningStore, volumes: int = 2) -> None:
         self.folder = folder
@@ -55,9 +61,13 @@ class Rig:
 
     def snowsync(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command to its end; the job's file stands in for `JOB`."""
-        job = str(self.job_file)
-        argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        with self.start_command(*arguments, new_session=False) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def run(self, *more: str, timeout: float = 120) -> tuple[int, dict[str, Any], str]:
         """`snowsync run --until-drained --json`: exit code, the document ({} when there is none), stderr."""
@@ -68,11 +78,12 @@ class Rig:
         """Start `snowsync run` in a process group of its own, so that it can be killed with its movers."""
         return self.start_command("run", "JOB", *(more or ("--until-drained",)))
 
-    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
+    def start_command(self, *arguments: str, new_session: bool = True) -> subprocess.Popen[str]:
         """Start any command so; the job's file stands in for `JOB`."""
         job = str(self.job_file)
         argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        start = subprocess.Popen if self.fresh else ForkedPython
+        return start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_session)
 
     def requests(self) -> int:
         """How many requests both stores were asked so far."""

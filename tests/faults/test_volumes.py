@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from disks import Rack, evict, make_filesystem, mount, unmount
+from faults.forks import ForkedPython
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 
 COUNT = 12
@@ -189,7 +190,7 @@ signal.pause()
 def evacuate_until(rig: Rig, effects: int) -> tuple[subprocess.Popen[str], str]:
     """An evacuation that has had so many effects and waits, and the last one's name."""
     command = [sys.executable, "-c", STOPS, str(rig.job_file), str(effects)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = ForkedPython(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
@@ -232,7 +233,7 @@ def test_the_power_is_cut_beside_running_units(mounted: Mounted) -> None:
         units = rig.start("--forever")
         wait_until(lambda: rig.source.count("GetObject") > 0, "the first fetch")
         name = rig.config["volumes"][turn % 2]["name"]
-        evacuation = subprocess.Popen(
+        evacuation = ForkedPython(
             rig.command("evacuate", str(rig.job_file), name),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
