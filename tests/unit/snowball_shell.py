@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import run_module
 from simulators.snowball import Device, Fleet, client
 
 FOR_EVER = 10**9
@@ -60,6 +67,31 @@ def open_fleet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     for name, value in fleet.environment().items():
         monkeypatch.setenv(name, value)
     return fleet
+
+
+def ask_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules' questions are answered by the simulated client in this process: two interpreters less for each.
+
+    For tests of what modules ask and decide. How a client is started and ended is shown in test_snowball_client.py and
+    test_snowball_secrets.py, and whole runs with real ones here and there, and in integration/test_snowball_play.py.
+    """
+    snowball = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball")
+    start = snowball.SnowballClient._run
+
+    def run(self: Any, words: Sequence[str], limit: float, data: str) -> tuple[int, str, str, bool]:
+        if words[0] != str(Fleet.of_environment().executable):
+            return start(self, words, limit, data)  # type: ignore[no-any-return]
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, snowball.environment(self.home)),
+            mock.patch("sys.stdin", io.StringIO(data)),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            code = client.main(words[1:])
+        return code, output.getvalue(), errors.getvalue(), False
+
+    monkeypatch.setattr(snowball.SnowballClient, "_run", run)
 
 
 def lines(text: str) -> dict[str, str]:

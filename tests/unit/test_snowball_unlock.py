@@ -16,6 +16,7 @@ import pytest
 import run_module
 import yaml
 from simulators.snowball import Fleet
+from snowball_shell import ask_in_this_process
 
 pytestmark = pytest.mark.usefixtures("collection")
 Run = Callable[..., dict[str, Any]]
@@ -23,10 +24,11 @@ GENERATIONS = ("old", "new")
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+def fleet(collection: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     fleet = Fleet(tmp_path)
     for name, value in fleet.environment().items():
         monkeypatch.setenv(name, value)
+    ask_in_this_process(monkeypatch)
     return fleet
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import timeline
-from .certificates import make_certificate
 from .manifest import digest, make_manifest
 from .model import GENERATIONS, STATES, host_of, merge, new_device, same_endpoint
 
@@ -329,6 +328,8 @@ def ensure_certificate(device: dict[str, Any], folder: Path) -> None:
     address = host_of(device["endpoint"])
     if device["certificate"] and device["certificate"]["address"] == address:
         return
+    from .certificates import make_certificate  # a third of the time that the client takes to start
+
     device["certificate"] = make_certificate(folder, device["device_id"], address)
     if device["generation"] == "new":
         # Listed first and belonging to no endpoint: who takes Certificates[0] trusts the wrong one.
