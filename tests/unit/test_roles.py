@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import jinja2
+import jinja2.nativetypes
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -161,13 +164,39 @@ def test_credentials_are_written_as_the_engine_reads_them(tmp_path: Path) -> Non
     assert (found.access_key, found.secret_key, found.session_token) == ("AKIA%1", "a/b+c=;#d", "t%t")
 
 
+def rendered(expression: str, **names: object) -> Any:
+    """What a variable of the role comes to; `names` are those that it looks at."""
+    environment = jinja2.nativetypes.NativeEnvironment()
+    environment.filters.update(basename=os.path.basename, regex_search=regex_search)
+    environment.tests["search"] = lambda value, pattern: bool(re.search(pattern, value))
+    return environment.from_string(expression).render(names)
+
+
+def regex_search(value: str, pattern: str, group: str) -> list[str]:
+    found = re.search(pattern, value)
+    assert found
+    return [found.group(int(group.lstrip("\\")))]
+
+
+def of_dual_sync(name: str, **names: object) -> Any:
+    return rendered(load(DUAL_SYNC / "vars/main.yml")[name], **names)
+
+
+def places_of(side: str) -> list[str]:
+    names = {"__dual_sync_credentials": "/etc/snowsync/credentials/photos", "__dual_sync_sides_handed_over": [side]}
+    places: list[str] = of_dual_sync("__dual_sync_credential_places", __dual_sync_job={"job": "photos"}, **names)
+    return places
+
+
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_renewed_credentials_are_put_where_the_unit_looks(side: str) -> None:
     unit = (DUAL_SYNC / "templates/snowsync-unit.service.j2").read_text()
     (folder,) = re.findall(r"^RuntimeDirectory=(.*)$", unit, re.MULTILINE)
-    names = {"__dual_sync_job": {"job": "photos"}, "dual_sync_unit": {"side": side}}
-    where = jinja2.Template(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_runtime"]).render(names)
-    assert where == "/run/" + jinja2.Template(folder).render(names).replace("%i", "photos")
+    place = rendered(folder, dual_sync_unit={"side": side}).replace("%i", "photos")
+    hand_over = load(DUAL_SYNC / "tasks/job_credentials.yml")[-1]["ansible.builtin.copy"]
+    names = {"__dual_sync_job": {"job": "photos"}, "__dual_sync_side": side}
+    assert rendered(hand_over["dest"], **names) == f"/run/{place}/{side}"
+    assert places_of(side)[2:] == [f"/run/{place}/{side}", f"/run/{place}"]
 
 
 @pytest.mark.parametrize(
@@ -186,12 +215,43 @@ def test_renewed_credentials_are_put_where_the_unit_looks(side: str) -> None:
 def test_only_a_unit_that_runs_with_former_credentials_is_handed_others(
     wanted: str, at_start: str, since: str, runs: bool, is_handed_over: bool
 ) -> None:
-    stats = [
-        {"exists": bool(digest), **({"checksum": digest} if digest else {})} for digest in (wanted, at_start, since)
-    ]
-    handed = {"results": [{"stat": stat} for stat in [*stats, {"exists": runs}]]}
-    expression = load(DUAL_SYNC / "vars/main.yml")["__dual_sync_runs_with_former"]
-    assert jinja2.Template(expression).render(__dual_sync_handed=handed) == str(is_handed_over)
+    places = places_of("source")
+    digests = dict(zip(places, (wanted, at_start, since, "folder" if runs else ""), strict=True))
+    found = {place: digest for place, digest in digests.items() if digest}
+    names = {"__dual_sync_credential_places": places, "__dual_sync_credentials_found": found}
+    assert of_dual_sync("__dual_sync_sides_with_former", **names) == ["source"] * is_handed_over
+
+
+def shown(unit: str, state: str, code: int) -> str:
+    """As `systemctl show` prints the properties of one unit."""
+    return f"ExecMainStatus={code}\nId={unit}\nActiveState={state}"
+
+
+def test_only_units_that_ended_for_their_credentials_are_started_with_renewed_ones() -> None:
+    units = [shown("refused", "failed", 5), shown("configured-wrong", "failed", 2), shown("runs", "active", 0)]
+    names = {"__dual_sync_units_shown": {"stdout": "\n\n".join([*units, shown("stopped", "inactive", 5)])}}
+    assert list(of_dual_sync("__dual_sync_units_refused", **names)) == ["refused"]
+
+
+def of_shell(name: str, *arguments: Path) -> list[str]:
+    """The lines that a script of the role's prints."""
+    script = load(DUAL_SYNC / "vars/main.yml")[name]
+    result = subprocess.run(["sh", "-c", script, "sh", *arguments], check=True, capture_output=True, text=True)
+    assert result.stderr == ""
+    return result.stdout.splitlines()
+
+
+def test_credentials_are_told_apart_by_their_digests(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"key")
+    digest = hashlib.sha256(b"key").hexdigest()
+    lines = of_shell("__dual_sync_digests", tmp_path / "source", tmp_path / "missing", tmp_path)
+    assert lines == [f"{digest}  {tmp_path}/source", f"folder  {tmp_path}"]
+
+
+def test_mounted_volumes_are_told_by_their_place_in_the_list(tmp_path: Path) -> None:
+    odd = tmp_path / "a b\nc"
+    odd.mkdir()
+    assert of_shell("__dual_sync_places_mounted", odd, Path("/proc"), tmp_path / "missing", Path("/")) == ["1", "3"]
 
 
 def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
