@@ -54,6 +54,7 @@ __all__ = [
     "ticks_ms",
 ]
 
+UNUSED = "not used"  # the fact of a volume that no unit could use so far
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _KEYS_AT_ONCE = 1000
 _Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is known of its key
@@ -529,6 +530,10 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 " DO UPDATE SET value = excluded.value, probed_ms = excluded.probed_ms",
                 (side, endpoint, fact, value, now_ms()),
             )
+
+    def note_unused(self, volume: str, word: str, reason: str) -> None:
+        """As `set_trouble`, of a volume of the job that no unit could use so far: it has no number and no identity."""
+        self.set_fact("volume", volume, UNUSED, f"{word}: {reason}")
 
     def facts(self, side: str, endpoint: str) -> dict[str, str]:
         with self._lock:

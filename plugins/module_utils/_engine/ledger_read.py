@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LedgerError
-from .ledger import Ledger
+from .ledger import UNUSED, Ledger
 from .ledger_file import AGAIN, boot_id, problem_text, ticks_ms
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
 from .ledger_schema import MIGRATIONS
@@ -363,6 +363,16 @@ class LedgerReader:
         sql = "SELECT id, name, uuid, path, draining, placing, trouble, reason FROM volumes ORDER BY name"
         return [_volume_row(held.get(row[0], {}), *row) for row in self._rows(sql)]
 
+    def volumes_seen(self) -> list[VolumeRow]:
+        """All volumes, those among them that no unit could use so far: their number is 0, they have no identity."""
+        sql = (
+            "SELECT endpoint, value FROM endpoint_facts WHERE side = 'volume' AND fact = ?"
+            " AND endpoint NOT IN (SELECT name FROM volumes)"
+        )
+        found = ((name, *value.partition(": ")) for name, value in self._rows(sql, (UNUSED,)))
+        unused = [VolumeRow(0, name, "", "", trouble=word, reason=reason) for name, word, _colon, reason in found]
+        return [*self.volumes(), *unused]
+
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def runs(self) -> list[Run]:
@@ -396,7 +406,10 @@ class LedgerReader:
         return self.groups(rows[0][0] or 0)
 
     def facts(self) -> list[Fact]:
-        sql = "SELECT side, endpoint, fact, value, probed_ms FROM endpoint_facts ORDER BY side, endpoint, fact"
+        sql = (
+            "SELECT side, endpoint, fact, value, probed_ms FROM endpoint_facts WHERE side != 'volume'"
+            " ORDER BY side, endpoint, fact"
+        )
         return [Fact(*row) for row in self._rows(sql)]
 
     def failures(self, limit: int, since_ms: int = 0) -> list[FailureRow]:

@@ -181,10 +181,14 @@ class VolumeSet:
             self._failed_since.setdefault(name, time.monotonic())
         else:
             self._failed_since.pop(name, None)
-        known = self._ledger.known_volumes().get(name) if self._told.get(name) != (word, reason) else None
-        if known and self._tells:
+        if not self._tells or self._told.get(name) == (word, reason):
+            return
+        known = self._ledger.known_volumes().get(name)
+        if known:
             self._ledger.set_trouble(known[0], word, reason)
-            self._told[name] = (word, reason)
+        else:
+            self._ledger.note_unused(name, word, reason)
+        self._told[name] = (word, reason)
 
     def unreadable(self) -> list[tuple[int, str]]:
         """(number, reason) of volumes that have answered with errors for a while, and cannot even be opened."""
@@ -240,6 +244,8 @@ class VolumeSet:
             word, reason = word_of(error), _reason(config, error)
             if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
                 self._rest_until[config.name] = time.monotonic() + _READING_REST
+        if not self._reads and self.absent[config.name] != reason:  # who only reads from volumes says what it waits for
+            _log.warning("volume %s is not used: %s", config.name, reason)
         self.absent[config.name] = reason
         self._tell(config.name, word, reason)
         if self._reads and word in (READ_ONLY, FAILED):
@@ -453,7 +459,7 @@ class VolumeSet:
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
         volume.expect_no_more(size)
-        volume.fullness.took(time.monotonic())
+        volume.fullness.took(time.monotonic(), size)
         self.occupies(volume, size)
 
     def occupies(self, volume: OpenVolume, size: int) -> None:

@@ -79,7 +79,10 @@ def volume_statuses(
     the files there are its own, and none are taken for another's.
     """
     rows = {volume.name: volume for volume in known}
-    found = [_volume(job, config, rows.pop(config.name, None), running, ledger) for config in job.volumes]
+    found = [
+        _volume(job, config, rows.pop(config.name, VolumeRow(0, config.name, "", "")), running, ledger)
+        for config in job.volumes
+    ]
     found += [_left_out(row) for row in rows.values() if row.held.objects]
     return found
 
@@ -100,20 +103,20 @@ def _left_out(row: VolumeRow) -> VolumeStatus:
 
 
 def _volume(
-    job: Job, config: VolumeConfig, row: VolumeRow | None, running: Collection[str], ledger: LedgerView | None
+    job: Job, config: VolumeConfig, row: VolumeRow, running: Collection[str], ledger: LedgerView | None
 ) -> VolumeStatus:
     total = free = 0
     read_only = out_of_files = False
     another: Record | None = None
     absence, problem, identity, space = _answers(config, row)
     if identity and not problem and ledger:
-        another = of_another(job, config, ledger, row.id if row else 0)
+        another = of_another(job, config, ledger, row.id)
         absence, problem = (conditions.MISSING, refusal(job, config.name, another)) if another else ("", "")
     if space and not problem:
         total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
         read_only = bool(space.f_flag & os.ST_RDONLY)
         out_of_files = is_out_of_files(space, job.space.low_watermark)
-    known = row or VolumeRow(0, config.name, identity, str(config.path))
+    known = row if row.id else replace(row, uuid=identity, path=str(config.path))
     seen = Seen(
         absence=absence,
         why=problem,
@@ -168,7 +171,7 @@ def _status(
     )
 
 
-def _answers(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str, os.statvfs_result | None]:
+def _answers(config: VolumeConfig, row: VolumeRow) -> tuple[str, str, str, os.statvfs_result | None]:
     """(MISSING or FAILED, why, the marker's identity, its space); the first two are '' for a volume that is there.
 
     One whose disk hangs is not waited for.
@@ -183,20 +186,22 @@ def _answers(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, str
     return conditions.MISSING if problem else "", problem, identity, space
 
 
-def _ask(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str, os.statvfs_result | None]:
+def _ask(config: VolumeConfig, row: VolumeRow) -> tuple[str, str, os.statvfs_result | None]:
     problem, identity = _problem(config, row)
     return problem, identity, None if problem else os.statvfs(config.path)
 
 
-def _problem(config: VolumeConfig, row: VolumeRow | None) -> tuple[str, str]:
+def _problem(config: VolumeConfig, row: VolumeRow) -> tuple[str, str]:
     if not is_folder(config.path):
         return "there is no such directory", ""
     if config.require_mount and not os.path.ismount(config.path):
         return "nothing is mounted there", ""
     marker = read_marker(config.path)
     identity = marker["uuid"] if marker else ""
-    if row is not None and marker is None:
+    if not row.id:
+        return "", identity
+    if marker is None:
         return "its marker is not there: another disk, or an empty mount point", ""
-    if row is not None and marker is not None and identity != row.uuid:
+    if identity != row.uuid:
         return f"another volume ({marker['name']}, {identity}) is mounted there", identity
     return "", identity
