@@ -96,6 +96,7 @@ class Evacuation:
         self._volumes = VolumeSet(job, ledger, reads=True, tells=False)
         self._placement = Placement()
         self._done = Evacuated()
+        self._too_large: Row | None = None  # the first object that no other volume takes
 
     def run(self) -> Evacuated:
         try:
@@ -152,6 +153,7 @@ class Evacuation:
     def _move_all(self) -> bool:
         """One walk over what lies there. False: nothing could be done now."""
         acted = False
+        self._too_large = None
         for state in (State.STAGED, State.DELIVERED):
             last = 0
             while rows := self._rows(state, last):
@@ -164,6 +166,9 @@ class Evacuation:
                 if not self._move(source, rows):
                     return acted  # no room: the rows that follow have none either
                 acted = True
+        if self._too_large:
+            self._no_room(self._too_large)
+            return False
         return acted
 
     def _move(self, source: OpenVolume, rows: list[Row]) -> bool:
@@ -174,6 +179,10 @@ class Evacuation:
             size = 0
             while waiting and size < self._job.group.bytes:
                 target = self._target(waiting[0].size)
+                if target is None and self._is_too_large(waiting[0].size):
+                    row = waiting.pop(0)
+                    self._too_large = self._too_large or row
+                    continue
                 if target is None:
                     break
                 row = waiting.pop(0)
@@ -193,13 +202,22 @@ class Evacuation:
         chosen = self._placement.choose(size, self._volumes.spaces())
         return self._volumes.open.get(chosen) if chosen is not None else None
 
+    def _is_too_large(self, size: int) -> bool:
+        """Whether no filesystem of the other volumes takes a file of this size, whatever its room."""
+        others = self._volumes.placeable()
+        return bool(others) and all(size > volume.largest_file for volume in others)
+
     def _no_room(self, row: Row) -> None:
-        """Wait for the destination unit to make room; raise LocalError where none runs."""
+        """Wait for the destination unit to deliver something; raise LocalError where none runs."""
         self._volumes.count_anew()
+        trouble, help_needed = Trouble.SPACE, "make any"
         what = f"no other volume has room for {row.key!r} ({row.size} bytes)"
+        if self._is_too_large(row.size):
+            trouble, help_needed = Trouble.TOO_LARGE, "deliver it"
+            what = f"{row.key!r} ({row.size} bytes) is too large for one file on any other volume (EFBIG)"
         if "destination" not in draining.running_units(self._job):
             action = f"evacuate volume {self._name} of job {self._job.job}"
-            raise LocalError(Trouble.SPACE, action, f"{what}, and no destination unit runs that would make any")
+            raise LocalError(trouble, action, f"{what}, and no destination unit runs that would {help_needed}")
         self._tell(f"waiting for room: {what}")
 
     # -- one object -------------------------------------------------------------------------------------------
