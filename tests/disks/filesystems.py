@@ -8,25 +8,43 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _MAKE = {
     # No lazy initialisation: nothing is written that the test did not ask for.
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-e", "remount-ro"],
     "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q"],
+    "exfat": ["mkfs.exfat"],
 }
 SMALLEST = {"ext4": 16 << 20, "xfs": 300 << 20}  # mkfs.xfs refuses less
 _PATIENCE_SECONDS = 20.0
 
 
-def make_filesystem(device: Path, kind: str) -> None:
-    """`kind`: ext4 (which turns read-only on errors) or xfs."""
-    _run(*_MAKE[kind], str(device))
+@contextmanager
+def attach(file: Path, size: int) -> Iterator[Path]:
+    """A loop device of `size` bytes over a new sparse file."""
+    with file.open("xb") as made:
+        made.truncate(size)
+    device = _run("losetup", "--find", "--show", str(file)).strip()
+    try:
+        yield Path(device)
+    finally:
+        _run("losetup", "--detach", device)
 
 
-def mount(device: Path, path: Path, *options: str) -> None:
+def make_filesystem(device: Path, kind: str, *how: str) -> None:
+    """`kind`: ext4 (which turns read-only on errors), xfs, btrfs, or exfat; `how` is what else mkfs is told."""
+    _run(*_MAKE[kind], *how, str(device))
+
+
+def mount(device: Path, path: Path, *options: str, kind: str = "auto") -> None:
+    """Any kind; exFAT by its FUSE filesystem, which every kernel has."""
     path.mkdir(parents=True, exist_ok=True)
-    _run("mount", "-o", ",".join(["noatime", *options]), str(device), str(path))
+    command = ["mount.exfat-fuse"] if kind == "exfat" else ["mount", "-t", kind]
+    _run(*command, "-o", ",".join(["noatime", *options]), str(device), str(path))
 
 
 def remount(path: Path, *options: str) -> None:
@@ -63,5 +81,5 @@ def evict(path: Path) -> None:
                 os.close(descriptor)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout

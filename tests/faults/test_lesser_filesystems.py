@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from disks.filesystems import attach, make_filesystem, mount, unmount
 from disks.lesser import Lacks, lesser
 from faults.rig import SOURCE, Rig, wait_until
 
@@ -32,6 +33,15 @@ def limited(rig: Rig, stack: ExitStack, lacks: Lacks, number: int = 0) -> Path:
     back = rig.folder / f"behind-{number}"
     stack.enter_context(lesser(back, rig.volumes[number], lacks))
     return back
+
+
+def real(rig: Rig, stack: ExitStack, kind: str, size: int, *how: str) -> Path:
+    """The first volume becomes a real filesystem of this kind, in a loop device of `size` bytes."""
+    device = stack.enter_context(attach(rig.folder / "disk", size))
+    make_filesystem(device, kind, *how)
+    stack.callback(unmount, rig.volumes[0])
+    mount(device, rig.volumes[0], kind=kind)
+    return rig.volumes[0]
 
 
 def few_inodes(rig: Rig, stack: ExitStack, inodes: int, number: int = 0) -> Path:
@@ -66,6 +76,19 @@ def test_a_volume_without_inodes_is_full_and_the_other_one_takes_the_rest(rig: R
     counts = [len(list((volume / ".snowsync/staged").rglob("*~1"))) for volume in rig.volumes]
     assert counts[0] < 90
     assert sum(counts) == 200
+
+
+def test_the_last_inodes_of_a_real_ext4_are_used_again(rig: Rig, stack: ExitStack) -> None:
+    """Fewer than 100 of them, and 25 MiB free."""
+    volume = real(rig, stack, "ext4", 32 << 20, "-N", "96")
+    assert os.statvfs(volume).f_favail < 100
+    one_volume(rig)
+    fill(rig, 150)
+    code, _document, errors = rig.run()
+    assert code == 0, errors
+    rig.assert_delivered()
+    assert rig.source.count("GetObject") == 150
+    assert rig.failures() == []
 
 
 def test_inodes_that_come_back_are_used_again(rig: Rig, stack: ExitStack) -> None:
@@ -155,6 +178,43 @@ def test_a_quota_is_a_full_volume(rig: Rig, stack: ExitStack) -> None:
     assert rig.source.count("GetObject") <= 120, "each at most once for each volume"
 
 
+def test_a_real_quota_lets_little_be_fetched_for_nothing(rig: Rig, stack: ExitStack) -> None:
+    """Btrfs counts what was removed as used, until it commits: what it refuses is tried with few objects at a time."""
+    volume = real(rig, stack, "btrfs", 128 << 20)
+    for command in (["quota", "enable"], ["qgroup", "limit", "2M"]):
+        subprocess.run(["btrfs", *command, str(volume)], check=True, capture_output=True)
+    one_volume(rig)
+    fill(rig, 35, 100_000)
+    code, _document, errors = rig.run()
+    assert code == 0, errors
+    rig.assert_delivered()
+    assert rig.failures() == []
+    assert errors.count("Disk quota exceeded") == 1, "it is said once"
+    assert rig.source.count("GetObject") <= 90, "35, what was on its way when it said so first, and a few trials"
+
+
+def test_an_evacuation_moves_what_the_other_volumes_take_and_names_the_rest(rig: Rig, stack: ExitStack) -> None:
+    """Two large objects lie before five small ones on volume-01; volume-02 takes no file of more than 2 MiB."""
+    volumes = rig.config["volumes"]
+    rig.config["volumes"] = volumes[:1]
+    for number in range(2):
+        rig.source.put(SOURCE, f"big-{number}", os.urandom(3 * MIB))
+    fill(rig, 5)
+    assert rig.snowsync("run", "JOB", "--direction", "source", "--once").returncode == 0
+    rig.config["volumes"] = volumes
+    limited(rig, stack, Lacks(largest_file=2 * MIB), number=1)
+    result = rig.snowsync("evacuate", "JOB", "volume-01")
+    assert result.returncode == 6, result.stderr
+    assert "(3145728 bytes) is too large for one file on any other volume (EFBIG)" in result.stderr
+    staged = [path.name for volume in rig.volumes for path in sorted((volume / ".snowsync/staged").rglob("*~1"))]
+    assert staged == ["big-0~1", "big-1~1", *(f"object-{number:03}~1" for number in range(5))]
+    assert list((rig.volumes[1] / ".snowsync/incoming/rig").iterdir()) == []
+    result = rig.snowsync("run", "JOB", "--direction", "destination", "--once")
+    assert result.returncode == 0, result.stderr
+    rig.assert_delivered()
+    assert rig.snowsync("evacuate", "JOB", "volume-01").returncode == 0
+
+
 def test_a_volume_without_hard_links_is_a_volume(rig: Rig, stack: ExitStack) -> None:
     back = limited(rig, stack, Lacks(no_hard_links=True))
     one_volume(rig)
@@ -168,21 +228,25 @@ def test_a_volume_without_hard_links_is_a_volume(rig: Rig, stack: ExitStack) -> 
 @pytest.mark.parametrize(
     ("lacks", "reason"),
     [
-        (Lacks(folds_case=True, no_hard_links=True), "it does not tell upper from lower case"),
+        (None, "it does not tell upper from lower case"),
         (Lacks(longest_name=143), "it takes no names of 200 characters"),
     ],
+    ids=["exFAT", "eCryptfs"],
 )
 def test_a_volume_that_cannot_hold_staged_names_is_refused_with_the_reason(
-    rig: Rig, stack: ExitStack, lacks: Lacks, reason: str
+    rig: Rig, stack: ExitStack, lacks: Lacks | None, reason: str
 ) -> None:
-    """The other volume takes everything, and nothing is left on the one that was refused."""
-    back = limited(rig, stack, lacks)
+    """The other volume takes everything, and nothing is left on the one that was refused; a real exFAT is one."""
+    back = limited(rig, stack, lacks) if lacks else real(rig, stack, "exfat", 16 << 20)
     for key in ("Readme.txt", "README.txt", "dir/a", "Dir/a", "DIR/b", "x" * 190):
         rig.source.put(SOURCE, key, os.urandom(300))
     code, _document, errors = rig.run()
     assert code == 0, errors
     rig.assert_delivered()
     assert list(back.iterdir()) == []
+    assert f"volume volume-01 is not used: Failed to make a volume of {rig.volumes[0]}: {reason}" in errors
+    for command in ("volumes", "status"):
+        assert reason in rig.snowsync(command, "JOB").stdout
     one_volume(rig)
     rig.source.put(SOURCE, "another", b"data")
     result = rig.snowsync("run", "JOB", "--once")

@@ -191,17 +191,48 @@ def test_a_volume_that_says_it_is_full_rests_longer_each_time() -> None:
     assert not fullness.refused(101.0, "a quota"), "another object that was on its way there"
     assert fullness.rests(104.9)
     assert not fullness.rests(105.0)
-    fullness.took(104.0)
-    assert fullness.why == "a quota", "it was on its way while the volume refused"
+    fullness.took(104.0, MIB)
+    assert fullness.window(8 * MIB) == 1, "it was on its way while the volume refused"
     assert not fullness.refused(106.0, "a quota"), "that is known"
     assert fullness.rests(115.9)
     for _time in range(10):
         fullness.refused(200.0 + _time * 100, "a quota")
     assert not fullness.rests(1160.0), "a minute at most"
-    fullness.took(1160.0)
-    assert fullness.why == ""
-    assert fullness.refused(1200.0, "a quota")
-    assert not fullness.rests(1205.0)
+    fullness.took(1160.0, MIB)
+    assert not fullness.refused(1200.0, "a quota"), "it is still the same one"
+    assert not fullness.rests(1205.0), "it took something: its rests are short again"
+
+
+def test_a_volume_that_was_full_is_trusted_again_little_by_little() -> None:
+    fullness = Fullness()
+    assert fullness.window(8 * MIB) == 8 * MIB
+    fullness.refused(100.0, "a quota")
+    windows = []
+    while fullness.why:
+        windows.append(fullness.window(8 * MIB))
+        fullness.took(106.0, windows[-1] + 4095)  # as much as is on its way becomes durable
+    assert windows[:3] == [1, 8192, 32766]
+    assert windows[-1] == 8 * MIB
+    assert fullness.refused(200.0, "a quota"), "it is said again where it took much in between"
+
+
+def test_what_a_quota_refuses_is_little_beside_what_it_takes() -> None:
+    """All that is on its way comes before anything is known to be refused, and the rest frees a tenth of the quota."""
+    quota, size = 2000, 1
+    fullness, lies, now, fetched = Fullness(), 0, 0.0, 0
+    delivered = 0
+    while delivered < 10_000:
+        now += 60.0
+        while not fullness.rests(now):
+            batch = max(1, fullness.window(4096) // size)
+            fetched += batch
+            taken = min(batch, quota - lies)
+            lies += taken
+            fullness.took(now, taken * size)
+            if taken < batch:
+                fullness.refused(now, "a quota")
+        delivered, lies = delivered + quota // 10, lies - quota // 10
+    assert fetched < 4 * delivered
 
 
 def test_a_volume_that_rests_gets_nothing() -> None:

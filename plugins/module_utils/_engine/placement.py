@@ -19,6 +19,7 @@ _LEAST_WINDOW = 4 * MIB
 _FADING = 0.75  # of what was learned, with every group
 _FIRST_REST = 5.0  # seconds that a volume rests which says that it is full
 _LONGEST_REST = 60.0
+_TRUSTED = 256 * MIB  # a volume that took so much since it said that it was full has room
 _LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
 
 
@@ -51,12 +52,14 @@ class Pace:
 class Fullness:
     """What a volume says of its room that free bytes do not show: a quota, or the filesystem's own needs.
 
-    One that refused rests, longer each time (seconds); then it is tried, until something is durable there.
+    One that refused rests, longer each time (seconds) until something is durable there again. Then it is tried with
+    one object, and with more as it takes them: what it refuses next is little beside what it took since.
     """
 
     why: str = ""  # what it said; "" for one that takes what there is room for
     _delay: float = 0.0
     _until: float = 0.0
+    _taken: int = 0  # bytes that became durable there since
 
     def refused(self, now: float, why: str) -> bool:
         """It took no more. False: that was known, from another object that was on its way there."""
@@ -64,13 +67,20 @@ class Fullness:
             return False
         is_news = not self.why
         self._delay = min(_LONGEST_REST, self._delay * 2 or _FIRST_REST)
-        self._until, self.why = now + self._delay, why
+        self._until, self.why, self._taken = now + self._delay, why, 0
         return is_news
 
-    def took(self, now: float) -> None:
-        """Something became durable there. What was on its way while it refused says nothing."""
+    def took(self, now: float, size: int) -> None:
+        """`size` bytes became durable there. What was on its way while it refused says nothing."""
         if self.why and not self.rests(now):
-            self.why, self._delay = "", 0.0
+            self._delay = 0.0
+            self._taken += size
+            if self._taken >= _TRUSTED:
+                self.why = ""
+
+    def window(self, usual: int) -> int:
+        """How many bytes may be on their way there at once, beside one object."""
+        return min(usual, max(1, 2 * self._taken)) if self.why else usual
 
     def rests(self, now: float) -> bool:
         return now < self._until

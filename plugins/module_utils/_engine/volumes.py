@@ -313,8 +313,6 @@ class OpenVolume:
             empty = min(self.config.limit, usable)
             usable = min(self.config.limit, occupied + available)
             used = occupied
-        now = time.monotonic()
-        window = self.window(job)
         return VolumeSpace(
             id=self.id,
             high=int(usable * job.space.high_watermark),
@@ -323,17 +321,16 @@ class OpenVolume:
             in_flight=self.in_flight,
             largest=int(empty * job.space.high_watermark),
             speed=self.pace.speed,
-            # One that said it was full is tried with one object at a time, until that is durable.
-            window=1 if self.fullness.why else window,
+            window=self.window(job),
             files=room_for_files(status, job.space.high_watermark, self.files_in_flight),
             rises_with=int(status.f_files * (job.space.high_watermark - job.space.low_watermark)),
             largest_file=self.largest_file,
-            refusal=self.fullness.why if self.fullness.rests(now) else "",
+            refusal=self.fullness.why if self.fullness.rests(time.monotonic()) else "",
         )
 
     def window(self, job: Job) -> int:
         """How many bytes may be on their way here at once, beside one object."""
-        return self.pace.window(_WINDOW_GROUPS * job.group.bytes)
+        return self.fullness.window(self.pace.window(_WINDOW_GROUPS * job.group.bytes))
 
     def still_there(self) -> bool:
         """Whether the path still leads to the filesystem that was opened, with its marker."""
