@@ -61,6 +61,9 @@ _BEGINNINGS_BEHIND = (
 )
 BEGINNINGS = (*_BEGINNINGS_IN_HEAD, *(mib * MIB for mib in _BEGINNINGS_BEHIND), 409640 * _SECTOR)
 _STARTS_OF_EXT4 = (0, MIB, _CYLINDER, 8 * MIB)  # 31.5 KiB and 64 KiB lie in what is read for 0
+_XFS_GROUP = MIB * MIB - _PAGE  # the largest one: an XFS of more than 4 TiB has these, and none begins at a quarter
+_THIRD_OF_BTRFS = 256 * 1024 * MIB  # its third superblock
+_STARTS_OF_OTHERS = (0, 63 * _SECTOR, MIB // 16, MIB, _CYLINDER, 8 * MIB)
 
 # What is known by its look where blkid does not search: name, place in its sector, bytes.
 _MARKS = (
@@ -95,6 +98,7 @@ def places(size: int) -> list[Place]:
     wanted += [(size * quarter // 4 - _QUARTER // 2, _QUARTER) for quarter in (1, 2, 3)]
     wanted += [(beginning, _SUPERBLOCKS) for beginning in BEGINNINGS]
     wanted += [(start + group, CHUNK) for group in _ext4_copies(size) for start in _STARTS_OF_EXT4]
+    wanted += [(start + copy, _PAGE) for copy in _other_copies(size) for start in _STARTS_OF_OTHERS]
     wanted += _samples(size)
     return _merged(wanted, size)
 
@@ -111,6 +115,12 @@ def _ext4_copies(size: int) -> Iterator[int]:
         while group * _EXT4_GROUP < size:
             yield group * _EXT4_GROUP
             group *= base
+
+
+def _other_copies(size: int) -> Iterator[int]:
+    """Where XFS and btrfs have copies of a superblock that lie at none of the other places."""
+    yield _THIRD_OF_BTRFS
+    yield from range(_XFS_GROUP, size, _XFS_GROUP)
 
 
 def _samples(size: int) -> Iterator[Place]:

@@ -14,7 +14,7 @@ from run_module import backend
 MIB = 1 << 20
 GIB = 1 << 30
 TIB = 1 << 40
-SIZES = [4096, 60 * MIB, 65 * MIB, 400 * MIB, GIB + 512, 500 * 10**9, 4 * TIB, 64 * TIB]
+SIZES = [4096, 60 * MIB, 65 * MIB, 400 * MIB, GIB + 512, 500 * 10**9, 4 * TIB, 10 * 10**12, 64 * TIB]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,16 @@ def test_copies_of_superblocks_are_read(blank: Any) -> None:
     for group in (1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343, 2401):
         for start in (0, 63 * 512, MIB):
             assert covers(places, start + group * 128 * MIB), group
+
+
+@pytest.mark.parametrize("start", [0, 63 * 512, MIB // 16, MIB, 255 * 63 * 512, 8 * MIB])
+def test_copies_of_superblocks_on_large_disks_are_read(blank: Any, start: int) -> None:
+    """XFS of 10 TB has groups of 2^28 - 1 blocks, none of which begins at a quarter; the third copy of btrfs."""
+    places = blank.places(10 * 10**12)
+    groups = [number * (TIB - 4096) for number in range(1, 10)]
+    for copy in (*groups, 256 * GIB):
+        assert covers(places, start + copy)
+        assert covers(places, start + copy + 4095)
 
 
 @pytest.mark.parametrize("size", [500 * 10**9, 4 * TIB])
