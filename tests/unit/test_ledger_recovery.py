@@ -18,7 +18,8 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import volume_set
+from snowsync import ledger as ledger_module
+from snowsync import ledger_file, ledger_recovery, volume_set
 from snowsync.ledger import Ledger
 from snowsync.ledger_recovery import RECOVERED
 from snowsync.model import State
@@ -94,6 +95,34 @@ def test_what_may_have_been_delivered_before_is_asked_for_first(ledger: Ledger) 
     sends = dict(select(ledger, "SELECT key, sends FROM objects"))
     assert sends == {"known": 1, "before": 1, "old": 1, "later": 0}
     assert ledger.recovered_ms() >= now - 60_000
+
+
+@pytest.mark.parametrize(
+    ("staged_at", "recovered_at", "now"),
+    [
+        pytest.param(1_790_000_000_000, 3_600_000, 3_700_000, id="recovered before the clock was set"),
+        pytest.param(1_790_000_000_000, 3_600_000, 1_790_100_000_000, id="set since"),
+        pytest.param(2_150_000_000_000, 1_790_000_000_000, 1_790_100_000_000, id="staged before it was set"),
+        pytest.param(1_790_000_000_000, 2_150_000_000_000, 1_790_200_000_000, id="recovered in the future"),
+    ],
+)
+def test_a_wrong_clock_lets_nothing_be_sent_over_what_is_newer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, staged_at: int, recovered_at: int, now: int
+) -> None:
+    """A clock without a battery begins in 1970, or anywhere: then everything is asked for, and held back if newer."""
+    clock = staged_at
+    for module in (ledger_module, ledger_file, ledger_recovery):
+        monkeypatch.setattr(module, "now_ms", lambda: clock)
+    bring_to(ledger, "a", State.STAGED, 1)
+    clock = recovered_at
+    assert ledger.distrust(1, "/one/record", 40, 7)
+    clock = now
+    assert ledger.was_staged_before_recovery(row_of(ledger, "a"))
+    assert ledger.lost_since_ms() == 1
+    ledger.observe([listed("b", modified_ms=now)])
+    assert select(ledger, "SELECT sends FROM objects WHERE key = 'b'") == [(1,)]
+    bring_to(ledger, "c", State.STAGED, 1)
+    assert clock < recovered_at or not ledger.was_staged_before_recovery(row_of(ledger, "c"))
 
 
 # -- volumes --------------------------------------------------------------------------------------------------------

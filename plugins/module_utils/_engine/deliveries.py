@@ -179,7 +179,7 @@ class Deliveries:
     def _is_from_lost_history(self, row: Row, found: Head) -> bool:
         """Whether what lies at the destination was written after all that an old copy of the ledger knows."""
         since = self._unit.ledger.lost_since_ms()
-        if not since or not self._unit.ledger.was_staged_before(row, self._unit.ledger.recovered_ms()):
+        if not since or not self._unit.ledger.was_staged_before_recovery(row):
             return False
         return not found.modified_ms or found.modified_ms > since - _CLOCK_SKEW_MS
 

@@ -339,7 +339,7 @@ class DestinationUnit(Unit):
     def _is_overtaken(self, item: Item) -> bool:
         """Whether a newer file of the key lies on a volume, of which this old copy of the ledger knows nothing."""
         row = item.row
-        if row.key not in self._overtaken or not self.ledger.was_staged_before(row, self.ledger.recovered_ms()):
+        if row.key not in self._overtaken or not self.ledger.was_staged_before_recovery(row):
             return False
         message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
         self._deliveries.hold_back(item, f"{message}; put the newer ledger back, or move that file away")

@@ -21,6 +21,7 @@ RECOVERED = "recovered"  # the hop of the group that marks a recovery
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
 _SKIPPED_GENERATIONS = 1_000_000  # and more than it gave to one key
 _CLOCK_SKEW_MS = 86_400_000  # so much may the clock of a store differ from ours
+_NEVER_MS = 2**62
 
 
 class RecoveryLedger(BindingLedger):
@@ -99,7 +100,10 @@ class RecoveryLedger(BindingLedger):
             return self._recovered_ms
 
     def lost_since_ms(self) -> int:
-        """When the history began that an old copy does not know: its own newest group before that; 0: none."""
+        """When the history began that an old copy does not know: its own newest group before that; 0: none.
+
+        1, so that everything is later, where the clock was set back since, and nobody knows which of its times is right.
+        """
         if not self.recovered_ms():
             return 0
         sql = (
@@ -107,12 +111,21 @@ class RecoveryLedger(BindingLedger):
             " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop != ?"
         )
         with self._lock:
-            return int(self._db.execute(sql, (RECOVERED, self.recovered_ms(), RECOVERED)).fetchone()[0])
+            since = int(self._db.execute(sql, (RECOVERED, self.recovered_ms(), RECOVERED)).fetchone()[0])
+        return since if since <= self.recovered_ms() <= now_ms() else 1
 
-    def was_staged_before(self, row: Row, moment_ms: int) -> bool:
+    def was_staged_before_recovery(self, row: Row) -> bool:
+        """Whether a file is from before this ledger was last found to be an old copy.
+
+        By the number of its group, which no clock changes; by its time where it was moved to another volume since.
+        """
+        sql = (
+            "SELECT COALESCE(group_id, 0) < (SELECT MAX(id) FROM groups WHERE hop = ?) OR COALESCE(staged_ms, 0) < ?"
+            " FROM objects WHERE id = ?"
+        )
         with self._lock:
-            found = self._db.execute("SELECT staged_ms FROM objects WHERE id = ?", (row.id,)).fetchone()
-        return found is not None and (found[0] or 0) < moment_ms
+            found = self._db.execute(sql, (RECOVERED, self.recovered_ms(), row.id)).fetchone()
+        return found is not None and bool(found[0])
 
     def next_generation(self) -> int:
         """How far the next generation of a key is from the last one: files carry those of a history that is lost."""
@@ -134,11 +147,12 @@ class RecoveryLedger(BindingLedger):
 
     def _doubt_listed(self, db: sqlite3.Connection, moving: Sequence[ListedObject]) -> None:
         """What is listed anew and was there before the recovery may have been delivered in the history that is lost."""
-        recovered_ms = self.recovered_ms()
-        if recovered_ms:
+        if self.recovered_ms():
+            has_clock = self.lost_since_ms() > 1
+            until_ms = self.recovered_ms() + _CLOCK_SKEW_MS if has_clock else _NEVER_MS
             db.executemany(
                 "UPDATE objects SET sends = MAX(sends, 1) WHERE key = ? AND state = 0 AND modified_ms <= ?",
-                [(listed.key, recovered_ms + _CLOCK_SKEW_MS) for listed in moving],
+                [(listed.key, until_ms) for listed in moving],
             )
 
 
