@@ -69,6 +69,59 @@ def test_a_key_that_no_xml_can_hold_is_named_and_hides_no_other(rig: Rig, raw: b
     assert rig.snowsync("verify", "JOB").returncode == 0
 
 
+MARKUP = ["k2<b", "k2>&c", "k3]]>", "k3<Size>9</Size>"]
+
+
+@pytest.mark.parametrize("store", [{}, {"list_version": "v1", "sorted": False}], ids=str)
+def test_keys_that_are_written_as_they_are_hide_no_other(rig: Rig, store: dict[str, Any]) -> None:
+    fill(rig, list_encoding=False, raw_markup=True, list_paginated=store.get("sorted", True), max_keys=4)
+    for side in ("source", "destination"):
+        rig.config[side].update(store)
+    for key in MARKUP:
+        rig.source.put(SOURCE, key, key.encode())
+    code, summary, errors = rig.run()
+    assert (code, summary["failure_count"]) == (0, 0), errors
+    assert errors.count("an answer is no XML, and is read entry by entry") == 1
+    rig.assert_delivered([*KEYS, *MARKUP])
+    assert rig.snowsync("verify", "JOB").returncode == 0
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "iso-8859-1"])
+def test_other_charsets_are_read(rig: Rig, charset: str) -> None:
+    fill(rig, list_encoding=False, charset=charset, max_keys=5)
+    rig.source.put(SOURCE, "k3é", b"e")
+    code, summary, errors = rig.run()
+    assert (code, summary["failure_count"]) == (0, 0), errors
+    rig.assert_delivered()
+    rig.source.set_fault("status", operation="ListObjectsV2", status=403, code="InvalidAccessKeyId")
+    code, _, errors = rig.run()
+    assert (code, "the store does not know this access key" in errors) == (5, True), errors
+
+
+def test_a_listing_that_is_cut_off_goes_on_after_its_last_key(rig: Rig) -> None:
+    fill(rig, list_limit=700)
+    code, summary, errors = rig.run()
+    assert (code, summary["failure_count"], summary["listed"]["objects"]) == (0, 0, len(KEYS)), errors
+    assert "it was cut off" in errors
+    rig.assert_delivered()
+    assert rig.snowsync("verify", "JOB").returncode == 0
+
+
+def test_a_page_that_nobody_can_read_is_named_and_hides_no_other(rig: Rig) -> None:
+    fill(rig)
+    rig.source.put(SOURCE, "k3x", b"hidden")
+    rig.source.set_switches(unreadable="^k3x$")
+    code, summary, errors = rig.run()
+    assert (code, summary["left_behind"], summary["drained"]) == (3, 1, False), errors
+    assert [failure["key"] for failure in summary["failures"]] == ["what stands after 'k3' and up to 'k3x'"]
+    assert "cannot be read" in summary["failures"][0]["message"]
+    rig.assert_delivered(KEYS)
+    rig.source.set_switches(unreadable="")
+    code, summary, errors = rig.run()
+    assert (code, summary["drained"]) == (0, True), errors
+    rig.assert_delivered()
+
+
 # -- large objects ------------------------------------------------------------------------------------------------
 
 

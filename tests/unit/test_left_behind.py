@@ -239,25 +239,91 @@ def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: 
     assert not status.gather(rig.job).drained
 
 
-def test_a_page_that_can_never_be_read_ends_the_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def garbled(rig: Rig, monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
+    """The source gives no readable page that should show one of these keys."""
     monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
-    rig.source.page_size = 2
-    fill(rig)
+    list_page = FakeWire.list_page
 
-    def garble(operation: str, key: str) -> None:
-        if operation == "list" and key:  # the first page, and so every probe, is well
+    def garble(self: FakeWire, token: str | None, **options: Any) -> Page:
+        page = list_page(self, token, **options)
+        if self.fake is rig.source and any(listed.key in hidden for listed in page.objects):
             raise unreadable("list", ValueError("it ends too early"), 200)
+        return page
 
-    rig.source.before = garble
-    with pytest.raises(StoreError, match="it ends too early"):
-        rig.run()
+    monkeypatch.setattr(FakeWire, "list_page", garble)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "named"),
+    [
+        (["a"], "what stands at its beginning and up to 'a'"),
+        (["c"], "what stands after 'b' and up to 'c'"),
+        (["f"], "what stands after 'e' and up to 'f'"),
+        (["c", "d"], "what stands after 'b' and up to 'd'"),
+        (["e", "f"], "what stands after 'd' and up to 'f'"),
+    ],
+)
+def test_what_nobody_can_read_is_passed_and_named(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, hidden: list[str], named: str
+) -> None:
+    rig.source.page_size = 4
+    fill(rig, "d", "e", "f")
+    garbled(rig, monkeypatch, *hidden)
+    for _ in range(2):
+        summary = rig.run()
+        assert (summary.drained, summary.left_behind, summary.failure_count) == (False, 1, 1)
+        assert [failure["key"] for failure in summary.failures] == [named]
+    assert set(rig.destination.objects) == set("abcdef").difference(hidden)
+    assert rig.failures() == [(named, "unsupported")]
+
+
+def test_what_nobody_can_read_without_an_order_ends_the_pass(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.source.page_size = 2
+    rig.changes["source"] = {"sorted": False}
+    fill(rig)
+    garbled(rig, monkeypatch, "c")
+    summary = rig.run()
+    assert (summary.drained, summary.left_behind) == (False, 1)
+    assert "and all that follows, cannot be read: the answer is not what" in summary.failures[0]["message"]
+    assert set(rig.destination.objects) == {"a", "b"}
+
+
+def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(rig)
+    shown: dict[str, Any] = {"objects": [ListedObject("d", 1, "e", 1)]}
+    list_page = FakeWire.list_page
+
+    def with_more(self: FakeWire, token: str | None, **options: Any) -> Page:
+        page = list_page(self, token, **options)
+        if self.fake is rig.source:
+            page = Page([*page.objects, *shown.get("objects", [])], page.next_token, unread=shown.get("unread", []))
+        return page
+
+    def gone() -> set[str]:
+        ledger = rig.ledger
+        try:
+            return ledger.gone_keys()
+        finally:
+            ledger.close()
+
+    monkeypatch.setattr(FakeWire, "list_page", with_more)
+    rig.run()
+    assert gone() == {"d"}
+    del shown["objects"]
+    shown["unread"] = ["an entry after 'c' cannot be read: '<Key'"]
+    summary = rig.run()
+    assert (summary.drained, summary.left_behind, gone()) == (False, 1, {"d"})
+    assert plan_job(rig.job).left_behind == 1
+    del shown["unread"]
+    assert rig.run().drained
+    assert gone() == set()
 
 
 def test_a_page_that_could_not_be_read_for_a_while_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
     rig.source.page_size = 2
     fill(rig)
-    left = iter(range(9))
+    left = iter(range(4))
 
     def garble(operation: str, key: str) -> None:
         if operation == "list" and key and next(left, None) is not None:

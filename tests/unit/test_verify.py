@@ -63,6 +63,7 @@ class Shelf:
         self.listings = 0
         self.reads: list[str] = []
         self.unreadable: set[str] = set()
+        self.unread: list[str] = []
         self.closed = 0
         self.heads: list[tuple[str, int]] = []
         self.parts: dict[str, tuple[int, ...]] = {}  # what the store tells of an object's parts

@@ -13,11 +13,12 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
+from .entry_reader import EntryReader
 from .errors import StoreError, Trouble
 from .keys import is_utf8
 from .model import UNTOLD, Head, Headers, ListedObject
 from .present import key_text, plain_text
-from .xml_repair import XmlRepair
+from .xml_repair import XmlRepair, as_utf8
 
 UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
 METADATA_PREFIX = "x-amz-meta-"
@@ -121,7 +122,7 @@ class Refusal(NamedTuple):
 def parse_error(body: bytes) -> Refusal | None:
     """The S3 error in a body; None when it holds none (a web page, a gateway's text, nothing)."""
     # Read by pattern: stores send errors with and without a namespace, and now and then broken XML.
-    text = body[:65536].decode("utf-8", "replace")
+    text = as_utf8(body[:65536]).decode("utf-8", "replace")
     if not re.search(r"<(?:\w+:)?Error[\s>]", text):
         return None
 
@@ -555,15 +556,17 @@ class ListingParser:
     ValueError for what is no listing.
 
     What an entry says that cannot be read concerns that entry: its date is 0, its size UNTOLD. `remarks` has the first
-    of each kind, in a sentence for people.
+    of each kind, in a sentence for people. `repair` makes what no XML parser takes readable for one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, repair: XmlRepair | None = None) -> None:
         from xml.parsers import expat
 
         self.objects: list[ListedObject] = []
         self.leads_on = False
         self.last_key = ""
+        self.unread: list[str] = []  # entries that could not be read
+        self.is_cut = False
         self._words: set[bool | None] = set()  # what IsTruncated says, each time it is said
         self._settled = False  # whether keys are encoded is known: some stores tell it after the objects
         self._says_anything = False
@@ -574,7 +577,7 @@ class ListingParser:
         self._fields: dict[str, str] = {}
         self.remarks: dict[str, str] = {}
         self._malformed: type[Exception] = expat.ExpatError
-        self._repair = XmlRepair()
+        self._repair = repair or XmlRepair()
         self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -682,6 +685,20 @@ class ListingParser:
 
     def _decoded_object(self, item: ListedObject) -> ListedObject:
         return ListedObject(self.decoded(item.key), item.size, item.etag, item.modified_ms)
+
+
+class EntryParser(ListingParser):
+    """The same for a listing that is no XML: it is read entry by entry (`entry_reader.py`)."""
+
+    def __init__(self) -> None:
+        self._reader = EntryReader()
+        super().__init__(self._reader)
+
+    def finish(self) -> None:
+        super().finish()
+        self.unread, self.is_cut = self._reader.unread, self._reader.is_cut
+        how = "; it was cut off" if self.is_cut else ""
+        self.remarks.setdefault("no XML", f"an answer is no XML, and is read entry by entry{how}")
 
 
 def _is_unreadable_date(text: str) -> bool:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
+from .answers import UNREADABLE
 from .blame import Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
 from .connections import Permits, Turns, native_within, shares
 from .control_lane import ControlLane
 from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
+from .listing_gaps import LAST_TEXT
 from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
@@ -157,8 +159,14 @@ class Endpoint:
         if lists_whole(self.store):
             # One key cannot be asked for: the answer would be the whole bucket.
             self.control().check()
-        else:
+            return
+        try:
             self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
+        except StoreError as error:
+            if error.code != UNREADABLE:
+                raise
+            # Perhaps it is the first key that cannot be read; a store that is well can say that there is nothing.
+            self.wire().list_page(None, prefix=f"{self.store.prefix}{LAST_TEXT}", max_keys=1)
 
 
 class EndpointPool:

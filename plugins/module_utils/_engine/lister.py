@@ -15,17 +15,21 @@ from .answers import UNREADABLE
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
 from .ledger import Failure, Row
+from .listing_gaps import PAGE_KEYS, PageSize, search
 from .listing_walk import ListingWalk
-from .model import ListedObject, Origin, Page, State
+from .model import UNTOLD, ListedObject, Origin, Page, State
+from .present import plain_text
 
 if TYPE_CHECKING:
     from .config import Store
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
-_UNREADABLE_ANSWERS = 10  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
+_UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
+_UNREADABLE_KEYS = 2  # and so many where a page was to have one key
 _MOST_TOLD = 100_000  # beyond them, what an earlier run recorded is not told again by this one
 _MOST_REMARKS = 1000
+_CANNOT = " cannot be read"
 _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
 
 
@@ -42,6 +46,7 @@ class Lister:
         self._left_behind = 0  # in this pass so far
         self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
         self._unreadable = 0  # answers in a row that could not be read
+        self._gaps: dict[str, str] = {}  # what earlier passes of this run could not read: between these keys
 
     def run(self) -> None:
         unit = self._unit
@@ -64,6 +69,7 @@ class Lister:
         """One walk. False when it was stopped before its end."""
         unit = self._unit
         objects = size = self._left_behind = 0
+        is_all_read = True
         gone = unit.ledger.gone_keys()
         for page in self._pages():
             workers.beat()
@@ -72,6 +78,8 @@ class Lister:
             if gone:
                 gone.difference_update(each.key for each in page.objects)
             self._pass_on(page.remarks)
+            is_all_read = is_all_read and not page.unread
+            self._leave_unread(page.unread)
             listed = self._usable(page.objects)
             observed = unit.ledger.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
@@ -83,7 +91,7 @@ class Lister:
         unit.counters.left_behind = self._left_behind
         if unit.job.source:
             ledger_left.note_count(unit.ledger, unit.job.source, self._left_behind)
-        self._forget(gone)
+        self._forget(gone if is_all_read else set())
         return True
 
     def _forget(self, gone: set[str]) -> None:
@@ -114,12 +122,19 @@ class Lister:
         yield from self._whole() if lists_whole(store) else self._paged(store)
 
     def _paged(self, store: Store) -> Iterator[Page | None]:
-        walk = ListingWalk(store)
+        walk, size = ListingWalk(store), PageSize()
         begun_anew = False
         while not walk.is_over:
             try:
-                page = self._page(walk)
+                page = self._page(walk, size)
             except StoreError as error:
+                if error.code == UNREADABLE and not size.is_least:
+                    size.was_unreadable()
+                    walk.prefer_keys()
+                    continue
+                if error.code == UNREADABLE:
+                    yield self._without_unreadable(walk, size, error)
+                    continue
                 # A token may be worth nothing at another endpoint, or after a restart of the store.
                 if walk.token is None or begun_anew or isinstance(error, JobStopped):
                     raise
@@ -130,7 +145,54 @@ class Lister:
             yield page
             if page is None:
                 return
+            size.was_read(len(page.objects))
             walk.take(page)
+
+    def _without_unreadable(self, walk: ListingWalk, size: PageSize, error: StoreError) -> Page | None:
+        """A page that names what cannot be read; the walk goes on behind it, or ends. None when the unit stops."""
+        size.passed()
+        walk.prefer_keys()
+        after = walk.start_after
+        try:
+            upto = self._readable_again(after) if walk.is_by_key else ""
+        except _Stopped:
+            walk.give_up()
+            return None
+        if upto:
+            walk.skip_to(upto)
+        else:
+            walk.give_up()
+        return Page([], None, unread=[_unread(after, upto, error)])
+
+    def _readable_again(self, after: str) -> str:
+        """A text after which the listing can be read, where the key after `after` cannot be; "" for none."""
+        known = self._gaps.get(after, "")
+        if known and self._is_readable(known):
+            return known
+        store = self._unit.job.source
+        assert store  # it is being listed
+        question = search(after, store.prefix)
+        try:
+            text = next(question)
+            while True:
+                text = question.send(self._is_readable(text))
+        except StopIteration as end:
+            upto: str = end.value or ""
+        self._gaps[after] = upto
+        return upto
+
+    def _is_readable(self, after: str) -> bool:
+        """Whether the listing can be read after a text, or has ended there; waits out an outage."""
+        while endpoint := self._endpoint():
+            workers.beat()
+            try:
+                endpoint.wire().list_page(None, prefix=endpoint.store.prefix, start_after=after, max_keys=1)
+                return True
+            except StoreError as error:
+                if not (error.trouble.is_weather or error.trouble.stops_job) or error.code == UNREADABLE:
+                    return False
+                self._bear(endpoint, error)
+        raise _Stopped
 
     def _whole(self) -> Iterator[Page | None]:
         """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
@@ -145,20 +207,36 @@ class Lister:
                 self._unreadable = 0
                 return
             except StoreError as error:
+                if self._can_never_be_read(error, _UNREADABLE_ANSWERS):
+                    yield Page([], None, unread=[_unread("", "", error)])
+                    return
                 self._bear(endpoint, error)
                 self._left_behind = 0
         yield None
 
-    def _page(self, walk: ListingWalk) -> Page | None:
+    def _page(self, walk: ListingWalk, size: PageSize) -> Page | None:
         """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
+        patience = _UNREADABLE_ANSWERS if size.keys == PAGE_KEYS else _UNREADABLE_KEYS if size.is_least else 1
         while endpoint := self._endpoint():
             try:
-                page = endpoint.wire().list_page(walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after)
+                page = endpoint.wire().list_page(
+                    walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after, max_keys=size.keys
+                )
                 self._unreadable = 0
                 return page
             except StoreError as error:
+                if self._can_never_be_read(error, patience):
+                    raise
                 self._bear(endpoint, error)
         return None
+
+    def _can_never_be_read(self, error: StoreError, patience: int) -> bool:
+        """Whether so many answers in a row could not be read, though the endpoint is well: waiting is no help."""
+        self._unreadable = self._unreadable + 1 if error.code == UNREADABLE else 0
+        if self._unreadable < patience:
+            return False
+        self._unreadable = 0
+        return True
 
     def _endpoint(self) -> Endpoint | None:
         """Who is asked next, perhaps after an outage. None: stop."""
@@ -175,8 +253,7 @@ class Lister:
         """Let an endpoint rest after a transient error; raise what waiting cannot fix."""
         if error.trouble.stops_job:
             raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
-        self._unreadable = self._unreadable + 1 if error.code == UNREADABLE else 0
-        if not error.trouble.is_weather or self._unreadable >= _UNREADABLE_ANSWERS:
+        if not error.trouble.is_weather:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)
         endpoint.rest(str(error))
@@ -202,7 +279,16 @@ class Lister:
 
     def _refuse(self, listed: ListedObject, reason: str) -> None:
         name = keys.readable(listed.key)
-        message = f"the object {name!r} was left at the source: {reason}"
+        self._leave(name, f"the object {name!r} was left at the source: {reason}", listed.size)
+
+    def _leave_unread(self, unread: Sequence[str]) -> None:
+        """What is there and cannot be read is left as well, as one object at least."""
+        for what in unread:
+            self._leave(what.partition(_CANNOT)[0], f"the source's listing: {what}; it is left there", UNTOLD)
+        self._left_behind += len(unread)
+        self._unit.counters.left_behind = max(self._unit.counters.left_behind, self._left_behind)
+
+    def _leave(self, name: str, message: str, size: int) -> None:
         known = hash((name, message))
         if known in self._told:
             return
@@ -211,9 +297,20 @@ class Lister:
             self._told.add(known)
         elif is_recorded:
             return
-        row = Row(0, name, listed.size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
+        row = Row(0, name, size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
         if not is_recorded:  # by an earlier run: the ledger does not count with every run
             self._unit.ledger.record(failure)
         self._unit.note(failure)
         _log.error("%s", message)
+
+
+class _Stopped(Exception):
+    """The unit stops."""
+
+
+def _unread(after: str, upto: str, error: StoreError) -> str:
+    """What cannot be read, in words."""
+    place = f"after {plain_text(after)!r}" if after else "at its beginning"
+    end = f" and up to {plain_text(upto)!r}" if upto else ", and all that follows,"
+    return f"what stands {place}{end}{_CANNOT}: {error.detail}; try another `list_version`, or rename it there"

@@ -42,6 +42,11 @@ class ListingWalk:
         self._empty_pages = 0
         self._said_end = False  # the page before said both: that it is the last, and where to go on
 
+    @property
+    def is_by_key(self) -> bool:
+        """Whether a listing can go on after any text, as keys are given in their order."""
+        return self._store.sorted and self._is_ascending
+
     def take(self, page: Page) -> None:
         """Learn from the page that was asked for where to go on."""
         self._advance(page.objects)
@@ -62,6 +67,19 @@ class ListingWalk:
         if not self._is_ascending:
             raise self._error("the listing is not in the order of keys; set `sorted: false` for this store")
         self.token, self.start_after = None, self._last_key
+
+    def prefer_keys(self) -> None:
+        """Go on after the last key, where keys have an order."""
+        if self.is_by_key and self.token is not None:
+            self.token, self.start_after = None, self._last_key
+
+    def skip_to(self, text: str) -> None:
+        """Go on after a text that is beyond what cannot be read."""
+        self.token, self.start_after, self._last_key = None, text, text
+
+    def give_up(self) -> None:
+        """What is left of the listing cannot be read."""
+        self.is_over = True
 
     def _advance(self, objects: Sequence[ListedObject]) -> None:
         if not objects:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Trouble
@@ -95,13 +95,14 @@ class Page:
 
     `more` is the store's own word on whether anything follows, None where it says nothing that can be read. Whether
     the listing has ended is for listing_walk.py to say: a page may contradict itself. `remarks` say what is odd of its
-    objects, by kind: each is worth one warning.
+    objects, by kind: each is worth one warning. `unread` names entries that could not be read: there is something.
     """
 
     objects: list[ListedObject]
     next_token: str | None
     more: bool | None = False
     remarks: Mapping[str, str] = field(default_factory=dict)
+    unread: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,6 +295,8 @@ def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix:
             _add(plan, listed.key, listed.size)
         for listed, reason in left:
             _leave(plan, readable(listed.key), reason)
+        for what in page.unread:
+            _leave(plan, what, "that entry of the listing is no XML, and has no key")
 
 
 def _leave(plan: Plan, name: str, reason: str) -> None:

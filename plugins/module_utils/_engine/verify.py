@@ -44,7 +44,9 @@ _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between rounds over all endpoin
 
 
 class Side(Protocol):
-    """One store, as `verify` sees it."""
+    """One store, as `verify` sees it. `unread` names what its listing showed last, and could not be read."""
+
+    unread: list[str]
 
     def pages(self) -> Iterator[Sequence[ListedObject]]:
         """The listing of the job's prefix, page by page."""
@@ -92,6 +94,7 @@ class StoreSide:
         self._credentials = for_side(job, side)
         self._urls = list(endpoint_urls(store))
         self._wires: dict[str, Wire] = {}
+        self.unread: list[str] = []
 
     def _wire(self) -> Wire:
         from .wire import Wire
@@ -125,6 +128,7 @@ class StoreSide:
             yield pause
 
     def pages(self) -> Iterator[Sequence[ListedObject]]:
+        self.unread = []
         # Without a marker that leads on, such a store (the Snowball's adapter) gives all in one answer.
         if self._store.list_version == "v1" and not self._store.sorted:
             yield from self._whole()
@@ -139,6 +143,7 @@ class StoreSide:
                 continue
             pauses = self._pauses()
             walk.take(page)
+            self.unread += page.unread
             yield page.objects
 
     def _whole(self) -> Iterator[Sequence[ListedObject]]:
@@ -146,7 +151,9 @@ class StoreSide:
         pauses = self._pauses()
         while True:
             try:
-                yield from (page.objects for page in self._wire().list_whole())
+                for page in self._wire().list_whole():
+                    self.unread += page.unread
+                    yield page.objects
                 return
             except StoreError as error:
                 self._patiently(pauses, error)
@@ -257,7 +264,14 @@ class _Comparison:
                 if number % 1000 == 0 and time.monotonic() > tell_at:
                     tell_at = time.monotonic() + _TELL_SECONDS
                     _log.info("compared %s objects", count_text(number))
+            self._note_unread(result)
         return result
+
+    def _note_unread(self, result: Result) -> None:
+        for name, side in self._sides.items():
+            for what in side.unread:
+                verdict = Verdict(UNPROVEN, f"in the listing of the {name}: nothing says what it is about")
+                self._note(result, ListedObject(what, 0, "", 0), None, verdict)
 
     def _look_at(
         self, result: Result, source: ListedObject | None, entry: Entry | None, destination: ListedObject | None

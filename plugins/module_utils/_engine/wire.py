@@ -17,19 +17,32 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import workers
-from .answers import ListingParser, cut_listing, failure, parse_error, parse_head, unanswered, unreadable
+from .answers import (
+    UNREADABLE,
+    EntryParser,
+    ListingParser,
+    cut_listing,
+    failure,
+    parse_error,
+    parse_head,
+    unanswered,
+    unreadable,
+)
 from .connections import Permits
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
+from .listing_gaps import PAGE_KEYS
 from .model import MIB, Head, Page
 from .reach import Signer, host_header, place_of, query_string, shown
 from .wire_transfers import Answer, Crew, Receiver, Transfer, handle_options, libcurl
+from .xml_repair import as_utf8
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
     from .credentials import Credentials, Keys
 
 _Answered = TypeVar("_Answered")
+_Parser = TypeVar("_Parser", bound="ListingParser")
 # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys`, and give more.
 PAGE_LIMIT = 32 * MIB
 _AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
@@ -94,7 +107,7 @@ class Wire:
     # --- listing
 
     def list_page(
-        self, token: str | None, *, prefix: str | None = None, start_after: str = "", max_keys: int = 1000
+        self, token: str | None, *, prefix: str | None = None, start_after: str = "", max_keys: int = PAGE_KEYS
     ) -> Page:
         """One page of the listing of `prefix` (None: the store's own).
 
@@ -106,7 +119,6 @@ class Wire:
         return self._with_current_keys(lambda: self._one_page(self._listing(prefix), query))
 
     def _one_page(self, action: str, query: str) -> Page:
-        parser = ListingParser()
         chunks: list[bytes] = []
         left = PAGE_LIMIT
 
@@ -120,31 +132,38 @@ class Wire:
             chunks.append(chunk)
 
         with self._answer(action, self._place.bucket_path, query, self._bucket_signer, sink) as answer:
-            following = self._accept_listing(action, answer, parser, b"".join(chunks))
+            body, following = cut_listing(as_utf8(b"".join(chunks)))
+            parser = self._accept_listing(action, answer, ListingParser(), body, is_page=True)
+        if parser.is_cut:
+            # What it names may be beyond what was cut off: only what comes after the last key is sure to be all.
+            return Page(parser.objects, None, parser.more or None, parser.remarks, parser.unread)
         next_token = self._next_token(parser, following)
         # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
         is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
-        return Page(parser.objects, next_token, None if is_contradicted else parser.more, parser.remarks)
+        more = None if is_contradicted else parser.more
+        return Page(parser.objects, next_token, more, parser.remarks, parser.unread)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
 
         Pages hold what had arrived, up to some thousand objects, and no `next_token`; the answer may have any size.
+        What is no XML is asked for again, and read entry by entry: then what came before comes twice.
         Raises StoreError at the end unless the store says clearly that this was all.
         """
         prefix = self._store.prefix if prefix is None else prefix
         before = self._keys.current()
         try:
-            yield from self._whole(prefix)
+            yield from self._whole(prefix, ListingParser())
             return
         except StoreError as error:
-            if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
+            is_renewed = error.trouble is Trouble.CREDENTIAL and renewed_since(self._keys, before)
+            if not is_renewed and error.code != UNREADABLE:
                 raise
-        yield from self._whole(prefix)
+            parser = ListingParser() if is_renewed else EntryParser()
+        yield from self._whole(prefix, parser)
 
-    def _whole(self, prefix: str) -> Iterator[Page]:
+    def _whole(self, prefix: str, parser: ListingParser) -> Iterator[Page]:
         action = self._listing(prefix)
-        parser = ListingParser()
         self._permits.take()
         crew = self._new_crew(1, body=True)
         transfer = crew.idle.pop()
@@ -161,13 +180,15 @@ class Wire:
                     yield Page(objects, None)
             self._accept_listing(action, Answer(transfer, receiver), parser, b"")
             objects = parser.take()
-            if objects or parser.remarks:
-                yield Page(objects, None, remarks=parser.remarks)
+            if objects or parser.remarks or parser.unread:
+                yield Page(objects, None, remarks=parser.remarks, unread=parser.unread)
         except ValueError as error:
             raise unreadable(action, error, 200) from None
         finally:
             crew.close()
             self._permits.give_back()
+        if parser.is_cut:
+            raise unreadable(action, ValueError("it ends before the listing does"), 200)
         problem = _why_not_whole(parser)
         if problem:
             raise StoreError(Trouble.UNSUPPORTED, action, problem)
@@ -200,19 +221,34 @@ class Wire:
             parameters["start-after"] = start_after
         return query_string(parameters)
 
-    def _accept_listing(self, action: str, answer: Answer, parser: ListingParser, body: bytes) -> dict[str, str]:
-        """Ends the reading of a listing, `body` being what the parser has not had; gives where it goes on."""
+    def _accept_listing(
+        self, action: str, answer: Answer, parser: ListingParser, body: bytes, *, is_page: bool = False
+    ) -> ListingParser:
+        """Ends the reading of a listing, `body` being what the parser has not had.
+
+        A whole page that is no XML is read entry by entry, by the parser that is returned.
+        """
         if answer.transfer.status != 200:
             raise self._refused(action, answer, of_object=False)
         try:
-            body, following = cut_listing(body)
-            parser.feed(body)
-            parser.finish()
+            return _read_to_its_end(parser, body)
         except ValueError as error:
             if parse_error(body):  # some stores have begun their answer with 200 when they meet the error
                 raise self._refusal(action, answer, body, of_object=False) from None
+            if is_page and (entries := self._by_entries(body)):
+                return entries
             raise unreadable(action, error, 200) from None
-        return following
+
+    def _by_entries(self, body: bytes) -> EntryParser | None:
+        """A page that is no XML, as far as it can be read; None where that is no help."""
+        parser = EntryParser()
+        try:
+            _read_to_its_end(parser, body)
+        except ValueError:
+            return None
+        # Of a page that was cut off, what comes after the last key must be what comes next.
+        is_lost = parser.is_cut and not (parser.objects and self._store.sorted)
+        return None if is_lost else parser
 
     def _next_token(self, parser: ListingParser, following: dict[str, str]) -> str | None:
         """Where the store, or for V1 in the order of keys the last key, leads on; None where nothing does."""
@@ -525,6 +561,12 @@ class Wire:
 def _goes_on(*_progress: int) -> int:
     """Not 0 breaks a request off."""
     return int(workers.is_over())
+
+
+def _read_to_its_end(parser: _Parser, body: bytes) -> _Parser:
+    parser.feed(body)
+    parser.finish()
+    return parser
 
 
 def _why_not_whole(parser: ListingParser) -> str:

@@ -5,7 +5,7 @@
 
 Stores write keys as they are: with control characters, raw or as references, which XML 1.0 has no place for; with bytes
 that are no UTF-8; with a bare `&`. Each such character is put aside, as one of the last private characters of Unicode,
-while a parser reads the text, and taken back afterwards.
+while a parser reads the text, and taken back afterwards. What is no UTF-8 at all is read in the encoding that it has.
 """
 
 from __future__ import annotations
@@ -20,6 +20,16 @@ _FIRST_NONCHARACTERS = 0xFFC0
 
 _CONTROLS = bytes(set(range(0x20)) - {0x09, 0x0A})  # a raw carriage return is read as a line feed
 _BEFORE = "\ufeff \t\r\n"
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+_find_declared = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""").match
+_DECLARATION_BYTES = 256  # no declaration is longer
 _find_odd_reference = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)").search
 _find_lone = re.compile("[\ud800-\udfff]").search
 # A carriage return in front of an opening tag is not of a key.
@@ -39,14 +49,20 @@ class XmlRepair:
     """
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._beginning = b""  # until it is clear in what encoding it is
         self._has_begun = False
         self._rest = ""  # an end that may be the beginning of something odd
         self._has_put_aside = False
 
     def text(self, chunk: bytes, *, is_last: bool = False) -> str:
         """What can be read so far of the text that goes on with `chunk`."""
-        text = self._rest + self._decoder.decode(chunk, is_last)
+        chunk = self._beginning + chunk
+        if self._decoder is None and not is_last and not _shows_encoding(chunk):
+            self._beginning = chunk
+            return ""
+        self._beginning = b""
+        text = self._rest + self._decode(chunk, is_last=is_last)
         self._rest = ""
         if not self._has_begun:
             text = text.lstrip(_BEFORE)
@@ -57,6 +73,13 @@ class XmlRepair:
         if not _may_be_odd(text, chunk):
             return text
         return _ODD.sub(self._readable, text)
+
+    def _decode(self, chunk: bytes, *, is_last: bool) -> str:
+        if self._decoder is None:
+            encoding = encoding_of(chunk)
+            errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+            self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+        return self._decoder.decode(chunk, is_last)
 
     def _readable(self, match: re.Match[str]) -> str:
         hexadecimal, decimal = match.groups()
@@ -74,6 +97,38 @@ class XmlRepair:
     def original(self, text: str) -> str:
         """The text as the store means it."""
         return _PUT_ASIDE.sub(_taken_back, text) if self._has_put_aside else text
+
+
+def _shows_encoding(beginning: bytes) -> bool:
+    return len(beginning) >= _DECLARATION_BYTES or b">" in beginning
+
+
+def encoding_of(beginning: bytes) -> str:
+    """In what encoding a document is: by its first bytes, by what it declares, else UTF-8."""
+    marked = next((encoding for mark, encoding in _MARKS if beginning.startswith(mark)), "")
+    declared = _find_declared(beginning[:_DECLARATION_BYTES])
+    if marked or not declared:
+        return marked or "utf-8"
+    try:
+        encoding = codecs.lookup(declared[1].decode()).name
+        reads_markup = codecs.getincrementaldecoder(encoding)().decode(b"<?", True) == "<?"
+    except (LookupError, ValueError, TypeError, AssertionError):  # unknown, or no encoding of text
+        return "utf-8"
+    return encoding if reads_markup and encoding != "ascii" else "utf-8"  # UTF-16 would have shown itself
+
+
+def as_utf8(body: bytes) -> bytes:
+    """A document of any encoding, for readers that know one; bytes that are none of its characters stay as they are."""
+    encoding = encoding_of(body)
+    if encoding == "utf-8":
+        return body
+    text = body.decode(encoding, "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape")
+    return _without_encoding(text).encode(errors="surrogateescape")
+
+
+def _without_encoding(text: str) -> str:
+    """A document that is UTF-8 from now on declares no other one."""
+    return re.sub(r"""\A(\s*<\?xml[^>]*?)\s+encoding\s*=\s*["'][\w.:-]+["']""", r"\1", text, count=1)
 
 
 def _may_be_odd(text: str, chunk: bytes) -> bool:

@@ -157,7 +157,13 @@ def _encoder(call: Call) -> Callable[[str], str]:
     encoding = call.query.get("encoding-type")
     if encoding not in (None, "", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
-    return url_encoded if encoding == "url" and call.switches.list_encoding else escape
+    if encoding == "url" and call.switches.list_encoding:
+        return url_encoded
+    return _as_it_is if call.switches.raw_markup else escape
+
+
+def _as_it_is(key: str) -> str:
+    return key
 
 
 def _common(call: Call, page: Selection, limit: int, encode: Callable[[str], str]) -> list[str]:
@@ -191,7 +197,12 @@ def _listing(call: Call, content: list[str], page: Selection, encode: Callable[[
         for entry in entries
     ]
     content += [f"<CommonPrefixes><Prefix>{encode(prefix)}</Prefix></CommonPrefixes>" for prefix in page.prefixes]
-    return document("ListBucketResult", "".join(content))
+    if call.switches.unreadable and any(re.search(call.switches.unreadable, entry.key) for entry in page.entries):
+        return Response(200, {"Content-Type": "application/xml"}, b"\0 no listing \0")
+    response = document("ListBucketResult", "".join(content))
+    if call.switches.list_limit:
+        response.body = response.body[: call.switches.list_limit]
+    return response
 
 
 def _as_listed(entry: Entry, contradicts: str) -> Entry:

@@ -213,6 +213,10 @@ def as_the_store_writes(response: Response, switches: Switches) -> None:
     text = response.body.decode(errors="surrogateescape")
     if switches.raw_controls:
         text = _REFERENCE.sub(lambda match: chr(int(match[1], 16)), text)
+    if switches.charset:
+        declared = text.replace('encoding="UTF-8"', f'encoding="{switches.charset}"', 1)
+        response.body = (switches.before_xml + declared).encode(switches.charset)
+        return
     response.body = (switches.before_xml + text).encode(errors="surrogateescape")
 
 

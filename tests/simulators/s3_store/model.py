@@ -162,7 +162,10 @@ class Switches:
     is named, `always` also on the last page, `circle` (the last page leads to the first), `endless` (empty pages
     without end, each with a new token).
     `before_xml` is written before every XML document. `raw_controls`: control characters are in it as they are, not as
-    references. `list_dates` is a listing's LastModified, in the words of strftime ("": as AWS).
+    references; `raw_markup`: so are `<`, `>` and `&` of keys, with `list_encoding` false. `charset` is what XML is
+    written in and declared as ("": UTF-8). `list_limit` in bytes: a listing ends there, in the middle (0: it does not).
+    `unreadable` is a regular expression: a listing that should show such a key is no XML at all.
+    `list_dates` is a listing's LastModified, in the words of strftime ("": as AWS).
     `head_length` false: HEAD does not tell the length. `doubled_headers` (names with commas) are sent twice.
     `put_status` is the status of a PUT and of a part. `part_etags` false: parts are answered without an ETag.
     `framing` of answers: `length`, `chunked`, or `close` (HTTP/1.0: the connection ends where they do).
@@ -206,6 +209,10 @@ class Switches:
     list_tokens: str = "following"
     before_xml: str = ""
     raw_controls: bool = False
+    raw_markup: bool = False
+    charset: str = ""
+    list_limit: int = 0
+    unreadable: str = ""
     list_dates: str = ""
     head_length: bool = True
     doubled_headers: str = ""

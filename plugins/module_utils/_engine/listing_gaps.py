@@ -1,0 +1,100 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a listing in the order of keys gets past a page that nobody can read: by less of it, then by key. No effects.
+
+Smaller pages find the place. Then a key is looked for after which the listing can be read again, as close to that place
+as there is one: whether the next key after any text is the unreadable one is a question that a store answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple, TypeAlias
+
+PAGE_KEYS = 1000
+_MOST_QUESTIONS = 200  # about one gap; then it is as narrow as it has become
+LAST_TEXT = "\U0010fffd"  # after all that keys hold in practice
+_SURROGATES = range(0xD800, 0xE000)  # no characters; what follows them is numbered without them
+
+
+class Gap(NamedTuple):
+    """What is listed after the key `after` ("": the beginning) and up to the text `upto` cannot be read."""
+
+    after: str
+    upto: str
+
+
+class PageSize:
+    """How many keys to ask for: half as many after each page that nobody can read, until that place is behind."""
+
+    def __init__(self) -> None:
+        self.keys = PAGE_KEYS
+        self._suspects = 0  # of the next keys, as many as the unreadable one is among
+
+    @property
+    def is_least(self) -> bool:
+        return self.keys == 1
+
+    def was_unreadable(self) -> None:
+        self._suspects = self.keys
+        self.keys = max(1, self.keys // 2)
+
+    def was_read(self, count: int) -> None:
+        self._suspects -= count
+        if self._suspects <= 0 or not count:
+            self.passed()
+        else:
+            self.keys = max(1, min(self.keys, self._suspects // 2))
+
+    def passed(self) -> None:
+        self.keys, self._suspects = PAGE_KEYS, 0
+
+
+# Yields a text, and is sent whether the first key after it can be read, or there is none. Ends with a text after which
+# that is so; None where there is none.
+Search: TypeAlias = Generator[str, bool, "str | None"]
+
+
+def search(after: str, prefix: str) -> Search:
+    """Where a listing of `prefix` can be read again, if the first key after `after` cannot be read."""
+    after = after if after.startswith(prefix) else prefix
+    if not (yield prefix + LAST_TEXT):
+        return None
+    kept, most = len(prefix), len(after) + 1  # characters of `after` that all which is skipped begins with
+    while most - kept > 1:
+        middle = (kept + most) // 2
+        if (yield after[:middle] + LAST_TEXT):
+            kept = middle
+        else:
+            most = middle
+    least = _number(after[kept]) if kept < len(after) else 0
+    return (yield from _narrowed(after[:kept], least))
+
+
+def _narrowed(base: str, least: int) -> Search:
+    """A text closer to the unreadable key, which begins with `base`, and goes on with a character from `least` on."""
+    found, questions = base + LAST_TEXT, 0
+    while questions < _MOST_QUESTIONS:
+        low, high, step = least, _number(LAST_TEXT), 1  # after all that goes on with `low`, the next key is unreadable
+        while high - low > 1:
+            middle = min(low + step, (low + high) // 2)
+            step, questions = step * 2, questions + 1
+            if (yield f"{base}{_character(middle)}{LAST_TEXT}"):
+                high = middle
+            else:
+                low = middle
+        base, questions, least = base + _character(high), questions + 1, 0
+        found = base + LAST_TEXT
+        if (yield base):
+            return base  # the very key
+    return found
+
+
+def _number(character: str) -> int:
+    code = ord(character)
+    return code if code < _SURROGATES.start else code - len(_SURROGATES)
+
+
+def _character(number: int) -> str:
+    return chr(number if number < _SURROGATES.start else number + len(_SURROGATES))
