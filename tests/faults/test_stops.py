@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 def query(rig: Rig, sql: str) -> list[tuple[object, ...]]:
-    with contextlib.closing(sqlite3.connect(rig.folder / "state" / "ledger.db")) as ledger:
+    with contextlib.closing(sqlite3.connect(f"file:{rig.folder}/state/ledger.db?mode=ro", uri=True)) as ledger:
         return ledger.execute(sql).fetchall()
 
 
@@ -85,6 +85,66 @@ def test_a_request_without_an_answer(rig: Rig, tool: str, side: str, operation: 
         assert stop(rig, process) < STOP_SECONDS
     finish(rig)
     rig.assert_delivered()
+
+
+def test_requests_of_all_kinds_at_once(rig: Rig) -> None:
+    """Tags that never come, an answer that drips, a part that is not read, an upload that is not begun."""
+    rig.config["mover"] = {"stall_seconds": 300, "large_object": 5 * MIB, "part_size": 5 * MIB}
+    for key in ("part", "begin"):
+        rig.source.put(SOURCE, key, os.urandom(9 * MIB), part_size=5 * MIB)
+    rig.source.put(SOURCE, "tags", os.urandom(1000), tags={"kind": "one"})
+    rig.source.put(SOURCE, "drip", os.urandom(1000))
+    rig.source.set_fault("stall", operation="GetObjectTagging", seconds=None)
+    rig.source.set_fault("rate", operation="GetObject", key="^drip$", bytes_per_second=1)
+    rig.destination.set_fault("stall", operation="UploadPart", key="^part$", where="request", after=1000)
+    rig.destination.set_fault("stall", operation="CreateMultipartUpload", key="^begin$", seconds=None)
+    rules = [*rig.source.faults(), *rig.destination.faults()]
+    with running(rig) as process:
+        for rule in rules:
+            side = "source" if rule["operation"].startswith("Get") else "destination"
+            wait_until(begun(rig, side, rule["operation"]), rule["operation"])
+        assert stop(rig, process) < STOP_SECONDS
+    finish(rig)
+    rig.assert_delivered()
+
+
+def test_a_start_that_nobody_answers(rig: Rig) -> None:
+    rig.source.put(SOURCE, "object", os.urandom(1000))
+    for store in (rig.source, rig.destination):
+        store.listener("silent")
+    with running(rig) as process:
+        wait_until(lambda: has_begun(rig), "the run's rows")
+        assert stop(rig, process) < STOP_SECONDS
+    for store in (rig.source, rig.destination):
+        store.listener("open")
+    finish(rig)
+    rig.assert_delivered()
+
+
+def has_begun(rig: Rig) -> bool:
+    with contextlib.suppress(sqlite3.OperationalError):  # the ledger is being made
+        return len(query(rig, "SELECT id FROM runs")) == 2
+    return False
+
+
+@pytest.mark.parametrize("arguments", [("plan", "JOB"), ("verify", "JOB")])
+def test_a_command_that_waits_for_a_store_just_ends(rig: Rig, arguments: tuple[str, ...]) -> None:
+    """Nothing of it is to be saved: what it reads it reads again."""
+    rig.source.put(SOURCE, "object", os.urandom(1000))
+    assert rig.run()[0] == 0
+    for store in (rig.source, rig.destination):
+        store.set_fault("stall", operation="ListObjectsV2|HeadObject", seconds=None)
+    process = rig.start_command(*arguments)
+    try:
+        waiting = [begun(rig, side, "ListObjectsV2|HeadObject") for side in ("source", "destination")]
+        wait_until(lambda: any(condition() for condition in waiting), "a request")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOP_SECONDS)
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    finish(rig)
 
 
 def test_a_large_dropped_file_that_is_hashed(rig: Rig) -> None:

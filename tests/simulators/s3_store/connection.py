@@ -358,7 +358,7 @@ class Connection:
     def _send_spoiled(self, response: Response, length: int, plan: Plan | None, rate: int) -> None:
         rules = plan.rules if plan is not None else []
         moments = _moments(rules, length, response.start)
-        block_size = min(READ_BLOCK, max(1024, rate // 10)) if rate else READ_BLOCK
+        block_size = min(READ_BLOCK, max(1024, rate // 10), rate) if rate else READ_BLOCK
         position = 0
         source = response
         zero = False
