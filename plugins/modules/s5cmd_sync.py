@@ -228,6 +228,14 @@ left_behind:
   returned: when the job ran
   type: int
   sample: 0
+unserved:
+  description:
+    - A sentence for each store that answered and served no object, however often some were tried. What is still to be
+      moved is kept, and the next run goes on with it.
+  returned: when the job ran
+  type: list
+  elements: str
+  sample: []
 waiting:
   description: What each direction was doing or waiting for when O(timeout) ended the run; empty otherwise.
   returned: when the job ran

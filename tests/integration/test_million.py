@@ -109,9 +109,10 @@ from snowsync.config import load_job
 from snowsync.endpoints import Endpoint
 from snowsync.credentials import for_side
 from snowsync.ledger import Ledger
+from snowsync.patience import Patience
 job = load_job(sys.argv[1])
 ledger = Ledger(job.ledger_path)
-wire = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source")).wire()
+wire = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source"), Patience()).wire()
 token = None
 while True:
     page = wire.list_page(token, prefix="")

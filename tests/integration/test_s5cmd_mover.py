@@ -391,7 +391,7 @@ def test_a_fetch_that_is_slow_but_moves_is_not_stopped(server: FaultServer, rig:
 
 def test_a_stalled_upload_is_found(server: FaultServer, rig: Callable[..., Rig]) -> None:
     server.faults = {"stalled": faults.stall_in_body}
-    sender = rig("send", stall_seconds=1.0)
+    sender = rig("send", stall_seconds=1.0, answer_seconds=1.0)
     sender.file(1).write_bytes(b"x" * (8 * MIB))
     sender.send(1, "stalled", 8 * MIB)
     assert sender.wait(1)[1].trouble is Trouble.TIMEOUT
@@ -399,7 +399,7 @@ def test_a_stalled_upload_is_found(server: FaultServer, rig: Callable[..., Rig])
 
 def test_an_upload_that_is_slow_but_moves_is_not_stopped(server: FaultServer, rig: Callable[..., Rig]) -> None:
     server.faults = {"slow": faults.trickle(4.0)}
-    sender = rig("send", stall_seconds=1.5)
+    sender = rig("send", stall_seconds=1.5, answer_seconds=1.5)
     sender.file(1).write_bytes(b"x" * (40 * MIB))  # more than the buffers of a socket take at once
     sender.send(1, "slow", 40 * MIB)
     assert sender.wait(1)[1].ok
@@ -407,7 +407,7 @@ def test_an_upload_that_is_slow_but_moves_is_not_stopped(server: FaultServer, ri
 
 def test_an_upload_that_all_others_overtake_is_stuck(server: FaultServer, rig: Callable[..., Rig]) -> None:
     server.faults = {"stalled": faults.stall_in_body}
-    sender = rig("send", stall_seconds=1.0, workers=2)
+    sender = rig("send", stall_seconds=1.0, answer_seconds=1.0, workers=2)
     for number in range(2):
         sender.file(number).write_bytes(b"x" * 500_000)
     sender.send(0, "stalled", 500_000)

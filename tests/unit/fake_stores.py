@@ -117,8 +117,18 @@ class FakeWire:
         self.fake.after("list", token or "")
         return Page(listed, keys[size - 1] if len(keys) > size else None)
 
+    def probe(self, prefix: str) -> None:
+        self.list_page(None, prefix=prefix, max_keys=1)
+
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         yield self.list_page(None, prefix=prefix, max_keys=10**9)
+
+    def serves(self, object_key: str) -> bool:
+        try:
+            self.get(object_key, lambda _chunk: None)
+        except StoreError:
+            return False
+        return True
 
     def head_with_checksums(self, object_key: str) -> Head:
         return self.head(object_key)
@@ -133,7 +143,7 @@ class FakeWire:
         tags = len(stored.headers.tags)
         return replace(answer, encryption=stored.encryption, tag_count=tags, parts_count=count)
 
-    def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
+    def head_many(self, object_keys: Iterable[str], hurry: float = 0.0) -> Iterator[tuple[str, Head | StoreError]]:
         for object_key in object_keys:
             try:
                 yield object_key, self.head(object_key)
@@ -215,7 +225,7 @@ class FakeMover:
 class FakeControl:
     """As s3.Control, on a FakeStore."""
 
-    def __init__(self, store: object, endpoint: str, credentials: object) -> None:
+    def __init__(self, store: object, endpoint: str, credentials: object, *, patience: object = None) -> None:
         self.url = endpoint
         self.fake = FakeMover.stores[endpoint]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from snowsync import blame as module
-from snowsync.blame import MANY, Blame, Probe, Signs, Standing, blame, needs_probe
+from snowsync.blame import MANY, Blame, Probe, Signs, Standing, blame, is_hopeless, needs_probe
 from snowsync.errors import Trouble
 
 DOUBTFUL = [trouble for trouble in Trouble if needs_probe(trouble)]
@@ -74,6 +74,28 @@ def test_many_that_fail_and_none_that_is_served() -> None:
     assert standing.serves_nothing
     standing.served(0)
     assert not standing.serves_nothing
+
+
+@pytest.mark.parametrize(
+    ("trials", "attempts", "hopeless"),
+    [
+        (0, 1, False),
+        (7, 1, False),  # an outage of a minute or two is waited for, however few attempts an object has
+        (8, 1, True),
+        (8, 4, True),
+        (9, 5, False),
+        (10, 5, True),
+    ],
+)
+def test_when_a_run_ends_without_a_store_that_serves_nothing(trials: int, attempts: int, hopeless: bool) -> None:
+    assert is_hopeless(trials, attempts) is hopeless
+
+
+def test_trials_are_over_when_one_object_is_served() -> None:
+    standing = Standing()
+    standing.trials = 7
+    standing.served(3)
+    assert standing.trials == 0
 
 
 def test_what_is_remembered_of_objects_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

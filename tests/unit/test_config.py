@@ -55,7 +55,7 @@ space: {high_watermark: 1, low_watermark: 0.5, reserve: 0}
 group: {objects: 1, bytes: 64KiB, seconds: 1}
 mover:
   {tool: s5cmd, workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4,
-   retries: 0, stall_seconds: 0.5, binary: /opt/s5cmd}
+   retries: 0, stall_seconds: 0.5, answer_seconds: 7, binary: /opt/s5cmd}
 evidence: 3
 unproven: hold
 reread: always
@@ -138,6 +138,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "part_concurrency": 4,
         "retries": 2,
         "stall_seconds": 60.0,
+        "answer_seconds": None,
         "binary": None,
     }
     assert (job.evidence, job.reread, job.keep_staged) == (Evidence.STORE_DIGEST, "suspect", False)
@@ -302,6 +303,7 @@ WRONG_VALUES = [
     ("mover.part_concurrency", 65, "must be from 1 to 64, not 65"),
     ("mover.retries", -1, "must be from 0 to 100, not -1"),
     ("mover.stall_seconds", -1, "must be more than 0"),
+    ("mover.answer_seconds", 0, "must be more than 0"),
     ("mover.binary", "s5cmd", "is not an absolute path"),
     ("evidence", 1, "must be 2 (the store's digest is ours) or 3 (read back)"),
     ("evidence", 4, "4 is out of reach"),

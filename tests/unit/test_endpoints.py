@@ -13,11 +13,13 @@ import pytest
 from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
 
 from snowsync import endpoints as endpoints_module
+from snowsync.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.config import MoverSettings
 from snowsync.credentials import for_side
 from snowsync.endpoints import Endpoint, EndpointPool
 from snowsync.errors import JobStopped, StoreError, Trouble
-from snowsync.model import Fetch, Outcome
+from snowsync.model import Fetch, Outcome, Send
+from snowsync.parts import NoMemory
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 MIB = 1024 * 1024
@@ -122,6 +124,46 @@ def test_a_destination_that_may_not_be_listed_is_well(rig: Rig) -> None:
     assert pool.any_up
 
 
+def judge(pool: EndpointPool, endpoint: Endpoint, *numbers: int) -> list[Blame]:
+    """Whose fault it is that these objects fail at an endpoint that answers probes."""
+    told: list[Blame] = []
+    for number in numbers:
+        pool.find_out(endpoint, number, Trouble.SERVER, "HTTP 500", told.append)
+        wait_until(lambda: not endpoint.is_probing)
+    return told
+
+
+def test_an_endpoint_that_serves_nothing_rests_and_then_is_given_few_objects(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = make_pool(rig)
+    one, two = pool.endpoints
+    assert judge(pool, one, *range(1, MANY + 1)) == [Blame.OBJECT] * (MANY - 1) + [Blame.SERVICE]
+    assert (one.is_up, one.standing.trials, pool.serves_nothing) == (False, 1, False), "the other one is well"
+    assert judge(pool, two, *range(1, MANY + 1))[-1] is Blame.SERVICE
+    assert (pool.serves_nothing, pool.trials) == (True, 1)
+    for endpoint in pool.endpoints:
+        endpoint.is_up, endpoint.in_flight = True, TRIED_AT_ONCE
+    assert pool.pick() is None
+    two.in_flight -= 1
+    assert pool.pick() is two
+    assert judge(pool, two, 1) == [Blame.SERVICE]
+    assert (two.standing.trials, two.rests) == (2, 2)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"], "said once of each"
+    two.served(1)
+    two.in_flight = TRIED_AT_ONCE
+    assert pool.pick() is two
+    assert not pool.serves_nothing
+
+
+def test_objects_that_fail_while_another_one_is_served_are_to_blame(rig: Rig) -> None:
+    rig.source.put("served", b"bytes")
+    pool = make_pool(rig, examples=lambda: ["gone", "served"])
+    endpoint = pool.endpoints[0]
+    assert judge(pool, endpoint, *range(1, MANY + 3)) == [Blame.OBJECT] * (MANY + 2)
+    assert endpoint.is_up
+
+
 def test_a_defect_in_a_probe_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_endpoint: Endpoint) -> None:
         raise ValueError("a defect")
@@ -221,6 +263,34 @@ def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pyt
     assert received[0].trouble is Trouble.OTHER
     assert "MemoryError: too much" in received[0].message
     pool.close()
+
+
+def test_a_large_object_that_s5cmd_did_not_bring_to_its_end_goes_to_the_native_mover(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints_module, "_REMEMBERED", 1)
+    pool = make_pool(rig)
+    large, other, small = fetch(rig, 1, size=64 * MIB), fetch(rig, 2, size=64 * MIB), fetch(rig, 3)
+    assert [pool.tool(work) for work in (large, other, small)] == ["s5cmd"] * 3
+    pool.submit(pool.endpoints[0], large)
+    pool.submit(pool.endpoints[0], small)
+    assert [pool.tool(work) for work in (large, other, small)] == ["native", "s5cmd", "s5cmd"]
+    pool.submit(pool.endpoints[0], other)
+    assert [pool.tool(work) for work in (large, other)] == ["s5cmd", "native"], "what is remembered is bounded"
+    pool.close()
+
+
+class Remembers(NoMemory):
+    """Has parts of one object."""
+
+    def remembers(self, work: Fetch | Send) -> bool:
+        return work.id == 1
+
+
+def test_what_an_earlier_run_has_of_a_large_object_is_not_moved_again_by_s5cmd(rig: Rig) -> None:
+    pool = make_pool(rig, memory=Remembers())
+    assert [pool.tool(fetch(rig, number, size=64 * MIB)) for number in (1, 2)] == ["native", "s5cmd"]
+    assert pool.tool(fetch(rig, 1)) == "s5cmd", "a small one has no parts"
 
 
 def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from snowsync.config import Store
 from snowsync.credentials import Credentials
 from snowsync.errors import JobStopped, StoreError, Trouble
 from snowsync.model import Fetch, Headers, Outcome, Send
+from snowsync.patience import Patience
 from snowsync.s3 import Checked, Control
 from snowsync.s3_request import Section
 
@@ -58,8 +59,9 @@ def control(store: ScriptedStore) -> Control:
 
 
 def connect(url: str, stall_seconds: float = 30, **options: Any) -> Control:
+    patience = Patience(stall_seconds, stall_seconds)
     described = Store(bucket="bucket", endpoints=(url,), **options)
-    return Control(described, url, CREDENTIALS, attempts=2, connect_timeout=30, stall_seconds=stall_seconds)
+    return Control(described, url, CREDENTIALS, attempts=2, connect_timeout=30, patience=patience)
 
 
 def impatient(store: ScriptedStore, answer: bytes | Silence) -> Control:
@@ -449,10 +451,9 @@ def test_a_part_that_the_store_has_otherwise_is_not_completed(
 
 
 def test_a_complete_that_says_nothing_is_asked_once_looked_at_and_not_aborted(
-    store: ScriptedStore, staged: Path, monkeypatch: pytest.MonkeyPatch
+    store: ScriptedStore, staged: Path
 ) -> None:
     """The store may still be putting the parts together, for much longer than any other answer takes."""
-    monkeypatch.setattr("snowsync.s3.COMPLETE_STALLS", 2)
     upload = Multipart()
 
     def script(asked: Asked) -> bytes | Silence:

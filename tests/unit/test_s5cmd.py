@@ -33,6 +33,7 @@ from snowsync.config import MoverSettings, Store
 from snowsync.credentials import Credentials
 from snowsync.errors import ConfigError, Trouble
 from snowsync.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.patience import Patience
 from snowsync.s5cmd import S5cmdMover, binary_path, classify
 
 BUCKET = "bucket"
@@ -553,10 +554,10 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def test_a_fetch_is_stuck_when_its_temporary_file_is(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=2)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     moving, hanging = fetch(path="/v/a.part"), fetch(path="/v/b.part")
     for second in range(0, 60, 10):
-        kernel.files = {"a.part123": (second, 8, 0), "b.part123": (5, 8, 0)}
+        kernel.files = {"a.part123": (100 * second, 8, 0), "b.part123": (5, 8, 0)}
         assert watch.stuck([moving, hanging], float(second)) == {}
     kernel.files["a.part123"] = (60, 8, 0)
     assert watch.stuck([moving, hanging], 69.0) == {}, "it was first seen to exist at 10 s"
@@ -564,14 +565,14 @@ def test_a_fetch_is_stuck_when_its_temporary_file_is(kernel: Kernel) -> None:
 
 
 def test_a_fetch_without_a_temporary_file_is_stuck_in_its_head_request(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=2)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     assert watch.stuck([fetch()], 100.0) == {}
     assert watch.stuck([fetch()], 159.0) == {}
     assert watch.stuck([fetch()], 160.0) == {PATH: "no progress for 60 s"}
 
 
 def test_what_stood_still_for_half_as_long_is_stuck_with_the_first(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=3)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=3)
     first, second, third = (fetch(path=f"/v/{name}.part") for name in "abc")
     watch.stuck([first], 0.0)
     watch.stuck([first, second], 30.0)
@@ -583,7 +584,7 @@ def test_what_stood_still_for_half_as_long_is_stuck_with_the_first(kernel: Kerne
 
 
 def test_what_ended_and_began_anew_is_not_stuck(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=True, width=2)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     watch.stuck([fetch()], 0.0)
     assert watch.stuck([], 50.0) == {}
     assert watch.stuck([fetch()], 100.0) == {}
@@ -591,7 +592,7 @@ def test_what_ended_and_began_anew_is_not_stuck(kernel: Kernel) -> None:
 
 
 def test_an_upload_is_stuck_when_its_process_is(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=False, width=4)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
     for second in range(0, 600, 10):
         kernel.traffic = s5cmd_watch.Traffic(second, 0)
         assert watch.stuck([send()], float(second)) == {}
@@ -599,8 +600,25 @@ def test_an_upload_is_stuck_when_its_process_is(kernel: Kernel) -> None:
     assert watch.stuck([send()], 650.0) == {PATH: "no progress for 60 s"}
 
 
+@pytest.mark.parametrize(("part_size", "seconds"), [(0, 300.0), (5 * MIB, 600.0)])
+def test_an_upload_may_wait_for_an_answer_that_takes_work(kernel: Kernel, part_size: int, seconds: float) -> None:
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 300.0), is_fetch=False, width=4)
+    work = send(part_size=part_size)
+    assert [watch.stuck([work], second) for second in (0.0, 10.0, 9.0 + seconds)] == [{}, {}, {}]
+    assert watch.stuck([work], 10.0 + seconds)
+
+
+def test_a_fetch_that_drips_is_stuck_and_a_slow_one_is_not(kernel: Kernel) -> None:
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 300.0), is_fetch=True, width=2)
+    drips, slow = fetch(path="/v/a.part"), fetch(path="/v/b.part")
+    for second in range(0, 80, 10):
+        kernel.files = {"a.part1": (1000 + second, 8, second), "b.part2": (1000 + 30 * second, 8, second)}
+        found = watch.stuck([drips, slow], float(second))
+        assert set(found) == ({"/v/a.part"} if second >= 70 else set()), second
+
+
 def test_an_upload_is_stuck_when_others_are_sent_many_times_over(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=False, width=4)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
     work = send(size=7 * MIB)
     for second in (0, 30, 60, 90):
         kernel.traffic = s5cmd_watch.Traffic(0, second * MIB)
@@ -610,7 +628,7 @@ def test_an_upload_is_stuck_when_others_are_sent_many_times_over(kernel: Kernel)
 
 
 def test_a_large_object_may_be_digested_by_the_store_for_longer(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=False, width=4)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 30.0), is_fetch=False, width=4)
     work = send(size=64 * 32 * MIB, part_size=64 * MIB)
     assert [watch.stuck([work], second) for second in (0.0, 10.0, 133.0)] == [{}, {}, {}]
     assert watch.stuck([work], 134.0)
@@ -619,7 +637,7 @@ def test_a_large_object_may_be_digested_by_the_store_for_longer(kernel: Kernel) 
 @pytest.mark.parametrize("is_fetch", [True, False])
 def test_where_proc_is_closed_a_slow_rate_is_the_limit(kernel: Kernel, is_fetch: bool) -> None:
     kernel.files = kernel.traffic = None
-    watch = s5cmd_watch.Watch(1, 60.0, is_fetch=is_fetch, width=4)
+    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=is_fetch, width=4)
     work = fetch(size=MIB) if is_fetch else send(size=MIB)
     assert [watch.stuck([work], second) for second in (0.0, 75.0)] == [{}, {}]
     assert watch.stuck([work], 76.0) == {PATH: "not finished after 76 s"}

@@ -39,6 +39,7 @@ RAN = {
     "left_behind": 0,
     "lost": 0,
     "waiting": [],
+    "unserved": [],
     "report": "/var/lib/snowsync/photos/reports/dt_data_1.json",
 }
 PLANNED = {

@@ -9,8 +9,9 @@ import os
 import threading
 
 import pytest
-from fake_stores import Rig, refuse
+from fake_stores import Rig, Running, refuse, wait_until
 
+from snowsync.blame import MANY
 from snowsync.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.source import SourceUnit
@@ -185,3 +186,61 @@ def test_a_ledger_that_takes_no_writes_ends_the_run_clearly_and_loses_nothing(
     rig.run()
     rig.assert_delivered()
     assert rig.files_left() == []
+
+
+@pytest.mark.parametrize(
+    ("side", "operations", "until"),
+    [
+        ("source", ("fetch", "get"), "drained"),
+        ("source", ("fetch", "get"), "once"),
+        ("destination", ("send",), "drained"),
+    ],
+)
+def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, side: str, operations: tuple[str, ...], until: str
+) -> None:
+    """It is said why, no object has failed, and the next run has all of them still."""
+    monkeypatch.setattr("snowsync.blame._LEAST_TRIALS", 2)
+    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.2)
+    rig.changes = {"attempts": 1}
+    for number in range(40):
+        rig.source.put(f"object-{number:02}", b"x")
+    store = getattr(rig, side)
+
+    def before(operation: str, key: str) -> None:
+        if operation in operations:
+            raise StoreError(Trouble.SERVER, f"{operation} {key}", "HTTP 500")
+
+    store.before = before
+    summary = rig.run(until=until)
+    assert not summary.drained
+    (unserved,) = summary.unserved
+    assert unserved.startswith(f"the {side} answers, and serves no object: ")
+    assert "HTTP 500" in unserved
+    waiting = summary.states["pending"] + summary.states["staged"]
+    assert waiting >= 40 - (MANY - 1), "only what failed before it was seen is counted"
+    store.before = lambda operation, key: None
+    assert rig.run().drained
+    rig.assert_delivered()
+
+
+def test_a_service_goes_on_trying_a_store_that_serves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.blame._LEAST_TRIALS", 2)
+    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.05)
+    rig.changes = {"attempts": 1}
+    for number in range(40):
+        rig.source.put(f"object-{number:02}", b"x")
+    fetch, get = (refuse(Trouble.SERVER, operation=operation) for operation in ("fetch", "get"))
+
+    def before(operation: str, key: str) -> None:
+        fetch(operation, key)
+        get(operation, key)
+
+    rig.source.before = before
+    run = Running(rig.job, "both", "forever")
+    pool = run.unit("source").endpoints
+    wait_until(lambda: pool.trials > 4)
+    assert run.unit("source").status.startswith("waiting for the source: ")
+    rig.source.before = lambda operation, key: None
+    wait_until(lambda: rig.states().get("object-39") == "released")
+    run.stop()

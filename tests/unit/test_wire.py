@@ -26,6 +26,7 @@ from snowsync.credentials import Credentials
 from snowsync.errors import StoreError, Trouble
 from snowsync.listing_walk import ListingWalk
 from snowsync.model import UNTOLD, Head
+from snowsync.patience import Patience
 from snowsync.wire import Wire
 
 SECRET = "hush/very+secret=key"
@@ -60,7 +61,7 @@ def connect(store: ScriptedStore) -> Iterator[Connect]:
             CREDENTIALS,
             connections=connections,
             connect_timeout=30,
-            stall_seconds=2,
+            patience=Patience(2, 2),
         )
         made.append(wire)
         return wire
@@ -360,6 +361,72 @@ def test_heads_of_many_objects_on_few_connections(store: ScriptedStore, connect:
         assert all(head.etag == "e" for _, head in found if isinstance(head, Head))
     assert store.connections == 3
     assert 1 < store.most_at_once <= 3
+
+
+def test_one_that_does_not_answer_is_not_waited_for_with_the_others(store: ScriptedStore, connect: Connect) -> None:
+    asked_again = threading.Event()
+
+    def script(asked: Asked) -> bytes | Silence:
+        return Silence() if asked.key == "slow" and not asked_again.is_set() else OK
+
+    store.script = script
+    wire = connect(connections=3)
+    found = list(wire.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
+    assert {key for key, head in found if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
+    key, late = found[-1]
+    assert isinstance(late, StoreError)
+    assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, wire_module.LATE)
+    asked_again.set()
+    assert [head.etag for _key, head in wire.head_many(["slow"]) if isinstance(head, Head)] == ["e"]
+
+
+def test_a_listing_may_take_longer_than_a_head(store: ScriptedStore) -> None:
+    def script(asked: Asked) -> bytes | Silence:
+        time.sleep(2.5)  # more than a HEAD has, and much less than a listing has
+        return page("a")
+
+    store.script = script
+    described = Store(bucket="bucket", endpoints=(store.url,))
+    wire = Wire(described, store.url, CREDENTIALS, patience=Patience(1, 60))
+    assert failed(lambda: wire.head("k")).trouble is Trouble.TIMEOUT
+    assert [item.key for item in wire.list_page(None).objects] == ["a"]
+    wire.close()
+
+
+@pytest.mark.parametrize("has_bucket", [True, False])
+def test_a_store_that_lists_slowly_is_well_if_it_shows_its_bucket(
+    store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch, has_bucket: bool
+) -> None:
+    monkeypatch.setattr("snowsync.patience.PROBE_SECONDS", 0.5)
+    store.script = lambda asked: reply(200 if has_bucket else 503) if asked.method == "HEAD" else Silence()
+    wire = connect()
+    if has_bucket:
+        wire.probe("")
+    else:
+        assert failed(lambda: wire.probe("")).trouble is Trouble.TIMEOUT
+    assert [(asked.method, asked.target.partition("?")[0]) for asked in store.asked] == [
+        ("GET", "/bucket"),
+        ("HEAD", "/bucket"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "serves"),
+    [
+        (reply(206, b"x"), True),
+        (reply(200, b"x" * 100_000), True),
+        (error(403, "AccessDenied"), False),
+        (error(503, "SlowDown"), False),
+        (Silence(), False),
+        (reply(404), False),
+    ],
+)
+def test_whether_an_object_is_served(
+    store: ScriptedStore, connect: Connect, answer: bytes | Silence, serves: bool
+) -> None:
+    store.script = lambda asked: answer
+    assert connect().serves("k") is serves
+    assert store.asked[0].headers["range"] == "bytes=0-0"
 
 
 def test_keys_are_taken_as_they_are_needed(store: ScriptedStore, connect: Connect) -> None:

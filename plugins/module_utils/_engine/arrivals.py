@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,14 +25,17 @@ from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
+from .tries import persistently
 from .unit import Item
 from .volumes import local_trouble
+from .wire import LATE
 
 if TYPE_CHECKING:
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
 _FINISHERS = 2  # for small objects, and as many for large ones: a hash of minutes holds up no small object
+_ASIDE = 4  # for answers that come late, and for tags, each of which is a request: what hangs there holds up nobody
 _HEADS_AT_ONCE = 64
 _Queue = queue.SimpleQueue[Outcome | None]  # None ends one finisher
 
@@ -43,6 +47,8 @@ class Arrivals:
         self._unit = unit
         self._small: _Queue = queue.SimpleQueue()
         self._large: _Queue = queue.SimpleQueue()
+        self._aside: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._finishing = 2 * _FINISHERS  # finishers that have not ended
         self._has_told = False  # that the source contradicts itself
 
     def receive(self, outcome: Outcome) -> None:
@@ -55,6 +61,8 @@ class Arrivals:
         for number in range(_FINISHERS):
             self._unit.spawn(lambda: self._work_through(self._small, _HEADS_AT_ONCE), f"finisher-{number}")
             self._unit.spawn(lambda: self._work_through(self._large, 1), f"large-finisher-{number}")
+        for number in range(_ASIDE):
+            self._unit.spawn(self._work_aside, f"late-finisher-{number}")
 
     def stop(self) -> None:
         """Let the finishers end when they have worked through what has come."""
@@ -63,8 +71,25 @@ class Arrivals:
             self._large.put(None)
 
     def _work_through(self, outcomes: _Queue, at_once: int) -> None:
-        while batch := _take(outcomes, at_once):
-            self._finish(batch)
+        try:
+            while batch := _take(outcomes, at_once):
+                self._finish(batch)
+        finally:
+            with self._unit.lock:
+                self._finishing -= 1
+                is_last = not self._finishing
+            for _ in range(_ASIDE if is_last else 0):
+                self._aside.put(None)
+
+    def _work_aside(self) -> None:
+        while step := self._next_aside():
+            step()
+
+    def _next_aside(self) -> Callable[[], None] | None:
+        workers.idle()
+        step = self._aside.get()
+        workers.beat()
+        return step
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         arrived = []
@@ -96,23 +121,30 @@ class Arrivals:
             unit.ending.wait(0.05)
         return endpoint if endpoint.is_up else None
 
-    def _ask(self, endpoint: Endpoint, by_key: dict[str, Item]) -> None:
+    def _ask(self, endpoint: Endpoint, by_key: dict[str, Item], *, is_hurried: bool = True) -> None:
         """What the store says of objects after their bytes came: that is what the proof pins them to."""
+        retries, late = self._unit.job.mover.retries, {}
         while by_key and (asked := self._who_answers(endpoint)):
-            for key, head in ask_heads(asked.wire(), list(by_key)):
-                self._arrived(by_key.pop(key), head, asked)
+            for key, head in ask_heads(asked.wire(), list(by_key), retries, is_hurried=is_hurried):
+                item = by_key.pop(key)
+                if isinstance(head, StoreError) and head.code == LATE:
+                    late[key] = item
+                else:
+                    self._arrived(item, head, asked)
+        if late:
+            self._aside.put(lambda: self._ask(endpoint, late, is_hurried=False))
 
     def _mover_failed(self, item: Item, outcome: Outcome) -> None:
         trouble = outcome.trouble or Trouble.OTHER
         if trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH, Trouble.CHANGED):
-            self._look_again(item, trouble, outcome.message)
+            self._aside.put(lambda: self._look_again(item, trouble, outcome.message))
         else:
             self._unit.not_arrived(item, trouble, outcome.message)
 
     def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
         """The object seems to be gone or another one; the store's own answer decides, not the mover's text."""
         try:
-            head = item.endpoint.wire().head(item.row.key)
+            head = persistently(lambda: item.endpoint.wire().head(item.row.key), self._unit.job.mover.retries)
         except StoreError as error:
             if error.trouble is Trouble.NOT_FOUND:
                 self._vanished(item)
@@ -127,6 +159,12 @@ class Arrivals:
     def _arrived(
         self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None
     ) -> None:
+        if isinstance(head, Head) and self._has_tags(head):
+            self._aside.put(lambda: self._sort(item, head, endpoint, received))
+        else:
+            self._sort(item, head, endpoint, received)
+
+    def _sort(self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None) -> None:
         row, unit = item.row, self._unit
         if isinstance(head, StoreError):
             if head.trouble is Trouble.NOT_FOUND:
@@ -159,7 +197,7 @@ class Arrivals:
             if isinstance(proof, Unproven):
                 self._held(item, proof)
                 return
-            item.endpoint.served(row.id)
+            unit.served(row, item.endpoint)
             unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
     def _prove(
@@ -171,9 +209,14 @@ class Arrivals:
         )
 
     def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
-        if not head.tag_count or self._unit.job.tags == "skip":
+        if not self._has_tags(head):
             return head.headers
-        return replace(head.headers, tags=self._unit.endpoints.control(endpoint).get_tags(row.key))
+        with workers.asking():
+            tags = self._unit.endpoints.control(endpoint).get_tags(row.key)
+        return replace(head.headers, tags=tags)
+
+    def _has_tags(self, head: Head) -> bool:
+        return bool(head.tag_count) and self._unit.job.tags != "skip"
 
     # -- what did not arrive ----------------------------------------------------------------------------------
 

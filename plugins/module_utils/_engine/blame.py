@@ -16,6 +16,8 @@ from typing import NamedTuple
 from .errors import Trouble
 
 MANY = 5  # different objects that failed at an endpoint, and none was served in between: its fault, whatever it answers
+TRIED_AT_ONCE = 3  # objects that such an endpoint is given together, until it serves one
+_LEAST_TRIALS = 8  # with pauses of 1, 2, 4 ... 60 s: two minutes
 _REMEMBERED = 10_000  # objects whose first failure is known
 
 
@@ -24,7 +26,7 @@ class Blame(enum.Enum):
 
     JOB = "job"  # the store refuses credential or bucket: the unit stops
     ENDPOINT = "endpoint"  # a probe confirms it: it rests until one succeeds, and nothing is counted
-    SERVICE = "service"  # it answers probes and serves no object: it rests ever longer
+    SERVICE = "service"  # it answers probes and serves no object: it rests ever longer, and is given few objects then
     VOLUME = "volume"  # looked at, and taken out of use where it is not well
     OBJECT = "object"  # counts as one of its attempts; the endpoint goes on with the others
     NOBODY = "nobody"  # tried again
@@ -42,7 +44,8 @@ class Signs(NamedTuple):
     """What is known of a failure.
 
     `failing`: how many different objects failed at the endpoint since it last served one. `others_served`: it served
-    others since this one failed there first. `progressed`: a part of this object came, or went, since its last failure.
+    others since this one failed there first, or does so now. `progressed`: a part of this object came, or went, since
+    its last failure.
     """
 
     trouble: Trouble
@@ -75,11 +78,20 @@ def blame(signs: Signs) -> Blame:
     return Blame.OBJECT
 
 
+def is_hopeless(trials: int, attempts: int) -> bool:
+    """Whether a run ends without a store that answers and serves nothing: so many `trials` have failed."""
+    return trials >= max(_LEAST_TRIALS, 2 * attempts)
+
+
 class Standing:
-    """Which objects failed at an endpoint lately, and whether it served any. Any thread may tell and ask."""
+    """Which objects failed at an endpoint lately, and whether it served any. Any thread may tell and ask.
+
+    `trials` counts its rests since it was found to serve nothing.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.trials = 0
         self._served = 0
         self._failing: set[int] = set()  # since it last served one
         self._served_before: dict[int, int] = {}  # by object: how many it had served when this one failed first
@@ -87,6 +99,7 @@ class Standing:
     def served(self, object_id: int) -> None:
         with self._lock:
             self._served += 1
+            self.trials = 0
             self._failing.clear()
             self._served_before.pop(object_id, None)
 

@@ -127,7 +127,10 @@ def _problems(parsed: argparse.Namespace, summary: Summary) -> Iterator[str]:
         refused = f"{count_text(summary.refused)} objects are staged, and the destination did not take them"
         yield f"{refused}: they are kept, and the next run sends them again; {report}"
     pending = summary.states.get("pending", 0)
-    if pending and parsed.until == "drained" and parsed.direction != "destination":
+    yield from summary.unserved
+    if pending and summary.unserved:
+        yield f"{count_text(pending)} objects are still at the source"
+    elif pending and parsed.until == "drained" and parsed.direction != "destination":
         yield f"{count_text(pending)} objects are still at the source: the volumes have no room for them"
     if summary.lost:
         yield f"{count_text(summary.lost)} objects left the source before their newest version was fetched: {report}"

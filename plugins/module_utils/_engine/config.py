@@ -114,6 +114,7 @@ class MoverSettings(_Part):
     part_concurrency: Annotated[int, values.whole_number(1, 64)] = 4
     retries: Annotated[int, values.whole_number(0, 100)] = 2
     stall_seconds: values.Seconds = 60.0
+    answer_seconds: values.Seconds | None = None
     binary: values.AbsolutePath | None = None
 
 

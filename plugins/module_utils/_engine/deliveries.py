@@ -31,6 +31,7 @@ from .removal import AtDestination
 from .soundness import Damage, examine, gone
 from .unit import Item
 from .volumes import OpenVolume, local_trouble
+from .wire import LATE
 
 if TYPE_CHECKING:
     from .destination import DestinationUnit
@@ -48,11 +49,15 @@ _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 
 @dataclass(slots=True)
 class Batch:
-    """Objects that are sent together and proven together; `is_doubtful`: sent once before, perhaps with success."""
+    """Objects that are sent together and proven together; `is_doubtful`: sent once before, perhaps with success.
+
+    `is_late`: what was left of another batch, whose HEADs did not come with the others.
+    """
 
     items: list[Item]
     is_large: bool
     is_doubtful: bool = False
+    is_late: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
     @property
@@ -62,12 +67,16 @@ class Batch:
 
 
 class Deliveries:
-    """The provers of a destination unit: one for small objects, one for large ones, whose read-back may take hours."""
+    """The provers of a destination unit: one for small objects, one for large ones, whose read-back may take hours.
+
+    A third one waits for answers that come late.
+    """
 
     def __init__(self, unit: DestinationUnit) -> None:
         self._unit = unit
         self._small: _Queue = queue.SimpleQueue()
         self._large: _Queue = queue.SimpleQueue()
+        self._late: _Queue = queue.SimpleQueue()
         self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
         self.open_batches: Counter[int] = (
             Counter()
@@ -83,9 +92,10 @@ class Deliveries:
         self.looked: set[int] = set()  # doubtful ones that are not at the destination
 
     def start(self) -> None:
-        self._proving = 2
+        self._proving = 3
         self._unit.spawn(lambda: self._prove_loop(self._small), "prover")
         self._unit.spawn(lambda: self._prove_loop(self._large), "large-prover")
+        self._unit.spawn(lambda: self._prove_loop(self._late), "late-prover")
 
     def stop(self) -> None:
         """Let the provers end when they have proven what was sent completely."""
@@ -116,7 +126,7 @@ class Deliveries:
             self._put(batch)
 
     def _put(self, batch: Batch) -> None:
-        (self._large if batch.is_large else self._small).put(batch)
+        (self._late if batch.is_late else self._large if batch.is_large else self._small).put(batch)
 
     def _prove_loop(self, batches: _Queue) -> None:
         try:
@@ -124,7 +134,10 @@ class Deliveries:
         finally:
             with self._unit.lock:
                 self._proving -= 1
-                releases = [] if self._proving else list(self._releases.values())
+                left = self._proving
+                releases = [] if left else list(self._releases.values())
+            if left == 1:
+                self._late.put(None)  # the others leave it nothing more
             for waiting in releases:
                 waiting.put(None)
 
@@ -135,7 +148,7 @@ class Deliveries:
             else:
                 self._prove_batch(batch)
             with self._unit.lock:
-                if not batch.is_large:
+                if not (batch.is_large or batch.is_late):
                     self.open_batches[batch.volume] -= 1
             self._unit.switches.staged.set()
 
@@ -151,7 +164,7 @@ class Deliveries:
     def _look_at(self, batch: Batch) -> None:
         """Uploads that started before and have no proof: perhaps they are there. What is not is sent again."""
         proven, absent = [], []
-        for item, endpoint, found in self._heads(batch.items):
+        for item, endpoint, found in self._waited_for(batch, self._heads(batch.items, is_hurried=not batch.is_late)):
             if isinstance(found, StoreError):
                 if self._says_absent(item, found):
                     absent.append(item)
@@ -235,7 +248,8 @@ class Deliveries:
                 self.not_sent(item, outcome.trouble or Trouble.OTHER, outcome.message)
         proven, unsaid = [], {item.row.id: item.row for item in sent}
         self._taken.update((item.row.id, item.row.generation) for item in sent)
-        for item, endpoint, found in self._found(sent):
+        answers = self._heads(sent, is_hurried=False) if batch.is_late else self._found(sent)
+        for item, endpoint, found in self._waited_for(batch, answers):
             if isinstance(found, StoreError):
                 answered = self._by_answer(item, endpoint, batch.outcomes[item.row.id], found)
                 if answered:
@@ -257,6 +271,17 @@ class Deliveries:
         if unsaid:
             self._unit.ledger.acknowledge(unsaid.values())
         self._commit(proven)
+
+    def _waited_for(self, batch: Batch, answers: Iterator[_Answer]) -> Iterator[_Answer]:
+        """The answers that came; for the others somebody else waits, and holds up nobody."""
+        late = []
+        for item, endpoint, found in answers:
+            if isinstance(found, StoreError) and found.code == LATE:
+                late.append(item)
+            else:
+                yield item, endpoint, found
+        if late:
+            self._put(Batch(late, batch.is_large, batch.is_doubtful, is_late=True, outcomes=batch.outcomes))
 
     def _by_answer(self, item: Item, endpoint: Endpoint, outcome: Outcome, refusal: StoreError) -> Delivered | None:
         """The proof for a key that may write, and neither look nor list: what the store answered to the upload.
@@ -286,13 +311,14 @@ class Deliveries:
             yield by_key.pop(key), endpoint, head
         yield from self._heads(list(by_key.values()))
 
-    def _heads(self, items: list[Item]) -> Iterator[_Answer]:
+    def _heads(self, items: list[Item], *, is_hurried: bool = True) -> Iterator[_Answer]:
         """HEADs. What nobody answers for leaves the unit, and is looked at again before it is sent again."""
         for first in {item.endpoint.url: item.endpoint for item in items}.values():
             by_key = {self._unit.destination_key(item.row): item for item in items if item.endpoint is first}
             endpoint = self._who_answers(first)
             if endpoint:
-                for key, found in ask_heads(endpoint.wire(), list(by_key)):
+                retries = self._unit.job.mover.retries
+                for key, found in ask_heads(endpoint.wire(), list(by_key), retries, is_hurried=is_hurried):
                     yield by_key.pop(key), endpoint, found
             for item in by_key.values():
                 self.leave(item)

@@ -155,7 +155,7 @@ class DestinationUnit(Unit):
         if not self._pool.any_up:
             self.outage("destination")
             return False
-        if self.refusals.everything:
+        if self.refusals.everything or self._pool.serves_nothing:
             return self._try_some()
         backlog = self._backlog
         open_batches = self._deliveries.open_batches
@@ -175,8 +175,9 @@ class DestinationUnit(Unit):
         return sent
 
     def _try_some(self) -> bool:
-        """The destination refuses whatever it is sent: now and then some objects are tried, any of them."""
-        self.status = f"the destination refuses what it is sent: {self.refusals.message}"
+        """The destination takes nothing of what it is sent: now and then some objects are tried, any of them."""
+        if self.refusals.everything:
+            self.status = f"the destination refuses what it is sent: {self.refusals.message}"
         if not self.refusals.may_try(time.monotonic()) or self.in_flight:
             return False
         self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
@@ -191,7 +192,7 @@ class DestinationUnit(Unit):
     def _gives_up(self) -> bool:
         """Whether this run ends although nothing could be delivered: its trials were all refused."""
         trials = 1 if self.until == "once" else self.job.attempts
-        if self.until == "forever" or self.refusals.trials < trials:
+        if self.until == "forever" or not (self.refusals.trials >= trials or self.is_hopeless()):
             self.switches.refused.clear()
             return False
         self.switches.refused.set()
@@ -280,7 +281,7 @@ class DestinationUnit(Unit):
 
     def _submit(self, item: Item) -> None:
         row = item.row
-        self.status = f"sending {len(self.in_flight)} objects"
+        self.status = f"sending {len(self.in_flight)} objects" if self.is_served() else self.status
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self.destination_key(row), carried(load_headers(row.headers), self.job)
         work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation)

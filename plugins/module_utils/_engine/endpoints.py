@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
-from .answers import UNREADABLE
-from .blame import Blame, Probe, Standing, blame
+from .blame import TRIED_AT_ONCE, Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
 from .connections import Permits, Turns, native_within, shares
 from .control_lane import ControlLane
 from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
-from .listing_gaps import LAST_TEXT
 from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
 from .parts import PartMemory
+from .patience import Patience, patience_of
 from .reach import endpoint_urls, readdressed
 from .s3 import Control
 from .s3_request import rotten
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     _Mover: TypeAlias = "NativeMover | S5cmdMover"
     _Question: TypeAlias = "Callable[[Probe], None]"
 
+_log = logging.getLogger("snowsync.endpoints")
+_RESUMING = 2  # connections of a job with s5cmd for large objects that it did not bring to their end
+_REMEMBERED = 10_000
+_OF_EXAMPLES = 0  # no object has this number
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 
 
@@ -45,10 +49,11 @@ def lists_whole(store: Store) -> bool:
 class Endpoint:
     """One URL of a store, with its health and its clients, which share the connections that the store allows."""
 
-    def __init__(self, url: str, store: Store, keys: Keys) -> None:
+    def __init__(self, url: str, store: Store, keys: Keys, patience: Patience) -> None:
         self.url = url
         self.store = store
         self.keys = keys
+        self._patience = patience
         self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
         self.large_in_flight = 0
         self.standing = Standing()
@@ -70,13 +75,20 @@ class Endpoint:
         with self._making:
             if self._wire is None:
                 asking = self._shares.asking
-                self._wire = Wire(self.store, self.url, self.keys, connections=min(16, asking), permits=Permits(asking))
+                self._wire = Wire(
+                    self.store,
+                    self.url,
+                    self.keys,
+                    connections=min(16, asking),
+                    patience=self._patience,
+                    permits=Permits(asking),
+                )
             return self._wire
 
     def control(self) -> Control:
         with self._making:
             if self._control is None:
-                self._control = Control(self.store, self.url, self.keys)
+                self._control = Control(self.store, self.url, self.keys, patience=self._patience)
                 self._control.turns = Turns(self._shares.boto3)
             return self._control
 
@@ -84,6 +96,17 @@ class Endpoint:
         """An object was moved from or to here, and proven."""
         self.standing.served(object_id)
         self._is_well()
+
+    def is_busy(self) -> bool:
+        """Whether it serves nothing, and has as many objects as are tried with it."""
+        return self.standing.serves_nothing and self.in_flight >= TRIED_AT_ONCE
+
+    def serves_any(self, object_keys: Sequence[str]) -> bool:
+        """Whether it gives the first byte of one of these objects now."""
+        if not any(self.wire().serves(object_key) for object_key in object_keys):
+            return False
+        self.standing.served(_OF_EXAMPLES)
+        return True
 
     def answered(self) -> None:
         """It answered a probe. Where it serves no object all the same, its next rest is longer than the last one."""
@@ -159,14 +182,8 @@ class Endpoint:
         if lists_whole(self.store):
             # One key cannot be asked for: the answer would be the whole bucket.
             self.control().check()
-            return
-        try:
-            self.wire().list_page(None, prefix=self.store.prefix, max_keys=1)
-        except StoreError as error:
-            if error.code != UNREADABLE:
-                raise
-            # Perhaps it is the first key that cannot be read; a store that is well can say that there is nothing.
-            self.wire().list_page(None, prefix=f"{self.store.prefix}{LAST_TEXT}", max_keys=1)
+        else:
+            self.wire().probe(self.store.prefix)
 
 
 class EndpointPool:
@@ -174,6 +191,7 @@ class EndpointPool:
 
     Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
     in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
+    `examples` names objects of which a store that serves anything serves one.
     `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what waiting cannot fix: a
     probe found it, or it ended a thread here, and whoever takes outcomes is lost with it.
     """
@@ -188,12 +206,14 @@ class EndpointPool:
         on_outcome: Callable[[Outcome], None],
         wake: Callable[[], None] = lambda: None,
         on_part: Callable[[int], None] = lambda object_id: None,
+        examples: Callable[[], Sequence[str]] = tuple,
         volumes: int = 1,
         memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
         if store and keys:
-            self.endpoints = [Endpoint(url, store, keys) for url in endpoint_urls(store)]
+            patience = patience_of(settings)
+            self.endpoints = [Endpoint(url, store, keys, patience) for url in endpoint_urls(store)]
             settings = _within_share(_for_direction(settings, direction), shares(store.max_connections).mover)
         self.refusal: BaseException | None = None
         self._settings = settings
@@ -201,6 +221,7 @@ class EndpointPool:
         self._on_outcome = on_outcome
         self._wake = wake
         self._on_part = on_part
+        self._examples = examples
         self._volumes = volumes
         self._memory = memory
         self._lock = threading.Lock()
@@ -208,7 +229,8 @@ class EndpointPool:
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
         self._probed = threading.Condition()
         self._descriptors: tuple[int, ...] = ()
-        self._movers: dict[str, _Mover] = {}
+        self._movers: dict[tuple[str, str], _Mover] = {}  # by endpoint and tool
+        self._begun: dict[int, None] = {}  # large objects that s5cmd was given, the latest ones
         self._keys = keys
         self._credentials = keys.current() if keys else None  # what the running movers began with
         self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
@@ -229,6 +251,16 @@ class EndpointPool:
         """Whether every endpoint is down, and a probe said so: not merely one request that failed."""
         return all(endpoint.failed_probe for endpoint in self.endpoints)
 
+    @property
+    def serves_nothing(self) -> bool:
+        """Whether every endpoint answers, and has served no object lately, so that only some are tried."""
+        return bool(self.endpoints) and all(endpoint.standing.serves_nothing for endpoint in self.endpoints)
+
+    @property
+    def trials(self) -> int:
+        """How often every endpoint was tried since then, in vain."""
+        return min((endpoint.standing.trials for endpoint in self.endpoints), default=0)
+
     def pick(self, avoid: str = "", *, large: bool = False) -> Endpoint | None:
         """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
 
@@ -238,7 +270,7 @@ class EndpointPool:
         up = [
             endpoint
             for endpoint in self.endpoints
-            if endpoint.is_up and not (large and endpoint.large_in_flight >= limit)
+            if endpoint.is_up and not endpoint.is_busy() and not (large and endpoint.large_in_flight >= limit)
         ]
         if len(up) < 2:
             return up[0] if up else None
@@ -288,12 +320,24 @@ class EndpointPool:
             return
 
         def decide(probe: Probe) -> None:
-            whose = blame(endpoint.standing.signs(object_id, trouble, probe, progressed=progressed))
+            signs = endpoint.standing.signs(object_id, trouble, probe, progressed=progressed)
+            whose = blame(signs)
+            if whose is Blame.SERVICE and endpoint.serves_any(self._examples()):
+                whose = blame(signs._replace(others_served=True))
             if whose is Blame.SERVICE:
-                endpoint.rest(message)
+                self._rest_unserving(endpoint, message)
             told(whose)
 
         self._ask(endpoint, decide)
+
+    @staticmethod
+    def _rest_unserving(endpoint: Endpoint, message: str) -> None:
+        if not endpoint.is_up:
+            return  # the others of one trial
+        if not endpoint.standing.trials:
+            _log.error("%s answers, and serves no object; it is tried ever more rarely: %s", endpoint.url, message)
+        endpoint.standing.trials += 1
+        endpoint.rest(message)
 
     def _ask(self, endpoint: Endpoint, question: _Question | None = None) -> None:
         """Probe an endpoint; `question` is answered by a probe that began after it was put."""
@@ -343,6 +387,10 @@ class EndpointPool:
     def why_down(self) -> str:
         return "; ".join(endpoint.message for endpoint in self.endpoints if not endpoint.is_up)
 
+    def messages(self) -> str:
+        """What every endpoint last failed with."""
+        return "; ".join(endpoint.message for endpoint in self.endpoints)
+
     # -- work -------------------------------------------------------------------------------------------------
 
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
@@ -384,7 +432,7 @@ class EndpointPool:
 
     def has_room(self, endpoint: Endpoint, size: int, path: str) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
-        mover = self._movers.get(endpoint.url)
+        mover = self._movers.get((endpoint.url, "native"))
         return self.is_large(size) or not isinstance(mover, NativeMover) or mover.has_room(path)
 
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
@@ -395,12 +443,17 @@ class EndpointPool:
             endpoint.in_flight += 1
             endpoint.large_in_flight += is_large
         tool = self.tool(work)
+        if tool == "s5cmd" and is_large:
+            self._has_begun(work.id)
         if tool == "native" or (tool == "s5cmd" and isinstance(work, Fetch)):
-            with self._making:
-                mover = self._mover(endpoint)
-            mover.submit(work)
+            self._mover(endpoint, tool).submit(work)
         else:
             (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
+
+    def _has_begun(self, object_id: int) -> None:
+        self._begun[object_id] = None
+        if len(self._begun) > _REMEMBERED:
+            del self._begun[next(iter(self._begun))]
 
     def _ended(self, outcome: Outcome) -> None:
         with self._lock:
@@ -420,18 +473,27 @@ class EndpointPool:
         self._ended(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
 
     def tool(self, work: Fetch | Send) -> str:
-        """Which mover takes this work: the job's, or boto3 for what that cannot express."""
-        mover: type[_Mover] = S5cmdMover if self._settings.tool == "s5cmd" else NativeMover
-        able = mover.can_fetch(work) if isinstance(work, Fetch) else mover.can_send(work)
-        if not able:
-            return "boto3"
-        return "s5cmd" if mover is S5cmdMover else "native"
+        """Which mover takes this work: the job's, or boto3 for what that cannot express.
+
+        s5cmd begins a large object again from its first byte: one that it did not bring to its end goes to the native
+        mover, which keeps what has come, or gone.
+        """
+        if self._settings.tool != "s5cmd":
+            return "native" if _can_take(NativeMover, work) else "boto3"
+        if self._is_interrupted(work) and _can_take(NativeMover, work):
+            return "native"
+        return "s5cmd" if _can_take(S5cmdMover, work) else "boto3"
+
+    def _is_interrupted(self, work: Fetch | Send) -> bool:
+        if not self.is_large(work.size):
+            return False
+        return work.id in self._begun or (self._memory is not None and self._memory.remembers(work))
 
     def _in_lane(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        if self.tool(work) == "boto3":
-            self._by_control(endpoint, work)
-        else:
+        if self._settings.tool == "s5cmd" and _can_take(S5cmdMover, work):
             self._by_s5cmd(endpoint, work)
+        else:
+            self._by_control(endpoint, work)
 
     def _by_s5cmd(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         """It stores whatever it reads, so the file is compared with its digest first."""
@@ -439,9 +501,7 @@ class EndpointPool:
         if damage:
             self._ended(damage)
             return
-        with self._making:
-            mover = self._mover(endpoint)
-        mover.submit(work)
+        self._mover(endpoint, "s5cmd").submit(work)
 
     def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         try:
@@ -454,15 +514,18 @@ class EndpointPool:
     def control(self, endpoint: Endpoint) -> Control:
         return endpoint.control()
 
-    def _mover(self, endpoint: Endpoint) -> _Mover:
-        mover = self._movers.get(endpoint.url)
-        if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
-            mover = self._movers[endpoint.url] = self._new_mover(endpoint)
-        return mover
+    def _mover(self, endpoint: Endpoint, tool: str) -> _Mover:
+        with self._making:
+            mover = self._movers.get((endpoint.url, tool))
+            if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
+                mover = self._movers[endpoint.url, tool] = self._new_mover(endpoint, tool)
+            return mover
 
-    def _new_mover(self, endpoint: Endpoint) -> _Mover:
+    def _new_mover(self, endpoint: Endpoint, tool: str) -> _Mover:
         settings = self._settings
-        if settings.tool != "s5cmd":
+        if tool == "native":
+            if settings.tool == "s5cmd":
+                settings = settings.model_copy(update={"large_workers": 1, "part_concurrency": _RESUMING})
             return NativeMover(
                 endpoint.store,
                 endpoint.url,
@@ -525,8 +588,14 @@ def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
     return settings.model_copy(update={"large_workers": max(1, settings.large_workers // 2)})
 
 
+def _can_take(mover: type[_Mover], work: Fetch | Send) -> bool:
+    return mover.can_fetch(work) if isinstance(work, Fetch) else mover.can_send(work)
+
+
 def _within_share(settings: MoverSettings, share: int) -> MoverSettings:
-    return _within_cap(settings, share) if settings.tool == "s5cmd" else native_within(settings, share)
+    if settings.tool != "s5cmd":
+        return native_within(settings, share)
+    return _within_cap(settings, share - _RESUMING)
 
 
 def _within_cap(settings: MoverSettings, cap: int) -> MoverSettings:

@@ -259,6 +259,12 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             rows = self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit)).fetchall()
         return [self._sound(Row(*values)) for values in rows]
 
+    def last_pending(self) -> str:
+        """The key of the object that would be fetched last, "" where there is none."""
+        with self._lock:
+            found = self._db.execute("SELECT key FROM objects WHERE state = 0 ORDER BY id DESC LIMIT 1").fetchone()
+        return str(found[0]) if found else ""
+
     def waiting(self, *states: State) -> bool:
         """Whether any row is in one of these states, due or not."""
         # One literal a state: only so does SQLite see that a partial index answers.

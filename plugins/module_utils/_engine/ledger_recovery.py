@@ -102,7 +102,7 @@ class RecoveryLedger(BindingLedger):
     def lost_since_ms(self) -> int:
         """When the history began that an old copy does not know: its own newest group before that; 0: none.
 
-        1, so that everything is later, where the clock was set back since, and nobody knows which of its times is right.
+        1, so that everything is later, where the clock was set back since: nobody knows which of its times is right.
         """
         if not self.recovered_ms():
             return 0

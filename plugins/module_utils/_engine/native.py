@@ -24,6 +24,7 @@ from .native_large import LargeFetch
 from .native_requests import Bucket, Get, Put, Request, Target, can_carry, object_headers, with_md5
 from .native_upload import LargeSend
 from .parts import NoMemory, PartMemory
+from .patience import patience_of
 from .volumes import local_trouble
 
 if TYPE_CHECKING:  # config.py brings pydantic
@@ -65,7 +66,7 @@ class NativeMover:
         self.on_part = on_part
         self.memory: PartMemory = memory or NoMemory()
         self.settings = settings
-        self.bucket = Bucket(store, endpoint, keys)
+        self.bucket = Bucket(store, endpoint, keys, patience_of(settings))
         self.etags_are_opaque = store.etag == "opaque"
         self._on_outcome = on_outcome
         self._lock = threading.Lock()

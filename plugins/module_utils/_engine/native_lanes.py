@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
 import time
 from collections import deque
@@ -15,8 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import workers
-from .errors import StoreError, Trouble
+from .errors import StoreError
 from .native_requests import Request
+from .patience import CONNECT_SECONDS
+from .tries import is_often_over, pause
 from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
 
 if TYPE_CHECKING:  # config.py brings pydantic
@@ -24,9 +25,6 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .model import Head
 
 _log = logging.getLogger("snowsync.native")
-_AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})
-_FIRST_PAUSE = 0.2  # seconds before a request is made once more, doubled each time
-_CONNECT_SECONDS = 10.0
 _BUFFER = 256 * 1024
 _NAP = 0.02  # how long new work may wait for its start while fewer requests are under way than could be
 _GRACE_SECONDS = 5.0
@@ -39,7 +37,7 @@ class Kit:
         self.curl = libcurl()
         self.retries = retries
         self._options = [
-            *handle_options(store, endpoint, _CONNECT_SECONDS, stall_seconds),
+            *handle_options(store, endpoint, CONNECT_SECONDS, stall_seconds),
             (self.curl.BUFFERSIZE, _BUFFER),
             (self.curl.UPLOAD_BUFFERSIZE, _BUFFER),
         ]
@@ -56,16 +54,6 @@ class Kit:
         multi.setopt(self.curl.M_MAXCONNECTS, width)
         multi.setopt(self.curl.M_MAX_TOTAL_CONNECTIONS, width)
         return Crew(multi, [self.prepare(self.curl.Curl()) for _ in range(width)])
-
-
-def pause(attempt: int) -> float:
-    """Seconds before attempt number `attempt` (from 1), not the same for all that failed together."""
-    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
-
-
-def is_often_over(error: StoreError) -> bool:
-    """Whether the same request may well succeed in a moment; a page with a 4xx is not the answer of a busy store."""
-    return error.trouble in _AGAIN and (error.trouble is not Trouble.SERVER or not 400 <= error.status < 500)
 
 
 class LaneFailed(Exception):

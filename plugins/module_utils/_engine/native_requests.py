@@ -13,7 +13,6 @@ import functools
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
@@ -24,16 +23,16 @@ from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .etag import agree
 from .model import MIB, Fetch, Head, Headers, Send
+from .patience import Asked, Patience
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, rotten
 from .sent_headers import sent_headers
-from .wire_transfers import KEPT_ERROR_BYTES, Transfer
+from .wire_transfers import KEPT_ERROR_BYTES, Transfer, Waiting
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
     from .credentials import Credentials, Keys
 
-_GIVEN_UP = 42  # libcurl's error number where a callback ends a request
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
 _WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once
 _NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
@@ -70,8 +69,9 @@ class Digests(Protocol):
 class Bucket:
     """How a bucket is asked at one endpoint. `moved` counts bytes, about: it says whether anything moves."""
 
-    def __init__(self, store: Store, endpoint: str, keys: Keys) -> None:
+    def __init__(self, store: Store, endpoint: str, keys: Keys, patience: Patience) -> None:
         self.name = store.bucket
+        self.patience = patience
         self.region = store.region
         self.endpoint = endpoint.rstrip("/")
         self.is_private = self.endpoint.startswith("https:")
@@ -280,11 +280,15 @@ class Get:
 
 
 class _Upload:
-    """A request that gives something to the store; `answer` is the body of what it says."""
+    """A request that gives something to the store, `asked` to do so; `answer` is the body of what it says."""
 
-    def __init__(self, bucket: Bucket, work: Send, *, parameters: dict[str, str], headers: dict[str, str]) -> None:
+    def __init__(
+        self, bucket: Bucket, work: Send, asked: Asked, *, parameters: dict[str, str], headers: dict[str, str]
+    ) -> None:
         self._bucket = bucket
         self._work = work
+        self._asked = asked
+        self._waiting: Waiting | None = None
         self._parameters = parameters
         self._headers = headers
         self._transfer: Transfer | None = None
@@ -302,10 +306,18 @@ class _Upload:
         url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
         transfer.begin(url, lines)
         transfer.curl.setopt(transfer.curl.WRITEFUNCTION, self._answer.write)
+        self._waiting = transfer.bear(self._bucket.patience.of(self._asked), self._goes_on)
+
+    def _goes_on(self) -> bool:
+        self._bucket.moved += 1  # this wait has an end of its own: no watchdog need end it
+        return True
 
     def end(self, number: int, words: str) -> Head:
         assert self._transfer  # `begin` was called
         action = self._bucket.action("send", self._work.key)
+        if self._waiting and self._waiting.silent_for:
+            detail = f"the store said nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
+            raise StoreError(Trouble.TIMEOUT, action, detail)
         if number:
             raise unanswered(action, number, words, of_object=True)
         if not self._is_good(self._transfer.status):
@@ -334,7 +346,7 @@ class Put(_Upload):
         headers: dict[str, str],
         md5: str = "",
     ) -> None:
-        super().__init__(bucket, work, parameters=parameters, headers=headers)
+        super().__init__(bucket, work, Asked.PUT, parameters=parameters, headers=headers)
         self._section = Section(descriptor, start, length)
         self._length = length
         self._md5 = md5
@@ -396,10 +408,7 @@ class Put(_Upload):
 
 
 class Post(_Upload):
-    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD).
-
-    `patience`: seconds without a byte after which it is given up, where stores take long to answer; 0: as the others.
-    """
+    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD)."""
 
     def __init__(
         self,
@@ -410,14 +419,11 @@ class Post(_Upload):
         parameters: dict[str, str],
         headers: dict[str, str],
         body: bytes = b"",
-        patience: float = 0.0,
     ) -> None:
-        super().__init__(bucket, work, parameters=parameters, headers=headers)
+        asked = (Asked.BEGIN if "uploads" in parameters else Asked.COMPLETE) if method == "POST" else Asked.HEAD
+        super().__init__(bucket, work, asked, parameters=parameters, headers=headers)
         self._method = method
         self._body = body
-        self._patience = patience
-        self._moved = (0, 0)
-        self._moved_at = 0.0
 
     def begin(self, transfer: Transfer) -> None:
         self._begin(transfer, self._method, hashlib.sha256(self._body).hexdigest())
@@ -431,26 +437,6 @@ class Post(_Upload):
             curl.setopt(curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl refuses an odd one, which parse_head may read
         else:
             curl.setopt(curl.CUSTOMREQUEST, self._method)
-        if self._patience:
-            # libcurl's own limit is one byte a second, and a store that works on it sends a blank every 5 to 30.
-            self._moved_at = time.monotonic()
-            curl.setopt(curl.LOW_SPEED_TIME, 0)
-            curl.setopt(curl.NOPROGRESS, 0)
-            curl.setopt(curl.XFERINFOFUNCTION, self._is_given_up)
-
-    def _is_given_up(self, _to_come: int, came: int, _to_send: int, sent: int) -> bool:
-        """Called by libcurl about once a second; True ends the request."""
-        now = time.monotonic()
-        if (came, sent) != self._moved:
-            self._moved, self._moved_at = (came, sent), now
-        self._bucket.moved += 1  # this wait has an end of its own: no watchdog need end it
-        return now - self._moved_at > self._patience
-
-    def end(self, number: int, words: str) -> Head:
-        if number == _GIVEN_UP:
-            detail = f"the store took the request and said nothing for {self._patience:.0f} seconds"
-            raise StoreError(Trouble.TIMEOUT, self._bucket.action("send", self._work.key), detail)
-        return super().end(number, words)
 
     def _is_good(self, status: int) -> bool:
         # A Complete may be answered 200 at once, and fail afterwards.

@@ -24,7 +24,7 @@ from .native_lanes import Stream, StreamClosed
 from .native_large import Large
 from .native_requests import Post, Put, Request, object_headers, with_md5
 from .parts import SentPart, Upload
-from .s3_request import COMPLETE_STALLS, PERHAPS_STORED, Section, rotten
+from .s3_request import PERHAPS_STORED, Section, rotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,7 +319,6 @@ class LargeSend(Large):
                     parameters={"uploadId": upload.upload_id},
                     headers={"content-type": "application/xml"},
                     body=body,
-                    patience=COMPLETE_STALLS * self._mover.settings.stall_seconds,
                 )
             ]
             return made[0]

@@ -104,6 +104,14 @@ class PartKeeper:
         self._sending: dict[int, _Recorder[SentPart]] = {}
         self._progress: set[int] = set()
 
+    def remembers(self, work: Fetch | Send) -> bool:
+        """Whether something of it has come, or gone, that need not be moved again."""
+        if not work.generation:
+            return False
+        if isinstance(work, Fetch):
+            return bool(self._ledger.pieces(work.id, work.generation, work.volume))
+        return any(upload.generation == work.generation for upload in self._ledger.uploads(work.id))
+
     # -- for movers: fetched ------------------------------------------------------------------------------------
 
     def fetched(self, work: Fetch) -> list[Piece]:

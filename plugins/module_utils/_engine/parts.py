@@ -176,6 +176,9 @@ class PartMemory(Protocol):
     def lasts(self) -> bool:
         """Whether anything is remembered: else the mover leaves nothing behind that only its memory could find."""
 
+    def remembers(self, work: Fetch | Send) -> bool:
+        """Whether something of it has come, or gone, that need not be moved again."""
+
     def fetched(self, work: Fetch) -> list[Piece]:
         """What the file at `work.path` holds already, by start."""
 
@@ -208,6 +211,9 @@ class NoMemory:
     """Remembers nothing."""
 
     lasts = False
+
+    def remembers(self, _work: Fetch | Send) -> bool:
+        return False
 
     def fetched(self, _work: Fetch) -> list[Piece]:
         return []

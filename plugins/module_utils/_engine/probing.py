@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 
 from .config import Store
@@ -13,8 +15,10 @@ from .keys import key_bytes
 from .listing_walk import ListingWalk
 from .model import Head, Headers
 from .proof import etag_is_digest
-from .wire import Wire
+from .tries import is_often_over, pause
+from .wire import LATE, Wire
 
+HURRY_SECONDS = 5.0  # so long does one answer that does not come hold up the others
 _LEAST_KEYS = 32  # fewer than this are asked one by one
 _LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the next one
 
@@ -31,10 +35,9 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
         return {}
     ordered = sorted(expected, key=key_bytes)
     start, last = ordered[0], key_bytes(ordered[-1])  # a listing starts after a key, never at one
-    try:
-        first = wire.head(start)
-    except StoreError as error:
-        return {start: error} if error.trouble is Trouble.NOT_FOUND else {}
+    first = next(iter(wire.head_many([start], HURRY_SECONDS)))[1]
+    if isinstance(first, StoreError):
+        return {start: first} if first.trouble is Trouble.NOT_FOUND else {}
     found: dict[str, Head | StoreError] = {start: first}
     if not etag_is_digest(store, first):
         return found
@@ -56,9 +59,24 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
     return found
 
 
-def ask_heads(wire: Wire, object_keys: list[str]) -> Iterator[tuple[str, Head | StoreError]]:
-    """HEADs, in order of completion. Ends after the first that timed out: each further one would take as long."""
-    for object_key, head in wire.head_many(object_keys):
-        yield object_key, head
-        if isinstance(head, StoreError) and head.trouble is Trouble.TIMEOUT:
+def ask_heads(
+    wire: Wire, object_keys: list[str], retries: int, *, is_hurried: bool = False
+) -> Iterator[tuple[str, Head | StoreError]]:
+    """HEADs, in order of completion, up to `retries` times more where the failure is often over in a moment.
+
+    Ends after the first that timed out: each further one would take as long. `is_hurried`: an answer that is LATE, when
+    all others have come, is not waited for: it is to be asked for aside.
+    """
+    for attempt in range(1, retries + 2):
+        again = []
+        for object_key, head in wire.head_many(object_keys, HURRY_SECONDS if is_hurried else math.inf):
+            if isinstance(head, StoreError) and attempt <= retries and is_often_over(head):
+                again.append(object_key)
+                continue
+            yield object_key, head
+            if isinstance(head, StoreError) and head.trouble is Trouble.TIMEOUT and head.code != LATE:
+                return
+        if not again:
             return
+        time.sleep(pause(attempt))
+        object_keys = again

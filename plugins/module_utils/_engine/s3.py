@@ -28,10 +28,12 @@ from .connections import Turns
 from .errors import JobStopped, LocalError, StoreError, Trouble
 from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
+from .patience import CONNECT_SECONDS, Asked, Patience
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, COMPLETE_STALLS, PERHAPS_STORED, Section, rotten
+from .s3_request import CHUNK, PERHAPS_STORED, Section, rotten
 from .sent_headers import ascii_headers, sent_headers
+from .tries import persistently
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
@@ -71,8 +73,8 @@ class _StillCompleting(Exception):
 class Control:
     """One endpoint of a store. Methods may be called from several threads at once.
 
-    `attempts` is how often a request is made at most, `connect_timeout` and `stall_seconds` (how long the endpoint
-    may send nothing) are in seconds.
+    `attempts` is how often a request is made at most, `connect_timeout` is in seconds, `patience` says how long an
+    answer may take.
     `turns` bounds its connections; it is to be given, if at all, before the first request.
     """
 
@@ -83,17 +85,18 @@ class Control:
         keys: Keys,
         *,
         attempts: int = 3,
-        connect_timeout: float = 10.0,
-        stall_seconds: float = 60.0,
+        connect_timeout: float = CONNECT_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
         self.turns = Turns(10)
         self._store = store
         self._endpoint = endpoint.rstrip("/")
         self._keys = keys
         self._attempts = attempts
-        self._timeouts = (connect_timeout, stall_seconds)
-        # By attempts and stalls, each with what it signs with.
-        self._clients: dict[tuple[int, int], tuple[Credentials, Any]] = {}
+        self._connect_timeout = connect_timeout
+        self._patience = patience or Patience()
+        # By attempts and what is asked, each with what it signs with.
+        self._clients: dict[tuple[int, Asked], tuple[Credentials, Any]] = {}
         self._sent = threading.local()  # .headers: what the upload of this thread carries
 
     # --- pre-flight
@@ -118,10 +121,8 @@ class Control:
         return Checked(round(store_ms / 1000 - time.time(), 1) if store_ms else 0.0)
 
     def _asked_once(self, action: str) -> Any:
-        """By a client of its own, which keeps no connection; what the other one keeps for later makes room for it."""
-        for _made_with, other in list(self._clients.values()):
-            other.close()
-        client = self._client(attempts=1)
+        """By a client of its own, which keeps no connection."""
+        client = self._client(Asked.PROBE, attempts=1)
         try:
             return self._look(client, action)
         finally:
@@ -234,13 +235,13 @@ class Control:
         content_md5 = section.content_md5()
         _insist(work.md5, section.md5.hex(), action)
         with self._errors(action, section):
-            answer = self._client().put_object(
+            answer = self._client(Asked.PUT).put_object(
                 Bucket=self._store.bucket, Key=work.key, Body=section.body(), ContentMD5=content_md5
             )
         return _answered(answer, work.size)
 
     def _send_parts(self, work: Send, descriptor: int, action: str) -> Head:
-        client = self._client()
+        client = self._client(Asked.PUT)  # as long for each of its requests, but the last one
         target = {"Bucket": self._store.bucket, "Key": work.key}
         with self._errors(action):
             begun = client.create_multipart_upload(**target)
@@ -282,7 +283,7 @@ class Control:
     ) -> Head:
         try:
             with self._errors(action):
-                patient = self._client(attempts=1, stalls=COMPLETE_STALLS)
+                patient = self._client(Asked.COMPLETE, attempts=1)
                 answer = patient.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except StoreError as error:
             # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
@@ -314,14 +315,18 @@ class Control:
     def get_tags(self, object_key: str) -> dict[str, str]:
         """The tags of an object; StoreError."""
         try:
-            with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
-                answer = self._client().get_object_tagging(Bucket=self._store.bucket, Key=object_key)
-                return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+            return persistently(lambda: self._tags(object_key), self._attempts - 1)
         except StoreError as error:
             if error.trouble not in (Trouble.DENIED, Trouble.UNSUPPORTED):
                 raise
             detail = f"{error.detail}; allow s3:GetObjectTagging, or go without tags by `tags: skip`"
             raise StoreError(error.trouble, error.action, detail, code=error.code, status=error.status) from None
+
+    def _tags(self, object_key: str) -> dict[str, str]:
+        with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+            # Not again after a time-out, as botocore would: whoever waits for these tags would wait for minutes.
+            answer = self._client(attempts=1).get_object_tagging(Bucket=self._store.bucket, Key=object_key)
+            return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
         """Replaces the tags of an object; StoreError."""
@@ -385,20 +390,22 @@ class Control:
 
     # --- the client
 
-    def _client(self, *, attempts: int = 0, stalls: int = 1) -> Any:
-        """One that makes a request up to `attempts` times, and bears so many `stalls` of an answer."""
+    def _client(self, asked: Asked = Asked.HEAD, *, attempts: int = 0) -> Any:
+        """A client that asks `attempts` times at most, and waits as long as an answer to what is `asked` may take."""
         credentials = self._keys.current()
         with _SESSION_LOCK:
-            made_with, client = self._clients.get((attempts, stalls), (None, None))
+            made_with, client = self._clients.get((attempts, asked), (None, None))
             if made_with is not credentials:
-                client = self._new_client(attempts or self._attempts, stalls, credentials)
-                self._clients[attempts, stalls] = (credentials, client)
+                client = self._new_client(attempts or self._attempts, asked, credentials)
+                self._clients[attempts, asked] = (credentials, client)
+            for _made_with, other in self._clients.values():
+                if other is not client:
+                    other.close()  # what it keeps for later makes room; what is under way goes on
         return client
 
-    def _new_client(self, attempts: int, stalls: int, credentials: Credentials) -> Any:
+    def _new_client(self, attempts: int, asked: Asked, credentials: Credentials) -> Any:
         import botocore.config
 
-        connect_timeout, stall_seconds = self._timeouts
         proxy = proxy_for(self._endpoint)
         is_socks = proxy.startswith("socks")
         config = botocore.config.Config(
@@ -407,8 +414,8 @@ class Control:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"total_max_attempts": attempts, "mode": "standard"},
-            connect_timeout=connect_timeout,
-            read_timeout=stalls * stall_seconds,
+            connect_timeout=self._connect_timeout,
+            read_timeout=self._patience.of(asked).answer,
             proxies={urlsplit(self._endpoint).scheme: proxy} if proxy and not is_socks else {},
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,

@@ -16,7 +16,6 @@ from .errors import StoreError, Trouble
 from .model import MIB
 
 CHUNK = MIB
-COMPLETE_STALLS = 10  # times `stall_seconds`: putting 10,000 parts together takes some stores minutes
 # What a store may say of a Complete that it carried out, or is still carrying out.
 PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
 UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from . import s5cmd_text, workers
 from .errors import Trouble
 from .model import Fetch, Outcome, Send
+from .patience import patience_of
 from .s5cmd_lane import Lane, Slot
 from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment
 from .s5cmd_text import Report, classify
@@ -355,7 +356,7 @@ class S5cmdMover:
                 slot.failed(0.0)
                 self._changed.notify_all()
             return
-        watch = Watch(popen.pid, self._settings.stall_seconds, is_fetch=self._is_fetch, width=lane.width)
+        watch = Watch(popen.pid, patience_of(self._settings), is_fetch=self._is_fetch, width=lane.width)
         process = Process(popen, lane, slot, watch)
         os.set_blocking(process.stdin.fileno(), False)
         for descriptor in process.streams:

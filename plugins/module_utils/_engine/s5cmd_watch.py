@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .model import MIB, Fetch, Send
+from .patience import LEAST_BYTES, Asked, Patience
 
 _SETTLING_RATE = 32 * MIB  # bytes/s at which a store may digest a whole object before it answers
 _BLIND_RATE = 64 * 1024  # bytes/s demanded of an object where /proc does not show the process
+_OF_ONE_FILE = 3  # size, blocks and time
 _UNFAIR = 4  # so many times its fair share may others be sent before an upload counts as stuck
 
 
@@ -41,9 +43,9 @@ class _Watched:
 class Watch:
     """Looks at one process from time to time; what finishes between two looks costs nothing."""
 
-    def __init__(self, pid: int, stall_seconds: float, *, is_fetch: bool, width: int) -> None:
+    def __init__(self, pid: int, patience: Patience, *, is_fetch: bool, width: int) -> None:
         self._pid = pid
-        self._stall_seconds = stall_seconds
+        self._patience = patience
         self._is_fetch = is_fetch
         self._width = width
         self._watched: dict[str, _Watched] = {}
@@ -64,6 +66,12 @@ class Watch:
         found = {work.path: self._judge(work, files, traffic, now, patience=0.5) for work in old}
         return {path: reason for path, reason in found.items() if reason}
 
+    def _silence(self, work: Fetch | Send) -> float:
+        """Seconds. An upload shows nothing of how far it is: perhaps the store has it all, and works on its answer."""
+        if isinstance(work, Fetch):
+            return self._patience.of(Asked.GET).flow
+        return self._patience.of(Asked.COMPLETE if work.part_size else Asked.PUT).answer
+
     def _judge(
         self,
         work: Fetch | Send,
@@ -74,20 +82,28 @@ class Watch:
     ) -> str:
         watched = self._watched[work.path]
         if files is None and traffic is None:
-            allowed = patience * (self._stall_seconds + work.size // _BLIND_RATE)
+            allowed = patience * (self._silence(work) + work.size // _BLIND_RATE)
             return f"not finished after {now - watched.began:.0f} s" if now - watched.began >= allowed else ""
         trace = tuple(traffic) if traffic else temporary_trace(work.path, files or {})
-        if trace != watched.trace:
+        if not _is_drip(watched.trace, trace):
             watched.trace, watched.moved = trace, now
         if traffic and watched.written < 0:
             watched.written = traffic.written
-        allowed = patience * (self._stall_seconds + work.size // _SETTLING_RATE)
+        allowed = patience * (self._silence(work) + work.size // _SETTLING_RATE)
         if now - watched.moved >= allowed:
             return f"no progress for {now - watched.moved:.0f} s"
         overtaken = traffic and traffic.written - watched.written >= _UNFAIR * self._width * (work.size + MIB)
         if overtaken and now - watched.began >= allowed:
             return f"not finished after {now - watched.began:.0f} s, while others were sent"
         return ""
+
+
+def _is_drip(before: tuple[int, ...], trace: tuple[int, ...]) -> bool:
+    """Whether nothing moved since `before`, or one temporary file grew by so little that nobody sends like this."""
+    if len(trace) != _OF_ONE_FILE or len(before) != _OF_ONE_FILE:
+        return before == trace
+    grown = trace[0] - before[0]
+    return before == trace or (0 < grown < LEAST_BYTES and before[1] == trace[1])
 
 
 def temporary_trace(path: str, files: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

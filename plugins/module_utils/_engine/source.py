@@ -65,6 +65,7 @@ class SourceUnit(Unit):
             on_outcome=self._arrivals.receive,
             wake=switches.space.set,
             on_part=self.committer.write_back,
+            examples=self._examples,
             volumes=len(job.volumes),
             memory=self.parts,
         )
@@ -72,6 +73,7 @@ class SourceUnit(Unit):
         self._placement = Placement()
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
         self._avoid: dict[int, str] = {}
+        self._served_last = ""  # the key
         # By object whose answers contradict its listing: what that says, and the ETag of the answers.
         self._read_as: dict[int, tuple[tuple[str, int], str]] = {}
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
@@ -81,6 +83,15 @@ class SourceUnit(Unit):
     @property
     def endpoints(self) -> EndpointPool:
         return self._pool
+
+    def _examples(self) -> list[str]:
+        """Objects that are not the next ones: what was served last, and what is to be fetched last."""
+        return [key for key in (self._served_last, self.ledger.last_pending()) if key]
+
+    def served(self, row: Row, endpoint: Endpoint) -> None:
+        """An object came from an endpoint, and was proven."""
+        self._served_last = row.key
+        endpoint.served(row.id)
 
     @property
     def has_listed(self) -> bool:
@@ -355,6 +366,8 @@ class SourceUnit(Unit):
             # Asked first: what the last page brought is read below.
             listed = self.has_listed and self.scanner.finished
             self._read_on()
+            if self.is_hopeless() and not self.in_flight:
+                return
             if self._is_full or (not self._backlog and self._is_done(listed)):
                 self._lister.forget_unlisted()
                 self.is_complete = True
@@ -408,7 +421,7 @@ class SourceUnit(Unit):
 
     def _describe(self, listed: bool) -> str:
         if self.in_flight:
-            return f"fetching {len(self.in_flight)} objects"
+            return f"fetching {len(self.in_flight)} objects" if self.is_served() else self.status
         if self._pool.why_down():
             return f"waiting for the source: {self._pool.why_down()}"
         if listed:
@@ -486,7 +499,7 @@ class SourceUnit(Unit):
             if space.id == item.volume.id:
                 space.expect(row.size)
         self._seems_full = False
-        self.status = f"fetching {len(self.in_flight)} objects"
+        self.status = f"fetching {len(self.in_flight)} objects" if self.is_served() else self.status
         work = Fetch(row.id, row.key, row.size, item.path, self.etag_to_read(row), row.generation, item.volume.id)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)

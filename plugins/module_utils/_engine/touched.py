@@ -46,7 +46,7 @@ class TouchedObjects:
         if endpoint is None:
             return False
         by_key = {unit.destination_key(row): row for row in rows}
-        for key, found in ask_heads(endpoint.wire(), list(by_key)):
+        for key, found in ask_heads(endpoint.wire(), list(by_key), unit.job.mover.retries):
             self._settle(by_key[key], found, endpoint)
         return endpoint.is_up
 

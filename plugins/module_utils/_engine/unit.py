@@ -13,7 +13,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from . import keys, workers
-from .blame import Blame
+from .blame import Blame, is_hopeless
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
 from .errors import StoreError, Trouble
@@ -26,7 +26,6 @@ from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
-SERVICE_FAILURES = 5  # and this many at an endpoint that answers and serves no object at all
 _NAMED_FAILURES = 100
 _LONGEST_FETCH_DELAY_MS = 60_000
 _AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
@@ -124,6 +123,7 @@ class Unit:
         self.counters = Counters()
         self.status = "starting"
         self.waiting_for = ""  # the status at the moment a deadline passed
+        self.unserved = ""  # why this run ends without a store that answers and serves no object
         self.is_complete = False  # it ended because there was nothing left to do
         self.has_ended = False
         self.error: BaseException | None = None
@@ -309,12 +309,12 @@ class Unit:
         """Whether a staged object was refused so often that a run ends without it; a service goes on trying."""
         return row.state == State.STAGED and row.attempts >= self.job.attempts
 
-    def postpone(self, item: Item, seconds: float, patience: int = SOFT_FAILURES) -> bool:
+    def postpone(self, item: Item, seconds: float) -> bool:
         """Put an object back without blaming it. True when that happened so often that it is to blame after all."""
         count = self._soft.get(item.row.id, 0) + 1
         self._soft[item.row.id] = count
         self._later[item.row.id] = time.monotonic() + seconds
-        if count < patience:
+        if count < SOFT_FAILURES:
             return False
         del self._soft[item.row.id]
         return True
@@ -333,9 +333,22 @@ class Unit:
         """Whether a failure does not count against the object, which is tried again soon."""
         if whose is Blame.OBJECT:
             return False
-        if whose is Blame.SERVICE:
-            return not self.postpone(item, _AGAIN_SECONDS, SERVICE_FAILURES)
         self.put_off(item.row, _AGAIN_SECONDS)
+        return True
+
+    def is_served(self) -> bool:
+        """Whether what is under way means that it goes on. Else objects are only tried, and the status says why."""
+        if not self.endpoints.serves_nothing:
+            return True
+        self.status = f"waiting for the {self.name}: {self.endpoints.messages()}"
+        return False
+
+    def is_hopeless(self) -> bool:
+        """Whether a run ends without a store that has served no object in so many trials; a service goes on trying."""
+        pool = self.endpoints
+        if self.until == "forever" or not (pool.serves_nothing and is_hopeless(pool.trials, self.job.attempts)):
+            return False
+        self.unserved = f"the {self.name} answers, and serves no object: {pool.messages()}"
         return True
 
     def put_off(self, row: Row, seconds: float) -> None:

@@ -61,6 +61,7 @@ class Summary:
     report: str
     lost: int = 0  # listed generations that nobody has any more; an older one of the object is delivered
     left_behind: int = 0  # objects that are listed at the source, and whose keys cannot be moved
+    unserved: list[str] = field(default_factory=list)  # stores that answered, and served no object as long as was tried
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -217,6 +218,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
         failure_count=source.failure_count + destination.failure_count,
         lost=source.lost,
         left_behind=left,
+        unserved=[unit.unserved for unit in units if unit.unserved],
         report=_report(job, reader, gathered) if changed or failures else "",
     )
 
@@ -224,7 +226,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, star
 def _refused(ledger: Ledger, units: list[Unit]) -> int:
     """Staged objects that a destination unit which ended by itself has left."""
     found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.is_complete]
-    return ledger.refused(everything=found[0].refusals.everything) if found else 0
+    return ledger.refused(everything=found[0].refusals.everything or bool(found[0].unserved)) if found else 0
 
 
 def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:

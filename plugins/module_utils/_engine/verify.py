@@ -28,6 +28,7 @@ from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
 from .model import UNTOLD, Doubt, Head, ListedObject
+from .patience import patience_of
 from .present import count_text, plain_text
 from .proof import etag_is_digest
 from .reach import readdressed
@@ -92,6 +93,7 @@ class StoreSide:
         assert store is not None
         self._store: Store = store
         self._credentials = for_side(job, side)
+        self._patience = patience_of(job.mover)
         self._urls = list(endpoint_urls(store))
         self._wires: dict[str, Wire] = {}
         self.unread: list[str] = []
@@ -101,7 +103,7 @@ class StoreSide:
 
         url = self._urls[0]
         if url not in self._wires:
-            self._wires[url] = Wire(self._store, url, self._credentials)
+            self._wires[url] = Wire(self._store, url, self._credentials, patience=self._patience)
         return self._wires[url]
 
     def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:

@@ -11,6 +11,7 @@ meantime is replaced and the request sent once more.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,10 +32,11 @@ from .answers import (
 from .connections import Permits
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
-from .listing_gaps import PAGE_KEYS
+from .listing_gaps import LAST_TEXT, PAGE_KEYS
 from .model import MIB, Head, Page
+from .patience import CONNECT_SECONDS, Asked, Patience, Silence
 from .reach import Signer, host_header, place_of, query_string, shown
-from .wire_transfers import Answer, Crew, Receiver, Transfer, handle_options, libcurl
+from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
 from .xml_repair import as_utf8
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
@@ -47,6 +49,7 @@ _Parser = TypeVar("_Parser", bound="ListingParser")
 PAGE_LIMIT = 32 * MIB
 _AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
 _UNBOUNDED = 1 << 30
+LATE = "late"  # the code of a StoreError: nobody waited for this answer any longer
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
 
 
@@ -54,8 +57,8 @@ class Wire:
     """One endpoint of a store. All methods may be called from several threads at once.
 
     `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
-    connection and the TLS handshake, `stall_seconds` is how long an endpoint may send nothing. `permits` bounds all of
-    its connections together, those that are kept for the next request as well.
+    connection and the TLS handshake, `patience` says how long an answer may take. `permits` bounds all of its
+    connections together, those that are kept for the next request as well.
     All methods raise StoreError.
     """
 
@@ -66,8 +69,8 @@ class Wire:
         keys: Keys,
         *,
         connections: int = 16,
-        connect_timeout: float = 10.0,
-        stall_seconds: float = 30.0,
+        connect_timeout: float = CONNECT_SECONDS,
+        patience: Patience | None = None,
         permits: Permits | None = None,
     ) -> None:
         self._curl = libcurl()
@@ -80,7 +83,8 @@ class Wire:
         self._bucket_signer = Signer(keys, store.region, host)
         self._object_signer = Signer(keys, store.region, host)
         self._checksum_signer = Signer(keys, store.region, host, checksum_mode=True)
-        self._options = handle_options(store, self._endpoint, connect_timeout, stall_seconds)
+        self._patience = patience or Patience()
+        self._options = handle_options(store, self._endpoint, connect_timeout, self._patience.of(Asked.HEAD).answer)
         self._permits = permits or Permits(_UNBOUNDED)
         self._permits.spare = self._close_spare
         # deque.append and .pop are atomic, so idle handles need no lock.
@@ -116,9 +120,36 @@ class Wire:
         """
         prefix = self._store.prefix if prefix is None else prefix
         query = self._list_query(token, prefix, start_after, max_keys)
-        return self._with_current_keys(lambda: self._one_page(self._listing(prefix), query))
+        return self._with_current_keys(lambda: self._one_page(self._listing(prefix), query, Asked.LIST))
 
-    def _one_page(self, action: str, query: str) -> Page:
+    def probe(self, prefix: str) -> None:
+        """Ask something cheap, the first key of a listing: StoreError where that is not answered within half a minute.
+
+        A store that takes longer to look through its bucket is well where it shows at once that it has the bucket.
+        """
+        try:
+            self._first_key(prefix)
+        except StoreError as error:
+            if error.code == UNREADABLE:
+                # Perhaps it is this very key; a store that is well can say that there is nothing.
+                self._first_key(f"{prefix}{LAST_TEXT}")
+            elif error.trouble is not Trouble.TIMEOUT or not self._has_bucket():
+                raise
+
+    def _first_key(self, prefix: str) -> None:
+        query = self._list_query(None, prefix, "", 1)
+        self._with_current_keys(lambda: self._one_page(self._listing(prefix), query, Asked.PROBE))
+
+    def _has_bucket(self) -> bool:
+        transfer = self._take(self._heads, body=False)
+        try:
+            self._begin(transfer, "HEAD", self._place.bucket_path, "", self._bucket_signer)
+            number, _words = self._perform(transfer)
+            return not number and transfer.status == 200
+        finally:
+            self._put_back(self._heads, transfer)
+
+    def _one_page(self, action: str, query: str, asked: Asked) -> Page:
         chunks: list[bytes] = []
         left = PAGE_LIMIT
 
@@ -131,7 +162,8 @@ class Wire:
                 raise StoreError(Trouble.UNSUPPORTED, action, detail)
             chunks.append(chunk)
 
-        with self._answer(action, self._place.bucket_path, query, self._bucket_signer, sink) as answer:
+        silence = self._patience.of(asked)
+        with self._answer(action, self._place.bucket_path, query, self._bucket_signer, sink, silence=silence) as answer:
             body, following = cut_listing(as_utf8(b"".join(chunks)))
             parser = self._accept_listing(action, answer, ListingParser(), body, is_page=True)
         if parser.is_cut:
@@ -171,9 +203,12 @@ class Wire:
         query = self._list_query(None, prefix, "", 0)
         self._begin(transfer, "GET", self._place.bucket_path, query, self._bucket_signer)
         transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
+        waiting = transfer.bear(self._patience.of(Asked.LIST), _goes_on)
         try:
             crew.add(transfer)
             for number, words in self._run(crew):
+                if waiting.silent_for:
+                    raise _silent(action, waiting)
                 if number:
                     raise receiver.error or unanswered(action, number, words)
                 if objects := parser.take():
@@ -295,17 +330,18 @@ class Wire:
         transfer.object_key = object_key
         return self._head_outcome(transfer, *self._perform(transfer), transfer)
 
-    def head_many(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Head | StoreError]]:
+    def head_many(self, object_keys: Iterable[str], hurry: float = math.inf) -> Iterator[tuple[str, Head | StoreError]]:
         """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as they are needed.
 
-        Everything happens in the calling thread, while it asks for the next result.
+        Everything happens in the calling thread, while it asks for the next result. What has not been answered `hurry`
+        seconds after the last answer that came is given up as LATE: a time-out that blames nobody.
         """
         crew = self._lent_crew()
         if crew is None:  # all connections are taken: one after the other, as there is one
             yield from ((object_key, self._head_alone(object_key)) for object_key in object_keys)
             return
         try:
-            yield from self._drive(crew, iter(object_keys))
+            yield from self._drive(crew, iter(object_keys), hurry)
         finally:
             crew.abandon()
             self._crews.append(crew)
@@ -338,9 +374,10 @@ class Wire:
         self._permits.is_no_set(count)
         return count
 
-    def _drive(self, crew: Crew, object_keys: Iterator[str]) -> Iterator[tuple[str, Head | StoreError]]:
+    def _drive(self, crew: Crew, object_keys: Iterator[str], hurry: float) -> Iterator[tuple[str, Head | StoreError]]:
         ready: list[tuple[str, Head | StoreError]] = []
         exhausted = False
+        moved_at = time.monotonic()
         before = self._keys.current()
         while True:
             while crew.idle and not exhausted:
@@ -359,9 +396,18 @@ class Wire:
             ready = [
                 (ended[0].object_key, self._with_other_keys(before, *ended, *crew.spare)) for ended in crew.finished()
             ]
-            if not ready:
+            if ready:
+                moved_at = time.monotonic()
+            elif exhausted and time.monotonic() - moved_at > hurry:
+                yield from [(transfer.object_key, self._late(transfer, hurry)) for transfer in crew.under_way()]
+                return
+            else:
                 workers.beat()
                 crew.wait()
+
+    def _late(self, transfer: Transfer, hurry: float) -> StoreError:
+        detail = f"there is no answer yet after {hurry:.0f} seconds"
+        return StoreError(Trouble.TIMEOUT, self._looking_at(transfer), detail, code=LATE)
 
     def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
         """GET: every chunk of the body goes to `sink`, whose own exceptions pass through.
@@ -386,6 +432,20 @@ class Wire:
             detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
         return head
+
+    def serves(self, object_key: str) -> bool:
+        """Whether a GET of the first byte of an object is answered with it."""
+        given: list[bytes] = []
+
+        def sink(chunk: bytes) -> None:  # of a store that knows no ranges, and gives all
+            given.append(chunk[:1])
+            raise StoreError(Trouble.OTHER, "look at one byte", "that is enough")
+
+        path = self._place.object_path(object_key)
+        request = self._answer("", path, "", self._object_signer, sink, ("range: bytes=0-0",))
+        with contextlib.suppress(StoreError), request as answer:
+            return answer.transfer.status in (200, 206)
+        return bool(given)
 
     # --- credentials that are renewed
 
@@ -420,14 +480,15 @@ class Wire:
         url = f"{self._place.url}{path}?{query}" if query else self._place.url + path
         transfer.begin(url, [*signer.headers(method, path, query), _AS_STORED, *extra])
 
-    def _perform(self, transfer: Transfer) -> tuple[int, str]:
+    def _perform(self, transfer: Transfer, waiting: Waiting | None = None) -> tuple[int, str]:
         """libcurl's error number and words, 0 and "" for an answer of any status."""
         try:
             with workers.asking():
                 transfer.curl.perform()
         except self._curl.error as error:
             reason: tuple[Any, ...] = error.args
-            if int(reason[0]) == self._curl.E_ABORTED_BY_CALLBACK:
+            is_given_up = waiting is not None and waiting.silent_for > 0
+            if int(reason[0]) == self._curl.E_ABORTED_BY_CALLBACK and not is_given_up:
                 raise workers.BrokenOff from None
             return int(reason[0]), str(reason[1])
         return 0, ""
@@ -442,6 +503,7 @@ class Wire:
         sink: Callable[[bytes], object],
         extra: tuple[str, ...] = (),
         lent: Transfer | None = None,
+        silence: Silence | None = None,
     ) -> Iterator[Answer]:
         """A GET that has been answered; its handle, `lent` or one of ours, is lent while the block runs."""
         transfer = lent or self._take(self._bodies, body=True)
@@ -449,7 +511,10 @@ class Wire:
         try:
             transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
             self._begin(transfer, "GET", path, query, signer, extra)
-            number, words = self._perform(transfer)
+            waiting = transfer.bear(silence or self._patience.of(Asked.GET), _goes_on)
+            number, words = self._perform(transfer, waiting)
+            if waiting.silent_for:
+                raise _silent(action, waiting)
             if number:
                 raise receiver.error or unanswered(action, number, words, of_object=signer is self._object_signer)
             yield Answer(transfer, receiver)
@@ -480,7 +545,7 @@ class Wire:
             curl.setopt(option, value)
         self._make_ready(curl, body=body)
         # Called once a second at least, whatever the store does or does not.
-        curl.setopt(self._curl.XFERINFOFUNCTION, _goes_on)
+        curl.setopt(self._curl.XFERINFOFUNCTION, lambda *_progress: not _goes_on())
         curl.setopt(self._curl.NOPROGRESS, 0)
         return Transfer(curl)
 
@@ -558,9 +623,14 @@ class Wire:
         )
 
 
-def _goes_on(*_progress: int) -> int:
-    """Not 0 breaks a request off."""
-    return int(workers.is_over())
+def _goes_on() -> bool:
+    """Whether the request is still wanted."""
+    return not workers.is_over()
+
+
+def _silent(action: str, waiting: Waiting) -> StoreError:
+    detail = f"the endpoint accepts, then says nothing: not for {waiting.silent_for:.0f} seconds"
+    return StoreError(Trouble.TIMEOUT, action, detail)
 
 
 def _read_to_its_end(parser: _Parser, body: bytes) -> _Parser:

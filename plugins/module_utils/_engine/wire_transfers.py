@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import VERSION
 from .answers import status_of
+from .patience import Silence
 from .reach import ca_file, proxy_for
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store
 
 KEPT_ERROR_BYTES = 65536
+# Bytes a second below which an answer stands still: libcurl looks at some 5 seconds at a time, in which one packet is
+# more on the slowest of lines. An answer that drips, as from a tarpit, would else never end.
+_LEAST_RATE = 64
 
 
 def libcurl() -> Any:
@@ -39,7 +43,7 @@ def handle_options(
         (curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1),
         (curl.PROXY, proxy_for(endpoint)),  # also when empty: else libcurl looks at the environment itself
         (curl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000)),
-        (curl.LOW_SPEED_LIMIT, 1),
+        (curl.LOW_SPEED_LIMIT, _LEAST_RATE),
         (curl.LOW_SPEED_TIME, max(1, round(stall_seconds))),
         (curl.SSL_VERIFYPEER, 1),
         (curl.SSL_VERIFYHOST, 2),
@@ -69,6 +73,14 @@ class Transfer:
         self.curl.setopt(self.curl.URL, url)
         self.curl.setopt(self.curl.HTTPHEADER, header_lines)
 
+    def bear(self, silence: Silence, goes_on: Callable[[], bool] = lambda: True) -> Waiting:
+        """Wait for this request as long as `silence` says, and as `goes_on`, which is asked about once a second."""
+        waiting = Waiting(silence, goes_on)
+        self.curl.setopt(self.curl.LOW_SPEED_TIME, 0)
+        self.curl.setopt(self.curl.NOPROGRESS, 0)
+        self.curl.setopt(self.curl.XFERINFOFUNCTION, waiting)
+        return waiting
+
     @property
     def header_block(self) -> bytes:
         return self._headers.getvalue()
@@ -77,6 +89,28 @@ class Transfer:
     def status(self) -> int:
         """The HTTP status, once the request has ended."""
         return int(self.curl.getinfo(self.curl.RESPONSE_CODE))
+
+
+class Waiting:
+    """Ends a request that says nothing for too long. libcurl's own limit knows no phases, takes blanks for none."""
+
+    def __init__(self, silence: Silence, goes_on: Callable[[], bool]) -> None:
+        self._silence = silence
+        self._goes_on = goes_on
+        self._moved = 0  # bytes
+        self._moved_at = time.monotonic()
+        self.silent_for = 0.0  # seconds, once it was given up
+
+    def __call__(self, _to_come: int, came: int, to_send: int, sent: int) -> bool:
+        """Called by libcurl once a second at least; True ends the request."""
+        now = time.monotonic()
+        if came + sent < self._moved or came + sent - self._moved >= self._silence.least:  # less: it is sent once more
+            self._moved, self._moved_at = came + sent, now
+        is_answering = not came and sent >= to_send
+        if now - self._moved_at > (self._silence.answer if is_answering else self._silence.flow):
+            self.silent_for = now - self._moved_at
+            return True
+        return not self._goes_on()
 
 
 class Receiver:
@@ -135,6 +169,9 @@ class Crew:
     def busy(self) -> bool:
         return len(self.idle) < len(self.transfers)
 
+    def under_way(self) -> list[Transfer]:
+        return [transfer for transfer in self.transfers if transfer not in self.idle]
+
     def add(self, transfer: Transfer) -> None:
         self.multi.add_handle(transfer.curl)
 
@@ -153,9 +190,8 @@ class Crew:
         wait_for(self.multi, longest)
 
     def abandon(self) -> None:
-        for transfer in self.transfers:
-            if transfer not in self.idle:
-                self.multi.remove_handle(transfer.curl)
+        for transfer in self.under_way():
+            self.multi.remove_handle(transfer.curl)
         self.idle = list(self.transfers)
 
     def close(self) -> None:

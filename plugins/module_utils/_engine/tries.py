@@ -1,0 +1,39 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which failures of a request are often over in a moment, and how long that moment is, for all who ask again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .errors import StoreError, Trouble
+
+_Answered = TypeVar("_Answered")
+_AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})
+_FIRST_PAUSE = 0.2  # seconds before a request is made once more, doubled each time
+
+
+def pause(attempt: int) -> float:
+    """Seconds before attempt number `attempt` (from 1), not the same for all that failed together."""
+    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+
+
+def is_often_over(error: StoreError) -> bool:
+    """Whether the same request may well succeed in a moment; a page with a 4xx is not the answer of a busy store."""
+    return error.trouble in _AGAIN and (error.trouble is not Trouble.SERVER or not 400 <= error.status < 500)
+
+
+def persistently(ask: Callable[[], _Answered], retries: int) -> _Answered:
+    """What `ask` returns, asked up to `retries` times more after such failures. Raises the last StoreError."""
+    for attempt in range(1, retries + 1):
+        try:
+            return ask()
+        except StoreError as error:
+            if not is_often_over(error):
+                raise
+        time.sleep(pause(attempt))
+    return ask()
