@@ -17,6 +17,24 @@ for _name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[_name]
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
+# Tests of half a minute and more: begun last, they would keep one worker busy when the others have ended.
+LONGEST = (
+    "test_the_power_is_cut_after_every_effect_of_an_evacuation",
+    "test_thirty_kills_of_one_transfer",
+    "test_what_cannot_be_read_is_fetched_again_elsewhere",
+    "test_power_cuts_lose_nothing_that_was_said",
+    "test_a_link_that_is_cut_again_and_again_while_it_is_sent",
+    "test_a_link_that_is_cut_again_and_again_while_it_is_fetched",
+    "test_a_disk_that_fails_under_a_job_costs_no_object",
+    "test_a_refusal_that_changes_its_reason",
+    "test_the_power_is_cut_beside_running_units",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.originalname) if item.originalname in LONGEST else len(LONGEST))
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:

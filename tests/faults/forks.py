@@ -4,9 +4,9 @@
 """Python processes that need not import the engine again.
 
 `python -m snowsync` spends 0.35 s of CPU on imports before it does anything, and the fault tests start it a thousand
-and more times. Here one process per pytest process imports everything and then forks a child per command. To a test the
-child is like any other: its own pid, session, pipes, environment and folder, killed and waited for by `Popen`. What a fork
-does not have is a command line and an environment of its own in /proc; `Rig.fresh` is for who looks there.
+times and more. Here one process per pytest process imports everything and then forks a child per command. To a test the
+child is like any other: its own pid, session, pipes, environment and folder, killed and waited for by `Popen`. What a
+fork does not have is a command line and an environment of its own in /proc; `Rig.fresh` is for who looks there.
 """
 
 from __future__ import annotations

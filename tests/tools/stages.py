@@ -135,13 +135,12 @@ class Runner:
         code = self.command(*argv)
         return Counts(passed=1) if code == 0 else failure(f"{name} exited {code}")
 
-    def pytest(self, folder: str, workers: int = 0, dist: str = "worksteal") -> Counts:
-        """All tests of a folder, counted from pytest's own report; so many `workers` share them, as `dist` says."""
+    def pytest(self, folder: str, *options: str) -> Counts:
+        """All tests of a folder, counted from pytest's own report."""
         report = LOGS / f"{self.stage.name}.xml"
         report.unlink(missing_ok=True)
-        options = [f"--junitxml={report}", f"--basetemp={self.folder}/t", "--durations=10"]
-        options += [f"--numprocesses={workers}", f"--dist={dist}"] if workers else []
-        code = self.command(sys.executable, "-m", "pytest", folder, *options, *self.pytest_arguments)
+        common = [f"--junitxml={report}", f"--basetemp={self.folder}/t", "--durations=10"]
+        code = self.command(sys.executable, "-m", "pytest", folder, *common, *options, *self.pytest_arguments)
         counts = read_junit(report)
         if code == 124:
             return counts + failure(f"ended: no test ended for {self.stage.silence} minutes")
@@ -282,7 +281,7 @@ def read_sanity(output: str, code: int) -> Counts:
 
 
 def unit(runner: Runner) -> Counts:
-    return runner.pytest("tests/unit", workers=3)
+    return runner.pytest("tests/unit", "--numprocesses=3", "--dist=worksteal")
 
 
 def docs(runner: Runner) -> Counts:
@@ -294,11 +293,13 @@ def demo(runner: Runner) -> Counts:
 
 
 def integration(runner: Runner) -> Counts:
-    return runner.pytest("tests/integration", workers=2, dist="loadfile")  # real stores are started for a whole file
+    # Real stores are started for a whole file; files come in the order of conftest.py, the longest first.
+    return runner.pytest("tests/integration", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def faults(runner: Runner) -> Counts:
-    return runner.pytest("tests/faults", workers=4)
+    # One by one in the order of conftest.py, so that none of the longest is begun when the others have ended.
+    return runner.pytest("tests/faults", "--numprocesses=4", "--dist=load", "--maxschedchunk=1")
 
 
 def molecule(runner: Runner) -> Counts:
