@@ -24,6 +24,23 @@ for _name in [name for name in os.environ if name.startswith("AWS_")]:
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
+# Files that take longest. Begun last, one would keep its worker busy when the other has ended.
+LONGEST = (
+    "test_snowball_play",
+    "test_transfer",
+    "test_store_clients",
+    "test_volume_hostile",
+    "test_volume_left_alone",
+    "test_volume_cut_off",
+    "test_million",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def pytest_configure() -> None:
     """A run that is told to end says where it was, ends its servers and removes their data."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

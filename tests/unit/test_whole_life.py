@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import sqlite3
 import time
@@ -38,6 +37,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
+from thorough import MINUTES
 
 from snowsync import keys, ledger_schema, removal
 from snowsync.binding import End
@@ -52,7 +52,6 @@ from snowsync.unit import Counters, Unit
 KEYS = ("a", "a/b", "b")
 VOLUMES = ("one", "two", "three")
 ATTEMPTS = 3
-MINUTES = float(os.environ.get("SNOWSYNC_THOROUGH", "0"))
 STEPS: Counter[str] = Counter()  # by rule, of all examples
 
 
