@@ -244,8 +244,10 @@ def prepare_ansible_test(home: Path) -> None:
     requirements = next(BIN.parent.glob("lib*/python*/site-packages/ansible_test/_internal/python_requirements.py"))
     cache = home / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for version in re.findall(r"\bpip='([\d.]+)'", requirements.read_text()):
+    for version in set(re.findall(r"\bpip='([\d.]+)'", requirements.read_text())):
         shutil.copy2(ROOT / "tests/tools/get_pip.py", cache / f"get_pip_{version.replace('.', '_')}.py")
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*install, f"--target={cache}/pip-{version}", "--upgrade", f"pip=={version}"], check=True)
 
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(Path.home() / ".config/pip/pip.conf")
