@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from ledger_rows import MD5, bring_to, failure, in_memory, listed, row_of, rows
 
 from snowsync import ledger as ledger_module
+from snowsync import ledger_file
 from snowsync.errors import LedgerError, LocalError, Trouble
-from snowsync.ledger import Delivered, Ledger, Staged
+from snowsync.ledger import Delivered, Ledger, Staged, boot_id
 from snowsync.ledger_export import EXPORT_FORMATS, export
 from snowsync.ledger_read import HopSum, LedgerNotReady, LedgerReader, Tally
 from snowsync.ledger_spool import SortedSpool
@@ -135,8 +136,34 @@ def test_a_hop_works_but_for_the_time_it_waits(
     assert reader.hops(0)["source"] == HopSum(4, 40, 64.0)
     assert reader.hops(2000)["source"] == HopSum(3, 30, 62.0)
     assert reader.staged_by_volume(2000) == {volume: Tally(3, 30)}
-    assert [group.at_ms for group in reader.groups_since(3000)] == [3000, 603_000, 604_000]
     assert [group.objects for group in reader.groups(reader.last_group_id() - 1)] == [1]
+
+
+def test_a_job_began_before_all_that_it_did(
+    ledger: Ledger, volume: int, reader: LedgerReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was ahead when the job was first run, and was set then."""
+    assert reader.first_started_ms() is None
+    monkeypatch.setattr(ledger_module, "now_ms", lambda: 9000)
+    ledger.start_run("source")
+    assert reader.first_started_ms() == 9000
+    monkeypatch.setattr(ledger_module, "now_ms", lambda: 2000)
+    bring_to(ledger, "a", State.STAGED, volume)
+    assert reader.first_started_ms() == 2000
+
+
+def test_groups_of_late_go_by_the_time_since_the_boot(
+    ledger: Ledger, volume: int, reader: LedgerReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock said; those of an earlier boot are none of them."""
+    for boot, ticks, clock in (("earlier", 9000, 1), ("", 1000, 9), ("", 3000, 5), ("", 4000, 2)):
+        monkeypatch.setattr(ledger_module, "now_ms", lambda clock=clock: clock)
+        monkeypatch.setattr(ledger_file, "ticks_ms", lambda ticks=ticks: ticks)
+        monkeypatch.setattr(ledger_file, "boot_id", lambda boot=boot: boot or boot_id())
+        bring_to(ledger, f"{boot}{ticks}", State.STAGED, volume)
+    assert [group.ticks_ms for group in reader.groups_since(3000)] == [3000, 4000]
+    assert [group.ticks_ms for group in reader.groups_since(0)] == [1000, 3000, 4000]
+    assert [group.ticks_ms for group in reader.groups(0)] == [0, 1000, 3000, 4000]
 
 
 def test_volumes_say_what_they_hold(ledger: Ledger, volume: int, reader: LedgerReader) -> None:

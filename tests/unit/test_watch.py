@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,9 @@ from ledger_rows import bring_to, delivered, failure, listed, make_job, row_of, 
 from rich.console import Console
 
 from snowsync import ledger as ledger_module
+from snowsync import ledger_file
 from snowsync import progress as progress_module
+from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import LedgerError, ObjectsFailed
 from snowsync.ledger import Ledger, now_ms
@@ -182,15 +184,26 @@ def test_looks_that_are_dear_themselves_come_seldom(progress: Progress) -> None:
     assert progress.pause(0.5) == pytest.approx(2.0)
 
 
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets the clock that counts from the boot, in ms; a run begins in this moment, as its process does."""
+
+    def set_to(now: int) -> None:
+        for module in (ledger_module, ledger_file, progress_module):
+            monkeypatch.setattr(module, "ticks_ms", lambda: now)
+        monkeypatch.setattr(ledger_module, "process_ticks", lambda _pid: now * os.sysconf("SC_CLK_TCK") // 1000)
+
+    yield set_to
+
+
 def test_an_earlier_run_is_not_this_runs_rate(
-    ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, volume: int, progress: Progress, ticks: Callable[[int], None]
 ) -> None:
-    real = now_ms
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: real() - 5000)
+    ticks(1_000_000)
     first = ledger.start_run("source")
     bring_to(ledger, "earlier", State.STAGED, volume)
     end(ledger, first)
-    monkeypatch.setattr(ledger_module, "now_ms", real)
+    ticks(1_010_000)
     ledger.start_run("source")
     ledger.observe([listed("now")])
     view = progress.look()
@@ -199,17 +212,39 @@ def test_an_earlier_run_is_not_this_runs_rate(
 
 
 def test_after_the_end_the_rate_is_the_mean_of_the_run(
-    ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, volume: int, progress: Progress, ticks: Callable[[int], None]
 ) -> None:
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 1_000_000)
+    ticks(1_000_000)
     run = ledger.start_run("source")
     ledger.observe([listed(f"{number}") for number in range(20)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 1_010_000)
+    ticks(1_010_000)
     end(ledger, run)
     view = progress.look()
     assert (view.seconds, view.hops["source"].rate.objects) == (10.0, 2.0)
     assert "no unit runs" in plain_line(view)
+
+
+@pytest.mark.parametrize("step", [400, -400], ids=["forward", "back"])
+def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
+    ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """By 400 days, while the unit runs."""
+    run = ledger.start_run("source")
+    ledger.observe([listed(f"{number}", 100) for number in range(10)])
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
+    before = progress.look()
+    for module in (ledger_module, ledger_file, progress_module, status_module):
+        monkeypatch.setattr(module, "now_ms", lambda: now_ms() + step * 86_400_000)
+    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
+    ledger.retry(failure(rows(ledger, State.PENDING)[0]), delay_ms=0, count=True)
+    progress._sums_due = 0.0
+    view = progress.look()
+    assert [unit.word for unit in view.units] == ["running"]
+    assert before.seconds <= view.seconds < before.seconds + 600
+    assert view.hops["source"].rate.objects > 0
+    assert view.hops["source"].eta_seconds is not None
+    assert (view.failure_count, len(view.failures)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +310,7 @@ def test_a_screen_without_volumes_or_totals_does_not_divide_by_zero(ledger: Ledg
 def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progress) -> None:
     end(ledger, ledger.start_run("source"))
     bring_to(ledger, "k", State.FAILED, volume)
-    assert "not drained, 0.0 s, 1 objects are failed or quarantined" in plain_line(progress.look())
+    assert re.search(r"not drained, [0-9. a-z]+, 1 objects are failed or quarantined$", plain_line(progress.look()))
 
 
 def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:

@@ -9,15 +9,16 @@ write-ahead log of a running job never grows on its account. What spans several 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import LedgerError
 from .ledger import UNUSED, Ledger
-from .ledger_file import AGAIN, boot_id, problem_text, ticks_ms
+from .ledger_file import AGAIN, boot_id, problem_text
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
 from .ledger_schema import MIGRATIONS
 from .model import Evidence, Origin, State, source_evidence
@@ -108,8 +109,8 @@ class Census:
 class Run:
     """One run of one unit; `ended_ms` None while it runs (or after it was killed).
 
-    `process_ticks` is when its process started, in clock ticks since that boot; `silent_ms` for how long its row was
-    not saved, of a run of this boot. Both are None where an older version recorded it.
+    `process_ticks` is when its process started, in clock ticks since that boot; `saved_ticks_ms` when its row was saved
+    last, in milliseconds since that boot. Both are None where an older version recorded it.
     """
 
     id: int
@@ -129,19 +130,27 @@ class Run:
     failures: int
     passes: int
     process_ticks: int | None = None
-    silent_ms: int | None = None
+    saved_ticks_ms: int | None = None
+
+    @property
+    def started_ticks_ms(self) -> int | None:
+        """When its process started, in milliseconds since that boot."""
+        return None if self.process_ticks is None else self.process_ticks * 1000 // os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """One committed group: `hop` source or destination; `volume` number or None."""
+    """One committed group: `hop` source or destination; `volume` number or None.
+
+    `ticks_ms` is when it was committed, in milliseconds since this boot; 0 where it was before that.
+    """
 
     id: int
     hop: str
     volume: int | None
     objects: int
     bytes: int
-    at_ms: int
+    ticks_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,12 +387,13 @@ class LedgerReader:
     def runs(self) -> list[Run]:
         """The newest run of every unit, by unit."""
         sql = f"SELECT {_RUN} FROM runs WHERE id IN (SELECT MAX(id) FROM runs GROUP BY unit) ORDER BY unit"
-        return [_run(*row) for row in self._rows(sql)]
+        return [Run(*row) for row in self._rows(sql)]
 
     def first_started_ms(self) -> int | None:
-        """When the job was first run."""
-        found: int | None = self._rows("SELECT MIN(started_ms) FROM runs")[0][0]
-        return found
+        """When the job was first run: before all that it did, also where the clock was set back since."""
+        sql = "SELECT MIN(started_ms), (SELECT MIN(COALESCE(first_ms, at_ms)) FROM groups) FROM runs"
+        times = [int(moment) for moment in self._rows(sql)[0] if moment is not None]
+        return min(times, default=None)
 
     def last_group_id(self) -> int:
         return int(self._rows("SELECT COALESCE(MAX(id), 0) FROM groups")[0][0])
@@ -397,13 +407,20 @@ class LedgerReader:
 
     def groups(self, after_id: int) -> Iterator[GroupRow]:
         """Groups committed after the one numbered `after_id`."""
-        sql = "SELECT id, hop, volume, objects, bytes, at_ms FROM groups WHERE id > ? ORDER BY id"
-        return (GroupRow(*row) for row in self._pages(sql, after_id))
+        sql = (
+            "SELECT id, hop, volume, objects, bytes, iif(boot_id = ?2, COALESCE(ticks_ms, 0), 0) FROM groups"
+            " WHERE id > ?1 ORDER BY id"
+        )
+        return (GroupRow(*row) for row in self._pages(sql, after_id, (boot_id(),)))
 
-    def groups_since(self, at_ms: int) -> Iterator[GroupRow]:
-        """Groups since a moment (found from the newest backwards, so that an old ledger costs nothing)."""
-        rows = self._rows("SELECT MAX(id) FROM groups WHERE at_ms < ?", (at_ms,))
-        return self.groups(rows[0][0] or 0)
+    def groups_since(self, ticks_ms: int) -> Iterator[GroupRow]:
+        """Groups of this boot since a moment (found from the newest backwards, so that an old ledger costs nothing)."""
+        sql = (
+            "SELECT id FROM groups WHERE hop != 'recovered' AND (boot_id != ? OR COALESCE(ticks_ms, 0) < ?)"
+            " ORDER BY id DESC LIMIT 1"
+        )
+        rows = self._rows(sql, (boot_id(), ticks_ms))
+        return self.groups(rows[0][0] if rows else 0)
 
     def facts(self) -> list[Fact]:
         sql = (
@@ -474,12 +491,6 @@ class LedgerReader:
                 yield Entry(key, size, etag, modified_ms, *where, part_size, digest, theirs, error, found, *as_listed)
 
 
-def _run(updated_ticks: int | None, *columns: Any) -> Run:
-    run = Run(*columns)
-    is_told = updated_ticks is not None and run.boot_id == boot_id()
-    return replace(run, silent_ms=max(0, ticks_ms() - (updated_ticks or 0))) if is_told else run
-
-
 def _volume_row(
     held: Mapping[tuple[int, int], Tally],
     number: int,
@@ -509,7 +520,7 @@ def _volume_row(
 
 
 _RUN = (
-    "updated_ticks_ms, id, unit, pid, boot_id, started_ms, ended_ms, updated_ms, status,"
+    "id, unit, pid, boot_id, started_ms, ended_ms, updated_ms, status,"
     " listed_objects, listed_bytes, moved_objects, moved_bytes, released_objects, released_bytes, failures, passes,"
-    " process_ticks"
+    " process_ticks, updated_ticks_ms"
 )

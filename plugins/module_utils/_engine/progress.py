@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .ledger import now_ms
+from .ledger import boot_id, now_ms, ticks_ms
 from .ledger_left import left_behind
-from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Tally
+from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Run, Tally
 from .model import State
 from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
@@ -139,7 +139,7 @@ class Progress:
         return max(wanted, self.cost_seconds * _SHARE)
 
     def _begin(self, reader: LedgerReader) -> None:
-        for group in reader.groups_since(now_ms() - _ETA_SECONDS * 1000):
+        for group in reader.groups_since(ticks_ms() - _ETA_SECONDS * 1000):
             self._recent.append(group)
             self._last_group = group.id
         self._last_group = self._last_group or reader.last_group_id()
@@ -149,12 +149,12 @@ class Progress:
         if fresh:
             self._last_group = fresh[-1].id
         self._recent.extend(fresh)
-        now = now_ms()
-        while self._recent and self._recent[0].at_ms < now - _ETA_SECONDS * 1000:
+        now = ticks_ms()
+        while self._recent and self._recent[0].ticks_ms < now - _ETA_SECONDS * 1000:
             self._recent.popleft()
         units = [unit_status(run) for run in reader.runs()]
         span = _span(units, now)
-        self._sum_up(reader, fresh, span.started_ms, units)
+        self._sum_up(reader, fresh, span.since_ms, units)
         return View(
             job=self._job.job,
             seconds=span.seconds,
@@ -205,16 +205,16 @@ class Progress:
         if span.over:
             return HopView(moved, remaining, Rate(moved.objects / span.divisor, moved.bytes / span.divisor), None)
         # One group says nothing of a rate: the first one may hold eight empty objects, of many large ones to come.
-        of_hop = [group.volume for group in self._recent if group.hop == hop and group.at_ms >= span.started_ms]
+        of_hop = [group.volume for group in self._recent if group.hop == hop and group.ticks_ms >= span.started]
         is_known = len(of_hop) > len(set(of_hop))  # one commit may be a group of each volume
         lasting = self._rate(span, _ETA_SECONDS, hop=hop) if is_known else Rate()
         return HopView(moved, remaining, self._rate(span, _SHOWN_SECONDS, hop=hop), eta(remaining, lasting))
 
     def _rate(self, span: _Span, seconds: int, *, hop: str = "", volume: int | None = None) -> Rate:
-        since = max(span.now - seconds * 1000, span.started_ms)
+        since = max(span.now - seconds * 1000, span.started)
         objects = size = 0
         for group in reversed(self._recent):
-            if group.at_ms < since:
+            if group.ticks_ms < since:
                 break
             if group.hop == hop or (volume is not None and group.volume == volume and group.hop == "source"):
                 objects += group.objects
@@ -225,16 +225,20 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The current run's time, or the last one's (`over`); all in ms since the epoch."""
+    """The current run's time, or the last one's (`over`): in ms since its boot, which no clock that is set changes.
 
-    started_ms: int
+    `since_ms` is when it began as its failures are dated.
+    """
+
+    started: int
     now: int
-    ended_ms: int
+    ended: int
     over: bool
+    since_ms: int
 
     @property
     def seconds(self) -> float:
-        return max(0, self.ended_ms - self.started_ms) / 1000
+        return max(0, self.ended - self.started) / 1000
 
     @property
     def divisor(self) -> float:
@@ -244,13 +248,23 @@ class _Span:
 
 def _span(units: list[UnitStatus], now: int) -> _Span:
     alive = [unit.run for unit in units if unit.alive]
-    if alive:
-        return _Span(min(run.started_ms for run in alive), now, now, over=False)
+    newest = max((unit.run for unit in units), key=lambda run: run.id, default=None)
+    if newest is None:
+        return _Span(now, now, now, over=True, since_ms=now_ms())
     # Units of one run start together; one that ran another time, with another direction, is not of this run.
-    newest = max((unit.run.started_ms for unit in units), default=now)
-    runs = [unit.run for unit in units if unit.run.started_ms > newest - 5000]
-    started_ms = min((run.started_ms for run in runs), default=now)
-    return _Span(started_ms, now, max((run.ended_ms or run.updated_ms for run in runs), default=now), over=True)
+    runs = alive or [unit.run for unit in units if _began_with(unit.run, newest)]
+    started = min(now if run.started_ticks_ms is None else run.started_ticks_ms for run in runs)
+    ended = now if alive else max(run.saved_ticks_ms or started for run in runs)
+    since_ms = min(run.started_ms for run in runs)
+    if newest.boot_id == boot_id():  # a clock that was set back dates what happens now before the beginning
+        since_ms = min(since_ms, now_ms() - max(0, now - started))
+    return _Span(started, now, ended, over=not alive, since_ms=since_ms)
+
+
+def _began_with(run: Run, newest: Run) -> bool:
+    if run.boot_id != newest.boot_id or run.started_ticks_ms is None or newest.started_ticks_ms is None:
+        return run is newest
+    return run.started_ticks_ms > newest.started_ticks_ms - 5000
 
 
 def eta(remaining: Tally, rate: Rate) -> float | None:

@@ -84,7 +84,7 @@ def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool =
     census = reader.census(since_ms)
     return Report(
         since_ms=since_ms,
-        until_ms=now_ms(),
+        until_ms=max(since_ms, now_ms()),  # of a clock that was set back
         running=running,
         census=census,
         hops=reader.hops(since_ms),

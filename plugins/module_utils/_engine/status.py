@@ -201,7 +201,8 @@ def running(units: list[UnitStatus]) -> list[str]:
 
 
 def unit_status(run: Run) -> UnitStatus:
-    silent_ms = now_ms() - run.updated_ms if run.silent_ms is None else run.silent_ms
+    is_told = run.saved_ticks_ms is not None and run.boot_id == boot_id()
+    silent_ms = ticks_ms() - (run.saved_ticks_ms or 0) if is_told else now_ms() - run.updated_ms
     return UnitStatus(run, is_running(run), max(0.0, silent_ms / 1000))
 
 
@@ -220,9 +221,9 @@ def is_running(run: Run) -> bool:
 
 
 def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
-    """What each hop committed per second of late."""
+    """What each hop committed per second of late; `now` in milliseconds since the boot."""
     sums = {"source": [0, 0], "destination": [0, 0]}
-    groups, seconds = lately(reader, now_ms() if now is None else now)
+    groups, seconds = lately(reader, ticks_ms() if now is None else now)
     for group in groups:
         if group.hop in sums:
             sums[group.hop][0] += group.objects
@@ -231,9 +232,10 @@ def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
 
 
 def lately(reader: LedgerReader, now: int) -> tuple[Iterator[GroupRow], float]:
-    """The groups of the last RATE_SECONDS, and the seconds that they stand for."""
-    started = [run.started_ms for run in reader.runs()]
-    seconds = min(RATE_SECONDS, max(1.0, (now - min(started)) / 1000)) if started else RATE_SECONDS
+    """The groups of the last RATE_SECONDS before `now` (ticks_ms()), and the seconds that they stand for."""
+    started = [run.started_ticks_ms for run in reader.runs() if run.boot_id == boot_id()]
+    known = [ticks for ticks in started if ticks is not None]
+    seconds = min(RATE_SECONDS, max(1.0, (now - min(known)) / 1000)) if known else RATE_SECONDS
     return reader.groups_since(now - RATE_SECONDS * 1000), seconds
 
 

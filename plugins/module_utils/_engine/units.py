@@ -18,7 +18,7 @@ from .dropfolder import waiting
 from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
 from .keys import movable, readable
-from .ledger import Ledger
+from .ledger import Ledger, now_ms
 from .ledger_left import left_behind
 from .ledger_read import LedgerReader
 from .model import Outcome
@@ -115,8 +115,7 @@ def run_job(
     Raises what stopped a unit. After `timeout` seconds it ends all the same: the summary then is not `drained` and says
     in `waiting` what for.
     """
-    started = time.monotonic()
-    started_ms = int(time.time() * 1000)
+    started, began_ms = time.monotonic(), now_ms()
     attendant = attendant or Attendant()
     ledger = Ledger(job.ledger_path, beat=attendant.beat)
     try:
@@ -130,7 +129,7 @@ def run_job(
             ledger.apply_boot_rule(attendant.beat)
             ledger.revive(direction, attendant.beat)
             _run_units(units, switches, timeout, attendant)
-        summary = _summarise(job, ledger, units, started, started_ms)
+        summary = _summarise(job, ledger, units, started, began_ms)
     finally:
         ledger.close()
     return summary
@@ -187,12 +186,13 @@ def _leave_behind(units: list[Unit]) -> None:
             unit.say_ended()
 
 
-def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, started_ms: int) -> Summary:
+def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, began_ms: int) -> Summary:
     hops = {unit.name: unit.counters for unit in units}
     source, destination = hops.get("source", Counters()), hops.get("destination", Counters())
     changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
     reader = LedgerReader(ledger)
-    gathered = gather(reader, since_ms=started_ms)
+    # A clock that was set back meanwhile dates what was done before the beginning.
+    gathered = gather(reader, since_ms=min(began_ms, now_ms() - int((time.monotonic() - started) * 1000)))
     # A run that does not list the source knows of what is left there from the last one that did.
     left = source.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
     failures = [*source.failures, *destination.failures][:_FIRST]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .belonging import NoLedger
 from .conditions import UNAVAILABLE
 from .errors import ConfigError, SnowsyncError
-from .ledger import now_ms
+from .ledger import ticks_ms
 from .ledger_read import LedgerReader
 from .present import bytes_text, count_text, rate_text, table
 from .status import jobs_in, lately, running, unit_status
@@ -98,7 +98,7 @@ def gather_all(jobs_dir: Path) -> list[JobVolumes]:
 def _rates(reader: LedgerReader) -> dict[int, tuple[float, float]]:
     """Volume -> bytes per second in and out."""
     sums: dict[int, list[float]] = {}
-    groups, seconds = lately(reader, now_ms())
+    groups, seconds = lately(reader, ticks_ms())
     for group in groups:
         if group.volume is not None:
             sums.setdefault(group.volume, [0.0, 0.0])[group.hop == "destination"] += group.bytes / seconds
