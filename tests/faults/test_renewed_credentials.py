@@ -72,6 +72,21 @@ def test_refused_keys_are_read_again_before_a_unit_stops(rig: Rig, tool: str) ->
         deliver(rig, "after")
 
 
+def test_keys_that_are_replaced_one_by_one_stop_no_unit(rig: Rig) -> None:
+    """The new access key with the former secret is refused: whoever writes the file is waited for."""
+    with running(rig):
+        deliver(rig, "before")
+        path = rig.folder / "credentials" / "source"
+        profile, _access_key, secret_key = path.read_text().splitlines()
+        rig.source.renew_keys("renewed", "another-secret")
+        path.write_text(f"{profile}\naws_access_key_id = renewed\n{secret_key}\n")
+        wait_until(
+            lambda: any(line["code"] == "SignatureDoesNotMatch" for line in rig.source.log()), "the half is refused"
+        )
+        rig.source.credentials_file(path)
+        deliver(rig, "after")
+
+
 def test_unit_stops_where_no_other_keys_came(rig: Rig) -> None:
     rig.source.put(SOURCE, "object", b"bytes")
     rig.source.renew_keys("renewed", "another-secret")

@@ -311,6 +311,51 @@ def test_file_that_cannot_be_read_changes_nothing(
     assert keys.look() and keys.current().access_key == "AKIANEWKEYS"
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(lambda path: path.write_text(GOOD.replace(ACCESS, "AKIANEWKEYS")), id="the other key next"),
+        pytest.param(lambda path: path.write_text(""), id="cut to nothing"),
+        pytest.param(lambda path: path.unlink(), id="removed"),
+    ],
+)
+def test_file_that_is_being_changed_is_waited_for(
+    write_file: WriteFile, monkeypatch: pytest.MonkeyPatch, first: Callable[[Path], object]
+) -> None:
+    path = write_file()
+    keys = watched(path)
+    first(path)
+    keys.look()
+    refused_with = keys.current()
+
+    def finish(_seconds: float) -> None:
+        path.unlink(missing_ok=True)
+        write_file(GOOD.replace(ACCESS, "AKIANEWKEYS").replace(SECRET, "another"))
+
+    monkeypatch.setattr(credentials.time, "sleep", finish)
+    assert credentials.renewed_since(keys, refused_with)
+    assert (keys.current().access_key, keys.current().secret_key) == ("AKIANEWKEYS", "another")
+
+
+def test_file_that_nobody_finishes_is_not_waited_for_long(
+    write_file: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(credentials.time, "monotonic", lambda: now)
+    keys = watched(write_file())
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(credentials.time, "sleep", pass_time)
+    assert not credentials.renewed_since(keys, keys.current())
+    assert now == 1000.0, "keys that were refused from the first on"
+    write_file("")
+    assert not credentials.renewed_since(keys, keys.current())
+    assert 1019.0 < now < 1021.0
+
+
 def test_unit_sees_what_was_handed_over_after_its_start(
     write_file: WriteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

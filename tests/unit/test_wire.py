@@ -733,6 +733,9 @@ class Renewed:
             self._current = replace(CREDENTIALS, access_key="AKIANEW")
         return self._is_renewed
 
+    def may_change(self) -> bool:
+        return False
+
 
 def knows_new_keys_only(asked: Asked) -> bytes:
     if "AKIANEW/" not in asked.headers["authorization"]:

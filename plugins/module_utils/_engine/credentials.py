@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from . import workers
 from .errors import ConfigError
 
 if TYPE_CHECKING:  # config.py brings pydantic, which the users of `load` may not have
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # config.py brings pydantic, which the users of `load` may no
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
 _log = logging.getLogger("snowsync.credentials")
 _LOOK_SECONDS = 1.0  # so long a file that was replaced may go unseen, unless a credential is refused
+_SETTLE_SECONDS = 20.0  # so long after a change of the file somebody may not have finished it: one key after the other
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,6 +54,10 @@ class Credentials:
         """There is nothing to look at."""
         return False
 
+    def may_change(self) -> bool:
+        """Nobody changes them."""
+        return False
+
 
 class Keys(Protocol):
     """Where whoever signs a request finds the credentials of the moment."""
@@ -61,10 +68,19 @@ class Keys(Protocol):
     def look(self) -> bool:
         """Find out at once whether others count now; True if they do."""
 
+    def may_change(self) -> bool:
+        """Whether somebody changed something a moment ago, and may not have finished."""
+
 
 def renewed_since(keys: Keys, before: Credentials) -> bool:
-    """Whether others than those a refused request was signed with count now; then it is worth another try."""
+    """Whether others than those a refused request was signed with count now; then it is worth another try.
+
+    While a file is being written this waits: half of it may be the new keys already, and half the former ones.
+    """
     keys.look()
+    while keys.current() is before and keys.may_change() and not workers.is_over():
+        time.sleep(_POLL_SECONDS)
+        keys.look()
     return keys.current() is not before
 
 
@@ -82,6 +98,7 @@ class WatchedFile:
         self._seen = _identity(find_path())
         self._current = load(find_path(), profile)
         self._look_at = time.monotonic() + _LOOK_SECONDS
+        self._changed_at = float("-inf")
 
     def current(self) -> Credentials:
         """What counts now; the file is looked at once a second at most."""
@@ -97,8 +114,12 @@ class WatchedFile:
             found = _identity(path)
             if found == self._seen:
                 return False
-            self._seen = found
+            self._seen, self._changed_at = found, time.monotonic()
             return self._take(path)
+
+    def may_change(self) -> bool:
+        """Whether the file was changed, or taken away, a moment ago."""
+        return time.monotonic() - self._changed_at < _SETTLE_SECONDS
 
     def _take(self, path: Path) -> bool:
         try:

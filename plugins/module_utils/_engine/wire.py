@@ -183,16 +183,17 @@ class Wire:
         Raises StoreError at the end unless the store says clearly that this was all.
         """
         prefix = self._store.prefix if prefix is None else prefix
-        before = self._keys.current()
-        try:
-            yield from self._whole(prefix, ListingParser())
-            return
-        except StoreError as error:
-            is_renewed = error.trouble is Trouble.CREDENTIAL and renewed_since(self._keys, before)
-            if not is_renewed and error.code != UNREADABLE:
-                raise
-            parser = ListingParser() if is_renewed else EntryParser()
-        yield from self._whole(prefix, parser)
+        kind: type[ListingParser] = ListingParser
+        while True:
+            before = self._keys.current()
+            try:
+                yield from self._whole(prefix, kind())
+                return
+            except StoreError as error:
+                if error.code == UNREADABLE and kind is ListingParser:
+                    kind = EntryParser
+                elif error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
+                    raise
 
     def _whole(self, prefix: str, parser: ListingParser) -> Iterator[Page]:
         action = self._listing(prefix)
@@ -450,27 +451,27 @@ class Wire:
     # --- credentials that are renewed
 
     def _with_current_keys(self, ask: Callable[[], _Answered]) -> _Answered:
-        """What `ask` gives; asked once more where its credentials are refused, and others count by now.
+        """What `ask` gives; asked again where its credentials are refused, as often as others count by then.
 
         A refused request gave nothing to anybody.
         """
-        before = self._keys.current()
-        try:
-            return ask()
-        except StoreError as error:
-            if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
-                raise
-        return ask()
+        while True:
+            before = self._keys.current()
+            try:
+                return ask()
+            except StoreError as error:
+                if error.trouble is not Trouble.CREDENTIAL or not renewed_since(self._keys, before):
+                    raise
 
     def _with_other_keys(
         self, before: Credentials, transfer: Transfer, number: int, words: str, spare: Transfer | None = None
     ) -> Head | StoreError:
         """The outcome of a HEAD that was signed with the credentials `before`, or with newer ones."""
         outcome = self._head_outcome(transfer, number, words, spare)
-        is_refused = isinstance(outcome, StoreError) and outcome.trouble is Trouble.CREDENTIAL
-        if not is_refused or not renewed_since(self._keys, before):
-            return outcome
-        return self._head_on(transfer, transfer.object_key, "", self._object_signer)
+        while _is_refused(outcome) and renewed_since(self._keys, before):
+            before = self._keys.current()
+            outcome = self._head_on(transfer, transfer.object_key, "", self._object_signer)
+        return outcome
 
     # --- requests
 
@@ -653,3 +654,7 @@ def _why_not_whole(parser: ListingParser) -> str:
 def _unwanted(_chunk: bytes) -> None:
     """Ends a request whose body nobody wants."""
     raise StoreError(Trouble.OTHER, "look for a reason", "there is none")
+
+
+def _is_refused(outcome: Head | StoreError) -> bool:
+    return isinstance(outcome, StoreError) and outcome.trouble is Trouble.CREDENTIAL
