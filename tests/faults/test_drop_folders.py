@@ -226,19 +226,27 @@ def test_a_folder_swapped_for_a_link_leads_nowhere(rig: Rig, drop: Path) -> None
 
 
 def test_a_drop_folder_may_be_a_filesystem_of_its_own(rig: Rig, drop: Path) -> None:
+    """And have a folder of yet another one in it."""
+    elsewhere = rig.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "bound").write_bytes(b"from another disk")
     subprocess.run(["mount", "-t", "tmpfs", "drop", str(drop)], check=True)
     try:
+        (drop / "inside").mkdir()
+        subprocess.run(["mount", "--bind", str(elsewhere), str(drop / "inside")], check=True)
         (drop / "deep").mkdir()
         (drop / "deep/film").write_bytes(b"people's data")
         with writing(drop / "open") as writer:
             writer.do("open wb", "write the first half,")
             assert rig.snowsync("run", "JOB", "--once").returncode == 0
-            assert [path.name for path in sorted(drop.rglob("*"))] == ["deep", "open"]
+            assert [path.name for path in sorted(drop.rglob("*"))] == ["deep", "inside", "open"]
             writer.do("write  and the second", "close")
         assert rig.run()[0] == 0
-        assert [path.name for path in drop.rglob("*")] == ["deep"]
+        assert [path.name for path in sorted(drop.rglob("*"))] == ["deep", "inside"]
+        assert list(elsewhere.iterdir()) == []
     finally:
-        subprocess.run(["umount", str(drop)], check=True)
+        subprocess.run(["umount", "--recursive", str(drop)], check=True)
+    assert stored(rig, "inside/bound") == b"from another disk"
     assert stored(rig, "deep/film") == b"people's data"
     assert stored(rig, "open") == b"the first half, and the second"
 

@@ -20,7 +20,7 @@ from test_dropped_files import append, replace_with, write_and_set_back
 from test_writers import refuse_leases
 
 from snowsync import dropfolder, writers
-from snowsync.dropfolder import Sighting, is_settled
+from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
 from snowsync.errors import Trouble
 from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.ledger import Row
@@ -364,6 +364,14 @@ def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, mon
     assert len(syncs) <= len(groups) + 1
     rig.run()
     assert len(delivered(rig)) == 150
+
+
+def test_each_filesystem_of_a_group_is_synced(tmp_path: Path) -> None:
+    """A disk may be mounted on a folder inside of a drop folder."""
+    (tmp_path / "a").touch()
+    with (tmp_path / "a").open() as here, (tmp_path / "a").open() as too, Path("/proc/version").open() as elsewhere:
+        files = [file.fileno() for file in (here, too, elsewhere)]
+        assert one_of_each_filesystem(files) == files[1:]
 
 
 def test_a_file_of_a_group_that_is_refused_leaves_the_others(rig: Rig, drop: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,19 @@ def test_what_a_power_cut_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / ".snowsync/volume.json.new").write_text('{"half')
     marker = write_marker(tmp_path, "one", {"uuid": "given"})
     assert marker == {"uuid": "given", "name": "one"}
+    assert os.listdir(tmp_path / ".snowsync") == ["volume.json"]
+
+
+@pytest.mark.parametrize("moment", ["snowsync.fitness._is_there", "snowsync.markers._write", "os.rename"])
+def test_what_a_killed_process_left_is_gone(tmp_path: Path, moment: str) -> None:
+    """Nothing of it lies beside the engine's folder, and the next one clears that up."""
+    module, _dot, name = moment.rpartition(".")
+    die = f"import pathlib, {module}; {moment} = lambda *_arguments, **_more: __import__('os')._exit(9)"
+    call = f"from snowsync.markers import write_marker; write_marker(pathlib.Path({str(tmp_path)!r}), 'one')"
+    assert subprocess.run([sys.executable, "-c", f"{die}; {call}"], check=False).returncode == 9
+    assert os.listdir(tmp_path) == [".snowsync"]
+    assert read_marker(tmp_path) is None
+    write_marker(tmp_path, "one")
     assert os.listdir(tmp_path / ".snowsync") == ["volume.json"]
 
 

@@ -92,6 +92,11 @@ class _Candidate:
         os.close(self.file)
 
 
+def one_of_each_filesystem(files: list[int]) -> list[int]:
+    """One descriptor of each filesystem: others may be mounted below a drop folder."""
+    return list({os.fstat(file).st_dev: file for file in files}.values())
+
+
 def key_of(prefix: str, relative: str) -> tuple[str, str]:
     """The key of a file of a drop folder, and why it cannot have one, else ""."""
     try:
@@ -425,7 +430,8 @@ class DropScanner:
         hashed: list[tuple[_Candidate, Dropped]] = []
         try:
             # First: what is mapped into somebody's memory changes a file's times from here on.
-            volumes.syncfs(candidates[0].file)
+            for file in one_of_each_filesystem([candidate.file for candidate in candidates]):
+                volumes.syncfs(file)
             for candidate in candidates:
                 disturbed += self._try(volume, candidate.relative, partial(self._hash, candidate, hashed))
         finally:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import LocalError, Trouble
-from .fitness import insist_on_fitness
+from .fitness import insist_on_fitness, remove_probes
 
 OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
 _MARKER = "volume.json"
@@ -54,13 +54,12 @@ def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -
     filesystem cannot hold what is staged. Whatever fails, nothing is left there.
     """
     folder = path / OWN_FOLDER
-    if read_marker(path) is None:
-        with _opened(path) as top:
-            insist_on_fitness(top, f"make a volume of {path}")
     with _made(folder) as descriptor:
         # Both units of a job may meet a new volume at once. A lock, unlike a hard link, is known to every filesystem.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if read_marker(path) is None:
+            remove_probes(descriptor)  # of a process that was killed
+            insist_on_fitness(descriptor, f"make a volume of {path}")
             content = {"uuid": str(uuid.uuid4()), "name": name, **(more or {})}
             _put(descriptor, json.dumps(content).encode())
     with _opened(path) as top:
@@ -74,16 +73,14 @@ def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[int]:
     """A descriptor of a folder, which is made for this, and not left behind by what fails."""
-    is_new = not is_folder(folder)
-    if is_new:
+    if not is_folder(folder):
         folder.mkdir(mode=0o750, exist_ok=True)
     try:
         with _opened(folder) as descriptor:
             yield descriptor
     except BaseException:
-        if is_new:
-            with contextlib.suppress(OSError):  # it holds something by now
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
         raise
 
 
