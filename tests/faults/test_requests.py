@@ -76,15 +76,51 @@ def test_framing_of_an_upload_is_not_passed_on(rig: Rig, tool: str) -> None:
     assert heads["packed"]["content-encoding"] == "gzip"
 
 
-def test_store_that_unpacks_gzip(rig: Rig) -> None:
-    rig.source.set_switches(unpacks_gzip=True)
+def fill_packed(rig: Rig) -> None:
     for number, size in enumerate((10, 5_000, 300_000)):
         packed = gzip.compress(os.urandom(size // 2) + b"x" * size)
         rig.source.put(SOURCE, f"packed-{number}", packed, headers={"content-encoding": "gzip"})
     rig.source.put(SOURCE, "plain", b"plain")
-    deliver(rig)
+
+
+@pytest.mark.parametrize(
+    ("framing", "source", "destination"),
+    [("length", {}, {}), ("chunked", {"etag": "opaque"}, {"etag": "opaque"})],
+)
+def test_store_that_unpacks_gzip(rig: Rig, framing: str, source: dict[str, str], destination: dict[str, str]) -> None:
+    """Whoever reads there, to move, to read again or to read back, gets what is stored."""
+    for store in (rig.source, rig.destination):
+        store.set_switches(unpacks_gzip="unless", framing=framing)
+    rig.config["source"].update(source)
+    rig.config["destination"].update(destination)
+    fill_packed(rig)
+    deliver(rig, attempts=4)
     for number in range(3):
         assert rig.destination.head(DESTINATION, f"packed-{number}")["headers"]["content-encoding"] == "gzip"
+    assert rig.destination.written_again(DESTINATION) == {}
+    assert rig.snowsync("verify", "JOB", *(["--read-back"] if source else [])).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "switch", "words"),
+    [
+        ("native", "always", "under the same ETag: the store, or a proxy before it, unpacks"),
+        ("s5cmd", "unless", "set `mover.tool: native`"),
+    ],
+)
+def test_what_only_comes_unpacked_is_named(rig: Rig, tool: str, switch: str, words: str) -> None:
+    rig.source.set_switches(unpacks_gzip=switch)
+    fill_packed(rig)
+    rig.source.delete(SOURCE, "packed-0")  # it becomes shorter
+    if tool == "s5cmd":  # boto3 fetches it, and asks again
+        packed = gzip.compress(os.urandom(5_000) + b"x" * 5_000)
+        rig.source.put(SOURCE, "odd\nkey", packed, headers={"content-encoding": "gzip"})
+    rig.config |= {"mover": {"tool": tool}, "attempts": 2}
+    code, result, errors = rig.run()
+    assert code == 3, errors
+    assert {failure["key"] for failure in result["failures"]} == {"packed-1", "packed-2"}
+    assert all(words in failure["message"] for failure in result["failures"]), result["failures"]
+    rig.assert_delivered(["plain", *(["odd\nkey"] if tool == "s5cmd" else [])])
 
 
 def test_key_that_may_only_put(rig: Rig) -> None:
@@ -144,13 +180,14 @@ def test_checksums_spare_a_second_read(rig: Rig, tool: str) -> None:
     assert [rig.source.log("GetObject", f"object-{number}")[1:] for number in range(3)] == [[]] * 3
 
 
-def test_key_that_may_not_ask_for_checksums(rig: Rig) -> None:
+@pytest.mark.parametrize("status", [403, 500])
+def test_key_that_may_not_ask_for_checksums(rig: Rig, status: int) -> None:
     """As without them: the object is read twice."""
     rig.source.set_switches(etag="kms", checksums=False)
     rig.source.put(SOURCE, "object", b"bytes")
     rig.source.put(SOURCE, "other", b"bytes")
     client_of(rig.source).put_object(Bucket=SOURCE, Key="kms", Body=b"bytes")
-    rig.source.set_fault("status", operation="HeadObject", status=403, code="AccessDenied", key="kms")
+    rig.source.set_fault("status", operation="HeadObject", status=status, code="AccessDenied", key="kms")
     code, result, errors = rig.run()
     assert code == 0, errors
     assert result["evidence"]["source"] == {"not_proven": 1, "store_digest": 2}

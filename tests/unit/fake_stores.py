@@ -150,7 +150,9 @@ class FakeWire:
             except StoreError as error:
                 yield object_key, error
 
-    def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
+    def get(
+        self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "", stored: object = None
+    ) -> Head:
         self.fake.request("get", object_key, self.url)
         stored = self.fake.get(object_key)
         for start in range(0, len(stored.data), 1000):

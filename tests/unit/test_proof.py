@@ -511,7 +511,13 @@ def test_an_answer_proves_as_much_as_its_digest(
 
 @pytest.mark.parametrize(
     ("trouble", "is_raised"),
-    [(Trouble.DENIED, False), (Trouble.UNSUPPORTED, False), (Trouble.SERVER, True), (Trouble.NOT_FOUND, True)],
+    [
+        (Trouble.DENIED, False),
+        (Trouble.UNSUPPORTED, False),
+        (Trouble.SERVER, False),
+        (Trouble.TIMEOUT, True),
+        (Trouble.NOT_FOUND, True),
+    ],
 )
 def test_a_refused_question_for_checksums_costs_a_second_read(
     tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, is_raised: bool

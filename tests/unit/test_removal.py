@@ -202,7 +202,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "report.py _write_atomically": ({"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"),
     "resending.py _Findings.__init__": ({"tempfile.TemporaryFile"}, "a list on the system disk"),
     "resending.py _Findings.restart": ({".truncate"}, "the same"),
-    "s3.py Control.fetch.fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
+    "s3.py Control._fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
     "verify_result.py CombinedFile.__init__": ({"tempfile.NamedTemporaryFile"}, "a file of results"),
     "report.py save": ({".unlink"}, "reports of long ago, beside the new one"),
     "verify_result.py CombinedFile.__exit__": ({".unlink"}, "a file of results"),

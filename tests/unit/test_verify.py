@@ -94,7 +94,7 @@ class Shelf:
                 ListedObject(key, len(self.content[key]), self.etag(key), 1) for key in keys[begin : begin + self.page]
             ]
 
-    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
+    def read(self, object_key: str, sink: Callable[[bytes], object], stored: object) -> None:
         self.reads.append(object_key)
         if object_key in self.unreadable:
             raise StoreError(Trouble.BROKEN, f"fetch {object_key}", "the connection broke")

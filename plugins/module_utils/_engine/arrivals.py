@@ -22,6 +22,7 @@ from .errors import StoreError, Trouble
 from .etag import agree
 from .ledger import Failure, Row, Staged, dump_headers
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
+from .packing import hint
 from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
@@ -154,7 +155,7 @@ class Arrivals:
         if self._is_other(item.row, head):
             self._changed(item, head)
         else:
-            self._unit.not_arrived(item, trouble, message)
+            self._unit.not_arrived(item, trouble, message + hint(head, item.tool))
 
     def _arrived(
         self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None

@@ -21,6 +21,7 @@ from .errors import JobStopped, StoreError, Trouble
 from .listing_walk import ListingWalk
 from .model import Fetch, Outcome, Page, Send
 from .native import NativeMover
+from .packing import Packing
 from .parts import PartMemory
 from .patience import Patience, patience_of
 from .reach import endpoint_urls, readdressed
@@ -57,6 +58,7 @@ class Endpoint:
         self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
         self.large_in_flight = 0
         self.standing = Standing()
+        self.packing = Packing()
         self.is_up = True
         self.rests = 0  # consecutive times it was found down
         self.down_until = 0.0
@@ -82,6 +84,7 @@ class Endpoint:
                     connections=min(16, asking),
                     patience=self._patience,
                     permits=Permits(asking),
+                    packing=self.packing,
                 )
             return self._wire
 
@@ -89,6 +92,7 @@ class Endpoint:
         with self._making:
             if self._control is None:
                 self._control = Control(self.store, self.url, self.keys, patience=self._patience)
+                self._control.packing = self.packing
                 self._control.turns = Turns(self._shares.boto3)
             return self._control
 
@@ -538,6 +542,7 @@ class EndpointPool:
                 on_error=self._refuse,
                 folders=self._volumes,
                 memory=self._memory,
+                packing=endpoint.packing,
             )
         return S5cmdMover(
             endpoint.store,

@@ -30,6 +30,7 @@ from .volumes import local_trouble
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
     from .credentials import Keys
+    from .packing import Packing
 
     _Result: TypeAlias = "Head | Exception | None"  # None: given up
 
@@ -62,11 +63,12 @@ class NativeMover:
         on_error: Callable[[BaseException], None] = workers.tell,
         folders: int = 1,
         memory: PartMemory | None = None,
+        packing: Packing | None = None,
     ) -> None:
         self.on_part = on_part
         self.memory: PartMemory = memory or NoMemory()
         self.settings = settings
-        self.bucket = Bucket(store, endpoint, keys, patience_of(settings))
+        self.bucket = Bucket(store, endpoint, keys, patience_of(settings), packing)
         self.etags_are_opaque = store.etag == "opaque"
         self._on_outcome = on_outcome
         self._lock = threading.Lock()

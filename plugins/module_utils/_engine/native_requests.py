@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .etag import agree
 from .model import MIB, Fetch, Head, Headers, Send
+from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, rotten
@@ -69,23 +71,23 @@ class Digests(Protocol):
 class Bucket:
     """How a bucket is asked at one endpoint. `moved` counts bytes, about: it says whether anything moves."""
 
-    def __init__(self, store: Store, endpoint: str, keys: Keys, patience: Patience) -> None:
+    def __init__(
+        self, store: Store, endpoint: str, keys: Keys, patience: Patience, packing: Packing | None = None
+    ) -> None:
         self.name = store.bucket
         self.patience = patience
         self.region = store.region
         self.endpoint = endpoint.rstrip("/")
         self.is_private = self.endpoint.startswith("https:")
         self.moved = 0
-        self.unpacks = False  # it sends what is stored in gzip as something else, unless gzip is welcome
+        self.packing = packing or Packing()
         self._keys = keys
         self._place = place_of(store, self.endpoint)
         self._signer = Signer(keys, store.region, host_header(self._place.url))
 
-    def lines_to_get(self, object_key: str) -> tuple[str, list[str]]:
+    def lines_to_get(self, object_key: str, welcomed: str) -> tuple[str, list[str]]:
         path = self._place.object_path(object_key)
-        # Without a word on encodings a proxy may pack what is not packed, and a store unpack what is.
-        encoding = f"accept-encoding: {'gzip' if self.unpacks else 'identity'}"
-        return self._place.url + path, [*self._signer.headers("GET", path, ""), encoding]
+        return self._place.url + path, [*self._signer.headers("GET", path, ""), f"accept-encoding: {welcomed}"]
 
     def lines_to_send(
         self, method: str, object_key: str, parameters: dict[str, str], headers: dict[str, str], payload: str
@@ -174,6 +176,7 @@ class Get:
         self._is_whole = length == work.size
         self._transfer: Transfer | None = None
         self._signed_with: Credentials | None = None
+        self._welcomed = PLAIN
         self._head: Head | None = None
         self._refused = b""
         self._received = 0
@@ -186,7 +189,8 @@ class Get:
     def begin(self, transfer: Transfer) -> None:
         self._transfer = transfer
         self._signed_with = self._bucket.credentials()
-        url, lines = self._bucket.lines_to_get(self._work.key)
+        self._welcomed = self._bucket.packing.welcome
+        url, lines = self._bucket.lines_to_get(self._work.key, self._welcomed)
         if not self._is_whole:
             lines.append(f"range: bytes={self._start}-{self._start + self._length - 1}")
         transfer.begin(url, lines)
@@ -198,7 +202,8 @@ class Get:
                 self._refused += chunk[: KEPT_ERROR_BYTES - len(self._refused)]
                 return len(chunk)
             if self._received + len(chunk) > self._length:
-                self._ask_for_what_is_stored()
+                if self._is_whole and self._head and self._head.size == self._length:  # it told no length
+                    self._ask_for_what_is_stored(self._received + len(chunk))
                 detail = f"the answer has more than the {self._length} bytes that were asked for"
                 raise StoreError(Trouble.SERVER, self._bucket.action("fetch", self._work.key), detail)
             self._chunks.append(chunk)
@@ -238,8 +243,8 @@ class Get:
             raise unreadable(action, error, status, of_object=True) from None
         total = _find_total(block)
         size = head.size if self._is_whole else int(total[1]) if total else work.size
-        if size > work.size and work.etag == head.etag:  # a smaller one would be no object that was unpacked
-            self._ask_for_what_is_stored()
+        if is_unpacked(work, replace(head, size=size)):
+            self._ask_for_what_is_stored(size)
         if size != work.size or not agree(work.etag, head.etag):
             detail = f"it has {size} bytes and the ETag {head.etag!r}, {work.size} and {work.etag!r} were listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=status)
@@ -248,13 +253,13 @@ class Get:
         self._head = head
         return True
 
-    def _ask_for_what_is_stored(self) -> None:
-        """The object that was listed comes in another length: the first time that is taken for a changed encoding."""
-        if self._bucket.unpacks:
-            return
-        self._bucket.unpacks = True
+    def _ask_for_what_is_stored(self, size: int) -> None:
+        """The object that was listed comes in another length: it is asked for with its encoding, if that helps."""
+        action = self._bucket.action("fetch", self._work.key)
+        if not self._bucket.packing.is_to_be_asked_again(self._welcomed):
+            raise StoreError(Trouble.UNSUPPORTED, action, why_longer(size, self._work.size))
         detail = "it comes in another length than is stored, and is asked for again with its encoding"
-        raise StoreError(Trouble.BROKEN, self._bucket.action("fetch", self._work.key), detail)
+        raise StoreError(Trouble.BROKEN, action, detail)
 
     def end(self, number: int, words: str) -> Head:
         assert self._transfer  # `begin` was called

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import etag
 from .config import MoverSettings, Store
@@ -97,10 +97,9 @@ def prove_arrival(
     Unproven where the job's policy `unproven` does not take it. What was refuted is never read again to be believed.
     StoreError when the store must be asked and fails, or when the object is another one by then (Trouble.CHANGED).
     """
-    if os.stat(path).st_size != head.size:
-        return Refuted(
-            f"{head.size} bytes", f"{os.stat(path).st_size} bytes", "the file has another size than the object"
-        )
+    size = os.stat(path).st_size
+    if size != head.size:
+        return Refuted(f"{head.size} bytes", f"{size} bytes", "the file has another size than the object")
     doubt = Doubt.OPAQUE
     if etag_is_digest(store, head):
         if received and received.etag == head.etag.lower() and can_be_sent(head.size, received.part_size):
@@ -176,7 +175,9 @@ def _with_checksums(wire: Wire, key: str, head: Head) -> Head:
     try:
         found = wire.head_with_checksums(key)
     except StoreError as error:
-        if error.trouble.is_weather or error.trouble is Trouble.NOT_FOUND:
+        # Some stores answer 500 to a header that they do not know; a HEAD without it was answered just now.
+        is_refused = not error.trouble.is_weather or error.trouble is Trouble.SERVER
+        if not is_refused or error.trouble is Trouble.NOT_FOUND:
             raise
         return head  # a store that does not know the request, a key without kms:Decrypt
     return found if found.etag == head.etag else head
@@ -198,7 +199,7 @@ def _prove_by_reading_again(
     path: str, key: str, head: Head, wire: Wire, settings: MoverSettings, doubt: Doubt, unproven: str
 ) -> Proven | Refuted | Unproven:
     found = etag.file_etag(path, 0)
-    again, second = read_md5(wire, key)
+    again, second = read_md5(wire, key, head)
     if not etag.agree(second.etag, head.etag):
         raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten meanwhile")
     if again != found:
@@ -221,10 +222,10 @@ def _why_unproven(doubt: Doubt, store_etag: str, md5: str) -> str:
     )
 
 
-def read_md5(wire: Wire, key: str) -> tuple[str, Head]:
+def read_md5(wire: Wire, key: str, stored: Head) -> tuple[str, Head]:
     """MD5 (hex) of an object as its store serves it now, and the headers of that answer."""
     digest = hashlib.md5(usedforsecurity=False)
-    head = wire.get(key, digest.update)
+    head = wire.get(key, digest.update, stored=stored)
     return digest.hexdigest(), head
 
 
@@ -245,7 +246,7 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
                 sent.digest, found.etag, f"the destination's ETag is not the digest of what was sent{_OPAQUE}"
             )
     reader = etag.PartDigests(sent.part_size)
-    head = wire.get(sent.key, reader.update)
+    head = wire.get(sent.key, reader.update, stored=replace(found, size=sent.size))
     if reader.etag() != sent.digest.lower():
         return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination are others")
     return Proven(head.etag, 0, Evidence.READ_BACK)

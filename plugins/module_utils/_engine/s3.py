@@ -28,6 +28,7 @@ from .connections import Turns
 from .errors import JobStopped, LocalError, StoreError, Trouble
 from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
+from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
@@ -74,8 +75,8 @@ class Control:
     """One endpoint of a store. Methods may be called from several threads at once.
 
     `attempts` is how often a request is made at most, `connect_timeout` is in seconds, `patience` says how long an
-    answer may take.
-    `turns` bounds its connections; it is to be given, if at all, before the first request.
+    answer may take. `turns` bounds its connections; it is to be given, if at all, before the first request, as is
+    `packing`, which all who ask this endpoint share.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Control:
         connect_timeout: float = CONNECT_SECONDS,
         patience: Patience | None = None,
     ) -> None:
+        self.packing = Packing()
         self.turns = Turns(10)
         self._store = store
         self._endpoint = endpoint.rstrip("/")
@@ -151,18 +153,26 @@ class Control:
         action = f"fetch {shown(self._store.bucket, work.key)} from {self._endpoint}"
 
         def fetch() -> None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(work.path, flags, 0o600)
-            try:
-                if work.size:
-                    self._receive(work, descriptor, action, if_match)
-            finally:
-                os.close(descriptor)
+            welcomed = self.packing.welcome
+            unpacked = self._fetch(work, action, if_match)
+            if unpacked and self.packing.is_to_be_asked_again(welcomed):
+                unpacked = self._fetch(work, action, if_match)
+            if unpacked:
+                raise StoreError(Trouble.UNSUPPORTED, action, why_longer(unpacked, work.size))
 
         with self.turns.turn():  # it has its connection until the last byte
             return _outcome(work.id, action, fetch)
 
-    def _receive(self, work: Fetch, descriptor: int, action: str, if_match: str) -> None:
+    def _fetch(self, work: Fetch, action: str, if_match: str) -> int:
+        """0, or the bytes that came instead of what is stored."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(work.path, flags, 0o600)
+        try:
+            return self._receive(work, descriptor, action, if_match) if work.size else 0
+        finally:
+            os.close(descriptor)
+
+    def _receive(self, work: Fetch, descriptor: int, action: str, if_match: str) -> int:
         condition = {"IfMatch": f'"{if_match}"'} if if_match else {}
         with self._errors(action):
             answer = self._client().get_object(Bucket=self._store.bucket, Key=work.key, **condition)
@@ -172,8 +182,11 @@ class Control:
                 length = self._copy(body, descriptor, action)
         finally:
             body.close()
+        if is_unpacked(work, _answered(answer, length)):
+            return int(length)
         if length != work.size:
             raise StoreError(Trouble.CHANGED, action, f"it has {length} bytes, {work.size} were listed")
+        return 0
 
     def _copy(self, body: Any, descriptor: int, action: str) -> int:
         total = 0
@@ -434,11 +447,16 @@ class Control:
         )
         for operation in ("PutObject", "CreateMultipartUpload"):
             client.meta.events.register(f"before-call.s3.{operation}", self._add_headers)
+        client.meta.events.register("before-call.s3.GetObject", self._welcome)
         if is_socks:
             _lead_through_socks(client, proxy)
         client.meta.events.register("before-call.s3.PutObjectTagging", _digest_as_md5)
         client.meta.events.register("before-parameter-build.s3", _stay_in_region)
         return client
+
+    def _welcome(self, params: dict[str, Any], **_: object) -> None:
+        if self.packing.welcome != PLAIN:  # what botocore says by itself
+            params["headers"]["Accept-Encoding"] = self.packing.welcome
 
     def _add_headers(self, params: dict[str, Any], **_: object) -> None:
         # Not as parameters: botocore refuses metadata that is not ASCII, and an `Expires` that is no date.

@@ -34,7 +34,7 @@ class SourceCheck:
     """
 
     def __init__(self, store: Store, head: Head, ask: Ask) -> None:
-        self._head = head
+        self.head = head
         self._ask = ask
         self._all = etag.PartDigests(0)
         self._parsed = etag.parse(head.etag) if etag_is_digest(store, head) else None
@@ -45,16 +45,16 @@ class SourceCheck:
         self._digests = [etag.LayoutDigests(sizes) for sizes in self._layouts]
 
     def _possible(self, parts: int) -> Iterable[tuple[int, ...]]:
-        size = self._head.size
+        size = self.head.size
         if parts == 1:
             return [(size,)]
-        self._first = told_size(self._ask, self._head, 1)
+        self._first = told_size(self._ask, self.head, 1)
         if not self._first:
             return [equal_parts(size, usual) for usual in etag.candidate_part_sizes(size, parts)]
         equal = equal_parts(size, self._first)
         # Two requests for what are equal parts nearly always; finding() asks for the others where they are not.
-        seems_equal = len(equal) == parts and told_size(self._ask, self._head, parts) in (0, equal[-1])
-        sizes = equal if seems_equal else all_parts(self._ask, self._head, self._first)
+        seems_equal = len(equal) == parts and told_size(self._ask, self.head, parts) in (0, equal[-1])
+        sizes = equal if seems_equal else all_parts(self._ask, self.head, self._first)
         return [sizes] if sizes else []
 
     def update(self, chunk: bytes) -> None:
@@ -73,7 +73,7 @@ class SourceCheck:
         if self._parsed is None:
             return Finding.SILENT
         found = {digests.etag() for digests in self._digests} if self._parsed.parts else {self.md5}
-        if self._head.etag.lower() in found:
+        if self.head.etag.lower() in found:
             return Finding.MATCHES
         return Finding.REFUTES if self._is_known() else Finding.UNKNOWN
 
@@ -81,4 +81,4 @@ class SourceCheck:
         """Whether the one layout that was tried is the object's own."""
         if not self._first:
             return self._parsed is not None and self._parsed.parts <= 1
-        return bool(self._layouts) and all_parts(self._ask, self._head, self._first) in ((), *self._layouts)
+        return bool(self._layouts) and all_parts(self._ask, self.head, self._first) in ((), *self._layouts)

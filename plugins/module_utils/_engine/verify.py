@@ -28,6 +28,7 @@ from .ledger_read import Entry, LedgerReader
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
 from .model import UNTOLD, Doubt, Head, ListedObject
+from .packing import UNPACKED
 from .patience import patience_of
 from .present import count_text, plain_text
 from .proof import etag_is_digest
@@ -52,8 +53,8 @@ class Side(Protocol):
     def pages(self) -> Iterator[Sequence[ListedObject]]:
         """The listing of the job's prefix, page by page."""
 
-    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
-        """Every byte of one object goes to `sink`."""
+    def read(self, object_key: str, sink: Callable[[bytes], object], stored: Head) -> None:
+        """Every byte of one object goes to `sink`, as it is `stored`."""
 
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         """HEAD of one object, or of one of its parts."""
@@ -160,8 +161,8 @@ class StoreSide:
             except StoreError as error:
                 self._patiently(pauses, error)
 
-    def read(self, object_key: str, sink: Callable[[bytes], object]) -> None:
-        self._wire().get(object_key, sink)
+    def read(self, object_key: str, sink: Callable[[bytes], object], stored: Head) -> None:
+        self._wire().get(object_key, sink, stored=stored)
 
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         return self._wire().head(object_key, part_number=part_number)
@@ -390,20 +391,32 @@ class _Comparison:
     # -- reading back -----------------------------------------------------------------------------------------
 
     def _read_back(
-        self, source: ListedObject | None, entry: Entry | None, destination: ListedObject, verdict: Verdict
+        self,
+        source: ListedObject | None,
+        entry: Entry | None,
+        destination: ListedObject,
+        verdict: Verdict,
+        *,
+        again: bool = False,
     ) -> Verdict:
         if source is None and (entry is None or not entry.digest):
             return verdict
         try:
             check = self._check(source, entry) if source else None
             with ThreadPoolExecutor(1) as pool:
-                theirs = pool.submit(self._sides["source"].read, source.key, check.update) if source and check else None
+                theirs = (
+                    pool.submit(self._sides["source"].read, source.key, check.update, check.head)
+                    if source and check
+                    else None
+                )
                 # What came from a drop folder may be gone: the ledger has its ETag, made with this part size.
-                ours = self._digest(destination.key, entry.part_size if entry and not source else 0)
+                ours = self._digest(destination, entry.part_size if entry and not source else 0)
                 if theirs:
                     theirs.result()
             finding = check.finding() if check else Finding.MATCHES
         except StoreError as error:
+            if error.code == UNPACKED and not again:
+                return self._read_back(source, entry, destination, verdict, again=True)
             return Verdict(UNPROVEN, f"could not be read back: {plain_text(str(error))}", verdict.disagreement)
         expected = check.md5 if check else entry.digest if entry else ""
         return _as_read(verdict, source, finding, expected, ours)
@@ -421,9 +434,11 @@ class _Comparison:
             head = replace(head, size=source.size)
         return SourceCheck(store, head, lambda number: side.head(source.key, part_number=number))
 
-    def _digest(self, object_key: str, part_size: int) -> str:
+    def _digest(self, destination: ListedObject, part_size: int) -> str:
         digests = PartDigests(part_size)
-        self._sides["destination"].read(object_key, digests.update)
+        side = self._sides["destination"]
+        head = side.head(destination.key)
+        side.read(destination.key, digests.update, replace(head, size=destination.size))
         return digests.etag()
 
     # -- what is not proven -----------------------------------------------------------------------------------

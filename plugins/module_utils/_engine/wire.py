@@ -33,7 +33,8 @@ from .connections import Permits
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .listing_gaps import LAST_TEXT, PAGE_KEYS
-from .model import MIB, Head, Page
+from .model import MIB, UNTOLD, Head, Page
+from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience, Silence
 from .reach import Signer, host_header, place_of, query_string, shown
 from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
@@ -47,7 +48,6 @@ _Answered = TypeVar("_Answered")
 _Parser = TypeVar("_Parser", bound="ListingParser")
 # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys`, and give more.
 PAGE_LIMIT = 32 * MIB
-_AS_STORED = "accept-encoding: identity"  # else a store or a proxy may pack or unpack what it sends
 _UNBOUNDED = 1 << 30
 LATE = "late"  # the code of a StoreError: nobody waited for this answer any longer
 _REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
@@ -58,7 +58,7 @@ class Wire:
 
     `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
     connection and the TLS handshake, `patience` says how long an answer may take. `permits` bounds all of its
-    connections together, those that are kept for the next request as well.
+    connections together, those that are kept for the next request as well. `packing` is shared by all who ask it.
     All methods raise StoreError.
     """
 
@@ -72,6 +72,7 @@ class Wire:
         connect_timeout: float = CONNECT_SECONDS,
         patience: Patience | None = None,
         permits: Permits | None = None,
+        packing: Packing | None = None,
     ) -> None:
         self._curl = libcurl()
         self._store = store
@@ -84,6 +85,7 @@ class Wire:
         self._object_signer = Signer(keys, store.region, host)
         self._checksum_signer = Signer(keys, store.region, host, checksum_mode=True)
         self._patience = patience or Patience()
+        self._packing = packing or Packing()
         self._options = handle_options(store, self._endpoint, connect_timeout, self._patience.of(Asked.HEAD).answer)
         self._permits = permits or Permits(_UNBOUNDED)
         self._permits.spare = self._close_spare
@@ -410,25 +412,54 @@ class Wire:
         detail = f"there is no answer yet after {hurry:.0f} seconds"
         return StoreError(Trouble.TIMEOUT, self._looking_at(transfer), detail, code=LATE)
 
-    def get(self, object_key: str, sink: Callable[[bytes], object], *, if_match: str = "") -> Head:
+    def get(
+        self,
+        object_key: str,
+        sink: Callable[[bytes], object],
+        *,
+        if_match: str = "",
+        stored: Described | None = None,
+    ) -> Head:
         """GET: every chunk of the body goes to `sink`, whose own exceptions pass through.
 
+        Where it is known what is `stored`, and the store unpacks it on the way, it is asked for once more, before
+        anything went to `sink`; of an answer that tells no length that shows at its end (Trouble.BROKEN).
         With `if_match` (an ETag without quotes) an object that changed raises Trouble.CHANGED; a store that ignores
         the condition is found out by the ETag of its answer, when the body has gone to `sink` already.
         """
-        return self._with_current_keys(lambda: self._get(object_key, sink, if_match))
+        welcomed = self._packing.welcome
+        try:
+            return self._with_current_keys(lambda: self._get(object_key, sink, if_match, stored))
+        except _Unpacked as unpacked:
+            if not self._packing.is_to_be_asked_again(welcomed):
+                raise unpacked.failure from None
+        try:
+            return self._with_current_keys(lambda: self._get(object_key, sink, if_match, stored))
+        except _Unpacked as unpacked:
+            raise unpacked.failure from None
 
-    def _get(self, object_key: str, sink: Callable[[bytes], object], if_match: str) -> Head:
+    def _get(self, object_key: str, sink: Callable[[bytes], object], if_match: str, stored: Described | None) -> Head:
         action = f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
         path = self._place.object_path(object_key)
         extra = (f'if-match: "{if_match}"',) if if_match else ()
-        with self._answer(action, path, "", self._object_signer, sink, extra) as answer:
+
+        def insist(block: bytes) -> None:
+            with contextlib.suppress(ValueError):  # told when the answer has ended
+                head = parse_head(block, 200, received=UNTOLD)
+                if stored and is_unpacked(stored, head):
+                    failure = StoreError(Trouble.UNSUPPORTED, action, why_longer(head.size, stored.size), status=200)
+                    raise _Unpacked(failure)
+
+        with self._answer(action, path, "", self._object_signer, sink, extra, begun=insist) as answer:
             if answer.transfer.status != 200:
                 raise self._refused(action, answer, of_object=True)
             try:
                 head = parse_head(answer.transfer.header_block, 200, received=answer.receiver.received)
             except ValueError as error:
                 raise unreadable(action, error, 200, of_object=True) from None
+        if stored and is_unpacked(stored, head):
+            self._packing.is_to_be_asked_again(PLAIN)
+            raise StoreError(Trouble.BROKEN, action, why_longer(head.size, stored.size), code=UNPACKED)
         if if_match and head.etag != if_match:
             detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
@@ -479,7 +510,8 @@ class Wire:
         self, transfer: Transfer, method: str, path: str, query: str, signer: Signer, extra: tuple[str, ...] = ()
     ) -> None:
         url = f"{self._place.url}{path}?{query}" if query else self._place.url + path
-        transfer.begin(url, [*signer.headers(method, path, query), _AS_STORED, *extra])
+        welcome = self._packing.welcome if signer is self._object_signer else PLAIN
+        transfer.begin(url, [*signer.headers(method, path, query), f"accept-encoding: {welcome}", *extra])
 
     def _perform(self, transfer: Transfer, waiting: Waiting | None = None) -> tuple[int, str]:
         """libcurl's error number and words, 0 and "" for an answer of any status."""
@@ -505,10 +537,14 @@ class Wire:
         extra: tuple[str, ...] = (),
         lent: Transfer | None = None,
         silence: Silence | None = None,
+        begun: Callable[[bytes], object] = len,
     ) -> Iterator[Answer]:
-        """A GET that has been answered; its handle, `lent` or one of ours, is lent while the block runs."""
+        """A GET that has been answered; its handle, `lent` or one of ours, is lent while the block runs.
+
+        `begun` gets the headers of an answer with status 200 before `sink` gets its body.
+        """
         transfer = lent or self._take(self._bodies, body=True)
-        receiver = Receiver(transfer, sink)
+        receiver = Receiver(transfer, sink, begun)
         try:
             transfer.curl.setopt(self._curl.WRITEFUNCTION, receiver)
             self._begin(transfer, "GET", path, query, signer, extra)
@@ -622,6 +658,14 @@ class Wire:
             region=self._store.region,
             headers=answer.transfer.header_block,
         )
+
+
+class _Unpacked(Exception):
+    """The store sends something else than what is stored, and nothing of it went anywhere."""
+
+    def __init__(self, failure: StoreError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 def _goes_on() -> bool:

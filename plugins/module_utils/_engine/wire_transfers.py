@@ -114,24 +114,33 @@ class Waiting:
 
 
 class Receiver:
-    """Takes a body: to `sink` when the status is 200, else into `refused`, at most 64 KiB of it."""
+    """Takes a body: to `sink` when the status is 200, after the headers went to `begun`.
 
-    def __init__(self, transfer: Transfer, sink: Callable[[bytes], object]) -> None:
+    Any other body goes into `refused`, at most 64 KiB of it.
+    """
+
+    def __init__(
+        self, transfer: Transfer, sink: Callable[[bytes], object], begun: Callable[[bytes], object] = len
+    ) -> None:
         self._transfer = transfer
         self._sink = sink
+        self._begun = begun
         self._wanted: bool | None = None
         self.refused = b""
         self.received = 0
         self.error: BaseException | None = None
 
     def __call__(self, chunk: bytes) -> int:
-        if self._wanted is None:
+        is_first = self._wanted is None
+        if is_first:
             # libcurl's getinfo cannot be asked from a callback.
             self._wanted = status_of(self._transfer.header_block) == 200
         if not self._wanted:
             self.refused += chunk[: KEPT_ERROR_BYTES - len(self.refused)]
             return len(chunk)
         try:
+            if is_first:
+                self._begun(self._transfer.header_block)
             self._sink(chunk)
         except BaseException as error:  # libcurl would print and drop it; `Wire` raises it again
             self.error = error

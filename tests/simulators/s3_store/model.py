@@ -172,7 +172,8 @@ class Switches:
     `content_md5` false: nobody compares a body with its Content-MD5. `object_lock`: every PUT of an object or a part
     needs Content-MD5 or an additional checksum, as in a bucket with a default retention.
     `utf8_headers` false: headers beyond ASCII are signed as other bytes than were sent, and so refused (as AWS).
-    `unpacks_gzip`: a GET gives what is stored with Content-Encoding gzip unpacked, unless it accepts gzip (as GCS).
+    `unpacks_gzip`: a GET gives what is stored with Content-Encoding gzip unpacked: "unless" it accepts gzip (as GCS),
+    or "always" ("": never).
     `virtual_domain`: the bucket is the name before this domain in Host; a bucket in the path is refused (as OSS).
     `contradicts` is where a listing says otherwise than GET and HEAD, always: it has another `etag`, the ETag in
     capitals (`case`), another `size` or time (`modified`); or they have another ETag (`gzip`: a suffix), or `none`.
@@ -198,7 +199,7 @@ class Switches:
     content_md5: bool = True
     object_lock: bool = False
     utf8_headers: bool = True
-    unpacks_gzip: bool = False
+    unpacks_gzip: str = ""
     virtual_domain: str = ""
     aws_chunked: bool = True
     multipart_deletes_existing: bool = False

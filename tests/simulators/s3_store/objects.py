@@ -50,8 +50,10 @@ def get_object(call: Call) -> Response:
 
 
 def _is_to_be_unpacked(call: Call, entry: Entry) -> bool:
-    accepted = call.headers.get("accept-encoding", "")
-    return call.switches.unpacks_gzip and entry.headers.get("content-encoding") == "gzip" and "gzip" not in accepted
+    if entry.headers.get("content-encoding") != "gzip":
+        return False
+    is_accepted = "gzip" in call.headers.get("accept-encoding", "")
+    return call.switches.unpacks_gzip == "always" or (call.switches.unpacks_gzip == "unless" and not is_accepted)
 
 
 def _unpacked(call: Call, entry: Entry, response: Response) -> Response:
