@@ -11,6 +11,7 @@ fork does not have is a command line and an environment of its own in /proc; `Ri
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import gc
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ class ForkedPython(subprocess.Popen[str]):
         self._close_pipe_fds(*pipes)
 
 
+def run_forked(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run` does, with its output kept apart."""
+    with ForkedPython(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
 @functools.cache
 def _forker() -> Forker:
     return Forker()
@@ -65,9 +77,6 @@ class Forker:
     """This process's end of the one that forks."""
 
     def __init__(self) -> None:
-        # A child of the forker whose parent has ended becomes a child of the nearest process that asks for that.
-        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "Failed to become a subreaper")
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         with other:
@@ -83,12 +92,24 @@ class Forker:
 
     def fork(self, request: Mapping[str, Any], output: Sequence[int]) -> int:
         """The pid of a child that runs the request, with these descriptors as its stdout and stderr."""
-        with self._lock:
+        with self._lock, adopting():
             socket.send_fds(self._socket, [json.dumps(request).encode()], output)
             pid = self._socket.recv(100)
         if not pid:
             raise RuntimeError(f"Failed to fork, the process that does it has ended: {self._process.communicate()[1]}")
         return int(pid)
+
+
+@contextlib.contextmanager
+def adopting() -> Iterator[None]:
+    """Meanwhile a descendant whose parent has ended becomes a child of this process; before and after, of init."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "Failed to become a subreaper")
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 # -- the process that forks -------------------------------------------------------------------------------------------

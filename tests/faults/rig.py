@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from faults.forks import ForkedPython
+from faults.forks import ForkedPython, run_forked
 from simulators.s3_store.client import RunningStore
 
 SOURCE = "source-bucket"
@@ -59,15 +59,17 @@ class Rig:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "snowsync", *arguments]
 
+    def words(self, *arguments: str) -> list[str]:
+        """The command with the job's file instead of `JOB`."""
+        job = str(self.job_file)
+        return self.command(*(job if argument == "JOB" else argument for argument in arguments))
+
     def snowsync(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command to its end; the job's file stands in for `JOB`."""
-        with self.start_command(*arguments, new_session=False) as process:
-            try:
-                output, errors = process.communicate(timeout=timeout)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        argv = self.words(*arguments)
+        if self.fresh:
+            return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        return run_forked(argv, timeout)
 
     def run(self, *more: str, timeout: float = 120) -> tuple[int, dict[str, Any], str]:
         """`snowsync run --until-drained --json`: exit code, the document ({} when there is none), stderr."""
@@ -78,12 +80,11 @@ class Rig:
         """Start `snowsync run` in a process group of its own, so that it can be killed with its movers."""
         return self.start_command("run", "JOB", *(more or ("--until-drained",)))
 
-    def start_command(self, *arguments: str, new_session: bool = True) -> subprocess.Popen[str]:
+    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
         """Start any command so; the job's file stands in for `JOB`."""
-        job = str(self.job_file)
-        argv = self.command(*(job if argument == "JOB" else argument for argument in arguments))
         start = subprocess.Popen if self.fresh else ForkedPython
-        return start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_session)
+        pipe = subprocess.PIPE
+        return start(self.words(*arguments), stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
     def requests(self) -> int:
         """How many requests both stores were asked so far."""

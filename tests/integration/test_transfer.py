@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from faults.forks import run_forked
 from servers import Servers, Store
 from servers.client import s3_client
 from simulators.dataset import HOSTILE_KEYS
@@ -54,8 +55,7 @@ def write_job(folder: Path, source: dict[str, Any], destination: dict[str, Any],
 
 
 def snowsync(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "snowsync", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    return run_forked([sys.executable, "-m", "snowsync", *arguments], timeout=300)
 
 
 def run(job: Path) -> dict[str, Any]:

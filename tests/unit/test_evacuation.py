@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_stores import Rig, wait_until
+from faults.forks import run_forked
 
 from snowsync import adoption, cli, draining, evacuation, giving_up, locks, volume_set
 from snowsync.errors import JobLocked, LedgerError, LocalError
@@ -236,8 +236,7 @@ def job_file(rig: Rig) -> str:
 
 def cut_off(rig: Rig, after: int) -> list[str]:
     """The effects it had, or all of them when it was not cut off."""
-    command = [sys.executable, "-c", DIES, job_file(rig), str(after)]
-    died = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    died = run_forked([sys.executable, "-c", DIES, job_file(rig), str(after)], timeout=120)
     assert died.returncode in (0, -signal.SIGKILL), died.stderr
     return died.stdout.split() if died.returncode else [*died.stdout.split(), "end"]
 
