@@ -167,15 +167,8 @@ def test_credentials_are_written_as_the_engine_reads_them(tmp_path: Path) -> Non
 def rendered(expression: str, **names: object) -> Any:
     """What a variable of the role comes to; `names` are those that it looks at."""
     environment = jinja2.nativetypes.NativeEnvironment()
-    environment.filters.update(basename=os.path.basename, regex_search=regex_search)
-    environment.tests["search"] = lambda value, pattern: bool(re.search(pattern, value))
+    environment.filters["basename"] = os.path.basename
     return environment.from_string(expression).render(names)
-
-
-def regex_search(value: str, pattern: str, group: str) -> list[str]:
-    found = re.search(pattern, value)
-    assert found
-    return [found.group(int(group.lstrip("\\")))]
 
 
 def of_dual_sync(name: str, **names: object) -> Any:
@@ -222,21 +215,11 @@ def test_only_a_unit_that_runs_with_former_credentials_is_handed_others(
     assert of_dual_sync("__dual_sync_sides_with_former", **names) == ["source"] * is_handed_over
 
 
-def shown(unit: str, state: str, code: int) -> str:
-    """As `systemctl show` prints the properties of one unit."""
-    return f"ExecMainStatus={code}\nId={unit}\nActiveState={state}"
-
-
-def test_only_units_that_ended_for_their_credentials_are_started_with_renewed_ones() -> None:
-    units = [shown("refused", "failed", 5), shown("configured-wrong", "failed", 2), shown("runs", "active", 0)]
-    names = {"__dual_sync_units_shown": {"stdout": "\n\n".join([*units, shown("stopped", "inactive", 5)])}}
-    assert list(of_dual_sync("__dual_sync_units_refused", **names)) == ["refused"]
-
-
-def of_shell(name: str, *arguments: Path) -> list[str]:
-    """The lines that a script of the role's prints."""
-    script = load(DUAL_SYNC / "vars/main.yml")[name]
-    result = subprocess.run(["sh", "-c", script, "sh", *arguments], check=True, capture_output=True, text=True)
+def of_shell(name: str, *arguments: Path | str, commands: Path = ROOT) -> list[str]:
+    """The lines that a script of the role's prints; what is in the folder `commands` goes before other commands."""
+    argv = ["sh", "-c", load(DUAL_SYNC / "vars/main.yml")[name], "sh", *arguments]
+    environment = {"PATH": f"{commands}:{os.environ['PATH']}"}
+    result = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment)
     assert result.stderr == ""
     return result.stdout.splitlines()
 
@@ -246,6 +229,23 @@ def test_credentials_are_told_apart_by_their_digests(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"key").hexdigest()
     lines = of_shell("__dual_sync_digests", tmp_path / "source", tmp_path / "missing", tmp_path)
     assert lines == [f"{digest}  {tmp_path}/source", f"folder  {tmp_path}"]
+
+
+# Unit names of which this systemctl says what they are called.
+SYSTEMCTL = """#!/bin/sh
+for word; do unit=$word; done
+case $1-$unit in
+is-failed-*runs) exit 1 ;;
+show-*refused) echo 5 ;;
+show-*) echo 2 ;;
+esac
+"""
+
+
+def test_only_units_that_ended_for_their_credentials_are_started_with_renewed_ones(tmp_path: Path) -> None:
+    (tmp_path / "systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "systemctl").chmod(0o755)
+    assert of_shell("__dual_sync_refused", "refused", "wrong", "refused-and-runs", commands=tmp_path) == ["refused"]
 
 
 def test_mounted_volumes_are_told_by_their_place_in_the_list(tmp_path: Path) -> None:
