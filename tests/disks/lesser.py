@@ -35,6 +35,7 @@ class Lacks:
     longest_name: int = 0  # eCryptfs: 143
     largest_file: int = 0  # FAT: 4 GiB - 1
     quota: int = 0  # EDQUOT beyond so many bytes in all files, whatever statvfs says is free
+    sync_error: int = 0  # the errno of every fsync of a file: what NFS, and thin disks, find out only then
 
 
 @contextmanager
@@ -146,6 +147,8 @@ class LesserServer(mfusepy.Operations):
         os.close(fh)
 
     def fsync(self, path: str, datasync: int, fh: int) -> None:
+        if self.lacks.sync_error:
+            raise mfusepy.FuseOSError(self.lacks.sync_error)
         os.fsync(fh)
 
     def chmod(self, path: str, mode: int) -> None:

@@ -215,6 +215,27 @@ def test_an_evacuation_moves_what_the_other_volumes_take_and_names_the_rest(rig:
     assert rig.snowsync("evacuate", "JOB", "volume-01").returncode == 0
 
 
+def test_an_evacuation_that_meets_a_full_volume_leaves_nothing_there(rig: Rig, stack: ExitStack) -> None:
+    """Each object in folders of its own takes several inodes, which no look at the room had counted."""
+    volumes = rig.config["volumes"]
+    rig.config["volumes"], rig.config["space"] = volumes[:1], {"reserve": "1MiB"}
+    for number in range(40):
+        rig.source.put(SOURCE, f"{number}/a/b/c/object", os.urandom(300))
+    assert rig.snowsync("run", "JOB", "--direction", "source", "--once").returncode == 0
+    rig.config["volumes"] = volumes
+    volume = few_inodes(rig, stack, 80, number=1)
+    result = rig.snowsync("evacuate", "JOB", "volume-01")
+    assert result.returncode == 6, result.stderr
+    assert "no other volume has room" in result.stderr
+    moved = list((volume / ".snowsync/staged").rglob("object~1"))
+    assert 0 < len(moved) < 40
+    assert list((volume / ".snowsync/incoming/rig").iterdir()) == []
+    result = rig.snowsync("run", "JOB", "--direction", "destination", "--once")
+    assert result.returncode == 0, result.stderr
+    rig.assert_delivered()
+    assert [name for name in rig.files_left() if "/incoming/" in name or "/staged/" in name] == []
+
+
 def test_a_volume_without_hard_links_is_a_volume(rig: Rig, stack: ExitStack) -> None:
     back = limited(rig, stack, Lacks(no_hard_links=True))
     one_volume(rig)

@@ -316,35 +316,46 @@ class Evacuation:
 
     def _commit(self, target: OpenVolume, copies: list[_Copy]) -> None:
         started = time.monotonic()
+        moved: list[Row] = []
         try:
             target.sync()
             target.pace.learn(sum(copy.row.size for copy in copies), time.monotonic() - started)
             with target.names_held():
                 notes = self._ledger.intend(target.id, [copy.row for copy in copies])
-                named = self._publish(target, copies)
+                named, problem = self._publish(target, copies)
                 moved = self._ledger.commit_moved([copy.row for copy in named], target.id, notes)
         except OSError as error:
-            self._cannot_write(target, error)
-            return
-        finally:
-            for copy in copies:
-                target.expect_no_more(copy.row.size)
+            problem = error
         for row in moved:
             self._volumes.occupies(target, row.size)
             self._done.moved += Tally(1, row.size)
-        self._tell(f"moved {self._done.moved.objects} objects so far")
+        for copy in copies:
+            target.expect_no_more(copy.row.size)
+            with contextlib.suppress(OSError):  # what got no name; else swept when the volume is evacuated to again
+                target.discard_evacuated(copy.row.id)
+        if problem:
+            self._cannot_write(target, problem)
+        if moved:
+            self._tell(f"moved {self._done.moved.objects} objects so far")
 
     @staticmethod
-    def _publish(target: OpenVolume, copies: list[_Copy]) -> list[_Copy]:
+    def _publish(target: OpenVolume, copies: list[_Copy]) -> tuple[list[_Copy], OSError | None]:
+        """Give the copies their names, durably, up to the first one that the volume does not take, with the reason."""
         directories, named = set(), []
+        problem: OSError | None = None
         for copy in copies:
+            path = _path(copy.row)
             try:
-                directories.add(target.publish(evacuated_name(copy.row.id), _path(copy.row)))
+                directories.add(target.publish(evacuated_name(copy.row.id), path))
             except FileNotFoundError:
                 continue  # its volume was cleared meanwhile: it is copied again
+            except OSError as error:  # each folder of the name takes an inode
+                target.prune([os.path.dirname(path)])
+                problem = error
+                break
             named.append(copy)
         target.sync_directories(directories)
-        return named
+        return named, problem
 
     def _release(self, source: OpenVolume, rows: list[Row]) -> None:
         """What is delivered is not moved. A destination unit that runs does the same; nobody minds."""
