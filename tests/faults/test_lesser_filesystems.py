@@ -8,6 +8,7 @@ Each time: another way, or one clear reason; nothing is fetched in a loop, and n
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -234,6 +235,21 @@ def test_an_evacuation_that_meets_a_full_volume_leaves_nothing_there(rig: Rig, s
     assert result.returncode == 0, result.stderr
     rig.assert_delivered()
     assert [name for name in rig.files_left() if "/incoming/" in name or "/staged/" in name] == []
+
+
+def test_a_volume_whose_writes_do_not_become_durable_is_out_of_use(rig: Rig, stack: ExitStack) -> None:
+    """It takes every byte, and answers EIO to each fsync: the other volume takes what needs one of its own."""
+    rig.config["mover"] = {"tool": "native", "large_object": "1MiB"}
+    assert rig.run()[0] == 0
+    os.rename(rig.volumes[0], rig.folder / "behind-0")
+    limited(rig, stack, Lacks(sync_error=errno.EIO))
+    for number in range(2):
+        rig.source.put(SOURCE, f"big-{number}", os.urandom(3 * MIB))
+    code, _document, errors = rig.run()
+    assert code == 0, errors
+    rig.assert_delivered()
+    assert "volume volume-01 is not used: Failed to open volume volume-01" in errors
+    assert rig.source.count("GetObject") <= 4
 
 
 def test_a_volume_without_hard_links_is_a_volume(rig: Rig, stack: ExitStack) -> None:

@@ -18,6 +18,7 @@ from snowsync import staging
 from snowsync.errors import LocalError, StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import State
+from snowsync.source import SourceUnit
 from snowsync.volumes import OpenVolume
 
 
@@ -422,6 +423,26 @@ def test_a_local_failure_on_a_volume_that_is_well_does_not_take_it_out(rig: Rig)
     running.join()
     rig.assert_delivered()
     assert taken_out == []
+
+
+def test_an_object_that_a_volume_does_not_take_goes_to_another_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad spot of a disk that is well else: nothing is fetched to the same place again and again."""
+    fill(rig)
+    rig.source.before = refuse(Trouble.IO, operation="fetch", key="object-1", times=1)
+    submit, places = SourceUnit._submit, []
+
+    def spy(self: SourceUnit, item: Any, spaces: Any) -> None:
+        if item.row.key == "object-1":
+            places.append(item.volume.name)
+        submit(self, item, spaces)
+
+    monkeypatch.setattr(SourceUnit, "_submit", spy)
+    rig.run()
+    rig.assert_delivered()
+    assert sorted(places) == ["one", "two"]
+    assert sum("does not take 'object-1', others do first" in text for text in caplog.messages) == 1
 
 
 def test_a_full_volume_is_waited_for(rig: Rig) -> None:

@@ -74,6 +74,7 @@ class SourceUnit(Unit):
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
         self._avoid: dict[int, str] = {}
         self._served_last = ""  # the key
+        self._failed_on: dict[int, int] = {}  # by object: the volume that did not take it, and is well
         # By object whose answers contradict its listing: what that says, and the ETag of the answers.
         self._read_as: dict[int, tuple[tuple[str, int], str]] = {}
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
@@ -259,6 +260,7 @@ class SourceUnit(Unit):
         if self._pool.is_large(row.size):
             self.parts.forget(row.id)
         self._avoid.pop(row.id, None)
+        self._failed_on.pop(row.id, None)
         self._read_as.pop(row.id, None)
 
     def etag_to_read(self, row: Row) -> str:
@@ -460,7 +462,7 @@ class SourceUnit(Unit):
         """The volume for an object: the one that holds parts of it, while there is room for the rest of it."""
         partial = self.parts.partial(row.id, row.generation) if self._pool.is_large(row.size) else None
         if partial is None:
-            return self._placement.choose(row.size, spaces)
+            return self._place_elsewhere(row, spaces)
         home, there = partial
         space = next((space for space in spaces if space.id == home), None)
         volume = self.volumes.open.get(home)
@@ -470,6 +472,14 @@ class SourceUnit(Unit):
         if chosen is not None and chosen != home:
             self._abandon_partial(row, home)
         return chosen
+
+    def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
+        """A volume that did not fail with this object; that one again where the others have no room."""
+        others = [space for space in spaces if space.id != self._failed_on.get(row.id)]
+        chosen = self._placement.choose(row.size, others)
+        if chosen is not None or any(space.is_busy for space in others):
+            return chosen
+        return self._placement.choose(row.size, spaces)
 
     def _abandon_partial(self, row: Row, home: int) -> None:
         """The object goes to another volume: what came of it so far makes room."""
@@ -582,6 +592,7 @@ class SourceUnit(Unit):
                 self.take_out(item.volume, message)
                 self.put_back(item, 0.0)
                 return
+            self._is_bad_spot(item, message)
         failure = Failure(item.row, "source", trouble, message, "fetched again")
         if needs_probe(trouble):
             self.find_out(item, failure, endpoint or item.endpoint, partial(self._judged, item, failure))
@@ -590,6 +601,13 @@ class SourceUnit(Unit):
         if not is_soft or self.postpone(item, 1.0 if trouble.is_local else 0.2):
             self.failed(failure)
         self.put_back(item, None)
+
+    def _is_bad_spot(self, item: Item, message: str) -> None:
+        """A volume is well, and did not take this object: what lies there of it may not be on the medium."""
+        if self._failed_on.get(item.row.id) != item.volume.id:
+            _log.warning("volume %s does not take %r, others do first: %s", item.volume.name, item.row.key, message)
+        self._failed_on[item.row.id] = item.volume.id
+        self.parts.forget(item.row.id)
 
     def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
         """A volume took no more, or no file of this size: it is not asked again."""

@@ -394,14 +394,25 @@ def evacuated_name(object_id: int) -> str:
 
 
 def try_writing(folder: int) -> None:
-    """A volume that went read-only still shows its marker: only a write tells. A full one is no broken one."""
+    """A volume that went read-only still shows its marker: only a durable write tells. A full one is no broken one."""
     name = f"probe-{uuid.uuid4()}"
     try:
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder))
+        _make_durably(folder, name)
     except OSError as error:
         if local_trouble(error) is not Trouble.SPACE:
             raise
-    remove(Place.INCOMING, folder, name, _PARTIAL)
+    finally:
+        with contextlib.suppress(OSError):  # swept with all that is not known
+            remove(Place.INCOMING, folder, name, _PARTIAL)
+
+
+def _make_durably(folder: int, name: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder)
+    try:
+        with workers.at_medium():
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _try_reading(root: int) -> None:
