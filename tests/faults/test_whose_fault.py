@@ -157,6 +157,26 @@ def test_a_bad_spot_of_a_large_object_costs_what_lies_behind_it_and_no_more(rig:
     rig.assert_delivered()
 
 
+def test_what_s5cmd_does_not_bring_to_its_end_is_not_begun_again_and_again(rig: Rig) -> None:
+    """s5cmd keeps nothing of a large object: after its attempt the native mover does, on both hops."""
+    size = 24 * MIB
+    for key in ("spot", "end"):
+        rig.source.put(SOURCE, key, os.urandom(size), part_size=8 * MIB)
+    rig.source.set_fault("bad_spot", operation="GetObject", key="^spot$", offset=size - MIB)
+    rig.destination.set_fault("status", operation="CompleteMultipartUpload", key="^end$", status=500)
+    rig.config |= {"attempts": 5, "mover": {"tool": "s5cmd", "part_size": 8 * MIB, "retries": 0}}
+    code, summary, errors = rig.run()
+    assert (code, summary["drained"], summary["failure_count"]) == (3, False, 10), errors
+    read = sum(line["bytes_out"] for line in rig.source.log("GetObject") if line["key"] == "spot")
+    sent = sum(line["bytes_in"] for line in rig.destination.log("UploadPart"))
+    assert (read < 2 * size + 8 * MIB, sent) == (True, 2 * size), "once by each mover"
+    rig.source.clear_faults()
+    rig.destination.clear_faults()
+    assert rig.run()[0] == 0
+    rig.assert_delivered()
+    assert sum(line["bytes_in"] for line in rig.destination.log("UploadPart", "end")) <= 3 * size
+
+
 @pytest.mark.parametrize(("side", "operation"), [("source", "GetObject"), ("destination", "PutObject")])
 def test_a_store_that_answers_and_serves_nothing_is_waited_for(rig: Rig, side: str, operation: str) -> None:
     """Lists are answered, no object is: what stands behind the endpoint is down, and no object is blamed for that.

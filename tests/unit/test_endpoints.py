@@ -145,6 +145,7 @@ def test_an_endpoint_that_serves_nothing_rests_and_then_is_given_few_objects(
     for endpoint in pool.endpoints:
         endpoint.is_up, endpoint.in_flight = True, TRIED_AT_ONCE
     assert pool.pick() is None
+    assert pool.pick_to_ask() is one, "a question is none of the objects that are tried"
     two.in_flight -= 1
     assert pool.pick() is two
     assert judge(pool, two, 1) == [Blame.SERVICE]

@@ -826,3 +826,21 @@ def test_a_section_is_read_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(OSError, match="Input/output"):
             section.read_all()
         assert section.error and section.error.errno == errno.EIO
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tags", "word"),
+    [
+        (Trouble.DENIED, {"a": "b"}, "s3:PutObjectTagging"),
+        (Trouble.UNSUPPORTED, {"a": "b"}, "this store keeps none"),
+        (Trouble.DENIED, {}, ""),
+        (Trouble.SERVER, {"a": "b"}, ""),
+    ],
+)
+def test_an_upload_that_is_refused_for_its_tags_says_how_to_go_without(
+    trouble: Trouble, tags: dict[str, str], word: str
+) -> None:
+    refusal = StoreError(trouble, "send k", "the store denies this request", status=403)
+    told = str(s3_request.about_tags(refusal, Send(1, "k", 1, "/x", 0, Headers(tags=tags))))
+    assert ("`tags: skip`" in told) is bool(word)
+    assert word in told and "the store denies this request" in told

@@ -115,7 +115,7 @@ class Arrivals:
         """
         unit = self._unit
         while not unit.ending.is_set():
-            asked = endpoint if endpoint.is_up else unit.endpoints.pick()
+            asked = endpoint if endpoint.is_up else unit.endpoints.pick_to_ask()
             if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
                 return asked
             workers.beat()

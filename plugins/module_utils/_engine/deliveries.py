@@ -325,7 +325,7 @@ class Deliveries:
 
     def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
         """The endpoint an object went to, else another one of the store."""
-        return endpoint if endpoint.is_up else self._unit.endpoints.pick()
+        return endpoint if endpoint.is_up else self._unit.endpoints.pick_to_ask()
 
     def _prove(self, item: Item, endpoint: Endpoint, found: Head) -> Delivered | Refuted | None:
         """None when the proof itself failed, and the failure is dealt with."""

@@ -141,6 +141,8 @@ class DestinationUnit(Unit):
                 continue
             if self._is_done(source_done):
                 self.is_complete = True
+                if self.is_hopeless():
+                    self.end_unserved()
                 return
             self._deliveries.record_released()
             self.switches.staged.wait(0.05 if self._backlog or self.in_flight else 0.25)

@@ -281,6 +281,14 @@ class EndpointPool:
         others = [endpoint for endpoint in up if endpoint.url != avoid]
         return min(others or up, key=lambda endpoint: endpoint.in_flight)
 
+    def pick_to_ask(self) -> Endpoint | None:
+        """The healthy endpoint with the least in flight, for a question: one that serves no object may answer it."""
+        return min(
+            (endpoint for endpoint in self.endpoints if endpoint.is_up),
+            key=lambda endpoint: endpoint.in_flight,
+            default=None,
+        )
+
     def probe_due(self) -> None:
         """Look again at endpoints whose rest is over, each in its own thread: one that says nothing holds up nobody."""
         now = time.monotonic()

@@ -242,7 +242,7 @@ class Lister:
         """Who is asked next, perhaps after an outage. None: stop."""
         unit = self._unit
         while not unit.stopping:
-            endpoint = unit.endpoints.pick()
+            endpoint = unit.endpoints.pick_to_ask()
             if endpoint:
                 return endpoint
             workers.beat()

@@ -27,7 +27,7 @@ from .model import MIB, Fetch, Head, Headers, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
-from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, is_header_name, rotten
+from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten
 from .sent_headers import sent_headers
 from .wire_transfers import KEPT_ERROR_BYTES, Transfer, Waiting
 
@@ -294,6 +294,7 @@ class _Upload:
         self._work = work
         self._asked = asked
         self._waiting: Waiting | None = None
+        self._is_sent_at_once = False  # all there is to wait for is the answer
         self._parameters = parameters
         self._headers = headers
         self._transfer: Transfer | None = None
@@ -310,8 +311,14 @@ class _Upload:
         self._signed_with = self._bucket.credentials()
         url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
         transfer.begin(url, lines)
-        transfer.curl.setopt(transfer.curl.WRITEFUNCTION, self._answer.write)
-        self._waiting = transfer.bear(self._bucket.patience.of(self._asked), self._goes_on)
+        curl = transfer.curl
+        curl.setopt(curl.WRITEFUNCTION, self._answer.write)
+        silence = self._bucket.patience.of(self._asked)
+        if self._is_sent_at_once:
+            # libcurl's own limit will do, and calls nobody: millions of small objects are sent like this.
+            curl.setopt(curl.LOW_SPEED_TIME, max(1, round(silence.answer)))
+        else:
+            self._waiting = transfer.bear(silence, self._goes_on)
 
     def _goes_on(self) -> bool:
         self._bucket.moved += 1  # this wait has an end of its own: no watchdog need end it
@@ -326,7 +333,8 @@ class _Upload:
         if number:
             raise unanswered(action, number, words, of_object=True)
         if not self._is_good(self._transfer.status):
-            raise self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
+            refusal = self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
+            raise about_tags(refusal, self._work) if "x-amz-tagging" in self._headers else refusal
         return _head(action, self._transfer)
 
     def _is_good(self, status: int) -> bool:
@@ -363,6 +371,7 @@ class Put(_Upload):
         body: BytesIO | Section = self._section
         read: Callable[[int], bytes | int] = self._read
         if self._length <= _AT_ONCE:
+            self._is_sent_at_once = True
             content = self._section.read_all()
             self._insist(content)
             body = BytesIO(content)

@@ -32,7 +32,7 @@ from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
 from .reach import ca_file, proxy_for, shown
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, PERHAPS_STORED, Section, rotten
+from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, rotten
 from .sent_headers import ascii_headers, sent_headers
 from .tries import persistently
 
@@ -241,7 +241,7 @@ class Control:
                 return self._send_parts(work, descriptor, action)
             return self._put(work, descriptor, action)
         except StoreError as error:
-            raise _about_tags(error, work) from None
+            raise about_tags(error, work) from None
 
     def _put(self, work: Send, descriptor: int, action: str) -> Head:
         section = Section(descriptor, 0, work.size)
@@ -556,11 +556,3 @@ def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
     ).decode()
     for name in ("request_algorithm", "request_algorithm_header"):
         params["context"].get("checksum", {}).pop(name, None)
-
-
-def _about_tags(error: StoreError, work: Send) -> StoreError:
-    if error.trouble is not Trouble.UNSUPPORTED or not work.headers.tags:
-        return error
-    kept = f"the object has {len(work.headers.tags)} tags, and it seems that this store keeps none"
-    detail = f"{kept}; go without them by `tags: skip` ({error.detail})"
-    return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)

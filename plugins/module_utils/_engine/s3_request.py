@@ -13,7 +13,7 @@ import re
 
 from . import workers
 from .errors import StoreError, Trouble
-from .model import MIB
+from .model import MIB, Send
 
 CHUNK = MIB
 # What a store may say of a Complete that it carried out, or is still carrying out.
@@ -79,6 +79,18 @@ class Section:
 
     def tell(self) -> int:
         return self._position
+
+
+def about_tags(error: StoreError, work: Send) -> StoreError:
+    """The error of an upload; where tags may be why it was refused, it says so."""
+    why = {
+        Trouble.UNSUPPORTED: "it seems that this store keeps none; go",
+        Trouble.DENIED: "which need s3:PutObjectTagging; allow it, or go",
+    }.get(error.trouble)
+    if why is None or not work.headers.tags:
+        return error
+    detail = f"the object has {len(work.headers.tags)} tags, {why} without them by `tags: skip` ({error.detail})"
+    return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)
 
 
 def rotten(action: str, expected: str, found: str) -> StoreError:

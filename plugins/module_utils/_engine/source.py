@@ -369,6 +369,7 @@ class SourceUnit(Unit):
             listed = self.has_listed and self.scanner.finished
             self._read_on()
             if self.is_hopeless() and not self.in_flight:
+                self.end_unserved()
                 return
             if self._is_full or (not self._backlog and self._is_done(listed)):
                 self._lister.forget_unlisted()

@@ -42,7 +42,7 @@ class TouchedObjects:
         in_doubt = set(self._in_doubt)
         touched = unit.ledger.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=unit.job.keep_staged)
         rows = [row for row in touched if row.id not in in_doubt]
-        endpoint = unit.endpoints.pick() if rows else None
+        endpoint = unit.endpoints.pick_to_ask() if rows else None
         if endpoint is None:
             return False
         by_key = {unit.destination_key(row): row for row in rows}

@@ -346,10 +346,11 @@ class Unit:
     def is_hopeless(self) -> bool:
         """Whether a run ends without a store that has served no object in so many trials; a service goes on trying."""
         pool = self.endpoints
-        if self.until == "forever" or not (pool.serves_nothing and is_hopeless(pool.trials, self.job.attempts)):
-            return False
-        self.unserved = f"the {self.name} answers, and serves no object: {pool.messages()}"
-        return True
+        return self.until != "forever" and pool.serves_nothing and is_hopeless(pool.trials, self.job.attempts)
+
+    def end_unserved(self) -> None:
+        """Say why this run ends with objects left."""
+        self.unserved = f"the {self.name} answers, and serves no object: {self.endpoints.messages()}"
 
     def put_off(self, row: Row, seconds: float) -> None:
         """Leave an object alone for a while, without blaming it."""

@@ -288,7 +288,7 @@ def _no_outcome(_outcome: Outcome) -> None:
 
 def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix: str) -> None:
     pool.preflight()
-    endpoint = pool.pick()
+    endpoint = pool.pick_to_ask()
     if endpoint is None:
         raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
     for page in endpoint.pages():

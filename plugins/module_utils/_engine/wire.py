@@ -146,9 +146,11 @@ class Wire:
         transfer = self._take(self._heads, body=False)
         try:
             self._begin(transfer, "HEAD", self._place.bucket_path, "", self._bucket_signer)
+            transfer.curl.setopt(self._curl.TIMEOUT, round(CONNECT_SECONDS))
             number, _words = self._perform(transfer)
             return not number and transfer.status == 200
         finally:
+            transfer.curl.setopt(self._curl.TIMEOUT, 0)
             self._put_back(self._heads, transfer)
 
     def _one_page(self, action: str, query: str, asked: Asked) -> Page:
