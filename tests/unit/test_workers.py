@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from fake_stores import FakeControl, FakeMover, Rig, install, wait_until
 from simulators.s3_store import start
 
 from snowsync import (
+    adoption,
     arrivals,
     credentials,
     deliveries,
@@ -545,3 +548,17 @@ def test_a_stop_breaks_off_what_is_hashed(rig: Rig, monkeypatch: pytest.MonkeyPa
     install(monkeypatch, rig)
     rig.run()
     rig.assert_delivered()
+
+
+def test_a_stop_breaks_off_a_look_through_a_volume_without_end() -> None:
+    """An older copy of a ledger looks for newer files than it knows: what it has seen a part of counts as not seen."""
+    volume: Any = SimpleNamespace(staged_files=lambda: itertools.repeat("no name of the engine's"))
+    seen: list[set[str]] = []
+    looking = workers.start(
+        lambda: seen.append(adoption.overtaken(SimpleNamespace(heartbeat=0.0), volume)),  # type: ignore[arg-type]
+        "looking",
+        workers.tell,
+        lambda: True,
+    )
+    looking.join(30)
+    assert (looking.is_alive(), seen) == (False, [])

@@ -17,7 +17,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import etag, keys
+from . import etag, keys, workers
 from .errors import Trouble
 from .ledger import Failure, Row
 from .model import Evidence, Origin, State
@@ -102,6 +102,7 @@ def overtaken(unit: Unit, volume: OpenVolume) -> set[str]:
     keys_there: set[str] = set()
     for relative in volume.staged_files():
         unit.heartbeat = time.monotonic()
+        workers.beat()  # a stop breaks it off: who has seen a part of them may send nothing
         try:
             key, generation = keys.from_path(relative)
         except ValueError:
