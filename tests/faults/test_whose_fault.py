@@ -9,10 +9,12 @@ import contextlib
 import os
 import sqlite3
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
+from simulators.s3_store import start as simulated
 
 ATTEMPTS = 3
 REQUESTS = 3 * ATTEMPTS * 2  # up to three times in one attempt, and libcurl again on a connection that was reset
@@ -154,6 +156,26 @@ def test_a_bad_spot_of_a_large_object_costs_what_lies_behind_it_and_no_more(rig:
     rig.assert_delivered(["small"])
     rig.source.clear_faults()
     assert rig.run()[0] == 0
+    rig.assert_delivered()
+
+
+@pytest.mark.parametrize("fault", ["refuses", "serves nothing"])
+def test_an_endpoint_of_two_that_is_ill_costs_no_object_its_attempts(rig: Rig, tmp_path: Path, fault: str) -> None:
+    with simulated(tmp_path / "twin") as twin:
+        twin.create_bucket(SOURCE)
+        for number in range(OTHERS):
+            data = os.urandom(SIZE)
+            for store in (rig.source, twin):
+                store.put(SOURCE, f"object-{number:02}", data, modified_ms=1_700_000_000_000)
+        rig.config["source"]["endpoints"].append(twin.url)
+        rig.config["attempts"] = 2
+        if fault == "refuses":
+            twin.listener("refuse")
+        else:
+            twin.set_fault("status", operation="GetObject", status=500, code="InternalError")
+        code, summary, errors = rig.run()
+        assert (code, summary["drained"], summary["states"]["failed"]) == (0, True, 0), errors
+        assert summary["failure_count"] < 5, "what failed before it was known how ill it is"
     rig.assert_delivered()
 
 

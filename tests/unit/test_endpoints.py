@@ -165,6 +165,31 @@ def test_objects_that_fail_while_another_one_is_served_are_to_blame(rig: Rig) ->
     assert endpoint.is_up
 
 
+@pytest.mark.parametrize(("hop", "operation"), [("source", "fetch"), ("destination", "send")])
+def test_an_object_that_failed_at_one_endpoint_is_tried_at_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hop: str, operation: str
+) -> None:
+    rig = Rig(tmp_path, changes={"attempts": 2}, **{f"{hop}_endpoints": [ONE, TWO]})  # type: ignore[arg-type]
+    install(monkeypatch, rig)
+    keys = [f"object-{number}" for number in range(MANY - 1)]
+    for key in keys:
+        rig.source.put(key, b"x")
+    store: FakeStore = getattr(rig, hop)
+    ask, failed = store.request, []
+
+    def request(asked: str, key: str, url: str) -> None:
+        if asked == operation and url == ONE:
+            failed.append(key)
+            raise StoreError(Trouble.SERVER, f"{asked} {key}", "HTTP 500")
+        ask(asked, key, url)
+
+    monkeypatch.setattr(store, "request", request)
+    assert rig.run().drained
+    assert failed, "the first one of two that have nothing to do is asked first"
+    assert len(failed) == len(set(failed))
+    rig.assert_delivered()
+
+
 def test_a_defect_in_a_probe_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_endpoint: Endpoint) -> None:
         raise ValueError("a defect")

@@ -490,6 +490,7 @@ class Deliveries:
         elif failure.trouble.stops_job:
             self._refuse(item, failure, is_lie=False)  # the store refuses it for all that may be known: others too
         else:
+            self._unit.avoid[item.row.id] = item.endpoint.url
             self._unit.refused(failure)
             self.leave(item)
 

@@ -628,7 +628,9 @@ class SourceUnit(Unit):
 
     def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
         if not self.is_excused(item, whose):
-            self.failed(failure)
+            self._avoid[item.row.id] = item.endpoint.url
+            if self.failed(failure) is State.FAILED:
+                del self._avoid[item.row.id]
         self.put_back(item, None)
 
     def put_back(self, item: Item, delay: float | None) -> None:
