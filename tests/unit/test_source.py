@@ -832,3 +832,57 @@ def test_tags_that_cannot_be_read_are_the_objects_failure(rig: Rig, monkeypatch:
 def test_etag_of_the_fakes_is_that_of_s3() -> None:
     """The control: 11 bytes in parts of 5 have three."""
     assert etag_of(b"hello world", 5).endswith("-3")
+
+
+# -- one page of a listing ----------------------------------------------------------------------------------------
+
+
+def fail_at_the_second_page(rig: Rig, times: int) -> list[str]:
+    """The page after the first one is refused so often, while probes are answered. Grows with each time it is asked."""
+    rig.source.page_size = 4
+    fill(rig, 10)
+    asked: list[str] = []
+
+    def before(operation: str, token: str) -> None:
+        if operation == "list" and token == "object-3":
+            asked.append(token)
+            if len(asked) == 5:  # however long that takes here
+                wait_until(lambda: len(rig.destination.objects) == 4)
+            if len(asked) <= times:
+                raise StoreError(Trouble.THROTTLED, "list", "HTTP 503", status=503)
+
+    rig.source.before = before
+    return asked
+
+
+def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snowsync.lister._LONGEST_PAUSE", 0.01)
+    rests: list[str] = []
+    monkeypatch.setattr("snowsync.endpoints.Endpoint.rest", lambda self, message: rests.append(message) or 1.0)
+    asked = fail_at_the_second_page(rig, 5)
+    assert rig.run().drained
+    assert (len(asked), rests) == (6, [])
+    rig.assert_delivered()
+
+
+@pytest.mark.parametrize("until", ["drained", "once"])
+def test_a_page_that_is_refused_for_ever_ends_a_run_and_not_the_transfer_of_the_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, until: str
+) -> None:
+    monkeypatch.setattr("snowsync.lister._LONGEST_PAUSE", 0.01)
+    fail_at_the_second_page(rig, 10**9)
+    with pytest.raises(StoreError, match="HTTP 503"):
+        rig.run(until=until)
+    assert rig.destination.objects.keys() == {f"object-{number}" for number in range(4)}
+
+
+def test_a_service_goes_on_asking_for_a_page_and_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowsync.lister._LONGEST_PAUSE", 0.02)
+    asked = fail_at_the_second_page(rig, 30)
+    run = rig.start("both", "forever")
+    wait_until(lambda: run.unit("source").status == "waiting for the source: Failed to list: HTTP 503")
+    wait_until(lambda: len(asked) > 30 and len(rig.destination.objects) == 10)
+    wait_until(lambda: run.unit("source").status == "up to date")
+    run.stop()

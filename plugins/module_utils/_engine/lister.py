@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import keys, ledger_left, workers
 from .answers import UNREADABLE
+from .blame import is_hopeless
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
 from .ledger import Failure, Row
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _UNREADABLE_KEYS = 2  # and so many where a page was to have one key
+_LONGEST_PAUSE = 60.0  # seconds before a page is asked for again, while probes find the endpoint well: 1, 2, 4 ...
 _MOST_TOLD = 100_000  # beyond them, what an earlier run recorded is not told again by this one
 _MOST_REMARKS = 1000
 _CANNOT = " cannot be read"
@@ -47,6 +49,8 @@ class Lister:
         self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
         self._unreadable = 0  # answers in a row that could not be read
         self._gaps: dict[str, str] = {}  # what earlier passes of this run could not read: between these keys
+        self._tries = 0  # of one page, while probes find the endpoint well
+        self.problem = ""  # why the page that is next does not come
 
     def run(self) -> None:
         unit = self._unit
@@ -204,7 +208,7 @@ class Lister:
                     if unit.stopping:
                         yield None
                         return
-                self._unreadable = 0
+                self._goes_on()
                 return
             except StoreError as error:
                 if self._can_never_be_read(error, _UNREADABLE_ANSWERS):
@@ -222,7 +226,7 @@ class Lister:
                 page = endpoint.wire().list_page(
                     walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after, max_keys=size.keys
                 )
-                self._unreadable = 0
+                self._goes_on()
                 return page
             except StoreError as error:
                 if self._can_never_be_read(error, patience):
@@ -250,13 +254,41 @@ class Lister:
         return None
 
     def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
-        """Let an endpoint rest after a transient error; raise what waiting cannot fix."""
+        """Wait after a transient error; raise what waiting cannot fix.
+
+        An endpoint rests where a probe confirms it. Else this page is to blame: objects are moved on, and a run ends
+        after some tries, which a service goes on with.
+        """
         if error.trouble.stops_job:
             raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
         if not error.trouble.is_weather:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)
-        endpoint.rest(str(error))
+        if not self._is_well(endpoint):
+            endpoint.rest(str(error))
+            return
+        self.problem = str(error)
+        self._tries += 1
+        unit = self._unit
+        if unit.until != "forever" and is_hopeless(self._tries, unit.job.attempts) and error.code != UNREADABLE:
+            raise error
+        pause = 2.0 ** min(10, self._tries - 1) if error.code != UNREADABLE else 1.0
+        workers.idle()
+        unit.ending.wait(min(_LONGEST_PAUSE, pause))
+
+    @staticmethod
+    def _is_well(endpoint: Endpoint) -> bool:
+        try:
+            endpoint.probe()
+        except JobStopped:
+            raise
+        except StoreError:
+            return False
+        return True
+
+    def _goes_on(self) -> None:
+        self._unreadable = self._tries = 0
+        self.problem = ""
 
     # -- keys that cannot be moved ----------------------------------------------------------------------------
 

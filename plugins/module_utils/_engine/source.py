@@ -425,8 +425,8 @@ class SourceUnit(Unit):
     def _describe(self, listed: bool) -> str:
         if self.in_flight:
             return f"fetching {len(self.in_flight)} objects" if self.is_served() else self.status
-        if self._pool.why_down():
-            return f"waiting for the source: {self._pool.why_down()}"
+        if self._pool.why_down() or self._lister.problem:
+            return f"waiting for the source: {self._pool.why_down() or self._lister.problem}"
         if listed:
             return "up to date"
         if self.scanner.unsettled:
