@@ -45,9 +45,13 @@ def run(rig: Rig, *more: str) -> str:
         ("etag", {"list_version": "v1", "sorted": False}, True),
         ("gzip", {}, True),
         ("size", {}, True),
+        ("both", {}, True),
+        ("get", {}, True),
         ("none", {}, False),
         ("case", {}, False),
+        ("unquoted", {}, False),
         ("modified", {}, False),
+        ("now", {}, False),
     ],
     ids=str,
 )
@@ -80,6 +84,27 @@ def test_a_destination_that_contradicts_its_listing_gets_everything_once(rig: Ri
     verified = rig.snowsync("verify", "JOB")
     assert verified.returncode == 0, verified.stdout
     assert ("the destination contradicts itself" in verified.stderr) is (kind in ("etag", "size"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_told", "is_read_again"),
+    [
+        ("etag", True, True),
+        ("gzip", True, True),
+        ("size", True, True),
+        ("head", True, False),
+        ("head_size", True, False),
+    ],
+)
+def test_s5cmd_moves_such_objects_once(rig: Rig, kind: str, is_told: bool, is_read_again: bool) -> None:
+    """It tells no answers: HEAD is asked, and a GET where HEAD contradicts the listing."""
+    rig.config["mover"] = {"tool": "s5cmd"}
+    fill(rig, kind)
+    assert run(rig).count(TOLD) == 1
+    before = traffic(rig)
+    assert before[0] <= len(KEYS) * (3 if is_read_again else 2)
+    run(rig)
+    assert traffic(rig) == before
 
 
 def test_an_object_that_changes_at_such_a_source_is_moved_again(rig: Rig) -> None:

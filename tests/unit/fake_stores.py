@@ -143,6 +143,9 @@ class FakeWire:
         tags = len(stored.headers.tags)
         return replace(answer, encryption=stored.encryption, tag_count=tags, parts_count=count)
 
+    def head_by_get(self, object_key: str) -> Head:
+        return self.head(object_key)
+
     def head_many(self, object_keys: Iterable[str], hurry: float = 0.0) -> Iterator[tuple[str, Head | StoreError]]:
         for object_key in object_keys:
             try:

@@ -459,7 +459,13 @@ def test_what_is_no_date_is_none(text: str) -> None:
 
 def refused(status: int, body: bytes = b"", *, of_object: bool = True, headers: bytes = b"", bodyless: bool = False):
     return answers.failure(
-        "look", status, body, of_object=of_object, region="us-east-1", headers=headers, bodyless=bodyless
+        "look",
+        status,
+        body,
+        of_object=of_object,
+        asked=answers.AskedWith("us-east-1"),
+        headers=headers,
+        bodyless=bodyless,
     )
 
 

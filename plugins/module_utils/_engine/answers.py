@@ -10,7 +10,6 @@ import html
 import re
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from .entry_reader import EntryReader
@@ -18,10 +17,12 @@ from .errors import StoreError, Trouble
 from .keys import is_utf8
 from .model import UNTOLD, Head, Headers, ListedObject
 from .present import key_text, plain_text
+from .remedies import AskedWith, Refusal, otherwise_addressed, remedy, told_region
 from .xml_repair import XmlRepair, as_utf8
 
 UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
 METADATA_PREFIX = "x-amz-meta-"
+NOT_TOLD = AskedWith()
 CHECKSUMS = ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")
 
 _ERROR_CODES: dict[str, Trouble] = {
@@ -76,6 +77,7 @@ _EXPLANATIONS: dict[str, str] = {
     "NoSuchBucket": "there is no such bucket",
     "NoSuchKey": "there is no such object",
     "AuthorizationHeaderMalformed": "the signature is for another region than the store's",
+    "TemporaryRedirect": "the bucket is reached at another endpoint for now, as one is that was made just before",
     "PermanentRedirect": "the bucket is reached at another endpoint or in another region",
     **dict.fromkeys(
         ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"),
@@ -111,14 +113,6 @@ _NO_BODY: dict[Trouble, str] = {
 }
 
 
-class Refusal(NamedTuple):
-    """The `<Error>` of a store: its code, its message, and where the bucket is when the error names it."""
-
-    code: str
-    message: str
-    region: str = ""
-
-
 def parse_error(body: bytes) -> Refusal | None:
     """The S3 error in a body; None when it holds none (a web page, a gateway's text, nothing)."""
     # Read by pattern: stores send errors with and without a namespace, and now and then broken XML.
@@ -130,8 +124,9 @@ def parse_error(body: bytes) -> Refusal | None:
         found = re.search(rf"<(?:\w+:)?{name}>([^<]*)</", text)
         return " ".join(html.unescape(found.group(1)).split())[:300] if found else ""
 
-    code = element("Code")
-    return Refusal(code, element("Message"), element("Region")) if code else None
+    code, message = element("Code"), element("Message")
+    region = element("Region") or told_region(message)
+    return Refusal(code, message, region, element("Endpoint")) if code else None
 
 
 def trouble_of(status: int, code: str, *, of_object: bool) -> Trouble:
@@ -146,19 +141,26 @@ def trouble_of(status: int, code: str, *, of_object: bool) -> Trouble:
     return _STATUSES.get(status, Trouble.SERVER if status >= 500 else Trouble.OTHER)
 
 
-def explain(trouble: Trouble, status: int, refusal: Refusal, *, region: str = "", bodyless: bool = False) -> str:
-    """One sentence for an operator: the cause, then the store's own words. `region` is the one that was signed for."""
+def explain(trouble: Trouble, status: int, refusal: Refusal, asked: AskedWith, *, bodyless: bool = False) -> str:
+    """One sentence for an operator: the cause, what to do, then the store's own words."""
     told = _EXPLANATIONS.get(refusal.code) or (_NO_BODY.get(trouble) if bodyless else None)
-    parts = [told or _BY_TROUBLE.get(trouble) or "the store refuses"]
-    if refusal.region and refusal.region != region:
-        parts.append(f"; the store names the region {refusal.region!r}, this job has {region!r}: correct `region`")
+    if 300 <= status < 400 and not refusal.code:
+        told = "the answer is a redirect that does not say where it leads"
+    parts = [told or _BY_TROUBLE.get(trouble) or "the store refuses", remedy(trouble, status, refusal, asked)]
     own_words = ": ".join(word for word in (refusal.code, refusal.message) if word)
     parts.append(f" (HTTP {status}{', ' if own_words else ''}{own_words})")
     return "".join(parts)
 
 
 def failure(
-    action: str, status: int, body: bytes, *, of_object: bool, region: str, headers: bytes = b"", bodyless: bool = False
+    action: str,
+    status: int,
+    body: bytes,
+    *,
+    of_object: bool,
+    asked: AskedWith,
+    headers: bytes = b"",
+    bodyless: bool = False,
 ) -> StoreError:
     """The error for an answer that is not the wanted one; `bodyless` for the answer to a HEAD."""
     refusal = parse_error(body)
@@ -166,15 +168,31 @@ def failure(
     if refusal is None and 300 <= status < 400 and location:
         return redirected(action, status, location, body)
     if refusal is None and body.strip() and not bodyless:
-        return not_s3(action, status, body)
+        return not_s3(action, status, body, asked)
     refusal = refusal or Refusal("", "")
+    region = _bucket_region(_header(headers, b"x-amz-bucket-region"))
+    return refused(action, status, refusal, region, location, of_object=of_object, asked=asked, bodyless=bodyless)
+
+
+def refused(
+    action: str,
+    status: int,
+    refusal: Refusal,
+    region: str,
+    location: str,
+    *,
+    of_object: bool,
+    asked: AskedWith,
+    bodyless: bool = False,
+) -> StoreError:
+    """The error for a store's own refusal; `region` and `location` as its headers name them."""
     if not refusal.region:
-        refusal = refusal._replace(region=_bucket_region(headers))
-    if not refusal.code and refusal.region not in ("", region):
+        refusal = refusal._replace(region=region)
+    if not refusal.code and refusal.region not in ("", asked.region):
         refusal = refusal._replace(code="AuthorizationHeaderMalformed" if status == 400 else "PermanentRedirect")
     trouble = trouble_of(status, refusal.code, of_object=of_object)
-    detail = explain(trouble, status, refusal, region=region, bodyless=bodyless)
-    if 300 <= status < 400 and location:
+    detail = explain(trouble, status, refusal, asked, bodyless=bodyless)
+    if 300 <= status < 400 and location and not refusal.endpoint:
         detail += _whereto(location)
     return StoreError(trouble, action, detail, code=refusal.code, status=status)
 
@@ -203,7 +221,7 @@ _TOO_LARGE: dict[int, str] = {
 }
 
 
-def not_s3(action: str, status: int, body: bytes) -> StoreError:
+def not_s3(action: str, status: int, body: bytes, asked: AskedWith = NOT_TOLD) -> StoreError:
     """The error for an answer that no S3 store gives: a gateway's page, a login page, another service.
 
     Whatever the status says, a proxy's 404 is no word on a bucket or an object. Only what it says of the size of a
@@ -219,7 +237,7 @@ def not_s3(action: str, status: int, body: bytes) -> StoreError:
     trouble = {429: Trouble.THROTTLED, 503: Trouble.THROTTLED}.get(status, Trouble.SERVER)
     detail = (
         "the answer is not from an S3 store: a proxy or gateway in between, a login page, or another service"
-        f" (HTTP {status}: {text!r})"
+        f"{otherwise_addressed(asked) if status < 500 else ''} (HTTP {status}: {text!r})"
     )
     return StoreError(trouble, action, detail, status=status)
 
@@ -278,8 +296,8 @@ def unanswered(action: str, number: int, words: str, *, of_object: bool = False)
     return StoreError(trouble, action, f"{cause} (libcurl {number}: {words})", code=f"curl-{number}")
 
 
-def _bucket_region(headers: bytes) -> str:
-    found = re.match(r"[\w-]+", _header(headers, b"x-amz-bucket-region"))
+def _bucket_region(text: str) -> str:
+    found = re.match(r"[\w-]+", text)
     return found[0] if found else ""
 
 
@@ -334,6 +352,15 @@ def parse_head(block: bytes, status: int, *, received: int = -1) -> Head:
         _checksums(fields, etag),
         http_date_ms(date) if date else 0,
     )
+
+
+_find_total = re.compile(rb"(?im)^content-range:[ \t]*bytes[ \t]+\d+-\d+/(\d+)").search
+
+
+def total_size(block: bytes, otherwise: int) -> int:
+    """The size of the object that an answer gives a part of."""
+    found = _find_total(_last_answer(block))
+    return int(found[1]) if found else otherwise
 
 
 def status_of(block: bytes) -> int:
@@ -611,6 +638,8 @@ class ListingParser:
         return [item for item in taken if not _is_encodable(item.key)]
 
     def _start(self, name: str, _attributes: object) -> None:
+        if self._depth == 0 and name.rpartition(":")[2].lower() == "listallmybucketsresult":
+            raise ValueError("it is a list of buckets: the store did not see the bucket's name; set `addressing: path`")
         if self._depth == 0 and not _is_listing(name.rpartition(":")[2]):
             raise ValueError(f"it is a <{name}>, no listing")
         self._depth += 1

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from . import adoption, workers
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
-from .etag import agree
+from .etag import agree, parse, prove_file
 from .ledger import Failure, Row, Staged, dump_headers
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .packing import hint
@@ -145,7 +145,11 @@ class Arrivals:
     def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
         """The object seems to be gone or another one; the store's own answer decides, not the mover's text."""
         try:
-            head = persistently(lambda: item.endpoint.wire().head(item.row.key), self._unit.job.mover.retries)
+            wire, retries = item.endpoint.wire(), self._unit.job.mover.retries
+            head = persistently(lambda: wire.head(item.row.key), retries)
+            if trouble is Trouble.CHANGED and not self._is_other(item.row, head):
+                # What gives the bytes says otherwise, perhaps.
+                head = persistently(lambda: wire.head_by_get(item.row.key), retries)
         except StoreError as error:
             if error.trouble is Trouble.NOT_FOUND:
                 self._vanished(item)
@@ -173,11 +177,13 @@ class Arrivals:
             else:
                 unit.not_arrived(item, head.trouble, str(head), endpoint)
             return
+        if received is None and self._is_other(row, head):
+            head = self._as_read(item, head, endpoint)
         if self._is_other(row, head):
             self._changed(item, head)
             return
-        head = _completed(row, head, received)
         try:
+            head = _completed(row, head, received, item.path)
             proof = self._prove(item, head, endpoint, received)
             headers = dump_headers(self._headers(item.row, head, endpoint))
         except StoreError as error:
@@ -255,6 +261,16 @@ class Arrivals:
     def _is_other(self, row: Row, head: Head) -> bool:
         """Whether the store speaks of another object than the one listed, as far as it tells."""
         return head.size not in (row.size, UNTOLD) or not agree(self._unit.etag_to_read(row), head.etag)
+
+    def _as_read(self, item: Item, head: Head, endpoint: Endpoint) -> Head:
+        """What HEAD says, as far as the answer to a GET, which gives the bytes, does not say otherwise."""
+        row = item.row
+        with contextlib.suppress(StoreError):
+            found = endpoint.wire().head_by_get(row.key)
+            if not self._is_other(row, found):
+                self._tell_once(_contradiction(ListedObject(row.key, row.size, row.etag, row.modified_ms), head))
+                return replace(head, size=found.size, etag=found.etag)
+        return head
 
     def _contradicted(self, item: Item, head: Head, listed: ListedObject) -> None:
         """The listing says still what it said, GET and HEAD something else: theirs are the bytes that there are.
@@ -354,10 +370,14 @@ def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
     return taken
 
 
-def _completed(row: Row, head: Head, received: Received | None) -> Head:
+def _completed(row: Row, head: Head, received: Received | None, path: str) -> Head:
     """What the store said of an object, and where it says too little, or contradicts the bytes, what it listed."""
     size = row.size if head.size == UNTOLD else head.size
-    is_as_listed = received is not None and received.etag == row.etag.lower()
+    digest = row.etag.lower()
+    if received:
+        is_as_listed = received.etag == digest
+    else:
+        is_as_listed = not agree(digest, head.etag) and parse(digest) is not None and prove_file(path, digest).matched
     return replace(head, size=size, etag=row.etag if is_as_listed or not head.etag else head.etag)
 
 

@@ -19,7 +19,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from . import workers
-from .answers import failure, parse_error, parse_head, status_of, unanswered, unreadable
+from .answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
 from .etag import agree
@@ -27,6 +27,7 @@ from .model import MIB, Fetch, Head, Headers, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
+from .remedies import AskedWith
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten
 from .sent_headers import sent_headers
 from .wire_transfers import KEPT_ERROR_BYTES, Transfer, Waiting
@@ -39,7 +40,6 @@ _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is
 _WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once
 _NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
-_find_total = re.compile(rb"(?im)^content-range:[ \t]*bytes[ \t]+\d+-\d+/(\d+)").search
 
 
 class Request(Protocol):
@@ -107,7 +107,7 @@ class Bucket:
 
     def refused(self, action: str, transfer: Transfer, body: bytes, signed_with: Credentials | None) -> StoreError:
         block = transfer.header_block
-        error = failure(action, transfer.status, body, of_object=True, region=self.region, headers=block)
+        error = failure(action, transfer.status, body, of_object=True, asked=AskedWith(self.region), headers=block)
         if error.trouble is Trouble.CREDENTIAL and signed_with and renewed_since(self._keys, signed_with):
             detail = f"the credentials were renewed while it was under way, and it is tried again ({error.detail})"
             return StoreError(Trouble.BROKEN, action, detail, code=error.code, status=error.status)
@@ -241,8 +241,7 @@ class Get:
             head = parse_head(block, status, received=self._length)
         except ValueError as error:
             raise unreadable(action, error, status, of_object=True) from None
-        total = _find_total(block)
-        size = head.size if self._is_whole else int(total[1]) if total else work.size
+        size = head.size if self._is_whole else total_size(block, work.size)
         if is_unpacked(work, replace(head, size=size)):
             self._ask_for_what_is_stored(size)
         if size != work.size or not agree(work.etag, head.etag):

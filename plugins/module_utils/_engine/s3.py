@@ -31,6 +31,7 @@ from .model import Fetch, Head, Headers, Outcome, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
 from .reach import ca_file, proxy_for, shown
+from .remedies import AskedWith
 from .s3_errors import answer_headers, store_error
 from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, rotten
 from .sent_headers import ascii_headers, sent_headers
@@ -473,7 +474,9 @@ class Control:
         except Exception as error:
             if section is not None and section.error is not None:
                 raise section.error from None
-            raise store_error(action, error, of_object=of_object, region=self._store.region) from None
+            store = self._store
+            asked = AskedWith(store.region, *(() if of_object else (store.addressing, store.list_version)))
+            raise store_error(action, error, of_object=of_object, asked=asked) from None
 
 
 @functools.cache

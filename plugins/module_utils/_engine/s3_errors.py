@@ -9,8 +9,9 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .answers import Refusal, explain, not_s3, redirected, trouble_of
+from .answers import not_s3, redirected, refused
 from .errors import StoreError, Trouble
+from .remedies import AskedWith, Refusal, told_region
 
 _KINDS: dict[str, tuple[Trouble, str]] = {
     "SSLError": (Trouble.TLS, "the TLS handshake failed; does `ca_bundle` hold the CA that signed it?"),
@@ -25,11 +26,11 @@ _KINDS: dict[str, tuple[Trouble, str]] = {
 }
 
 
-def store_error(action: str, error: Exception, *, of_object: bool, region: str) -> StoreError:
-    """The StoreError for an exception of botocore, urllib3 or the network. `region` is the one that was signed for."""
+def store_error(action: str, error: Exception, *, of_object: bool, asked: AskedWith) -> StoreError:
+    """The StoreError for an exception of botocore, urllib3 or the network, and how the store was `asked`."""
     kinds = [kind.__name__ for kind in type(error).__mro__]
     if "ClientError" in kinds:
-        return _refused(action, error, of_object=of_object, region=region)
+        return _refused(action, error, of_object=of_object, asked=asked)
     if "ResponseParserError" in kinds or "KeyError" in kinds:  # no XML, or XML without what belongs there
         return not_s3(action, 200, b"")
     causes = list(_causes(error))
@@ -61,7 +62,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = inner or error.__cause__ or error.__context__
 
 
-def _refused(action: str, error: Any, *, of_object: bool, region: str) -> StoreError:
+def _refused(action: str, error: Any, *, of_object: bool, asked: AskedWith) -> StoreError:
     answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     told = answer.get("Error", {})
@@ -69,13 +70,12 @@ def _refused(action: str, error: Any, *, of_object: bool, region: str) -> StoreE
     bodyless = error.operation_name in ("HeadObject", "HeadBucket")
     if code.isdigit():  # botocore puts the status there when the body holds no S3 error
         code = ""
-    location = answer_headers(answer).get("location", "")
+    headers = answer_headers(answer)
+    location, where = headers.get("location", ""), headers.get("x-amz-bucket-region", "")
     if not code and 300 <= status < 400 and location:
         return redirected(action, status, location)
-    if not code and not bodyless and status < 500:
+    if not code and not bodyless and not 300 <= status < 400 and status < 500:
         return not_s3(action, status, b"")
-    where = told.get("Region") or answer_headers(answer).get("x-amz-bucket-region", "")
-    refusal = Refusal(code, told.get("Message", "") if code else "", where)
-    trouble = trouble_of(status, code, of_object=of_object)
-    detail = explain(trouble, status, refusal, region=region, bodyless=bodyless)
-    return StoreError(trouble, action, detail, code=code, status=status)
+    message = told.get("Message", "") if code else ""
+    refusal = Refusal(code, message, told.get("Region") or told_region(message), told.get("Endpoint", ""))
+    return refused(action, status, refusal, where, location, of_object=of_object, asked=asked, bodyless=bodyless)

@@ -15,6 +15,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import workers
@@ -26,6 +27,7 @@ from .answers import (
     failure,
     parse_error,
     parse_head,
+    total_size,
     unanswered,
     unreadable,
 )
@@ -37,6 +39,7 @@ from .model import MIB, UNTOLD, Head, Page
 from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience, Silence
 from .reach import Signer, host_header, place_of, query_string, shown
+from .remedies import AskedWith
 from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
 from .xml_repair import as_utf8
 
@@ -320,6 +323,31 @@ class Wire:
         """HEAD that asks for the additional checksums too (on AWS, of an object under a KMS key: kms:Decrypt)."""
         return self._with_current_keys(lambda: self._head(object_key, "", self._checksum_signer))
 
+    def head_by_get(self, object_key: str) -> Head:
+        """What a GET says of an object, where that is another thing than HEAD says: of its first byte."""
+        return self._with_current_keys(lambda: self._head_by_get(object_key))
+
+    def _head_by_get(self, object_key: str) -> Head:
+        action, path = self._reading(object_key), self._place.object_path(object_key)
+        block = b""
+
+        def begun(headers: bytes) -> None:
+            nonlocal block
+            block = headers
+            raise _Enough  # the store ignores the range, and all of it would come
+
+        range_line = ("range: bytes=0-0",)
+        request = self._answer(action, path, "", self._object_signer, _unwanted, range_line, begun=begun)
+        with contextlib.suppress(_Enough), request as answer:
+            if answer.transfer.status != 206:
+                raise self._refused(action, answer, of_object=True)
+            block = answer.transfer.header_block
+        try:
+            head = parse_head(block, 206, received=UNTOLD)
+        except ValueError as error:
+            raise unreadable(action, error, 206, of_object=True) from None
+        return replace(head, size=total_size(block, head.size))
+
     def _head(self, object_key: str, query: str, signer: Signer) -> Head:
         transfer = self._take(self._heads, body=False)
         try:
@@ -441,7 +469,7 @@ class Wire:
             raise unpacked.failure from None
 
     def _get(self, object_key: str, sink: Callable[[bytes], object], if_match: str, stored: Described | None) -> Head:
-        action = f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
+        action = self._reading(object_key)
         path = self._place.object_path(object_key)
         extra = (f'if-match: "{if_match}"',) if if_match else ()
 
@@ -616,10 +644,13 @@ class Wire:
             status,
             self._reason(transfer.object_key, status, spare),
             of_object=True,
-            region=self._store.region,
+            asked=AskedWith(self._store.region),
             headers=headers,
             bodyless=True,
         )
+
+    def _reading(self, object_key: str) -> str:
+        return f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
 
     def _looking_at(self, transfer: Transfer) -> str:
         return f"look at {shown(self._store.bucket, transfer.object_key)} at {self._endpoint}"
@@ -652,14 +683,20 @@ class Wire:
         return self._refusal(action, answer, answer.receiver.refused, of_object=of_object)
 
     def _refusal(self, action: str, answer: Answer, body: bytes, *, of_object: bool) -> StoreError:
+        store = self._store
+        asked = AskedWith(store.region, *(() if of_object else (store.addressing, store.list_version)))
         return failure(
             action,
             answer.transfer.status,
             body,
             of_object=of_object,
-            region=self._store.region,
+            asked=asked,
             headers=answer.transfer.header_block,
         )
+
+
+class _Enough(Exception):
+    """An answer is not wanted any further."""
 
 
 class _Unpacked(Exception):

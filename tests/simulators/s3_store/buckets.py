@@ -192,7 +192,7 @@ def _listing(call: Call, content: list[str], page: Selection, encode: Callable[[
     entries = [_as_listed(entry, call.switches.contradicts) for entry in page.entries]
     content += [
         f"<Contents><Key>{encode(entry.key)}</Key><LastModified>{dated(entry)}</LastModified>"
-        f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size>{owner}"
+        f"{_etag_listed(entry, call.switches.contradicts)}<Size>{entry.size}</Size>{owner}"
         f"<StorageClass>{entry.headers.get('x-amz-storage-class', 'STANDARD')}</StorageClass></Contents>"
         for entry in entries
     ]
@@ -207,8 +207,12 @@ def _listing(call: Call, content: list[str], page: Selection, encode: Callable[[
 
 def _as_listed(entry: Entry, contradicts: str) -> Entry:
     """An entry as a listing shows it that the switch `contradicts` bends."""
-    if contradicts == "etag":
+    if contradicts == "both":
+        entry = replace(entry, size=entry.size + 7)
+    if contradicts in ("etag", "both"):
         return replace(entry, etag=f"0x8D9{hashlib.sha1(entry.key.encode()).hexdigest()[:12].upper()}-1")
+    if contradicts == "now":
+        return replace(entry, modified_ms=int(time.time() * 1000))
     if contradicts == "case":
         return replace(entry, etag=entry.etag.upper())
     if contradicts == "size":
@@ -216,6 +220,12 @@ def _as_listed(entry: Entry, contradicts: str) -> Entry:
     if contradicts == "modified":
         return replace(entry, modified_ms=entry.modified_ms + 3_600_000)
     return entry
+
+
+def _etag_listed(entry: Entry, contradicts: str) -> str:
+    if contradicts == "unlisted":
+        return ""
+    return f"<ETag>{entry.etag}</ETag>" if contradicts == "unquoted" else f"<ETag>&quot;{entry.etag}&quot;</ETag>"
 
 
 def _page(call: Call, marker: str) -> tuple[Selection, int]:

@@ -339,6 +339,16 @@ def _http_time(value: str | None) -> int | None:
         return None
 
 
+def _contradict(headers: dict[str, str], kind: str, method: str) -> None:
+    """Other headers than the listing shows."""
+    if kind in ("gzip", method.lower()):
+        headers["ETag"] = f'{headers["ETag"][:-1]}-gzip"'
+    elif kind == "weak":
+        headers["ETag"] = f"W/{headers['ETag']}"
+    elif kind == "none":
+        del headers["ETag"]
+
+
 def entry_headers(call: Call, entry: Entry) -> dict[str, str]:
     """The headers that GET and HEAD answer with."""
     headers = {
@@ -347,10 +357,7 @@ def entry_headers(call: Call, entry: Entry) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         **entry.headers,
     }
-    if call.switches.contradicts == "gzip":
-        headers["ETag"] = f'"{entry.etag}-gzip"'
-    elif call.switches.contradicts == "none":
-        del headers["ETag"]
+    _contradict(headers, call.switches.contradicts, call.request.method)
     if entry.tags and call.switches.tagging:
         headers["x-amz-tagging-count"] = str(len(entry.tags))
     for name, value in call.query.items():

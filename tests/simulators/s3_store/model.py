@@ -176,7 +176,9 @@ class Switches:
     or "always" ("": never).
     `virtual_domain`: the bucket is the name before this domain in Host; a bucket in the path is refused (as OSS).
     `contradicts` is where a listing says otherwise than GET and HEAD, always: it has another `etag`, the ETag in
-    capitals (`case`), another `size` or time (`modified`); or they have another ETag (`gzip`: a suffix), or `none`.
+    capitals (`case`), no quotes around it (`unquoted`), or none (`unlisted`), another `size`, another size and ETag
+    (`both`), another time (`modified`), or the time of the listing itself (`now`); or they have another ETag (`gzip`: a
+    suffix; `get` and `head`: one of them, `weak`: a weak one), or `none`, or HEAD has another size (`head_size`).
     `date_offset` in seconds shifts the clock of the store. `region` "": any region is accepted.
     `latency` in seconds before every S3 answer, `bytes_per_second` per connection (0: no limit).
     """

@@ -86,7 +86,7 @@ def head_object(call: Call) -> Response:
     if call.has("stale"):
         entry = call.storage.older(call.bucket, call.key)
     response = _read(call, entry)
-    response.declared = response.length
+    response.declared = response.length + 7 * (call.switches.contradicts == "head_size")
     return response
 
 
