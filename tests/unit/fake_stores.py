@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from snowsync import endpoints, s5cmd_text, volumes
+from snowsync.answers import UNREADABLE
 from snowsync.config import Job, parse_job
 from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
@@ -118,7 +119,11 @@ class FakeWire:
         return Page(listed, keys[size - 1] if len(keys) > size else None)
 
     def probe(self, prefix: str) -> None:
-        self.list_page(None, prefix=prefix, max_keys=1)
+        try:
+            self.list_page(None, prefix=prefix, max_keys=1)
+        except StoreError as error:
+            if error.code != UNREADABLE:
+                raise
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         yield self.list_page(None, prefix=prefix, max_keys=10**9)

@@ -21,9 +21,11 @@ from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
 from servers.certificates import Certificates, make_certificates
 
 from snowsync import wire as wire_module
+from snowsync.answers import UNREADABLE
 from snowsync.config import Store
 from snowsync.credentials import Credentials
 from snowsync.errors import StoreError, Trouble
+from snowsync.listing_gaps import LAST_TEXT
 from snowsync.listing_walk import ListingWalk
 from snowsync.model import UNTOLD, Head
 from snowsync.patience import Patience
@@ -408,6 +410,22 @@ def test_a_store_that_lists_slowly_is_well_if_it_shows_its_bucket(
         ("GET", "/bucket"),
         ("HEAD", "/bucket"),
     ]
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_store_whose_first_key_cannot_be_read_is_well_if_it_can_say_that_there_is_nothing(
+    store: ScriptedStore, connect: Connect, is_well: bool
+) -> None:
+    def script(asked: Asked) -> bytes:
+        is_first = quote(LAST_TEXT) not in asked.target
+        return reply(200, "<a page of a proxy>") if is_first or not is_well else page()
+
+    store.script = script
+    wire = connect()
+    if is_well:
+        wire.probe("a")
+    else:
+        assert failed(lambda: wire.probe("a")).code == UNREADABLE
 
 
 @pytest.mark.parametrize(
