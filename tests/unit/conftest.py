@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 from fake_stores import Rig, install
+from hypothesis import HealthCheck, settings
 
 from snowsync.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session")

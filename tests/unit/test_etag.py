@@ -189,7 +189,7 @@ def test_unknown_part_size_is_found(make_file: MakeFile, size: int, part_size: i
 
 
 @given(st.binary(min_size=1, max_size=64), st.lists(st.integers(1, 70), min_size=1, max_size=6), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_given_part_sizes_are_told_apart_in_one_read(
     make_file: MakeFile, content: bytes, part_sizes: list[int], data: st.DataObject
 ) -> None:
@@ -269,7 +269,7 @@ def test_part_sizes_that_give_another_count_are_passed_over(make_file: MakeFile)
     assert proof == etag.Proof(False, "", 0, "", 100)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(parts=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=6), chunk=st.integers(1, 50))
 def test_parts_of_any_sizes_are_digested_alike_from_a_file_and_a_stream(
     make_file: MakeFile, parts: list[bytes], chunk: int

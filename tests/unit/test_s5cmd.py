@@ -422,7 +422,7 @@ def test_every_key_reaches_s5cmd_as_it_is(keys: list[str]) -> None:
     }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(_keys, _headers), min_size=1, max_size=20))
 def test_every_header_is_taken_by_s5cmd(tmp_path: Path, pairs: list[tuple[str, Headers]]) -> None:
     works = []
@@ -775,7 +775,7 @@ def works_of(behaviours: list[str]) -> list[Fetch]:
     ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([*BEHAVIOURS, "ok", "ok", "ok"]), min_size=1, max_size=14))
 @example(BEHAVIOURS)
 def test_every_work_gets_exactly_one_outcome(fakes: Fakes, short_pauses: None, behaviours: list[str]) -> None:
