@@ -50,6 +50,7 @@ def test_a_clock_that_is_set_stops_nothing_and_tells_nothing_wrong(rig: Rig, ste
     for number in range(20):
         rig.source.put(SOURCE, f"object-{number:02}", os.urandom(300))
     process = rig.start()
+    wait_until(lambda: any(line["code"] == "RequestTimeTooSkewed" for line in rig.source.log()), "the refusal")
     wait_until(lambda: "set this host's clock (NTP)" in rig.snowsync("status", "JOB").stdout, "the reason")
     rig.source.set_switches(check_skew=False)  # what the store thinks of the clock is not the question from here on
     rig.destination.set_switches(check_skew=False)

@@ -87,6 +87,30 @@ def test_two_units_give_one_identity(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / ".snowsync") == ["volume.json"]
 
 
+def test_two_units_are_told_the_same_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the folder is gone, which the other one has just removed."""
+    monkeypatch.setattr(fitness, "unfit", lambda _folder: "it is too small")
+    found: list[str] = []
+    start = threading.Barrier(8)
+
+    def write() -> None:
+        start.wait()
+        for _time in range(20):
+            try:
+                write_marker(tmp_path, "one")
+            except (OSError, LocalError) as error:
+                found.append(str(error))
+
+    threads = [threading.Thread(target=write) for _number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 160
+    assert {text.partition(": ")[2] for text in found} == {"it is too small; make its filesystem ext4 or XFS"}
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_a_power_cut_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / ".snowsync").mkdir()
     (tmp_path / ".snowsync/volume.json.new").write_text('{"half')

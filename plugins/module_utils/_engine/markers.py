@@ -54,15 +54,16 @@ def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -
     filesystem cannot hold what is staged. Whatever fails, nothing is left there.
     """
     folder = path / OWN_FOLDER
-    with _made(folder) as descriptor:
-        # Both units of a job may meet a new volume at once. A lock, unlike a hard link, is known to every filesystem.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if read_marker(path) is None:
-            remove_probes(descriptor)  # of a process that was killed
-            insist_on_fitness(descriptor, f"make a volume of {path}")
-            content = {"uuid": str(uuid.uuid4()), "name": name, **(more or {})}
-            _put(descriptor, json.dumps(content).encode())
     with _opened(path) as top:
+        # Both units of a job may meet a new volume at once. A lock, unlike a hard link, is known to every filesystem.
+        # It is on what lies above, since the folder goes again where the volume is refused.
+        fcntl.flock(top, fcntl.LOCK_EX)
+        with _made(folder) as descriptor:
+            if read_marker(path) is None:
+                remove_probes(descriptor)  # of a process that was killed
+                insist_on_fitness(descriptor, f"make a volume of {path}")
+                content = {"uuid": str(uuid.uuid4()), "name": name, **(more or {})}
+                _put(descriptor, json.dumps(content).encode())
         os.fsync(top)
     marker = read_marker(path)
     if marker is None:
@@ -85,7 +86,7 @@ def _made(folder: Path) -> Iterator[int]:
 
 
 def _put(folder: int, content: bytes) -> None:
-    """The marker as a whole or not at all. Under the lock of the folder: what has the other name was cut off."""
+    """The marker as a whole or not at all. Under the lock: what has the other name was cut off."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     try:
         descriptor = os.open(_UNFINISHED, flags, 0o640, dir_fd=folder)
