@@ -213,6 +213,16 @@ def test_denied_tags_name_the_option(rig: Rig) -> None:
     assert "allow s3:GetObjectTagging, or go without tags by `tags: skip`" in result["failures"][0]["message"]
 
 
+@TOOLS
+def test_store_that_keeps_no_tags_names_the_option(rig: Rig, tool: str) -> None:
+    rig.destination.set_switches(tagging=False)
+    rig.source.put(SOURCE, "tagged", b"tagged", tags={"a": "b"})
+    rig.config |= {"mover": {"tool": tool}, "attempts": 1}
+    code, result, _ = rig.run()
+    assert code == 3
+    assert "go without them by `tags: skip`" in result["failures"][0]["message"]
+
+
 def by_name(rig: Rig) -> None:
     """Both stores are reached by names that only the proxy can resolve."""
     for side, store in (("source", rig.source), ("destination", rig.destination)):

@@ -332,8 +332,8 @@ class _Upload:
         if number:
             raise unanswered(action, number, words, of_object=True)
         if not self._is_good(self._transfer.status):
-            refusal = self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
-            raise about_tags(refusal, self._work) if "x-amz-tagging" in self._headers else refusal
+            error = self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
+            raise about_tags(error, self._work) if "x-amz-tagging" in self._headers else error
         return _head(action, self._transfer)
 
     def _is_good(self, status: int) -> bool:
