@@ -41,9 +41,16 @@ class Lacks:
 @contextmanager
 def lesser(back: Path, at: Path, lacks: Lacks) -> Iterator[Path]:
     """Mounted at `at` inside the block; needs root and /dev/fuse."""
+    with mounted("disks.lesser", back, at, json.dumps(asdict(lacks))):
+        yield at
+
+
+@contextmanager
+def mounted(program: str, back: Path, at: Path, more: str) -> Iterator[None]:
+    """Run a program that passes the folder `back` through FUSE; `more` is its third argument."""
     back.mkdir(exist_ok=True)
     at.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "disks.lesser", str(back), str(at), json.dumps(asdict(lacks))]
+    command = [sys.executable, "-m", program, str(back), str(at), more]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -52,7 +59,7 @@ def lesser(back: Path, at: Path, lacks: Lacks) -> Iterator[Path]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"nothing is mounted at {at}: is /dev/fuse here, is fuse3 installed?")
             time.sleep(0.02)
-        yield at
+        yield
     finally:
         subprocess.run(["umount", "--lazy", str(at)], check=False, capture_output=True)
         process.terminate()

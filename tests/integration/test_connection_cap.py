@@ -16,7 +16,6 @@ from simulators.s3_store import start
 
 from snowsync import credentials
 from snowsync.config import MoverSettings, Store
-from snowsync.connections import LEAST
 from snowsync.endpoints import Endpoint, EndpointPool
 from snowsync.errors import StoreError
 from snowsync.model import MIB, Fetch, Head, Headers, Outcome, Send
@@ -132,25 +131,25 @@ def fill(server: Any, tmp_path: Path) -> None:
     server.put(BUCKET, "tagged", b"x")
 
 
-@pytest.mark.parametrize("cap", [1, 5, 16, 64])
+@pytest.mark.parametrize("cap", [4, 5, 16, 64])
 @pytest.mark.parametrize("direction", ["fetch", "send"])
 def test_never_more_connections_than_the_store_allows(tmp_path: Path, server: Any, direction: str, cap: int) -> None:
     fill(server, tmp_path)
     side = Side(tmp_path, server, direction, cap)
-    allowed = max(LEAST, cap)
     server.set_switches(latency=0.002)
     server.clear_log()
     asking = side.asks()
     for number in range(SMALL + LARGE):
         file, path = side.place(number)
-        is_large = number >= SMALL
+        volume, is_large = number % FOLDERS + 1, number >= SMALL
+        part_size = 5 * MIB if is_large else 0
         size = 12 * MIB if is_large else 2000
         key = f"large{number - SMALL}" if is_large else f"k{number}"
         if direction == "fetch":
-            side.pool.submit(side.endpoint, Fetch(number, key, size, path))
+            side.pool.submit(side.endpoint, Fetch(number, key, size, path, volume=volume))
         else:
             file.write_bytes(os.urandom(size))
-            side.pool.submit(side.endpoint, Send(number, f"to/{key}", size, path, 5 * MIB * is_large, Headers()))
+            side.pool.submit(side.endpoint, Send(number, f"to/{key}", size, path, part_size, Headers(), volume=volume))
     side.wait(SMALL + LARGE)
     for thread in asking:
         thread.join(120)
@@ -158,6 +157,6 @@ def test_never_more_connections_than_the_store_allows(tmp_path: Path, server: An
     found = server.counters()["connections"]
     side.close()
     assert side.errors == []
-    assert found["peak"] <= allowed
-    assert found["peak"] >= min(allowed, 4), "they are used as well"
+    assert found["peak"] <= cap
+    assert found["peak"] >= min(cap, 4), "they are used as well"
     assert found["refused"] == 0

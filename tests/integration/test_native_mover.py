@@ -46,7 +46,7 @@ class Rig:
             on_outcome=self._receive,
             on_part=self.parts.append,
             on_room=self.room.set,
-            folders=folders,
+            volumes=folders,
         )
 
     def _receive(self, outcome: Outcome) -> None:
@@ -323,11 +323,11 @@ def test_a_folder_that_blocks_holds_up_no_other(server: Any, rig: Callable[..., 
         fetching.fetch(number, "k", SMALL)
     other = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     there = f"/proc/self/fd/{other}/elsewhere"
-    fetching.mover.submit(Fetch(99, "k", SMALL, there))
+    fetching.mover.submit(Fetch(99, "k", SMALL, there, volume=2))
     assert fetching.wait()[99].ok
     assert set(fetching.outcomes) == {99}
-    assert not fetching.mover.has_room(fetching.path(10)), "four wait for each worker"
-    assert fetching.mover.has_room(there)
+    assert not fetching.mover.has_room(0), "four wait for each worker"
+    assert fetching.mover.has_room(2)
     assert not fetching.room.is_set()
     os.close(os.open(fetching.file(1), os.O_RDONLY))
     assert fetching.room.wait(60)

@@ -12,27 +12,73 @@ from pathlib import Path
 import pytest
 
 from snowsync import credentials
-from snowsync.config import MoverSettings, Store
-from snowsync.connections import LEAST, Permits, Turns, native_within, shares
-from snowsync.model import Fetch
+from snowsync.config import Job, MoverSettings, Store, parse_job
+from snowsync.connections import RESUMING, Permits, Turns, lanes_within, least, shares, within
+from snowsync.errors import ConfigError
 from snowsync.native import NativeMover
+from snowsync.s5cmd_lane import Lane
 
 
-@pytest.mark.parametrize("cap", range(1, 1001))
+@pytest.mark.parametrize("cap", range(least("native"), 1001))
 def test_the_shares_are_the_cap_together(cap: int) -> None:
     found = shares(cap)
-    assert found.asking + found.boto3 + found.mover == max(LEAST, cap)
+    assert found.asking + found.boto3 + found.mover == cap
     assert min(found.asking, found.boto3) >= 1 and found.mover >= 2
+
+
+ALL_SORTS = list(itertools.product((1, 16, 33, 256), (1, 4, 64), (1, 4, 64)))
 
 
 @pytest.mark.parametrize("share", [2, 3, 5, 8, 43, 700])
 def test_the_native_mover_stays_within_its_share(share: int) -> None:
-    for workers, large, parts in itertools.product((1, 16, 256), (1, 4, 64), (1, 4, 64)):
+    for workers, large, parts in ALL_SORTS:
         settings = MoverSettings(workers=workers, large_workers=large, part_concurrency=parts)
-        within = native_within(settings, share)
-        assert within.workers + within.large_workers * within.part_concurrency <= share
-        assert min(within.workers, within.large_workers, within.part_concurrency) >= 1
-        assert within.workers <= workers and within.large_workers <= large and within.part_concurrency <= parts
+        found = within(settings, share)
+        assert found.workers + found.large_workers * found.part_concurrency <= share
+        assert min(found.workers, found.large_workers, found.part_concurrency) >= 1
+        assert found.workers <= workers and found.large_workers <= large and found.part_concurrency <= parts
+        for volumes in (1, 3, 16):
+            lanes = lanes_within(found, share, volumes)
+            assert sum(lanes.small) + sum(lanes.large) <= share
+            assert sum(lanes.small) == found.workers
+            assert len(lanes.small) == min(volumes, found.workers)
+            assert min(*lanes.small, *lanes.large) >= 1
+
+
+def test_a_large_object_has_all_its_connections_on_each_volume() -> None:
+    """Where the store allows that many: with its defaults for three volumes, either way."""
+    for large in (1, 2):
+        settings = within(MoverSettings(large_workers=large), shares(64).mover)
+        assert lanes_within(settings, shares(64).mover, 3).large == (4 * large,) * 3
+
+
+@pytest.mark.parametrize("cap", range(least("s5cmd"), 200))
+def test_the_processes_of_s5cmd_stay_within_their_share(cap: int) -> None:
+    """Up to two connections for each command, one for each part of a large object, and those for what is resumed."""
+    share = shares(cap).mover
+    for workers, large, parts in ALL_SORTS:
+        settings = MoverSettings(tool="s5cmd", workers=workers, large_workers=large, part_concurrency=parts)
+        found = within(settings, share)
+        small, streams = (Lane(count, queued=True) for count in (found.workers, found.large_workers))
+        opened = 2 * small.width * len(small.slots)
+        opened += max(2, found.part_concurrency) * streams.width * len(streams.slots)
+        opened += sum(RESUMING.large)
+        assert opened <= share, (workers, large, parts)
+
+
+@pytest.mark.parametrize(("tool", "fewest"), [("auto", 4), ("native", 4), ("s5cmd", 9)])
+def test_a_job_that_allows_too_few_connections_is_refused(tool: str, fewest: int) -> None:
+    def job(connections: int) -> Job:
+        store = {"bucket": "from-here", "endpoints": ["http://127.0.0.1:1"], "max_connections": connections}
+        volumes = [{"name": "one", "path": "/one"}]
+        settings = {"job": "j", "source": store, "destination": store | {"bucket": "to-there"}, "volumes": volumes}
+        return parse_job(settings | {"mover": {"tool": tool}}, "j.yml")
+
+    assert job(fewest).destination.max_connections == fewest
+    with pytest.raises(ConfigError) as caught:
+        job(fewest - 1)
+    problem = f"{fewest - 1} are too few, mover.tool {tool} needs {fewest}"
+    assert all(f"{side}.max_connections: {problem}" in str(caught.value) for side in ("source", "destination"))
 
 
 @pytest.mark.parametrize(("workers", "folders"), [(1, 1), (1, 5), (4, 3), (16, 2), (23, 4)])
@@ -44,13 +90,12 @@ def test_lanes_are_as_few_as_volumes_and_have_as_many_connections_as_there_are_w
     before = threading.active_count()
     mover = NativeMover(
         store, store.endpoints[0], keys, MoverSettings(workers=workers), direction="send",
-        on_outcome=lambda outcome: None, folders=folders,
+        on_outcome=lambda outcome: None, volumes=folders,
     )  # fmt: skip
-    paths = [f"/proc/self/fd/{20 + number}/{file}" for number, file in itertools.product(range(folders), range(50))]
-    paths += [f"/proc/123/fd/{number}" for number in range(1000)]  # dropped files, held open
-    lanes = {id(mover._small_lane(Fetch(1, "k", 1, path))) for path in paths}
-    assert len(lanes) == min(workers, folders)
-    assert sum(mover._widths) == workers
+    volumes = [number for _time, number in itertools.product(range(50), range(folders))]
+    assert len({id(mover._small_lane(number)) for number in volumes}) == min(workers, folders)
+    assert len({id(mover.large(number)) for number in volumes}) == folders
+    assert sum(mover._widths.small) == workers
     assert threading.active_count() - before <= workers
     mover.close()
 

@@ -356,7 +356,7 @@ def test_objects_on_an_absent_volume_hold_up_nobody_and_cost_no_memory(rig: Rig)
         running = rig.start(direction="destination")
         unit: Any = running.unit("destination")
         wait_until(lambda: "waiting for a volume: one" in unit.status)
-        assert unit._later == {}
+        assert len(unit._later) == 0
         os.rename(rig.folder / "unplugged", rig.folder / "one")
         running.join()
     rig.assert_delivered()
@@ -657,7 +657,7 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
     on_one = {key for key, volume in volumes_of(rig).items() if volume == "one"}
     assert 8 < len(on_one) < 32, "more than the batches that may be on their way at once, on each"
     stuck: list[Any] = []
-    submit = DestinationUnit._submit
+    submit = DestinationUnit.submit
 
     def keep_one(self: DestinationUnit, item: Any) -> None:
         if item.volume.name == "one" and not goes_on.is_set():
@@ -666,7 +666,7 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
             submit(self, item)
 
     goes_on = threading.Event()
-    monkeypatch.setattr(DestinationUnit, "_submit", keep_one)
+    monkeypatch.setattr(DestinationUnit, "submit", keep_one)
     running = rig.start(direction="destination")
     wait_until(lambda: rig.destination.count("send") == 40 - len(on_one))
     goes_on.set()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from test_writers import refuse_leases
 
-from snowsync import asides, dropped_files, native, removal
+from snowsync import asides, dropped_files, removal
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
 from snowsync.ledger import Row
@@ -126,12 +126,6 @@ def test_a_volume_that_went_is_no_file_that_went(folder: Folder, tmp_path: Path)
         with pytest.raises(OSError, match="volume") as caught:
             step()
         assert caught.value.errno == errno.ENODEV
-
-
-def test_held_files_share_a_lane_of_the_native_mover(folder: Folder) -> None:
-    held = {native._folder_of(folder.files.hold(number, folder.relative)) for number in (7, 8)}
-    assert len(held) == 1
-    assert native._folder_of("/proc/self/fd/7/a/b") == "/proc/self/fd/7", "staged files have one for each volume"
 
 
 def test_few_files_are_open_at_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -515,7 +515,7 @@ def test_the_limit_of_open_files_is_raised_or_its_lowness_said(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("workers", "processes", "width", "capacity"),
-    [(1, 1, 1, 1), (2, 1, 2, 4), (16, 1, 16, 32), (33, 2, 17, 34), (256, 8, 32, 64)],
+    [(1, 1, 1, 1), (2, 1, 2, 4), (16, 1, 16, 32), (33, 2, 16, 32), (256, 8, 32, 64)],
 )
 def test_many_workers_are_spread_over_processes(workers: int, processes: int, width: int, capacity: int) -> None:
     lane = s5cmd_lane.Lane(workers, queued=True)

@@ -35,6 +35,7 @@ from snowsync import (
     native_upload,
     part_memory,
     parts,
+    senders,
     source,
     staging,
     unit,
@@ -43,7 +44,7 @@ from snowsync import (
 from snowsync.config import MoverSettings, Store
 from snowsync.credentials import for_side
 from snowsync.endpoints import EndpointPool
-from snowsync.errors import Trouble
+from snowsync.errors import LocalError, Trouble
 from snowsync.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
@@ -54,16 +55,16 @@ ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 
 # Every place that starts a thread, and the test that has something raise in it. A new one needs a line, and a test.
 STARTS = {
-    ("arrivals.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("control_lane.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
-    ("deliveries.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("deliveries.py", "_release_beside"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("endpoints.py", "_ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("native_lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     ("s5cmd.py", "_ensure_thread"): "test_what_raises_in_the_thread_of_s5cmd_is_told_and_the_mover_replaced",
+    ("senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("source.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("staging.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
@@ -146,6 +147,7 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("prover", deliveries.Deliveries, "_prove_batch", {}),
     ("large prover", deliveries.Deliveries, "_prove_batch", LARGE),
     ("releaser", deliveries.Deliveries, "release", {}),
+    ("sender", destination.DestinationUnit, "is_ready", {}),
     ("scanner", dropfolder.DropScanner, "_scan", {"volumes": None}),
     ("left uploads", destination, "abort_left_uploads", {}),
     ("source feeder", source.SourceUnit, "_place", {}),
@@ -175,6 +177,43 @@ def test_what_raises_in_a_thread_of_a_unit_ends_the_unit(
     assert list(ledger.query("SELECT id FROM runs WHERE ended_ms IS NULL")) == []
     ledger.close()
     monkeypatch.undo()
+
+
+LOSERS: list[tuple[str, object, str, dict[str, Any]]] = [
+    ("finisher", arrivals.Arrivals, "_finish", {}),
+    ("large finisher", arrivals.Arrivals, "_finish", LARGE),
+    ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
+    ("committer", staging.Committer, "add", {}),
+    ("sender", senders.Senders, "_hand_over", {}),
+    ("who takes sent objects", deliveries.Deliveries, "_put", {}),
+    ("prover", deliveries.Deliveries, "_commit", {}),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "changes"), [case[1:] for case in LOSERS], ids=[case[0] for case in LOSERS])
+def test_an_object_that_nobody_has_any_more_ends_the_unit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: object, name: str, changes: dict[str, Any]
+) -> None:
+    """Else it would never be moved, while its unit looks alive; the next run moves it."""
+    rig.changes = changes
+    rig.source.put("object", b"x" * 2000)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, lambda *_arguments, **_options: None)
+        patch.setattr(unit, "_LOST_SECONDS", 0.1)
+        with pytest.raises(LocalError, match="'object' is on its way, and no thread has it"):
+            rig.start(until="forever").join()
+    rig.run()
+    rig.assert_delivered()
+
+
+def test_what_is_on_its_way_for_long_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a mover, in a finisher, with a prober: whoever has it, and however long."""
+    monkeypatch.setattr(unit, "_LOST_SECONDS", 0.0)
+    for number in range(50):
+        rig.source.put(f"object-{number}", bytes(2000))
+    rig.source.before = rig.destination.before = lambda _operation, _key: threading.Event().wait(0.02)
+    rig.run()
+    rig.assert_delivered()
 
 
 # -- movers -------------------------------------------------------------------------------------------------------
@@ -414,8 +453,8 @@ class Held:
     [
         (SMALL_SIZE, "native-fetch-0", native_requests.Get, "end", Doing.WORKS),
         (SMALL_SIZE, "native-fetch-0", os, "pwrite", Doing.MEDIUM),
-        (LARGE_SIZE, "native-fetch-large", native_requests.Get, "end", Doing.WORKS),
-        (LARGE_SIZE, "native-fetch-large", os, "pwrite", Doing.MEDIUM),
+        (LARGE_SIZE, "native-fetch-large-0", native_requests.Get, "end", Doing.WORKS),
+        (LARGE_SIZE, "native-fetch-large-0", os, "pwrite", Doing.MEDIUM),
     ],
 )
 def test_a_lane_says_what_it_stands_at(
@@ -451,7 +490,7 @@ def test_a_lane_that_waits_for_a_slow_store_gets_on(moving: Callable[[str], Movi
     mover.mover.submit(Fetch(0, f"bad-{LARGE_SIZE}", LARGE_SIZE, str(mover.folder / "bad")))
     longest = 0.0
     while "bad" not in mover.outcomes:
-        longest = max(longest, looked_at("native-fetch-large").seconds)
+        longest = max(longest, looked_at("native-fetch-large-0").seconds)
         threading.Event().wait(0.05)
     assert mover.outcomes["bad"].ok
     assert longest < 2.0, "it turned while the store said nothing"

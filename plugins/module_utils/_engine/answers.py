@@ -387,13 +387,13 @@ def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
         target = fields
         if name.startswith(METADATA_PREFIX):
             name, target = name[11:], metadata
-        target[name] = _joined(name, target.get(name), value)
+        target[name] = _joined(name, target[name], value) if name in target else value
     return fields, metadata
 
 
-def _joined(name: str, known: str | None, value: str) -> str:
+def _joined(name: str, known: str, value: str) -> str:
     """The value of a field that is given again: proxies double whole answers, and a list may come in pieces."""
-    if known is None or known == value:
+    if known == value:
         return value
     if name in _ONE_VALUE:
         raise ValueError(f"it says {name} twice, {plain_text(known)!r} and {plain_text(value)!r}")
@@ -418,8 +418,10 @@ def _size(content_length: str | None, received: int) -> int:
     """A length that was doubled in one line (`5, 5`) is one; none is what the answer turned out to have."""
     if not content_length:
         return received
-    lengths = {length.strip() for length in content_length.split(",")}
-    size = _whole_number(lengths.pop()) if len(lengths) == 1 else None
+    size = _whole_number(content_length)
+    if size is None and "," in content_length:
+        lengths = {length.strip() for length in content_length.split(",")}
+        size = _whole_number(lengths.pop()) if len(lengths) == 1 else None
     if size is None:
         raise ValueError(f"its Content-Length is {plain_text(content_length)!r}")
     return size
@@ -433,13 +435,13 @@ def _whole_number(text: str) -> int | None:
 
 
 def _number(text: str | None) -> int:
-    return _whole_number(text or "") or 0
+    return (_whole_number(text) or 0) if text else 0
 
 
 def etag_text(text: str) -> str:
     """An ETag without its quotes, of a header or a listing; a proxy may have marked it as weak, or doubled it."""
     text = text.strip()
-    doubled = _doubled_etag(text)
+    doubled = _doubled_etag(text) if "," in text else None
     return (doubled[1] if doubled else text).removeprefix("W/").strip('"')
 
 
@@ -448,10 +450,11 @@ def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
     kind = fields.get("x-amz-checksum-type")
     if kind != "FULL_OBJECT" and (kind is not None or "-" in etag):
         return {}
-    found = {name: fields.get(f"x-amz-checksum-{name}", "") for name in CHECKSUMS}
+    found = {name: fields.get(field, "") for name, field in _CHECKSUM_FIELDS}
     return {name: value for name, value in found.items() if value and "-" not in value}
 
 
+_CHECKSUM_FIELDS = [(name, f"x-amz-checksum-{name}") for name in CHECKSUMS]
 # Fields of which two different ones contradict each other; others are lists, or of no use here.
 _ONE_VALUE = frozenset({"content-length", "etag", "last-modified", "content-range"})
 _doubled_etag = re.compile(r'((?:W/)?"[^"]*")(?:\s*,\s*\1)+').fullmatch

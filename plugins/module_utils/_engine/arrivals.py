@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-from collections.abc import Callable
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import adoption, workers
 from .endpoints import Endpoint
@@ -28,17 +29,40 @@ from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .tries import persistently
 from .unit import Item
-from .volumes import local_trouble
+from .volumes import OpenVolume, local_trouble
 from .wire import LATE
 
 if TYPE_CHECKING:
     from .source import SourceUnit
 
+    # With the objects that it is about.
+    _Task: TypeAlias = "tuple[Collection[int], Outcome | Callable[[], None]]"
+    _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher
+
 _log = logging.getLogger("snowsync.source")
-_FINISHERS = 2  # for small objects, and as many for large ones: a hash of minutes holds up no small object
-_ASIDE = 4  # for answers that come late, and for tags, each of which is a request: what hangs there holds up nobody
 _HEADS_AT_ONCE = 64
-_Queue = queue.SimpleQueue[Outcome | None]  # None ends one finisher
+
+
+@dataclass(slots=True)
+class _Finishers:
+    """Who finishes the objects of one volume alone, so that a disk that does not answer holds up no other's.
+
+    `each` work on small and on large objects: a hash of minutes holds up no small one. `beside` them are those who wait
+    for answers that come late, and for tags, each of which is a request: what hangs there holds up no other answer.
+    """
+
+    each: int
+    beside: int
+    small: _Queue = field(default_factory=queue.SimpleQueue)
+    large: _Queue = field(default_factory=queue.SimpleQueue)
+    aside: _Queue = field(default_factory=queue.SimpleQueue)
+    finishing: int = 0  # of small and large objects, who have not ended
+
+    def let_end(self) -> None:
+        """When they have worked through what has come; those aside end after them."""
+        for _ in range(self.each):
+            self.small.put(None)
+            self.large.put(None)
 
 
 class Arrivals:
@@ -46,56 +70,90 @@ class Arrivals:
 
     def __init__(self, unit: SourceUnit) -> None:
         self._unit = unit
-        self._small: _Queue = queue.SimpleQueue()
-        self._large: _Queue = queue.SimpleQueue()
-        self._aside: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._finishing = 2 * _FINISHERS  # finishers that have not ended
+        self._finishers: dict[int, _Finishers] = {}  # by the number of the volume
+        self._making = threading.Lock()
+        self._is_ending = False
         self._has_told = False  # that the source contradicts itself
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
         item = self._unit.in_flight.get(outcome.id)
-        is_large = item is not None and self._unit.endpoints.is_large(item.row.size)
-        (self._large if is_large else self._small).put(outcome)
+        if item:
+            found = self._of(item.volume)
+            is_large = self._unit.endpoints.is_large(item.row.size)
+            self._put(found, found.large if is_large else found.small, [item], outcome)
 
-    def start(self) -> None:
-        for number in range(_FINISHERS):
-            self._unit.spawn(lambda: self._work_through(self._small, _HEADS_AT_ONCE), f"finisher-{number}")
-            self._unit.spawn(lambda: self._work_through(self._large, 1), f"large-finisher-{number}")
-        for number in range(_ASIDE):
-            self._unit.spawn(self._work_aside, f"late-finisher-{number}")
+    def carry_out(self, item: Item, step: Callable[[], None]) -> None:
+        """Have a finisher of its volume carry out a step that may wait for its disk."""
+        found = self._of(item.volume)
+        self._put(found, found.small, [item], step)
+
+    def _put_aside(self, items: Collection[Item], step: Callable[[], None]) -> None:
+        """Have a step that may wait for the store carried out by somebody for whom nobody waits."""
+        found = self._of(next(iter(items)).volume)
+        self._put(found, found.aside, items, step)
+
+    def _put(
+        self, found: _Finishers, waiting: _Queue, items: Collection[Item], task: Outcome | Callable[[], None]
+    ) -> None:
+        numbers = [item.row.id for item in items]
+        self._unit.held.take(numbers)
+        waiting.put((numbers, task))
+        if self._is_ending and waiting is not found.aside:
+            found.let_end()
+
+    def _of(self, volume: OpenVolume) -> _Finishers:
+        """They are started when first needed."""
+        with self._making:
+            found = self._finishers.get(volume.id)
+            if found is None:
+                each, beside = (2, 4) if len(self._unit.job.volumes) == 1 else (1, 2)
+                found = self._finishers[volume.id] = _Finishers(each, beside, finishing=2 * each)
+                self._start(found, volume)
+            return found
+
+    def _start(self, made: _Finishers, volume: OpenVolume) -> None:
+        for number in range(made.each):
+            for kind, waiting, at_once in (("finisher", made.small, _HEADS_AT_ONCE), ("large-finisher", made.large, 1)):
+                work = partial(self._work_through, made, waiting, at_once)
+                self._unit.spawn(work, f"{kind}-{volume.name}-{number}", volume.id)
+        for number in range(made.beside):
+            self._unit.spawn(partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id)
 
     def stop(self) -> None:
         """Let the finishers end when they have worked through what has come."""
-        for _ in range(_FINISHERS):
-            self._small.put(None)
-            self._large.put(None)
+        with self._making:
+            self._is_ending = True
+            for each in self._finishers.values():
+                each.let_end()
 
-    def _work_through(self, outcomes: _Queue, at_once: int) -> None:
+    def _work_through(self, made: _Finishers, tasks: _Queue, at_once: int) -> None:
         try:
-            while batch := _take(outcomes, at_once):
-                self._finish(batch)
+            while batch := _take(tasks, at_once):
+                self._finish([task for _numbers, task in batch])
+                self._unit.held.let_go(number for numbers, _task in batch for number in numbers)
         finally:
-            with self._unit.lock:
-                self._finishing -= 1
-                is_last = not self._finishing
-            for _ in range(_ASIDE if is_last else 0):
-                self._aside.put(None)
+            with self._making:
+                made.finishing -= 1
+                is_last = not made.finishing
+            for _ in range(made.beside if is_last else 0):
+                made.aside.put(None)
 
-    def _work_aside(self) -> None:
-        while step := self._next_aside():
+    def _work_aside(self, tasks: _Queue) -> None:
+        while batch := _take(tasks, 1):
+            ((numbers, step),) = batch
+            assert not isinstance(step, Outcome)
             step()
+            self._unit.held.let_go(numbers)
 
-    def _next_aside(self) -> Callable[[], None] | None:
-        workers.idle()
-        step = self._aside.get()
-        workers.beat()
-        return step
-
-    def _finish(self, outcomes: list[Outcome]) -> None:
+    def _finish(self, tasks: list[Outcome | Callable[[], None]]) -> None:
         arrived = []
-        for outcome in outcomes:
+        for outcome in tasks:
             workers.beat()
+            if not isinstance(outcome, Outcome):
+                with workers.at_medium():
+                    outcome()
+                continue
             item = self._unit.in_flight.get(outcome.id)
             if item is None:
                 continue
@@ -133,12 +191,12 @@ class Arrivals:
                 else:
                     self._arrived(item, head, asked)
         if late:
-            self._aside.put(lambda: self._ask(endpoint, late, is_hurried=False))
+            self._put_aside(late.values(), lambda: self._ask(endpoint, late, is_hurried=False))
 
     def _mover_failed(self, item: Item, outcome: Outcome) -> None:
         trouble = outcome.trouble or Trouble.OTHER
         if trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH, Trouble.CHANGED):
-            self._aside.put(lambda: self._look_again(item, trouble, outcome.message))
+            self._put_aside([item], lambda: self._look_again(item, trouble, outcome.message))
         else:
             self._unit.not_arrived(item, trouble, outcome.message)
 
@@ -165,7 +223,7 @@ class Arrivals:
         self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None
     ) -> None:
         if isinstance(head, Head) and self._has_tags(head):
-            self._aside.put(lambda: self._sort(item, head, endpoint, received))
+            self._put_aside([item], lambda: self._sort(item, head, endpoint, received))
         else:
             self._sort(item, head, endpoint, received)
 
@@ -348,25 +406,25 @@ def _older_instead(row: Row, generation: int, volume: str) -> Failure:
     return Failure(row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead")
 
 
-def _take(outcomes: _Queue, at_once: int) -> list[Outcome]:
+def _take(tasks: _Queue, at_once: int) -> list[_Task]:
     """What has come, up to a batch. Empty: the unit ends.
 
     Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
     other one takes what woke it (its new timeout becomes negative).
     """
     workers.idle()
-    first = outcomes.get()
+    first = tasks.get()
     workers.beat()
     if first is None:
         return []
     taken = [first]
     with contextlib.suppress(queue.Empty):
         while len(taken) < at_once:
-            outcome = outcomes.get_nowait()
-            if outcome is None:
-                outcomes.put(None)
+            task = tasks.get_nowait()
+            if task is None:
+                tasks.put(None)
                 break
-            taken.append(outcome)
+            taken.append(task)
     return taken
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .unit import Unit
 
 _WAITING_GROUPS = 4  # of small objects of one volume held in memory
-_LARGE_WAITING = 64  # large objects held in memory until their lane has room; the others are found again later
+_LARGE_WAITING = 64  # large objects of one volume that are held until their lane has room
 
 
 class Backlog:
@@ -52,9 +52,11 @@ class Backlog:
         busy.update(self._held())
         # What is on its way was read before, so it lies at the beginning.
         more = 0 if self._cursor else len(busy)
-        rows = unit.ledger.work(self._state, after_id=self._cursor, limit=limit + more, volumes=volumes)
-        if rows:
-            self._cursor = rows[-1].id
+        rows, last = unit.ledger.work_beside(
+            busy, self._state, after_id=self._cursor, limit=limit + more, volumes=volumes
+        )
+        if last:
+            self._cursor = last
         elif now >= self._rewind_at:
             self._rewind_at = now + self._rewind_seconds
             self._cursor = 0
@@ -63,7 +65,7 @@ class Backlog:
                 continue
             if not unit.endpoints.is_large(row.size):
                 self.small.append(row)
-            elif len(self.large) < _LARGE_WAITING:
+            elif sum(other.volume == row.volume for other in self.large) < _LARGE_WAITING:
                 self.large.append(row)
 
     def _held(self) -> Iterator[int]:
@@ -72,12 +74,16 @@ class Backlog:
     def has_large(self) -> bool:
         """Whether a large object is next, as the ledger knows it now: it may have waited here for hours."""
         while self.large:
-            row = self.large[0]
-            known = self._unit.ledger.row(row.id)
-            if known and (known.state, known.generation, known.volume) == (self._state, row.generation, row.volume):
+            if self.is_as_known(self.large[0]):
                 return True
             self.large.popleft()
         return False
+
+    def is_as_known(self, row: Row) -> bool:
+        known = self._unit.ledger.row(row.id)
+        if known is None:
+            return False
+        return (known.state, known.generation, known.volume) == (self._state, row.generation, row.volume)
 
     def clear(self) -> None:
         self.small.clear()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from . import config_values as values
+from .connections import least
 from .errors import ConfigError
 from .markers import OWN_FOLDER
 from .model import MIB, Evidence
@@ -215,6 +216,7 @@ class _Crossing:
         for side, store in (("source", source), ("destination", destination)):
             if store is not None:
                 yield from _why_not_virtual(side, store)
+                yield from _too_few_connections(side, store, self.job.mover)
                 yield from _repeated(f"{side}.endpoints", [str(endpoint) for endpoint in store.endpoints or ()])
         if source and destination and _feeds_itself(source, destination):
             yield (
@@ -288,6 +290,15 @@ def addresses(store: Store) -> set[str]:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found.add("aws" if re.search(r"\.amazonaws\.com(\.cn)?$", host) else f"{host}:{port}")
     return found
+
+
+def _too_few_connections(side: str, store: Store, mover: MoverSettings | None) -> Iterator[str]:
+    tool = (mover and mover.tool) or "auto"
+    if store.max_connections and store.max_connections < least(tool):
+        yield (
+            f"{side}.max_connections: {store.max_connections} are too few, mover.tool {tool} needs {least(tool)}:"
+            " to list and ask, for boto3, for small and for large objects; allow that many"
+        )
 
 
 def _repeated(where: str, values: list[str]) -> Iterator[str]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings
 
-LEAST = 4  # one to ask, one for boto3, one for small and one for large objects; a lower cap counts as this
+# One to ask, one for boto3, one for small and one for large objects; each command of s5cmd takes up to two, and two are
+# kept for what it does not bring to its end.
+_LEAST, _LEAST_OF_S5CMD = 4, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +28,68 @@ class Shares:
     mover: int
 
 
+def least(tool: str) -> int:
+    """How many connections a unit that moves with this tool cannot do without."""
+    return _LEAST_OF_S5CMD if tool == "s5cmd" else _LEAST
+
+
 def shares(cap: int) -> Shares:
-    """They are `cap` together, or LEAST."""
-    cap = max(LEAST, cap)
+    """They are `cap` together; the job file allows no fewer than the `least`."""
+    cap = max(_LEAST, cap)
     asking, boto3 = cap // 4, max(1, min(5, cap // 8))
     return Shares(asking, boto3, cap - asking - boto3)
 
 
-def native_within(settings: MoverSettings, share: int) -> MoverSettings:
-    """Fewer workers where the mover's share asks for it: one connection each, and one for each part under way."""
+def within(settings: MoverSettings, share: int) -> MoverSettings:
+    """Fewer workers where the mover's share asks for it."""
+    if settings.tool == "s5cmd":
+        return _s5cmd_within(settings, share - sum(RESUMING.large))
+    return _native_within(settings, share)
+
+
+def _native_within(settings: MoverSettings, share: int) -> MoverSettings:
+    """One connection each, and one for each part under way."""
     parts = min(settings.part_concurrency, max(1, share // 2))
     large = max(1, min(settings.large_workers, share // (2 * parts)))
     small = max(1, min(settings.workers, share - parts * large))
     return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": parts})
+
+
+def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
+    """s5cmd opens up to two connections for each command, and where it carries an object in parts one for each."""
+    parts = min(settings.part_concurrency, max(1, share // 2))
+    each = max(2, parts)
+    large = max(1, min(settings.large_workers, share // (2 * each)))
+    small = max(1, min(settings.workers, (share - each * large) // 2))
+    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": parts})
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How many connections each lane of the native mover has, those for small and those for large objects."""
+
+    small: tuple[int, ...]
+    large: tuple[int, ...]
+
+
+# Of the native mover in a job with s5cmd: it gets large objects only, those that s5cmd did not bring to their end.
+RESUMING = Lanes(small=(1,), large=(2,))
+
+
+def lanes_within(settings: MoverSettings, share: int, volumes: int) -> Lanes:
+    """A lane of each kind for each volume, so that none waits for another one's disk.
+
+    Small objects share the workers. A large one has as many connections on each volume as it would have alone, where
+    that many are left. Where there are fewer connections than volumes, several share a lane.
+    """
+    streams = settings.large_workers * settings.part_concurrency
+    left = max(streams, min(share - settings.workers, streams * volumes))
+    return Lanes(_divided(settings.workers, volumes), _divided(left, volumes))
+
+
+def _divided(count: int, volumes: int) -> tuple[int, ...]:
+    lanes = min(count, max(1, volumes))
+    return tuple(count // lanes + (number < count % lanes) for number in range(lanes))
 
 
 class Permits:

@@ -12,9 +12,10 @@ import contextlib
 import logging
 import os
 import queue
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -36,7 +37,7 @@ from .wire import LATE
 if TYPE_CHECKING:
     from .destination import DestinationUnit
 
-    _Queue = queue.SimpleQueue["Batch | None"]  # None ends the prover
+    _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends who works it off
     _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item
 
 _log = logging.getLogger("snowsync.destination")
@@ -66,17 +67,25 @@ class Batch:
         return self.items[0].volume.id
 
 
-class Deliveries:
-    """The provers of a destination unit: one for small objects, one for large ones, whose read-back may take hours.
+@dataclass(slots=True)
+class _Workers:
+    """Who works for one volume alone, so that a disk that does not answer holds up no other's objects.
 
-    A third one waits for answers that come late.
+    Large objects have a prover of their own: to read one back may take hours. So have answers that come late.
     """
+
+    prover: _Queue = field(default_factory=queue.SimpleQueue)
+    large_prover: _Queue = field(default_factory=queue.SimpleQueue)
+    late_prover: _Queue = field(default_factory=queue.SimpleQueue)
+    releaser: _Queue = field(default_factory=queue.SimpleQueue)
+    proving: int = 3  # provers that have not ended
+
+
+class Deliveries:
+    """What was sent is proven, and then released."""
 
     def __init__(self, unit: DestinationUnit) -> None:
         self._unit = unit
-        self._small: _Queue = queue.SimpleQueue()
-        self._large: _Queue = queue.SimpleQueue()
-        self._late: _Queue = queue.SimpleQueue()
         self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
         self.open_batches: Counter[int] = (
             Counter()
@@ -87,23 +96,38 @@ class Deliveries:
         # (object id, generation) of what the store acknowledged, until it is proven or told: the ledger hears of it at
         # the end of a batch, and the object may be looked at again before.
         self._taken: set[tuple[int, int]] = set()
-        self._proving = 0  # provers that have not ended
-        self._releases: dict[int, queue.SimpleQueue[Callable[[], None] | None]] = {}  # by the number of the volume
+        self._workers: dict[int, _Workers] = {}  # by the number of the volume
+        self._making = threading.Lock()
+        self._is_ending = False
         self.looked: set[int] = set()  # doubtful ones that are not at the destination
 
-    def start(self) -> None:
-        self._proving = 3
-        self._unit.spawn(lambda: self._prove_loop(self._small), "prover")
-        self._unit.spawn(lambda: self._prove_loop(self._large), "large-prover")
-        self._unit.spawn(lambda: self._prove_loop(self._late), "late-prover")
+    def _workers_of(self, volume: OpenVolume) -> _Workers:
+        """They are started when first needed."""
+        with self._making:
+            found = self._workers.get(volume.id)
+            if found is None:
+                found = self._workers[volume.id] = _Workers()
+                self._start(found, volume)
+            return found
+
+    def _start(self, made: _Workers, volume: OpenVolume) -> None:
+        provers = {"prover": made.prover, "large-prover": made.large_prover, "late-prover": made.late_prover}
+        for name, waiting in provers.items():
+            self._unit.spawn(partial(self._prove_loop, waiting, made), f"{name}-{volume.name}", volume.id)
+        self._unit.spawn(partial(_carry_out, made.releaser), f"releaser-{volume.name}", volume.id)
+        if self._is_ending:
+            _let_provers_end(made)
 
     def stop(self) -> None:
         """Let the provers end when they have proven what was sent completely."""
-        self._small.put(None)
-        self._large.put(None)
+        with self._making:
+            self._is_ending = True
+            for each in self._workers.values():
+                _let_provers_end(each)
 
     def begin(self, batch: Batch) -> None:
         """The batch is about to be sent, or only looked at when it is doubtful."""
+        self._unit.held.take(item.row.id for item in batch.items)
         with self._unit.lock:
             if not batch.is_large:
                 self.open_batches[batch.volume] += 1
@@ -112,7 +136,7 @@ class Deliveries:
                 self.looked.difference_update(item.row.id for item in batch.items)
                 self._taken.difference_update((item.row.id, item.row.generation) for item in batch.items)
         if batch.is_doubtful:
-            self._put(batch)
+            self._hand_on(batch)
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
@@ -123,41 +147,48 @@ class Deliveries:
             batch.outcomes[outcome.id] = outcome
             is_complete = len(batch.outcomes) == len(batch.items)
         if is_complete:
-            self._put(batch)
+            self._hand_on(batch)
+
+    def _hand_on(self, batch: Batch) -> None:
+        self._put(batch)
+        self._unit.held.let_go(item.row.id for item in batch.items)
 
     def _put(self, batch: Batch) -> None:
-        (self._late if batch.is_late else self._large if batch.is_large else self._small).put(batch)
+        self._unit.held.take(item.row.id for item in batch.items)
+        found = self._workers_of(batch.items[0].volume)
+        waiting = found.late_prover if batch.is_late else found.large_prover if batch.is_large else found.prover
+        waiting.put(partial(self._prove_all, batch))
 
-    def _prove_loop(self, batches: _Queue) -> None:
+    def _prove_loop(self, batches: _Queue, made: _Workers) -> None:
         try:
-            self._prove_all(batches)
+            while prove := _next(batches):
+                prove()
         finally:
-            with self._unit.lock:
-                self._proving -= 1
-                left = self._proving
-                releases = [] if left else list(self._releases.values())
-            if left == 1:
-                self._late.put(None)  # the others leave it nothing more
-            for waiting in releases:
-                waiting.put(None)
+            with self._making:
+                made.proving -= 1
+                if made.proving == 1:
+                    made.late_prover.put(None)  # the others leave it nothing more
+                elif not made.proving:
+                    made.releaser.put(None)
 
-    def _prove_all(self, batches: _Queue) -> None:
-        while batch := self._next(batches):
-            if batch.is_doubtful:
-                self._look_at(batch)
-            else:
-                self._prove_batch(batch)
-            with self._unit.lock:
-                if not (batch.is_large or batch.is_late):
-                    self.open_batches[batch.volume] -= 1
-            self._unit.switches.staged.set()
+    def _prove_all(self, batch: Batch) -> None:
+        if batch.is_doubtful:
+            self._look_at(batch)
+        else:
+            self._prove_batch(batch)
+        self._unit.held.let_go(item.row.id for item in batch.items)
+        if not (batch.is_large or batch.is_late):
+            self.expect_no_more(batch.volume)
+        self._unit.switches.staged.set()
 
-    @staticmethod
-    def _next(batches: _Queue) -> Batch | None:
-        workers.idle()
-        batch = batches.get()
-        workers.beat()
-        return batch
+    def expect(self, volume: int) -> None:
+        """A batch of small objects of this volume is on its way."""
+        with self._unit.lock:
+            self.open_batches[volume] += 1
+
+    def expect_no_more(self, volume: int) -> None:
+        with self._unit.lock:
+            self.open_batches[volume] -= 1
 
     # -- proofs -----------------------------------------------------------------------------------------------
 
@@ -371,7 +402,7 @@ class Deliveries:
     def _release_beside(
         self, volume: OpenVolume, items: list[Item], delivered: list[tuple[Row, OpenVolume, AtDestination]]
     ) -> None:
-        """Delete files in the thread of their volume: one whose disk is slow to delete holds up no proof."""
+        """Delete files beside the proofs: a disk that is slow to delete holds up none."""
         unit = self._unit
 
         def release() -> None:
@@ -384,13 +415,18 @@ class Deliveries:
             unit.switches.space.set()
             unit.switches.staged.set()
 
-        with unit.lock:
-            waiting = self._releases.get(volume.id)
-            is_new = waiting is None
-            waiting = self._releases[volume.id] = waiting or queue.SimpleQueue()
-        waiting.put(release)
-        if is_new:
-            unit.spawn(lambda: _carry_out(waiting), f"releaser-{volume.name}")
+        self.carry_out(volume, release, [item.row.id for item in items])
+
+    def carry_out(self, volume: OpenVolume, step: Callable[[], None], about: Collection[int] = ()) -> None:
+        """Have the releaser of this volume carry out a step, about these objects, that may wait for its disk."""
+        held = self._unit.held
+
+        def carry_out() -> None:
+            step()
+            held.let_go(about)
+
+        held.take(about)
+        self._workers_of(volume).releaser.put(carry_out)
 
     def _delivered(self, item: Item, proof: Delivered) -> tuple[Row, OpenVolume, AtDestination]:
         """What was just proven and said, with the proof."""
@@ -408,7 +444,7 @@ class Deliveries:
             relative = self._unit.relative(row)
             try:
                 if row.origin == Origin.DROP:
-                    if not volume.dropped.discard(row, relative, permit, self._unit.beat):
+                    if not volume.dropped.discard(row, relative, permit, workers.beat):
                         _log.info(
                             "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
                         )
@@ -641,12 +677,21 @@ def _let_go(item: Item) -> None:
             item.volume.dropped.let_go(item.row.id)
 
 
-def _carry_out(waiting: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+def _let_provers_end(made: _Workers) -> None:
+    """When they have done what they have; the releaser ends after them."""
+    made.prover.put(None)
+    made.large_prover.put(None)
+
+
+def _next(waiting: _Queue) -> Callable[[], None] | None:
+    workers.idle()
+    step = waiting.get()
+    workers.beat()
+    return step
+
+
+def _carry_out(waiting: _Queue) -> None:
     """Delete what has been delivered of one volume, until told that nothing more comes."""
-    while True:
-        workers.idle()
-        release = waiting.get()
-        if release is None:
-            return
+    while release := _next(waiting):
         with workers.at_medium():
             release()

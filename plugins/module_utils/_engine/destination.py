@@ -3,34 +3,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The destination unit: send what is staged, prove it at the destination, say so, release the staged file.
 
-Threads: the feeder (the caller) takes batches of staged rows, of each volume in listing order, and hands them to a
-mover, large objects one by one; two provers (deliveries.py) ask the destination for what it holds, commit, and delete.
+Threads: the feeder (the caller) takes batches of staged rows, of each volume in listing order, large objects alone.
+Each volume has a sender (senders.py), which looks at the files and hands them to a mover, two provers, which ask the
+destination for what it holds and commit, and a releaser, which deletes (deliveries.py).
 Order of one object's end: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted
 -> `released`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 
-from . import adoption, asides
+from . import adoption, asides, workers
 from .backlog import VolumeBacklog
 from .binding import naming
+from .bounded import Notes
 from .config import Job
 from .credentials import for_side
-from .deliveries import Batch, Deliveries
-from .disk_calls import Silent
+from .deliveries import Deliveries
 from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row, load_headers
 from .left_uploads import abort_left_uploads
+from .leftovers import Leftovers
 from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
+from .senders import Senders
 from .sent_headers import carried
 from .soundness import examine
 from .touched import TouchedObjects
@@ -38,7 +39,6 @@ from .unit import Item, Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
-_SILENT_SECONDS = 1.0  # so long is an object left alone whose disk does not answer
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
 
 
@@ -51,6 +51,8 @@ class DestinationUnit(Unit):
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         super().__init__(job, ledger, switches, until=until)
         self._deliveries = Deliveries(self)
+        self._senders = Senders(self, self._deliveries)
+        self._leftovers = Leftovers(self, self._deliveries)
         self._pool = EndpointPool(
             job.destination,
             for_side(job, "destination"),
@@ -62,7 +64,7 @@ class DestinationUnit(Unit):
             memory=self.parts,
         )
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
-        self.avoid: dict[int, str] = {}  # endpoints that stored other bytes of an object
+        self.avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
         self._touched = TouchedObjects(self)
         self.target = ledger.target()  # the destination that proofs are of
@@ -79,13 +81,13 @@ class DestinationUnit(Unit):
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.stopping)
         self.look_around()
-        self._deliveries.start()
         self.spawn(self._abort_left_uploads, "left-uploads")
         self._feed()
 
     def join(self) -> None:
         """Wait for the workers, which prove what was sent completely."""
         self.ending.set()
+        self._senders.stop()
         self._deliveries.stop()
         super().join()
 
@@ -106,6 +108,10 @@ class DestinationUnit(Unit):
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
 
+    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        """By the releaser of the volume."""
+        self._deliveries.carry_out(item.volume, step, [item.row.id])
+
     def beat(self) -> None:
         """A long step goes on."""
         self.heartbeat = time.monotonic()
@@ -123,7 +129,7 @@ class DestinationUnit(Unit):
     def settled(self, row: Row) -> None:
         """Nothing is left to be done for an object here: what it met on its way is forgotten."""
         self.forgive(row.id)
-        self.avoid.pop(row.id, None)
+        self.avoid.pop(row.id, "")
 
     def rewind(self) -> None:
         """Rows were put back, and lie behind the feeder."""
@@ -135,7 +141,7 @@ class DestinationUnit(Unit):
         self.counters.first_start = time.monotonic()
         while not self.stopping:
             self.look_around()
-            self._release_leftovers()
+            self._leftovers.release()
             source_done = self.switches.source_done.is_set()  # asked first: what was staged last is read below
             if self._send_next() or self._touched.ask():
                 continue
@@ -163,16 +169,27 @@ class DestinationUnit(Unit):
         open_batches = self._deliveries.open_batches
         hungry = {number for number in list(self.volumes.open) if open_batches[number] < _BATCHES}
         backlog.fill_for(hungry, self.job.group.objects, self._reachable())
-        sent = False
-        while backlog.large and not self.stopping:
-            endpoint = self._pool.pick(self.avoid.get(backlog.large[0].id, ""), large=True)
-            if endpoint is None or not backlog.has_large():
-                break
-            self._send([backlog.large.popleft()], endpoint)
-            sent = True
+        sent = self._send_large()
         for number, rows in backlog.by_volume.items():
             if rows and open_batches[number] < _BATCHES and not self.stopping:
                 self._send(self._next_batch(rows))
+                sent = True
+        return sent
+
+    def _send_large(self) -> bool:
+        sent = False
+        held_up = self.held_up()
+        idle = {number for number in list(self.volumes.open) if not self._senders.has_large(number)}
+        for row in [row for row in self._backlog.large if row.volume in idle]:
+            if self.stopping or (row.volume or 0) not in idle:
+                continue
+            endpoint = self._pool.pick(self.avoid.get(row.id, ""), large=True, held_up=held_up)
+            if endpoint is None:
+                break
+            self._backlog.large.remove(row)
+            if self._backlog.is_as_known(row):
+                self._send([row], endpoint)
+                idle.discard(row.volume or 0)  # the next one when this one was looked at
                 sent = True
         return sent
 
@@ -213,7 +230,7 @@ class DestinationUnit(Unit):
     def _is_done(self, source_done: bool) -> bool:
         if self._gives_up() and source_done and not self.in_flight:
             return True
-        if self.in_flight or self._backlog or self._deliveries.has_released:
+        if self.in_flight or self._backlog or self._deliveries.has_released or self._leftovers.are_left:
             return False
         if self.until == "drained" and self._touched.are_left():
             return False
@@ -235,90 +252,63 @@ class DestinationUnit(Unit):
         return "waiting for the source" if not source_done else "up to date"
 
     def _send(self, rows: list[Row], endpoint: Endpoint | None = None) -> None:
-        """One batch: look at each file, then upload it, or have the destination asked for it if it was sent before.
+        """One batch: who sends from its volume looks at each file, and uploads it.
 
         `endpoint` None: each object goes to the least busy one.
         """
-        if not self._are_at_hand(rows):
+        volume = self.volumes.open.get(rows[0].volume or 0)
+        items = []
+        for row in rows:
+            chosen = endpoint or self._pool.pick(self.avoid.get(row.id, ""))
+            if volume is None or chosen is None:
+                self.put_off(row, 1.0)  # it went this moment
+            else:
+                items.append(Item(row, volume, chosen, volume.staged_path(self.relative(row))))
+        if not items:
             return
-        items = [item for row in rows if (item := self._prepare(row, endpoint))]
         with self.lock:
             for item in items:
                 self.in_flight[item.row.id] = item
-        is_large = endpoint is not None
-        doubtful = [item for item in items if self._is_doubtful(item.row)]
-        if doubtful:
-            self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))
-            asked = {item.row.id for item in doubtful}
-            items = [item for item in items if item.row.id not in asked]
-        if not items:
-            return
-        self.ledger.claim_sends(item.row for item in items)
-        self._deliveries.begin(Batch(items, is_large))
-        for item in items:
-            if self.stopping:
-                return  # what was not handed over is looked at again by the next run
-            self._submit(item)
-            self.heartbeat = time.monotonic()
+        self._senders.send(items, is_large=endpoint is not None)
 
-    def _are_at_hand(self, rows: list[Row]) -> bool:
-        """Have the disk show the files of a batch, which all lie on one: after that they can be looked at at once.
-
-        False: it does not answer, and the others go on.
-        """
-        volume = self.volumes.open.get(rows[0].volume or 0)
-        paths = [volume.staged_path(self.relative(row)) for row in rows if row.origin != Origin.DROP] if volume else []
-        try:
-            if volume:
-                self.volumes.ask(volume, lambda: _look_up(paths))
-        except Silent:
-            for row in rows:
-                self.put_off(row, _SILENT_SECONDS)
-            return False
-        return True
-
-    def _is_doubtful(self, row: Row) -> bool:
+    def is_doubtful(self, row: Row) -> bool:
         """Whether an upload may have ended well that nobody has proven."""
         return bool(row.sends) and row.id not in self._deliveries.looked
 
-    def _submit(self, item: Item) -> None:
+    def submit(self, item: Item) -> None:
         row = item.row
         self.status = f"sending {len(self.in_flight)} objects" if self.is_served() else self.status
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self.destination_key(row), carried(load_headers(row.headers), self.job)
-        work = Send(row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation)
+        work = Send(
+            row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation, item.volume.id
+        )
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 
-    def _prepare(self, row: Row, endpoint: Endpoint | None) -> Item | None:
-        """The row with its volume, endpoint and path; None when its file cannot be sent now."""
-        volume = self.volumes.open.get(row.volume or 0)
-        endpoint = endpoint or self._pool.pick(self.avoid.get(row.id, ""))
-        if volume is None or endpoint is None:
-            self._later[row.id] = time.monotonic() + 1.0  # it went this moment
-            return None
-        relative = self.relative(row)
-        item = Item(row, volume, endpoint, volume.staged_path(relative))
+    def is_ready(self, item: Item) -> bool:
+        """Whether the file of an object is there, and sound; else the object has left the unit. It may take long."""
+        row, volume = item.row, item.volume
         if self._has_no_place(item) or self._is_overtaken(item):
-            return None
+            return False
         if row.origin == Origin.DROP and not volume.dropped.has_room:
-            self._later[row.id] = time.monotonic() + 0.2  # as many of them are open as may be
-            return None
-        if row.origin != Origin.DROP and self._is_doubtful(row):
-            return item  # the destination is asked first, whatever became of the file
+            self.put_off(row, 0.2)  # as many of them are open as may be
+            self._deliveries.leave(item)
+            return False
+        if row.origin != Origin.DROP and self.is_doubtful(row):
+            return True  # the destination is asked first, whatever became of the file
         try:
             if row.origin == Origin.DROP:
-                item.path = volume.dropped.hold(row.id, relative)
+                item.path = volume.dropped.hold(row.id, self.relative(row))
             hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
-            damage = examine(item, hash_it=hash_it, beat=self.beat)
+            damage = examine(item, hash_it=hash_it, beat=workers.beat)
         except OSError as error:
             damage = self._deliveries.local_failure(item, error)
             if damage is None:
-                return None
+                return False
         if damage:
             self._deliveries.damaged(item, damage)
-            return None
-        return item
+        return damage is None
 
     def _has_no_place(self, item: Item) -> bool:
         """Whether S3 has no place for this key at the destination: no other attempt would change that."""
@@ -347,31 +337,3 @@ class DestinationUnit(Unit):
         message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
         self._deliveries.hold_back(item, f"{message}; put the newer ledger back, or move that file away")
         return True
-
-    # -- delivered before -------------------------------------------------------------------------------------
-
-    def _release_leftovers(self) -> None:
-        """Delivered before a crash, or while the volume took no writes, and not deleted, or that not recorded."""
-        deliveries = self._deliveries
-        if time.monotonic() < deliveries.release_at:
-            return
-        deliveries.release_at = float("inf")
-        last = 0
-        while not self.job.keep_staged and not self.stopping:
-            busy = self.on_their_way() | deliveries.released_ids()
-            rows = self.ledger.work(State.DELIVERED, after_id=last, limit=1000)
-            if not rows:
-                return
-            last = rows[-1].id
-            there = [(row, self.volumes.open.get(row.volume or 0)) for row in rows if row.id not in busy]
-            deliveries.release(
-                (row, volume, asides.permit_of(row)) for row, volume in there if volume and volume.writable
-            )
-            deliveries.record_released(now=True)
-            self.heartbeat = time.monotonic()
-
-
-def _look_up(paths: list[str]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):  # found again by whoever looks at it next
-            os.stat(path)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
 from .blame import TRIED_AT_ONCE, Blame, Probe, Standing, blame
 from .config import MoverSettings, Store
-from .connections import Permits, Turns, native_within, shares
+from .connections import RESUMING, Lanes, Permits, Turns, lanes_within, shares, within
 from .control_lane import ControlLane
 from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     _Question: TypeAlias = "Callable[[Probe], None]"
 
 _log = logging.getLogger("snowsync.endpoints")
-_RESUMING = 2  # connections of a job with s5cmd for large objects that it did not bring to their end
 _REMEMBERED = 10_000
 _OF_EXAMPLES = 0  # no object has this number
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
@@ -56,7 +55,7 @@ class Endpoint:
         self.keys = keys
         self._patience = patience
         self.in_flight = 0  # pieces of work without an outcome; the pool's lock guards both
-        self.large_in_flight = 0
+        self.large: set[int] = set()  # objects that take part of what there is for large ones
         self.standing = Standing()
         self.packing = Packing()
         self.is_up = True
@@ -215,10 +214,13 @@ class EndpointPool:
         memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
+        self._lanes: Lanes | None = None
         if store and keys:
             patience = patience_of(settings)
             self.endpoints = [Endpoint(url, store, keys, patience) for url in endpoint_urls(store)]
-            settings = _within_share(_for_direction(settings, direction), shares(store.max_connections).mover)
+            share = shares(store.max_connections).mover
+            settings = within(_for_direction(settings, direction), share)
+            self._lanes = lanes_within(settings, share, volumes)
         self.refusal: BaseException | None = None
         self._settings = settings
         self._direction = direction
@@ -226,8 +228,8 @@ class EndpointPool:
         self._wake = wake
         self._on_part = on_part
         self._examples = examples
-        self._volumes = volumes
         self._memory = memory
+        self._is_closed = False
         self._lock = threading.Lock()
         self._making = threading.Lock()  # movers, which lanes make too
         self._owners: dict[int, tuple[Endpoint, bool]] = {}  # by id of the work: its endpoint, whether it is large
@@ -265,17 +267,14 @@ class EndpointPool:
         """How often every endpoint was tried since then, in vain."""
         return min((endpoint.standing.trials for endpoint in self.endpoints), default=0)
 
-    def pick(self, avoid: str = "", *, large: bool = False) -> Endpoint | None:
+    def pick(self, avoid: str = "", *, large: bool = False, held_up: Container[int] = ()) -> Endpoint | None:
         """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
 
-        With `large` only one that takes another large object at once.
+        With `large` only one that takes another large object at once: those `held_up` by their disks do not count.
         """
-        limit = self._settings.large_workers
-        up = [
-            endpoint
-            for endpoint in self.endpoints
-            if endpoint.is_up and not endpoint.is_busy() and not (large and endpoint.large_in_flight >= limit)
-        ]
+        up = [endpoint for endpoint in self.endpoints if endpoint.is_up and not endpoint.is_busy()]
+        if large:
+            up = [endpoint for endpoint in up if self._takes_large(endpoint, held_up)]
         if len(up) < 2:
             return up[0] if up else None
         others = [endpoint for endpoint in up if endpoint.url != avoid]
@@ -288,6 +287,21 @@ class EndpointPool:
             key=lambda endpoint: endpoint.in_flight,
             default=None,
         )
+
+    def _takes_large(self, endpoint: Endpoint, held_up: Container[int]) -> bool:
+        with self._lock:
+            return sum(number not in held_up for number in endpoint.large) < self._settings.large_workers
+
+    def expect_large(self, endpoint: Endpoint, object_id: int) -> None:
+        """A large object is about to be handed over."""
+        with self._lock:
+            endpoint.large.add(object_id)
+
+    def expect_no_more(self, endpoint: Endpoint, object_id: int) -> None:
+        """It is not, after all."""
+        with self._lock:
+            endpoint.large.discard(object_id)
+        self._wake()
 
     def probe_due(self) -> None:
         """Look again at endpoints whose rest is over, each in its own thread: one that says nothing holds up nobody."""
@@ -428,8 +442,9 @@ class EndpointPool:
         if self._settings.tool == "s5cmd":
             self._let_movers_leave()
 
-    def _let_movers_leave(self) -> None:
+    def _let_movers_leave(self, *, for_good: bool = False) -> None:
         with self._making:
+            self._is_closed = self._is_closed or for_good
             self._leaving += self._movers.values()
             self._movers = {}
 
@@ -439,13 +454,18 @@ class EndpointPool:
         for mover in due:
             mover.close()
 
+    def owned(self) -> set[int]:
+        """The objects that were handed over and have no outcome yet."""
+        with self._lock:
+            return set(self._owners)
+
     def is_large(self, size: int) -> bool:
         return size >= self._settings.large_object
 
-    def has_room(self, endpoint: Endpoint, size: int, path: str) -> bool:
+    def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
         mover = self._movers.get((endpoint.url, "native"))
-        return self.is_large(size) or not isinstance(mover, NativeMover) or mover.has_room(path)
+        return self.is_large(size) or not isinstance(mover, NativeMover) or mover.has_room(volume)
 
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
@@ -453,12 +473,13 @@ class EndpointPool:
         with self._lock:
             self._owners[work.id] = (endpoint, is_large)
             endpoint.in_flight += 1
-            endpoint.large_in_flight += is_large
+            if is_large:
+                endpoint.large.add(work.id)
         tool = self.tool(work)
         if tool == "s5cmd" and is_large:
             self._has_begun(work.id)
         if tool == "native" or (tool == "s5cmd" and isinstance(work, Fetch)):
-            self._mover(endpoint, tool).submit(work)
+            self._by_mover(endpoint, tool, work)
         else:
             (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
 
@@ -472,7 +493,7 @@ class EndpointPool:
             endpoint, is_large = self._owners.pop(outcome.id, (None, False))
             if endpoint:
                 endpoint.in_flight -= 1
-                endpoint.large_in_flight -= is_large
+                endpoint.large.discard(outcome.id)
         try:
             self._on_outcome(outcome)
         except Exception as error:  # nobody would ever hear of this object again
@@ -513,7 +534,15 @@ class EndpointPool:
         if damage:
             self._ended(damage)
             return
-        self._mover(endpoint, "s5cmd").submit(work)
+        self._by_mover(endpoint, "s5cmd", work)
+
+    def _by_mover(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
+        with self._making:
+            mover = None if self._is_closed else self._mover(endpoint, tool)
+        if mover:
+            mover.submit(work)
+        else:
+            self._ended(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
 
     def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         try:
@@ -527,17 +556,14 @@ class EndpointPool:
         return endpoint.control()
 
     def _mover(self, endpoint: Endpoint, tool: str) -> _Mover:
-        with self._making:
-            mover = self._movers.get((endpoint.url, tool))
-            if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
-                mover = self._movers[endpoint.url, tool] = self._new_mover(endpoint, tool)
-            return mover
+        mover = self._movers.get((endpoint.url, tool))
+        if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
+            mover = self._movers[endpoint.url, tool] = self._new_mover(endpoint, tool)
+        return mover
 
     def _new_mover(self, endpoint: Endpoint, tool: str) -> _Mover:
         settings = self._settings
         if tool == "native":
-            if settings.tool == "s5cmd":
-                settings = settings.model_copy(update={"large_workers": 1, "part_concurrency": _RESUMING})
             return NativeMover(
                 endpoint.store,
                 endpoint.url,
@@ -548,7 +574,7 @@ class EndpointPool:
                 on_part=self._on_part,
                 on_room=self._wake,
                 on_error=self._refuse,
-                folders=self._volumes,
+                lanes=RESUMING if settings.tool == "s5cmd" else self._lanes,
                 memory=self._memory,
                 packing=endpoint.packing,
             )
@@ -569,9 +595,7 @@ class EndpointPool:
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
-        with self._making:
-            self._leaving += self._movers.values()
-            self._movers = {}
+        self._let_movers_leave(for_good=True)
         self._close_leaving(lambda _mover: True)
         for lane in (self._small_lane, self._large_lane):
             lane.close()
@@ -603,18 +627,3 @@ def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
 
 def _can_take(mover: type[_Mover], work: Fetch | Send) -> bool:
     return mover.can_fetch(work) if isinstance(work, Fetch) else mover.can_send(work)
-
-
-def _within_share(settings: MoverSettings, share: int) -> MoverSettings:
-    if settings.tool != "s5cmd":
-        return native_within(settings, share)
-    return _within_cap(settings, share - _RESUMING)
-
-
-def _within_cap(settings: MoverSettings, cap: int) -> MoverSettings:
-    """Fewer workers where the connections ask for it: s5cmd opens up to two connections a worker, or one a part."""
-    parts = max(2, min(settings.part_concurrency, cap - 4))
-    large = max(1, min(settings.large_workers, cap // (2 * parts)))
-    small = max(2, min(settings.workers, (cap - parts * large) // 2))
-    concurrency = min(settings.part_concurrency, parts)
-    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": concurrency})

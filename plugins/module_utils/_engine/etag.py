@@ -101,7 +101,7 @@ def prove_file(
     size can fit is not read.
     """
     parsed = parse(etag)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
         if parsed is None or parsed.parts == 0:
@@ -142,7 +142,7 @@ def _parts_of(size: int, part_size: int) -> int:
 
 def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
     """The ETag a store gives a file sent in parts of `part_size` bytes; 0: in one PUT. OSError as reading gives it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
         if part_size == 0:
@@ -156,7 +156,7 @@ def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
 
 def file_layout_etag(path: str | os.PathLike[str], sizes: Sequence[int]) -> str:
     """The ETag a store gives a file sent in parts of these sizes in bytes. OSError as reading gives it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         digests = LayoutDigests(sizes)
         for block in _blocks(descriptor, os.fstat(descriptor).st_size):
@@ -170,7 +170,7 @@ def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
     """The base64 value of x-amz-checksum-<algorithm> for a whole file: sha256, sha1 or crc32; else ValueError."""
     if algorithm not in ("sha256", "sha1", "crc32"):
         raise ValueError(f"no checksum {algorithm!r} here; there are sha256, sha1 and crc32")
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         blocks = _blocks(descriptor, os.fstat(descriptor).st_size)
         if algorithm == "crc32":
@@ -189,12 +189,22 @@ def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
 def _blocks(descriptor: int, expected_size: int) -> Iterator[bytes | memoryview]:
     """The bytes of a file to its end. A block is valid until the next one: they share one buffer."""
     if expected_size < _BLOCK:
-        while block := os.read(descriptor, expected_size + 1):
+        while block := _read(descriptor, expected_size + 1):
             yield block
         return
     buffer = memoryview(bytearray(_BLOCK))
     while count := _read_into(descriptor, buffer):
         yield buffer[:count]
+
+
+def _open(path: str | os.PathLike[str]) -> int:
+    with workers.at_medium():
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    with workers.at_medium():
+        return os.read(descriptor, size)
 
 
 def _read_into(descriptor: int, buffer: memoryview) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from .ledger_copies import ANEW, CopyLedger
 from .ledger_drops import DropLedger
@@ -246,8 +246,23 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     def work(self, state: State, *, after_id: int, limit: int, volumes: Collection[int] | None = None) -> list[Row]:
         """Rows of one state that are due, by id (the order of listing), from `after_id` on.
 
-        `volumes` leaves out what lies on others. A row that would wait longer than any delay was put off by a clock
-        that was wrong then; it is due.
+        `volumes` leaves out what lies on others.
+        """
+        return self.work_beside((), state, after_id=after_id, limit=limit, volumes=volumes)[0]
+
+    def work_beside(
+        self,
+        busy: Container[int],
+        state: State,
+        *,
+        after_id: int,
+        limit: int,
+        volumes: Collection[int] | None = None,
+    ) -> tuple[list[Row], int]:
+        """The same without the objects `busy`, and the id to go on from; 0 where there is nothing more.
+
+        Those are not even looked at: most of what is read again and again is on its way. A row that would wait longer
+        than any delay was put off by a clock that was wrong then; it is due.
         """
         where = "" if volumes is None else f" AND volume IN ({','.join(str(int(number)) for number in volumes)})"
         sql = (
@@ -257,7 +272,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         now = now_ms()
         with self._lock:
             rows = self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit)).fetchall()
-        return [self._sound(Row(*values)) for values in rows]
+        found = [self._sound(Row(*values)) for values in rows if values[0] not in busy]
+        return found, int(rows[-1][0]) if rows else 0
 
     def last_pending(self) -> str:
         """The key of the object that would be fetched last, "" where there is none."""

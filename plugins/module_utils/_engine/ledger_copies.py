@@ -282,13 +282,18 @@ class CopyLedger(LedgerFile):
 
     @staticmethod
     def _forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
-        """The row leaves the ledger; that it was there, and why it is not, stays."""
+        """The row leaves the ledger; that it was there, and why it is not, stays: of each key the last time."""
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE id = ?",
             (reason, now_ms(), row.id),
         )
         db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
+        db.execute(
+            "DELETE FROM forgotten WHERE key = ?1 AND generation <"
+            " (SELECT MAX(generation) FROM forgotten WHERE key = ?1)",
+            (row.key,),
+        )
 
     def gone_keys(self, limit: int = 100_000) -> set[str]:
         """The keys that the source listed and did not have when they were fetched."""

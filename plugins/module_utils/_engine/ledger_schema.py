@@ -404,11 +404,14 @@ GRADUAL: dict[int, str] = {
 }
 
 
+# Every row is summed many times: as it is read, before it is changed (by two triggers), and as it was changed. `typed`,
+# since 1 and 1.0 are equal, and not alike as text.
+@functools.lru_cache(maxsize=4096, typed=True)
 def row_sum(*values: object) -> int:
     """The checksum of a row's columns (`SUMMED`): CRC-32 of them as text."""
-    # A list, and no str() of what is text: this runs more than once for every row that is written.
+    # A list, and no str() of what is text: that is half of what it costs.
     text = "\x1f".join(
-        ["\x1e" if value is None else value if isinstance(value, str) else str(value) for value in values]
+        ["\x1e" if value is None else value if value.__class__ is str else str(value) for value in values]
     )
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 

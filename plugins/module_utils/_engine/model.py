@@ -146,7 +146,7 @@ class Fetch:
     """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or "".
 
     `generation` of the object and the number of the `volume` that `path` lies on say whose parts are remembered; 0: no
-    part is.
+    part is. What lies on one volume waits for no other.
     """
 
     id: int
@@ -164,7 +164,8 @@ class Send:
 
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
     file's, "" where it is not known. `digest` is the ETag that the file was proven to have in such parts: other bytes
-    are not stored ("": nobody knows it). `generation` says whose parts are remembered; 0: no part is.
+    are not stored ("": nobody knows it). `generation` says whose parts are remembered; 0: no part is. `volume` is the
+    number of the one that `path` lies on: what lies there waits for no other.
     """
 
     id: int
@@ -176,6 +177,7 @@ class Send:
     md5: str = ""
     digest: str = ""
     generation: int = 0
+    volume: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
+from .connections import Lanes, lanes_within
 from .errors import StoreError, Trouble
 from .keys import is_utf8
 from .model import Fetch, Head, Outcome, Received, Send
@@ -44,8 +45,8 @@ class NativeMover:
 
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
     and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file,
-    and `on_room`. `on_error` hears of what ends one of the threads. The small objects of each of about `folders`
-    volumes go through a lane of their own.
+    and `on_room`. `on_error` hears of what ends one of the threads. The objects of each of about `volumes` volumes go
+    through lanes of their own, one for small and one for large ones.
     After a failed fetch `<path>` may exist; it is the caller's to remove, or to keep where `memory` has parts of it.
     """
 
@@ -61,7 +62,8 @@ class NativeMover:
         on_part: Callable[[int], None] = lambda object_id: None,
         on_room: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = workers.tell,
-        folders: int = 1,
+        volumes: int = 1,
+        lanes: Lanes | None = None,
         memory: PartMemory | None = None,
         packing: Packing | None = None,
     ) -> None:
@@ -75,18 +77,17 @@ class NativeMover:
         self._count = 0
         self.knows_ranges = True
         self._direction = direction
-        self._kit = kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
+        self._kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
         self._on_room = on_room
         self._on_error = on_error
-        # One for each volume: what a thread reads or writes there may block for as long as the medium is busy. Where
-        # there are more than workers, some share one; together they have as many connections as there are workers.
-        count = min(folders, settings.workers)
-        self._widths = [settings.workers // count + (number < settings.workers % count) for number in range(count)]
-        self._lanes: list[SmallLane] = []
-        self._small: dict[str, SmallLane] = {}
+        # For each volume: what a thread reads or writes there may block for as long as the medium is busy. Where there
+        # are fewer connections than volumes, some share one.
+        self._widths = lanes or lanes_within(settings, _NO_LIMIT, volumes)
+        self._small: list[SmallLane] = []
+        self._large: list[StreamLane] = []
+        self._small_of: dict[int, SmallLane] = {}  # by the number of the volume
+        self._large_of: dict[int, StreamLane] = {}
         self._is_closed = False
-        width = settings.large_workers * settings.part_concurrency
-        self.large = StreamLane(f"native-{direction}-large", kit, width, on_error)
 
     @staticmethod
     def can_fetch(work: Fetch) -> bool:
@@ -116,35 +117,54 @@ class NativeMover:
         """Bytes moved so far, about."""
         return self.bucket.moved
 
-    def has_room(self, path: str) -> bool:
-        """Whether small work whose file is at `path` would be taken without blocking; else `on_room` says when."""
-        lane = self._small.get(_folder_of(path))
+    def has_room(self, volume: int) -> bool:
+        """Whether small work on this volume would be taken without blocking; else `on_room` says when."""
+        lane = self._small_of.get(volume)
         return lane is None or lane.has_room()
 
-    def _small_lane(self, work: Fetch | Send) -> SmallLane:
-        folder = _folder_of(work.path)
+    def _small_lane(self, volume: int) -> SmallLane:
         with self._lock:
-            lane = self._small.get(folder)
+            lane = self._small_of.get(volume)
             if lane is None:
-                lane = self._small[folder] = self._next_lane()
+                lane = self._small_of[volume] = self._next_small(volume)
         return lane
 
-    def _next_lane(self) -> SmallLane:
-        """For another folder: a new one while there are connections for it."""
-        number = len(self._small) % len(self._widths)
-        if number < len(self._lanes):
-            return self._lanes[number]
+    def _next_small(self, volume: int) -> SmallLane:
+        """For another volume: a new one while there are connections for it."""
+        number = len(self._small_of) % len(self._widths.small)
+        if number < len(self._small):
+            return self._small[number]
         # Who sends hands over whole batches, of which there are few: none waits for another volume's.
         capacity = 4 * self.settings.workers if self._direction == "fetch" else _NO_LIMIT
         lane = SmallLane(
             f"native-{self._direction}-{number}",
             self._kit,
-            self._widths[number],
+            self._widths.small[number],
             capacity=capacity,
             on_room=self._on_room,
             on_error=self._on_error,
+            disk=volume,
         )
-        self._lanes.append(lane)
+        self._small.append(lane)
+        if self._is_closed:
+            lane.close()
+        return lane
+
+    def large(self, volume: int) -> StreamLane:
+        """Who carries the parts of large objects on this volume."""
+        with self._lock:
+            lane = self._large_of.get(volume)
+            if lane is None:
+                lane = self._large_of[volume] = self._next_large(volume)
+        return lane
+
+    def _next_large(self, volume: int) -> StreamLane:
+        number = len(self._large_of) % len(self._widths.large)
+        if number < len(self._large):
+            return self._large[number]
+        name = f"native-{self._direction}-large-{number}"
+        lane = StreamLane(name, self._kit, self._widths.large[number], self._on_error, disk=volume)
+        self._large.append(lane)
         if self._is_closed:
             lane.close()
         return lane
@@ -168,12 +188,11 @@ class NativeMover:
         """Break off everything; what is in flight gets UNKNOWN."""
         with self._lock:
             self._is_closed = True
-            lanes = list(self._lanes)
+            lanes: list[SmallLane | StreamLane] = [*self._small, *self._large]
         for lane in lanes:
             lane.begin_closing()
         for lane in lanes:
             lane.close()
-        self.large.close()
 
     # -- small objects: one request each ------------------------------------------------------------------------
 
@@ -195,7 +214,7 @@ class NativeMover:
                 received = Received(result, digests[0].etag(), 0)
             self.ended(work, result, received)
 
-        self._small_lane(work).submit(Errand(make, told))
+        self._small_lane(work.volume).submit(Errand(make, told))
 
     def _send_small(self, work: Send) -> None:
         descriptor: list[int] = []
@@ -212,13 +231,14 @@ class NativeMover:
                 os.close(descriptor[0])
             self.ended(work, result)
 
-        self._small_lane(work).submit(Errand(make, told))
+        self._small_lane(work.volume).submit(Errand(make, told))
 
     def open_file(self, work: Send) -> int:
         """The file to send. OSError; StoreError when it is not the one that was meant."""
         # Links are followed: a file of a drop folder is reached through one of ours.
-        descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
-        size = os.fstat(descriptor).st_size
+        with workers.at_medium():
+            descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
+            size = os.fstat(descriptor).st_size
         if size != work.size:
             os.close(descriptor)
             action = self.bucket.action("send", work.key)
@@ -249,12 +269,3 @@ class NativeMover:
         with self._lock:
             self._count -= 1
         self._on_outcome(outcome)
-
-
-def _folder_of(path: str) -> str:
-    """What tells the volumes apart: the descriptor in /proc/self/fd/<descriptor>/<name>.
-
-    Files that are held open (/proc/<process>/fd/<descriptor>) have no name, and are one folder.
-    """
-    parts = path.split("/", 5)
-    return "/".join(parts[:5] if len(parts) > 5 else parts[:4])

@@ -86,10 +86,12 @@ class SmallLane:
         capacity: int = 0,
         on_room: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = workers.tell,
+        disk: int = 0,
     ) -> None:
         self._name = name
         self._kit = kit
         self._width = width
+        self._disk = disk  # the number of the volume whose files it reads and writes
         self._capacity = capacity or 4 * width
         self._on_room = on_room
         self._on_error = on_error
@@ -119,7 +121,7 @@ class SmallLane:
             if not self._closed:
                 self._waiting.append(errand)
                 if self._thread is None:
-                    self._thread = workers.start(self._run, self._name, self._on_error)
+                    self._thread = workers.start(self._run, self._name, self._on_error, disk=self._disk)
                 elif not self._running:
                     self._changed.notify_all()
                 return
@@ -308,12 +310,19 @@ class StreamLane:
     """
 
     def __init__(
-        self, name: str, kit: Kit, width: int, on_error: Callable[[BaseException], None] = workers.tell
+        self,
+        name: str,
+        kit: Kit,
+        width: int,
+        on_error: Callable[[BaseException], None] = workers.tell,
+        *,
+        disk: int = 0,
     ) -> None:
         self._name = name
         self._kit = kit
         self._width = width
         self._on_error = on_error
+        self._disk = disk
         self._closed = threading.Event()
         self._steps: queue.SimpleQueue[Callable[[Stream | None], None] | None] = queue.SimpleQueue()
         self._threads: list[workers.Worker] = []
@@ -323,14 +332,18 @@ class StreamLane:
         """Never blocks. A step is called with the stream to use, or with None when the lane is closed."""
         with self._lock:
             while len(self._threads) < self._width:
-                self._threads.append(workers.start(self._run, self._name, self._on_error))
+                self._threads.append(workers.start(self._run, self._name, self._on_error, disk=self._disk))
         for step in steps:
             self._steps.put(step)
 
-    def close(self) -> None:
+    def begin_closing(self) -> None:
+        """The first half of `close`, which waits for nothing."""
         self._closed.set()
         for _ in self._threads:
             self._steps.put(None)
+
+    def close(self) -> None:
+        self.begin_closing()
         deadline = time.monotonic() + _GRACE_SECONDS
         for thread in self._threads:
             if thread is not threading.current_thread():

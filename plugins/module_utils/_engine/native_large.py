@@ -55,7 +55,7 @@ class Large:
     def _submit(self, *steps: _Step) -> None:
         with self._lock:
             self._left += len(steps)
-        self._mover.large.submit(*(self._guarded(step) for step in steps))
+        self._mover.large(self._object.volume).submit(*(self._guarded(step) for step in steps))
 
     def _guarded(self, step: _Step) -> Callable[[Stream | None], None]:
         def run(stream: Stream | None) -> None:

@@ -123,7 +123,8 @@ class Target:
 
     def open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self.path, flags, 0o600)
+        with workers.at_medium():
+            self._descriptor = os.open(self.path, flags, 0o600)
 
     def open_partial(self, size: int) -> None:
         """Go on with what the file holds already, at most `size` bytes of it. It can be read then."""
@@ -156,7 +157,8 @@ class Target:
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            with workers.at_medium():
+                os.close(descriptor)
 
 
 class Get:

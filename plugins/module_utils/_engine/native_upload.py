@@ -57,12 +57,11 @@ class LargeSend(Large):
         self._is_second = False  # the first upload was gone
 
     def start(self) -> None:
-        try:
-            self._descriptor = self._mover.open_file(self._work)
-        except (OSError, StoreError) as error:
-            self._tell(error)
-            return
-        self._submit(self._begin if self._work.part_size else self._put)
+        self._submit(self._open)  # whoever hands over work need not wait for its disk
+
+    def _open(self, stream: Stream) -> Head | None:
+        self._descriptor = self._mover.open_file(self._work)
+        return self._begin(stream) if self._work.part_size else self._put(stream)
 
     def _put(self, stream: Stream) -> Head:
         work = self._work
@@ -232,7 +231,8 @@ class LargeSend(Large):
             result = error
             if stream and self._upload and not self._mover.memory.lasts:
                 self._abort(stream, self._upload)
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._tell(result)
 
     def _conclude(self, stream: Stream, upload: Upload) -> Head | Exception:

@@ -30,7 +30,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from . import keys
+from . import keys, workers
 from .errors import SnowsyncError
 from .model import State
 
@@ -153,12 +153,13 @@ Permit: TypeAlias = (
 def remove(place: Place, folder: int, name: str, permit: Permit) -> None:
     """Unlink `name` below the descriptor `folder`; nothing happens where it is gone already. OSError; NotEntitled."""
     insist(place, name, permit)
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=folder)
+    with workers.at_medium():
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=folder)
 
 
 def insist(place: Place, name: str, permit: Permit) -> None:
@@ -176,7 +177,8 @@ def move(folder: int, name: str, target_folder: int, target: str, *, place: Plac
         insist(place, target, over)
     elif _exists(target_folder, target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+    with workers.at_medium():
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
 
 
 def _exists(folder: int, name: str) -> bool:
@@ -189,7 +191,7 @@ def _exists(folder: int, name: str) -> bool:
 
 def prune(folder: int, directory: str) -> None:
     """Remove a directory where it is empty, and stays empty: a directory holds no bytes of anybody."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), workers.at_medium():
         os.rmdir(directory, dir_fd=folder)
 
 

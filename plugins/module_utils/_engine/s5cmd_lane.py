@@ -24,7 +24,7 @@ class Lane:
 
     def __init__(self, workers: int, *, queued: bool) -> None:
         count = -(-workers // _WIDEST)
-        self.width = -(-workers // count)
+        self.width = workers // count  # together no more than were asked for: each takes connections
         # So little is queued inside a process that is stopped, and enough that its workers need not wait for us.
         self.queued = queued and self.width > 1
         self.capacity = 2 * self.width if self.queued else self.width + (self.width > 1)

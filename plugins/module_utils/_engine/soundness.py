@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import workers
 from .errors import Trouble
 from .file_identity import Identity, Likeness, compare, digest_of
 from .model import Origin
@@ -41,7 +42,8 @@ def examine(item: Item, *, hash_it: bool, beat: Callable[[], None] = lambda: Non
     `beat` is called while a dropped file is read. OSError when it cannot be looked at.
     """
     row = item.row
-    status = os.stat(item.path)
+    with workers.at_medium():
+        status = os.stat(item.path)
     if row.origin == Origin.DROP:
         return _examine_dropped(item, status, hash_it, beat)
     if status.st_size != row.size:

@@ -23,6 +23,7 @@ from . import adoption, keys
 from .arrivals import Arrivals
 from .backlog import Backlog
 from .blame import Blame, needs_probe
+from .bounded import Notes
 from .config import Job
 from .credentials import for_side
 from .disk_calls import Silent
@@ -72,11 +73,11 @@ class SourceUnit(Unit):
         self._lister = Lister(self)
         self._placement = Placement()
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
-        self._avoid: dict[int, str] = {}
+        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint from which other bytes came
         self._served_last = ""  # the key
-        self._failed_on: dict[int, int] = {}  # by object: the volume that did not take it, and is well
+        self._failed_on: Notes[int, int] = Notes()  # by object: the volume that did not take it, and is well
         # By object whose answers contradict its listing: what that says, and the ETag of the answers.
-        self._read_as: dict[int, tuple[tuple[str, int], str]] = {}
+        self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
         self._discard_at = 0.0
         self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
@@ -99,6 +100,10 @@ class SourceUnit(Unit):
         """Whether the lister was through the source once."""
         return self._lister.has_listed
 
+    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        """By a finisher of the volume."""
+        self._arrivals.carry_out(item, step)
+
     def pass_ended(self) -> None:
         """The lister was through, or the scanner for the first time: that counts once both were."""
         if self.has_listed and self.scanner.finished:
@@ -113,7 +118,6 @@ class SourceUnit(Unit):
         self.spawn(self._lister.run, "lister")
         if self.scanner.has_folders:
             self.spawn(self.scanner.run, "scanner")
-        self._arrivals.start()
         self.committer.start()
         self._feed()
 
@@ -259,14 +263,14 @@ class SourceUnit(Unit):
         self.forgive(row.id)
         if self._pool.is_large(row.size):
             self.parts.forget(row.id)
-        self._avoid.pop(row.id, None)
-        self._failed_on.pop(row.id, None)
+        self._avoid.pop(row.id, "")
+        self._failed_on.pop(row.id, 0)
         self._read_as.pop(row.id, None)
 
     def etag_to_read(self, row: Row) -> str:
         """The ETag that the source's answers about an object should have: as listed, unless it was seen otherwise."""
-        listed_as, read_as = self._read_as.get(row.id, (None, ""))
-        return read_as if listed_as == (row.etag, row.modified_ms) else row.etag
+        known = self._read_as.get(row.id, None)
+        return known[1] if known and known[0] == (row.etag, row.modified_ms) else row.etag
 
     def expect(self, row: Row, read: Head) -> bool:
         """Answers about an object are to be as this one, not as listed. False where that was tried, and was in vain."""
@@ -387,12 +391,7 @@ class SourceUnit(Unit):
 
     def _on_their_way_to_live_disks(self) -> int:
         """What waits for a disk that does not answer holds up nothing else."""
-        stuck = self.volumes.stuck()
-        return (
-            sum(1 for item in list(self.in_flight.values()) if item.volume.id not in stuck)
-            if stuck
-            else len(self.in_flight)
-        )
+        return len(self.in_flight) - len(self.held_up())
 
     def _is_done(self, listed: bool) -> bool:
         if self.until == "forever" or not listed or self.in_flight:
@@ -450,12 +449,11 @@ class SourceUnit(Unit):
             volume = self.volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._no_room(rows, spaces)
-            path = volume.incoming_path(row.id)
-            if not self._pool.has_room(endpoint, row.size, path):
+            if not self._pool.has_room(endpoint, row.size, volume.id):
                 next(space for space in spaces if space.id == chosen).window = 0  # the others go on
                 continue
             rows.popleft()
-            self._submit(Item(row, volume, endpoint, path), spaces)
+            self._submit(Item(row, volume, endpoint, volume.incoming_path(row.id)), spaces)
             self.heartbeat = time.monotonic()
         return True
 
@@ -476,7 +474,7 @@ class SourceUnit(Unit):
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; that one again where the others have no room."""
-        others = [space for space in spaces if space.id != self._failed_on.get(row.id)]
+        others = [space for space in spaces if space.id != self._failed_on.get(row.id, 0)]
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.is_busy for space in others):
             return chosen
@@ -494,7 +492,8 @@ class SourceUnit(Unit):
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""
         backlog, pool = self._backlog, self._pool
         if backlog.large:
-            endpoint = pool.pick(self._avoid.get(backlog.large[0].id, ""), large=True)
+            avoid = self._avoid.get(backlog.large[0].id, "")
+            endpoint = pool.pick(avoid, large=True, held_up=self.held_up())
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
         if backlog.small:
@@ -605,7 +604,7 @@ class SourceUnit(Unit):
 
     def _is_bad_spot(self, item: Item, message: str) -> None:
         """A volume is well, and did not take this object: what lies there of it may not be on the medium."""
-        if self._failed_on.get(item.row.id) != item.volume.id:
+        if self._failed_on.get(item.row.id, 0) != item.volume.id:
             _log.warning("volume %s does not take %r, others do first: %s", item.volume.name, item.row.key, message)
         self._failed_on[item.row.id] = item.volume.id
         self.parts.forget(item.row.id)
@@ -630,7 +629,7 @@ class SourceUnit(Unit):
         if not self.is_excused(item, whose):
             self._avoid[item.row.id] = item.endpoint.url
             if self.failed(failure) is State.FAILED:
-                del self._avoid[item.row.id]
+                self._avoid.pop(item.row.id, "")
         self.put_back(item, None)
 
     def put_back(self, item: Item, delay: float | None) -> None:

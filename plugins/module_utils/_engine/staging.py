@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import os
 import threading
 import time
@@ -82,7 +81,7 @@ class Committer:
         if lane is None:
             lane = self.lanes[id(volume)] = Lane(self._unit, self, volume)
             if self._is_running:
-                self._unit.spawn(lane.run, f"committer-{volume.name}")
+                self._unit.spawn(lane.run, f"committer-{volume.name}", volume.id)
         return lane
 
     def everything_waits(self) -> bool:
@@ -122,6 +121,7 @@ class Lane:
         group.items.append((item, staged))
         group.bytes += item.row.size
         self.held += 1
+        self._unit.held.take([item.row.id])
         if item.row.size >= _WORTH_WRITING and not is_large:
             self.unwritten.append(item.path)
 
@@ -156,11 +156,9 @@ class Lane:
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[None]:
-        started = self.volume.syncing_since = time.monotonic()
-        try:
+        started = time.monotonic()
+        with workers.at_medium():
             yield
-        finally:
-            self.volume.syncing_since = math.inf
         self._seconds += time.monotonic() - started
 
     def _ready_group(self, *, rest: bool = False) -> Group | None:
@@ -214,6 +212,7 @@ class Lane:
                 self._leave(group, {staged.row.id for staged in refused})
         with unit.lock:
             self.held -= count
+        unit.held.let_go(paths)
         unit.volumes.remember(volume.id)
         unit.switches.space.set()
 

@@ -9,14 +9,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from . import keys, workers
 from .blame import Blame, is_hopeless
+from .bounded import Notes
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
-from .errors import StoreError, Trouble
+from .errors import LocalError, StoreError, Trouble
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
 from .locks import locked
 from .model import State
@@ -28,6 +29,7 @@ _log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
 _NAMED_FAILURES = 100
 _LONGEST_FETCH_DELAY_MS = 60_000
+_LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
 _AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
 _END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
 _LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
@@ -107,6 +109,35 @@ class Item:
     tool: str = ""
 
 
+class Held:
+    """Which objects the queues and workers of a unit have, and how many of them have each.
+
+    Who takes an object over says so before the one that it comes from lets it go. Any thread may call these.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, object_ids: Iterable[int]) -> None:
+        with self._lock:
+            for number in object_ids:
+                self._counts[number] = self._counts.get(number, 0) + 1
+
+    def let_go(self, object_ids: Iterable[int]) -> None:
+        with self._lock:
+            for number in object_ids:
+                left = self._counts[number] - 1
+                if left:
+                    self._counts[number] = left
+                else:
+                    del self._counts[number]
+
+    def all(self) -> set[int]:
+        with self._lock:
+            return set(self._counts)
+
+
 class Unit:
     """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `work` and `last_steps`."""
 
@@ -128,13 +159,15 @@ class Unit:
         self.has_ended = False
         self.error: BaseException | None = None
         self.in_flight: dict[int, Item] = {}
+        self.held = Held()  # of those in flight; the others a mover has
+        self._missed: dict[int, float] = {}  # in flight, and nobody has them, since then
         self.lock = threading.Lock()
         self.ending = threading.Event()  # this unit ends: its workers leave
         self.heartbeat = time.monotonic()
         self.run_id = 0
         self._threads: list[workers.Worker] = []
-        self._soft: dict[int, int] = {}
-        self._later: dict[int, float] = {}
+        self._soft: Notes[int, int] = Notes()  # failures by nobody's fault, by object
+        self._later: Notes[int, float] = Notes()  # objects that are left alone until then
         self._next_look = 0.0
         self._next_save = 0.0
 
@@ -202,10 +235,13 @@ class Unit:
         """Only one process runs this unit of this job. Raises JobLocked."""
         return locked(self.job, self.name)
 
-    def spawn(self, target: Callable[[], None], name: str) -> None:
-        """Start a worker. If it raises, the whole unit ends with that error: no half-dead unit."""
+    def spawn(self, target: Callable[[], None], name: str, disk: int = 0) -> None:
+        """Start a worker. If it raises, the whole unit ends with that error: no half-dead unit.
+
+        `disk`: the number of the volume whose medium it waits for, and no other one's.
+        """
         is_over = self.switches.stop.is_overdue
-        self._threads.append(workers.start(target, f"{self.name}-{name}", self.fail, is_over))
+        self._threads.append(workers.start(target, f"{self.name}-{name}", self.fail, is_over, disk=disk))
 
     def fail(self, error: BaseException) -> None:
         if self.error is None:
@@ -234,9 +270,21 @@ class Unit:
             self.endpoints.probe_due()
             if self.endpoints.refusal:
                 raise self.endpoints.refusal
+            self._insist_that_none_is_lost(now)
         if now >= self._next_save:
             self._next_save = now + 2.0
             self.save_run()
+
+    def _insist_that_none_is_lost(self, now: float) -> None:
+        """An object that nobody has would never leave the unit, which would look alive: it ends, and begins again."""
+        with self.lock:
+            missed = {number: item.row.key for number, item in self.in_flight.items()}
+        somebody_has = self.held.all() | self.endpoints.owned()
+        self._missed = {number: self._missed.get(number, now) for number in missed if number not in somebody_has}
+        for number, since in self._missed.items():
+            if now - since >= _LOST_SECONDS:
+                detail = f"{missed[number]!r} is on its way, and no thread has it: a defect; the next start takes it up"
+                raise LocalError(Trouble.OTHER, f"go on with the {self.name} unit of job {self.job.job}", detail)
 
     def _look_at_volumes(self) -> None:
         came, _gone = self.volumes.refresh()
@@ -299,10 +347,9 @@ class Unit:
         """Whether a row may be taken now: not on its way already, and not asked to wait."""
         if row.id in busy or (self.until != "forever" and self.is_given_up(row)):
             return False
-        later = self._later.get(row.id)
-        if later is not None and later > time.monotonic():
+        if self._later.get(row.id, 0.0) > time.monotonic():
             return False
-        self._later.pop(row.id, None)
+        self._later.pop(row.id, 0.0)
         return True
 
     def is_given_up(self, row: Row) -> bool:
@@ -316,16 +363,31 @@ class Unit:
         self._later[item.row.id] = time.monotonic() + seconds
         if count < SOFT_FAILURES:
             return False
-        del self._soft[item.row.id]
+        self._soft.pop(item.row.id, 0)
         return True
+
+    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        """Have a step that may wait for the medium of a volume carried out by a worker that waits for no other."""
+        raise NotImplementedError
+
+    def held_up(self) -> set[int]:
+        """The objects in flight whose disks do not answer: nothing else waits for these."""
+        stuck = self.volumes.stuck()
+        with self.lock:
+            return {number for number, item in self.in_flight.items() if item.volume.id in stuck} if stuck else set()
 
     def find_out(self, item: Item, failure: Failure, endpoint: Endpoint, told: Callable[[Blame], None]) -> None:
         """Whose fault a failure was; until that is known the object stays in the unit, and its endpoint at work."""
 
-        def judged(whose: Blame) -> None:
+        def decide(whose: Blame) -> None:
             if self.in_flight.get(item.row.id) is item and not self.has_ended:
                 told(whose)
 
+        def judged(whose: Blame) -> None:
+            self.at_disk(item, lambda: decide(whose))  # a probe is for all: it waits for no disk
+            self.held.let_go([item.row.id])
+
+        self.held.take([item.row.id])
         progressed = self.parts.progressed(item.row.id)
         self.endpoints.find_out(endpoint, item.row.id, failure.trouble, failure.message, judged, progressed=progressed)
 
@@ -358,8 +420,8 @@ class Unit:
 
     def forgive(self, object_id: int) -> None:
         """An object succeeded: what it met on its way is forgotten."""
-        self._soft.pop(object_id, None)
-        self._later.pop(object_id, None)
+        self._soft.pop(object_id, 0)
+        self._later.pop(object_id, 0.0)
 
     def failed(self, failure: Failure, *, target: State | None = None) -> State:
         """Count an attempt against an object: it is tried again later, or ends as failed or quarantined.
@@ -375,7 +437,7 @@ class Unit:
             delay = self._kept_back(failure, min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row)))
             ending = target if target is not None else State(row.state)
             counted = self.ledger.retry(failure, delay_ms=delay, count=True, target=ending)
-        self._soft.pop(row.id, None)
+        self._soft.pop(row.id, 0)
         if not counted:
             return State(row.state)
         self.counters.failed(failure)
@@ -401,7 +463,7 @@ class Unit:
         row = failure.row
         attempts = max(1, self.job.attempts - row.attempts) if for_good else 1
         delay = LONGEST_DELAY_MS if for_good else self._kept_back(failure, min(LONGEST_DELAY_MS, _delay_ms(row)))
-        self._soft.pop(row.id, None)
+        self._soft.pop(row.id, 0)
         counted = self.ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
         if is_lie and not counted:
             self.ledger.record(failure)

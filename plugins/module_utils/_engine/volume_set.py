@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
+from . import workers
 from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import OWN_FOLDER, Job
@@ -28,7 +29,7 @@ from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
 _Answer = TypeVar("_Answer")
-STUCK_SECONDS = 20.0  # a disk that takes so long for one group gets nothing more meanwhile, if there is another one
+STUCK_SECONDS = 20.0  # a disk that takes so long for one call gets nothing more meanwhile, if there is another one
 SILENT_SECONDS = 30.0  # a disk that answers nothing for so long is out of use until it does
 _PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
 _READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
@@ -60,6 +61,7 @@ class VolumeSet:
         self._told: dict[str, tuple[str, str]] = {}
         self._failed_since: dict[str, float] = {}
         self._occupied: dict[int, int] = {}
+        self._occupied_since: dict[int, int] = {}  # what came since the ledger was asked last
         self._occupied_until = 0.0
         self.draining: set[int] = set()  # nothing is placed on these
         self._placing: dict[int, bool] = {}
@@ -409,10 +411,10 @@ class VolumeSet:
         return [volume for volume in list(self.open.values()) if volume.writable and volume.id not in self.draining]
 
     def stuck(self) -> set[int]:
-        """The volumes whose disks have made a group durable for very long, while others have not: these go on."""
-        since = time.monotonic() - STUCK_SECONDS
-        found = {volume.id for volume in self.placeable() if volume.syncing_since <= since}
-        return found if len(found) < len(self.placeable()) else set()
+        """The volumes whose disks somebody has waited for very long, while others answer: these go on."""
+        found = {number for number, seconds in workers.waits(time.monotonic()).items() if seconds >= STUCK_SECONDS}
+        there = set(self.open)
+        return found & there if there - found else set()
 
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
@@ -425,14 +427,16 @@ class VolumeSet:
     def spaces(self, lock: contextlib.AbstractContextManager[object] | None = None) -> list[VolumeSpace]:
         """Every volume for the placement, but for those whose disks say nothing now; one that fails is taken out.
 
-        `lock` guards the sums of what is in flight: it is held while these are read, and not while a disk is asked.
+        `lock` guards the sums of what is in flight: it is held while these are read, and not while a disk, or the
+        ledger, is asked.
         """
         stuck = self.stuck()
         free = [volume for volume in self.placeable() if volume.id not in stuck]
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
-        with lock or contextlib.nullcontext():
-            occupied = self._occupied_bytes()
-            return [volume.space(self._job, occupied.get(volume.id, 0), status) for volume, status in asked]
+        lock = lock or contextlib.nullcontext()
+        self._ask_for_sums(lock)
+        with lock:
+            return [volume.space(self._job, self._occupied.get(volume.id, 0), status) for volume, status in asked]
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
         try:
@@ -443,14 +447,21 @@ class VolumeSet:
             self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
             return None
 
-    def _occupied_bytes(self) -> dict[int, int]:
-        """The ledger's sums, asked at most so often that the asking takes a twentieth of the time."""
+    def _ask_for_sums(self, lock: contextlib.AbstractContextManager[object]) -> None:
+        """Ask for the ledger's sums, at most so often that the asking takes a twentieth of the time."""
         started = time.monotonic()
-        if any(config.limit is not None for config in self._job.volumes) and started >= self._occupied_until:
-            self._occupied = self._ledger.occupied()
-            now = time.monotonic()
-            self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
-        return self._occupied
+        if started < self._occupied_until or all(config.limit is None for config in self._job.volumes):
+            return
+        with lock:
+            self._occupied_since.clear()
+        occupied = self._ledger.occupied()
+        with lock:
+            # What became durable meanwhile may be among these sums, or not: rather too much than too little.
+            for number, size in self._occupied_since.items():
+                occupied[number] = occupied.get(number, 0) + size
+            self._occupied = occupied
+        now = time.monotonic()
+        self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
 
     def count_anew(self) -> None:
         """Ask the ledger for its sums at the next look, however lately it was asked."""
@@ -464,7 +475,8 @@ class VolumeSet:
 
     def occupies(self, volume: OpenVolume, size: int) -> None:
         """A file more lies there."""
-        self._occupied[volume.id] = self._occupied.get(volume.id, 0) + (size + 4095) // 4096 * 4096
+        for sums in (self._occupied, self._occupied_since):
+            sums[volume.id] = sums.get(volume.id, 0) + (size + 4095) // 4096 * 4096
 
     def why_absent(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())

@@ -116,7 +116,6 @@ class OpenVolume:
     pace: Pace = field(default_factory=Pace)
     fullness: Fullness = field(default_factory=Fullness)
     largest_file: int = NO_LIMIT  # bytes, as far as it is known
-    syncing_since: float = float("inf")  # a group is being made durable since then (time.monotonic())
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there

@@ -16,7 +16,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _log = logging.getLogger("snowsync")
@@ -45,7 +45,7 @@ class Stop(threading.Event):
         return time.monotonic() - self._since
 
     def is_overdue(self) -> bool:
-        return self.seconds >= GRACE_SECONDS
+        return self.is_set() and self.seconds >= GRACE_SECONDS
 
 
 class Doing(enum.Enum):
@@ -85,6 +85,7 @@ class Worker(threading.Thread):
     """A thread with a guard: whatever raises in it reaches `on_error`, but for BrokenOff, which is an end in order.
 
     `is_over` says when `beat` is to break off what takes long. Who is not `is_watched` has a heartbeat of another kind.
+    `disk` is the number of the volume whose medium it waits for, where that is always the same one.
     """
 
     def __init__(
@@ -94,16 +95,19 @@ class Worker(threading.Thread):
         on_error: Callable[[BaseException], None],
         is_over: Callable[[], bool] = lambda: False,
         is_watched: bool = True,
+        disk: int = 0,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._carry_out = target
         self._on_error = on_error
         self.is_over = is_over
         self.is_watched = is_watched
+        self.disk = disk
         self.doing = Doing.IDLE
         self.since = time.monotonic()
 
     def run(self) -> None:
+        _own.worker = self
         try:
             self._carry_out()
         except BrokenOff:
@@ -122,9 +126,10 @@ def start(
     on_error: Callable[[BaseException], None],
     is_over: Callable[[], bool] = lambda: False,
     is_watched: bool = True,
+    disk: int = 0,
 ) -> Worker:
     """Start a thread. It does not keep the process from ending."""
-    worker = Worker(target, name, on_error, is_over, is_watched)
+    worker = Worker(target, name, on_error, is_over, is_watched, disk)
     worker.start()
     return worker
 
@@ -135,12 +140,23 @@ def looks(now: float) -> list[Look]:
     return [Look(worker.name, worker.doing, now - worker.since) for worker in workers]
 
 
+def waits(now: float) -> dict[int, float]:
+    """For how many seconds a worker has waited for the medium of a volume, by its number: the longest wait of each."""
+    found: dict[int, float] = {}
+    for thread in threading.enumerate():
+        if isinstance(thread, Worker) and thread.disk and thread.doing is Doing.MEDIUM:
+            found[thread.disk] = max(found.get(thread.disk, 0.0), now - thread.since)
+    return found
+
+
 # -- what a thread says of itself; nothing where it is not a worker ---------------------------------------------------
 
 
+_own = threading.local()  # its `worker` is this thread, where it is one
+
+
 def _this() -> Worker | None:
-    thread = threading.current_thread()
-    return thread if isinstance(thread, Worker) else None
+    return getattr(_own, "worker", None)
 
 
 def idle() -> None:
@@ -168,25 +184,31 @@ def is_over() -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _during(doing: Doing) -> Iterator[None]:
-    worker = _this()
-    if worker is None:
-        yield
-        return
-    before = worker.doing
-    worker.does(doing)
-    try:
-        yield
-    finally:
-        worker.does(before)
+class _During:
+    """A block in which this thread does that. A generator would cost three times as much, and this is done often."""
+
+    __slots__ = ("_before", "_doing", "_worker")
+
+    def __init__(self, doing: Doing) -> None:
+        self._doing = doing
+        self._worker = _this()
+        self._before = Doing.WORKS
+
+    def __enter__(self) -> None:
+        if self._worker:
+            self._before = self._worker.doing
+            self._worker.does(self._doing)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._worker:
+            self._worker.does(self._before)
 
 
 def at_medium() -> contextlib.AbstractContextManager[None]:
     """This thread waits for the medium of a volume, however long that takes."""
-    return _during(Doing.MEDIUM)
+    return _During(Doing.MEDIUM)
 
 
 def asking() -> contextlib.AbstractContextManager[None]:
     """This thread waits for a client that has time-outs of its own."""
-    return _during(Doing.ASKS)
+    return _During(Doing.ASKS)

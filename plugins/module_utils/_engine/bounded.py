@@ -1,0 +1,43 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Notes of a service that runs for ever: what was noted the longest ago is forgotten, where there is much of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+_Key = TypeVar("_Key")
+_Note = TypeVar("_Note")
+MOST = 100_000
+
+
+class Notes(Generic[_Key, _Note]):
+    """At most `most` of them, for what is good to know and safe to lose. Any thread may use them."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._notes: OrderedDict[_Key, _Note] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def __setitem__(self, key: _Key, note: _Note) -> None:
+        with self._lock:
+            self._notes[key] = note
+            self._notes.move_to_end(key)
+            if len(self._notes) > self._most:
+                self._notes.popitem(last=False)
+
+    def get(self, key: _Key, default: _Note) -> _Note:
+        return self._notes.get(key, default)
+
+    def pop(self, key: _Key, default: _Note) -> _Note:
+        """What was noted, which is forgotten now."""
+        if key not in self._notes:  # the usual case, which needs no lock
+            return default
+        with self._lock:
+            return self._notes.pop(key, default)

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who looks at staged files and hands them to a mover: for each volume one thread, which alone waits for its disk."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from . import workers
+from .deliveries import Batch, Deliveries
+from .unit import Item
+from .volumes import OpenVolume
+
+if TYPE_CHECKING:
+    from .destination import DestinationUnit
+
+    _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender
+
+
+class Senders:
+    """The senders of a destination unit, started when first needed."""
+
+    def __init__(self, unit: DestinationUnit, deliveries: Deliveries) -> None:
+        self._unit = unit
+        self._deliveries = deliveries
+        self._queues: dict[int, _Queue] = {}  # by the number of the volume
+        self._with_large: set[int] = set()  # volumes with a large object that is looked at
+        self._making = threading.Lock()
+
+    def send(self, items: list[Item], *, is_large: bool) -> None:
+        """Objects of one volume, which are in flight; never blocks."""
+        volume = items[0].volume
+        self._unit.held.take(item.row.id for item in items)
+        if is_large:
+            self._with_large.add(volume.id)
+            self._unit.endpoints.expect_large(items[0].endpoint, items[0].row.id)
+        else:
+            self._deliveries.expect(volume.id)
+        self._queue(volume).put((items, is_large))
+
+    def has_large(self, volume: int) -> bool:
+        """Whether a large object of this volume is being looked at."""
+        return volume in self._with_large
+
+    def stop(self) -> None:
+        with self._making:
+            for waiting in self._queues.values():
+                waiting.put(None)
+
+    def _queue(self, volume: OpenVolume) -> _Queue:
+        with self._making:
+            waiting = self._queues.get(volume.id)
+            if waiting is None:
+                waiting = self._queues[volume.id] = queue.SimpleQueue()
+                self._unit.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
+            return waiting
+
+    def _work_off(self, waiting: _Queue) -> None:
+        while task := _next(waiting):
+            self._send(*task)
+
+    def _send(self, items: list[Item], is_large: bool) -> None:
+        volume = items[0].volume.id
+        try:
+            ready = self._ready(items)
+            self._hand_over(ready, is_large=is_large)
+            if is_large and not ready:
+                self._unit.endpoints.expect_no_more(items[0].endpoint, items[0].row.id)
+        finally:
+            if is_large:
+                self._with_large.discard(volume)
+            else:
+                self._deliveries.expect_no_more(volume)
+            self._unit.held.let_go(item.row.id for item in items)
+            self._unit.switches.staged.set()
+
+    def _ready(self, items: list[Item]) -> list[Item]:
+        """Those whose files are sound; the rest of an ending unit is looked at again by the next run."""
+        ready: list[Item] = []
+        for item in items:
+            if self._unit.stopping:
+                return ready
+            workers.beat()
+            with workers.at_medium():
+                if self._unit.is_ready(item):
+                    ready.append(item)
+        return ready
+
+    def _hand_over(self, items: list[Item], *, is_large: bool) -> None:
+        """What was sent before, perhaps with success, the destination is asked for; the rest is uploaded."""
+        doubtful = [item for item in items if self._unit.is_doubtful(item.row)]
+        if doubtful:
+            self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))
+            if is_large:
+                self._unit.endpoints.expect_no_more(doubtful[0].endpoint, doubtful[0].row.id)
+        asked = {item.row.id for item in doubtful}
+        fresh = [item for item in items if item.row.id not in asked]
+        if not fresh:
+            return
+        self._unit.ledger.claim_sends(item.row for item in fresh)
+        self._deliveries.begin(Batch(fresh, is_large))
+        for item in fresh:
+            if self._unit.stopping:
+                return  # as above
+            workers.beat()
+            self._unit.submit(item)
+
+
+def _next(waiting: _Queue) -> tuple[list[Item], bool] | None:
+    workers.idle()
+    task = waiting.get()
+    workers.beat()
+    return task
