@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -112,16 +113,29 @@ def test_a_power_cut_between_two_steps_is_gone_on_from(
 def named_by_id(host: PowerHost) -> Iterator[None]:
     """The new disk has a name that stays with it, as udev makes one of what a disk says of itself."""
     link = Path(f"/dev/disk/by-id/snowsync-test-{os.getpid()}")
-    made = [folder for folder in (link.parent.parent, link.parent) if not folder.exists()]
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(list(host.disks)[0])
+    with alone_in_dev():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(list(host.disks)[0])
     try:
         yield
     finally:
-        link.unlink()
-        for folder in reversed(made):
-            folder.rmdir()
+        with alone_in_dev():
+            link.unlink()
+            with contextlib.suppress(OSError):  # others have names there, or udev made them
+                link.parent.rmdir()
+                link.parent.parent.rmdir()
+
+
+@contextlib.contextmanager
+def alone_in_dev() -> Iterator[None]:
+    """No test beside this one makes or removes these folders meanwhile."""
+    folder = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def format_until(host: PowerHost, patch: pytest.MonkeyPatch, seconds: float, filesystem: str) -> None:
