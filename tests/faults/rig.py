@@ -47,7 +47,11 @@ class Rig:
             "destination": destination.job_side(
                 DESTINATION, destination.credentials_file(folder / "credentials" / "destination")
             ),
-            "volumes": [{"name": volume.name, "path": str(volume), "require_mount": False} for volume in self.volumes],
+            # With a limit only what is staged counts as full, not what else the machine's disk holds.
+            "volumes": [
+                {"name": volume.name, "path": str(volume), "require_mount": False, "limit": "16GiB"}
+                for volume in self.volumes
+            ],
         }
 
     @property

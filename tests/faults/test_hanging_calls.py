@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,8 @@ def test_the_last_disk_goes_on(rig: Rig, disks: list[HangingDisk], tmp_path: Pat
         for name in ("first", "second"):
             put(rig, name)
             for size in ("small", "large"):
-                wait_until(lambda what=f"{name}/{size}": delivered(rig, what), f"a {size} object of the {name} batch")  # type: ignore[misc]  # a default binds it
+                what = f"{name}/{size}"
+                wait_until(partial(delivered, rig, what), f"a {size} object of the {name} batch")
         wait_until(lambda: len(delivered(rig, "staged")) >= held[-1], "delivery of what the last one held")
         wait_until(lambda: not staged_on(rig, -1), "release of what the last one held")
         assert process.poll() is None

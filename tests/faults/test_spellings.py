@@ -94,7 +94,7 @@ def test_other_charsets_are_read(rig: Rig, charset: str) -> None:
     assert (code, summary["failure_count"]) == (0, 0), errors
     rig.assert_delivered()
     rig.source.set_fault("status", operation="ListObjectsV2", status=403, code="InvalidAccessKeyId")
-    code, _, errors = rig.run()
+    code, _summary, errors = rig.run()
     assert (code, "the store does not know this access key" in errors) == (5, True), errors
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import getpass
 import hashlib
 import json
@@ -21,6 +22,8 @@ from thorough import THOROUGH
 
 MIB = 1024**2
 BLOCK = 4096  # bytes, and no part of a file is smaller that a filesystem knows as written
+LOOP_CTL_ADD = 0x4C80  # <linux/loop.h>
+FIRST_OF_MOLECULE = 100  # the number from which tests/molecule/common/disks.py takes its devices
 KINDS = [("ext4", False), ("ext4", True), ("xfs", False), ("xfs", True)]  # filesystem, partition
 # Where all that is done to a disk is repeated for each of its steps: each filesystem once, a partition once.
 LESS_KINDS = KINDS if THOROUGH else [("ext4", True), ("xfs", False)]
@@ -69,15 +72,12 @@ class LoopHost:
     def plug(self, path: Path, *options: str) -> str:
         """The device of a disk, which comes after those of all that are plugged in, as volumes are named in that order.
 
-        The kernel gives the lowest number that is free, and a test beside this one may have just freed one below ours.
+        The kernel would give the lowest number that is free, and a test beside this one may have just freed one below.
         """
-        attach = ["losetup", "--find", "--show", "--partscan", *options, str(path)]
-        last = max(map(number_of, self.disks), default=-1)
-        too_low = []
-        while number_of(device := command(*attach).strip()) < last:
-            too_low.append(device)
-        for other in too_low:
-            command("losetup", "--detach", other)
+        number = max(map(number_of, self.disks), default=-1) + 1
+        while not attach(path, number, options):
+            number += 1
+        device = f"/dev/loop{number}"
         self.disks[device] = path
         run(["partx", "--update", device])  # the kernel of a test machine need not read a GPT itself
         return device
@@ -121,6 +121,14 @@ class LoopHost:
 
 def number_of(device: str) -> int:
     return int(device.removeprefix("/dev/loop"))
+
+
+def attach(path: Path, number: int, options: Sequence[str]) -> bool:
+    """Whether the device of this number was free, and is that file now."""
+    assert number < FIRST_OF_MOLECULE, "no device takes this file"
+    with contextlib.suppress(FileExistsError), open("/dev/loop-control", "rb") as control:
+        fcntl.ioctl(control, LOOP_CTL_ADD, number)
+    return run(["losetup", "--partscan", *options, f"/dev/loop{number}", str(path)])[0] == 0
 
 
 def digest(path: Path) -> str:

@@ -69,7 +69,7 @@ def job(store: RunningStore, folder: Path) -> Path:
         "state_dir": str(folder / "state"),
         "source": store.job_side("bucket", credentials),
         "destination": store.job_side("destination", credentials),
-        "volumes": [{"name": "one", "path": str(folder / "volume"), "require_mount": False}],
+        "volumes": [{"name": "one", "path": str(folder / "volume"), "require_mount": False, "limit": "16GiB"}],
     }
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path

@@ -40,7 +40,7 @@ def write_job(folder: Path, source: dict[str, Any], destination: dict[str, Any],
     volumes = []
     for name in ("one", "two"):
         (folder / name).mkdir()
-        volumes.append({"name": name, "path": str(folder / name), "require_mount": False})
+        volumes.append({"name": name, "path": str(folder / name), "require_mount": False, "limit": "16GiB"})
     job = {
         "job": "transfer",
         "state_dir": str(folder / "state"),

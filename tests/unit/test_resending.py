@@ -30,7 +30,7 @@ class ClosingWire(FakeWire):
 @pytest.fixture
 def compared(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """The rig, whose stores `verify` reads too."""
-    monkeypatch.setattr(wire, "Wire", lambda _store, url, _credentials: ClosingWire(FakeMover.stores[url], url))
+    monkeypatch.setattr(wire, "Wire", lambda _store, url, _keys, **_options: ClosingWire(FakeMover.stores[url], url))
     return rig
 
 

@@ -314,6 +314,7 @@ def test_fetch_of_an_empty_object_asks_nothing(store: ScriptedStore, control: Co
         (error(404, "NoSuchBucket"), Trouble.BUCKET),
         (error(412, "PreconditionFailed"), Trouble.CHANGED),
         (error(403, "AccessDenied"), Trouble.DENIED),
+        (reply(404, "<Error><Code>NoSuchKey</Code><Message/></Error>"), Trouble.NOT_FOUND),
         (reply(404, "<html>404</html>"), Trouble.SERVER),
         (reply(200, b"x" * 99), Trouble.CHANGED),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", Trouble.CHANGED),

@@ -35,9 +35,10 @@ from .wire import LATE
 if TYPE_CHECKING:
     from .source import SourceUnit
 
-    # With the objects that it is about.
-    _Task: TypeAlias = "tuple[Collection[int], Outcome | Callable[[], None]]"
+    _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object that it is about
     _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher
+    _Step: TypeAlias = "tuple[Collection[int], Callable[[], None]]"
+    _Steps: TypeAlias = "queue.SimpleQueue[_Step | None]"
 
 _log = logging.getLogger("snowsync.source")
 _HEADS_AT_ONCE = 64
@@ -55,7 +56,7 @@ class _Finishers:
     beside: int
     small: _Queue = field(default_factory=queue.SimpleQueue)
     large: _Queue = field(default_factory=queue.SimpleQueue)
-    aside: _Queue = field(default_factory=queue.SimpleQueue)
+    aside: _Steps = field(default_factory=queue.SimpleQueue)
     finishing: int = 0  # of small and large objects, who have not ended
 
     def let_end(self) -> None:
@@ -81,25 +82,23 @@ class Arrivals:
         if item:
             found = self._of(item.volume)
             is_large = self._unit.endpoints.is_large(item.row.size)
-            self._put(found, found.large if is_large else found.small, [item], outcome)
+            self._put(found, found.large if is_large else found.small, item, outcome)
 
     def carry_out(self, item: Item, step: Callable[[], None]) -> None:
         """Have a finisher of its volume carry out a step that may wait for its disk."""
         found = self._of(item.volume)
-        self._put(found, found.small, [item], step)
+        self._put(found, found.small, item, step)
 
     def _put_aside(self, items: Collection[Item], step: Callable[[], None]) -> None:
         """Have a step that may wait for the store carried out by somebody for whom nobody waits."""
-        found = self._of(next(iter(items)).volume)
-        self._put(found, found.aside, items, step)
-
-    def _put(
-        self, found: _Finishers, waiting: _Queue, items: Collection[Item], task: Outcome | Callable[[], None]
-    ) -> None:
         numbers = [item.row.id for item in items]
         self._unit.held.take(numbers)
-        waiting.put((numbers, task))
-        if self._is_ending and waiting is not found.aside:
+        self._of(next(iter(items)).volume).aside.put((numbers, step))
+
+    def _put(self, found: _Finishers, waiting: _Queue, item: Item, task: Outcome | Callable[[], None]) -> None:
+        self._unit.held.take([item.row.id])
+        waiting.put((item.row.id, task))
+        if self._is_ending:
             found.let_end()
 
     def _of(self, volume: OpenVolume) -> _Finishers:
@@ -130,8 +129,8 @@ class Arrivals:
     def _work_through(self, made: _Finishers, tasks: _Queue, at_once: int) -> None:
         try:
             while batch := _take(tasks, at_once):
-                self._finish([task for _numbers, task in batch])
-                self._unit.held.let_go(number for numbers, _task in batch for number in numbers)
+                self._finish([task for _number, task in batch])
+                self._unit.held.let_go(number for number, _task in batch)
         finally:
             with self._making:
                 made.finishing -= 1
@@ -139,10 +138,9 @@ class Arrivals:
             for _ in range(made.beside if is_last else 0):
                 made.aside.put(None)
 
-    def _work_aside(self, tasks: _Queue) -> None:
-        while batch := _take(tasks, 1):
-            ((numbers, step),) = batch
-            assert not isinstance(step, Outcome)
+    def _work_aside(self, steps: _Steps) -> None:
+        while found := _next(steps):
+            numbers, step = found
             step()
             self._unit.held.let_go(numbers)
 
@@ -404,6 +402,13 @@ def _older_instead(row: Row, generation: int, volume: str) -> Failure:
     """What is said where an older generation, staged on `volume`, is all that is left of an object."""
     message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
     return Failure(row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead")
+
+
+def _next(steps: _Steps) -> _Step | None:
+    workers.idle()
+    found = steps.get()
+    workers.beat()
+    return found
 
 
 def _take(tasks: _Queue, at_once: int) -> list[_Task]:

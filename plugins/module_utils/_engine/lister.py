@@ -16,7 +16,7 @@ from .blame import is_hopeless
 from .endpoints import Endpoint, lists_whole
 from .errors import JobStopped, StoreError, Trouble
 from .ledger import Failure, Row
-from .listing_gaps import PAGE_KEYS, PageSize, search
+from .listing_gaps import PAGE_KEYS, PageSize, Search, search
 from .listing_walk import ListingWalk
 from .model import UNTOLD, ListedObject, Origin, Page, State
 from .present import plain_text
@@ -137,7 +137,7 @@ class Lister:
                     walk.prefer_keys()
                     continue
                 if error.code == UNREADABLE:
-                    yield self._without_unreadable(walk, size, error)
+                    yield self._without_unreadable(walk, store.prefix, size, error)
                     continue
                 # A token may be worth nothing at another endpoint, or after a restart of the store.
                 if walk.token is None or begun_anew or isinstance(error, JobStopped):
@@ -152,13 +152,13 @@ class Lister:
             size.was_read(len(page.objects))
             walk.take(page)
 
-    def _without_unreadable(self, walk: ListingWalk, size: PageSize, error: StoreError) -> Page | None:
+    def _without_unreadable(self, walk: ListingWalk, prefix: str, size: PageSize, error: StoreError) -> Page | None:
         """A page that names what cannot be read; the walk goes on behind it, or ends. None when the unit stops."""
         size.passed()
         walk.prefer_keys()
         after = walk.start_after
         try:
-            upto = self._readable_again(after) if walk.is_by_key else ""
+            upto = self._readable_again(after, prefix) if walk.is_by_key else ""
         except _Stopped:
             walk.give_up()
             return None
@@ -168,22 +168,22 @@ class Lister:
             walk.give_up()
         return Page([], None, unread=[_unread(after, upto, error)])
 
-    def _readable_again(self, after: str) -> str:
+    def _readable_again(self, after: str, prefix: str) -> str:
         """A text after which the listing can be read, where the key after `after` cannot be; "" for none."""
         known = self._gaps.get(after, "")
         if known and self._is_readable(known):
             return known
-        store = self._unit.job.source
-        assert store  # it is being listed
-        question = search(after, store.prefix)
+        found = self._gaps[after] = self._answered(search(after, prefix))
+        return found
+
+    def _answered(self, question: Search) -> str:
+        """How a search ends, with the source's answers."""
         try:
             text = next(question)
             while True:
                 text = question.send(self._is_readable(text))
         except StopIteration as end:
-            upto: str = end.value or ""
-        self._gaps[after] = upto
-        return upto
+            return end.value or ""
 
     def _is_readable(self, after: str) -> bool:
         """Whether the listing can be read after a text, or has ended there; waits out an outage."""

@@ -65,7 +65,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _refused(action: str, error: Any, *, of_object: bool, asked: AskedWith) -> StoreError:
     answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    told = answer.get("Error", {})
+    # botocore says None for an element that is empty.
+    told = {name: text or "" for name, text in answer.get("Error", {}).items()}
     code = told.get("Code", "")
     bodyless = error.operation_name in ("HeadObject", "HeadBucket")
     if code.isdigit():  # botocore puts the status there when the body holds no S3 error
