@@ -17,8 +17,10 @@ for _name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[_name]
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
-# Tests of half a minute and more: begun last, they would keep one worker busy when the others have ended.
+# Tests of half a minute and more, together where they are a group: begun last, they would keep one worker busy when the
+# others have ended.
 LONGEST = (
+    "test_volume_power",
     "test_the_power_is_cut_after_every_effect_of_an_evacuation",
     "test_thirty_kills_of_one_transfer",
     "test_what_cannot_be_read_is_fetched_again_elsewhere",
@@ -33,7 +35,12 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """The longest first."""
-    items.sort(key=lambda item: LONGEST.index(item.originalname) if item.originalname in LONGEST else len(LONGEST))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Function) -> int:
+    names = (item.originalname, item.path.stem)
+    return next((rank for rank, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 
 @pytest.fixture

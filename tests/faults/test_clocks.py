@@ -35,6 +35,7 @@ def step(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     set_to(0)
     (folder / "sitecustomize.py").write_text(_STEPPED, encoding="utf-8")
+    rig.fresh = True  # Python reads that file as it starts
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     return set_to
 

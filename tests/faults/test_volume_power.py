@@ -18,6 +18,8 @@ from disks import Rack, make_filesystem, mount, unmount
 from integration.loop_host import MIB, LoopHost, command, run
 from unit.run_module import backend
 
+# One after the other: each power cut gives all loop devices of a host to whoever asks next.
+pytestmark = pytest.mark.xdist_group("loop devices")
 SIZES = {"ext4": 96 * MIB, "xfs": 400 * MIB}
 STEPS = 9  # of a new volume, and one more: then nothing is cut off
 
@@ -45,6 +47,7 @@ class PowerHost(LoopHost):
             unmount(Path(path))
         unmount(self.folder)
         self.rack.switch_on()
+        self.cache.unlink(missing_ok=True)
         mount(self.rack["system"].device, self.folder)
         self.disks = {str(self.rack["disk"].device): Path("disk")}
 

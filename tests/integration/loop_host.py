@@ -36,9 +36,9 @@ def command(*argv: str, data: str | None = None) -> str:
     return done.stdout
 
 
-def run(argv: Sequence[str], data: str | None = None) -> tuple[int, str, str]:
-    """As the module runs commands."""
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+def run(argv: Sequence[str], data: str | None = None, **more: str) -> tuple[int, str, str]:
+    """As the module runs commands, with `more` in their environment."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", **more}
     done = subprocess.run(argv, input=data, capture_output=True, text=True, env=environment, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -61,6 +61,9 @@ class LoopHost:
             ledgers=str(self.folder / "ledgers"),
         )
         self.engine = str(self.folder / "no-engine")
+        # Without udev mount finds a UUID where this file says, which is right for disks that keep their names: those of
+        # tests beside this one get ours, and the other way round.
+        self.cache = self.folder.with_name(f"{name}.blkid")
         self.disks: dict[str, Path] = {}
 
     def file(self, name: str, mib: int = 400) -> Path:
@@ -79,12 +82,14 @@ class LoopHost:
             number += 1
         device = f"/dev/loop{number}"
         self.disks[device] = path
+        self.cache.unlink(missing_ok=True)
         run(["partx", "--update", device])  # the kernel of a test machine need not read a GPT itself
         return device
 
     def unplug(self, device: str) -> Path:
         run(["partx", "--delete", device])
         command("losetup", "--detach", device)
+        self.cache.unlink(missing_ok=True)
         return self.disks.pop(device)
 
     def new_disk(self, name: str, mib: int = 400) -> str:
@@ -104,7 +109,10 @@ class LoopHost:
     def provision(self, *, check: bool = False, **options: Any) -> Any:
         """Everything on this machine but the disks of this host is out of its sight: no `match` names them."""
         wish = self.wish(**options)
-        return self.backend.provision(run, wish, check=check, command=self.engine, places=self.places)
+        return self.backend.provision(self.run, wish, check=check, command=self.engine, places=self.places)
+
+    def run(self, argv: Sequence[str], data: str | None = None) -> tuple[int, str, str]:
+        return run(argv, data, BLKID_FILE=str(self.cache))
 
     def mounted(self) -> dict[str, str]:
         """Device by mount point, below this host's mount root."""

@@ -301,7 +301,7 @@ def integration(runner: Runner) -> Counts:
 
 def faults(runner: Runner) -> Counts:
     # One by one in the order of conftest.py, so that none of the longest is begun when the others have ended.
-    return runner.pytest("tests/faults", "--numprocesses=4", "--dist=load", "--maxschedchunk=1")
+    return runner.pytest("tests/faults", "--numprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder")
 
 
 def molecule(runner: Runner) -> Counts:

@@ -45,6 +45,7 @@ _RELEASE_AGAIN_SECONDS = 30.0
 _CLOCK_SKEW_MS = 3_600_000  # so much may a store's clock be behind ours
 _KEPT = "kept, and sent again"
 _PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
+_LATE_PROVERS = 2
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 
 
@@ -71,14 +72,27 @@ class Batch:
 class _Workers:
     """Who works for one volume alone, so that a disk that does not answer holds up no other's objects.
 
-    Large objects have a prover of their own: to read one back may take hours. So have answers that come late.
+    Large objects have a prover of their own: to read one back may take hours. So have answers that come late: some
+    never do.
     """
 
     prover: _Queue = field(default_factory=queue.SimpleQueue)
     large_prover: _Queue = field(default_factory=queue.SimpleQueue)
     late_prover: _Queue = field(default_factory=queue.SimpleQueue)
     releaser: _Queue = field(default_factory=queue.SimpleQueue)
-    proving: int = 3  # provers that have not ended
+    proving: int = 2  # provers that have not ended, but for the late ones
+    proving_late: int = _LATE_PROVERS  # and of these
+
+    def prover_ended(self, *, is_late: bool) -> None:
+        """Those who get what it left end when no more can come."""
+        if is_late:
+            self.proving_late -= 1
+            if not self.proving_late:
+                self.releaser.put(None)
+            return
+        self.proving -= 1
+        for _ in range(0 if self.proving else _LATE_PROVERS):
+            self.late_prover.put(None)
 
 
 class Deliveries:
@@ -111,8 +125,9 @@ class Deliveries:
             return found
 
     def _start(self, made: _Workers, volume: OpenVolume) -> None:
-        provers = {"prover": made.prover, "large-prover": made.large_prover, "late-prover": made.late_prover}
-        for name, waiting in provers.items():
+        provers = [("prover", made.prover), ("large-prover", made.large_prover)]
+        provers += [(f"late-prover-{number}", made.late_prover) for number in range(_LATE_PROVERS)]
+        for name, waiting in provers:
             self._unit.spawn(partial(self._prove_loop, waiting, made), f"{name}-{volume.name}", volume.id)
         self._unit.spawn(partial(_carry_out, made.releaser), f"releaser-{volume.name}", volume.id)
         if self._is_ending:
@@ -165,11 +180,7 @@ class Deliveries:
                 prove()
         finally:
             with self._making:
-                made.proving -= 1
-                if made.proving == 1:
-                    made.late_prover.put(None)  # the others leave it nothing more
-                elif not made.proving:
-                    made.releaser.put(None)
+                made.prover_ended(is_late=batches is made.late_prover)
 
     def _prove_all(self, batch: Batch) -> None:
         if batch.is_doubtful:
