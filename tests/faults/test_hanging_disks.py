@@ -25,6 +25,7 @@ MIB = 1 << 20
 @pytest.fixture
 def disks(rig: Rig, tmp_path: Path) -> Iterator[list[Disk]]:
     """A disk with ext4 for each volume, in racks of their own."""
+    rig.config["space"] = {"reserve": "8MiB"}  # that of real disks is larger than these
     with contextlib.ExitStack() as stack:
         made = []
         for volume in rig.volumes:
