@@ -213,7 +213,8 @@ def test_a_store_that_answers_and_serves_nothing_is_waited_for(rig: Rig, side: s
         wait_until(lambda: f"waiting for the {side}" in rig.snowsync("status", "JOB").stdout, "that this is said")
         first = store.count(operation)
         wait_until(lambda: store.count(operation) > first + 3, "two trials", 120)
-        assert store.count(operation) < 2 * OTHERS
+        # All at first, each with a question whether the store gives one that it should have; then a few at a time.
+        assert store.count(operation) < 3 * OTHERS
         assert process.poll() is None
         store.clear_faults()
         _output, errors = process.communicate(timeout=120)
