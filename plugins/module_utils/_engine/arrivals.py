@@ -139,7 +139,7 @@ class Arrivals:
                 made.aside.put(None)
 
     def _work_aside(self, steps: _Steps) -> None:
-        while found := _next(steps):
+        while found := workers.next_of(steps):
             numbers, step = found
             step()
             self._unit.held.let_go(numbers)
@@ -404,22 +404,9 @@ def _older_instead(row: Row, generation: int, volume: str) -> Failure:
     return Failure(row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead")
 
 
-def _next(steps: _Steps) -> _Step | None:
-    workers.idle()
-    found = steps.get()
-    workers.beat()
-    return found
-
-
 def _take(tasks: _Queue, at_once: int) -> list[_Task]:
-    """What has come, up to a batch. Empty: the unit ends.
-
-    Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
-    other one takes what woke it (its new timeout becomes negative).
-    """
-    workers.idle()
-    first = tasks.get()
-    workers.beat()
+    """What has come, up to a batch. Empty: the unit ends."""
+    first = workers.next_of(tasks)
     if first is None:
         return []
     taken = [first]

@@ -176,7 +176,7 @@ class Deliveries:
 
     def _prove_loop(self, batches: _Queue, made: _Workers) -> None:
         try:
-            while prove := _next(batches):
+            while prove := workers.next_of(batches):
                 prove()
         finally:
             with self._making:
@@ -694,15 +694,8 @@ def _let_provers_end(made: _Workers) -> None:
     made.large_prover.put(None)
 
 
-def _next(waiting: _Queue) -> Callable[[], None] | None:
-    workers.idle()
-    step = waiting.get()
-    workers.beat()
-    return step
-
-
 def _carry_out(waiting: _Queue) -> None:
     """Delete what has been delivered of one volume, until told that nothing more comes."""
-    while release := _next(waiting):
+    while release := workers.next_of(waiting):
         with workers.at_medium():
             release()

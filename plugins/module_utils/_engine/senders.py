@@ -60,7 +60,7 @@ class Senders:
             return waiting
 
     def _work_off(self, waiting: _Queue) -> None:
-        while task := _next(waiting):
+        while task := workers.next_of(waiting):
             self._send(*task)
 
     def _send(self, items: list[Item], is_large: bool) -> None:
@@ -108,10 +108,3 @@ class Senders:
                 return  # as above
             workers.beat()
             self._unit.submit(item)
-
-
-def _next(waiting: _Queue) -> tuple[list[Item], bool] | None:
-    workers.idle()
-    task = waiting.get()
-    workers.beat()
-    return task

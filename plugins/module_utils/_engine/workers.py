@@ -14,12 +14,15 @@ import contextlib
 import enum
 import logging
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 _log = logging.getLogger("snowsync")
+_Work = TypeVar("_Work")
 GRACE_SECONDS = 6.0
 _LONGEST_ANSWER = 900.0  # seconds that a client which repeats its requests by itself may say nothing
 
@@ -173,6 +176,18 @@ def beat() -> None:
         worker.does(Doing.WORKS if worker.doing is Doing.IDLE else worker.doing)
         if worker.is_over():
             raise BrokenOff
+
+
+def next_of(waiting: queue.SimpleQueue[_Work]) -> _Work:
+    """The next piece of work of this thread, however long that takes to come.
+
+    Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
+    other one takes what woke it (its new timeout becomes negative).
+    """
+    idle()
+    found = waiting.get()
+    beat()
+    return found
 
 
 def is_over() -> bool:
