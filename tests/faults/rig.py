@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -111,6 +113,11 @@ class Rig:
         assert {key: destination.get(key) for key in wanted} == wanted
         for key in wanted:
             assert self.destination.get(DESTINATION, key) == self.source.get(SOURCE, key), key
+
+    def open_runs(self) -> list[tuple[object, ...]]:
+        """The runs of units that have not ended, as the ledger knows them."""
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "ledger.db")) as ledger:
+            return ledger.execute("SELECT id FROM runs WHERE ended_ms IS NULL").fetchall()
 
     def files_left(self) -> list[str]:
         """The engine's files on the volumes, but for markers and records of the ledger."""

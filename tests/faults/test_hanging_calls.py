@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -51,11 +50,6 @@ def delivered(rig: Rig, name: str) -> list[str]:
 
 def staged_on(rig: Rig, number: int) -> list[Path]:
     return list((rig.volumes[number] / ".snowsync/staged").rglob("*~1"))
-
-
-def open_runs(rig: Rig) -> list[tuple[object, ...]]:
-    with contextlib.closing(sqlite3.connect(rig.folder / "state" / "ledger.db")) as ledger:
-        return ledger.execute("SELECT id FROM runs WHERE ended_ms IS NULL").fetchall()
 
 
 @contextlib.contextmanager
@@ -106,7 +100,7 @@ def test_the_last_disk_goes_on(rig: Rig, disks: list[HangingDisk], tmp_path: Pat
         wait_until(lambda: "source" in told.read_text(), "an answer to `status`")
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        wait_until(lambda: open_runs(rig) == [], "the end of the runs")
+        wait_until(lambda: rig.open_runs() == [], "the end of the runs")
         assert time.monotonic() - began < 20
         for disk in disks:
             disk.heal()  # before that the kernel lets nobody go who waits for it

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -47,11 +46,6 @@ def delivered(rig: Rig) -> int:
     return len(rig.destination.list(DESTINATION))
 
 
-def open_runs(rig: Rig) -> list[tuple[object, ...]]:
-    with contextlib.closing(sqlite3.connect(rig.folder / "state" / "ledger.db")) as ledger:
-        return ledger.execute("SELECT id FROM runs WHERE ended_ms IS NULL").fetchall()
-
-
 @contextlib.contextmanager
 def running(rig: Rig, disks: list[Disk]) -> Iterator[subprocess.Popen[str]]:
     """A run of the job, which is gone afterwards whatever happened."""
@@ -80,7 +74,7 @@ def test_the_other_volume_goes_on_and_a_stop_closes_the_runs(rig: Rig, disks: li
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        wait_until(lambda: open_runs(rig) == [], "the end of the runs", 120)
+        wait_until(lambda: rig.open_runs() == [], "the end of the runs", 120)
         assert time.monotonic() - began < 20
         disks[0].heal()  # before that the kernel lets nobody go who waits for it
         _output, errors = process.communicate(timeout=120)
