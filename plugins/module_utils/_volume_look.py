@@ -15,6 +15,7 @@ import functools
 import grp
 import hashlib
 import json
+import mmap
 import os
 import platform
 import pwd
@@ -278,8 +279,9 @@ class _Look:
 def signatures_on(run: Run, path: str) -> Iterator[Signature]:
     """What wipefs and blkid know on a device, each thing once."""
     code, printed, error = run(["wipefs", "--no-act", "--json", path])
-    if code != 0:
-        yield Signature(UNREADABLE, label=error.strip() or f"wipefs ended with {code}")
+    trouble = error.strip() or f"wipefs ended with {code}" if code != 0 else _trouble_of_medium(path)
+    if trouble:
+        yield Signature(UNREADABLE, label=trouble)
     found = signatures_of(printed)
     yield from found
     code, printed, error = run(["blkid", "--probe", "--output", "export", path])
@@ -437,6 +439,25 @@ def xfs_size(printed: str) -> int:
 def _read_at(path: str, offset: int, length: int) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return os.pread(file.fileno(), length, offset)
+
+
+def _trouble_of_medium(path: str) -> str:
+    """Why the first block cannot be read, "" when it can: from the disk, not from what the kernel remembers of it.
+
+    All that was read of a device stays in memory while a filesystem on it is mounted, also when its disk has failed.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:  # a driver that cannot read past the memory
+        return ""
+    try:
+        with mmap.mmap(-1, mmap.PAGESIZE) as block:  # it is aligned, as O_DIRECT asks
+            os.preadv(descriptor, [block], 0)
+    except OSError as error:
+        return "" if error.errno == errno.EINVAL else f"it cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def _is_busy(path: str) -> bool:

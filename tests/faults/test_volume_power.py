@@ -214,6 +214,9 @@ def test_a_disk_that_fails_while_it_is_mounted_is_told_and_can_be_taken_out(
         host = PowerHost(tmp_path, volume, rack)
         try:
             host.provision(filesystem=filesystem)
+            # Somebody looks at all disks of the host: what was read stays in memory, and answers for the disk.
+            for tool in (["wipefs", "--no-act"], ["blkid", "--probe"]):
+                command(*tool, str(rack["disk"].device))
             rack["disk"].fail(reads=True, writes=True)
             with contextlib.suppress(OSError):
                 (host.root / "volume-01/lost").write_text("data", encoding="ascii")
