@@ -183,8 +183,6 @@ def carry_out(fake: FakeStore, url: str, work: Fetch | Send) -> Outcome:
         fake.after(operation, work.key)
     except StoreError as error:
         return Outcome(work.id, error.trouble, str(error))
-    except FileNotFoundError:
-        return Outcome(work.id, Trouble.NOT_FOUND, "given object not found")
     except OSError as error:
         return Outcome(work.id, Trouble.IO, str(error))
     return Outcome(work.id)

@@ -21,12 +21,14 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import adoption, cli, draining, evacuation, giving_up, locks, volume_set
+from snowsync import adoption, cli, deliveries, draining, evacuation, giving_up, locks, volume_set
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.ledger import Ledger, Row
 from snowsync.ledger_read import Tally
 from snowsync.model import ListedObject, State
+from snowsync.soundness import Damage
+from snowsync.unit import Item
 from snowsync.volumes import OpenVolume
 
 COUNT = 8
@@ -437,6 +439,34 @@ def test_what_moved_away_and_back_while_it_was_looked_for_was_never_missing(
     other.unlink(missing_ok=True)
     rig.assert_delivered()
     assert rig.failures() == []
+
+
+def test_what_is_moved_away_and_back_while_it_is_sent_is_not_refused(rig: Rig) -> None:
+    """The mover finds no file, and whoever looks why finds it there: nobody is to blame for that."""
+    stage(rig)
+    home = rig.folder / next(name for name in rig.staged_files() if name.endswith("/object/3~1"))
+    aside, moved = rig.folder / "aside", list[str]()
+
+    def move_away(operation: str, key: str) -> None:
+        if operation == "send" and key.endswith("object/3") and not moved:
+            moved.append(key)
+            home.rename(aside)
+
+    rig.destination.before = move_away
+    examine = deliveries.examine
+
+    def look(item: Item, **how: Any) -> Damage | None:
+        if aside.exists():
+            aside.rename(home)
+        return examine(item, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deliveries, "examine", look)
+        rig.run(direction="destination")
+    assert moved and not aside.exists()
+    rig.assert_delivered()
+    assert rig.failures() == []
+    assert rig.source.count("fetch") == COUNT
 
 
 def wait_a_little(slow: list[float]) -> None:
