@@ -477,6 +477,23 @@ def test_the_log_knows_how_many_connections_there_were(store: RunningStore) -> N
     opened[0].close()
 
 
+def test_a_connection_that_its_client_closed_counts_no_more(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the store's own threads see it: one after the other is one at a time."""
+    log = store.server.store.log
+    disconnected = log.disconnected
+
+    def late() -> None:
+        time.sleep(0.01)
+        disconnected()
+
+    monkeypatch.setattr(log, "disconnected", late)
+    address = urlsplit(store.url)
+    for _ in range(50):
+        socket.create_connection((address.hostname or "", address.port or 0), 10).close()
+    wait_for(lambda: store.counters()["connections"]["total"] == 50)
+    assert store.counters()["connections"]["peak"] <= 1
+
+
 def test_a_filled_bucket(store: RunningStore, s3: Any) -> None:
     store.fill("many", 2500, 1000, "f/")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket="many")

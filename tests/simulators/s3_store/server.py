@@ -172,8 +172,7 @@ class Server:
                     return
                 time.sleep(0.01)  # out of descriptors: connections under way will end
                 continue
-            cap = 0 if is_admin else self.store.switches.max_connections
-            if cap and self.store.log.connections.now - self._left_by_clients() >= cap:
+            if not is_admin and self._is_full():
                 self.store.log.refused()
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.close()
@@ -181,17 +180,25 @@ class Server:
             self._admit(sock, is_admin)
 
     def _admit(self, sock: socket.socket, is_admin: bool) -> None:
-        number = 0 if is_admin else self.store.log.connected(self._left_by_clients())
-        with self._lock:
+        number = 0
+        with self._lock:  # so that none is taken off between being counted as left and the peak
             self._open.add(sock)
             if not is_admin:
-                self._clients.add(sock)
+                self._clients.add(sock)  # it may be closed by now as well
+                number = self.store.log.connected(self._left_by_clients())
         threading.Thread(target=self._serve, args=(sock, number, is_admin), daemon=True).start()
 
-    def _left_by_clients(self) -> int:
-        """Connections that their clients have closed, which the threads that serve them have not seen yet."""
+    def _is_full(self) -> bool:
+        cap = self.store.switches.max_connections
         with self._lock:
-            return sum(_is_left(sock) for sock in self._clients)
+            return bool(cap) and self.store.log.connections.now - self._left_by_clients() >= cap
+
+    def _left_by_clients(self) -> int:
+        """Connections that their clients have closed, which the threads that serve them have not seen yet.
+
+        Under the lock.
+        """
+        return sum(_is_left(sock) for sock in self._clients)
 
     # -- one connection --------------------------------------------------------------------------------------------
 
@@ -214,8 +221,8 @@ class Server:
                 self._open.discard(sock)
                 self._open.discard(active)
                 self._clients -= {sock, active}
-            if not is_admin:
-                self.store.log.disconnected()
+                if not is_admin:
+                    self.store.log.disconnected()
             active.close()
 
     def _keep_silent(self, sock: socket.socket, number: int) -> None:
