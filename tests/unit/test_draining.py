@@ -88,7 +88,7 @@ def test_what_is_on_its_way_to_a_draining_volume_is_waited_for(rig: Rig) -> None
     running = rig.start(until="forever")
     try:
         wait_until(lambda: bool(held))
-        (item,) = running.unit("source").in_flight.values()
+        (item,) = running.unit("source").flight.items()
         draining.set_draining(rig.job, item.volume.name, True)
         wait_until(lambda: item.volume.id in running.unit("source").volumes.draining)
         assert state(rig, item.volume.name) == "draining", "an object is on its way there, though nothing is there"

@@ -23,10 +23,10 @@ from snowsync import dropfolder, writers
 from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
 from snowsync.errors import Trouble
 from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
+from snowsync.flight import Item
 from snowsync.ledger import Row
 from snowsync.model import Origin, State
 from snowsync.soundness import examine
-from snowsync.unit import Item
 from snowsync.writers import Writer
 
 DATA = b"people's data"

@@ -24,11 +24,11 @@ from faults.forks import run_forked
 from snowsync import adoption, cli, deliveries, draining, evacuation, giving_up, locks, volume_set
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
+from snowsync.flight import Item
 from snowsync.ledger import Ledger, Row
 from snowsync.ledger_read import Tally
 from snowsync.model import ListedObject, State
 from snowsync.soundness import Damage
-from snowsync.unit import Item
 from snowsync.volumes import OpenVolume
 
 COUNT = 8

@@ -485,7 +485,7 @@ def test_what_is_in_flight_is_spared_when_its_volume_comes_back(rig: Rig) -> Non
     running = rig.start(direction="source")
     assert arrived.wait(20)
     unit = running.unit("source")
-    (item,) = unit.in_flight.values()
+    (item,) = unit.flight.items()
     assert unit.volumes.take_out(item.volume, "a failure of its own")
     wait_until(lambda: item.volume.id in unit.volumes.open)
     released.set()
@@ -749,9 +749,9 @@ def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.Monkey
 
 def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> None:
     """A volume that went and came back has other descriptors, and its own count of what is in flight."""
+    from snowsync.flight import Item
     from snowsync.ledger import Staged
     from snowsync.model import Evidence
-    from snowsync.unit import Item
 
     fill(rig, 2)
     running = rig.start(direction="source", until="forever")

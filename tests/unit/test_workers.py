@@ -28,6 +28,7 @@ from snowsync import (
     dropfolder,
     endpoints,
     etag,
+    flight,
     lister,
     native_lanes,
     native_large,
@@ -199,7 +200,7 @@ def test_an_object_that_nobody_has_any_more_ends_the_unit(
     rig.source.put("object", b"x" * 2000)
     with monkeypatch.context() as patch:
         patch.setattr(where, name, lambda *_arguments, **_options: None)
-        patch.setattr(unit, "_LOST_SECONDS", 0.1)
+        patch.setattr(flight, "_LOST_SECONDS", 0.1)
         with pytest.raises(LocalError, match="'object' is on its way, and no thread has it"):
             rig.start(until="forever").join()
     rig.run()
@@ -208,7 +209,7 @@ def test_an_object_that_nobody_has_any_more_ends_the_unit(
 
 def test_what_is_on_its_way_for_long_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a mover, in a finisher, with a prober: whoever has it, and however long."""
-    monkeypatch.setattr(unit, "_LOST_SECONDS", 0.0)
+    monkeypatch.setattr(flight, "_LOST_SECONDS", 0.0)
     for number in range(50):
         rig.source.put(f"object-{number}", bytes(2000))
     rig.source.before = rig.destination.before = lambda _operation, _key: threading.Event().wait(0.02)

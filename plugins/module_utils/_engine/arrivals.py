@@ -21,6 +21,7 @@ from . import adoption, workers
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .etag import agree, parse, prove_file
+from .flight import Item
 from .ledger import Failure, Row, Staged, dump_headers
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .packing import hint
@@ -28,7 +29,6 @@ from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .tries import persistently
-from .unit import Item
 from .volumes import OpenVolume, local_trouble
 from .wire import LATE
 
@@ -78,7 +78,7 @@ class Arrivals:
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
-        item = self._unit.in_flight.get(outcome.id)
+        item = self._unit.flight.get(outcome.id)
         if item:
             found = self._of(item.volume)
             is_large = self._unit.endpoints.is_large(item.row.size)
@@ -92,11 +92,11 @@ class Arrivals:
     def _put_aside(self, items: Collection[Item], step: Callable[[], None]) -> None:
         """Have a step that may wait for the store carried out by somebody for whom nobody waits."""
         numbers = [item.row.id for item in items]
-        self._unit.held.take(numbers)
+        self._unit.flight.held.take(numbers)
         self._of(next(iter(items)).volume).aside.put((numbers, step))
 
     def _put(self, found: _Finishers, waiting: _Queue, item: Item, task: Outcome | Callable[[], None]) -> None:
-        self._unit.held.take([item.row.id])
+        self._unit.flight.held.take([item.row.id])
         waiting.put((item.row.id, task))
         if self._is_ending:
             found.let_end()
@@ -130,7 +130,7 @@ class Arrivals:
         try:
             while batch := _take(tasks, at_once):
                 self._finish([task for _number, task in batch])
-                self._unit.held.let_go(number for number, _task in batch)
+                self._unit.flight.held.let_go(number for number, _task in batch)
         finally:
             with self._making:
                 made.finishing -= 1
@@ -142,7 +142,7 @@ class Arrivals:
         while found := workers.next_of(steps):
             numbers, step = found
             step()
-            self._unit.held.let_go(numbers)
+            self._unit.flight.held.let_go(numbers)
 
     def _finish(self, tasks: list[Outcome | Callable[[], None]]) -> None:
         arrived = []
@@ -152,7 +152,7 @@ class Arrivals:
                 with workers.at_medium():
                     outcome()
                 continue
-            item = self._unit.in_flight.get(outcome.id)
+            item = self._unit.flight.get(outcome.id)
             if item is None:
                 continue
             if outcome.received:

@@ -48,7 +48,7 @@ class Backlog:
         if self.small:
             return
         unit, now = self._unit, time.monotonic()
-        busy = unit.on_their_way()
+        busy = unit.flight.ids()
         busy.update(self._held())
         # What is on its way was read before, so it lies at the beginning.
         more = 0 if self._cursor else len(busy)

@@ -24,13 +24,13 @@ from . import adoption, workers
 from .blame import Blame, needs_probe
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
+from .flight import Item
 from .ledger import Delivered, Failure, Row
 from .model import Head, Origin, Outcome, State
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .removal import AtDestination
 from .soundness import Damage, examine, gone
-from .unit import Item
 from .volumes import OpenVolume, local_trouble
 from .wire import LATE
 
@@ -100,6 +100,7 @@ class Deliveries:
 
     def __init__(self, unit: DestinationUnit) -> None:
         self._unit = unit
+        self._lock = threading.Lock()
         self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
         self.open_batches: Counter[int] = (
             Counter()
@@ -142,8 +143,8 @@ class Deliveries:
 
     def begin(self, batch: Batch) -> None:
         """The batch is about to be sent, or only looked at when it is doubtful."""
-        self._unit.held.take(item.row.id for item in batch.items)
-        with self._unit.lock:
+        self._unit.flight.held.take(item.row.id for item in batch.items)
+        with self._lock:
             if not batch.is_large:
                 self.open_batches[batch.volume] += 1
             if not batch.is_doubtful:
@@ -155,7 +156,7 @@ class Deliveries:
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
-        with self._unit.lock:
+        with self._lock:
             batch = self._batches.pop(outcome.id, None)
             if batch is None:
                 return
@@ -166,10 +167,10 @@ class Deliveries:
 
     def _hand_on(self, batch: Batch) -> None:
         self._put(batch)
-        self._unit.held.let_go(item.row.id for item in batch.items)
+        self._unit.flight.held.let_go(item.row.id for item in batch.items)
 
     def _put(self, batch: Batch) -> None:
-        self._unit.held.take(item.row.id for item in batch.items)
+        self._unit.flight.held.take(item.row.id for item in batch.items)
         found = self._workers_of(batch.items[0].volume)
         waiting = found.late_prover if batch.is_late else found.large_prover if batch.is_large else found.prover
         waiting.put(partial(self._prove_all, batch))
@@ -187,18 +188,18 @@ class Deliveries:
             self._look_at(batch)
         else:
             self._prove_batch(batch)
-        self._unit.held.let_go(item.row.id for item in batch.items)
+        self._unit.flight.held.let_go(item.row.id for item in batch.items)
         if not (batch.is_large or batch.is_late):
             self.expect_no_more(batch.volume)
         self._unit.switches.staged.set()
 
     def expect(self, volume: int) -> None:
         """A batch of small objects of this volume is on its way."""
-        with self._unit.lock:
+        with self._lock:
             self.open_batches[volume] += 1
 
     def expect_no_more(self, volume: int) -> None:
-        with self._unit.lock:
+        with self._lock:
             self.open_batches[volume] -= 1
 
     # -- proofs -----------------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ class Deliveries:
         damage = self._examine(item, hash_it=False)
         if damage:
             self.damaged(item, damage)
-        return damage is None and item.row.id in self._unit.in_flight
+        return damage is None and item.row.id in self._unit.flight
 
     def _abort_cut_off(self, item: Item) -> None:
         """Remove the parts that an upload left at the destination when it was killed."""
@@ -420,9 +421,8 @@ class Deliveries:
             self.release(delivered)
             for item in items:
                 _let_go(item)
-            with unit.lock:
-                for item in items:
-                    unit.in_flight.pop(item.row.id, None)
+            for item in items:
+                unit.flight.leave(item.row.id)
             unit.switches.space.set()
             unit.switches.staged.set()
 
@@ -430,7 +430,7 @@ class Deliveries:
 
     def carry_out(self, volume: OpenVolume, step: Callable[[], None], about: Collection[int] = ()) -> None:
         """Have the releaser of this volume carry out a step, about these objects, that may wait for its disk."""
-        held = self._unit.held
+        held = self._unit.flight.held
 
         def carry_out() -> None:
             step()
@@ -470,12 +470,12 @@ class Deliveries:
         for volume, directories in emptied.values():
             volume.prune(directories)
         self._unit.counters.released(len(released), sum(row.size for row in released))
-        with self._unit.lock:
+        with self._lock:
             self._released.extend(released)
             self._released_at = time.monotonic()
 
     def released_ids(self) -> set[int]:
-        with self._unit.lock:
+        with self._lock:
             return {row.id for row in self._released}
 
     @property
@@ -493,7 +493,7 @@ class Deliveries:
         self._unit.switches.space.set()
 
     def _take_released(self) -> list[Row]:
-        with self._unit.lock:
+        with self._lock:
             released, self._released = self._released, []
         return released
 
@@ -502,8 +502,7 @@ class Deliveries:
     def leave(self, item: Item) -> None:
         """The object leaves the unit; its row is staged still, or whatever was said of it."""
         _let_go(item)
-        with self._unit.lock:
-            self._unit.in_flight.pop(item.row.id, None)
+        self._unit.flight.leave(item.row.id)
         self._unit.rewind()
 
     def not_sent(
@@ -519,7 +518,7 @@ class Deliveries:
             if damage:
                 self.damaged(item, damage)
                 return
-            if item.row.id not in unit.in_flight:
+            if item.row.id not in unit.flight:
                 return  # it left with its volume
         failure = Failure(item.row, "destination", trouble, message, _KEPT)
         if needs_probe(trouble):
@@ -607,7 +606,7 @@ class Deliveries:
             self.damaged(item, damage)
             return
         row = item.row
-        if row.id not in self._unit.in_flight:
+        if row.id not in self._unit.flight:
             return  # it left with its volume
         self._unit.avoid[row.id] = item.endpoint.url
         message = f"{proof.message} (at {item.endpoint.url})"

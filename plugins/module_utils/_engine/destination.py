@@ -26,6 +26,7 @@ from .credentials import for_side
 from .deliveries import Deliveries
 from .endpoints import Endpoint, EndpointPool
 from .errors import Trouble
+from .flight import Item
 from .ledger import Failure, Ledger, Row, load_headers
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
@@ -35,7 +36,7 @@ from .senders import Senders
 from .sent_headers import carried
 from .soundness import examine
 from .touched import TouchedObjects
-from .unit import Item, Switches, Unit
+from .unit import Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
@@ -103,7 +104,7 @@ class DestinationUnit(Unit):
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
-        busy = self.on_their_way()
+        busy = self.flight.ids()
         asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
@@ -151,7 +152,7 @@ class DestinationUnit(Unit):
                     self.end_unserved()
                 return
             self._deliveries.record_released()
-            self.switches.staged.wait(0.05 if self._backlog or self.in_flight else 0.25)
+            self.switches.staged.wait(0.05 if self._backlog or self.flight else 0.25)
             self.switches.staged.clear()
 
     def _reachable(self) -> set[int] | None:
@@ -197,7 +198,7 @@ class DestinationUnit(Unit):
         """The destination takes nothing of what it is sent: now and then some objects are tried, any of them."""
         if self.refusals.everything:
             self.status = f"the destination refuses what it is sent: {self.refusals.message}"
-        if not self.refusals.may_try(time.monotonic()) or self.in_flight:
+        if not self.refusals.may_try(time.monotonic()) or self.flight:
             return False
         self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
         rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.looked)
@@ -228,9 +229,9 @@ class DestinationUnit(Unit):
         return taken
 
     def _is_done(self, source_done: bool) -> bool:
-        if self._gives_up() and source_done and not self.in_flight:
+        if self._gives_up() and source_done and not self.flight:
             return True
-        if self.in_flight or self._backlog or self._deliveries.has_released or self._leftovers.are_left:
+        if self.flight or self._backlog or self._deliveries.has_released or self._leftovers.are_left:
             return False
         if self.until == "drained" and self._touched.are_left():
             return False
@@ -266,9 +267,7 @@ class DestinationUnit(Unit):
                 items.append(Item(row, volume, chosen, volume.staged_path(self.relative(row))))
         if not items:
             return
-        with self.lock:
-            for item in items:
-                self.in_flight[item.row.id] = item
+        self.flight.take(*items)
         self._senders.send(items, is_large=endpoint is not None)
 
     def is_doubtful(self, row: Row) -> bool:
@@ -277,7 +276,7 @@ class DestinationUnit(Unit):
 
     def submit(self, item: Item) -> None:
         row = item.row
-        self.status = f"sending {len(self.in_flight)} objects" if self.is_served() else self.status
+        self.status = f"sending {len(self.flight)} objects" if self.is_served() else self.status
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self.destination_key(row), carried(load_headers(row.headers), self.job)
         work = Send(

@@ -49,7 +49,7 @@ class Leftovers:
     def _release_page(self, volume: OpenVolume) -> bool:
         """False: there is nothing left on this volume."""
         unit = self._unit
-        busy = unit.on_their_way() | self._deliveries.released_ids()
+        busy = unit.flight.ids() | self._deliveries.released_ids()
         rows = unit.ledger.work(State.DELIVERED, after_id=self._reached[volume.id], limit=_PAGE, volumes={volume.id})
         if not rows:
             return False

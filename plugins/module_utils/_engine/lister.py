@@ -112,7 +112,7 @@ class Lister:
         if not self._unlisted:
             return
         reason = "the source listed it once, did not have it, and does not list it any more"
-        for key in self._unit.ledger.forget_gone(self._unlisted, self._unit.on_their_way(), reason):
+        for key in self._unit.ledger.forget_gone(self._unlisted, self._unit.flight.ids(), reason):
             self._unlisted.discard(key)
             _log.info("%r left the source before it was fetched: forgotten", key)
 

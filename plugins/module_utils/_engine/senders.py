@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from . import workers
 from .deliveries import Batch, Deliveries
-from .unit import Item
+from .flight import Item
 from .volumes import OpenVolume
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Senders:
     def send(self, items: list[Item], *, is_large: bool) -> None:
         """Objects of one volume, which are in flight; never blocks."""
         volume = items[0].volume
-        self._unit.held.take(item.row.id for item in items)
+        self._unit.flight.held.take(item.row.id for item in items)
         if is_large:
             self._with_large.add(volume.id)
             self._unit.endpoints.expect_large(items[0].endpoint, items[0].row.id)
@@ -75,7 +75,7 @@ class Senders:
                 self._with_large.discard(volume)
             else:
                 self._deliveries.expect_no_more(volume)
-            self._unit.held.let_go(item.row.id for item in items)
+            self._unit.flight.held.let_go(item.row.id for item in items)
             self._unit.switches.staged.set()
 
     def _ready(self, items: list[Item]) -> list[Item]:

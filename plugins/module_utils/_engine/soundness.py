@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from . import workers
 from .errors import Trouble
 from .file_identity import Identity, Likeness, compare, digest_of
+from .flight import Item
 from .model import Origin
 from .proof import local_file_is_sound
-from .unit import Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from .disk_calls import Silent
 from .dropfolder import DropScanner
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, LocalError, Trouble
+from .flight import Item
 from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
@@ -37,7 +38,7 @@ from .model import Fetch, Head, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .removal import AtDestination
 from .staging import Committer
-from .unit import Item, Switches, Unit
+from .unit import Switches, Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
@@ -146,8 +147,7 @@ class SourceUnit(Unit):
 
     def volume_came(self, volume: OpenVolume) -> None:
         """Remove what a crash, or the loss of the volume, left there."""
-        with self.lock:
-            items = [item for item in self.in_flight.values() if item.volume.id == volume.id]
+        items = self.flight.on({volume.id})
         self.parts.doubt(volume.id)
         swept = volume.sweep_incoming(keep={item.row.id for item in items} | self.parts.kept_on(volume.id))
         spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
@@ -164,9 +164,7 @@ class SourceUnit(Unit):
 
     def volumes_seen(self) -> None:
         """Let others know which volumes something may still be on its way to."""
-        with self.lock:
-            busy = {item.volume.id for item in self.in_flight.values()}
-        self.volumes.say_placing(busy)
+        self.volumes.say_placing({item.volume.id for item in self.flight.items()})
         for number, reason in self.volumes.unreadable():
             count = self.ledger.leave_copies(number, reason)
             if count:
@@ -372,7 +370,7 @@ class SourceUnit(Unit):
             # Asked first: what the last page brought is read below.
             listed = self.has_listed and self.scanner.finished
             self._read_on()
-            if self.is_hopeless() and not self.in_flight:
+            if self.is_hopeless() and not self.flight:
                 self.end_unserved()
                 return
             if self._is_full or (not self._backlog and self._is_done(listed)):
@@ -380,21 +378,21 @@ class SourceUnit(Unit):
                 self.is_complete = True
                 return
             if not self._place():
-                self.switches.space.wait(0.05 if self._backlog or self.in_flight else 0.25)
+                self.switches.space.wait(0.05 if self._backlog or self.flight else 0.25)
                 self.switches.space.clear()
 
     def _read_on(self) -> None:
         if self._on_their_way_to_live_disks() > 4 * self.job.group.objects:
-            self.status = f"proving {len(self.in_flight)} objects"
+            self.status = f"proving {len(self.flight)} objects"
         else:
             self._backlog.fill(self.job.group.objects)
 
     def _on_their_way_to_live_disks(self) -> int:
         """What waits for a disk that does not answer holds up nothing else."""
-        return len(self.in_flight) - len(self.held_up())
+        return len(self.flight) - len(self.held_up())
 
     def _is_done(self, listed: bool) -> bool:
-        if self.until == "forever" or not listed or self.in_flight:
+        if self.until == "forever" or not listed or self.flight:
             self.status = self._describe(listed)
             if not listed and self._pool.endpoints and not self._pool.any_up:
                 self.outage("source")
@@ -422,8 +420,8 @@ class SourceUnit(Unit):
         return not is_to_be_asked and not self.ledger.is_to_be_sent(self.job.attempts)
 
     def _describe(self, listed: bool) -> str:
-        if self.in_flight:
-            return f"fetching {len(self.in_flight)} objects" if self.is_served() else self.status
+        if self.flight:
+            return f"fetching {len(self.flight)} objects" if self.is_served() else self.status
         if self._pool.why_down() or self._lister.problem:
             return f"waiting for the source: {self._pool.why_down() or self._lister.problem}"
         if listed:
@@ -436,7 +434,7 @@ class SourceUnit(Unit):
         """Hand over rows until one must wait; True when all are on their way."""
         if not self._backlog:
             return False
-        spaces = self.volumes.spaces(self.lock)
+        spaces = self.volumes.spaces(self.flight.lock)
         turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
         while self._backlog and not self.stopping and time.monotonic() < turn_ends:
             rows, endpoint = self._next()
@@ -502,14 +500,14 @@ class SourceUnit(Unit):
 
     def _submit(self, item: Item, spaces: list[VolumeSpace]) -> None:
         row = item.row
-        with self.lock:
-            self.in_flight[row.id] = item
+        with self.flight.lock:
+            self.flight.take(item)
             item.volume.expect(row.size)
         for space in spaces:
             if space.id == item.volume.id:
                 space.expect(row.size)
         self._seems_full = False
-        self.status = f"fetching {len(self.in_flight)} objects" if self.is_served() else self.status
+        self.status = f"fetching {len(self.flight)} objects" if self.is_served() else self.status
         work = Fetch(row.id, row.key, row.size, item.path, self.etag_to_read(row), row.generation, item.volume.id)
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
@@ -518,7 +516,7 @@ class SourceUnit(Unit):
         row = rows[0]
         if not spaces:
             self.status = f"waiting for a volume: {self.volumes.why_not_placeable()}"
-            if self.until == "once" and not self.in_flight:
+            if self.until == "once" and not self.flight:
                 raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_not_placeable())
             return False
         if any(space.is_busy for space in spaces):
@@ -530,9 +528,9 @@ class SourceUnit(Unit):
                 self.note(failure)
             return True
         self.status = f"waiting for space on {', '.join(self._why_full(spaces))}"
-        if not self.in_flight and self._made_room():
+        if not self.flight and self._made_room():
             return False
-        if self.until != "forever" and not self.in_flight:
+        if self.until != "forever" and not self.flight:
             self._give_up_waiting()
         return False
 
@@ -642,8 +640,8 @@ class SourceUnit(Unit):
             _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
         if delay is not None:
             self._later[item.row.id] = time.monotonic() + delay
-        with self.lock:
-            if self.in_flight.pop(item.row.id, None):
+        with self.flight.lock:
+            if self.flight.leave(item.row.id):
                 item.volume.expect_no_more(item.row.size)
         self._backlog.rewind()
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from . import keys, workers
 from .errors import Trouble
+from .flight import Item
 from .ledger import Row, Staged
-from .unit import Item
 from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Committer:
     def add(self, item: Item, staged: Staged) -> None:
         unit = self._unit
         is_large = unit.endpoints.is_large(item.row.size)
-        with unit.lock:
+        with unit.flight.lock:
             lane = self._lane(item.volume)
             lane.take(item, staged, is_large=is_large)
         lane.wake.set()
@@ -68,8 +68,8 @@ class Committer:
     def write_back(self, object_id: int) -> None:
         """A part of an object came: its medium may begin with it. Never blocks; any thread may call this."""
         unit = self._unit
-        with unit.lock:
-            item = unit.in_flight.get(object_id)
+        with unit.flight.lock:
+            item = unit.flight.get(object_id)
             if item is None:
                 return
             lane = self._lane(item.volume)
@@ -85,8 +85,8 @@ class Committer:
         return lane
 
     def everything_waits(self) -> bool:
-        """Whether nothing is on its way that is not proven yet. Under the unit's lock."""
-        return sum(lane.held for lane in self.lanes.values()) == len(self._unit.in_flight)
+        """Whether nothing is on its way that is not proven yet. Under the flight's lock."""
+        return sum(lane.held for lane in self.lanes.values()) == len(self._unit.flight)
 
     def stop(self) -> None:
         for lane in list(self.lanes.values()):
@@ -114,14 +114,14 @@ class Lane:
         self._seconds = 0.0  # spent waiting for the medium since the last group
 
     def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
-        """Under the unit's lock."""
+        """Under the flight's lock."""
         group = self.large if is_large else self.small
         if not group.items:
             group.since = time.monotonic()
         group.items.append((item, staged))
         group.bytes += item.row.size
         self.held += 1
-        self._unit.held.take([item.row.id])
+        self._unit.flight.held.take([item.row.id])
         if item.row.size >= _WORTH_WRITING and not is_large:
             self.unwritten.append(item.path)
 
@@ -147,7 +147,7 @@ class Lane:
 
     def _start_writing(self) -> None:
         """Let the medium work while the group still grows; how long that blocks is the medium's own affair."""
-        with self._unit.lock:
+        with self._unit.flight.lock:
             paths, self.unwritten = self.unwritten, []
         with self._measured():
             for path in paths:
@@ -162,7 +162,7 @@ class Lane:
         self._seconds += time.monotonic() - started
 
     def _ready_group(self, *, rest: bool = False) -> Group | None:
-        with self._unit.lock:
+        with self._unit.flight.lock:
             if self.large.items:
                 group, self.large = self.large, Group(self.volume, each_alone=True)
             elif self.small.items and (rest or self._is_ready(self.small)):
@@ -184,7 +184,7 @@ class Lane:
 
     def _is_over(self) -> bool:
         """Whether the volume went and nothing waits for it any more."""
-        with self._unit.lock:
+        with self._unit.flight.lock:
             if self.held or self._unit.volumes.open.get(self.volume.id) is self.volume:
                 return False
             self._committer.lanes.pop(id(self.volume), None)
@@ -210,9 +210,9 @@ class Lane:
                 self._discard(volume, staged.row)
             if group.items:
                 self._leave(group, {staged.row.id for staged in refused})
-        with unit.lock:
+        with unit.flight.lock:
             self.held -= count
-        unit.held.let_go(paths)
+        unit.flight.held.let_go(paths)
         unit.volumes.remember(volume.id)
         unit.switches.space.set()
 
@@ -275,9 +275,9 @@ class Lane:
     def _leave(self, group: Group, gone: set[int]) -> None:
         unit = self._unit
         size = 0
-        with unit.lock:
+        with unit.flight.lock:
             for item, _ in group.items:
-                unit.in_flight.pop(item.row.id, None)
+                unit.flight.leave(item.row.id)
                 unit.volumes.committed(group.volume, item.row.size)
                 size += item.row.size if item.row.id not in gone else 0
         unit.counters.moved(len(group.items) - len(gone), size)

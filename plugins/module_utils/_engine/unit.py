@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from . import keys, workers
@@ -18,6 +18,7 @@ from .bounded import Notes
 from .config import Job
 from .endpoints import Endpoint, EndpointPool
 from .errors import LocalError, StoreError, Trouble
+from .flight import Flight, Item
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
 from .locks import locked
 from .model import State
@@ -29,7 +30,6 @@ _log = logging.getLogger("snowsync.unit")
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
 _NAMED_FAILURES = 100
 _LONGEST_FETCH_DELAY_MS = 60_000
-_LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
 _AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
 _END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
 _LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
@@ -98,46 +98,6 @@ class Counters:
         return max(0.0, self.last_move - self.first_start) if self.moved_objects else 0.0
 
 
-@dataclass(slots=True)
-class Item:
-    """One object on its way through a unit."""
-
-    row: Row
-    volume: OpenVolume
-    endpoint: Endpoint
-    path: str
-    tool: str = ""
-
-
-class Held:
-    """Which objects the queues and workers of a unit have, and how many of them have each.
-
-    Who takes an object over says so before the one that it comes from lets it go. Any thread may call these.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def take(self, object_ids: Iterable[int]) -> None:
-        with self._lock:
-            for number in object_ids:
-                self._counts[number] = self._counts.get(number, 0) + 1
-
-    def let_go(self, object_ids: Iterable[int]) -> None:
-        with self._lock:
-            for number in object_ids:
-                left = self._counts[number] - 1
-                if left:
-                    self._counts[number] = left
-                else:
-                    del self._counts[number]
-
-    def all(self) -> set[int]:
-        with self._lock:
-            return set(self._counts)
-
-
 class Unit:
     """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `work` and `last_steps`."""
 
@@ -158,10 +118,7 @@ class Unit:
         self.is_complete = False  # it ended because there was nothing left to do
         self.has_ended = False
         self.error: BaseException | None = None
-        self.in_flight: dict[int, Item] = {}
-        self.held = Held()  # of those in flight; the others a mover has
-        self._missed: dict[int, float] = {}  # in flight, and nobody has them, since then
-        self.lock = threading.Lock()
+        self.flight = Flight()
         self.ending = threading.Event()  # this unit ends: its workers leave
         self.heartbeat = time.monotonic()
         self.run_id = 0
@@ -277,14 +234,10 @@ class Unit:
 
     def _insist_that_none_is_lost(self, now: float) -> None:
         """An object that nobody has would never leave the unit, which would look alive: it ends, and begins again."""
-        with self.lock:
-            missed = {number: item.row.key for number, item in self.in_flight.items()}
-        somebody_has = self.held.all() | self.endpoints.owned()
-        self._missed = {number: self._missed.get(number, now) for number in missed if number not in somebody_has}
-        for number, since in self._missed.items():
-            if now - since >= _LOST_SECONDS:
-                detail = f"{missed[number]!r} is on its way, and no thread has it: a defect; the next start takes it up"
-                raise LocalError(Trouble.OTHER, f"go on with the {self.name} unit of job {self.job.job}", detail)
+        lost = self.flight.lost(now, self.endpoints.owned())
+        if lost:
+            detail = f"{lost.row.key!r} is on its way, and no thread has it: a defect; the next start takes it up"
+            raise LocalError(Trouble.OTHER, f"go on with the {self.name} unit of job {self.job.job}", detail)
 
     def _look_at_volumes(self) -> None:
         came, _gone = self.volumes.refresh()
@@ -298,7 +251,7 @@ class Unit:
             except OSError as error:
                 self.take_out(volume, f"Failed to begin with volume {volume.name}: {error.strerror}")
         self.volumes_seen()
-        self.volumes.close_retired({id(item.volume) for item in list(self.in_flight.values())})
+        self.volumes.close_retired({id(item.volume) for item in self.flight.items()})
 
     def volume_came(self, volume: OpenVolume) -> None:
         """Hook: a volume can be used (again). What of this unit is still in flight on it must be spared."""
@@ -338,11 +291,6 @@ class Unit:
 
     # -- rows -------------------------------------------------------------------------------------------------
 
-    def on_their_way(self) -> set[int]:
-        """The objects in flight now. Taken before rows are read: what ended in between still looks like work there."""
-        with self.lock:
-            return set(self.in_flight)
-
     def due(self, row: Row, busy: Container[int]) -> bool:
         """Whether a row may be taken now: not on its way already, and not asked to wait."""
         if row.id in busy or (self.until != "forever" and self.is_given_up(row)):
@@ -373,21 +321,20 @@ class Unit:
     def held_up(self) -> set[int]:
         """The objects in flight whose disks do not answer: nothing else waits for these."""
         stuck = self.volumes.stuck()
-        with self.lock:
-            return {number for number, item in self.in_flight.items() if item.volume.id in stuck} if stuck else set()
+        return {item.row.id for item in self.flight.on(stuck)} if stuck else set()
 
     def find_out(self, item: Item, failure: Failure, endpoint: Endpoint, told: Callable[[Blame], None]) -> None:
         """Whose fault a failure was; until that is known the object stays in the unit, and its endpoint at work."""
 
         def decide(whose: Blame) -> None:
-            if self.in_flight.get(item.row.id) is item and not self.has_ended:
+            if self.flight.get(item.row.id) is item and not self.has_ended:
                 told(whose)
 
         def judged(whose: Blame) -> None:
             self.at_disk(item, lambda: decide(whose))  # a probe is for all: it waits for no disk
-            self.held.let_go([item.row.id])
+            self.flight.held.let_go([item.row.id])
 
-        self.held.take([item.row.id])
+        self.flight.held.take([item.row.id])
         progressed = self.parts.progressed(item.row.id)
         self.endpoints.find_out(endpoint, item.row.id, failure.trouble, failure.message, judged, progressed=progressed)
 
@@ -477,5 +424,5 @@ class Unit:
         """No endpoint of this side is well: say so and wait; one single pass waits no longer than a second look."""
         why = self.endpoints.why_down()
         self.status = f"waiting for the {side}: {why}"
-        if self.until == "once" and not self.in_flight and self.endpoints.none_answers:
+        if self.until == "once" and not self.flight and self.endpoints.none_answers:
             raise StoreError(Trouble.REFUSED, f"reach the {side} of job {self.job.job}", why)

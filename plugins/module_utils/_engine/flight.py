@@ -1,0 +1,108 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The objects on their way through a unit: which, where each is to lie or lies, and who has it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from .endpoints import Endpoint
+from .ledger import Row
+from .volumes import OpenVolume
+
+_LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
+
+
+@dataclass(slots=True)
+class Item:
+    """One object on its way through a unit."""
+
+    row: Row
+    volume: OpenVolume
+    endpoint: Endpoint
+    path: str
+    tool: str = ""
+
+
+class Held:
+    """Which objects the queues and workers of a unit have, and how many of them have each.
+
+    Who takes an object over says so before the one that it comes from lets it go. Any thread may call these.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, object_ids: Iterable[int]) -> None:
+        with self._lock:
+            for number in object_ids:
+                self._counts[number] = self._counts.get(number, 0) + 1
+
+    def let_go(self, object_ids: Iterable[int]) -> None:
+        with self._lock:
+            for number in object_ids:
+                left = self._counts[number] - 1
+                if left:
+                    self._counts[number] = left
+                else:
+                    del self._counts[number]
+
+    def all(self) -> set[int]:
+        with self._lock:
+            return set(self._counts)
+
+
+class Flight:
+    """By object id, one item each. Any thread may call these.
+
+    `lock` is also for what is counted together with them; whoever holds it may call these as well.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.held = Held()  # the others a mover has
+        self._items: dict[int, Item] = {}
+        self._missed: dict[int, float] = {}  # nobody has them, since then
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, object_id: int) -> bool:
+        return object_id in self._items
+
+    def take(self, *items: Item) -> None:
+        with self.lock:
+            self._items.update((item.row.id, item) for item in items)
+
+    def get(self, object_id: int) -> Item | None:
+        return self._items.get(object_id)
+
+    def leave(self, object_id: int) -> bool:
+        """False: it had left before."""
+        with self.lock:
+            return self._items.pop(object_id, None) is not None
+
+    def items(self) -> list[Item]:
+        with self.lock:
+            return list(self._items.values())
+
+    def ids(self) -> set[int]:
+        """Taken before rows are read: what ended in between still looks like work there."""
+        with self.lock:
+            return set(self._items)
+
+    def on(self, volumes: Container[int]) -> list[Item]:
+        """Those of volumes, by their numbers."""
+        return [item for item in self.items() if item.volume.id in volumes]
+
+    def lost(self, now: float, at_movers: Container[int]) -> Item | None:
+        """One that no queue, no worker and no mover has had for a minute; `now` in monotonic seconds."""
+        items = {item.row.id: item for item in self.items()}
+        held = self.held.all()
+        missed = [number for number in items if number not in held and number not in at_movers]
+        self._missed = {number: self._missed.get(number, now) for number in missed}
+        return next((items[number] for number in missed if now - self._missed[number] >= _LOST_SECONDS), None)
