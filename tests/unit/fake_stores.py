@@ -26,7 +26,8 @@ from snowsync.config import Job, parse_job
 from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
-from snowsync.unit import Switches, Unit
+from snowsync.switches import Switches
+from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job
 
 SOURCE_URL = "http://source.test:1"

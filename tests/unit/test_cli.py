@@ -354,7 +354,7 @@ def test_a_run_ends_with_the_code_of_its_end(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_units_and_decides_the_exit_code(number: signal.Signals) -> None:
     from snowsync.daemon import Daemon
-    from snowsync.unit import Switches
+    from snowsync.switches import Switches
 
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
     attendant, switches = Daemon(), Switches()

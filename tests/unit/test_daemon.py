@@ -19,8 +19,9 @@ import pytest
 
 from snowsync import daemon as daemon_module
 from snowsync import workers
+from snowsync.counters import Counters
 from snowsync.daemon import Daemon
-from snowsync.unit import Counters, Switches
+from snowsync.switches import Switches
 from snowsync.workers import Doing
 
 

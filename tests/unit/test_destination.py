@@ -356,7 +356,7 @@ def test_objects_on_an_absent_volume_hold_up_nobody_and_cost_no_memory(rig: Rig)
         running = rig.start(direction="destination")
         unit: Any = running.unit("destination")
         wait_until(lambda: "waiting for a volume: one" in unit.status)
-        assert len(unit._later) == 0
+        assert len(unit.setbacks._later) == 0
         os.rename(rig.folder / "unplugged", rig.folder / "one")
         running.join()
     rig.assert_delivered()

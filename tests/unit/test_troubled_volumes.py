@@ -19,7 +19,7 @@ from snowsync.destination import DestinationUnit
 from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader
-from snowsync.unit import Switches
+from snowsync.switches import Switches
 from snowsync.volume_set import VolumeSet
 
 COUNT = 8

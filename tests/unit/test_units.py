@@ -15,7 +15,7 @@ from snowsync.blame import MANY
 from snowsync.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.source import SourceUnit
-from snowsync.unit import Switches
+from snowsync.switches import Switches
 from snowsync.units import run_job
 
 

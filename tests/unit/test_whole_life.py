@@ -41,13 +41,15 @@ from thorough import MINUTES
 
 from snowsync import keys, ledger_schema, removal
 from snowsync.binding import End
+from snowsync.counters import Counters
 from snowsync.errors import Trouble
 from snowsync.ledger import Failure, Row
 from snowsync.ledger_read import LedgerReader
 from snowsync.model import Evidence, State
 from snowsync.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
+from snowsync.setbacks import Setbacks
 from snowsync.source import SourceUnit
-from snowsync.unit import Counters, Unit
+from snowsync.unit import Unit
 
 KEYS = ("a", "a/b", "b")
 VOLUMES = ("one", "two", "three")
@@ -228,7 +230,7 @@ class WholeLife(RuleBasedStateMachine):
         self.deleted: list[Row] = []  # deleted, and about to be said so
         self.notes: list[tuple[int, int, str, int]] = []
         self.copies: list[tuple[int, int, str, int]] = []
-        self.soft: dict[int, int] = {}
+        self.setbacks = Setbacks(self.ledger, Counters(), attempts=ATTEMPTS, until="drained")
 
     def kill(self) -> None:
         """The process is gone; another one starts, perhaps after a boot."""
@@ -258,10 +260,6 @@ class WholeLife(RuleBasedStateMachine):
         """As much of a unit as its decisions need."""
         return SimpleNamespace(
             ledger=self.ledger,
-            job=SimpleNamespace(attempts=ATTEMPTS),
-            counters=Counters(),
-            _soft=self.soft,
-            _kept_back=lambda failure, delay_ms: delay_ms,
         )
 
     def _open(self) -> list[SimVolume]:
@@ -373,7 +371,7 @@ class WholeLife(RuleBasedStateMachine):
         if how == "held":
             self.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED)
         else:
-            Unit.failed(self._unit(), failure)
+            self.setbacks.failed(failure)
 
     def _vanished(self, row: Row) -> None:
         """As `Arrivals._vanished` does."""
@@ -486,7 +484,7 @@ class WholeLife(RuleBasedStateMachine):
                 upload.said = "ok"
 
     def _refuse(self, row: Row, trouble: Trouble) -> None:
-        Unit.refused(self._unit(), self._failure(row, "destination", trouble))
+        self.setbacks.refused(self._failure(row, "destination", trouble))
 
     @move(
         40,
@@ -572,7 +570,7 @@ class WholeLife(RuleBasedStateMachine):
             self.tick()
             volume.staged_to_quarantine(keys.to_path(row.key, row.generation), row.id, row.generation)
             self.tick()
-        Unit.failed(self._unit(), self._failure(row, "destination", Trouble.MISMATCH), target=State.PENDING)
+        self.setbacks.failed(self._failure(row, "destination", Trouble.MISMATCH), target=State.PENDING)
 
     @move(1, place=PLACE, which=WHICH, is_stolen=BOTH)
     def file_goes_bad_unseen(self, place: int, which: int, is_stolen: bool) -> None:

@@ -56,6 +56,7 @@ ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 
 # Every place that starts a thread, and the test that has something raise in it. A new one needs a line, and a test.
 STARTS = {
+    ("crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("control_lane.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
     ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
@@ -69,7 +70,6 @@ STARTS = {
     ("source.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("staging.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("unit.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("units.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {

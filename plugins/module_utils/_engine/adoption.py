@@ -119,7 +119,7 @@ def sweep_delivered(unit: Unit, volume: OpenVolume, spared: Container[str]) -> i
     for seen, relative in enumerate(volume.staged_files()):
         unit.heartbeat = time.monotonic()
         unit.status = f"looking through volume {volume.name}: {seen} staged files so far"
-        if unit.stopping:
+        if unit.crew.stopping:
             break
         if relative not in spared and _sweep(unit, volume, relative):
             removed.append(relative)

@@ -115,9 +115,11 @@ class Arrivals:
         for number in range(made.each):
             for kind, waiting, at_once in (("finisher", made.small, _HEADS_AT_ONCE), ("large-finisher", made.large, 1)):
                 work = partial(self._work_through, made, waiting, at_once)
-                self._unit.spawn(work, f"{kind}-{volume.name}-{number}", volume.id)
+                self._unit.crew.spawn(work, f"{kind}-{volume.name}-{number}", volume.id)
         for number in range(made.beside):
-            self._unit.spawn(partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id)
+            self._unit.crew.spawn(
+                partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id
+            )
 
     def stop(self) -> None:
         """Let the finishers end when they have worked through what has come."""
@@ -170,12 +172,12 @@ class Arrivals:
         None when the unit ends.
         """
         unit = self._unit
-        while not unit.ending.is_set():
+        while not unit.crew.ending.is_set():
             asked = endpoint if endpoint.is_up else unit.endpoints.pick_to_ask()
             if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
                 return asked
             workers.beat()
-            unit.ending.wait(0.05)
+            unit.crew.ending.wait(0.05)
         return endpoint if endpoint.is_up else None
 
     def _ask(self, endpoint: Endpoint, by_key: dict[str, Item], *, is_hurried: bool = True) -> None:
@@ -288,14 +290,14 @@ class Arrivals:
         unit, row = self._unit, item.row
         failure = None if adoption.adopt(unit, row) else unit.ledger.restore(row, partial(_older_instead, row))
         if failure:
-            unit.note(failure)
+            unit.setbacks.note(failure)
             unit.counters.lost += 1
             unit.switches.staged.set()
         else:
             failure = self._gone(row)
             if unit.ledger.gone(failure):  # refused where it was adopted
-                unit.note(failure)
-        unit.forgive(row.id)
+                unit.setbacks.note(failure)
+        unit.setbacks.forgive(row.id)
         unit.parts.forget(row.id)  # the rest of it cannot be had any more
         unit.put_back(item, None)
 
@@ -338,7 +340,7 @@ class Arrivals:
         said = _contradiction(listed, head)
         self._tell_once(said)
         if not unit.expect(row, head):
-            unit.failed(
+            unit.setbacks.failed(
                 Failure(row, "source", Trouble.CHANGED, said, "fetched again", expected=row.etag, found=head.etag)
             )
         elif head.size not in (row.size, UNTOLD):
@@ -365,7 +367,7 @@ class Arrivals:
             message = "the object was overwritten at the source while it was fetched"
             action = "fetched again as a new generation"
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
-            unit.note(failure)
+            unit.setbacks.note(failure)
             unit.ledger.record(failure)
             unit.ledger.observe([listed])
         unit.put_back(item, None)
@@ -383,7 +385,7 @@ class Arrivals:
             expected=proof.expected,
             found=proof.found,
         )
-        unit.failed(failure)
+        unit.setbacks.failed(failure)
         unit.put_back(item, None)
 
     def _held(self, item: Item, proof: Unproven) -> None:
@@ -394,7 +396,7 @@ class Arrivals:
             row, "source", Trouble.MISMATCH, proof.message, "held in quarantine", proof.expected, proof.found
         )
         if unit.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
-            unit.note(failure)
+            unit.setbacks.note(failure)
         unit.put_back(item, None)
 
 

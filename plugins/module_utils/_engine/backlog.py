@@ -61,7 +61,7 @@ class Backlog:
             self._rewind_at = now + self._rewind_seconds
             self._cursor = 0
         for row in rows:
-            if not unit.due(row, busy):
+            if not unit.setbacks.due(row, busy):
                 continue
             if not unit.endpoints.is_large(row.size):
                 self.small.append(row)

@@ -17,7 +17,8 @@ import time
 from . import workers
 from .model import MIB
 from .s5cmd_watch import traffic_of
-from .unit import Switches, Unit
+from .switches import Switches
+from .unit import Unit
 from .units import Attendant
 from .workers import Doing, stands_still
 

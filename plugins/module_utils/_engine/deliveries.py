@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import adoption, workers
-from .blame import Blame, needs_probe
+from .blame import Blame
 from .endpoints import Endpoint
 from .errors import StoreError, Trouble
 from .flight import Item
@@ -129,8 +129,8 @@ class Deliveries:
         provers = [("prover", made.prover), ("large-prover", made.large_prover)]
         provers += [(f"late-prover-{number}", made.late_prover) for number in range(_LATE_PROVERS)]
         for name, waiting in provers:
-            self._unit.spawn(partial(self._prove_loop, waiting, made), f"{name}-{volume.name}", volume.id)
-        self._unit.spawn(partial(_carry_out, made.releaser), f"releaser-{volume.name}", volume.id)
+            self._unit.crew.spawn(partial(self._prove_loop, waiting, made), f"{name}-{volume.name}", volume.id)
+        self._unit.crew.spawn(partial(_carry_out, made.releaser), f"releaser-{volume.name}", volume.id)
         if self._is_ending:
             _let_provers_end(made)
 
@@ -242,7 +242,7 @@ class Deliveries:
     def hold_back(self, item: Item, message: str) -> None:
         """An object is not sent over something newer: it stays staged, and is named."""
         failure = Failure(item.row, "destination", Trouble.CHANGED, message, "kept on its volume, and not sent")
-        self._unit.refused(failure, for_good=True)
+        self._unit.setbacks.refused(failure, for_good=True)
         self.leave(item)
 
     def _is_acknowledged(self, row: Row) -> bool:
@@ -439,6 +439,10 @@ class Deliveries:
         held.take(about)
         self._workers_of(volume).releaser.put(carry_out)
 
+    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        """By the releaser of its volume."""
+        self.carry_out(item.volume, step, [item.row.id])
+
     def _delivered(self, item: Item, proof: Delivered) -> tuple[Row, OpenVolume, AtDestination]:
         """What was just proven and said, with the proof."""
         row = item.row
@@ -521,23 +525,21 @@ class Deliveries:
             if item.row.id not in unit.flight:
                 return  # it left with its volume
         failure = Failure(item.row, "destination", trouble, message, _KEPT)
-        if needs_probe(trouble):
-            unit.find_out(item, failure, endpoint or item.endpoint, partial(self._judged, item, failure))
+        if unit.suspects.find_out(item, failure, endpoint, self._judged):
             return
-        is_soft = trouble.is_local or trouble is Trouble.UNKNOWN
-        if is_soft and not unit.postpone(item, 1.0 if trouble.is_local else 0.2):
+        if not unit.setbacks.counts(failure):
             self.leave(item)
             return
         self._refuse(item, failure, is_lie=is_lie or trouble is Trouble.MISMATCH)
 
     def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
-        if self._unit.is_excused(item, whose):
+        if self._unit.setbacks.is_excused(item.row, whose):
             self.leave(item)
         elif failure.trouble.stops_job:
             self._refuse(item, failure, is_lie=False)  # the store refuses it for all that may be known: others too
         else:
             self._unit.avoid[item.row.id] = item.endpoint.url
-            self._unit.refused(failure)
+            self._unit.setbacks.refused(failure)
             self.leave(item)
 
     def _refuse(self, item: Item, failure: Failure, *, is_lie: bool) -> None:
@@ -552,13 +554,15 @@ class Deliveries:
                 "the destination refuses what it is sent, and nothing more is sent but trials: %s", failure.message
             )
         elif everything and now < unit.refusals.next_trial:
-            unit.put_off(item.row, _PUT_OFF_SECONDS)  # sent before that was known: it says nothing of this object
+            unit.setbacks.put_off(
+                item.row, _PUT_OFF_SECONDS
+            )  # sent before that was known: it says nothing of this object
             if is_lie:
                 unit.ledger.record(failure)
-                unit.note(failure)
+                unit.setbacks.note(failure)
             self.leave(item)
             return
-        unit.refused(failure, is_lie=is_lie)
+        unit.setbacks.refused(failure, is_lie=is_lie)
         self.leave(item)
 
     def _examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
@@ -595,7 +599,7 @@ class Deliveries:
             return
         failure = Failure(row, "destination", Trouble.IO, message, "fetched again")
         if unit.ledger.leave_copy(failure):
-            unit.note(failure)
+            unit.setbacks.note(failure)
         unit.settled(row)
         self.leave(item)
 
@@ -652,23 +656,23 @@ class Deliveries:
             return
         if unit.ledger.forget(row, failure.message):
             unit.ledger.record(failure)
-            unit.note(failure)
+            unit.setbacks.note(failure)
         unit.settled(row)
         self.leave(item)
 
     def refuse(self, item: Item, failure: Failure) -> None:
         """End a dropped file as failed, whatever attempts are left: it stays where it is."""
         if self._unit.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
-            self._unit.note(failure)
+            self._unit.setbacks.note(failure)
         self.leave(item)
 
     def cannot_be_sent(self, item: Item, failure: Failure) -> None:
         """The destination has no place for an object under its key; no other attempt changes that in this run."""
-        self._unit.refused(failure, for_good=True)
+        self._unit.setbacks.refused(failure, for_good=True)
         self.leave(item)
 
     def _count(self, item: Item, failure: Failure, target: State) -> None:
-        self._unit.failed(failure, target=target)
+        self._unit.setbacks.failed(failure, target=target)
         self.leave(item)
 
 

@@ -34,9 +34,11 @@ from .model import LONGEST_KEY, Origin, Send, State
 from .refusals import PROBES_AT_ONCE, Refusals
 from .senders import Senders
 from .sent_headers import carried
+from .setbacks import Suspects
 from .soundness import examine
+from .switches import Switches
 from .touched import TouchedObjects
-from .unit import Switches, Unit
+from .unit import Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
@@ -64,6 +66,7 @@ class DestinationUnit(Unit):
             volumes=len(job.volumes),
             memory=self.parts,
         )
+        self._suspects = Suspects(self.flight, self._pool, self.parts, self._deliveries.at_disk)
         self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
         self.avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
@@ -78,16 +81,20 @@ class DestinationUnit(Unit):
     def endpoints(self) -> EndpointPool:
         return self._pool
 
+    @property
+    def suspects(self) -> Suspects:
+        return self._suspects
+
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
-        self._pool.preflight(lambda: self.stopping)
+        self._pool.preflight(lambda: self.crew.stopping)
         self.look_around()
-        self.spawn(self._abort_left_uploads, "left-uploads")
+        self.crew.spawn(self._abort_left_uploads, "left-uploads")
         self._feed()
 
     def join(self) -> None:
         """Wait for the workers, which prove what was sent completely."""
-        self.ending.set()
+        self.crew.ending.set()
         self._senders.stop()
         self._deliveries.stop()
         super().join()
@@ -109,10 +116,6 @@ class DestinationUnit(Unit):
         volume.sweep_outgoing(keep=busy)
         self._deliveries.release_at = 0.0
 
-    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
-        """By the releaser of the volume."""
-        self._deliveries.carry_out(item.volume, step, [item.row.id])
-
     def beat(self) -> None:
         """A long step goes on."""
         self.heartbeat = time.monotonic()
@@ -129,7 +132,7 @@ class DestinationUnit(Unit):
 
     def settled(self, row: Row) -> None:
         """Nothing is left to be done for an object here: what it met on its way is forgotten."""
-        self.forgive(row.id)
+        self.setbacks.forgive(row.id)
         self.avoid.pop(row.id, "")
 
     def rewind(self) -> None:
@@ -140,7 +143,7 @@ class DestinationUnit(Unit):
 
     def _feed(self) -> None:
         self.counters.first_start = time.monotonic()
-        while not self.stopping:
+        while not self.crew.stopping:
             self.look_around()
             self._leftovers.release()
             source_done = self.switches.source_done.is_set()  # asked first: what was staged last is read below
@@ -172,7 +175,7 @@ class DestinationUnit(Unit):
         backlog.fill_for(hungry, self.job.group.objects, self._reachable())
         sent = self._send_large()
         for number, rows in backlog.by_volume.items():
-            if rows and open_batches[number] < _BATCHES and not self.stopping:
+            if rows and open_batches[number] < _BATCHES and not self.crew.stopping:
                 self._send(self._next_batch(rows))
                 sent = True
         return sent
@@ -182,7 +185,7 @@ class DestinationUnit(Unit):
         held_up = self.held_up()
         idle = {number for number in list(self.volumes.open) if not self._senders.has_large(number)}
         for row in [row for row in self._backlog.large if row.volume in idle]:
-            if self.stopping or (row.volume or 0) not in idle:
+            if self.crew.stopping or (row.volume or 0) not in idle:
                 continue
             endpoint = self._pool.pick(self.avoid.get(row.id, ""), large=True, held_up=held_up)
             if endpoint is None:
@@ -262,7 +265,7 @@ class DestinationUnit(Unit):
         for row in rows:
             chosen = endpoint or self._pool.pick(self.avoid.get(row.id, ""))
             if volume is None or chosen is None:
-                self.put_off(row, 1.0)  # it went this moment
+                self.setbacks.put_off(row, 1.0)  # it went this moment
             else:
                 items.append(Item(row, volume, chosen, volume.staged_path(self.relative(row))))
         if not items:
@@ -291,7 +294,7 @@ class DestinationUnit(Unit):
         if self._has_no_place(item) or self._is_overtaken(item):
             return False
         if row.origin == Origin.DROP and not volume.dropped.has_room:
-            self.put_off(row, 0.2)  # as many of them are open as may be
+            self.setbacks.put_off(row, 0.2)  # as many of them are open as may be
             self._deliveries.leave(item)
             return False
         if row.origin != Origin.DROP and self.is_doubtful(row):

@@ -178,10 +178,10 @@ class DropScanner:
     def run(self) -> None:
         """Scan after the first pass over the source, or while it is out of reach, and as often as there are passes."""
         unit = self._unit
-        while not (unit.stopping or self._may_begin()):
+        while not (unit.crew.stopping or self._may_begin()):
             workers.idle()
-            unit.ending.wait(0.1)
-        while not unit.stopping:
+            unit.crew.ending.wait(0.1)
+        while not unit.crew.stopping:
             self._again.clear()
             self._begun += 1
             has_listed = unit.has_listed  # asked first: else a key may be the source's too
@@ -213,7 +213,7 @@ class DropScanner:
         goes_on = unit.until == "forever" or not self.finished
         ends = time.monotonic() + unit.job.pass_interval if goes_on else float("inf")
         workers.idle()
-        while not (unit.stopping or self._again.wait(0.1) or time.monotonic() > ends):
+        while not (unit.crew.stopping or self._again.wait(0.1) or time.monotonic() > ends):
             if unit.has_listed and not self.finished:
                 return
 
@@ -237,13 +237,13 @@ class DropScanner:
         unit = self._unit
         patience = max(unit.job.drop_settle, COARSE_SECONDS) + 1.0
         ends = time.monotonic() + patience if unit.until == "once" else float("inf")
-        while not unit.stopping:
+        while not unit.crew.stopping:
             unsettled = self._scan()
             if not unsettled or unit.until == "forever" or time.monotonic() > ends:
                 self.unsettled = 0
                 return True
             self.unsettled = unsettled
-            unit.ending.wait(min(1.0, max(0.05, unit.job.drop_settle)))
+            unit.crew.ending.wait(min(1.0, max(0.05, unit.job.drop_settle)))
         return False
 
     def _scan(self) -> int:
@@ -262,7 +262,7 @@ class DropScanner:
         try:
             for top, relative, status in self._files(volume):
                 workers.beat()
-                if self._unit.stopping:
+                if self._unit.crew.stopping:
                     break
                 unsettled += self._try(volume, relative, partial(self._look_at, volume, top, relative, status))
                 unsettled += self._stage_full(volume)
@@ -401,7 +401,7 @@ class DropScanner:
         message = f"the dropped file {name!r} on volume {volume.name} was not taken: {reason}"
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, "left where it is")
         self._unit.ledger.record(failure)
-        self._unit.note(failure)
+        self._unit.setbacks.note(failure)
         _log.error("%s", message)
 
     # -- staged -----------------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ class DropScanner:
         part_size = upload_part_size(before.size, self._unit.job.mover)
 
         def look_up() -> None:
-            if self._unit.stopping or watch.ask() is Writer.SOMEBODY:
+            if self._unit.crew.stopping or watch.ask() is Writer.SOMEBODY:
                 raise _Disturbed
 
         try:

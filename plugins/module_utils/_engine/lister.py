@@ -54,7 +54,7 @@ class Lister:
 
     def run(self) -> None:
         unit = self._unit
-        while not unit.stopping:
+        while not unit.crew.stopping:
             if self._pass():
                 self.has_listed = True
                 unit.pass_ended()
@@ -62,7 +62,7 @@ class Lister:
                     return
                 self._revive()
                 workers.idle()
-                unit.ending.wait(unit.job.pass_interval)
+                unit.crew.ending.wait(unit.job.pass_interval)
 
     def _revive(self) -> None:
         if time.monotonic() - self._revived >= _REVIVE_SECONDS:
@@ -205,7 +205,7 @@ class Lister:
             try:
                 for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
                     yield page
-                    if unit.stopping:
+                    if unit.crew.stopping:
                         yield None
                         return
                 self._goes_on()
@@ -245,12 +245,12 @@ class Lister:
     def _endpoint(self) -> Endpoint | None:
         """Who is asked next, perhaps after an outage. None: stop."""
         unit = self._unit
-        while not unit.stopping:
+        while not unit.crew.stopping:
             endpoint = unit.endpoints.pick_to_ask()
             if endpoint:
                 return endpoint
             workers.beat()
-            unit.ending.wait(0.2)
+            unit.crew.ending.wait(0.2)
         return None
 
     def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
@@ -274,7 +274,7 @@ class Lister:
             raise error
         pause = 2.0 ** min(10, self._tries - 1) if error.code != UNREADABLE else 1.0
         workers.idle()
-        unit.ending.wait(min(_LONGEST_PAUSE, pause))
+        unit.crew.ending.wait(min(_LONGEST_PAUSE, pause))
 
     @staticmethod
     def _is_well(endpoint: Endpoint) -> bool:
@@ -333,7 +333,7 @@ class Lister:
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
         if not is_recorded:  # by an earlier run: the ledger does not count with every run
             self._unit.ledger.record(failure)
-        self._unit.note(failure)
+        self._unit.setbacks.note(failure)
         _log.error("%s", message)
 
 

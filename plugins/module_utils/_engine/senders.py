@@ -56,7 +56,7 @@ class Senders:
             waiting = self._queues.get(volume.id)
             if waiting is None:
                 waiting = self._queues[volume.id] = queue.SimpleQueue()
-                self._unit.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
+                self._unit.crew.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
             return waiting
 
     def _work_off(self, waiting: _Queue) -> None:
@@ -82,7 +82,7 @@ class Senders:
         """Those whose files are sound; the rest of an ending unit is looked at again by the next run."""
         ready: list[Item] = []
         for item in items:
-            if self._unit.stopping:
+            if self._unit.crew.stopping:
                 return ready
             workers.beat()
             with workers.at_medium():
@@ -104,7 +104,7 @@ class Senders:
         self._unit.ledger.claim_sends(item.row for item in fresh)
         self._deliveries.begin(Batch(fresh, is_large))
         for item in fresh:
-            if self._unit.stopping:
+            if self._unit.crew.stopping:
                 return  # as above
             workers.beat()
             self._unit.submit(item)

@@ -22,7 +22,7 @@ from functools import partial
 from . import adoption, keys
 from .arrivals import Arrivals
 from .backlog import Backlog
-from .blame import Blame, needs_probe
+from .blame import Blame
 from .bounded import Notes
 from .config import Job
 from .credentials import for_side
@@ -37,8 +37,10 @@ from .locks import EVACUATION, locked
 from .model import Fetch, Head, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .removal import AtDestination
+from .setbacks import Suspects
 from .staging import Committer
-from .unit import Switches, Unit
+from .switches import Switches
+from .unit import Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
@@ -71,6 +73,7 @@ class SourceUnit(Unit):
             volumes=len(job.volumes),
             memory=self.parts,
         )
+        self._suspects = Suspects(self.flight, self._pool, self.parts, self._arrivals.carry_out)
         self._lister = Lister(self)
         self._placement = Placement()
         self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
@@ -87,6 +90,10 @@ class SourceUnit(Unit):
     def endpoints(self) -> EndpointPool:
         return self._pool
 
+    @property
+    def suspects(self) -> Suspects:
+        return self._suspects
+
     def _examples(self) -> list[str]:
         """Objects that are not the next ones: what was served last, and what is to be fetched last."""
         return [key for key in (self._served_last, self.ledger.last_pending()) if key]
@@ -101,10 +108,6 @@ class SourceUnit(Unit):
         """Whether the lister was through the source once."""
         return self._lister.has_listed
 
-    def at_disk(self, item: Item, step: Callable[[], None]) -> None:
-        """By a finisher of the volume."""
-        self._arrivals.carry_out(item, step)
-
     def pass_ended(self) -> None:
         """The lister was through, or the scanner for the first time: that counts once both were."""
         if self.has_listed and self.scanner.finished:
@@ -113,18 +116,18 @@ class SourceUnit(Unit):
 
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
-        self._pool.preflight(lambda: self.stopping)
+        self._pool.preflight(lambda: self.crew.stopping)
         self.ledger.drop_outdated_pieces()
         self.look_around()
-        self.spawn(self._lister.run, "lister")
+        self.crew.spawn(self._lister.run, "lister")
         if self.scanner.has_folders:
-            self.spawn(self.scanner.run, "scanner")
+            self.crew.spawn(self.scanner.run, "scanner")
         self.committer.start()
         self._feed()
 
     def join(self) -> None:
         """Wait for the workers, which work through what the movers have told already."""
-        self.ending.set()
+        self.crew.ending.set()
         self._arrivals.stop()
         self.committer.stop()
         self.scanner.stop()
@@ -182,7 +185,7 @@ class SourceUnit(Unit):
         for seen, relative in enumerate(volume.staged_files()):
             self.heartbeat = time.monotonic()
             self.status = f"looking through volume {volume.name}: {seen} staged files so far"
-            if self.stopping:
+            if self.crew.stopping:
                 break
             verdict = relative in spared or self._sweep(volume, relative)
             if verdict is False:
@@ -258,7 +261,7 @@ class SourceUnit(Unit):
 
     def settled(self, row: Row) -> None:
         """An object is staged: what it met on its way is forgotten."""
-        self.forgive(row.id)
+        self.setbacks.forgive(row.id)
         if self._pool.is_large(row.size):
             self.parts.forget(row.id)
         self._avoid.pop(row.id, "")
@@ -364,7 +367,7 @@ class SourceUnit(Unit):
 
     def _feed(self) -> None:
         self.counters.first_start = time.monotonic()
-        while not self.stopping:
+        while not self.crew.stopping:
             self.look_around()
             self._discard_obsolete()
             # Asked first: what the last page brought is read below.
@@ -436,7 +439,7 @@ class SourceUnit(Unit):
             return False
         spaces = self.volumes.spaces(self.flight.lock)
         turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
-        while self._backlog and not self.stopping and time.monotonic() < turn_ends:
+        while self._backlog and not self.crew.stopping and time.monotonic() < turn_ends:
             rows, endpoint = self._next()
             if endpoint is None:
                 if not self._pool.any_up:
@@ -525,7 +528,7 @@ class SourceUnit(Unit):
             rows.popleft()
             failure = Failure(row, "source", *_too_large(row.size, spaces), "failed")
             if self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
-                self.note(failure)
+                self.setbacks.note(failure)
             return True
         self.status = f"waiting for space on {', '.join(self._why_full(spaces))}"
         if not self.flight and self._made_room():
@@ -576,7 +579,7 @@ class SourceUnit(Unit):
             return False
         on_volumes = {volume.id for volume in self.volumes.placeable()}
         staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
-        return any(not self.is_given_up(row) for row in staged) or self._is_being_released()
+        return any(not self.setbacks.is_given_up(row) for row in staged) or self._is_being_released()
 
     # -- objects that leave the unit unstaged -----------------------------------------------------------------
 
@@ -592,12 +595,10 @@ class SourceUnit(Unit):
                 return
             self._is_bad_spot(item, message)
         failure = Failure(item.row, "source", trouble, message, "fetched again")
-        if needs_probe(trouble):
-            self.find_out(item, failure, endpoint or item.endpoint, partial(self._judged, item, failure))
+        if self._suspects.find_out(item, failure, endpoint, self._judged):
             return
-        is_soft = trouble.is_local or trouble is Trouble.UNKNOWN
-        if not is_soft or self.postpone(item, 1.0 if trouble.is_local else 0.2):
-            self.failed(failure)
+        if self.setbacks.counts(failure):
+            self.setbacks.failed(failure)
         self.put_back(item, None)
 
     def _is_bad_spot(self, item: Item, message: str) -> None:
@@ -624,9 +625,9 @@ class SourceUnit(Unit):
             _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)
 
     def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
-        if not self.is_excused(item, whose):
+        if not self.setbacks.is_excused(item.row, whose):
             self._avoid[item.row.id] = item.endpoint.url
-            if self.failed(failure) is State.FAILED:
+            if self.setbacks.failed(failure) is State.FAILED:
                 self._avoid.pop(item.row.id, "")
         self.put_back(item, None)
 
@@ -639,7 +640,7 @@ class SourceUnit(Unit):
         except OSError as error:
             _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
         if delay is not None:
-            self._later[item.row.id] = time.monotonic() + delay
+            self.setbacks.put_off(item.row, delay)
         with self.flight.lock:
             if self.flight.leave(item.row.id):
                 item.volume.expect_no_more(item.row.size)

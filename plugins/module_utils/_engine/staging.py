@@ -81,7 +81,7 @@ class Committer:
         if lane is None:
             lane = self.lanes[id(volume)] = Lane(self._unit, self, volume)
             if self._is_running:
-                self._unit.spawn(lane.run, f"committer-{volume.name}", volume.id)
+                self._unit.crew.spawn(lane.run, f"committer-{volume.name}", volume.id)
         return lane
 
     def everything_waits(self) -> bool:
@@ -127,7 +127,7 @@ class Lane:
 
     def run(self) -> None:
         unit = self._unit
-        while not unit.ending.is_set():
+        while not unit.crew.ending.is_set():
             workers.beat()
             self.wake.clear()
             self._start_writing()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from . import binding, workers
 from .config import Job
+from .counters import Counters
 from .credentials import for_side
 from .destination import DestinationUnit
 from .dropfolder import waiting
@@ -24,7 +25,8 @@ from .ledger_read import LedgerReader
 from .model import Outcome
 from .report import Report, evidence_counts, gather, save
 from .source import SourceUnit
-from .unit import Counters, Switches, Unit
+from .switches import Switches
+from .unit import Unit
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100
@@ -164,8 +166,8 @@ def _run_units(units: list[Unit], switches: Switches, timeout: float | None, att
             break
     attendant.end()
     for unit in units:
-        if unit.error:
-            raise unit.error
+        if unit.crew.error:
+            raise unit.crew.error
 
 
 def _start(unit: Unit, switches: Switches) -> workers.Worker:
@@ -175,7 +177,7 @@ def _start(unit: Unit, switches: Switches) -> workers.Worker:
         finally:
             switches.ended.set()
 
-    return workers.start(run, unit.name, unit.fail, switches.stop.is_overdue, is_watched=False)
+    return workers.start(run, unit.name, unit.crew.fail, switches.stop.is_overdue, is_watched=False)
 
 
 def _leave_behind(units: list[Unit]) -> None:

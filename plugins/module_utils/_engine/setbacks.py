@@ -1,0 +1,195 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What objects meet on their way: soft or hard, whose fault it is, and when each is tried again. For both hops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container
+from functools import partial
+
+from .blame import Blame, needs_probe
+from .bounded import Notes
+from .counters import Counters
+from .endpoints import Endpoint, EndpointPool
+from .errors import Trouble
+from .flight import Flight, Item
+from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
+from .model import State
+from .part_memory import PartKeeper
+
+SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
+_LONGEST_FETCH_DELAY_MS = 60_000
+_AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
+_AFTER_LOCAL_SECONDS = 1.0  # and of what a volume did not take or give, which is well
+
+
+def _delay_ms(row: Row) -> int:
+    """Before another attempt: twice as long after each."""
+    return int(500 * 2 ** min(row.attempts, 20))
+
+
+class Setbacks:
+    """Counts them. Any thread may call these.
+
+    `attempts` of an object until it ends as failed; `until` when the run ends: drained, once, forever.
+    """
+
+    def __init__(self, ledger: Ledger, counters: Counters, *, attempts: int, until: str) -> None:
+        self._ledger = ledger
+        self._counters = counters
+        self._attempts = attempts
+        self._until = until
+        self._soft: Notes[int, int] = Notes()  # failures by nobody's fault, by object
+        self._later: Notes[int, float] = Notes()  # objects that are left alone until then
+
+    # -- when again -------------------------------------------------------------------------------------------
+
+    def due(self, row: Row, busy: Container[int]) -> bool:
+        """Whether a row may be taken now: not on its way already, and not asked to wait."""
+        if row.id in busy or (self._until != "forever" and self.is_given_up(row)):
+            return False
+        if self._later.get(row.id, 0.0) > time.monotonic():
+            return False
+        self._later.pop(row.id, 0.0)
+        return True
+
+    def is_given_up(self, row: Row) -> bool:
+        """Whether a staged object was refused so often that a run ends without it; a service goes on trying."""
+        return row.state == State.STAGED and row.attempts >= self._attempts
+
+    def put_off(self, row: Row, seconds: float) -> None:
+        """Leave an object alone for a while, without blaming it."""
+        self._later[row.id] = time.monotonic() + seconds
+
+    def postpone(self, row: Row, seconds: float) -> bool:
+        """Put an object back without blaming it. True when that happened so often that it is to blame after all."""
+        count = self._soft.get(row.id, 0) + 1
+        self._soft[row.id] = count
+        self.put_off(row, seconds)
+        if count < SOFT_FAILURES:
+            return False
+        self._soft.pop(row.id, 0)
+        return True
+
+    def is_excused(self, row: Row, whose: Blame) -> bool:
+        """Whether a failure does not count against the object, which is tried again soon."""
+        if whose is Blame.OBJECT:
+            return False
+        self.put_off(row, _AGAIN_SECONDS)
+        return True
+
+    def counts(self, failure: Failure) -> bool:
+        """Whether a failure that needs no probe counts against the object; else it is tried again soon."""
+        is_local = failure.trouble.is_local
+        if not is_local and failure.trouble is not Trouble.UNKNOWN:
+            return True
+        return self.postpone(failure.row, _AFTER_LOCAL_SECONDS if is_local else _AGAIN_SECONDS)
+
+    def forgive(self, object_id: int) -> None:
+        """An object succeeded: what it met on its way is forgotten."""
+        self._soft.pop(object_id, 0)
+        self._later.pop(object_id, 0.0)
+
+    # -- against the object -----------------------------------------------------------------------------------
+
+    def failed(self, failure: Failure, *, target: State | None = None) -> State:
+        """Count an attempt against an object: it is tried again later, or ends as failed or quarantined.
+
+        Returns the state it has now. Where a newer generation has taken its place, nothing failed.
+        """
+        row = failure.row
+        if row.attempts + 1 >= self._attempts:
+            ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
+            counted = self._ledger.retry(failure, delay_ms=0, count=True, target=ending)
+        else:
+            delay = self._kept_back(failure, min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row)))
+            ending = target if target is not None else State(row.state)
+            counted = self._ledger.retry(failure, delay_ms=delay, count=True, target=ending)
+        self._soft.pop(row.id, 0)
+        if not counted:
+            return State(row.state)
+        self.note(failure)
+        return ending
+
+    def refused(self, failure: Failure, *, for_good: bool = False, is_lie: bool = False) -> None:
+        """The destination did not take an object, or proves nothing: it stays staged, and is tried ever more rarely.
+
+        `for_good`: as long as nobody changes the job, no other attempt would end otherwise. `is_lie`: the store is to
+        blame, which is recorded also where the row speaks of a newer generation by now.
+        """
+        row = failure.row
+        attempts = max(1, self._attempts - row.attempts) if for_good else 1
+        delay = LONGEST_DELAY_MS if for_good else self._kept_back(failure, min(LONGEST_DELAY_MS, _delay_ms(row)))
+        self._soft.pop(row.id, 0)
+        counted = self._ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
+        if is_lie and not counted:
+            self._ledger.record(failure)
+        if is_lie or counted:
+            self.note(failure)
+
+    def note(self, failure: Failure) -> None:
+        """A failure that the ledger knows of."""
+        self._counters.failed(failure)
+
+    def _kept_back(self, failure: Failure, delay_ms: int) -> int:
+        """For how long the ledger keeps an object back; 0 where a single pass does that itself, and tries it again.
+
+        What failed for a reason that may be over in a moment is not left to another pass.
+        """
+        row = failure.row
+        if self._until != "once" or not failure.trouble.is_weather or row.attempts + 1 >= self._attempts:
+            return delay_ms
+        self.put_off(row, delay_ms / 1000)
+        return 0
+
+
+class Suspects:
+    """Finds out whose fault failures were: an object's, an endpoint's, or of all that the store is asked for.
+
+    `at_disk` has a step carried out that may wait for the medium of an item's volume, by a worker that waits for no
+    other.
+    """
+
+    def __init__(
+        self,
+        flight: Flight,
+        pool: EndpointPool,
+        parts: PartKeeper,
+        at_disk: Callable[[Item, Callable[[], None]], None],
+    ) -> None:
+        self._flight = flight
+        self._pool = pool
+        self._parts = parts
+        self._at_disk = at_disk
+        self._is_over = False
+
+    def end(self) -> None:
+        """Nobody is told any more."""
+        self._is_over = True
+
+    def find_out(
+        self, item: Item, failure: Failure, endpoint: Endpoint | None, told: Callable[[Item, Failure, Blame], None]
+    ) -> bool:
+        """`told` is called once it is known; until then the object stays in the unit, and its endpoint at work.
+
+        `endpoint` None: the item's own. False: that needs no probe.
+        """
+        if not needs_probe(failure.trouble):
+            return False
+
+        def decide(whose: Blame) -> None:
+            if self._flight.get(item.row.id) is item and not self._is_over:
+                told(item, failure, whose)
+
+        def judged(whose: Blame) -> None:
+            self._at_disk(item, partial(decide, whose))  # a probe is for all: it waits for no disk
+            self._flight.held.let_go([item.row.id])
+
+        self._flight.held.take([item.row.id])
+        progressed = self._parts.progressed(item.row.id)
+        self._pool.find_out(
+            endpoint or item.endpoint, item.row.id, failure.trouble, failure.message, judged, progressed=progressed
+        )
+        return True
