@@ -27,7 +27,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -39,7 +38,7 @@ from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
 from thorough import MINUTES
 
-from snowsync import keys, ledger_schema, removal
+from snowsync import keys, ledger_schema, removal, sweeping
 from snowsync.binding import End
 from snowsync.counters import Counters
 from snowsync.errors import Trouble
@@ -48,8 +47,6 @@ from snowsync.ledger_read import LedgerReader
 from snowsync.model import Evidence, State
 from snowsync.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
 from snowsync.setbacks import Setbacks
-from snowsync.source import SourceUnit
-from snowsync.unit import Unit
 
 KEYS = ("a", "a/b", "b")
 VOLUMES = ("one", "two", "three")
@@ -256,12 +253,6 @@ class WholeLife(RuleBasedStateMachine):
                 raise Killed
             self.cut -= 1
 
-    def _unit(self) -> Any:
-        """As much of a unit as its decisions need."""
-        return SimpleNamespace(
-            ledger=self.ledger,
-        )
-
     def _open(self) -> list[SimVolume]:
         return [volume for volume in self.volumes if volume.is_open and not volume.is_lost]
 
@@ -407,7 +398,7 @@ class WholeLife(RuleBasedStateMachine):
             self._remember()
             for item in refused:
                 self.tick()
-                Unit.discard(self._unit(), volume, item.row.key, item.row.generation)  # type: ignore[arg-type]
+                sweeping.discard(self.ledger, volume, item.row.key, item.row.generation)  # type: ignore[arg-type]
 
     def _remember(self) -> None:
         for volume in self._open():
@@ -602,7 +593,7 @@ class WholeLife(RuleBasedStateMachine):
         gone = []
         for number, volume_id, key, generation in entries:
             volume = self._volume(volume_id)
-            if volume and Unit.discard(self._unit(), volume, key, generation):  # type: ignore[arg-type]
+            if volume and sweeping.discard(self.ledger, volume, key, generation):  # type: ignore[arg-type]
                 gone.append(number)
                 is_there = volume.holds(keys.to_path(key, generation))
                 assert not is_there or self.ledger.is_named(key, generation, volume_id), "a file is no longer known"
@@ -657,7 +648,7 @@ class WholeLife(RuleBasedStateMachine):
             if self.ledger.recovered_ms():
                 self._sweep_proven(volume, relative)
             else:
-                SourceUnit._sweep(self._unit(), volume, relative)  # type: ignore[arg-type]
+                sweeping.sweep(self.ledger, volume, relative)  # type: ignore[arg-type]
         for name in sorted(volume.quarantine):
             number = removal.object_of(name)
             if number is not None and not self.ledger.quarantined(number):

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 from . import adoption, keys
 from .arrivals import Arrivals
@@ -26,7 +24,6 @@ from .blame import Blame
 from .bounded import Notes
 from .config import Job
 from .credentials import for_side
-from .disk_calls import Silent
 from .dropfolder import DropScanner
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, LocalError, Trouble
@@ -36,16 +33,14 @@ from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, Head, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
-from .removal import AtDestination
 from .setbacks import Suspects
 from .staging import Committer
+from .sweeping import Sweeping
 from .switches import Switches
 from .unit import Unit
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
-_MOST_UNKNOWN = 10_000  # files of a volume that are looked at again while the unit runs
-_DISCARD_SECONDS = 10.0  # between two looks for files that are not needed any more
 
 
 class SourceUnit(Unit):
@@ -83,8 +78,7 @@ class SourceUnit(Unit):
         # By object whose answers contradict its listing: what that says, and the ETag of the answers.
         self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
-        self._discard_at = 0.0
-        self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
+        self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -135,12 +129,15 @@ class SourceUnit(Unit):
 
     def last_steps(self) -> list[Callable[[], None]]:
         """Keep what is proven, leave no partial files but those that are gone on with, let the destination unit end."""
-        return [self.committer.commit_rest, self._sweep_rest, self._discard_rest, self._release_destination]
+        return [self.committer.commit_rest, self._sweep_incoming, self._sweep_rest, self._release_destination]
 
-    def _sweep_rest(self) -> None:
+    def _sweep_incoming(self) -> None:
         for volume in self.volumes.open.values():
             with contextlib.suppress(OSError):  # swept at the next start
                 volume.sweep_incoming(keep=self.parts.kept_on(volume.id))
+
+    def _sweep_rest(self) -> None:
+        self._sweeping.at_the_end(is_complete=self.is_complete)
 
     def _release_destination(self) -> None:
         self.switches.source_done.set()
@@ -157,8 +154,8 @@ class SourceUnit(Unit):
         if self.ledger.recovered_ms():  # what an old copy calls a generation may be another one by now
             swept += adoption.sweep_delivered(self, volume, spared)
         else:
-            swept += self._sweep_staged(volume, spared)
-        self._find_quarantined(volume)
+            swept += self._sweeping.staged(volume, spared, self.goes_on)
+        self._sweeping.find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()
         self._lister.saw_changes = True  # among the files may be obsolete ones
@@ -173,81 +170,6 @@ class SourceUnit(Unit):
             if count:
                 _log.error("a volume cannot be read any more, %d objects are fetched again: %s", count, reason)
                 self._backlog.rewind()
-
-    def _sweep_staged(self, volume: OpenVolume, spared: Container[str]) -> int:
-        """Remove files of the staging tree that the ledger has no use for, where it says why they are not needed.
-
-        The others stay: they may be the last copies of something that this ledger never heard of.
-        """
-        removed = unknown_files = 0
-        folders: set[str] = set()
-        unknown: list[str] = []
-        for seen, relative in enumerate(volume.staged_files()):
-            self.heartbeat = time.monotonic()
-            self.status = f"looking through volume {volume.name}: {seen} staged files so far"
-            if self.crew.stopping:
-                break
-            verdict = relative in spared or self._sweep(volume, relative)
-            if verdict is False:
-                removed += 1
-                folders.add(os.path.dirname(relative))
-            elif verdict is None:
-                unknown_files += 1
-                if len(unknown) < _MOST_UNKNOWN:
-                    unknown.append(relative)
-        volume.prune(folders)
-        self._unknown[volume.id] = unknown
-        if unknown:
-            _log.warning(
-                "volume %s: %d staged files are not in the ledger and stay, %r the first of them;"
-                " they are removed once the same object, or a newer one, is staged or delivered",
-                volume.name,
-                unknown_files,
-                unknown[0],
-            )
-        return removed
-
-    def _sweep(self, volume: OpenVolume, relative: str) -> bool | None:
-        """Whether the ledger has use for a file. None: it does not know it, and it stays; False: it was not needed."""
-        try:
-            key, generation = keys.from_path(relative)
-        except ValueError:
-            _log.warning("volume %s: %r in the staging tree is not the engine's; left alone", volume.name, relative)
-            return True
-        if self.ledger.has_file(key, generation, volume.id):
-            return True
-        with volume.names_held():  # asked again: it may be known since this moment
-            if self.ledger.has_file(key, generation, volume.id):
-                return True
-            permit = self.ledger.permit(key, generation, volume.id)
-            if permit is None:
-                return None
-            volume.discard_staged(relative, permit)
-        return False
-
-    def _sweep_unknown(self) -> None:
-        """Look again at files that the ledger did not know: what they hold may be safe by now."""
-        for number, unknown in self._unknown.items():
-            volume = self.volumes.open.get(number)
-            if not unknown or volume is None or not volume.writable:
-                continue
-            try:
-                self._unknown[number] = self.volumes.ask(volume, partial(self._still_unknown, volume, unknown))
-            except Silent:
-                continue  # it goes on, and is looked at again
-            except OSError as error:
-                self.take_out(volume, f"Failed to remove a file that is not needed: {error.strerror}")
-
-    def _still_unknown(self, volume: OpenVolume, unknown: list[str]) -> list[str]:
-        left = [relative for relative in unknown if self._sweep(volume, relative) is None]
-        volume.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
-        return left
-
-    def _find_quarantined(self, volume: OpenVolume) -> None:
-        """Let the ledger know of copies that did not match: their objects are not forgotten."""
-        for number in volume.quarantined():
-            if not self.ledger.quarantined(number):
-                self.ledger.has_quarantined(number, volume.id)
 
     def quarantine(self, item: Item) -> None:
         """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
@@ -282,94 +204,13 @@ class SourceUnit(Unit):
         self._read_as[row.id] = (listed_as, read.etag)
         return True
 
-    def _clear_quarantine(self) -> None:
-        """Copies that did not match go when their objects are delivered, wherever they lie."""
-        needless = self.ledger.needless_in_quarantine()
-        cleared = []
-        for number, permit in needless:
-            if self._removed_from_quarantine(number, permit):
-                cleared.append(permit.object_id)
-        if cleared:
-            self.ledger.quarantine_cleared(cleared)
-
-    def _removed_from_quarantine(self, number: int, permit: AtDestination) -> bool:
-        """False while the volume that had the copy last is away, or fails."""
-        with self.volumes.borrowed() as volumes:
-            return number in [volume.id for volume in volumes if volume.writable and self._is_cleared(volume, permit)]
-
-    def _is_cleared(self, volume: OpenVolume, permit: AtDestination) -> bool:
-        try:
-            self.volumes.ask(volume, lambda: volume.clear_quarantine(permit.object_id, permit))
-        except Silent:
-            return False
-        except OSError:
-            pass  # found again when the volume comes back
-        return True
-
-    def _discard_obsolete(self) -> None:
-        """Remove files that are not needed any more: ends of moves, replaced generations, copies that did not match."""
-        now = time.monotonic()
-        if not self._lister.saw_changes and now < self._discard_at:
-            return
-        self._lister.saw_changes = False
-        self._discard_at = now + _DISCARD_SECONDS
-        self._discard_all(self._discard_notes)
-        self._discard_all(self._discard_copies)
-        self._sweep_unknown()
-        self._clear_quarantine()
-
-    def _discard_rest(self) -> None:
-        """At the end; where the unit was stopped, one page of each, so that it does not take long."""
-        for page in (self._discard_notes, self._discard_copies):
-            if self.is_complete:
-                self._discard_all(page)
-            else:
-                page(0)
-        self._sweep_unknown()
-        self._clear_quarantine()
-
-    @staticmethod
-    def _discard_all(page: Callable[[int], int | None]) -> None:
-        last: int | None = 0
-        while last is not None:
-            last = page(last)
-
-    def _discard_notes(self, after: int) -> int | None:
-        """Where to go on, None at the end."""
-        entries = self.ledger.discards(after_id=after)
-        gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
-        if gone:
-            self.ledger.discarded(gone)
-        return entries[-1][0] if entries else None
-
-    def _discard_copies(self, after: int, *, pressed: bool = False) -> int | None:
-        """Where to go on, None at the end."""
-        entries = self.ledger.obsolete(after_id=after, pressed=pressed)
-        gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
-        if gone:
-            self.ledger.copies_removed(gone)
-            self.volumes.count_anew()
-        return entries[-1][0] if entries else None
-
-    def _discard(self, volume_id: int, key: str, generation: int) -> bool:
-        volume = self.volumes.open.get(volume_id)
-        if volume is None or not volume.writable:
-            return False
-        try:
-            return self.volumes.ask(volume, lambda: self.discard(volume, key, generation))
-        except Silent:
-            return False  # tried again
-        except OSError as error:
-            self.take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
-            return False
-
     # -- the feeder -------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
         self.counters.first_start = time.monotonic()
         while not self.crew.stopping:
             self.look_around()
-            self._discard_obsolete()
+            self._sweep()
             # Asked first: what the last page brought is read below.
             listed = self.has_listed and self.scanner.finished
             self._read_on()
@@ -383,6 +224,10 @@ class SourceUnit(Unit):
             if not self._place():
                 self.switches.space.wait(0.05 if self._backlog or self.flight else 0.25)
                 self.switches.space.clear()
+
+    def _sweep(self) -> None:
+        has_changed, self._lister.saw_changes = self._lister.saw_changes, False
+        self._sweeping.now_and_then(at_once=has_changed)
 
     def _read_on(self) -> None:
         if self._on_their_way_to_live_disks() > 4 * self.job.group.objects:
@@ -547,7 +392,7 @@ class SourceUnit(Unit):
         """Whether generations that the source has replaced make room: those that may go, or be delivered first."""
         if not self.ledger.has_copies():
             return False
-        self._discard_all(lambda after: self._discard_copies(after, pressed=True))
+        self._sweeping.make_room()
         restored = self.ledger.deliver_older_first({volume.id for volume in self.volumes.placeable()})
         if restored:
             _log.info("there is no room: %d objects are delivered as they were staged before they changed", restored)

@@ -23,6 +23,7 @@ from . import keys, workers
 from .errors import Trouble
 from .flight import Item
 from .ledger import Row, Staged
+from .sweeping import discard
 from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class Lane:
     def _discard(self, volume: OpenVolume, row: Row) -> None:
         """Remove a published file that is not to be staged, where the ledger allows it; the others are kept."""
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            self._unit.discard(volume, row.key, row.generation)
+            discard(self._unit.ledger, volume, row.key, row.generation)
 
 
 def _unnamed(volume: OpenVolume, error: OSError) -> tuple[Trouble, str]:

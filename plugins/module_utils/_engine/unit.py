@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from . import keys, workers
+from . import workers
 from .blame import is_hopeless
 from .config import Job
 from .counters import Counters
@@ -131,6 +131,12 @@ class Unit:
         """Wait for the workers, which work through what was begun."""
         self.crew.join()
 
+    def goes_on(self, doing: str = "") -> bool:
+        """A long step of the feeder is at work, at what it says if anything. False: the unit ends."""
+        self.heartbeat = time.monotonic()
+        self.status = doing or self.status
+        return not self.crew.stopping
+
     # -- housekeeping -----------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
@@ -190,20 +196,6 @@ class Unit:
             failures=counters.failure_count,
             ended=ended,
         )
-
-    def discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
-        """Remove a file of the staging tree, where the ledger says what entitles to it. OSError when the volume fails.
-
-        True as well where there is none, or where the key's row speaks of it: then the note was wrong. False: nothing
-        entitles to it, it stays, and so does what is known of it.
-        """
-        relative = keys.to_path(key, generation)
-        with volume.names_held():
-            permit = self.ledger.permit(key, generation, volume.id)
-            if permit is None:
-                return self.ledger.is_named(key, generation, volume.id) or not volume.holds(relative)
-            volume.discard_with_folders(relative, permit)
-        return True
 
     # -- rows -------------------------------------------------------------------------------------------------
 
