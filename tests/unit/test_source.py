@@ -758,7 +758,17 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     wait_until(lambda: set(rig.states().values()) == {"staged"})
     unit: Any = running.unit("source")
     endpoint = unit.endpoints.endpoints[0]
-    committer = staging.Committer(unit)
+    committer = staging.Committer(
+        unit.job,
+        unit.ledger,
+        unit.volumes,
+        unit.flight,
+        unit._fetching,
+        unit.crew,
+        unit.counters,
+        unit.switches,
+        is_large=unit.endpoints.is_large,
+    )
     first, second = unit.volumes.open.values()
     ledger = rig.ledger
     rows = ledger.work(State.STAGED, after_id=0, limit=2)

@@ -17,23 +17,30 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import adoption, workers
-from .endpoints import Endpoint
+from . import workers
+from .counters import Counters
+from .crew import Crew
+from .endpoints import Endpoint, EndpointPool
 from .errors import StoreError, Trouble
 from .etag import agree, parse, prove_file
-from .flight import Item
-from .ledger import Failure, Row, Staged, dump_headers
+from .fetching import Fetching
+from .flight import Flight, Item
+from .ledger import Failure, Ledger, Row, Staged, dump_headers
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .packing import hint
+from .part_memory import PartKeeper
 from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
+from .setbacks import Setbacks
+from .staging import Committer
+from .switches import Switches
 from .tries import persistently
 from .volumes import OpenVolume, local_trouble
 from .wire import LATE
 
 if TYPE_CHECKING:
-    from .source import SourceUnit
+    from .config import Job  # which brings pydantic
 
     _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object that it is about
     _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher
@@ -67,10 +74,39 @@ class _Finishers:
 
 
 class Arrivals:
-    """The finishers of a source unit."""
+    """The finishers of a source unit.
 
-    def __init__(self, unit: SourceUnit) -> None:
-        self._unit = unit
+    `adopt` has an object staged where an unknown file of it lies, if there is one.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        pool: EndpointPool,
+        parts: PartKeeper,
+        flight: Flight,
+        setbacks: Setbacks,
+        fetching: Fetching,
+        committer: Committer,
+        crew: Crew,
+        counters: Counters,
+        switches: Switches,
+        *,
+        adopt: Callable[[Row], bool],
+    ) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._pool = pool
+        self._parts = parts
+        self._flight = flight
+        self._setbacks = setbacks
+        self._fetching = fetching
+        self._committer = committer
+        self._crew = crew
+        self._counters = counters
+        self._switches = switches
+        self._adopt = adopt
         self._finishers: dict[int, _Finishers] = {}  # by the number of the volume
         self._making = threading.Lock()
         self._is_ending = False
@@ -78,10 +114,10 @@ class Arrivals:
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
-        item = self._unit.flight.get(outcome.id)
+        item = self._flight.get(outcome.id)
         if item:
             found = self._of(item.volume)
-            is_large = self._unit.endpoints.is_large(item.row.size)
+            is_large = self._pool.is_large(item.row.size)
             self._put(found, found.large if is_large else found.small, item, outcome)
 
     def carry_out(self, item: Item, step: Callable[[], None]) -> None:
@@ -92,11 +128,11 @@ class Arrivals:
     def _put_aside(self, items: Collection[Item], step: Callable[[], None]) -> None:
         """Have a step that may wait for the store carried out by somebody for whom nobody waits."""
         numbers = [item.row.id for item in items]
-        self._unit.flight.held.take(numbers)
+        self._flight.held.take(numbers)
         self._of(next(iter(items)).volume).aside.put((numbers, step))
 
     def _put(self, found: _Finishers, waiting: _Queue, item: Item, task: Outcome | Callable[[], None]) -> None:
-        self._unit.flight.held.take([item.row.id])
+        self._flight.held.take([item.row.id])
         waiting.put((item.row.id, task))
         if self._is_ending:
             found.let_end()
@@ -106,7 +142,7 @@ class Arrivals:
         with self._making:
             found = self._finishers.get(volume.id)
             if found is None:
-                each, beside = (2, 4) if len(self._unit.job.volumes) == 1 else (1, 2)
+                each, beside = (2, 4) if len(self._job.volumes) == 1 else (1, 2)
                 found = self._finishers[volume.id] = _Finishers(each, beside, finishing=2 * each)
                 self._start(found, volume)
             return found
@@ -115,11 +151,9 @@ class Arrivals:
         for number in range(made.each):
             for kind, waiting, at_once in (("finisher", made.small, _HEADS_AT_ONCE), ("large-finisher", made.large, 1)):
                 work = partial(self._work_through, made, waiting, at_once)
-                self._unit.crew.spawn(work, f"{kind}-{volume.name}-{number}", volume.id)
+                self._crew.spawn(work, f"{kind}-{volume.name}-{number}", volume.id)
         for number in range(made.beside):
-            self._unit.crew.spawn(
-                partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id
-            )
+            self._crew.spawn(partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id)
 
     def stop(self) -> None:
         """Let the finishers end when they have worked through what has come."""
@@ -132,7 +166,7 @@ class Arrivals:
         try:
             while batch := _take(tasks, at_once):
                 self._finish([task for _number, task in batch])
-                self._unit.flight.held.let_go(number for number, _task in batch)
+                self._flight.held.let_go(number for number, _task in batch)
         finally:
             with self._making:
                 made.finishing -= 1
@@ -144,7 +178,7 @@ class Arrivals:
         while found := workers.next_of(steps):
             numbers, step = found
             step()
-            self._unit.flight.held.let_go(numbers)
+            self._flight.held.let_go(numbers)
 
     def _finish(self, tasks: list[Outcome | Callable[[], None]]) -> None:
         arrived = []
@@ -154,7 +188,7 @@ class Arrivals:
                 with workers.at_medium():
                     outcome()
                 continue
-            item = self._unit.flight.get(outcome.id)
+            item = self._flight.get(outcome.id)
             if item is None:
                 continue
             if outcome.received:
@@ -171,18 +205,17 @@ class Arrivals:
 
         None when the unit ends.
         """
-        unit = self._unit
-        while not unit.crew.ending.is_set():
-            asked = endpoint if endpoint.is_up else unit.endpoints.pick_to_ask()
+        while not self._crew.ending.is_set():
+            asked = endpoint if endpoint.is_up else self._pool.pick_to_ask()
             if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
                 return asked
             workers.beat()
-            unit.crew.ending.wait(0.05)
+            self._crew.ending.wait(0.05)
         return endpoint if endpoint.is_up else None
 
     def _ask(self, endpoint: Endpoint, by_key: dict[str, Item], *, is_hurried: bool = True) -> None:
         """What the store says of objects after their bytes came: that is what the proof pins them to."""
-        retries, late = self._unit.job.mover.retries, {}
+        retries, late = self._job.mover.retries, {}
         while by_key and (asked := self._who_answers(endpoint)):
             for key, head in ask_heads(asked.wire(), list(by_key), retries, is_hurried=is_hurried):
                 item = by_key.pop(key)
@@ -198,12 +231,12 @@ class Arrivals:
         if trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH, Trouble.CHANGED):
             self._put_aside([item], lambda: self._look_again(item, trouble, outcome.message))
         else:
-            self._unit.not_arrived(item, trouble, outcome.message)
+            self._fetching.not_arrived(item, trouble, outcome.message)
 
     def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
         """The object seems to be gone or another one; the store's own answer decides, not the mover's text."""
         try:
-            wire, retries = item.endpoint.wire(), self._unit.job.mover.retries
+            wire, retries = item.endpoint.wire(), self._job.mover.retries
             head = persistently(lambda: wire.head(item.row.key), retries)
             if trouble is Trouble.CHANGED and not self._is_other(item.row, head):
                 # What gives the bytes says otherwise, perhaps.
@@ -212,12 +245,12 @@ class Arrivals:
             if error.trouble is Trouble.NOT_FOUND:
                 self._vanished(item)
             else:
-                self._unit.not_arrived(item, error.trouble, str(error))
+                self._fetching.not_arrived(item, error.trouble, str(error))
             return
         if self._is_other(item.row, head):
             self._changed(item, head)
         else:
-            self._unit.not_arrived(item, trouble, message + hint(head, item.tool))
+            self._fetching.not_arrived(item, trouble, message + hint(head, item.tool))
 
     def _arrived(
         self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None
@@ -228,12 +261,12 @@ class Arrivals:
             self._sort(item, head, endpoint, received)
 
     def _sort(self, item: Item, head: Head | StoreError, endpoint: Endpoint, received: Received | None = None) -> None:
-        row, unit = item.row, self._unit
+        row = item.row
         if isinstance(head, StoreError):
             if head.trouble is Trouble.NOT_FOUND:
                 self._vanished(item)
             else:
-                unit.not_arrived(item, head.trouble, str(head), endpoint)
+                self._fetching.not_arrived(item, head.trouble, str(head), endpoint)
             return
         if received is None and self._is_other(row, head):
             head = self._as_read(item, head, endpoint)
@@ -248,10 +281,10 @@ class Arrivals:
             if error.trouble is Trouble.CHANGED:
                 self._look_again(item, error.trouble, str(error))
             else:
-                unit.not_arrived(item, error.trouble, str(error), endpoint)
+                self._fetching.not_arrived(item, error.trouble, str(error), endpoint)
         except OSError as error:
             message = f"Failed to read what arrived of {row.key!r}: {error.strerror}"
-            unit.not_arrived(item, local_trouble(error), message)
+            self._fetching.not_arrived(item, local_trouble(error), message)
         else:
             if isinstance(proof, Refuted):
                 if received:
@@ -262,13 +295,13 @@ class Arrivals:
             if isinstance(proof, Unproven):
                 self._held(item, proof)
                 return
-            unit.served(row, item.endpoint)
-            unit.committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
+            self._fetching.served(item)
+            self._committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
 
     def _prove(
         self, item: Item, head: Head, endpoint: Endpoint, received: Received | None
     ) -> Proven | Refuted | Unproven:
-        job, wire = self._unit.job, endpoint.wire()
+        job, wire = self._job, endpoint.wire()
         return prove_arrival(
             item.path, item.row.key, head, endpoint.store, wire, job.mover, received, unproven=job.unproven
         )
@@ -277,33 +310,33 @@ class Arrivals:
         if not self._has_tags(head):
             return head.headers
         with workers.asking():
-            tags = self._unit.endpoints.control(endpoint).get_tags(row.key)
+            tags = self._pool.control(endpoint).get_tags(row.key)
         return replace(head.headers, tags=tags)
 
     def _has_tags(self, head: Head) -> bool:
-        return bool(head.tag_count) and self._unit.job.tags != "skip"
+        return bool(head.tag_count) and self._job.tags != "skip"
 
     # -- what did not arrive ----------------------------------------------------------------------------------
 
     def _vanished(self, item: Item) -> None:
         """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
-        unit, row = self._unit, item.row
-        failure = None if adoption.adopt(unit, row) else unit.ledger.restore(row, partial(_older_instead, row))
+        row = item.row
+        failure = None if self._adopt(row) else self._ledger.restore(row, partial(_older_instead, row))
         if failure:
-            unit.setbacks.note(failure)
-            unit.counters.lost += 1
-            unit.switches.staged.set()
+            self._setbacks.note(failure)
+            self._counters.lost += 1
+            self._switches.staged.set()
         else:
             failure = self._gone(row)
-            if unit.ledger.gone(failure):  # refused where it was adopted
-                unit.setbacks.note(failure)
-        unit.setbacks.forgive(row.id)
-        unit.parts.forget(row.id)  # the rest of it cannot be had any more
-        unit.put_back(item, None)
+            if self._ledger.gone(failure):  # refused where it was adopted
+                self._setbacks.note(failure)
+        self._setbacks.forgive(row.id)
+        self._parts.forget(row.id)  # the rest of it cannot be had any more
+        self._fetching.put_back(item, None)
 
     def _gone(self, row: Row) -> Failure:
         """What is said of an object that the source listed and does not have."""
-        copy, quarantined = self._unit.ledger.left_on(row.id), self._unit.ledger.quarantined(row.id)
+        copy, quarantined = self._ledger.left_on(row.id), self._ledger.quarantined(row.id)
         message, action = (
             "the source listed it and does not have it",
             "looked for again; forgotten once it is not listed",
@@ -318,7 +351,7 @@ class Arrivals:
 
     def _is_other(self, row: Row, head: Head) -> bool:
         """Whether the store speaks of another object than the one listed, as far as it tells."""
-        return head.size not in (row.size, UNTOLD) or not agree(self._unit.etag_to_read(row), head.etag)
+        return head.size not in (row.size, UNTOLD) or not agree(self._fetching.etag_to_read(row), head.etag)
 
     def _as_read(self, item: Item, head: Head, endpoint: Endpoint) -> Head:
         """What HEAD says, as far as the answer to a GET, which gives the bytes, does not say otherwise."""
@@ -336,16 +369,16 @@ class Arrivals:
         Fetched as they give it, the object is remembered as it is listed, and is not new in the next pass. Where its
         next answer is another one again, that is a failure of the object.
         """
-        row, unit = item.row, self._unit
+        row = item.row
         said = _contradiction(listed, head)
         self._tell_once(said)
-        if not unit.expect(row, head):
-            unit.setbacks.failed(
+        if not self._fetching.expect(row, head):
+            self._setbacks.failed(
                 Failure(row, "source", Trouble.CHANGED, said, "fetched again", expected=row.etag, found=head.etag)
             )
         elif head.size not in (row.size, UNTOLD):
-            unit.ledger.read_otherwise(row, head.size)
-        unit.put_back(item, None)
+            self._ledger.read_otherwise(row, head.size)
+        self._fetching.put_back(item, None)
 
     def _tell_once(self, said: str) -> None:
         if not self._has_told:
@@ -357,24 +390,24 @@ class Arrivals:
             )
 
     def _changed(self, item: Item, head: Head) -> None:
-        row, unit = item.row, self._unit
+        row = item.row
         listed = _as_listed(item, head)
-        if unit.ledger.is_as_listed(row, listed):
+        if self._ledger.is_as_listed(row, listed):
             self._contradicted(item, head, listed)
             return
-        known = unit.ledger.row(row.id)
+        known = self._ledger.row(row.id)
         if known and known.generation == row.generation:  # else the lister has seen it already
             message = "the object was overwritten at the source while it was fetched"
             action = "fetched again as a new generation"
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
-            unit.setbacks.note(failure)
-            unit.ledger.record(failure)
-            unit.ledger.observe([listed])
-        unit.put_back(item, None)
+            self._setbacks.note(failure)
+            self._ledger.record(failure)
+            self._ledger.observe([listed])
+        self._fetching.put_back(item, None)
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
-        row, unit = item.row, self._unit
-        unit.quarantine(item)
+        row = item.row
+        self._fetching.quarantine(item)
         message = f"{proof.message} (from {item.endpoint.url})"
         failure = Failure(
             row,
@@ -385,19 +418,19 @@ class Arrivals:
             expected=proof.expected,
             found=proof.found,
         )
-        unit.setbacks.failed(failure)
-        unit.put_back(item, None)
+        self._setbacks.failed(failure)
+        self._fetching.put_back(item, None)
 
     def _held(self, item: Item, proof: Unproven) -> None:
         """Two reads agreed, so that no other attempt would bring more: what came is kept, and the object ends here."""
-        row, unit = item.row, self._unit
-        unit.quarantine(item)
+        row = item.row
+        self._fetching.quarantine(item)
         failure = Failure(
             row, "source", Trouble.MISMATCH, proof.message, "held in quarantine", proof.expected, proof.found
         )
-        if unit.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
-            unit.setbacks.note(failure)
-        unit.put_back(item, None)
+        if self._ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
+            self._setbacks.note(failure)
+        self._fetching.put_back(item, None)
 
 
 def _older_instead(row: Row, generation: int, volume: str) -> Failure:

@@ -8,17 +8,26 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 
-from .ledger import Row
+from .flight import Flight
+from .ledger import Ledger, Row
 from .model import State
-
-if TYPE_CHECKING:
-    from .unit import Unit
+from .setbacks import Setbacks
 
 _WAITING_GROUPS = 4  # of small objects of one volume held in memory
 _LARGE_WAITING = 64  # large objects of one volume that are held until their lane has room
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Where rows are read, and what keeps some of them from being next. `is_large` of a size in bytes."""
+
+    ledger: Ledger
+    flight: Flight
+    setbacks: Setbacks
+    is_large: Callable[[int], bool]
 
 
 class Backlog:
@@ -27,10 +36,10 @@ class Backlog:
     Used by the feeder's thread only.
     """
 
-    def __init__(self, unit: Unit, state: State, *, rewind_seconds: float) -> None:
+    def __init__(self, feed: Feed, state: State, *, rewind_seconds: float) -> None:
         self.small: deque[Row] = deque()
         self.large: deque[Row] = deque()
-        self._unit = unit
+        self._feed = feed
         self._state = state
         self._rewind_seconds = rewind_seconds
         self._cursor = 0
@@ -47,12 +56,12 @@ class Backlog:
         """Read on, up to `limit` rows that are not on their way, when the small ones are used up."""
         if self.small:
             return
-        unit, now = self._unit, time.monotonic()
-        busy = unit.flight.ids()
+        now = time.monotonic()
+        busy = self._feed.flight.ids()
         busy.update(self._held())
         # What is on its way was read before, so it lies at the beginning.
         more = 0 if self._cursor else len(busy)
-        rows, last = unit.ledger.work_beside(
+        rows, last = self._feed.ledger.work_beside(
             busy, self._state, after_id=self._cursor, limit=limit + more, volumes=volumes
         )
         if last:
@@ -61,9 +70,9 @@ class Backlog:
             self._rewind_at = now + self._rewind_seconds
             self._cursor = 0
         for row in rows:
-            if not unit.setbacks.due(row, busy):
+            if not self._feed.setbacks.due(row, busy):
                 continue
-            if not unit.endpoints.is_large(row.size):
+            if not self._feed.is_large(row.size):
                 self.small.append(row)
             elif sum(other.volume == row.volume for other in self.large) < _LARGE_WAITING:
                 self.large.append(row)
@@ -80,7 +89,7 @@ class Backlog:
         return False
 
     def is_as_known(self, row: Row) -> bool:
-        known = self._unit.ledger.row(row.id)
+        known = self._feed.ledger.row(row.id)
         if known is None:
             return False
         return (known.state, known.generation, known.volume) == (self._state, row.generation, row.volume)
@@ -93,8 +102,8 @@ class Backlog:
 class VolumeBacklog(Backlog):
     """The small ones are sorted by volume, so that the rows of a slow one hold up no other."""
 
-    def __init__(self, unit: Unit, state: State, *, rewind_seconds: float) -> None:
-        super().__init__(unit, state, rewind_seconds=rewind_seconds)
+    def __init__(self, feed: Feed, state: State, *, rewind_seconds: float) -> None:
+        super().__init__(feed, state, rewind_seconds=rewind_seconds)
         self.by_volume: dict[int, deque[Row]] = {}
 
     def __bool__(self) -> bool:

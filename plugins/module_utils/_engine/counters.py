@@ -31,6 +31,7 @@ class Counters:
     lost: int = 0  # listed generations that the source no longer had, of objects of which an older one is delivered
     failure_count: int = 0
     left_behind: int = 0
+    run_id: int = 0  # in the ledger
     failures: list[Failure] = field(default_factory=list)
     first_start: float = 0.0
     last_move: float = 0.0

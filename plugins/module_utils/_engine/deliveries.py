@@ -396,7 +396,7 @@ class Deliveries:
             return
         unit = self._unit
         released = self._take_released()
-        refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.run_id)
+        refused = unit.ledger.commit_delivered([delivered for _, delivered in proven], released, unit.counters.run_id)
         unit.volumes.remember(proven[0][0].volume.id)
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _ in proven if item.row.id not in newer]
@@ -493,7 +493,7 @@ class Deliveries:
             now or not any(self.open_batches.values()) or time.monotonic() - self._released_at > _RECORD_SECONDS
         ):
             return
-        self._unit.ledger.commit_delivered([], self._take_released(), self._unit.run_id)
+        self._unit.ledger.commit_delivered([], self._take_released(), self._unit.counters.run_id)
         self._unit.switches.space.set()
 
     def _take_released(self) -> list[Row]:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 
 from . import adoption, asides, workers
-from .backlog import VolumeBacklog
+from .backlog import Feed, VolumeBacklog
 from .binding import naming
 from .bounded import Notes
 from .config import Job
@@ -67,7 +67,8 @@ class DestinationUnit(Unit):
             memory=self.parts,
         )
         self._suspects = Suspects(self.flight, self._pool, self.parts, self._deliveries.at_disk)
-        self._backlog = VolumeBacklog(self, State.STAGED, rewind_seconds=0.25)
+        feed = Feed(ledger, self.flight, self.setbacks, self._pool.is_large)
+        self._backlog = VolumeBacklog(feed, State.STAGED, rewind_seconds=0.25)
         self.avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
         self.refusals = Refusals()
         self._touched = TouchedObjects(self)

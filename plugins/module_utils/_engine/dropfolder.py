@@ -466,7 +466,7 @@ class DropScanner:
         if not hashed:
             return
         unit = self._unit
-        refusals = unit.ledger.stage_dropped_group([file for _, file in hashed], volume.id, unit.run_id)
+        refusals = unit.ledger.stage_dropped_group([file for _, file in hashed], volume.id, unit.counters.run_id)
         for (candidate, file), refusal in zip(hashed, refusals, strict=True):
             if refusal:
                 self._refuse(volume, candidate.relative, refusal)

@@ -19,19 +19,18 @@ from collections.abc import Callable, Iterator
 
 from . import adoption, keys
 from .arrivals import Arrivals
-from .backlog import Backlog
-from .blame import Blame
-from .bounded import Notes
+from .backlog import Backlog, Feed
 from .config import Job
 from .credentials import for_side
 from .dropfolder import DropScanner
 from .endpoints import Endpoint, EndpointPool
 from .errors import JobLocked, LocalError, Trouble
+from .fetching import Fetching
 from .flight import Item
 from .ledger import Failure, Ledger, Row
 from .lister import Lister
 from .locks import EVACUATION, locked
-from .model import Fetch, Head, State
+from .model import Fetch, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer
@@ -52,31 +51,61 @@ class SourceUnit(Unit):
         """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""
         super().__init__(job, ledger, switches, until=until)
         self.alone = alone
-        self.committer = Committer(self)
-        self.scanner = DropScanner(self)
-        self._arrivals = Arrivals(self)
-        credentials = for_side(job, "source") if job.source else None
         self._pool = EndpointPool(
             job.source,
-            credentials,
+            for_side(job, "source") if job.source else None,
             job.mover,
             direction="fetch",
-            on_outcome=self._arrivals.receive,
+            on_outcome=lambda outcome: self._arrivals.receive(outcome),
             wake=switches.space.set,
-            on_part=self.committer.write_back,
+            on_part=lambda object_id: self._committer.write_back(object_id),
             examples=self._examples,
             volumes=len(job.volumes),
             memory=self.parts,
         )
-        self._suspects = Suspects(self.flight, self._pool, self.parts, self._arrivals.carry_out)
+        self._suspects = Suspects(
+            self.flight, self._pool, self.parts, lambda item, step: self._arrivals.carry_out(item, step)
+        )
+        feed = Feed(ledger, self.flight, self.setbacks, self._pool.is_large)
+        self._backlog = Backlog(feed, State.PENDING, rewind_seconds=0.5)
+        self._fetching = Fetching(
+            ledger,
+            self._pool,
+            self.parts,
+            self.flight,
+            self.setbacks,
+            self._suspects,
+            take_out=self.take_out,
+            rewind=self._backlog.rewind,
+        )
+        self._committer = Committer(
+            job,
+            ledger,
+            self.volumes,
+            self.flight,
+            self._fetching,
+            self.crew,
+            self.counters,
+            switches,
+            is_large=self._pool.is_large,
+        )
+        self._arrivals = Arrivals(
+            job,
+            ledger,
+            self._pool,
+            self.parts,
+            self.flight,
+            self.setbacks,
+            self._fetching,
+            self._committer,
+            self.crew,
+            self.counters,
+            switches,
+            adopt=lambda row: adoption.adopt(self, row),
+        )
+        self.scanner = DropScanner(self)
         self._lister = Lister(self)
         self._placement = Placement()
-        self._backlog = Backlog(self, State.PENDING, rewind_seconds=0.5)
-        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint from which other bytes came
-        self._served_last = ""  # the key
-        self._failed_on: Notes[int, int] = Notes()  # by object: the volume that did not take it, and is well
-        # By object whose answers contradict its listing: what that says, and the ETag of the answers.
-        self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
         self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
 
@@ -90,12 +119,7 @@ class SourceUnit(Unit):
 
     def _examples(self) -> list[str]:
         """Objects that are not the next ones: what was served last, and what is to be fetched last."""
-        return [key for key in (self._served_last, self.ledger.last_pending()) if key]
-
-    def served(self, row: Row, endpoint: Endpoint) -> None:
-        """An object came from an endpoint, and was proven."""
-        self._served_last = row.key
-        endpoint.served(row.id)
+        return [key for key in (self._fetching.served_last, self.ledger.last_pending()) if key]
 
     @property
     def has_listed(self) -> bool:
@@ -116,20 +140,20 @@ class SourceUnit(Unit):
         self.crew.spawn(self._lister.run, "lister")
         if self.scanner.has_folders:
             self.crew.spawn(self.scanner.run, "scanner")
-        self.committer.start()
+        self._committer.start()
         self._feed()
 
     def join(self) -> None:
         """Wait for the workers, which work through what the movers have told already."""
         self.crew.ending.set()
         self._arrivals.stop()
-        self.committer.stop()
+        self._committer.stop()
         self.scanner.stop()
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
         """Keep what is proven, leave no partial files but those that are gone on with, let the destination unit end."""
-        return [self.committer.commit_rest, self._sweep_incoming, self._sweep_rest, self._release_destination]
+        return [self._committer.commit_rest, self._sweep_incoming, self._sweep_rest, self._release_destination]
 
     def _sweep_incoming(self) -> None:
         for volume in self.volumes.open.values():
@@ -170,39 +194,6 @@ class SourceUnit(Unit):
             if count:
                 _log.error("a volume cannot be read any more, %d objects are fetched again: %s", count, reason)
                 self._backlog.rewind()
-
-    def quarantine(self, item: Item) -> None:
-        """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
-        self._avoid[item.row.id] = item.endpoint.url
-        self.parts.forget(item.row.id)
-        self.ledger.has_quarantined(item.row.id, item.volume.id)
-        try:
-            item.volume.to_quarantine(item.row.id)
-        except OSError as error:
-            _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
-
-    def settled(self, row: Row) -> None:
-        """An object is staged: what it met on its way is forgotten."""
-        self.setbacks.forgive(row.id)
-        if self._pool.is_large(row.size):
-            self.parts.forget(row.id)
-        self._avoid.pop(row.id, "")
-        self._failed_on.pop(row.id, 0)
-        self._read_as.pop(row.id, None)
-
-    def etag_to_read(self, row: Row) -> str:
-        """The ETag that the source's answers about an object should have: as listed, unless it was seen otherwise."""
-        known = self._read_as.get(row.id, None)
-        return known[1] if known and known[0] == (row.etag, row.modified_ms) else row.etag
-
-    def expect(self, row: Row, read: Head) -> bool:
-        """Answers about an object are to be as this one, not as listed. False where that was tried, and was in vain."""
-        listed_as = (row.etag, row.modified_ms)
-        known = self._read_as.pop(row.id, None)
-        if known and known[0] == listed_as:
-            return False
-        self._read_as[row.id] = (listed_as, read.etag)
-        return True
 
     # -- the feeder -------------------------------------------------------------------------------------------
 
@@ -320,7 +311,7 @@ class SourceUnit(Unit):
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; that one again where the others have no room."""
-        others = [space for space in spaces if space.id != self._failed_on.get(row.id, 0)]
+        others = [space for space in spaces if space.id != self._fetching.volume_to_avoid(row)]
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.is_busy for space in others):
             return chosen
@@ -338,12 +329,12 @@ class SourceUnit(Unit):
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""
         backlog, pool = self._backlog, self._pool
         if backlog.large:
-            avoid = self._avoid.get(backlog.large[0].id, "")
+            avoid = self._fetching.endpoint_to_avoid(backlog.large[0])
             endpoint = pool.pick(avoid, large=True, held_up=self.held_up())
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
         if backlog.small:
-            return backlog.small, pool.pick(self._avoid.get(backlog.small[0].id, ""))
+            return backlog.small, pool.pick(self._fetching.endpoint_to_avoid(backlog.small[0]))
         return backlog.large, None
 
     def _submit(self, item: Item, spaces: list[VolumeSpace]) -> None:
@@ -356,7 +347,9 @@ class SourceUnit(Unit):
                 space.expect(row.size)
         self._seems_full = False
         self.status = f"fetching {len(self.flight)} objects" if self.is_served() else self.status
-        work = Fetch(row.id, row.key, row.size, item.path, self.etag_to_read(row), row.generation, item.volume.id)
+        work = Fetch(
+            row.id, row.key, row.size, item.path, self._fetching.etag_to_read(row), row.generation, item.volume.id
+        )
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
 
@@ -425,71 +418,6 @@ class SourceUnit(Unit):
         on_volumes = {volume.id for volume in self.volumes.placeable()}
         staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
         return any(not self.setbacks.is_given_up(row) for row in staged) or self._is_being_released()
-
-    # -- objects that leave the unit unstaged -----------------------------------------------------------------
-
-    def not_arrived(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
-        """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
-        if trouble.is_local:
-            if trouble in (Trouble.SPACE, Trouble.TOO_LARGE):
-                self._is_refused_room(item, trouble, message)
-                return
-            if not item.volume.is_well():
-                self.take_out(item.volume, message)
-                self.put_back(item, 0.0)
-                return
-            self._is_bad_spot(item, message)
-        failure = Failure(item.row, "source", trouble, message, "fetched again")
-        if self._suspects.find_out(item, failure, endpoint, self._judged):
-            return
-        if self.setbacks.counts(failure):
-            self.setbacks.failed(failure)
-        self.put_back(item, None)
-
-    def _is_bad_spot(self, item: Item, message: str) -> None:
-        """A volume is well, and did not take this object: what lies there of it may not be on the medium."""
-        if self._failed_on.get(item.row.id, 0) != item.volume.id:
-            _log.warning("volume %s does not take %r, others do first: %s", item.volume.name, item.row.key, message)
-        self._failed_on[item.row.id] = item.volume.id
-        self.parts.forget(item.row.id)
-
-    def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
-        """A volume took no more, or no file of this size: it is not asked again."""
-        if self._pool.is_large(item.row.size):
-            self.parts.forget(item.row.id)  # the room is for others
-        if trouble is Trouble.TOO_LARGE:
-            item.volume.takes_no_file_of(item.row.size)
-            _log.warning("volume %s takes no file of %d bytes: %s", item.volume.name, item.row.size, message)
-        else:
-            self.is_full(item.volume, message)
-        self.put_back(item, 0.0)
-
-    def is_full(self, volume: OpenVolume, message: str) -> None:
-        """A volume says that it is, whatever it shows: it rests for a while."""
-        if volume.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
-            _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)
-
-    def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
-        if not self.setbacks.is_excused(item.row, whose):
-            self._avoid[item.row.id] = item.endpoint.url
-            if self.setbacks.failed(failure) is State.FAILED:
-                self._avoid.pop(item.row.id, "")
-        self.put_back(item, None)
-
-    def put_back(self, item: Item, delay: float | None) -> None:
-        """The object leaves the unit unstaged; its row is still pending and will be taken again, with its parts."""
-        is_kept = self._pool.is_large(item.row.size) and self.parts.lies_on(item.row.id, item.volume.id)
-        try:
-            if not is_kept:
-                item.volume.discard_incoming(item.row.id)
-        except OSError as error:
-            _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
-        if delay is not None:
-            self.setbacks.put_off(item.row, delay)
-        with self.flight.lock:
-            if self.flight.leave(item.row.id):
-                item.volume.expect_no_more(item.row.size)
-        self._backlog.rewind()
 
 
 def _too_large(size: int, spaces: list[VolumeSpace]) -> tuple[Trouble, str]:

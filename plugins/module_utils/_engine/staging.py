@@ -15,19 +15,24 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import keys, workers
+from .counters import Counters
+from .crew import Crew
 from .errors import Trouble
-from .flight import Item
-from .ledger import Row, Staged
+from .fetching import Fetching
+from .flight import Flight, Item
+from .ledger import Ledger, Row, Staged
 from .sweeping import discard
+from .switches import Switches
+from .volume_set import VolumeSet
 from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
 
-if TYPE_CHECKING:
-    from .source import SourceUnit
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import Job
 
 _log = logging.getLogger("snowsync.source")
 # What a filesystem says of one name, which is no reason to give up the others' group, or the volume.
@@ -49,8 +54,29 @@ class Group:
 class Committer:
     """Gives every volume its lane. `add` may be called from any thread; no lane runs before `start`."""
 
-    def __init__(self, unit: SourceUnit) -> None:
-        self._unit = unit
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        volumes: VolumeSet,
+        flight: Flight,
+        fetching: Fetching,
+        crew: Crew,
+        counters: Counters,
+        switches: Switches,
+        *,
+        is_large: Callable[[int], bool],
+    ) -> None:
+        """`is_large` of a size in bytes."""
+        self.job = job
+        self.ledger = ledger
+        self.volumes = volumes
+        self.flight = flight
+        self.fetching = fetching
+        self.crew = crew
+        self.counters = counters
+        self.switches = switches
+        self._is_large = is_large
         self._is_running = False
         # By the open volume, not its number: one that went and came back has other descriptors.
         self.lanes: dict[int, Lane] = {}
@@ -59,18 +85,16 @@ class Committer:
         self._is_running = True
 
     def add(self, item: Item, staged: Staged) -> None:
-        unit = self._unit
-        is_large = unit.endpoints.is_large(item.row.size)
-        with unit.flight.lock:
+        is_large = self._is_large(item.row.size)
+        with self.flight.lock:
             lane = self._lane(item.volume)
             lane.take(item, staged, is_large=is_large)
         lane.wake.set()
 
     def write_back(self, object_id: int) -> None:
         """A part of an object came: its medium may begin with it. Never blocks; any thread may call this."""
-        unit = self._unit
-        with unit.flight.lock:
-            item = unit.flight.get(object_id)
+        with self.flight.lock:
+            item = self.flight.get(object_id)
             if item is None:
                 return
             lane = self._lane(item.volume)
@@ -80,14 +104,14 @@ class Committer:
     def _lane(self, volume: OpenVolume) -> Lane:
         lane = self.lanes.get(id(volume))
         if lane is None:
-            lane = self.lanes[id(volume)] = Lane(self._unit, self, volume)
+            lane = self.lanes[id(volume)] = Lane(self, volume)
             if self._is_running:
-                self._unit.crew.spawn(lane.run, f"committer-{volume.name}", volume.id)
+                self.crew.spawn(lane.run, f"committer-{volume.name}", volume.id)
         return lane
 
     def everything_waits(self) -> bool:
         """Whether nothing is on its way that is not proven yet. Under the flight's lock."""
-        return sum(lane.held for lane in self.lanes.values()) == len(self._unit.flight)
+        return sum(lane.held for lane in self.lanes.values()) == len(self.flight)
 
     def stop(self) -> None:
         for lane in list(self.lanes.values()):
@@ -102,8 +126,7 @@ class Committer:
 class Lane:
     """What waits for one volume. Large objects go one by one and are synced alone, the others in groups."""
 
-    def __init__(self, unit: SourceUnit, committer: Committer, volume: OpenVolume) -> None:
-        self._unit = unit
+    def __init__(self, committer: Committer, volume: OpenVolume) -> None:
         self._committer = committer
         self.volume = volume
         self.small = Group(volume)
@@ -122,13 +145,12 @@ class Lane:
         group.items.append((item, staged))
         group.bytes += item.row.size
         self.held += 1
-        self._unit.flight.held.take([item.row.id])
+        self._committer.flight.held.take([item.row.id])
         if item.row.size >= _WORTH_WRITING and not is_large:
             self.unwritten.append(item.path)
 
     def run(self) -> None:
-        unit = self._unit
-        while not unit.crew.ending.is_set():
+        while not self._committer.crew.ending.is_set():
             workers.beat()
             self.wake.clear()
             self._start_writing()
@@ -148,7 +170,7 @@ class Lane:
 
     def _start_writing(self) -> None:
         """Let the medium work while the group still grows; how long that blocks is the medium's own affair."""
-        with self._unit.flight.lock:
+        with self._committer.flight.lock:
             paths, self.unwritten = self.unwritten, []
         with self._measured():
             for path in paths:
@@ -163,7 +185,7 @@ class Lane:
         self._seconds += time.monotonic() - started
 
     def _ready_group(self, *, rest: bool = False) -> Group | None:
-        with self._unit.flight.lock:
+        with self._committer.flight.lock:
             if self.large.items:
                 group, self.large = self.large, Group(self.volume, each_alone=True)
             elif self.small.items and (rest or self._is_ready(self.small)):
@@ -173,27 +195,27 @@ class Lane:
             return group
 
     def _is_ready(self, group: Group) -> bool:
-        policy, volume = self._unit.job.group, self.volume
+        policy, volume = self._committer.job.group, self.volume
         return (
             len(group.items) >= policy.objects
             or group.bytes >= policy.bytes
             or time.monotonic() - group.since >= policy.seconds
             or self._committer.everything_waits()
             # The other half of what may be on its way comes while this one is made durable.
-            or group.bytes >= volume.window(self._unit.job) / 2
+            or group.bytes >= volume.window(self._committer.job) / 2
         )
 
     def _is_over(self) -> bool:
         """Whether the volume went and nothing waits for it any more."""
-        with self._unit.flight.lock:
-            if self.held or self._unit.volumes.open.get(self.volume.id) is self.volume:
+        with self._committer.flight.lock:
+            if self.held or self._committer.volumes.open.get(self.volume.id) is self.volume:
                 return False
             self._committer.lanes.pop(id(self.volume), None)
             return True
 
     def commit(self, group: Group) -> None:
         """Make a group durable and say so; what cannot be is fetched again."""
-        unit, volume, count = self._unit, self.volume, len(group.items)
+        common, volume, count = self._committer, self.volume, len(group.items)
         paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
         try:
             with self._measured():
@@ -211,11 +233,11 @@ class Lane:
                 self._discard(volume, staged.row)
             if group.items:
                 self._leave(group, {staged.row.id for staged in refused})
-        with unit.flight.lock:
+        with common.flight.lock:
             self.held -= count
-        unit.flight.held.let_go(paths)
-        unit.volumes.remember(volume.id)
-        unit.switches.space.set()
+        common.flight.held.let_go(paths)
+        common.volumes.remember(volume.id)
+        common.switches.space.set()
 
     def _learn(self, group: Group) -> None:
         """A medium that was waited for had worked on this group ever since the last one, or the group's beginning."""
@@ -237,8 +259,8 @@ class Lane:
     def _say_staged(self, group: Group) -> list[Staged]:
         if not group.items:
             return []
-        unit = self._unit
-        return unit.ledger.commit_staged([staged for _, staged in group.items], group.volume.id, unit.run_id)
+        rows, run_id = [staged for _, staged in group.items], self._committer.counters.run_id
+        return self._committer.ledger.commit_staged(rows, group.volume.id, run_id)
 
     def _publish(self, group: Group, paths: dict[int, str]) -> None:
         """Give every file its name, durably. What is gone, or gets none, leaves the group, and the others go on."""
@@ -257,39 +279,34 @@ class Lane:
         volume.sync_directories(directories)
         for entry, trouble, message in left:
             group.items.remove(entry)
-            self._unit.not_arrived(entry[0], trouble, message)
+            self._committer.fetching.not_arrived(entry[0], trouble, message)
 
     def _give_up(self, group: Group, error: OSError) -> None:
         volume, trouble = group.volume, local_trouble(error)
         message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
         _log.error("%s; they are fetched again", message)
-        if trouble is Trouble.SPACE:
-            self._unit.is_full(volume, message)
-        else:
-            self._unit.take_out(volume, message)
+        self._committer.fetching.volume_failed(volume, trouble, message)
         for item, _ in group.items:
             self._discard(volume, item.row)
-            if self._unit.endpoints.is_large(item.row.size):
-                self._unit.parts.forget(item.row.id)  # nobody knows what of it reached the medium
-            self._unit.put_back(item, 0.0)
+            self._committer.fetching.not_durable(item)
 
     def _leave(self, group: Group, gone: set[int]) -> None:
-        unit = self._unit
+        common = self._committer
         size = 0
-        with unit.flight.lock:
+        with common.flight.lock:
             for item, _ in group.items:
-                unit.flight.leave(item.row.id)
-                unit.volumes.committed(group.volume, item.row.size)
+                common.flight.leave(item.row.id)
+                common.volumes.committed(group.volume, item.row.size)
                 size += item.row.size if item.row.id not in gone else 0
-        unit.counters.moved(len(group.items) - len(gone), size)
+        common.counters.moved(len(group.items) - len(gone), size)
         for item, _ in group.items:
-            unit.settled(item.row)
-        unit.switches.staged.set()
+            common.fetching.settled(item.row)
+        common.switches.staged.set()
 
     def _discard(self, volume: OpenVolume, row: Row) -> None:
         """Remove a published file that is not to be staged, where the ledger allows it; the others are kept."""
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            discard(self._unit.ledger, volume, row.key, row.generation)
+            discard(self._committer.ledger, volume, row.key, row.generation)
 
 
 def _unnamed(volume: OpenVolume, error: OSError) -> tuple[Trouble, str]:

@@ -54,7 +54,6 @@ class Unit:
         self.flight = Flight()
         self.setbacks = Setbacks(ledger, self.counters, attempts=job.attempts, until=until)
         self.heartbeat = time.monotonic()
-        self.run_id = 0
         self._next_look = 0.0
         self._next_save = 0.0
 
@@ -77,7 +76,7 @@ class Unit:
     def run(self) -> None:
         """Work until drained, for one pass, or until stopped; the unit is `locked`. Raises what ended it."""
         try:
-            self.run_id = self.ledger.start_run(self.name)
+            self.counters.run_id = self.ledger.start_run(self.name)
             try:
                 self.work()
             except workers.BrokenOff:
@@ -189,7 +188,7 @@ class Unit:
     def save_run(self, *, ended: bool = False) -> None:
         counters = self.counters
         self.ledger.update_run(
-            self.run_id,
+            counters.run_id,
             status=self.status,
             listed=(counters.listed_objects, counters.listed_bytes),
             passes=counters.passes,

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a source unit learns of objects while it fetches them, and where those go that do not arrive."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from .blame import Blame
+from .bounded import Notes
+from .endpoints import Endpoint, EndpointPool
+from .errors import Trouble
+from .flight import Flight, Item
+from .ledger import Failure, Ledger, Row
+from .model import Head, State
+from .part_memory import PartKeeper
+from .setbacks import Setbacks, Suspects
+from .volumes import OpenVolume
+
+_log = logging.getLogger("snowsync.source")
+
+
+class Fetching:
+    """Any thread may call these.
+
+    `take_out` has a volume rest that failed; `rewind` is called when rows are put back.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pool: EndpointPool,
+        parts: PartKeeper,
+        flight: Flight,
+        setbacks: Setbacks,
+        suspects: Suspects,
+        *,
+        take_out: Callable[[OpenVolume, str], None],
+        rewind: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._parts = parts
+        self._flight = flight
+        self._setbacks = setbacks
+        self._suspects = suspects
+        self._take_out = take_out
+        self._rewind = rewind
+        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint from which other bytes came
+        self._failed_on: Notes[int, int] = Notes()  # by object: the volume that did not take it, and is well
+        # By object whose answers contradict its listing: what that says, and the ETag of the answers.
+        self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
+        self.served_last = ""  # the key
+
+    # -- known of an object -----------------------------------------------------------------------------------
+
+    def endpoint_to_avoid(self, row: Row) -> str:
+        """The URL of one from which other bytes came; "" for none."""
+        return self._avoid.get(row.id, "")
+
+    def volume_to_avoid(self, row: Row) -> int:
+        """The number of a volume that did not take it, and is well; 0 for none."""
+        return self._failed_on.get(row.id, 0)
+
+    def etag_to_read(self, row: Row) -> str:
+        """The ETag that the source's answers about an object should have: as listed, unless it was seen otherwise."""
+        known = self._read_as.get(row.id, None)
+        return known[1] if known and known[0] == (row.etag, row.modified_ms) else row.etag
+
+    def expect(self, row: Row, read: Head) -> bool:
+        """Answers about an object are to be as this one, not as listed. False where that was tried, and was in vain."""
+        listed_as = (row.etag, row.modified_ms)
+        known = self._read_as.pop(row.id, None)
+        if known and known[0] == listed_as:
+            return False
+        self._read_as[row.id] = (listed_as, read.etag)
+        return True
+
+    # -- objects that arrived ---------------------------------------------------------------------------------
+
+    def served(self, item: Item) -> None:
+        """An object came, and was proven."""
+        self.served_last = item.row.key
+        item.endpoint.served(item.row.id)
+
+    def settled(self, row: Row) -> None:
+        """An object is staged: what it met on its way is forgotten."""
+        self._setbacks.forgive(row.id)
+        if self._pool.is_large(row.size):
+            self._parts.forget(row.id)
+        self._avoid.pop(row.id, "")
+        self._failed_on.pop(row.id, 0)
+        self._read_as.pop(row.id, None)
+
+    # -- objects that leave the unit unstaged -----------------------------------------------------------------
+
+    def not_arrived(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
+        """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
+        if trouble in (Trouble.SPACE, Trouble.TOO_LARGE):
+            self._is_refused_room(item, trouble, message)
+            return
+        if trouble.is_local:
+            if not item.volume.is_well():
+                self._take_out(item.volume, message)
+                self.put_back(item, 0.0)
+                return
+            self._is_bad_spot(item, message)
+        failure = Failure(item.row, "source", trouble, message, "fetched again")
+        if self._suspects.find_out(item, failure, endpoint, self._judged):
+            return
+        if self._setbacks.counts(failure):
+            self._setbacks.failed(failure)
+        self.put_back(item, None)
+
+    def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
+        if not self._setbacks.is_excused(item.row, whose):
+            self._avoid[item.row.id] = item.endpoint.url
+            if self._setbacks.failed(failure) is State.FAILED:
+                self._avoid.pop(item.row.id, "")
+        self.put_back(item, None)
+
+    def _is_bad_spot(self, item: Item, message: str) -> None:
+        """A volume is well, and did not take this object: what lies there of it may not be on the medium."""
+        if self.volume_to_avoid(item.row) != item.volume.id:
+            _log.warning("volume %s does not take %r, others do first: %s", item.volume.name, item.row.key, message)
+        self._failed_on[item.row.id] = item.volume.id
+        self._parts.forget(item.row.id)
+
+    def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
+        """A volume took no more, or no file of this size: it is not asked again."""
+        if self._pool.is_large(item.row.size):
+            self._parts.forget(item.row.id)  # the room is for others
+        if trouble is Trouble.TOO_LARGE:
+            item.volume.takes_no_file_of(item.row.size)
+            _log.warning("volume %s takes no file of %d bytes: %s", item.volume.name, item.row.size, message)
+        else:
+            is_full(item.volume, message)
+        self.put_back(item, 0.0)
+
+    def volume_failed(self, volume: OpenVolume, trouble: Trouble, message: str) -> None:
+        """A volume did not make a group durable: it rests."""
+        if trouble is Trouble.SPACE:
+            is_full(volume, message)
+        else:
+            self._take_out(volume, message)
+
+    def not_durable(self, item: Item) -> None:
+        """Nobody knows what of an object reached the medium."""
+        if self._pool.is_large(item.row.size):
+            self._parts.forget(item.row.id)
+        self.put_back(item, 0.0)
+
+    def quarantine(self, item: Item) -> None:
+        """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
+        self._avoid[item.row.id] = item.endpoint.url
+        self._parts.forget(item.row.id)
+        self._ledger.has_quarantined(item.row.id, item.volume.id)
+        try:
+            item.volume.to_quarantine(item.row.id)
+        except OSError as error:
+            _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
+
+    def put_back(self, item: Item, delay: float | None) -> None:
+        """The object leaves the unit unstaged; its row is still pending and will be taken again, with its parts."""
+        is_kept = self._pool.is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id)
+        try:
+            if not is_kept:
+                item.volume.discard_incoming(item.row.id)
+        except OSError as error:
+            _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
+        if delay is not None:
+            self._setbacks.put_off(item.row, delay)
+        with self._flight.lock:
+            if self._flight.leave(item.row.id):
+                item.volume.expect_no_more(item.row.size)
+        self._rewind()
+
+
+def is_full(volume: OpenVolume, message: str) -> None:
+    """A volume says that it is, whatever it shows: it rests for a while."""
+    if volume.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
+        _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)
