@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, refuse, wait_until
 
-from snowsync import deliveries
+from snowsync import releases, unsent
 from snowsync.destination import DestinationUnit
 from snowsync.errors import ConfigError, StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import MIB, State
+from snowsync.releases import Releases
 from snowsync.removal import Permit
 from snowsync.volumes import OpenVolume
 
@@ -279,14 +280,14 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, name: str, number: int = errno.E
         return read_bytes(self)
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    examine = deliveries.examine
+    examine = unsent.examine
 
     def fail_too(item: Any, *, hash_it: bool) -> Any:
         if hash_it and f"/{name}~" in item.path:
             raise OSError(number, os.strerror(number), item.path)
         return examine(item, hash_it=hash_it)
 
-    monkeypatch.setattr(deliveries, "examine", fail_too)
+    monkeypatch.setattr(unsent, "examine", fail_too)
 
 
 def test_a_bad_sector_costs_one_object_not_the_volume(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +364,7 @@ def test_objects_on_an_absent_volume_hold_up_nobody_and_cost_no_memory(rig: Rig)
 
 
 def test_a_file_that_cannot_be_deleted_is_released_when_it_can(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "_RELEASE_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(releases, "_AGAIN_SECONDS", 0.3)
     stage(rig)
     refused: list[str] = []
     discard = OpenVolume.discard_staged
@@ -387,11 +388,11 @@ def test_what_was_delivered_before_a_crash_is_released_and_not_sent_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage(rig)
-    release = deliveries.Deliveries.release
-    monkeypatch.setattr(deliveries.Deliveries, "release", lambda self, delivered: None)
+    release = Releases.release
+    monkeypatch.setattr(Releases, "release", lambda self, delivered: None)
     rig.run(direction="destination")
     assert set(rig.states().values()) == {"delivered"}
-    monkeypatch.setattr(deliveries.Deliveries, "release", release)
+    monkeypatch.setattr(Releases, "release", release)
     rig.run()
     assert set(rig.states().values()) == {"released"}
     assert rig.destination.count("send") == 5
@@ -657,7 +658,7 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
     on_one = {key for key, volume in volumes_of(rig).items() if volume == "one"}
     assert 8 < len(on_one) < 32, "more than the batches that may be on their way at once, on each"
     stuck: list[Any] = []
-    submit = DestinationUnit.submit
+    submit = DestinationUnit._submit
 
     def keep_one(self: DestinationUnit, item: Any) -> None:
         if item.volume.name == "one" and not goes_on.is_set():
@@ -666,7 +667,7 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
             submit(self, item)
 
     goes_on = threading.Event()
-    monkeypatch.setattr(DestinationUnit, "submit", keep_one)
+    monkeypatch.setattr(DestinationUnit, "_submit", keep_one)
     running = rig.start(direction="destination")
     wait_until(lambda: rig.destination.count("send") == 40 - len(on_one))
     goes_on.set()

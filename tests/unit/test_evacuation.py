@@ -21,7 +21,7 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import adoption, cli, deliveries, draining, evacuation, giving_up, locks, volume_set
+from snowsync import adoption, cli, draining, evacuation, giving_up, locks, unsent, volume_set
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
@@ -453,7 +453,7 @@ def test_what_is_moved_away_and_back_while_it_is_sent_is_not_refused(rig: Rig) -
             home.rename(aside)
 
     rig.destination.before = move_away
-    examine = deliveries.examine
+    examine = unsent.examine
 
     def look(item: Item, **how: Any) -> Damage | None:
         if aside.exists():
@@ -461,7 +461,7 @@ def test_what_is_moved_away_and_back_while_it_is_sent_is_not_refused(rig: Rig) -
         return examine(item, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deliveries, "examine", look)
+        patch.setattr(unsent, "examine", look)
         rig.run(direction="destination")
     assert moved and not aside.exists()
     rig.assert_delivered()

@@ -17,28 +17,28 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import adoption, asides, workers
+from . import adoption, asides
 from .backlog import Feed, VolumeBacklog
 from .binding import naming
-from .bounded import Notes
 from .config import Job
 from .credentials import for_side
 from .deliveries import Deliveries
 from .endpoints import Endpoint, EndpointPool
-from .errors import Trouble
 from .flight import Item
-from .ledger import Failure, Ledger, Row, load_headers
+from .ledger import Ledger, Row, load_headers
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
-from .model import LONGEST_KEY, Origin, Send, State
+from .model import Send, State
+from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
+from .releases import Releases
 from .senders import Senders
 from .sent_headers import carried
 from .setbacks import Suspects
-from .soundness import examine
 from .switches import Switches
 from .touched import TouchedObjects
 from .unit import Unit
+from .unsent import Unsent
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
@@ -53,30 +53,66 @@ class DestinationUnit(Unit):
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         super().__init__(job, ledger, switches, until=until)
-        self._deliveries = Deliveries(self)
-        self._senders = Senders(self, self._deliveries)
-        self._leftovers = Leftovers(self, self._deliveries)
+        self._naming = naming(job, ledger.bindings())
         self._pool = EndpointPool(
             job.destination,
             for_side(job, "destination"),
             job.mover,
             direction="send",
-            on_outcome=self._deliveries.receive,
+            on_outcome=lambda outcome: self._deliveries.receive(outcome),
             wake=switches.staged.set,
             volumes=len(job.volumes),
             memory=self.parts,
         )
-        self._suspects = Suspects(self.flight, self._pool, self.parts, self._deliveries.at_disk)
+        self._suspects = Suspects(
+            self.flight, self._pool, self.parts, lambda item, step: self._deliveries.at_disk(item, step)
+        )
         feed = Feed(ledger, self.flight, self.setbacks, self._pool.is_large)
         self._backlog = VolumeBacklog(feed, State.STAGED, rewind_seconds=0.25)
-        self.avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
-        self.refusals = Refusals()
-        self._touched = TouchedObjects(self)
-        self.target = ledger.target()  # the destination that proofs are of
-        self._overtaken: set[str] = (
-            set()
-        )  # keys of which a volume has a newer file than an old copy of the ledger knows
-        self._naming = naming(job, ledger.bindings())
+        self._unsent = Unsent(
+            ledger,
+            self._naming,
+            self.flight,
+            self.setbacks,
+            self._suspects,
+            adopt=lambda row: adoption.adopt(self, row),
+            take_out=self.take_out,
+            rewind=self._backlog.rewind,
+        )
+        self._releases = Releases(ledger, self._naming, self.counters, switches)
+        self._deliveries = Deliveries(
+            job,
+            ledger,
+            self.volumes,
+            self._naming,
+            self._pool,
+            self.flight,
+            self._unsent,
+            self._releases,
+            self.crew,
+            self.counters,
+            switches,
+        )
+        self._readiness = Readiness(
+            ledger,
+            self._naming,
+            self.setbacks,
+            self._unsent,
+            reread=job.reread,
+            is_doubtful=self._deliveries.is_doubtful,
+        )
+        self._senders = Senders(
+            ledger,
+            self._pool,
+            self.flight,
+            self._deliveries,
+            self.crew,
+            switches,
+            is_ready=self._readiness.is_ready,
+            submit=self._submit,
+        )
+        self._leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, self._deliveries, switches)
+        self._touched = TouchedObjects(job, ledger, self._naming, self._pool, switches)
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -102,20 +138,20 @@ class DestinationUnit(Unit):
 
     def last_steps(self) -> list[Callable[[], None]]:
         """Record the last releases, and leave no uploads that nobody will continue."""
-        return [lambda: self._deliveries.record_released(now=True), self._abort_left_uploads]
+        return [lambda: self._releases.record(now=True), self._abort_left_uploads]
 
     def volume_came(self, volume: OpenVolume) -> None:
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
         self._backlog.rewind()
         if self.ledger.recovered_ms():
-            self._overtaken |= adoption.overtaken(self, volume)
+            self._readiness.overtaken |= adoption.overtaken(self, volume)
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.flight.ids()
-        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self.relative, busy, self.beat)
+        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self._relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
-        self._deliveries.release_at = 0.0
+        self._releases.next_look = 0.0
 
     def beat(self) -> None:
         """A long step goes on."""
@@ -124,21 +160,14 @@ class DestinationUnit(Unit):
     def _abort_left_uploads(self) -> None:
         abort_left_uploads(self.ledger, self._pool)
 
-    def destination_key(self, row: Row) -> str:
-        return self._naming.destination_key(row.key)
-
-    def relative(self, row: Row) -> str:
+    def _relative(self, row: Row) -> str:
         """Where the file lies, below the staging tree or the drop folder."""
         return self._naming.staging_path(row.key, row.generation, row.origin)
 
-    def settled(self, row: Row) -> None:
-        """Nothing is left to be done for an object here: what it met on its way is forgotten."""
-        self.setbacks.forgive(row.id)
-        self.avoid.pop(row.id, "")
-
-    def rewind(self) -> None:
-        """Rows were put back, and lie behind the feeder."""
-        self._backlog.rewind()
+    @property
+    def refusals(self) -> Refusals:
+        """What the destination did not take."""
+        return self._unsent.refusals
 
     # -- the feeder -------------------------------------------------------------------------------------------
 
@@ -155,7 +184,7 @@ class DestinationUnit(Unit):
                 if self.is_hopeless():
                     self.end_unserved()
                 return
-            self._deliveries.record_released()
+            self._releases.record(now=not any(self._deliveries.open_batches.values()))
             self.switches.staged.wait(0.05 if self._backlog or self.flight else 0.25)
             self.switches.staged.clear()
 
@@ -188,7 +217,7 @@ class DestinationUnit(Unit):
         for row in [row for row in self._backlog.large if row.volume in idle]:
             if self.crew.stopping or (row.volume or 0) not in idle:
                 continue
-            endpoint = self._pool.pick(self.avoid.get(row.id, ""), large=True, held_up=held_up)
+            endpoint = self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True, held_up=held_up)
             if endpoint is None:
                 break
             self._backlog.large.remove(row)
@@ -208,7 +237,9 @@ class DestinationUnit(Unit):
         rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.looked)
         for row in rows:
             endpoint = (
-                self._pool.pick(self.avoid.get(row.id, ""), large=True) if self._pool.is_large(row.size) else None
+                self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True)
+                if self._pool.is_large(row.size)
+                else None
             )
             self._send([row], endpoint)
         return bool(rows)
@@ -235,7 +266,7 @@ class DestinationUnit(Unit):
     def _is_done(self, source_done: bool) -> bool:
         if self._gives_up() and source_done and not self.flight:
             return True
-        if self.flight or self._backlog or self._deliveries.has_released or self._leftovers.are_left:
+        if self.flight or self._backlog or self._releases.has_released or self._leftovers.are_left:
             return False
         if self.until == "drained" and self._touched.are_left():
             return False
@@ -264,79 +295,23 @@ class DestinationUnit(Unit):
         volume = self.volumes.open.get(rows[0].volume or 0)
         items = []
         for row in rows:
-            chosen = endpoint or self._pool.pick(self.avoid.get(row.id, ""))
+            chosen = endpoint or self._pool.pick(self._unsent.endpoint_to_avoid(row))
             if volume is None or chosen is None:
                 self.setbacks.put_off(row, 1.0)  # it went this moment
             else:
-                items.append(Item(row, volume, chosen, volume.staged_path(self.relative(row))))
+                items.append(Item(row, volume, chosen, volume.staged_path(self._relative(row))))
         if not items:
             return
         self.flight.take(*items)
         self._senders.send(items, is_large=endpoint is not None)
 
-    def is_doubtful(self, row: Row) -> bool:
-        """Whether an upload may have ended well that nobody has proven."""
-        return bool(row.sends) and row.id not in self._deliveries.looked
-
-    def submit(self, item: Item) -> None:
+    def _submit(self, item: Item) -> None:
         row = item.row
         self.status = f"sending {len(self.flight)} objects" if self.is_served() else self.status
         md5 = "" if row.part_size or row.size == 0 else row.digest
-        key, headers = self.destination_key(row), carried(load_headers(row.headers), self.job)
+        key, headers = self._naming.destination_key(row.key), carried(load_headers(row.headers), self.job)
         work = Send(
             row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation, item.volume.id
         )
         item.tool = self._pool.tool(work)
         self._pool.submit(item.endpoint, work)
-
-    def is_ready(self, item: Item) -> bool:
-        """Whether the file of an object is there, and sound; else the object has left the unit. It may take long."""
-        row, volume = item.row, item.volume
-        if self._has_no_place(item) or self._is_overtaken(item):
-            return False
-        if row.origin == Origin.DROP and not volume.dropped.has_room:
-            self.setbacks.put_off(row, 0.2)  # as many of them are open as may be
-            self._deliveries.leave(item)
-            return False
-        if row.origin != Origin.DROP and self.is_doubtful(row):
-            return True  # the destination is asked first, whatever became of the file
-        try:
-            if row.origin == Origin.DROP:
-                item.path = volume.dropped.hold(row.id, self.relative(row))
-            hash_it = bool(row.suspect) or self.job.reread == "always" or not volume.writable
-            damage = examine(item, hash_it=hash_it, beat=workers.beat)
-        except OSError as error:
-            damage = self._deliveries.local_failure(item, error)
-            if damage is None:
-                return False
-        if damage:
-            self._deliveries.damaged(item, damage)
-        return damage is None
-
-    def _has_no_place(self, item: Item) -> bool:
-        """Whether S3 has no place for this key at the destination: no other attempt would change that."""
-        try:
-            key = self.destination_key(item.row)
-        except ValueError as error:
-            message = f"{error}; was source.prefix changed while it was staged?"
-        else:
-            length = len(key.encode())
-            if 0 < length <= LONGEST_KEY:
-                return False
-            message = (
-                f"the destination key would have {length} bytes; shorten destination.prefix, S3 allows {LONGEST_KEY}"
-                if key
-                else "the destination key would be empty: the key is source.prefix itself; set destination.prefix"
-            )
-        failure = Failure(item.row, "destination", Trouble.UNSUPPORTED, message, "kept on its volume")
-        self._deliveries.cannot_be_sent(item, failure)
-        return True
-
-    def _is_overtaken(self, item: Item) -> bool:
-        """Whether a newer file of the key lies on a volume, of which this old copy of the ledger knows nothing."""
-        row = item.row
-        if row.key not in self._overtaken or not self.ledger.was_staged_before_recovery(row):
-            return False
-        message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
-        self._deliveries.hold_back(item, f"{message}; put the newer ledger back, or move that file away")
-        return True

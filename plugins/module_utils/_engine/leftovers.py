@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 from . import asides
 from .deliveries import Deliveries
-from .ledger import Row
+from .flight import Flight
+from .ledger import Ledger, Row
 from .model import State
+from .releases import Releases
+from .switches import Switches
+from .volume_set import VolumeSet
 from .volumes import OpenVolume
 
-if TYPE_CHECKING:
-    from .destination import DestinationUnit
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import Job
 
 _PAGE = 1000
 
@@ -25,9 +29,23 @@ _PAGE = 1000
 class Leftovers:
     """Releases them, of each volume a page at a time, by its own releaser. Used by the feeder's thread."""
 
-    def __init__(self, unit: DestinationUnit, deliveries: Deliveries) -> None:
-        self._unit = unit
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        volumes: VolumeSet,
+        flight: Flight,
+        releases: Releases,
+        deliveries: Deliveries,
+        switches: Switches,
+    ) -> None:
+        self._keeps = job.keep_staged
+        self._ledger = ledger
+        self._volumes = volumes
+        self._flight = flight
+        self._releases = releases
         self._deliveries = deliveries
+        self._switches = switches
         self._reached: dict[int, int] = {}  # by volume that was not looked through: the last object of it
         self._busy: set[int] = set()  # volumes whose page is being released
 
@@ -37,20 +55,18 @@ class Leftovers:
 
     def release(self) -> None:
         """Go on with them, where it is time to look for some."""
-        deliveries = self._deliveries
-        if time.monotonic() >= deliveries.release_at:
-            deliveries.release_at = float("inf")
-            self._reached = dict.fromkeys(self._unit.volumes.open, 0) if not self._unit.job.keep_staged else {}
+        if time.monotonic() >= self._releases.next_look:
+            self._releases.next_look = float("inf")
+            self._reached = dict.fromkeys(self._volumes.open, 0) if not self._keeps else {}
         for number in self._reached.keys() - self._busy:
-            volume = self._unit.volumes.open.get(number)
+            volume = self._volumes.open.get(number)
             if volume is None or not volume.writable or not self._release_page(volume):
                 del self._reached[number]
 
     def _release_page(self, volume: OpenVolume) -> bool:
         """False: there is nothing left on this volume."""
-        unit = self._unit
-        busy = unit.flight.ids() | self._deliveries.released_ids()
-        rows = unit.ledger.work(State.DELIVERED, after_id=self._reached[volume.id], limit=_PAGE, volumes={volume.id})
+        busy = self._flight.ids() | self._releases.released_ids()
+        rows = self._ledger.work(State.DELIVERED, after_id=self._reached[volume.id], limit=_PAGE, volumes={volume.id})
         if not rows:
             return False
         self._reached[volume.id] = rows[-1].id
@@ -60,8 +76,8 @@ class Leftovers:
 
     def _delete(self, volume: OpenVolume, rows: Iterable[Row]) -> None:
         try:
-            self._deliveries.release((row, volume, asides.permit_of(row)) for row in rows)
-            self._deliveries.record_released(now=True)
+            self._releases.release((row, volume, asides.permit_of(row)) for row in rows)
+            self._releases.record(now=True)
         finally:
             self._busy.discard(volume.id)
-            self._unit.switches.staged.set()
+            self._switches.staged.set()

@@ -7,26 +7,49 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import workers
+from .crew import Crew
 from .deliveries import Batch, Deliveries
-from .flight import Item
+from .endpoints import EndpointPool
+from .flight import Flight, Item
+from .ledger import Ledger
+from .switches import Switches
 from .volumes import OpenVolume
 
 if TYPE_CHECKING:
-    from .destination import DestinationUnit
-
     _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender
 
 
 class Senders:
-    """The senders of a destination unit, started when first needed."""
+    """The senders of a destination unit, started when first needed.
 
-    def __init__(self, unit: DestinationUnit, deliveries: Deliveries) -> None:
-        self._unit = unit
+    `is_ready`: whether an object may be sent; else it has left the unit. `submit` hands it to a mover.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pool: EndpointPool,
+        flight: Flight,
+        deliveries: Deliveries,
+        crew: Crew,
+        switches: Switches,
+        *,
+        is_ready: Callable[[Item], bool],
+        submit: Callable[[Item], None],
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._flight = flight
         self._deliveries = deliveries
+        self._crew = crew
+        self._switches = switches
+        self._is_ready = is_ready
+        self._submit = submit
         self._queues: dict[int, _Queue] = {}  # by the number of the volume
         self._with_large: set[int] = set()  # volumes with a large object that is looked at
         self._making = threading.Lock()
@@ -34,10 +57,10 @@ class Senders:
     def send(self, items: list[Item], *, is_large: bool) -> None:
         """Objects of one volume, which are in flight; never blocks."""
         volume = items[0].volume
-        self._unit.flight.held.take(item.row.id for item in items)
+        self._flight.held.take(item.row.id for item in items)
         if is_large:
             self._with_large.add(volume.id)
-            self._unit.endpoints.expect_large(items[0].endpoint, items[0].row.id)
+            self._pool.expect_large(items[0].endpoint, items[0].row.id)
         else:
             self._deliveries.expect(volume.id)
         self._queue(volume).put((items, is_large))
@@ -56,7 +79,7 @@ class Senders:
             waiting = self._queues.get(volume.id)
             if waiting is None:
                 waiting = self._queues[volume.id] = queue.SimpleQueue()
-                self._unit.crew.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
+                self._crew.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
             return waiting
 
     def _work_off(self, waiting: _Queue) -> None:
@@ -69,42 +92,42 @@ class Senders:
             ready = self._ready(items)
             self._hand_over(ready, is_large=is_large)
             if is_large and not ready:
-                self._unit.endpoints.expect_no_more(items[0].endpoint, items[0].row.id)
+                self._pool.expect_no_more(items[0].endpoint, items[0].row.id)
         finally:
             if is_large:
                 self._with_large.discard(volume)
             else:
                 self._deliveries.expect_no_more(volume)
-            self._unit.flight.held.let_go(item.row.id for item in items)
-            self._unit.switches.staged.set()
+            self._flight.held.let_go(item.row.id for item in items)
+            self._switches.staged.set()
 
     def _ready(self, items: list[Item]) -> list[Item]:
         """Those whose files are sound; the rest of an ending unit is looked at again by the next run."""
         ready: list[Item] = []
         for item in items:
-            if self._unit.crew.stopping:
+            if self._crew.stopping:
                 return ready
             workers.beat()
             with workers.at_medium():
-                if self._unit.is_ready(item):
+                if self._is_ready(item):
                     ready.append(item)
         return ready
 
     def _hand_over(self, items: list[Item], *, is_large: bool) -> None:
         """What was sent before, perhaps with success, the destination is asked for; the rest is uploaded."""
-        doubtful = [item for item in items if self._unit.is_doubtful(item.row)]
+        doubtful = [item for item in items if self._deliveries.is_doubtful(item.row)]
         if doubtful:
             self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))
             if is_large:
-                self._unit.endpoints.expect_no_more(doubtful[0].endpoint, doubtful[0].row.id)
+                self._pool.expect_no_more(doubtful[0].endpoint, doubtful[0].row.id)
         asked = {item.row.id for item in doubtful}
         fresh = [item for item in items if item.row.id not in asked]
         if not fresh:
             return
-        self._unit.ledger.claim_sends(item.row for item in fresh)
+        self._ledger.claim_sends(item.row for item in fresh)
         self._deliveries.begin(Batch(fresh, is_large))
         for item in fresh:
-            if self._unit.crew.stopping:
+            if self._crew.stopping:
                 return  # as above
             workers.beat()
-            self._unit.submit(item)
+            self._submit(item)

@@ -13,16 +13,18 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .binding import Naming
 from .blame import Blame, needs_probe
+from .endpoints import Endpoint, EndpointPool
 from .errors import StoreError, Trouble
 from .etag import agree
-from .ledger import Row
+from .ledger import Ledger, Row
 from .model import UNTOLD, Head
 from .probing import ask_heads
+from .switches import Switches
 
-if TYPE_CHECKING:
-    from .destination import DestinationUnit
-    from .endpoints import Endpoint
+if TYPE_CHECKING:  # config.py brings pydantic
+    from .config import Job
 
 _log = logging.getLogger("snowsync.destination")
 _AT_ONCE = 64
@@ -31,40 +33,42 @@ _AT_ONCE = 64
 class TouchedObjects:
     """Asks the destination, a batch at a time, in the feeder's thread."""
 
-    def __init__(self, unit: DestinationUnit) -> None:
-        self._unit = unit
+    def __init__(self, job: Job, ledger: Ledger, naming: Naming, pool: EndpointPool, switches: Switches) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._naming = naming
+        self._pool = pool
+        self._switches = switches
         self._unanswered: Counter[int] = Counter()  # by object: how often nobody answered for it
         self._in_doubt: set[int] = set()  # objects of which a probe finds out why nobody did
 
     def ask(self) -> bool:
         """Settle some of them. False where there is none, or nobody to ask."""
-        unit = self._unit
         in_doubt = set(self._in_doubt)
-        touched = unit.ledger.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=unit.job.keep_staged)
+        touched = self._ledger.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=self._job.keep_staged)
         rows = [row for row in touched if row.id not in in_doubt]
-        endpoint = unit.endpoints.pick_to_ask() if rows else None
+        endpoint = self._pool.pick_to_ask() if rows else None
         if endpoint is None:
             return False
-        by_key = {unit.destination_key(row): row for row in rows}
-        for key, found in ask_heads(endpoint.wire(), list(by_key), unit.job.mover.retries):
+        by_key = {self._naming.destination_key(row.key): row for row in rows}
+        for key, found in ask_heads(endpoint.wire(), list(by_key), self._job.mover.retries):
             self._settle(by_key[key], found, endpoint)
         return endpoint.is_up
 
     def are_left(self) -> bool:
         """Whether any still has to be asked for."""
-        return bool(self._unit.ledger.touched(limit=1, delivered_too=self._unit.job.keep_staged))
+        return bool(self._ledger.touched(limit=1, delivered_too=self._job.keep_staged))
 
     def _settle(self, row: Row, found: Head | StoreError, endpoint: Endpoint) -> None:
-        unit = self._unit
         if isinstance(found, StoreError) and self._is_to_be_asked_again(row, found, endpoint):
             return
         problem = _why_not_there(row, found)
         if problem:
             trouble, message = problem
-            unit.ledger.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
+            self._ledger.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
             _log.warning("%r is moved again: %s", row.key, message)
-            unit.switches.space.set()
-        unit.ledger.asked(row)
+            self._switches.space.set()
+        self._ledger.asked(row)
         self._unanswered.pop(row.id, None)
 
     def _is_to_be_asked_again(self, row: Row, error: StoreError, endpoint: Endpoint) -> bool:
@@ -72,17 +76,15 @@ class TouchedObjects:
         if not needs_probe(error.trouble):
             return False
         self._in_doubt.add(row.id)
-        self._unit.endpoints.find_out(
-            endpoint, row.id, error.trouble, str(error), lambda whose: self._judged(row, error, whose)
-        )
+        self._pool.find_out(endpoint, row.id, error.trouble, str(error), lambda whose: self._judged(row, error, whose))
         return True
 
     def _judged(self, row: Row, error: StoreError, whose: Blame) -> None:
         """What never gets an answer keeps the proof that it has."""
         self._unanswered[row.id] += whose not in (Blame.ENDPOINT, Blame.JOB)
-        if self._unanswered[row.id] >= self._unit.job.attempts:
+        if self._unanswered[row.id] >= self._job.attempts:
             del self._unanswered[row.id]
-            self._unit.ledger.asked(row)
+            self._ledger.asked(row)
             _log.warning("%r was delivered, and cannot be asked for now: %s", row.key, error)
         self._in_doubt.discard(row.id)
 

@@ -1,0 +1,244 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Objects that leave the destination unit undelivered: refused, damaged, or held back. Their files stay, or are safe.
+
+Nothing here removes a staged file: what is damaged goes to the quarantine of its volume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from .binding import Naming
+from .blame import Blame
+from .bounded import Notes
+from .endpoints import Endpoint
+from .errors import Trouble
+from .flight import Flight, Item
+from .ledger import Failure, Ledger, Row
+from .model import Origin, State
+from .refusals import Refusals
+from .setbacks import Setbacks, Suspects
+from .soundness import Damage, examine, gone
+from .volumes import OpenVolume, local_trouble
+
+_log = logging.getLogger("snowsync.destination")
+KEPT = "kept, and sent again"
+_PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
+
+
+class Unsent:
+    """Any thread may call these.
+
+    `adopt` has an object staged where an unknown file of it lies, if there is one. `take_out` has a volume rest that
+    failed. `rewind` is called when rows are put back.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        naming: Naming,
+        flight: Flight,
+        setbacks: Setbacks,
+        suspects: Suspects,
+        *,
+        adopt: Callable[[Row], bool],
+        take_out: Callable[[OpenVolume, str], None],
+        rewind: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._naming = naming
+        self._flight = flight
+        self._setbacks = setbacks
+        self._suspects = suspects
+        self._adopt = adopt
+        self._take_out = take_out
+        self._rewind = rewind
+        self._avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
+        self.refusals = Refusals()
+
+    def endpoint_to_avoid(self, row: Row) -> str:
+        """The URL of one that stored other bytes of it; "" for none."""
+        return self._avoid.get(row.id, "")
+
+    def settled(self, row: Row) -> None:
+        """Nothing is left to be done for an object here: what it met on its way is forgotten."""
+        self._setbacks.forgive(row.id)
+        self._avoid.pop(row.id, "")
+
+    def leave(self, item: Item) -> None:
+        """The object leaves the unit; its row is staged still, or whatever was said of it."""
+        let_go(item)
+        self._flight.leave(item.row.id)
+        self._rewind()
+
+    def not_sent(
+        self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None, *, is_lie: bool = False
+    ) -> None:
+        """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own.
+
+        `is_lie`: the store acknowledged the upload before.
+        """
+        if trouble.is_local or trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH):
+            damage = self.examine(item, hash_it=trouble is not Trouble.NOT_FOUND)
+            if damage:
+                self.damaged(item, damage)
+                return
+            if item.row.id not in self._flight:
+                return  # it left with its volume
+        failure = Failure(item.row, "destination", trouble, message, KEPT)
+        if self._suspects.find_out(item, failure, endpoint, self._judged):
+            return
+        if not self._setbacks.counts(failure):
+            self.leave(item)
+            return
+        self._refuse(item, failure, is_lie=is_lie or trouble is Trouble.MISMATCH)
+
+    def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
+        if self._setbacks.is_excused(item.row, whose):
+            self.leave(item)
+        elif failure.trouble.stops_job:
+            self._refuse(item, failure, is_lie=False)  # the store refuses it for all that may be known: others too
+        else:
+            self._avoid[item.row.id] = item.endpoint.url
+            self._setbacks.refused(failure)
+            self.leave(item)
+
+    def _refuse(self, item: Item, failure: Failure, *, is_lie: bool) -> None:
+        """The destination did not take an object: its file stays, whatever the reason, and it is sent again later.
+
+        `is_lie`: it said that it did, or took other bytes; that is recorded of each object, whatever happens next.
+        """
+        now = time.monotonic()
+        everything = self.refusals.everything
+        if self.refusals.refused(item.row.id, failure.message, now):
+            _log.error(
+                "the destination refuses what it is sent, and nothing more is sent but trials: %s", failure.message
+            )
+        elif everything and now < self.refusals.next_trial:
+            self._setbacks.put_off(
+                item.row, _PUT_OFF_SECONDS
+            )  # sent before that was known: it says nothing of this object
+            if is_lie:
+                self._ledger.record(failure)
+                self._setbacks.note(failure)
+            self.leave(item)
+            return
+        self._setbacks.refused(failure, is_lie=is_lie)
+        self.leave(item)
+
+    def examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
+        """What is wrong with a file that could not be read. With a volume that is not well the object just leaves."""
+        try:
+            return examine(item, hash_it=hash_it)
+        except OSError as error:
+            return self.local_failure(item, error)
+
+    def local_failure(self, item: Item, error: OSError) -> Damage | None:
+        """A file cannot be read: it is to blame where its volume is well, else the volume is."""
+        if item.volume.is_well():
+            if isinstance(error, FileNotFoundError):
+                return gone(item)
+            return Damage(Trouble.MISMATCH, f"error {error.errno}", f"the file cannot be read: {error.strerror}")
+        if not item.volume.writable and not item.volume.trouble():
+            if isinstance(error, FileNotFoundError):
+                return gone(item)
+            self._unreadable(item, error)
+            return None
+        message = f"Failed to read {item.row.key!r} on volume {item.volume.name}: {error.strerror}"
+        self._take_out(item.volume, f"{message} ({local_trouble(error).value})")
+        self.leave(item)
+        return None
+
+    def _unreadable(self, item: Item, error: OSError) -> None:
+        """A file on a volume that failed: fetched again, elsewhere. Nobody can fetch what people dropped."""
+        row = item.row
+        message = f"it cannot be read on volume {item.volume.name}, which failed: {error.strerror}"
+        if row.origin == Origin.DROP:
+            self.refuse(
+                item, Failure(row, "destination", Trouble.IO, f"the dropped file: {message}", "left where it is")
+            )
+            return
+        failure = Failure(row, "destination", Trouble.IO, message, "fetched again")
+        if self._ledger.leave_copy(failure):
+            self._setbacks.note(failure)
+        self.settled(row)
+        self.leave(item)
+
+    def damaged(self, item: Item, damage: Damage) -> None:
+        """The bytes are not the proven ones: out of the way, and fetched again, or taken again by the drop scanner."""
+        row = item.row
+        message = f"{damage.message} (volume {item.volume.name})"
+        if row.origin == Origin.DROP:
+            self._damaged_drop(item, damage, message)
+            return
+        if damage is gone(item) and self._adopt(row):
+            self.settled(row)
+            self.leave(item)
+            return
+        if damage is not gone(item):
+            self._quarantine(item)
+        action = "quarantined and fetched again"
+        failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
+        self._count(item, failure, State.PENDING)
+
+    def _quarantine(self, item: Item) -> None:
+        row = item.row
+        path = self._naming.staging_path(row.key, row.generation, row.origin)
+        self._ledger.has_quarantined(row.id, item.volume.id)  # first: so it is known wherever this is cut off
+        try:
+            item.volume.staged_to_quarantine(path, row.id, row.generation)
+        except OSError as error:
+            _log.warning("volume %s: cannot quarantine %r: %s", item.volume.name, row.key, error.strerror)
+
+    def _damaged_drop(self, item: Item, damage: Damage, message: str) -> None:
+        row = item.row
+        action = (
+            "left where it is" if damage.trouble is Trouble.MISMATCH else "forgotten, and taken again if it is there"
+        )
+        failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
+        if damage.trouble is Trouble.MISMATCH:
+            self._count(item, failure, State.FAILED)
+            return
+        if self._ledger.forget(row, failure.message):
+            self._ledger.record(failure)
+            self._setbacks.note(failure)
+        self.settled(row)
+        self.leave(item)
+
+    def refuse(self, item: Item, failure: Failure) -> None:
+        """End a dropped file as failed, whatever attempts are left: it stays where it is."""
+        if self._ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+            self._setbacks.note(failure)
+        self.leave(item)
+
+    def cannot_be_sent(self, item: Item, failure: Failure) -> None:
+        """The destination has no place for an object under its key; no other attempt changes that in this run."""
+        self._setbacks.refused(failure, for_good=True)
+        self.leave(item)
+
+    def _count(self, item: Item, failure: Failure, target: State) -> None:
+        self._setbacks.failed(failure, target=target)
+        self.leave(item)
+
+    def hold_back(self, item: Item, message: str) -> None:
+        """An object is not sent over something newer: it stays staged, and is named."""
+        failure = Failure(item.row, "destination", Trouble.CHANGED, message, "kept on its volume, and not sent")
+        self._setbacks.refused(failure, for_good=True)
+        self.leave(item)
+
+    def refuted(self, item: Item, failure: Failure) -> None:
+        """The destination stores other bytes than ours, which are sound: it is asked at another endpoint next time."""
+        self._avoid[item.row.id] = item.endpoint.url
+        self._refuse(item, failure, is_lie=True)
+
+
+def let_go(item: Item) -> None:
+    """A dropped file that was held open while it was sent."""
+    if item.row.origin == Origin.DROP:
+        with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
+            item.volume.dropped.let_go(item.row.id)
