@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import keys, ledger_left, workers
 from .answers import UNREADABLE
 from .blame import is_hopeless
-from .endpoints import Endpoint, lists_whole
+from .counters import Counters
+from .crew import Crew
+from .endpoints import Endpoint, EndpointPool, lists_whole
 from .errors import JobStopped, StoreError, Trouble
-from .ledger import Failure, Row
+from .flight import Flight
+from .ledger import Failure, Ledger, Row
 from .listing_gaps import PAGE_KEYS, PageSize, Search, search
 from .listing_walk import ListingWalk
 from .model import UNTOLD, ListedObject, Origin, Page, State
 from .present import plain_text
+from .setbacks import Setbacks
+from .switches import Switches
 
 if TYPE_CHECKING:
-    from .config import Store
-    from .source import SourceUnit
+    from .config import Job, Store
 
 _log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
@@ -38,8 +42,31 @@ _REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this oft
 class Lister:
     """The source unit's lister thread: passes over the source."""
 
-    def __init__(self, unit: SourceUnit) -> None:
-        self._unit = unit
+    def __init__(
+        self,
+        job: Job,
+        until: str,
+        ledger: Ledger,
+        pool: EndpointPool,
+        flight: Flight,
+        setbacks: Setbacks,
+        crew: Crew,
+        counters: Counters,
+        switches: Switches,
+        *,
+        pass_ended: Callable[[], None],
+    ) -> None:
+        """`until` as the unit's; `pass_ended` is called after each pass to the end of the listing."""
+        self._job = job
+        self._until = until
+        self._ledger = ledger
+        self._pool = pool
+        self._flight = flight
+        self._setbacks = setbacks
+        self._crew = crew
+        self._counters = counters
+        self._switches = switches
+        self._pass_ended = pass_ended
         self.has_listed = False  # the source was walked to its end once
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
@@ -53,28 +80,26 @@ class Lister:
         self.problem = ""  # why the page that is next does not come
 
     def run(self) -> None:
-        unit = self._unit
-        while not unit.crew.stopping:
+        while not self._crew.stopping:
             if self._pass():
                 self.has_listed = True
-                unit.pass_ended()
-                if unit.until != "forever":
+                self._pass_ended()
+                if self._until != "forever":
                     return
                 self._revive()
                 workers.idle()
-                unit.crew.ending.wait(unit.job.pass_interval)
+                self._crew.ending.wait(self._job.pass_interval)
 
     def _revive(self) -> None:
         if time.monotonic() - self._revived >= _REVIVE_SECONDS:
             self._revived = time.monotonic()
-            self._unit.ledger.revive()
+            self._ledger.revive()
 
     def _pass(self) -> bool:
         """One walk. False when it was stopped before its end."""
-        unit = self._unit
         objects = size = self._left_behind = 0
         is_all_read = True
-        gone = unit.ledger.gone_keys()
+        gone = self._ledger.gone_keys()
         for page in self._pages():
             workers.beat()
             if page is None:
@@ -85,22 +110,22 @@ class Lister:
             is_all_read = is_all_read and not page.unread
             self._leave_unread(page.unread)
             listed = self._usable(page.objects)
-            observed = unit.ledger.observe(listed)
+            observed = self._ledger.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
             objects += len(listed)
             size += sum(each.size for each in listed)
-            unit.counters.listed_objects, unit.counters.listed_bytes = objects, size
+            self._counters.listed_objects, self._counters.listed_bytes = objects, size
             if observed.new or observed.changed:
-                unit.switches.space.set()
-        unit.counters.left_behind = self._left_behind
-        if unit.job.source:
-            ledger_left.note_count(unit.ledger, unit.job.source, self._left_behind)
+                self._switches.space.set()
+        self._counters.left_behind = self._left_behind
+        if self._job.source:
+            ledger_left.note_count(self._ledger, self._job.source, self._left_behind)
         self._forget(gone if is_all_read else set())
         return True
 
     def _forget(self, gone: set[str]) -> None:
         """Objects that were listed and not there, and are not listed any more, have left the source."""
-        self._unlisted = gone if self._unit.job.source else set()
+        self._unlisted = gone if self._job.source else set()
         self.forget_unlisted()
 
     def forget_unlisted(self) -> None:
@@ -112,7 +137,7 @@ class Lister:
         if not self._unlisted:
             return
         reason = "the source listed it once, did not have it, and does not list it any more"
-        for key in self._unit.ledger.forget_gone(self._unlisted, self._unit.flight.ids(), reason):
+        for key in self._ledger.forget_gone(self._unlisted, self._flight.ids(), reason):
             self._unlisted.discard(key)
             _log.info("%r left the source before it was fetched: forgotten", key)
 
@@ -120,7 +145,7 @@ class Lister:
 
     def _pages(self) -> Iterator[Page | None]:
         """The whole listing; None instead of a page when the unit stops before its end."""
-        store = self._unit.job.source
+        store = self._job.source
         if store is None:
             return
         yield from self._whole() if lists_whole(store) else self._paged(store)
@@ -200,12 +225,11 @@ class Lister:
 
     def _whole(self) -> Iterator[Page | None]:
         """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
-        unit = self._unit
         while endpoint := self._endpoint():
             try:
                 for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
                     yield page
-                    if unit.crew.stopping:
+                    if self._crew.stopping:
                         yield None
                         return
                 self._goes_on()
@@ -244,13 +268,12 @@ class Lister:
 
     def _endpoint(self) -> Endpoint | None:
         """Who is asked next, perhaps after an outage. None: stop."""
-        unit = self._unit
-        while not unit.crew.stopping:
-            endpoint = unit.endpoints.pick_to_ask()
+        while not self._crew.stopping:
+            endpoint = self._pool.pick_to_ask()
             if endpoint:
                 return endpoint
             workers.beat()
-            unit.crew.ending.wait(0.2)
+            self._crew.ending.wait(0.2)
         return None
 
     def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
@@ -269,12 +292,11 @@ class Lister:
             return
         self.problem = str(error)
         self._tries += 1
-        unit = self._unit
-        if unit.until != "forever" and is_hopeless(self._tries, unit.job.attempts) and error.code != UNREADABLE:
+        if self._until != "forever" and is_hopeless(self._tries, self._job.attempts) and error.code != UNREADABLE:
             raise error
         pause = 2.0 ** min(10, self._tries - 1) if error.code != UNREADABLE else 1.0
         workers.idle()
-        unit.crew.ending.wait(min(_LONGEST_PAUSE, pause))
+        self._crew.ending.wait(min(_LONGEST_PAUSE, pause))
 
     @staticmethod
     def _is_well(endpoint: Endpoint) -> bool:
@@ -301,12 +323,12 @@ class Lister:
 
     def _usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
         """The page without keys that no ledger, or no destination, can hold: each is named once in a run."""
-        prefix = self._unit.job.source.prefix if self._unit.job.source else ""
+        prefix = self._job.source.prefix if self._job.source else ""
         usable, left = keys.movable(objects, prefix)
         for listed, reason in left:
             self._refuse(listed, reason)
         self._left_behind += len(left)
-        self._unit.counters.left_behind = max(self._unit.counters.left_behind, self._left_behind)
+        self._counters.left_behind = max(self._counters.left_behind, self._left_behind)
         return usable
 
     def _refuse(self, listed: ListedObject, reason: str) -> None:
@@ -318,13 +340,13 @@ class Lister:
         for what in unread:
             self._leave(what.partition(_CANNOT)[0], f"the source's listing: {what}; it is left there", UNTOLD)
         self._left_behind += len(unread)
-        self._unit.counters.left_behind = max(self._unit.counters.left_behind, self._left_behind)
+        self._counters.left_behind = max(self._counters.left_behind, self._left_behind)
 
     def _leave(self, name: str, message: str, size: int) -> None:
         known = hash((name, message))
         if known in self._told:
             return
-        is_recorded = ledger_left.is_recorded(self._unit.ledger, name, message)
+        is_recorded = ledger_left.is_recorded(self._ledger, name, message)
         if len(self._told) < _MOST_TOLD:
             self._told.add(known)
         elif is_recorded:
@@ -332,8 +354,8 @@ class Lister:
         row = Row(0, name, size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
         if not is_recorded:  # by an earlier run: the ledger does not count with every run
-            self._unit.ledger.record(failure)
-        self._unit.setbacks.note(failure)
+            self._ledger.record(failure)
+        self._setbacks.note(failure)
         _log.error("%s", message)
 
 

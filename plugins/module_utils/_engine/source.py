@@ -104,7 +104,18 @@ class SourceUnit(Unit):
             adopt=lambda row: adoption.adopt(self, row),
         )
         self.scanner = DropScanner(self)
-        self._lister = Lister(self)
+        self._lister = Lister(
+            job,
+            until,
+            ledger,
+            self._pool,
+            self.flight,
+            self.setbacks,
+            self.crew,
+            self.counters,
+            switches,
+            pass_ended=self.pass_ended,
+        )
         self._placement = Placement()
         self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
         self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
