@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker, write_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import (
+    MARKER,
+    MARKER_PATH,
     OWN_FOLDER,
-    read_marker,
-    write_marker,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
@@ -267,7 +268,7 @@ class Hands:
         if marker is None:
             write_marker(folder, entry.name, wanted)
         elif marker | wanted != marker:
-            write_durably(str(folder / OWN_FOLDER / "volume.json"), json.dumps(marker | wanted), self.move)
+            write_durably(str(folder / MARKER_PATH), json.dumps(marker | wanted), self.move)
         self._own(step)
 
     def _own(self, step: Step) -> None:
@@ -278,7 +279,7 @@ class Hands:
             for folder, mode in ((top, self.wish.mode), (own, 0o750)):
                 os.fchown(folder, user, group)
                 os.fchmod(folder, mode)
-            os.chown("volume.json", user, group, dir_fd=own, follow_symlinks=False)
+            os.chown(MARKER, user, group, dir_fd=own, follow_symlinks=False)
             os.fsync(own)
             os.fsync(top)
 

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import OWN_FOLDER, read_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import MARKER_PATH, OWN_FOLDER
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, ends, is_empty, places
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
@@ -316,7 +317,7 @@ def refuse_links(folder: str) -> None:
     """OSError where a volume's marker is no file in a folder of its own: its owner may lead root anywhere."""
     for path, is_right in (
         (f"{folder}/{OWN_FOLDER}", stat.S_ISDIR),
-        (f"{folder}/{OWN_FOLDER}/volume.json", stat.S_ISREG),
+        (f"{folder}/{MARKER_PATH}", stat.S_ISREG),
     ):
         with contextlib.suppress(FileNotFoundError):
             if not is_right(os.lstat(path).st_mode):

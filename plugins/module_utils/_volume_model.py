@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import MARKER_PATH
+
 MIB = 1024**2
 FILESYSTEMS = ("ext4", "xfs")
 # A filesystem leaves up to one of its groups at the end of a device unused: less than this is not worth growing for.
@@ -111,7 +113,7 @@ class Entry:
 
     @property
     def marker_path(self) -> str:
-        return f"{self.path}/.snowsync/volume.json"
+        return f"{self.path}/{MARKER_PATH}"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

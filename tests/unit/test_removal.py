@@ -25,14 +25,12 @@ from snowsync.removal import (
     Place,
     Replaced,
     SameGeneration,
-    generation_of,
     insist,
     move,
-    object_of,
     prune,
-    quarantine_name,
     remove,
 )
+from snowsync.volume_layout import generation_of, object_of, quarantine_name
 
 ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 KEY = "photos/a b.jpg"

@@ -21,8 +21,9 @@ from snowsync.ledger import Ledger
 from snowsync.markers import is_folder, read_marker, write_marker
 from snowsync.placement import fits_nowhere
 from snowsync.removal import AtDestination, OperatorsWord
+from snowsync.volume_layout import evacuated_name
 from snowsync.volume_set import VolumeSet
-from snowsync.volumes import OpenVolume, evacuated_name, local_trouble, syncfs
+from snowsync.volumes import OpenVolume, local_trouble, syncfs
 
 PROOF = AtDestination(7, "k", 1, 0, "etag")
 

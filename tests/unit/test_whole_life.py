@@ -38,7 +38,7 @@ from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
 from thorough import MINUTES
 
-from snowsync import keys, ledger_schema, removal, sweeping
+from snowsync import keys, ledger_schema, removal, sweeping, volume_layout
 from snowsync.binding import End
 from snowsync.counters import Counters
 from snowsync.errors import Trouble
@@ -97,7 +97,7 @@ class SimVolume:
 
     def clear_quarantine(self, object_id: int, permit: Permit) -> None:
         for name in list(self.quarantine):
-            if removal.object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
+            if volume_layout.object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
                 self.remove(Place.QUARANTINE, self.quarantine, name, permit)
 
     def publish(self, name: str, relative: str) -> None:
@@ -115,7 +115,7 @@ class SimVolume:
         self.quarantine[name] = self.incoming.pop(name)
 
     def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
-        numbers = (removal.quarantine_name(object_id, generation, number) for number in range(1000))
+        numbers = (volume_layout.quarantine_name(object_id, generation, number) for number in range(1000))
         self.quarantine[next(name for name in numbers if name not in self.quarantine)] = self.staged.pop(relative)
 
 
@@ -650,7 +650,7 @@ class WholeLife(RuleBasedStateMachine):
             else:
                 sweeping.sweep(self.ledger, volume, relative)  # type: ignore[arg-type]
         for name in sorted(volume.quarantine):
-            number = removal.object_of(name)
+            number = volume_layout.object_of(name)
             if number is not None and not self.ledger.quarantined(number):
                 self.ledger.has_quarantined(number, volume.id)
 

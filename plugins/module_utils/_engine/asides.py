@@ -20,18 +20,14 @@ import os
 import re
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .belonging import ASIDE
 from .conditions import MISSING, word_of
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
 from .ledger_file import Row
 from .model import Origin, State
 from .removal import AtDestination, OtherName, Place, remove
+from .volume_layout import aside_name, object_aside
 from .writers import WriterWatch
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("snowsync.volumes")
 _MOST_NAMES = 1000
@@ -40,10 +36,6 @@ _HIDDEN = re.compile(r"\.snowsync-([0-9]+)-(.+)", re.DOTALL)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
-
-
-def name_of(object_id: int) -> str:
-    return f"{object_id}{ASIDE}"
 
 
 def hidden_name(object_id: int, name: str) -> str:
@@ -69,9 +61,9 @@ def lies_in(folder: int, name: str) -> bool:
 def objects_in(outgoing: int) -> Iterator[int]:
     """The objects whose files lie aside."""
     for name in sorted(os.listdir(outgoing)):
-        number = name.removesuffix(ASIDE)
-        if name.endswith(ASIDE) and number.isdecimal():
-            yield int(number)
+        number = object_aside(name)
+        if number is not None:
+            yield number
 
 
 def place_of(outgoing: int, object_id: int, drop_folder: Path, fallback: str) -> str:
@@ -80,7 +72,7 @@ def place_of(outgoing: int, object_id: int, drop_folder: Path, fallback: str) ->
         path = os.path.normpath(os.readlink(str(object_id), dir_fd=outgoing))
         if path.startswith(f"{drop_folder}/"):
             return os.path.relpath(path, drop_folder)
-    return fallback or name_of(object_id)
+    return fallback or aside_name(object_id)
 
 
 # -- what lies aside --------------------------------------------------------------------------------------------------
@@ -148,7 +140,7 @@ def settle(
 
 def _deleted(outgoing: int, row: Row, beat: Callable[[], None]) -> bool:
     """Delete the file that was moved aside for a delivered object. False: it may be another one, and is there still."""
-    name = name_of(row.id)
+    name = aside_name(row.id)
     if not was_delivered(row):
         return False
     try:
@@ -177,7 +169,7 @@ def permit_of(row: Row) -> AtDestination:
 
 
 def _return(outgoing: int, number: int, drop_folder: Path | None, fallback: str) -> None:
-    name = name_of(number)
+    name = aside_name(number)
     try:
         top = os.open(drop_folder or "", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

@@ -25,12 +25,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import keys
 from .ledger_file import identities_put_aside
-from .removal import object_of
+from .volume_layout import (
+    LEDGERS,
+    OUTGOING,
+    QUARANTINE,
+    STAGED,
+    UNFINISHED,
+    object_aside,
+    object_of,
+    record_name,
+    record_path,
+)
 
 if TYPE_CHECKING:
     from .config import Job
 
-ASIDE = ".delivered"  # ends the name of a dropped file that was moved into `outgoing` to be looked at, see asides.py
 UNKNOWN = "unknown"  # the id of a ledger that no record names
 _LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none
 _LONGEST_RECORD = 65536
@@ -141,9 +150,9 @@ def _knows_some(root: int, job: str, ledger: LedgerView, number: int) -> bool:
 
 
 def _knows(ledger: LedgerView, folder: str, name: str) -> bool:
-    if folder == "staged":
+    if folder == STAGED:
         return ledger.knows_key(keys.from_path(name)[0])
-    number = object_of(name) if folder == "quarantine" else int(name.removesuffix(ASIDE))
+    number = object_of(name) if folder == QUARANTINE else object_aside(name)
     return number is not None and ledger.knows_object(number)
 
 
@@ -161,17 +170,17 @@ def refusal(job: Job, name: str, record: Record) -> str:
 
 def held(root: int, job: str) -> Iterator[tuple[str, str]]:
     """(folder, relative path) of the job's files that only a ledger can account for. Files of others do not count."""
-    for folder in ("staged", "quarantine", "outgoing"):
+    for folder in (STAGED, QUARANTINE, OUTGOING):
         for relative, mode in _files(root, f"{folder}/{job}"):
             if stat.S_ISREG(mode) and _counts(folder, relative):
                 yield folder, relative
 
 
 def _counts(folder: str, relative: str) -> bool:
-    if folder == "quarantine":
+    if folder == QUARANTINE:
         return object_of(relative) is not None
-    if folder == "outgoing":
-        return relative.endswith(ASIDE) and relative.removesuffix(ASIDE).isdecimal()
+    if folder == OUTGOING:
+        return object_aside(relative) is not None
     try:
         keys.from_path(relative)
     except ValueError:
@@ -208,7 +217,7 @@ def _raise(error: OSError) -> None:
 def read_record(root: int, job: str) -> Record | None:
     """The record of a volume by its descriptor of `.snowsync`, or None; UNKNOWN's for one that makes no sense."""
     try:
-        descriptor = os.open(f"ledgers/{job}.json", os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root)
+        descriptor = os.open(record_path(job), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root)
     except FileNotFoundError:
         return None
     try:
@@ -237,11 +246,12 @@ def write_record(root: int, job: str, record: Record) -> None:
     The caller holds the names of the job's staging tree.
     """
     with contextlib.suppress(FileExistsError):
-        os.mkdir("ledgers", 0o750, dir_fd=root)
+        os.mkdir(LEDGERS, 0o750, dir_fd=root)
         os.fsync(root)
-    folder = os.open("ledgers", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+    folder = os.open(LEDGERS, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
     try:
-        name, temporary = f"{job}.json", f"{job}.json.new"
+        name = record_name(job)
+        temporary = f"{name}{UNFINISHED}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         descriptor = os.open(temporary, flags, 0o640, dir_fd=folder)
         try:
@@ -267,7 +277,7 @@ def write_counter(root: int, job: str, record: Record) -> None:
     Digits are written over digits, within one sector: whatever moment it is cut off at, the record is whole. The
     caller holds the names of the job's staging tree.
     """
-    descriptor = os.open(f"ledgers/{job}.json", os.O_RDWR | os.O_NOFOLLOW, dir_fd=root)
+    descriptor = os.open(record_path(job), os.O_RDWR | os.O_NOFOLLOW, dir_fd=root)
     try:
         if os.pread(descriptor, len(_HEAD), 0) == _HEAD.encode():
             text = _as_text(record)
@@ -292,7 +302,7 @@ class Claim:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            for name in (f"ledgers/{self.job}.json", f"ledgers/{self.job}.json.new"):
+            for name in (record_path(self.job), f"{record_path(self.job)}{UNFINISHED}"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=root)
 

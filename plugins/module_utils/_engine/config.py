@@ -23,13 +23,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from . import config_values as values
 from .connections import least
 from .errors import ConfigError
-from .markers import OWN_FOLDER
 from .model import MIB, Evidence
 from .sizes import parse_size
 
 __all__ = [
     "JOBS_DIR",
-    "OWN_FOLDER",
     "STATE_ROOT",
     "Group",
     "Job",

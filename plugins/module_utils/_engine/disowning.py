@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import draining, resetting
 from .belonging import UNKNOWN, Record, held, read_record
-from .config import OWN_FOLDER
 from .errors import ConfigError, LedgerError, LocalError, Trouble
 from .ledger_read import Tally
 from .present import bytes_text, count_text, plain_text
 from .removal import OperatorsWord
 from .resetting import VolumeReset
+from .volume_layout import OWN_FOLDER, STAGED
 from .volumes import names_held
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
     _check(found.record, confirm)
     # Whoever would take the volume over waits: what it stages there afterwards is not ours to remove.
     own = config.path / OWN_FOLDER
-    (own / "staged" / job.job).mkdir(mode=0o750, parents=True, exist_ok=True)
-    staged = os.open(own / "staged" / job.job, os.O_RDONLY | os.O_DIRECTORY)
+    (own / STAGED / job.job).mkdir(mode=0o750, parents=True, exist_ok=True)
+    staged = os.open(own / STAGED / job.job, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with names_held(staged, _PATIENCE_SECONDS):
             found = _look(job, config)
@@ -105,7 +105,7 @@ def _look(job: Job, config: VolumeConfig) -> Disowned:
     root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
         record = read_record(root, job.job) or Record(UNKNOWN)
-        first = [name for folder, name in islice(held(root, job.job), _NAMED) if folder == "staged"]
+        first = [name for folder, name in islice(held(root, job.job), _NAMED) if folder == STAGED]
     finally:
         os.close(root)
     return Disowned(job, VolumeReset(status), record, first)

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from . import asides, removal
-from .config import OWN_FOLDER
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
 from .ledger_file import Row
 from .removal import NeverStaged, Permit, Place
+from .volume_layout import OWN_FOLDER, aside_name
 from .workers import BrokenOff
 from .writers import Writer, WriterWatch
 
@@ -101,7 +101,7 @@ class DroppedFiles:
     def let_go(self, object_id: int) -> None:
         """Close a file that was held, and remove what says where it belongs, unless it lies aside. OSError."""
         self._close(object_id)
-        if not asides.lies_in(self._outgoing, asides.name_of(object_id)):
+        if not asides.lies_in(self._outgoing, aside_name(object_id)):
             removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class DroppedFiles:
         It is moved out of people's reach before it is looked at last: what they put there a moment later is not
         deleted. `beat` is called while it is read. OSError; BlockingIOError while somebody has it open for writing.
         """
-        removal.insist(Place.DROP, asides.name_of(row.id), permit)
+        removal.insist(Place.DROP, aside_name(row.id), permit)
         try:
             with self.top() as top, self._opened(row.id, top, relative) as file, WriterWatch(file) as watch:
                 return self._delete(row, relative, top, file, watch, permit, beat)
@@ -180,7 +180,7 @@ class DroppedFiles:
 
     def _moved_aside(self, object_id: int, top: int, parent: int, relative: str, file: int) -> tuple[int, str]:
         """Move a file out of people's reach: the folder (a descriptor) and the name that it has now."""
-        name, aside = os.path.basename(relative), asides.name_of(object_id)
+        name, aside = os.path.basename(relative), aside_name(object_id)
         if asides.lies_in(self._outgoing, aside):  # an earlier one, that could not be put back then
             asides.put_back(aside, self._outgoing, top, relative)
         self._link(object_id, relative)

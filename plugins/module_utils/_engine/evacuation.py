@@ -37,8 +37,9 @@ from .locks import EVACUATION, locked
 from .model import State
 from .placement import Placement
 from .removal import AtDestination
+from .volume_layout import evacuated_name
 from .volume_set import VolumeSet
-from .volumes import OpenVolume, evacuated_name, local_trouble
+from .volumes import OpenVolume, local_trouble
 
 if TYPE_CHECKING:
     from .config import Job

@@ -14,10 +14,10 @@ import os
 import uuid
 
 from .errors import LocalError, Trouble
+from .volume_layout import PROBE
 
 LONGEST_NAME = 200  # of what keys.to_path() makes
 NO_LIMIT = 2**63 - 1
-_PROBE = "probe-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -30,7 +30,7 @@ def insist_on_fitness(folder: int, action: str) -> None:
 
 def unfit(folder: int) -> str:
     """Why staged files cannot lie there, "" when they can, or when a full filesystem cannot tell."""
-    name = f"{_PROBE}{uuid.uuid4()}".ljust(LONGEST_NAME, "a")
+    name = f"{PROBE}{uuid.uuid4()}".ljust(LONGEST_NAME, "a")
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
     except OSError as error:
@@ -50,7 +50,7 @@ def unfit(folder: int) -> str:
 def remove_probes(folder: int) -> None:
     """Remove what was made to ask, where nobody asks now. OSError."""
     for name in os.listdir(folder):
-        if name.startswith(_PROBE):
+        if name.startswith(PROBE):
             os.unlink(name, dir_fd=folder)
 
 
@@ -64,7 +64,7 @@ def _is_there(folder: int, name: str) -> bool:
 
 def largest_file(folder: int) -> int:
     """The size of the largest file in bytes, as far as the filesystem says beforehand (FAT does); else NO_LIMIT."""
-    name = f"{_PROBE}{uuid.uuid4()}"
+    name = f"{PROBE}{uuid.uuid4()}"
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     except OSError as error:

@@ -19,10 +19,9 @@ from pathlib import Path
 
 from .errors import LocalError, Trouble
 from .fitness import insist_on_fitness, remove_probes
+from .volume_layout import MARKER, MARKER_PATH, OWN_FOLDER, UNFINISHED
 
-OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
-_MARKER = "volume.json"
-_UNFINISHED = f"{_MARKER}.new"
+_UNFINISHED = f"{MARKER}{UNFINISHED}"
 
 
 def is_folder(path: Path) -> bool:
@@ -35,7 +34,7 @@ def is_folder(path: Path) -> bool:
 
 def read_marker(path: Path) -> dict[str, str] | None:
     """The marker of the volume at `path`, or None. Raises LocalError for one that cannot be read."""
-    marker = path / OWN_FOLDER / "volume.json"
+    marker = path / MARKER_PATH
     try:
         content = {str(key): str(value) for key, value in json.loads(marker.read_text(encoding="utf-8")).items()}
         if not (content["uuid"] and content["name"]):
@@ -94,7 +93,7 @@ def _put(folder: int, content: bytes) -> None:
             _write(descriptor, content)
         finally:
             os.close(descriptor)
-        os.rename(_UNFINISHED, _MARKER, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(_UNFINISHED, MARKER, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     except BaseException:
         with contextlib.suppress(OSError):

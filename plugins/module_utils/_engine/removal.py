@@ -26,22 +26,22 @@ import contextlib
 import enum
 import errno
 import os
-import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from . import keys, workers
+from . import keys, volume_layout, workers
 from .errors import SnowsyncError
 from .model import State
+from .volume_layout import generation_of, object_of
 
 
 class Place(enum.Enum):
     """The parts of a volume that files are removed from."""
 
-    INCOMING = "incoming"
-    STAGED = "staged"
-    QUARANTINE = "quarantine"
-    OUTGOING = "outgoing"
+    INCOMING = volume_layout.INCOMING
+    STAGED = volume_layout.STAGED
+    QUARANTINE = volume_layout.QUARANTINE
+    OUTGOING = volume_layout.OUTGOING
     DROP = "drop folder"
 
 
@@ -197,28 +197,3 @@ def prune(folder: int, directory: str) -> None:
 
 def _names(relative: str, key: str, generation: int) -> bool:
     return relative == keys.to_path(key, generation)
-
-
-# -- names in the quarantine ------------------------------------------------------------------------------------------
-
-_quarantined = re.compile(r"([0-9]+)(?:~([0-9]+)(?:\.[0-9]+)?)?").fullmatch
-
-
-def quarantine_name(object_id: int, generation: int, number: int = 0) -> str:
-    """What a copy is called that was staged once, and no longer has its digest: it may be the last one.
-
-    `number` tells several of one generation apart.
-    """
-    return f"{object_id}~{generation}" + (f".{number}" if number else "")
-
-
-def object_of(name: str) -> int | None:
-    """The object of a file in the quarantine: `<id>`, a fetch that did not match, or `<id>~<generation>`."""
-    found = _quarantined(name)
-    return int(found[1]) if found else None
-
-
-def generation_of(name: str) -> int:
-    """The generation of a copy in the quarantine; 0 for a fetch that did not match."""
-    found = _quarantined(name)
-    return int(found[2] or 0) if found else 0

@@ -25,9 +25,9 @@ from .errors import ConfigError, LedgerError, LocalError, SnowsyncError, Trouble
 from .ledger_file import put_aside
 from .ledger_read import Tally
 from .locks import locked_alone
-from .markers import OWN_FOLDER
 from .present import bytes_text, count_text, plain_text
-from .removal import OperatorsWord, Place, object_of, prune, remove
+from .removal import OperatorsWord, Place, prune, remove
+from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, object_of
 from .volume_status import VolumeStatus
 from .volumes import syncfs
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .config import Job
 
 _log = logging.getLogger("snowsync.volumes")
-FOLDERS = ("incoming", "staged", "quarantine", "outgoing")
 _NAMED = 100  # kept files of one volume that are named
 _is_number = re.compile(r"[0-9]+").fullmatch
 # A mover's file, what boto3 writes beside it, a file that was to be moved here, a trial of whether writing works.
@@ -46,15 +45,13 @@ _is_incoming = re.compile(r"(evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{
 
 def is_own(folder: str, relative: str, mode: int) -> bool:
     """Whether the engine made a file: `relative` to a job's part of `folder`, `mode` as lstat has it."""
-    if (
-        folder == "outgoing"
-    ):  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
+    if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
         return stat.S_ISLNK(mode) and bool(_is_number(relative))
     if not stat.S_ISREG(mode):
         return False
-    if folder == "staged":
+    if folder == STAGED:
         return _is_staged(relative)
-    return bool(_is_incoming(relative)) if folder == "incoming" else object_of(relative) is not None
+    return bool(_is_incoming(relative)) if folder == INCOMING else object_of(relative) is not None
 
 
 def _is_staged(relative: str) -> bool:
@@ -176,8 +173,8 @@ def clear(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> None:
     try:
         if word:
             config = next((config for config in job.volumes if config.name == status.name), None)
-            _return_dropped(f"{top}/outgoing/{job.job}", config.drop_path if config else None)
-        for folder in FOLDERS:
+            _return_dropped(f"{top}/{OUTGOING}/{job.job}", config.drop_path if config else None)
+        for folder in JOB_FOLDERS:
             _go_through_folder(f"{top}/{folder}/{job.job}", folder, volume, word)
     except OSError as error:
         volume.problem = f"Failed to clear volume {status.name}: {error.strerror}"

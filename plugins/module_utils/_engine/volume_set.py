@@ -16,7 +16,7 @@ from typing import TypeVar
 from . import workers
 from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
-from .config import OWN_FOLDER, Job
+from .config import Job
 from .config import Volume as VolumeConfig
 from .disk_calls import DiskCalls, Silent
 from .errors import LocalError, Trouble
@@ -25,6 +25,7 @@ from .ledger import Ledger
 from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
 from .placement import VolumeSpace
+from .volume_layout import JOB_FOLDERS, OWN_FOLDER, record_path
 from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
@@ -263,7 +264,7 @@ class VolumeSet:
         root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
         opened = [root]
         try:
-            for folder in ("incoming", "staged", "quarantine", "outgoing"):
+            for folder in JOB_FOLDERS:
                 relative = f"{folder}/{self._job.job}"
                 for part in (folder, relative) if writable else ():
                     with contextlib.suppress(FileExistsError):
@@ -331,7 +332,7 @@ class VolumeSet:
             record = read_record(root, self._job.job)  # asked again: a unit beside us may have been first
             if record is None or not self._is_old(record):
                 return
-            where = f"{config.path}/{OWN_FOLDER}/ledgers/{self._job.job}.json"
+            where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
             if self._ledger.distrust(number, where, record.counter, record.at_ms):
                 _log.error(
                     "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"

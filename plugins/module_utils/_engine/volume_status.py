@@ -16,9 +16,10 @@ from .conditions import Seen
 from .disk_calls import DiskCalls
 from .errors import LocalError
 from .ledger_read import Tally, VolumeRow
-from .markers import OWN_FOLDER, is_folder, read_marker
+from .markers import is_folder, read_marker
 from .placement import is_out_of_files
 from .present import bytes_text, count_text, plain_text
+from .volume_layout import OWN_FOLDER
 
 if TYPE_CHECKING:
     from .config import Job

@@ -1,20 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Volumes: identity by marker, folders by open descriptor, durability by syncfs.
+"""Volumes: identity by marker, folders by open descriptor, durability by syncfs. What is in them: volume_layout.py.
 
-On a volume the engine owns `.snowsync`::
-
-    .snowsync/volume.json            the marker: {"uuid", "name"}
-    .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
-    .snowsync/staged/<job>/<path>    proven objects, named by keys.to_path()
-    .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
-    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
-    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
-                                     newest group as far as known here: {"counter", "at_ms"}
-
-Everything below is reached through directory descriptors opened when the marker was checked, so that nothing can be
-written below a mount point after its filesystem went away.
+Everything is reached through directory descriptors opened when the marker was checked, so that nothing can be written
+below a mount point after its filesystem went away.
 """
 
 from __future__ import annotations
@@ -33,13 +23,14 @@ from typing import TYPE_CHECKING
 
 from . import workers
 from .conditions import MISSING, word_of
-from .config import OWN_FOLDER, Job
+from .config import Job
 from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
 from .errors import Trouble
 from .fitness import NO_LIMIT
 from .placement import Fullness, Pace, VolumeSpace, room_for_files
-from .removal import NeverStaged, Permit, Place, SameGeneration, move, object_of, prune, quarantine_name, remove
+from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
+from .volume_layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -47,7 +38,6 @@ if TYPE_CHECKING:
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
 
-_EVACUATED = "evacuate-"
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _MOST_KNOWN_DIRECTORIES = 10_000
 _WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
@@ -216,7 +206,7 @@ class OpenVolume:
     def sweep_evacuated(self) -> None:
         """Remove copies that an evacuation, cut off since, began here."""
         for name in os.listdir(self.incoming):
-            if name.startswith(_EVACUATED):
+            if is_evacuated(name):
                 remove(Place.INCOMING, self.incoming, name, _PARTIAL)
 
     def to_quarantine(self, object_id: int) -> None:
@@ -387,14 +377,9 @@ def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def evacuated_name(object_id: int) -> str:
-    """What a copy is called in `incoming` while it comes from another volume."""
-    return f"{_EVACUATED}{object_id}"
-
-
 def try_writing(folder: int) -> None:
     """A volume that went read-only still shows its marker: only a durable write tells. A full one is no broken one."""
-    name = f"probe-{uuid.uuid4()}"
+    name = f"{PROBE}{uuid.uuid4()}"
     try:
         _make_durably(folder, name)
     except OSError as error:
@@ -415,7 +400,7 @@ def _make_durably(folder: int, name: str) -> None:
 
 
 def _try_reading(root: int) -> None:
-    descriptor = os.open("volume.json", os.O_RDONLY, dir_fd=root)
+    descriptor = os.open(MARKER, os.O_RDONLY, dir_fd=root)
     try:
         os.read(descriptor, 1)
     finally:
@@ -434,9 +419,7 @@ def _with_parents(directories: Iterable[str]) -> set[str]:
 def _sweep(folder: int, keep: Container[int]) -> int:
     # Copies of an evacuation are left to whoever holds its lock.
     names = [
-        name
-        for name in os.listdir(folder)
-        if not (name.isdecimal() and int(name) in keep) and not name.startswith(_EVACUATED)
+        name for name in os.listdir(folder) if not (name.isdecimal() and int(name) in keep) and not is_evacuated(name)
     ]
     for name in names:
         remove(Place.INCOMING, folder, name, _PARTIAL)

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is where on a volume, and what it is called. Staged files are named by keys.to_path().
+
+On a volume the engine owns `.snowsync`::
+
+    .snowsync/volume.json            the marker: {"uuid", "name"}
+    .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
+    .snowsync/staged/<job>/<path>    proven objects
+    .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
+    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
+    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
+                                     newest group as far as known here: {"counter", "at_ms"}
+"""
+
+from __future__ import annotations
+
+import re
+
+OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
+
+# In it:
+MARKER = "volume.json"
+LEDGERS = "ledgers"
+INCOMING = "incoming"
+STAGED = "staged"
+QUARANTINE = "quarantine"
+OUTGOING = "outgoing"
+JOB_FOLDERS = (INCOMING, STAGED, QUARANTINE, OUTGOING)  # in each of them, every job has a folder of its own
+
+UNFINISHED = ".new"  # ends the name of a marker, or of a record, that is being written
+PROBE = "probe-"  # begins the names of files that are made for a moment, to ask the filesystem
+_ASIDE = ".delivered"
+_EVACUATED = "evacuate-"
+
+_quarantined = re.compile(r"([0-9]+)(?:~([0-9]+)(?:\.[0-9]+)?)?").fullmatch
+
+MARKER_PATH = f"{OWN_FOLDER}/{MARKER}"  # from the top of the volume
+
+
+def record_name(job: str) -> str:
+    """What the file is called, in `ledgers`, that says which ledger the job's files belong to."""
+    return f"{job}.json"
+
+
+def record_path(job: str) -> str:
+    """The same, from `.snowsync`."""
+    return f"{LEDGERS}/{record_name(job)}"
+
+
+# -- incoming ---------------------------------------------------------------------------------------------------------
+
+
+def evacuated_name(object_id: int) -> str:
+    """What a copy is called in `incoming` while it comes from another volume."""
+    return f"{_EVACUATED}{object_id}"
+
+
+def is_evacuated(name: str) -> bool:
+    return name.startswith(_EVACUATED)
+
+
+# -- quarantine -------------------------------------------------------------------------------------------------------
+
+
+def quarantine_name(object_id: int, generation: int, number: int = 0) -> str:
+    """What a copy is called that was staged once, and no longer has its digest: it may be the last one.
+
+    `number` tells several of one generation apart.
+    """
+    return f"{object_id}~{generation}" + (f".{number}" if number else "")
+
+
+def object_of(name: str) -> int | None:
+    """The object of a file in the quarantine: `<id>`, a fetch that did not match, or `<id>~<generation>`."""
+    found = _quarantined(name)
+    return int(found[1]) if found else None
+
+
+def generation_of(name: str) -> int:
+    """The generation of a copy in the quarantine; 0 for a fetch that did not match."""
+    found = _quarantined(name)
+    return int(found[2] or 0) if found else 0
+
+
+# -- outgoing ---------------------------------------------------------------------------------------------------------
+
+
+def aside_name(object_id: int) -> str:
+    """What a dropped file is called in `outgoing`, where it was moved to be looked at, see asides.py."""
+    return f"{object_id}{_ASIDE}"
+
+
+def object_aside(name: str) -> int | None:
+    """The object whose dropped file was moved into `outgoing` under this name."""
+    number = name.removesuffix(_ASIDE)
+    return int(number) if name.endswith(_ASIDE) and number.isdecimal() else None
