@@ -11,7 +11,6 @@ import grp
 import json
 import os
 import pwd
-import re
 import tempfile
 import time
 import uuid
@@ -26,6 +25,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_la
     MARKER,
     MARKER_PATH,
     OWN_FOLDER,
+    holds_no_object,
+    links_to_dropped,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
@@ -54,14 +55,6 @@ _SAID = 300  # characters of what a command that failed said, its end
 _AGAIN = "Run the task again"
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
-# What may lie on a volume that is wiped: our marker, records of ledgers, what a mover left unfinished, and links to
-# dropped files. A dropped file itself may lie among those, for the moment between its delivery and its end.
-_is_harmless = re.compile(
-    rf"{re.escape(OWN_FOLDER)}/(volume\.json(\.([0-9a-f-]{{36}}|new))?|probe-[0-9a-f-]{{36}}a*"
-    r"|ledgers/[^/]+\.json(\.new)?"
-    r"|incoming/[^/]+/((evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{36}a*))"
-).fullmatch
-_is_harmless_link = re.compile(rf"{re.escape(OWN_FOLDER)}/outgoing/[^/]+/[0-9]+").fullmatch
 
 
 @dataclass
@@ -337,6 +330,7 @@ class Hands:
 def _left_on(folder: str) -> Iterator[str]:
     """Files, links and whatever else is on a volume, but for what snowsync and the filesystem put there themselves.
 
+    A dropped file may lie among links to such files, for the moment between its delivery and its end: it counts.
     OSError where a folder cannot be read: nobody knows what is in it.
     """
     for base, folders, files in os.walk(folder, onerror=_raise):
@@ -344,7 +338,7 @@ def _left_on(folder: str) -> Iterator[str]:
         for name in (*files, *links):
             path = os.path.relpath(f"{base}/{name}", folder)
             is_link = os.path.islink(f"{base}/{name}")
-            if not (_is_harmless_link if is_link else _is_harmless)(path):
+            if not (links_to_dropped if is_link else holds_no_object)(path):
                 yield path
 
 

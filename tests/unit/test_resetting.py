@@ -34,6 +34,7 @@ REGULAR, LINK = stat.S_IFREG, stat.S_IFLNK
         ("incoming", "12.a1B2c3D4", REGULAR, True),
         ("incoming", "evacuate-12", REGULAR, True),
         ("incoming", "probe-6f1b1a52-8a40-4b57-9fd4-5d8f3c0b6c1e", REGULAR, True),
+        ("incoming", "probe-6f1b1a52-8a40-4b57-9fd4-5d8f3c0b6c1eaaaaaaaa", REGULAR, True),
         ("incoming", "12", LINK, False),
         ("incoming", "notes.txt", REGULAR, False),
         ("incoming", "a/12", REGULAR, False),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from .ledger_read import Tally
 from .locks import locked_alone
 from .present import bytes_text, count_text, plain_text
 from .removal import OperatorsWord, Place, prune, remove
-from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, object_of
+from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
 from .volume_status import VolumeStatus
 from .volumes import syncfs
 
@@ -38,20 +37,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("snowsync.volumes")
 _NAMED = 100  # kept files of one volume that are named
-_is_number = re.compile(r"[0-9]+").fullmatch
-# A mover's file, what boto3 writes beside it, a file that was to be moved here, a trial of whether writing works.
-_is_incoming = re.compile(r"(evacuate-)?[0-9]+(\.[0-9A-Za-z]+)?|probe-[0-9a-f-]{36}").fullmatch
 
 
 def is_own(folder: str, relative: str, mode: int) -> bool:
     """Whether the engine made a file: `relative` to a job's part of `folder`, `mode` as lstat has it."""
     if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
-        return stat.S_ISLNK(mode) and bool(_is_number(relative))
+        return stat.S_ISLNK(mode) and is_link(relative)
     if not stat.S_ISREG(mode):
         return False
     if folder == STAGED:
         return _is_staged(relative)
-    return bool(_is_incoming(relative)) if folder == INCOMING else object_of(relative) is not None
+    return is_partial(relative) if folder == INCOMING else object_of(relative) is not None
 
 
 def _is_staged(relative: str) -> bool:

@@ -22,6 +22,7 @@ OWN_FOLDER = ".snowsync"  # the engine's folder on every volume
 
 # In it:
 MARKER = "volume.json"
+MARKER_PATH = f"{OWN_FOLDER}/{MARKER}"  # from the top of the volume
 LEDGERS = "ledgers"
 INCOMING = "incoming"
 STAGED = "staged"
@@ -34,9 +35,18 @@ PROBE = "probe-"  # begins the names of files that are made for a moment, to ask
 _ASIDE = ".delivered"
 _EVACUATED = "evacuate-"
 
+_UUID = "[0-9a-f-]{36}"
+_PROBE_NAME = f"{PROBE}{_UUID}a*"
+# A mover's file, what boto3 writes beside it, a copy of an evacuation, a trial of whether writing works.
+_PARTIAL_NAME = rf"({_EVACUATED})?[0-9]+(\.[0-9A-Za-z]+)?|{_PROBE_NAME}"
+_is_partial = re.compile(_PARTIAL_NAME).fullmatch
+_is_link = re.compile("[0-9]+").fullmatch
 _quarantined = re.compile(r"([0-9]+)(?:~([0-9]+)(?:\.[0-9]+)?)?").fullmatch
-
-MARKER_PATH = f"{OWN_FOLDER}/{MARKER}"  # from the top of the volume
+_holds_no_object = re.compile(
+    rf"{re.escape(OWN_FOLDER)}/({re.escape(MARKER)}(\.{_UUID}|{re.escape(UNFINISHED)})?|{_PROBE_NAME}"
+    rf"|{LEDGERS}/[^/]+\.json({re.escape(UNFINISHED)})?|{INCOMING}/[^/]+/({_PARTIAL_NAME}))"
+).fullmatch
+_links_to_dropped = re.compile(rf"{re.escape(OWN_FOLDER)}/{OUTGOING}/[^/]+/[0-9]+").fullmatch
 
 
 def record_name(job: str) -> str:
@@ -49,12 +59,27 @@ def record_path(job: str) -> str:
     return f"{LEDGERS}/{record_name(job)}"
 
 
+def holds_no_object(path: str) -> bool:
+    """Whether a file, named from the top of the volume, is a marker, a record, a probe or what a mover left there."""
+    return bool(_holds_no_object(path))
+
+
+def links_to_dropped(path: str) -> bool:
+    """Whether a link, named from the top of the volume, is one of the engine's that lead to dropped files."""
+    return bool(_links_to_dropped(path))
+
+
 # -- incoming ---------------------------------------------------------------------------------------------------------
 
 
 def evacuated_name(object_id: int) -> str:
     """What a copy is called in `incoming` while it comes from another volume."""
     return f"{_EVACUATED}{object_id}"
+
+
+def is_partial(name: str) -> bool:
+    """Whether the engine made what has this name in `incoming`."""
+    return bool(_is_partial(name))
 
 
 def is_evacuated(name: str) -> bool:
@@ -85,6 +110,11 @@ def generation_of(name: str) -> int:
 
 
 # -- outgoing ---------------------------------------------------------------------------------------------------------
+
+
+def is_link(name: str) -> bool:
+    """Whether this is what a link in `outgoing` is called that leads to a dropped file."""
+    return bool(_is_link(name))
 
 
 def aside_name(object_id: int) -> str:
