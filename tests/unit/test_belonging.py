@@ -23,6 +23,7 @@ from snowsync.errors import ConfigError, LedgerError, LocalError
 from snowsync.evacuation import evacuate
 from snowsync.ledger import Ledger
 from snowsync.ledger_file import identities_put_aside, put_aside
+from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_report import gather
 from snowsync.volume_set import VolumeSet
 
@@ -341,9 +342,9 @@ def test_a_damaged_record_is_no_reason_to_delete(rig: Rig) -> None:
 def test_a_volume_that_only_can_be_read_is_not_another_s_source(rig: Rig) -> None:
     staged(rig)
     ledger = rig.ledger
-    volumes = VolumeSet(rig.job, ledger, reads=True)
+    opening = VolumeOpening(rig.job, ledger, tells=True)
     with pytest.raises(LocalError, match="another ledger"):
-        volumes._open(rig.job.volumes[0], writable=False)
+        opening.opened(rig.job.volumes[0], writable=False)
     ledger.close()
 
 

@@ -21,7 +21,16 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import adoption, cli, draining, evacuation, giving_up, locks, unsent, volume_set
+from snowsync import (
+    adoption,
+    cli,
+    draining,
+    evacuation,
+    giving_up,
+    locks,
+    unsent,
+    volume_opening,
+)
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
@@ -603,7 +612,7 @@ def test_a_sync_that_fails_moves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPat
 
 def test_a_read_only_volume_is_evacuated_and_its_files_go_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     count = stage(rig)
-    real = volume_set.try_writing
+    real = volume_opening.try_writing
     one = os.stat(rig.folder / "one/.snowsync/incoming/photos").st_ino
 
     def refuse(folder: int) -> None:
@@ -612,7 +621,7 @@ def test_a_read_only_volume_is_evacuated_and_its_files_go_later(rig: Rig, monkey
         real(folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(volume_set, "try_writing", refuse)
+        patch.setattr(volume_opening, "try_writing", refuse)
         patch.setattr("snowsync.volumes.try_writing", refuse)
         assert evacuate(rig.job, "one").moved.objects == count
         assert len(on(rig, "one")) == count, "nothing can be deleted there now"

@@ -23,6 +23,7 @@ from snowsync import ledger_file, ledger_recovery, volume_set
 from snowsync.ledger import Ledger
 from snowsync.ledger_recovery import RECOVERED
 from snowsync.model import State
+from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_set import VolumeSet
 
 # -- the ledger -----------------------------------------------------------------------------------------------------
@@ -301,9 +302,9 @@ def test_a_volume_that_takes_no_writes_is_recognized_once(rig: Rig) -> None:
     path = rig.folder / "one/.snowsync/ledgers/photos.json"
     path.write_text(json.dumps({**record(rig), "counter": f"{10**6:020}"}))
     ledger = rig.ledger
-    volumes = VolumeSet(rig.job, ledger, reads=True)
+    opening = VolumeOpening(rig.job, ledger, tells=True)
     for _ in range(2):
-        volumes._open(rig.job.volumes[0], writable=False).close()
+        opening.opened(rig.job.volumes[0], writable=False).close()
     assert select(ledger, "SELECT COUNT(*) FROM groups WHERE hop = ?", RECOVERED) == [(1,)]
     assert select(ledger, "SELECT COUNT(*) FROM objects WHERE suspect = 0 OR sends = 0") == [(0,)]
     ledger.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining, report, unsent, volume_set, volumes
+from snowsync import draining, report, unsent, volume_opening, volume_set, volumes
 from snowsync.destination import DestinationUnit
 from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Ledger
@@ -31,7 +31,7 @@ class Ailing:
     def __init__(self, rig: Rig, patch: pytest.MonkeyPatch) -> None:
         self.write_error = self.read_error = self.marker_error = 0
         one = rig.folder / "one"
-        write, examine, marker = volumes.try_writing, unsent.examine, volume_set.read_marker
+        write, examine, marker = volumes.try_writing, unsent.examine, volume_opening.read_marker
 
         def try_writing(folder: int) -> None:
             if self.write_error and os.path.samestat(os.fstat(folder), os.stat(one / ".snowsync/incoming/photos")):
@@ -50,10 +50,10 @@ class Ailing:
             return marker(path)
 
         patch.setattr(volumes, "try_writing", try_writing)
-        patch.setattr(volume_set, "try_writing", try_writing)
+        patch.setattr(volume_opening, "try_writing", try_writing)
         patch.setattr(unsent, "examine", look)
         patch.setattr("snowsync.readiness.examine", look)
-        patch.setattr(volume_set, "read_marker", read_marker)
+        patch.setattr(volume_opening, "read_marker", read_marker)
         patch.setattr(volume_set, "_READING_REST", 0.2)
 
     def heal(self) -> None:

@@ -636,7 +636,7 @@ class WholeLife(RuleBasedStateMachine):
             self._volume_came(volume)
 
     def _opened(self, volume: SimVolume) -> None:
-        """As volume_set.py does, of all volumes, before anything on them is used."""
+        """As volume_opening.py does, of all volumes, before anything on them is used."""
         if not self.ledger.knows_group(*volume.newest):
             self.ledger.distrust(volume.id, volume.name, *volume.newest)
         self.ledger.returned(volume.id)

@@ -14,25 +14,20 @@ from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
 from . import workers
-from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import Job
 from .config import Volume as VolumeConfig
 from .disk_calls import DiskCalls, Silent
 from .errors import LocalError, Trouble
-from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
-from .ledger_file import identities_put_aside
-from .markers import is_folder, read_marker, write_marker
 from .placement import VolumeSpace
-from .volume_layout import JOB_FOLDERS, OWN_FOLDER, record_path
-from .volumes import OpenVolume, names_held, try_writing
+from .volume_opening import VolumeOpening, why_not
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.volumes")
 _Answer = TypeVar("_Answer")
 STUCK_SECONDS = 20.0  # a disk that takes so long for one call gets nothing more meanwhile, if there is another one
 SILENT_SECONDS = 30.0  # a disk that answers nothing for so long is out of use until it does
-_PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
 _READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
 UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
 _LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
@@ -66,6 +61,7 @@ class VolumeSet:
         self._occupied_until = 0.0
         self.draining: set[int] = set()  # nothing is placed on these
         self._placing: dict[int, bool] = {}
+        self._opening = VolumeOpening(job, ledger, tells=tells)
         self._disks = {config.name: DiskCalls(config.name) for config in job.volumes}
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
@@ -149,7 +145,7 @@ class VolumeSet:
         try:
             opened = self._open(config)
         except (LocalError, OSError) as error:
-            self._tell(config.name, word_of(error), _reason(config, error))
+            self._tell(config.name, word_of(error), why_not(config, error))
             return None
         self._retire(read, "it takes writes again")
         return opened
@@ -244,7 +240,7 @@ class VolumeSet:
         try:
             return self._open(config)
         except (LocalError, OSError) as error:
-            word, reason = word_of(error), _reason(config, error)
+            word, reason = word_of(error), why_not(config, error)
             if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
                 self._rest_until[config.name] = time.monotonic() + _READING_REST
         if not self._reads and self.absent[config.name] != reason:  # who only reads from volumes says what it waits for
@@ -259,94 +255,11 @@ class VolumeSet:
         return None
 
     def _open(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
-        marker = self._marker(config)
-        self._refuse_strangers(config, marker)
-        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
-        opened = [root]
-        try:
-            for folder in JOB_FOLDERS:
-                relative = f"{folder}/{self._job.job}"
-                for part in (folder, relative) if writable else ():
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o750, dir_fd=root)
-                opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
-            largest = NO_LIMIT
-            if writable:
-                try_writing(opened[1])
-                insist_on_fitness(opened[1], f"use volume {config.name} at {config.path}")
-                largest = largest_file(opened[1])
-            claim = self._claim(config, root, opened[2], writable=writable)
-            volume_id = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
-            self._recognize(config, volume_id, root, opened[2], writable=writable)
-            if writable and self._tells:
-                self._welcome(config.name, volume_id)
-        except BaseException:
-            for descriptor in opened:
-                os.close(descriptor)
-            raise
-        _root, incoming, staged, quarantine, outgoing = opened
-        return OpenVolume(
-            config,
-            volume_id,
-            marker["uuid"],
-            root,
-            incoming,
-            staged,
-            quarantine,
-            outgoing,
-            writable=writable,
-            claim=claim,
-            largest_file=largest,
-        )
-
-    def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
-        """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
-        claim = claim_of(self._job, self._ledger.identity(), self._ledger.newest_group())
-        number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
-        if look(self._job, root, self._ledger, number)[0] is Whose.OURS:
-            return claim
-        # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
-        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            verdict, record = look(self._job, root, self._ledger, number)
-            if verdict is Whose.ANOTHERS:
-                action = f"use volume {config.name} at {config.path}"
-                raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
-            if verdict is Whose.FREE and writable:
-                self._clear_given_up(config, record)
-                claim.make(root)
-                _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
-        return claim
-
-    def _clear_given_up(self, config: VolumeConfig, record: Record) -> None:
-        """What a ledger staged there that an operator had reset meanwhile was given up with it."""
-        from .resetting import clear_given_up  # it reads volumes' states, and so this file
-
-        if record.ledger in identities_put_aside(self._job.ledger_path):
-            clear_given_up(self._job, config.name, config.path)
-
-    def _recognize(self, config: VolumeConfig, number: int, root: int, staged: int, *, writable: bool) -> None:
-        """Before a volume is used: a ledger that is older than what it did there distrusts itself."""
-        if not self._is_old(read_record(root, self._job.job)):
-            return
-        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            record = read_record(root, self._job.job)  # asked again: a unit beside us may have been first
-            if record is None or not self._is_old(record):
-                return
-            where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
-            if self._ledger.distrust(number, where, record.counter, record.at_ms):
-                _log.error(
-                    "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"
-                    " removed, every staged file is hashed, and the destination is asked before anything is sent",
-                    config.name,
-                    self._job.job,
-                    record.counter,
-                )
-
-    def _is_old(self, record: Record | None) -> bool:
-        """Whether our ledger, whose record this is, lacks a group that the volume saw."""
-        if record is None or record.ledger != self._ledger.identity():
-            return False
-        return not self._ledger.knows_group(record.counter, record.at_ms)
+        opened = self._opening.opened(config, writable=writable)
+        if writable:
+            self._told.pop(config.name, None)
+            self._failed_since.pop(config.name, None)
+        return opened
 
     def remember(self, number: int | None = None, *, now: bool = False) -> None:
         """Let the volumes, or the one of this number, know the newest group, once a second at most, or `now`.
@@ -367,45 +280,6 @@ class VolumeSet:
                 volume.remember(newest)
         finally:
             volume.remembering.release()
-
-    def _welcome(self, name: str, volume_id: int) -> None:
-        """Before anything of a volume that returned is used, what lies there becomes suspect."""
-        self._told.pop(name, None)
-        self._failed_since.pop(name, None)
-        count = self._ledger.returned(volume_id)
-        if count:
-            _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)
-
-    def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
-        """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
-        for name, (_, identity) in self._ledger.known_volumes().items():
-            if (name == config.name) != (identity == marker["uuid"]):
-                raise LocalError(
-                    Trouble.IO,
-                    f"use volume {config.name} at {config.path}",
-                    f"it carries identity {marker['uuid']}, the ledger knows {name} as {identity}:"
-                    " mount the right disk there, or give the new one a new name",
-                )
-
-    def _marker(self, config: VolumeConfig) -> dict[str, str]:
-        action = f"use volume {config.name} at {config.path}"
-        if not is_folder(config.path):
-            raise LocalError(Trouble.IO, action, "there is no such directory; mount the disk or create the folder")
-        if config.require_mount and not os.path.ismount(config.path):
-            raise LocalError(
-                Trouble.IO, action, "nothing is mounted there; mount the disk, or set require_mount: false for a folder"
-            )
-        marker = read_marker(config.path)
-        if marker is None:
-            known = self._ledger.known_volumes().get(config.name)
-            if known:
-                raise LocalError(
-                    Trouble.IO,
-                    action,
-                    f"its marker (identity {known[1]}) is not there; mount the disk that has it",
-                )
-            marker = write_marker(config.path, config.name)
-        return marker
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""
@@ -502,9 +376,3 @@ class VolumeSet:
             volume.close()
         for disk in self._disks.values():
             disk.close()
-
-
-def _reason(config: VolumeConfig, error: LocalError | OSError) -> str:
-    if isinstance(error, LocalError):
-        return str(error)
-    return f"Failed to open volume {config.name} at {config.path}: {error.strerror}"

@@ -1,0 +1,188 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a volume comes into use: whether it is the right one, fit, and this ledger's."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
+from .config import Job
+from .config import Volume as VolumeConfig
+from .errors import LocalError, Trouble
+from .fitness import NO_LIMIT, insist_on_fitness, largest_file
+from .ledger import Ledger
+from .ledger_file import identities_put_aside
+from .markers import is_folder, read_marker, write_marker
+from .volume_layout import JOB_FOLDERS, OWN_FOLDER, record_path
+from .volumes import OpenVolume, names_held, try_writing
+
+_log = logging.getLogger("snowsync.volumes")
+_PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
+
+
+def why_not(config: VolumeConfig, error: LocalError | OSError) -> str:
+    """Why a volume could not be opened, for people."""
+    if isinstance(error, LocalError):
+        return str(error)
+    return f"Failed to open volume {config.name} at {config.path}: {error.strerror}"
+
+
+class VolumeOpening:
+    """Opens volumes of a job for a ledger. `tells`: the ledger is to doubt what lies on a volume that is back."""
+
+    def __init__(self, job: Job, ledger: Ledger, *, tells: bool) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._tells = tells
+
+    def opened(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
+        """LocalError or OSError with the reason why it cannot be used. Not `writable`: only for reading."""
+        marker = self._marker(config)
+        self._refuse_strangers(config, marker)
+        opened = self._folders(config, writable=writable)
+        root, incoming, staged, quarantine, outgoing = opened
+        try:
+            largest = self._largest_file(config, incoming) if writable else NO_LIMIT
+            claim = self._claim(config, root, staged, writable=writable)
+            number = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
+            self._recognize(config, number, root, staged, writable=writable)
+            if writable and self._tells:
+                self._welcome(config.name, number)
+        except BaseException:
+            _close(opened)
+            raise
+        return OpenVolume(
+            config,
+            number,
+            marker["uuid"],
+            root,
+            incoming,
+            staged,
+            quarantine,
+            outgoing,
+            writable=writable,
+            claim=claim,
+            largest_file=largest,
+        )
+
+    def _folders(self, config: VolumeConfig, *, writable: bool) -> list[int]:
+        """Descriptors of `.snowsync` and of the job's folders there, which are made where they are missing."""
+        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
+        opened = [root]
+        try:
+            for folder in JOB_FOLDERS:
+                relative = f"{folder}/{self._job.job}"
+                for part in (folder, relative) if writable else ():
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o750, dir_fd=root)
+                opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
+        except BaseException:
+            _close(opened)
+            raise
+        return opened
+
+    @staticmethod
+    def _largest_file(config: VolumeConfig, incoming: int) -> int:
+        """The largest file in bytes. LocalError or OSError where it does not take, or hold, what is staged."""
+        try_writing(incoming)
+        insist_on_fitness(incoming, f"use volume {config.name} at {config.path}")
+        return largest_file(incoming)
+
+    # -- the right one --------------------------------------------------------------------------------------------
+
+    def _marker(self, config: VolumeConfig) -> dict[str, str]:
+        action = f"use volume {config.name} at {config.path}"
+        if not is_folder(config.path):
+            raise LocalError(Trouble.IO, action, "there is no such directory; mount the disk or create the folder")
+        if config.require_mount and not os.path.ismount(config.path):
+            raise LocalError(
+                Trouble.IO, action, "nothing is mounted there; mount the disk, or set require_mount: false for a folder"
+            )
+        marker = read_marker(config.path)
+        if marker is None:
+            known = self._ledger.known_volumes().get(config.name)
+            if known:
+                raise LocalError(
+                    Trouble.IO,
+                    action,
+                    f"its marker (identity {known[1]}) is not there; mount the disk that has it",
+                )
+            marker = write_marker(config.path, config.name)
+        return marker
+
+    def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
+        """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
+        for name, (_number, identity) in self._ledger.known_volumes().items():
+            if (name == config.name) != (identity == marker["uuid"]):
+                raise LocalError(
+                    Trouble.IO,
+                    f"use volume {config.name} at {config.path}",
+                    f"it carries identity {marker['uuid']}, the ledger knows {name} as {identity}:"
+                    " mount the right disk there, or give the new one a new name",
+                )
+
+    # -- whose files are there ------------------------------------------------------------------------------------
+
+    def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
+        """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
+        claim = claim_of(self._job, self._ledger.identity(), self._ledger.newest_group())
+        number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
+        if look(self._job, root, self._ledger, number)[0] is Whose.OURS:
+            return claim
+        # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
+        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            verdict, record = look(self._job, root, self._ledger, number)
+            if verdict is Whose.ANOTHERS:
+                action = f"use volume {config.name} at {config.path}"
+                raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
+            if verdict is Whose.FREE and writable:
+                self._clear_given_up(config, record)
+                claim.make(root)
+                _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
+        return claim
+
+    def _clear_given_up(self, config: VolumeConfig, record: Record) -> None:
+        """What a ledger staged there that an operator had reset meanwhile was given up with it."""
+        from .resetting import clear_given_up  # it reads volumes' states, and so this file
+
+        if record.ledger in identities_put_aside(self._job.ledger_path):
+            clear_given_up(self._job, config.name, config.path)
+
+    def _recognize(self, config: VolumeConfig, number: int, root: int, staged: int, *, writable: bool) -> None:
+        """Before a volume is used: a ledger that is older than what it did there distrusts itself."""
+        if not self._is_old(read_record(root, self._job.job)):
+            return
+        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            record = read_record(root, self._job.job)  # asked again: a unit beside us may have been first
+            if record is None or not self._is_old(record):
+                return
+            where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
+            if self._ledger.distrust(number, where, record.counter, record.at_ms):
+                _log.error(
+                    "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"
+                    " removed, every staged file is hashed, and the destination is asked before anything is sent",
+                    config.name,
+                    self._job.job,
+                    record.counter,
+                )
+
+    def _is_old(self, record: Record | None) -> bool:
+        """Whether our ledger, whose record this is, lacks a group that the volume saw."""
+        if record is None or record.ledger != self._ledger.identity():
+            return False
+        return not self._ledger.knows_group(record.counter, record.at_ms)
+
+    def _welcome(self, name: str, volume_id: int) -> None:
+        """Before anything of a volume that returned is used, what lies there becomes suspect."""
+        count = self._ledger.returned(volume_id)
+        if count:
+            _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
