@@ -20,6 +20,7 @@ from .config import Volume as VolumeConfig
 from .disk_calls import DiskCalls, Silent
 from .errors import LocalError, Trouble
 from .ledger import Ledger
+from .occupancy import Occupancy
 from .placement import VolumeSpace
 from .volume_opening import VolumeOpening, why_not
 from .volumes import OpenVolume
@@ -56,9 +57,7 @@ class VolumeSet:
         self._rest_until: dict[str, float] = {}
         self._told: dict[str, tuple[str, str]] = {}
         self._failed_since: dict[str, float] = {}
-        self._occupied: dict[int, int] = {}
-        self._occupied_since: dict[int, int] = {}  # what came since the ledger was asked last
-        self._occupied_until = 0.0
+        self._occupancy = Occupancy(ledger.occupied)
         self.draining: set[int] = set()  # nothing is placed on these
         self._placing: dict[int, bool] = {}
         self._opening = VolumeOpening(job, ledger, tells=tells)
@@ -309,9 +308,10 @@ class VolumeSet:
         free = [volume for volume in self.placeable() if volume.id not in stuck]
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
         lock = lock or contextlib.nullcontext()
-        self._ask_for_sums(lock)
+        if any(config.limit is not None for config in self._job.volumes):
+            self._occupancy.ask(lock)
         with lock:
-            return [volume.space(self._job, self._occupied.get(volume.id, 0), status) for volume, status in asked]
+            return [volume.space(self._job, self._occupancy.of(volume.id), status) for volume, status in asked]
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
         try:
@@ -322,25 +322,9 @@ class VolumeSet:
             self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
             return None
 
-    def _ask_for_sums(self, lock: contextlib.AbstractContextManager[object]) -> None:
-        """Ask for the ledger's sums, at most so often that the asking takes a twentieth of the time."""
-        started = time.monotonic()
-        if started < self._occupied_until or all(config.limit is None for config in self._job.volumes):
-            return
-        with lock:
-            self._occupied_since.clear()
-        occupied = self._ledger.occupied()
-        with lock:
-            # What became durable meanwhile may be among these sums, or not: rather too much than too little.
-            for number, size in self._occupied_since.items():
-                occupied[number] = occupied.get(number, 0) + size
-            self._occupied = occupied
-        now = time.monotonic()
-        self._occupied_until = now + min(5.0, max(0.05, 20 * (now - started)))
-
     def count_anew(self) -> None:
         """Ask the ledger for its sums at the next look, however lately it was asked."""
-        self._occupied_until = 0.0
+        self._occupancy.expire()
 
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
@@ -350,8 +334,7 @@ class VolumeSet:
 
     def occupies(self, volume: OpenVolume, size: int) -> None:
         """A file more lies there."""
-        for sums in (self._occupied, self._occupied_since):
-            sums[volume.id] = sums.get(volume.id, 0) + (size + 4095) // 4096 * 4096
+        self._occupancy.add(volume.id, size)
 
     def why_absent(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
