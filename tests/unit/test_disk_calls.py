@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import disk_calls, unit, volume_set, volumes
+from snowsync import disk_calls, job_volume, unit, volumes
 from snowsync.disk_calls import DiskCalls, Silent
 from snowsync.volume_set import VolumeSet
 
@@ -40,7 +40,7 @@ def hang() -> Iterator[Hang]:
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_calls, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(volume_set, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(job_volume, "STUCK_SECONDS", 0.5)
     monkeypatch.setattr(unit, "_END_SECONDS", 2.0)
 
 
@@ -203,7 +203,7 @@ def test_a_disk_that_answers_nothing_is_named_until_it_does(
     disk.slow(os, "stat")
     disk.begin()
     assert found.refresh() == ([], [])
-    monkeypatch.setattr(volume_set, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(job_volume, "SILENT_SECONDS", 0.0)
     (gone,) = found.refresh()[1]
     assert gone.name == "one"
     assert "does not answer" in found.why_absent()

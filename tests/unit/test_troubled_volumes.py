@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining, report, unsent, volume_opening, volume_set, volumes
+from snowsync import draining, job_volume, report, unsent, volume_opening, volumes
 from snowsync.destination import DestinationUnit
 from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Ledger
@@ -54,7 +54,7 @@ class Ailing:
         patch.setattr(unsent, "examine", look)
         patch.setattr("snowsync.readiness.examine", look)
         patch.setattr(volume_opening, "read_marker", read_marker)
-        patch.setattr(volume_set, "_READING_REST", 0.2)
+        patch.setattr(job_volume, "_READING_REST", 0.2)
 
     def heal(self) -> None:
         self.write_error = self.read_error = self.marker_error = 0
@@ -240,7 +240,7 @@ def test_a_new_generation_makes_a_left_copy_obsolete(rig: Rig, ailing: Ailing) -
 def test_a_volume_that_cannot_even_be_opened_is_not_waited_for(
     rig: Rig, ailing: Ailing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(volume_set, "UNREADABLE_SECONDS", 0.5)
+    monkeypatch.setattr(job_volume, "UNREADABLE_SECONDS", 0.5)
     drop_on_one(rig)
     count = stage(rig)
     ailing.marker_error = errno.EIO
@@ -260,7 +260,7 @@ def test_a_volume_that_cannot_even_be_opened_is_not_waited_for(
 
 
 def test_a_missing_volume_is_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume_set, "UNREADABLE_SECONDS", 0.0)
+    monkeypatch.setattr(job_volume, "UNREADABLE_SECONDS", 0.0)
     count = stage(rig)
     job = rig.job
     (rig.folder / "one").rename(rig.folder / "elsewhere")

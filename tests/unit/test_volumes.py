@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import volume_set
+from snowsync import job_volume
 from snowsync import volumes as volumes_module
 from snowsync.config import Job, parse_job
 from snowsync.ledger import Ledger
@@ -338,9 +338,9 @@ def test_a_volume_that_fails_again_and_again_rests_longer(
         (volume,) = volumes.open.values()
         volume.opened = clock[0]  # else it is the machine's own time since it was started
         volumes.take_out(volume, "it failed")
-        clock[0] += volume_set._LONGEST_REST
+        clock[0] += job_volume._LONGEST_REST
     assert rests[:3] == [1.0, 4.0, 16.0]
-    assert max(rests) == volume_set._LONGEST_REST
+    assert max(rests) == job_volume._LONGEST_REST
 
 
 def test_a_volume_that_worked_for_long_is_tried_again_soon(
@@ -352,7 +352,7 @@ def test_a_volume_that_worked_for_long_is_tried_again_soon(
     for _ in range(5):
         (volume,), _gone = volumes.refresh()
         volume.opened = clock[0]
-        clock[0] += volume_set._TRUSTED_SECONDS
+        clock[0] += job_volume._TRUSTED_SECONDS
         volumes.take_out(volume, "it failed")
         clock[0] += 1.0
 

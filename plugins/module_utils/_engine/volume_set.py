@@ -16,9 +16,9 @@ from typing import TypeVar
 from . import workers
 from .conditions import FAILED, MISSING, READ_ONLY, word_of
 from .config import Job
-from .config import Volume as VolumeConfig
-from .disk_calls import DiskCalls, Silent
+from .disk_calls import Silent
 from .errors import LocalError, Trouble
+from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
 from .ledger import Ledger
 from .occupancy import Occupancy
 from .placement import VolumeSpace
@@ -27,13 +27,8 @@ from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.volumes")
 _Answer = TypeVar("_Answer")
-STUCK_SECONDS = 20.0  # a disk that takes so long for one call gets nothing more meanwhile, if there is another one
-SILENT_SECONDS = 30.0  # a disk that answers nothing for so long is out of use until it does
-_READING_REST = 30.0  # seconds between two trials whether a volume that is only read from takes writes again
-UNREADABLE_SECONDS = 60.0  # a volume that answers with errors so long is not waited for
-_LONGEST_REST = 900.0  # seconds before a volume that fails again and again is tried once more
 _REMEMBER_SECONDS = 1.0  # so often at most is the newest group written to a volume
-_TRUSTED_SECONDS = 600.0  # a volume that worked so long failed for a new reason
+_LEFT = "objects are staged there, and the job no longer names it; put it back"
 
 
 class VolumeSet:
@@ -47,42 +42,50 @@ class VolumeSet:
         self._ledger = ledger
         self._reads = reads
         self._tells = tells
-        self.open: dict[int, OpenVolume] = {}
-        self.absent: dict[str, str] = {config.name: "not looked at yet" for config in job.volumes}
-        left = ledger.holding() - self.absent.keys()
-        self.absent |= dict.fromkeys(left, "objects are staged there, and the job no longer names it; put it back")
+        self._volumes = {config.name: JobVolume(config) for config in job.volumes}
+        self._left = dict.fromkeys(ledger.holding() - self._volumes.keys(), _LEFT)
         self._lock = threading.Lock()
         self._retired: list[OpenVolume] = []
-        self._failures: dict[str, int] = {}
-        self._rest_until: dict[str, float] = {}
-        self._told: dict[str, tuple[str, str]] = {}
-        self._failed_since: dict[str, float] = {}
         self._occupancy = Occupancy(ledger.occupied)
-        self.draining: set[int] = set()  # nothing is placed on these
-        self._placing: dict[int, bool] = {}
         self._opening = VolumeOpening(job, ledger, tells=tells)
-        self._disks = {config.name: DiskCalls(config.name) for config in job.volumes}
+        self.draining: set[int] = set()  # nothing is placed on these
+
+    @property
+    def open(self) -> dict[int, OpenVolume]:
+        """Those in use, by number."""
+        return {opened.id: opened for volume in self._volumes.values() if (opened := volume.open)}
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why the others are not, by name."""
+        return {name: volume.absence for name, volume in self._volumes.items() if volume.absence} | self._left
 
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
+        gone = self._gone()
+        self.draining = self._ledger.draining()
+        return self._come(), gone
+
+    def _gone(self) -> list[OpenVolume]:
         gone = []
-        for volume, (word, reason) in [(volume, self._look(volume)) for volume in list(self.open.values())]:
-            if word and self._retire(volume, reason):
-                self._tell(volume.name, word, reason)
-                gone.append(volume)
+        for opened, (word, reason) in [(opened, self._look(opened)) for opened in self.open.values()]:
+            if word and self._retire(opened, reason):
+                self._tell(self._volumes[opened.name], word, reason)
+                gone.append(opened)
+        return gone
+
+    def _come(self) -> list[OpenVolume]:
         came = []
         now = time.monotonic()
-        self.draining = self._ledger.draining()
-        for config in self._job.volumes:
-            if now < self._rest_until.get(config.name, 0.0):
-                continue
-            opened = self._asked_to_open(config)
+        for volume in self._volumes.values():
+            opened = self._asked_to_open(volume) if volume.is_to_be_tried(now) else None
             if opened:
                 with self._lock:
-                    del self.absent[config.name]
-                    self.open[opened.id] = opened
+                    volume.comes(opened)
                 came.append(opened)
-        return came, gone
+        return came
+
+    # -- asked ------------------------------------------------------------------------------------------------
 
     def _look(self, volume: OpenVolume) -> tuple[str, str]:
         """(word, reason) for a volume that is lost, ("", "") for one that is there."""
@@ -94,12 +97,9 @@ class VolumeSet:
             return ""
 
         try:
-            word = self.ask(volume, look)
+            return loss(self.ask(volume, look))
         except Silent as silence:
-            return ("", "") if silence.seconds < SILENT_SECONDS else (MISSING, f"its disk does not answer: {silence}")
-        if word == MISSING:
-            return word, "its marker is no longer there: unmounted?"
-        return word, "its disk answers with errors" if word else ""
+            return loss_in_silence(silence)
 
     def ask(self, volume: OpenVolume, call: Callable[[], _Answer]) -> _Answer:
         """What only this volume's disk can answer, for the thread that calls `refresh`.
@@ -115,7 +115,7 @@ class VolumeSet:
 
         self._use(volume, 1)
         try:
-            return self._disks[volume.name].ask(borrowed)
+            return self._volumes[volume.name].disk.ask(borrowed)
         except Silent as silence:
             if not silence.is_asked:
                 self._use(volume, -1)
@@ -125,29 +125,74 @@ class VolumeSet:
         with self._lock:
             volume.users += more
 
-    def _asked_to_open(self, config: VolumeConfig) -> OpenVolume | None:
+    def _asked_to_open(self, volume: JobVolume) -> OpenVolume | None:
         try:
-            return self._disks[config.name].ask(lambda: self._opened_anew(config), "open")
+            return volume.disk.ask(lambda: self._opened_anew(volume), "open")
         except Silent as silence:
-            if config.name in self.absent:
-                self.absent[config.name] = f"its disk does not answer: {silence}"
+            if volume.open is None:
+                volume.absence = why_silent(silence)
             return None
 
-    def _opened_anew(self, config: VolumeConfig) -> OpenVolume | None:
+    # -- opened, by the thread of the disk ------------------------------------------------------------------------
+
+    def _opened_anew(self, volume: JobVolume) -> OpenVolume | None:
         """A volume that was absent, or one that was only read from and takes writes again."""
-        if config.name in self.absent:
-            return self._try_open(config)
-        read = next((volume for volume in list(self.open.values()) if volume.name == config.name), None)
-        if read is None or read.writable:
-            return None
-        self._rest_until[config.name] = time.monotonic() + _READING_REST
+        read = volume.open
+        if read is None:
+            return self._try_open(volume)
+        volume.rest_as_it_takes_no_writes(time.monotonic())
         try:
-            opened = self._open(config)
+            opened = self._open(volume)
         except (LocalError, OSError) as error:
-            self._tell(config.name, word_of(error), why_not(config, error))
+            self._tell(volume, word_of(error), why_not(volume.config, error))
             return None
         self._retire(read, "it takes writes again")
         return opened
+
+    def _try_open(self, volume: JobVolume) -> OpenVolume | None:
+        try:
+            return self._open(volume)
+        except (LocalError, OSError) as error:
+            word, reason = word_of(error), why_not(volume.config, error)
+            if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
+                volume.rest_as_it_takes_no_writes(time.monotonic())
+        if not self._reads and volume.absence != reason:  # who only reads from volumes says what it waits for
+            _log.warning("volume %s is not used: %s", volume.name, reason)
+        volume.absence = reason
+        self._tell(volume, word, reason)
+        if self._reads and word in (READ_ONLY, FAILED):
+            with contextlib.suppress(LocalError, OSError):
+                opened = self._open(volume, writable=False)
+                volume.rest_as_it_takes_no_writes(time.monotonic())
+                return opened
+        return None
+
+    def _open(self, volume: JobVolume, *, writable: bool = True) -> OpenVolume:
+        opened = self._opening.opened(volume.config, writable=writable)
+        if writable:
+            volume.has_no_trouble()
+        return opened
+
+    def unreadable(self) -> list[tuple[int, str]]:
+        """(number, reason) of volumes that have answered with errors for a while, and cannot even be opened."""
+        now = time.monotonic()
+        found = []
+        for volume in self._volumes.values():
+            known = self._ledger.known_volumes().get(volume.name) if volume.is_to_be_read_now(now) else None
+            if known and not self._can_be_read(volume):
+                found.append((known[0], volume.absence))
+        return found
+
+    def _can_be_read(self, volume: JobVolume) -> bool:
+        try:
+            volume.disk.ask(lambda: self._open(volume, writable=False).close())
+        except Silent:
+            return True  # it may yet
+        except (LocalError, OSError) as error:
+            return word_of(error) != FAILED
+        return True
+
+    # -- taken out --------------------------------------------------------------------------------------------
 
     def take_out(self, volume: OpenVolume, reason: str) -> bool:
         """Stop using a volume that failed, until `refresh` can open it again; False when that was said already.
@@ -157,61 +202,32 @@ class VolumeSet:
         word = volume.trouble() or FAILED
         if not self._retire(volume, reason):
             return False
-        self._tell(volume.name, word, reason)
+        known = self._volumes[volume.name]
+        self._tell(known, word, reason)
         now = time.monotonic()
-        failures = self._failures.get(volume.name, 0) if now - volume.opened < _TRUSTED_SECONDS else 0
-        self._failures[volume.name] = failures + 1
-        self._rest_until[volume.name] = now + min(_LONGEST_REST, 2.0**failures)
+        known.rest_as_it_failed(now, now - volume.opened)
         return True
 
     def _retire(self, volume: OpenVolume, reason: str) -> bool:
+        known = self._volumes[volume.name]
         with self._lock:
-            if self.open.get(volume.id) is not volume:
+            if known.open is not volume:
                 return False
-            del self.open[volume.id]
-            self.absent[volume.name] = reason
+            known.goes(reason)
             self._retired.append(volume)
         return True
 
-    def _tell(self, name: str, word: str, reason: str) -> None:
+    def _tell(self, volume: JobVolume, word: str, reason: str) -> None:
         """Let the ledger know of a trouble, once."""
-        if word == FAILED:
-            self._failed_since.setdefault(name, time.monotonic())
-        else:
-            self._failed_since.pop(name, None)
-        if not self._tells or self._told.get(name) == (word, reason):
+        volume.has_trouble(word, time.monotonic())
+        if not self._tells or volume.told == (word, reason):
             return
-        known = self._ledger.known_volumes().get(name)
+        known = self._ledger.known_volumes().get(volume.name)
         if known:
             self._ledger.set_trouble(known[0], word, reason)
         else:
-            self._ledger.note_unused(name, word, reason)
-        self._told[name] = (word, reason)
-
-    def unreadable(self) -> list[tuple[int, str]]:
-        """(number, reason) of volumes that have answered with errors for a while, and cannot even be opened."""
-        now = time.monotonic()
-        found = []
-        for config in self._job.volumes:
-            since = self._failed_since.get(config.name)
-            if since is None or now - since < UNREADABLE_SECONDS or config.name not in self.absent:
-                continue
-            self._failed_since[config.name] = now  # looked at again after as long a time
-            known = self._ledger.known_volumes().get(config.name)
-            if known and not self._can_be_read(config):
-                found.append((known[0], self.absent[config.name]))
-        return found
-
-    def _can_be_read(self, config: VolumeConfig) -> bool:
-        try:
-            self._disks[config.name].ask(lambda: self._open(config, writable=False).close())
-        except Silent:
-            return True  # it may yet
-        except OSError as error:
-            return word_of(error) != FAILED
-        except LocalError as error:
-            return word_of(error) != FAILED
-        return True
+            self._ledger.note_unused(volume.name, word, reason)
+        volume.told = (word, reason)
 
     @contextlib.contextmanager
     def borrowed(self, number: int | None = None) -> Iterator[list[OpenVolume]]:
@@ -235,31 +251,6 @@ class VolumeSet:
         for volume in idle:
             volume.close()
 
-    def _try_open(self, config: VolumeConfig) -> OpenVolume | None:
-        try:
-            return self._open(config)
-        except (LocalError, OSError) as error:
-            word, reason = word_of(error), why_not(config, error)
-            if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
-                self._rest_until[config.name] = time.monotonic() + _READING_REST
-        if not self._reads and self.absent[config.name] != reason:  # who only reads from volumes says what it waits for
-            _log.warning("volume %s is not used: %s", config.name, reason)
-        self.absent[config.name] = reason
-        self._tell(config.name, word, reason)
-        if self._reads and word in (READ_ONLY, FAILED):
-            with contextlib.suppress(LocalError, OSError):
-                opened = self._open(config, writable=False)
-                self._rest_until[config.name] = time.monotonic() + _READING_REST
-                return opened
-        return None
-
-    def _open(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
-        opened = self._opening.opened(config, writable=writable)
-        if writable:
-            self._told.pop(config.name, None)
-            self._failed_since.pop(config.name, None)
-        return opened
-
     def remember(self, number: int | None = None, *, now: bool = False) -> None:
         """Let the volumes, or the one of this number, know the newest group, once a second at most, or `now`.
 
@@ -282,21 +273,24 @@ class VolumeSet:
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""
-        return [volume for volume in list(self.open.values()) if volume.writable and volume.id not in self.draining]
+        return [opened for volume in self._volumes.values() if (opened := volume.for_new(self.draining))]
 
     def stuck(self) -> set[int]:
         """The volumes whose disks somebody has waited for very long, while others answer: these go on."""
-        found = {number for number, seconds in workers.waits(time.monotonic()).items() if seconds >= STUCK_SECONDS}
-        there = set(self.open)
-        return found & there if there - found else set()
+        return stuck(workers.waits(time.monotonic()), set(self.open))
 
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
-        placing = {number: number not in self.draining or number in busy for number in list(self.open)}
-        changes = {number: on for number, on in placing.items() if self._placing.get(number) != on}
-        if changes:
-            self._ledger.set_placing(changes)
-            self._placing.update(changes)
+        news = [
+            (volume, opened.id, on)
+            for volume in self._volumes.values()
+            if (opened := volume.open)
+            and (on := opened.id not in self.draining or opened.id in busy) is not volume.placing
+        ]
+        if news:
+            self._ledger.set_placing({number: on for _volume, number, on in news})
+        for volume, _number, on in news:
+            volume.placing = on
 
     def spaces(self, lock: contextlib.AbstractContextManager[object] | None = None) -> list[VolumeSpace]:
         """Every volume for the placement, but for those whose disks say nothing now; one that fails is taken out.
@@ -304,8 +298,8 @@ class VolumeSet:
         `lock` guards the sums of what is in flight: it is held while these are read, and not while a disk, or the
         ledger, is asked.
         """
-        stuck = self.stuck()
-        free = [volume for volume in self.placeable() if volume.id not in stuck]
+        silent = self.stuck()
+        free = [volume for volume in self.placeable() if volume.id not in silent]
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
         lock = lock or contextlib.nullcontext()
         if any(config.limit is not None for config in self._job.volumes):
@@ -340,22 +334,21 @@ class VolumeSet:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
 
     def why_only_read(self, volume: OpenVolume) -> str:
-        return self._told.get(volume.name, ("", "it takes no writes"))[1]
+        return self._volumes[volume.name].why_only_read
 
     def why_not_placeable(self) -> str:
         """Why nothing new can be placed, volume by volume."""
-        draining = {
-            volume.name: "is being drained" for volume in list(self.open.values()) if volume.id in self.draining
-        }
+        draining = {volume.name: "is being drained" for volume in self.open.values() if volume.id in self.draining}
         return "; ".join(f"{name}: {reason}" for name, reason in (self.absent | draining).items())
 
     def close(self) -> None:
         self.remember(now=True)
         with self._lock:
-            volumes = [*self.open.values(), *self._retired]
-            self.open.clear()
+            opened = [*self.open.values(), *self._retired]
             self._retired.clear()
-        for volume in volumes:
-            volume.close()
-        for disk in self._disks.values():
-            disk.close()
+            for volume in self._volumes.values():
+                volume.open = None
+        for each in opened:
+            each.close()
+        for volume in self._volumes.values():
+            volume.disk.close()
