@@ -121,7 +121,8 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_everything_that_a_unit_says_is_explained() -> None:
-    said = {text for name in ("source.py", "destination.py", "unit.py") for text in statuses(ENGINE / name)}
+    files = ("adoption.py", "destination.py", "source.py", "sweeping.py", "unit.py")
+    said = {text for name in files for text in statuses(ENGINE / name)}
     expected = {text.replace("the …", f"the {side}") for text in said for side in ("source", "destination")}
     explained = {re.sub(r"\bN\b|\.\.\.", "…", word) for word in words(section(OPERATIONS, "What a unit says"))}
     assert expected - {"stopped", "stopped: …"} == explained
@@ -134,6 +135,8 @@ def statuses(path: Path) -> Iterator[str]:
             yield from (text for part in ast.walk(node) if isinstance(part, ast.Return) for text in texts(part.value))
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "status":
             yield from texts(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "goes_on":
+            yield from (text for argument in node.args for text in texts(argument))
 
 
 def texts(value: ast.expr | None) -> list[str]:

@@ -48,6 +48,7 @@ from snowsync.config import MoverSettings, Store
 from snowsync.credentials import for_side
 from snowsync.endpoints import EndpointPool
 from snowsync.errors import LocalError, Trouble
+from snowsync.ledger import Ledger
 from snowsync.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
@@ -592,12 +593,12 @@ def test_a_stop_breaks_off_what_is_hashed(rig: Rig, monkeypatch: pytest.MonkeyPa
     rig.assert_delivered()
 
 
-def test_a_stop_breaks_off_a_look_through_a_volume_without_end() -> None:
+def test_a_stop_breaks_off_a_look_through_a_volume_without_end(ledger: Ledger) -> None:
     """An older copy of a ledger looks for newer files than it knows: what it has seen a part of counts as not seen."""
     volume: Any = SimpleNamespace(staged_files=lambda: itertools.repeat("no name of the engine's"))
     seen: list[set[str]] = []
     looking = workers.start(
-        lambda: seen.append(adoption.overtaken(SimpleNamespace(heartbeat=0.0), volume)),  # type: ignore[arg-type]
+        lambda: seen.append(adoption.overtaken(ledger, volume, lambda: None)),
         "looking",
         workers.tell,
         lambda: True,

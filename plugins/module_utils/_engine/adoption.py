@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from . import etag, keys, workers
 from .errors import Trouble
-from .ledger import Failure, Row
+from .ledger import Failure, Ledger, Row
 from .model import Evidence, Origin, State
 from .proof import can_be_sent, local_file_is_sound
 from .removal import AtDestination
-
-if TYPE_CHECKING:
-    from .unit import Unit
-    from .volumes import OpenVolume
+from .volume_set import VolumeSet
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.volumes")
 _LARGEST = 4 << 30  # bytes that are hashed while a volume comes into use; the watchdog waits some minutes
@@ -41,17 +37,21 @@ class Found:
     part_size: int
 
 
-def adopt(unit: Unit, row: Row) -> bool:
+def adopt(ledger: Ledger, volumes: VolumeSet, row: Row, wake: Callable[[], None]) -> bool:
     """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none.
 
-    True as well where its own file is there again: an evacuation moved it away, and another one back.
+    True as well where its own file is there again: an evacuation moved it away, and another one back. `wake` is called
+    where something is staged by this.
     """
     if row.origin != Origin.SOURCE:
         return False
-    with unit.volumes.borrowed() as volumes:
-        for volume in volumes:
+    with volumes.borrowed() as borrowed:
+        for volume in borrowed:
             found = _look(volume, row)
-            if found and (any(_is_there(each, row) for each in volumes) or _say_staged(unit, row, found)):
+            if found and any(_is_there(each, row) for each in borrowed):
+                return True
+            if found and _say_staged(ledger, row, found):
+                wake()
                 return True
     return False
 
@@ -79,12 +79,12 @@ def _look(volume: OpenVolume, row: Row) -> Found | None:
     return None
 
 
-def _say_staged(unit: Unit, row: Row, found: Found) -> bool:
+def _say_staged(ledger: Ledger, row: Row, found: Found) -> bool:
     volume = found.volume
     try:
         with volume.names_held():
             os.stat(volume.staged_path(keys.to_path(row.key, row.generation)))
-            adopted = unit.ledger.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
+            adopted = ledger.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
     except OSError:
         return False
     if adopted:
@@ -92,47 +92,50 @@ def _say_staged(unit: Unit, row: Row, found: Found) -> bool:
         message += "" if row.digest else "; its content type and metadata are not known"
         _log.warning("%r: %s", row.key, message)
         failure = Failure(row, "source", Trouble.NOT_FOUND, message, "staged there, and delivered")
-        unit.ledger.record(failure)
-        unit.switches.staged.set()
+        ledger.record(failure)
     return adopted
 
 
-def overtaken(unit: Unit, volume: OpenVolume) -> set[str]:
-    """Keys of which this volume holds a newer generation than an old copy of the ledger knows."""
+def overtaken(ledger: Ledger, volume: OpenVolume, beat: Callable[[], None]) -> set[str]:
+    """Keys of which this volume holds a newer generation than an old copy of the ledger knows.
+
+    `beat` is called meanwhile.
+    """
     keys_there: set[str] = set()
     for relative in volume.staged_files():
-        unit.heartbeat = time.monotonic()
+        beat()
         workers.beat()  # a stop breaks it off: who has seen a part of them may send nothing
         try:
             key, generation = keys.from_path(relative)
         except ValueError:
             continue
-        row = unit.ledger.row_of_key(key)
+        row = ledger.row_of_key(key)
         if row and row.generation < generation:
             keys_there.add(key)
     return keys_there
 
 
-def sweep_delivered(unit: Unit, volume: OpenVolume, spared: Container[str]) -> int:
-    """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many."""
+def sweep_delivered(ledger: Ledger, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]) -> int:
+    """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many.
+
+    `goes_on` is told what is done, and says whether to.
+    """
     removed: list[str] = []
     for seen, relative in enumerate(volume.staged_files()):
-        unit.heartbeat = time.monotonic()
-        unit.status = f"looking through volume {volume.name}: {seen} staged files so far"
-        if unit.crew.stopping:
+        if not goes_on(f"looking through volume {volume.name}: {seen} staged files so far"):
             break
-        if relative not in spared and _sweep(unit, volume, relative):
+        if relative not in spared and _sweep(ledger, volume, relative):
             removed.append(relative)
     volume.prune({os.path.dirname(relative) for relative in removed})
     return len(removed)
 
 
-def _sweep(unit: Unit, volume: OpenVolume, relative: str) -> bool:
+def _sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool:
     try:
         key, generation = keys.from_path(relative)
     except ValueError:
         return False
-    row = unit.ledger.row_of_key(key)
+    row = ledger.row_of_key(key)
     if row is None or row.state not in (State.DELIVERED, State.RELEASED) or row.generation != generation:
         return False
     path = volume.staged_path(relative)
@@ -142,7 +145,7 @@ def _sweep(unit: Unit, volume: OpenVolume, relative: str) -> bool:
         return False
     permit = AtDestination(row.id, key, generation, row.target, row.destination_etag)
     with volume.names_held():
-        if unit.ledger.has_file(key, generation, volume.id):
+        if ledger.has_file(key, generation, volume.id):
             return False
         volume.discard_staged(relative, permit)
     return True

@@ -75,7 +75,7 @@ class DestinationUnit(Unit):
             self.flight,
             self.setbacks,
             self._suspects,
-            adopt=lambda row: adoption.adopt(self, row),
+            adopt=lambda row: adoption.adopt(ledger, self.volumes, row, switches.staged.set),
             take_out=self.take_out,
             rewind=self._backlog.rewind,
         )
@@ -144,7 +144,7 @@ class DestinationUnit(Unit):
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
         self._backlog.rewind()
         if self.ledger.recovered_ms():
-            self._readiness.overtaken |= adoption.overtaken(self, volume)
+            self._readiness.overtaken |= adoption.overtaken(self.ledger, volume, self.beat)
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return

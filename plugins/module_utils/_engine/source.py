@@ -101,7 +101,7 @@ class SourceUnit(Unit):
             self.crew,
             self.counters,
             switches,
-            adopt=lambda row: adoption.adopt(self, row),
+            adopt=lambda row: adoption.adopt(ledger, self.volumes, row, switches.staged.set),
         )
         self.scanner = DropScanner(self)
         self._lister = Lister(
@@ -187,7 +187,7 @@ class SourceUnit(Unit):
         swept = volume.sweep_incoming(keep={item.row.id for item in items} | self.parts.kept_on(volume.id))
         spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
         if self.ledger.recovered_ms():  # what an old copy calls a generation may be another one by now
-            swept += adoption.sweep_delivered(self, volume, spared)
+            swept += adoption.sweep_delivered(self.ledger, volume, spared, self.goes_on)
         else:
             swept += self._sweeping.staged(volume, spared, self.goes_on)
         self._sweeping.find_quarantined(volume)
