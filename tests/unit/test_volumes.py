@@ -212,7 +212,7 @@ def test_prune_removes_empty_directories_only(tmp_path: Path, ledger: Ledger) ->
 def test_sweep_incoming_removes_everything_a_mover_left(tmp_path: Path, ledger: Ledger) -> None:
     _volumes, (volume,) = opened(make_job(tmp_path), ledger)
     for name in ("17", "17123456", "anything"):
-        Path(f"/proc/self/fd/{volume.incoming}/{name}").write_bytes(b"x")
+        Path(f"/proc/self/fd/{volume.folders.incoming}/{name}").write_bytes(b"x")
     assert volume.sweep_incoming() == 3
     assert list((tmp_path / "one/.snowsync/incoming/testjob").iterdir()) == []
 
@@ -220,9 +220,9 @@ def test_sweep_incoming_removes_everything_a_mover_left(tmp_path: Path, ledger: 
 def test_sweeps_spare_what_is_still_in_flight(tmp_path: Path, ledger: Ledger) -> None:
     _volumes, (volume,) = opened(make_job(tmp_path), ledger)
     for name in ("17", "18", "171234567890"):
-        Path(f"/proc/self/fd/{volume.incoming}/{name}").write_bytes(b"x")
+        Path(f"/proc/self/fd/{volume.folders.incoming}/{name}").write_bytes(b"x")
     assert volume.sweep_incoming(keep={17}) == 2
-    assert os.listdir(volume.incoming) == ["17"]
+    assert os.listdir(volume.folders.incoming) == ["17"]
 
 
 def test_quarantined_copies_are_known_by_their_objects(tmp_path: Path, ledger: Ledger) -> None:
@@ -230,7 +230,7 @@ def test_quarantined_copies_are_known_by_their_objects(tmp_path: Path, ledger: L
     for name in ("17", "4"):
         Path(volume.incoming_path(int(name))).write_bytes(b"x")
         volume.to_quarantine(int(name))
-    Path(f"/proc/self/fd/{volume.quarantine}/readme").write_bytes(b"")
+    Path(f"/proc/self/fd/{volume.folders.quarantine}/readme").write_bytes(b"")
     assert sorted(volume.quarantined()) == [4, 17]
 
 
@@ -301,10 +301,10 @@ def test_a_retired_volume_stays_open_while_it_is_used(tmp_path: Path, ledger: Le
     volumes, (volume,) = opened(make_job(tmp_path), ledger)
     volumes.take_out(volume, "it failed")
     volumes.close_retired({id(volume)})
-    os.fstat(volume.root)
+    os.fstat(volume.folders.root)
     volumes.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(volume.root)
+        os.fstat(volume.folders.root)
 
 
 def test_a_borrowed_volume_is_not_closed_meanwhile(tmp_path: Path, ledger: Ledger) -> None:
@@ -409,12 +409,12 @@ def test_syncfs_reports_a_bad_descriptor() -> None:
 def test_copies_of_an_evacuation_are_swept_by_who_holds_its_lock(tmp_path: Path, ledger: Ledger) -> None:
     _volumes, (volume,) = opened(make_job(tmp_path), ledger)
     for name in ("7", evacuated_name(7), evacuated_name(8)):
-        Path(f"/proc/self/fd/{volume.incoming}/{name}").write_bytes(b"copy")
+        Path(f"/proc/self/fd/{volume.folders.incoming}/{name}").write_bytes(b"copy")
     assert volume.sweep_incoming() == 1
     volume.discard_evacuated(8)
-    assert os.listdir(volume.incoming) == [evacuated_name(7)]
+    assert os.listdir(volume.folders.incoming) == [evacuated_name(7)]
     volume.sweep_evacuated()
-    assert os.listdir(volume.incoming) == []
+    assert os.listdir(volume.folders.incoming) == []
 
 
 def test_the_names_of_a_staging_tree_are_held_by_one_at_a_time(tmp_path: Path, ledger: Ledger) -> None:

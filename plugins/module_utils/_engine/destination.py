@@ -149,7 +149,8 @@ class DestinationUnit(Unit):
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.flight.ids()
-        asides.settle(volume.outgoing, volume.config.drop_path, self.ledger.row, self._relative, busy, self.beat)
+        outgoing, drop_path = volume.folders.outgoing, volume.config.drop_path
+        asides.settle(outgoing, drop_path, self.ledger.row, self._relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._releases.next_look = 0.0
 

@@ -228,7 +228,7 @@ class Evacuation:
         if self._ledger.row(row.id) != row:
             return None
         try:
-            descriptor = os.open(_path(row), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source.staged)
+            descriptor = os.open(_path(row), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source.folders.staged)
         except OSError as error:
             self._cannot_read(source, row, error)
             return None
@@ -256,7 +256,8 @@ class Evacuation:
         digests = PartDigests(row.part_size)
         name = evacuated_name(row.id)
         target.discard_evacuated(row.id)
-        copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target.incoming)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        copy = os.open(name, flags, 0o600, dir_fd=target.folders.incoming)
         with open(copy, "wb", buffering=0) as stream:
             while True:
                 try:

@@ -17,7 +17,8 @@ from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
 from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
-from .volume_layout import JOB_FOLDERS, OWN_FOLDER, record_path
+from .volume_folders import Folders, open_folders
+from .volume_layout import OWN_FOLDER, record_path
 from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
@@ -43,47 +44,18 @@ class VolumeOpening:
         """LocalError or OSError with the reason why it cannot be used. Not `writable`: only for reading."""
         marker = self._marker(config)
         self._refuse_strangers(config, marker)
-        opened = self._folders(config, writable=writable)
-        root, incoming, staged, quarantine, outgoing = opened
+        folders = open_folders(config.path, self._job.job, make=writable)
         try:
-            largest = self._largest_file(config, incoming) if writable else NO_LIMIT
-            claim = self._claim(config, root, staged, writable=writable)
+            largest = self._largest_file(config, folders.incoming) if writable else NO_LIMIT
+            claim = self._claim(config, folders, writable=writable)
             number = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
-            self._recognize(config, number, root, staged, writable=writable)
+            self._recognize(config, number, folders, writable=writable)
             if writable and self._tells:
                 self._welcome(config.name, number)
         except BaseException:
-            _close(opened)
+            folders.close()
             raise
-        return OpenVolume(
-            config,
-            number,
-            marker["uuid"],
-            root,
-            incoming,
-            staged,
-            quarantine,
-            outgoing,
-            writable=writable,
-            claim=claim,
-            largest_file=largest,
-        )
-
-    def _folders(self, config: VolumeConfig, *, writable: bool) -> list[int]:
-        """Descriptors of `.snowsync` and of the job's folders there, which are made where they are missing."""
-        root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
-        opened = [root]
-        try:
-            for folder in JOB_FOLDERS:
-                relative = f"{folder}/{self._job.job}"
-                for part in (folder, relative) if writable else ():
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o750, dir_fd=root)
-                opened.append(os.open(relative, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root))
-        except BaseException:
-            _close(opened)
-            raise
-        return opened
+        return OpenVolume(config, number, marker["uuid"], folders, writable=writable, claim=claim, largest_file=largest)
 
     @staticmethod
     def _largest_file(config: VolumeConfig, incoming: int) -> int:
@@ -127,21 +99,21 @@ class VolumeOpening:
 
     # -- whose files are there ------------------------------------------------------------------------------------
 
-    def _claim(self, config: VolumeConfig, root: int, staged: int, *, writable: bool) -> Claim:
+    def _claim(self, config: VolumeConfig, folders: Folders, *, writable: bool) -> Claim:
         """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
         claim = claim_of(self._job, self._ledger.identity(), self._ledger.newest_group())
         number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
-        if look(self._job, root, self._ledger, number)[0] is Whose.OURS:
+        if look(self._job, folders.root, self._ledger, number)[0] is Whose.OURS:
             return claim
         # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
-        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            verdict, record = look(self._job, root, self._ledger, number)
+        with names_held(folders.staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            verdict, record = look(self._job, folders.root, self._ledger, number)
             if verdict is Whose.ANOTHERS:
                 action = f"use volume {config.name} at {config.path}"
                 raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
             if verdict is Whose.FREE and writable:
                 self._clear_given_up(config, record)
-                claim.make(root)
+                claim.make(folders.root)
                 _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
         return claim
 
@@ -152,12 +124,12 @@ class VolumeOpening:
         if record.ledger in identities_put_aside(self._job.ledger_path):
             clear_given_up(self._job, config.name, config.path)
 
-    def _recognize(self, config: VolumeConfig, number: int, root: int, staged: int, *, writable: bool) -> None:
+    def _recognize(self, config: VolumeConfig, number: int, folders: Folders, *, writable: bool) -> None:
         """Before a volume is used: a ledger that is older than what it did there distrusts itself."""
-        if not self._is_old(read_record(root, self._job.job)):
+        if not self._is_old(read_record(folders.root, self._job.job)):
             return
-        with names_held(staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            record = read_record(root, self._job.job)  # asked again: a unit beside us may have been first
+        with names_held(folders.staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
+            record = read_record(folders.root, self._job.job)  # asked again: a unit beside us may have been first
             if record is None or not self._is_old(record):
                 return
             where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
@@ -181,8 +153,3 @@ class VolumeOpening:
         count = self._ledger.returned(volume_id)
         if count:
             _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

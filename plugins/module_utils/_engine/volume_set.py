@@ -309,7 +309,7 @@ class VolumeSet:
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
         try:
-            return self.ask(volume, lambda: os.fstatvfs(volume.root))
+            return self.ask(volume, lambda: os.fstatvfs(volume.folders.root))
         except Silent:
             return None
         except OSError as error:

@@ -30,6 +30,7 @@ from .errors import Trouble
 from .fitness import NO_LIMIT
 from .placement import Fullness, Pace, VolumeSpace, room_for_files
 from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
+from .volume_folders import Folders
 from .volume_layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
 
 if TYPE_CHECKING:
@@ -89,16 +90,12 @@ def sync_file(path: str) -> None:
 
 @dataclass(slots=True, eq=False)
 class OpenVolume:
-    """A volume whose marker was seen. `folders` are directory descriptors."""
+    """A volume whose marker was seen."""
 
     config: VolumeConfig
     id: int
     uuid: str
-    root: int
-    incoming: int
-    staged: int
-    quarantine: int
-    outgoing: int
+    folders: Folders
     in_flight: int = 0  # bytes handed to a mover and not yet durable
     files_in_flight: int = 0
     known_directories: set[str] = field(default_factory=set)
@@ -115,21 +112,21 @@ class OpenVolume:
     dropped: DroppedFiles = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dropped = DroppedFiles(self.config.path, self.config.drop_folder, self.root, self.outgoing)
+        self.dropped = DroppedFiles(self.config.path, self.config.drop_folder, self.folders.root, self.folders.outgoing)
 
     @property
     def name(self) -> str:
         return self.config.name
 
     def descriptors(self) -> tuple[int, ...]:
-        return self.incoming, self.staged, self.outgoing
+        return self.folders.incoming, self.folders.staged, self.folders.outgoing
 
     def incoming_path(self, object_id: int) -> str:
         """Where a mover writes `object_id`; valid in this process and in children that inherit the descriptor."""
-        return f"/proc/self/fd/{self.incoming}/{object_id}"
+        return f"/proc/self/fd/{self.folders.incoming}/{object_id}"
 
     def staged_path(self, relative: str) -> str:
-        return f"/proc/self/fd/{self.staged}/{relative}"
+        return f"/proc/self/fd/{self.folders.staged}/{relative}"
 
     @contextlib.contextmanager
     def names_held(self) -> Iterator[None]:
@@ -138,27 +135,28 @@ class OpenVolume:
         Who publishes holds it until the ledger knows the file, who discards from asking the ledger until the file is
         gone: so nothing is discarded that the ledger is about to know. OSError once another ledger stages here.
         """
-        with names_held(self.staged):
+        with names_held(self.folders.staged):
             if self.claim:
-                self.claim.insist(self.root)
+                self.claim.insist(self.folders.root)
             yield
 
     def remember(self, newest: tuple[int, int]) -> None:
         """Write the newest group into the record here, unless somebody holds the names: then with the next one."""
         self.remembered_at = time.monotonic()
         if self.claim and self.writable:
-            with contextlib.suppress(OSError), names_held(self.staged, 0.0):
-                self.claim.remember(self.root, *newest)
+            with contextlib.suppress(OSError), names_held(self.folders.staged, 0.0):
+                self.claim.remember(self.folders.root, *newest)
                 self.remembered = newest
 
     def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
         directory = os.path.dirname(relative)
+        incoming, staged = self.folders.incoming, self.folders.staged
         for attempt in range(5):
             try:
                 if directory not in self.known_directories or attempt:
                     self._make_directories(directory)
-                move(self.incoming, str(name), self.staged, relative, place=Place.STAGED, over=SameGeneration(relative))
+                move(incoming, str(name), staged, relative, place=Place.STAGED, over=SameGeneration(relative))
                 return directory
             except FileNotFoundError:
                 # The destination unit prunes empty directories; it may have taken this one, or a parent, just now.
@@ -171,7 +169,7 @@ class OpenVolume:
         for part in directory.split("/") if directory else ():
             path = f"{path}/{part}" if path else part
             try:
-                os.mkdir(path, 0o750, dir_fd=self.staged)
+                os.mkdir(path, 0o750, dir_fd=self.folders.staged)
             except FileExistsError:
                 continue
         if len(self.known_directories) >= _MOST_KNOWN_DIRECTORIES:
@@ -179,7 +177,7 @@ class OpenVolume:
         self.known_directories.add(directory)
 
     def sync(self) -> None:
-        syncfs(self.root)
+        syncfs(self.folders.root)
 
     def sync_directories(self, directories: Iterable[str]) -> None:
         """Make the renames into these directories (relative to the staging tree) durable."""
@@ -188,49 +186,49 @@ class OpenVolume:
             self.sync()
             return
         for directory in wanted:
-            descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.staged)
+            descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folders.staged)
             try:
                 with workers.at_medium():
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         with workers.at_medium():
-            os.fsync(self.incoming)
+            os.fsync(self.folders.incoming)
 
     def discard_incoming(self, object_id: int) -> None:
-        remove(Place.INCOMING, self.incoming, str(object_id), _PARTIAL)
+        remove(Place.INCOMING, self.folders.incoming, str(object_id), _PARTIAL)
 
     def discard_evacuated(self, object_id: int) -> None:
-        remove(Place.INCOMING, self.incoming, evacuated_name(object_id), _PARTIAL)
+        remove(Place.INCOMING, self.folders.incoming, evacuated_name(object_id), _PARTIAL)
 
     def sweep_evacuated(self) -> None:
         """Remove copies that an evacuation, cut off since, began here."""
-        for name in os.listdir(self.incoming):
+        for name in os.listdir(self.folders.incoming):
             if is_evacuated(name):
-                remove(Place.INCOMING, self.incoming, name, _PARTIAL)
+                remove(Place.INCOMING, self.folders.incoming, name, _PARTIAL)
 
     def to_quarantine(self, object_id: int) -> None:
         """Keep a fetch that did not match, in place of an earlier such fetch of the same object."""
         name = str(object_id)
-        move(self.incoming, name, self.quarantine, name, place=Place.QUARANTINE, over=_MISMATCHED)
+        move(self.folders.incoming, name, self.folders.quarantine, name, place=Place.QUARANTINE, over=_MISMATCHED)
 
     def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
         """Put a staged file that no longer has its digest out of the way. It is never replaced: it may be the last."""
         for number in range(_MOST_QUARANTINED):
             name = quarantine_name(object_id, generation, number)
             with contextlib.suppress(FileExistsError):
-                move(self.staged, relative, self.quarantine, name, place=Place.QUARANTINE)
+                move(self.folders.staged, relative, self.folders.quarantine, name, place=Place.QUARANTINE)
                 return
         raise FileExistsError(errno.EEXIST, f"there are too many copies of object {object_id} in the quarantine")
 
     def clear_quarantine(self, object_id: int, permit: Permit) -> None:
         """Remove the copies of an object that the permit is about."""
-        for name in os.listdir(self.quarantine):
+        for name in os.listdir(self.folders.quarantine):
             if object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
-                remove(Place.QUARANTINE, self.quarantine, name, permit)
+                remove(Place.QUARANTINE, self.folders.quarantine, name, permit)
 
     def discard_staged(self, relative: str, permit: Permit) -> None:
-        remove(Place.STAGED, self.staged, relative, permit)
+        remove(Place.STAGED, self.folders.staged, relative, permit)
 
     def discard_with_folders(self, relative: str, permit: Permit) -> None:
         self.discard_staged(relative, permit)
@@ -239,7 +237,7 @@ class OpenVolume:
     def holds(self, relative: str) -> bool:
         """Whether a file of the staging tree is there."""
         try:
-            os.lstat(relative, dir_fd=self.staged)
+            os.lstat(relative, dir_fd=self.folders.staged)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -249,29 +247,29 @@ class OpenVolume:
         for directory in sorted(_with_parents(directories), key=len, reverse=True):
             if directory:
                 self.known_directories.discard(directory)
-                prune(self.staged, directory)
+                prune(self.folders.staged, directory)
 
     def sweep_incoming(self, keep: Container[int] = ()) -> int:
         """Remove what a crashed or stopped mover left, but for the objects `keep`; the folder is the engine's own.
 
         Returns how many files.
         """
-        return _sweep(self.incoming, keep)
+        return _sweep(self.folders.incoming, keep)
 
     def sweep_outgoing(self, keep: Container[int] = ()) -> None:
         """Remove links that a crashed unit left, but for the objects `keep`, and for files that lie aside."""
-        for name in os.listdir(self.outgoing):
+        for name in os.listdir(self.folders.outgoing):
             if name.isdecimal() and int(name) not in keep:
                 self.dropped.let_go(int(name))
 
     def quarantined(self) -> list[int]:
         """The objects of which a copy that did not match lies here."""
-        found = {object_of(name) for name in os.listdir(self.quarantine)}
+        found = {object_of(name) for name in os.listdir(self.folders.quarantine)}
         return sorted(number for number in found if number is not None)
 
     def staged_files(self) -> Iterator[str]:
         """Relative paths of all files of the staging tree (names as the filesystem has them)."""
-        base = f"/proc/self/fd/{self.staged}"
+        base = f"/proc/self/fd/{self.folders.staged}"
         for folder, _directories, files in os.walk(base):
             relative = os.path.relpath(folder, base)
             for name in files:
@@ -329,7 +327,7 @@ class OpenVolume:
             return False
 
     def _is_same(self) -> bool:
-        return os.path.samestat(os.fstat(self.root), os.stat(self.config.path / OWN_FOLDER))
+        return os.path.samestat(os.fstat(self.folders.root), os.stat(self.config.path / OWN_FOLDER))
 
     def trouble(self) -> str:
         """What is wrong with it now: conditions.MISSING, FAILED, READ_ONLY; '' while it can be used as it was."""
@@ -337,9 +335,9 @@ class OpenVolume:
             if not self._is_same():
                 return MISSING
             if self.writable:
-                try_writing(self.incoming)
+                try_writing(self.folders.incoming)
             else:
-                _try_reading(self.root)
+                _try_reading(self.folders.root)
         except OSError as error:
             return word_of(error)
         return ""
@@ -350,8 +348,7 @@ class OpenVolume:
 
     def close(self) -> None:
         self.dropped.close()
-        for descriptor in (self.root, self.incoming, self.staged, self.quarantine, self.outgoing):
-            os.close(descriptor)
+        self.folders.close()
 
 
 @contextlib.contextmanager
