@@ -16,7 +16,8 @@ from simulators.s3_store import start
 
 from snowsync import credentials
 from snowsync.config import MoverSettings, Store
-from snowsync.endpoints import Endpoint, EndpointPool
+from snowsync.endpoint import Endpoint
+from snowsync.endpoints import EndpointPool
 from snowsync.errors import StoreError
 from snowsync.model import MIB, Fetch, Head, Headers, Outcome, Send
 

@@ -106,7 +106,7 @@ def list_into_the_ledger(path: Path) -> int:
     code = """
 import sys
 from snowsync.config import load_job
-from snowsync.endpoints import Endpoint
+from snowsync.endpoint import Endpoint
 from snowsync.credentials import for_side
 from snowsync.ledger import Ledger
 from snowsync.patience import Patience

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from snowsync import endpoints, s5cmd_text, volumes
+from snowsync import endpoint, endpoints, s5cmd_text, volumes
 from snowsync.answers import UNREADABLE
 from snowsync.config import Job, parse_job
 from snowsync.errors import StoreError, Trouble
@@ -416,9 +416,9 @@ def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     FakeMover.stores = dict.fromkeys(rig.source_endpoints, rig.source)
     FakeMover.stores |= dict.fromkeys(rig.destination_endpoints, rig.destination)
     monkeypatch.setattr(endpoints, "S5cmdMover", FakeMover)
-    monkeypatch.setattr(endpoints, "Control", FakeControl)
+    monkeypatch.setattr(endpoint, "Control", FakeControl)
     monkeypatch.setattr(volumes, "syncfs", lambda descriptor: None)
-    monkeypatch.setattr(endpoints.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
+    monkeypatch.setattr(endpoint.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
 
 
 def refuse(trouble: Trouble, *, operation: str, key: str = "", times: int = 10**9) -> Callable[[str, str], None]:

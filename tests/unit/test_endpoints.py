@@ -16,7 +16,8 @@ from snowsync import endpoints as endpoints_module
 from snowsync.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.config import MoverSettings
 from snowsync.credentials import for_side
-from snowsync.endpoints import Endpoint, EndpointPool
+from snowsync.endpoint import Endpoint
+from snowsync.endpoints import EndpointPool
 from snowsync.errors import JobStopped, StoreError, Trouble
 from snowsync.model import Fetch, Outcome, Send
 from snowsync.parts import NoMemory
@@ -47,6 +48,10 @@ def make_pool(rig: Rig, received: list[Outcome] | None = None, **more: object) -
 
 def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
     return Fetch(number, key or f"object-{number}", size, str(rig.folder / f"fetched-{number}"))
+
+
+def hold_fetches(rig: Rig, released: threading.Event) -> None:
+    rig.source.before = lambda operation, _key: None if operation != "fetch" else (released.wait(20) and None)
 
 
 def answers(pool: EndpointPool) -> dict[str, bool]:
@@ -129,32 +134,40 @@ def judge(pool: EndpointPool, endpoint: Endpoint, *numbers: int) -> list[Blame]:
     told: list[Blame] = []
     for number in numbers:
         pool.find_out(endpoint, number, Trouble.SERVER, "HTTP 500", told.append)
-        wait_until(lambda: not endpoint.is_probing)
+        wait_until(lambda: not pool.is_probed(endpoint))
     return told
 
 
 def test_an_endpoint_that_serves_nothing_rests_and_then_is_given_few_objects(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = make_pool(rig)
+    held, received = threading.Event(), list[Outcome]()
+    pool = make_pool(rig, received)
     one, two = pool.endpoints
     assert judge(pool, one, *range(1, MANY + 1)) == [Blame.OBJECT] * (MANY - 1) + [Blame.SERVICE]
-    assert (one.is_up, one.standing.trials, pool.serves_nothing) == (False, 1, False), "the other one is well"
+    assert (one.is_up, one.trials, pool.serves_nothing) == (False, 1, False), "the other one is well"
     assert judge(pool, two, *range(1, MANY + 1))[-1] is Blame.SERVICE
     assert (pool.serves_nothing, pool.trials) == (True, 1)
+    hold_fetches(rig, held)
     for endpoint in pool.endpoints:
-        endpoint.is_up, endpoint.in_flight = True, TRIED_AT_ONCE
+        endpoint.health.answered()
+    for number in range(TRIED_AT_ONCE):
+        pool.submit(one, fetch(rig, number))
+    for number in range(TRIED_AT_ONCE, 2 * TRIED_AT_ONCE - 1):
+        pool.submit(two, fetch(rig, number))
+    assert pool.pick() is two
+    pool.submit(two, fetch(rig, 2 * TRIED_AT_ONCE))
     assert pool.pick() is None
     assert pool.pick_to_ask() is one, "a question is none of the objects that are tried"
-    two.in_flight -= 1
-    assert pool.pick() is two
     assert judge(pool, two, 1) == [Blame.SERVICE]
-    assert (two.standing.trials, two.rests) == (2, 2)
+    assert (two.trials, two.health.rests) == (2, 2)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"], "said once of each"
     two.served(1)
-    two.in_flight = TRIED_AT_ONCE
     assert pool.pick() is two
     assert not pool.serves_nothing
+    held.set()
+    wait_until(lambda: len(received) == 2 * TRIED_AT_ONCE)
+    pool.close()
 
 
 def test_objects_that_fail_while_another_one_is_served_are_to_blame(rig: Rig) -> None:
@@ -208,7 +221,7 @@ def test_who_is_down_is_asked_again_after_its_rest_and_not_before(rig: Rig) -> N
     one.rest("a request failed")
     pool.probe_due()
     assert rig.source.count("list") == asked
-    one.down_until = 0.0
+    one.health.down_until = 0.0
     pool.probe_due()
     wait_until(lambda: one.is_up)
     assert rig.source.count("list") == asked + 1
@@ -220,7 +233,7 @@ def test_one_that_says_nothing_is_asked_once_at_a_time(rig: Rig) -> None:
     rig.source.answers_at = lambda url: released.wait(20)
     (one, _two) = pool.endpoints
     one.rest("a request failed")
-    one.down_until = 0.0
+    one.health.down_until = 0.0
     for _ in range(5):
         pool.probe_due()
     released.set()
@@ -234,19 +247,23 @@ def test_one_that_says_nothing_is_asked_once_at_a_time(rig: Rig) -> None:
 def test_the_least_busy_one_is_asked_and_the_avoided_one_only_alone(rig: Rig) -> None:
     pool = make_pool(rig)
     one, two = pool.endpoints
-    one.in_flight = 1
+    released = threading.Event()
+    hold_fetches(rig, released)
+    pool.submit(one, fetch(rig, 1))
     assert pool.pick() is two
     assert pool.pick(avoid=TWO) is one
     one.rest("down")
     assert pool.pick(avoid=TWO) is two, "another copy from there is better than none"
     two.rest("down")
     assert pool.pick() is None
+    released.set()
+    pool.close()
 
 
 def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> None:
     rig.changes = {"mover": {"large_workers": 4, "large_object": "1MiB"}}  # two of them fetch
     held = threading.Event()
-    rig.source.before = lambda operation, key: None if operation != "fetch" else (held.wait(20) and None)
+    hold_fetches(rig, held)
     received: list[Outcome] = []
     woken: list[bool] = []
     pool = make_pool(rig, received, wake=lambda: woken.append(True))
@@ -272,7 +289,8 @@ def test_the_count_of_what_is_under_way_does_not_drift(rig: Rig) -> None:
         # Every third one ends in a thread of its own, as boto3's work does.
         pool.submit(endpoint, fetch(rig, number, size=number % 3))
     wait_until(lambda: len(received) == 600)
-    assert [(endpoint.in_flight, endpoint.large) for endpoint in pool.endpoints] == [(0, set()), (0, set())]
+    assert not pool.owned()
+    assert pool.pick() is pool.endpoints[0], "neither has anything"
     assert {outcome.id for outcome in received} == set(range(600))
     pool.close()
 

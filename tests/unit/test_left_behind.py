@@ -241,7 +241,7 @@ def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: 
 
 def garbled(rig: Rig, monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
     """The source gives no readable page that should show one of these keys."""
-    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
+    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.01)
     list_page = FakeWire.list_page
 
     def garble(self: FakeWire, token: str | None, **options: Any) -> Page:
@@ -320,7 +320,7 @@ def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypat
 
 
 def test_a_page_that_could_not_be_read_for_a_while_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.endpoints._LONGEST_REST", 0.01)
+    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.01)
     rig.source.page_size = 2
     fill(rig)
     left = iter(range(4))

@@ -26,6 +26,7 @@ from snowsync import (
     deliveries,
     destination,
     dropfolder,
+    endpoint,
     endpoints,
     etag,
     flight,
@@ -65,7 +66,7 @@ STARTS = {
     ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
-    ("endpoints.py", "_ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("native_lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     ("s5cmd.py", "_ensure_thread"): "test_what_raises_in_the_thread_of_s5cmd_is_told_and_the_mover_replaced",
@@ -158,7 +159,7 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("destination feeder", destination.DestinationUnit, "_send_next", {}),
     ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
     ("who takes sent objects", deliveries.Deliveries, "receive", {}),
-    ("probe", endpoints.Endpoint, "probe", {}),
+    ("probe", endpoint.Endpoint, "probe", {}),
     ("end of a unit", unit.Unit, "join", {}),
 ]
 

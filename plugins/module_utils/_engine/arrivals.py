@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from . import workers
 from .counters import Counters
 from .crew import Crew
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import StoreError, Trouble
 from .etag import agree, parse, prove_file
 from .fetching import Fetching
@@ -207,7 +208,8 @@ class Arrivals:
         """
         while not self._crew.ending.is_set():
             asked = endpoint if endpoint.is_up else self._pool.pick_to_ask()
-            if asked and not asked.is_probing:  # one that is probed may be down: each answer may take a time-out
+            # One that is probed may be down: each answer may take a time-out.
+            if asked and not self._pool.is_probed(asked):
                 return asked
             workers.beat()
             self._crew.ending.wait(0.05)
@@ -310,7 +312,7 @@ class Arrivals:
         if not self._has_tags(head):
             return head.headers
         with workers.asking():
-            tags = self._pool.control(endpoint).get_tags(row.key)
+            tags = endpoint.control().get_tags(row.key)
         return replace(head.headers, tags=tags)
 
     def _has_tags(self, head: Head) -> bool:

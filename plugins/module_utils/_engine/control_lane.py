@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from . import workers
 from .model import Fetch, Send
 
-if TYPE_CHECKING:  # endpoints.py imports this file
-    from .endpoints import Endpoint
+if TYPE_CHECKING:  # endpoint.py brings the clients
+    from .endpoint import Endpoint
 
 _log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2

@@ -22,7 +22,8 @@ from . import workers
 from .binding import Naming
 from .counters import Counters
 from .crew import Crew
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import StoreError, Trouble
 from .flight import Flight, Item
 from .ledger import Delivered, Failure, Ledger, Row
@@ -292,7 +293,7 @@ class Deliveries:
     def _abort_cut_off(self, item: Item) -> None:
         """Remove the parts that an upload left at the destination when it was killed."""
         try:
-            control = self._pool.control(item.endpoint)
+            control = item.endpoint.control()
             continued = {upload.upload_id for upload in self._ledger.uploads(item.row.id)}
             control.abort_uploads(self._naming.destination_key(item.row.key), int(time.time() * 1000), keep=continued)
         except StoreError as error:

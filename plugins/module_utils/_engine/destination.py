@@ -23,7 +23,8 @@ from .binding import naming
 from .config import Job
 from .credentials import for_side
 from .deliveries import Deliveries
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .flight import Item
 from .ledger import Ledger, Row, load_headers
 from .left_uploads import abort_left_uploads

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from .blame import Blame
 from .bounded import Notes
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import Failure, Ledger, Row

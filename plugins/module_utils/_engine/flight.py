@@ -9,7 +9,7 @@ import threading
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from .endpoints import Endpoint
+from .endpoint import Endpoint
 from .ledger import Row
 from .volumes import OpenVolume
 

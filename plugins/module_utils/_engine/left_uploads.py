@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import StoreError
 from .ledger_file import now_ms
 from .ledger_parts import PartLedger
@@ -24,7 +25,7 @@ def abort_left_uploads(ledger: PartLedger, pool: EndpointPool) -> None:
         if endpoint is None:
             continue  # another destination than the job's: its credentials are not here
         try:
-            _abort(ledger, pool.control(endpoint), upload)
+            _abort(ledger, endpoint.control(), upload)
         except StoreError as error:
             _log.warning("%s; its parts stay at the destination until the next run", error)
         else:

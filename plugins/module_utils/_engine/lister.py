@@ -15,7 +15,8 @@ from .answers import UNREADABLE
 from .blame import is_hopeless
 from .counters import Counters
 from .crew import Crew
-from .endpoints import Endpoint, EndpointPool, lists_whole
+from .endpoint import Endpoint, lists_whole
+from .endpoints import EndpointPool
 from .errors import JobStopped, StoreError, Trouble
 from .flight import Flight
 from .ledger import Failure, Ledger, Row

@@ -12,7 +12,8 @@ from functools import partial
 from .blame import Blame, needs_probe
 from .bounded import Notes
 from .counters import Counters
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row

@@ -23,7 +23,8 @@ from .backlog import Backlog, Feed
 from .config import Job
 from .credentials import for_side
 from .dropfolder import DropScanner
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import JobLocked, LocalError, Trouble
 from .fetching import Fetching
 from .flight import Item

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from .binding import Naming
 from .blame import Blame, needs_probe
-from .endpoints import Endpoint, EndpointPool
+from .endpoint import Endpoint
+from .endpoints import EndpointPool
 from .errors import StoreError, Trouble
 from .etag import agree
 from .ledger import Ledger, Row

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from .binding import Naming
 from .blame import Blame
 from .bounded import Notes
-from .endpoints import Endpoint
+from .endpoint import Endpoint
 from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import Failure, Ledger, Row

@@ -1,0 +1,60 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which objects each endpoint of a store was given, and has not ended."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Container
+
+
+class Assignments:
+    """Objects by their numbers, endpoints by their URLs. Any thread may tell and ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._given: dict[int, tuple[str, bool]] = {}  # by object: its endpoint, whether it is large
+        self._counts: Counter[str] = Counter()
+        # Objects that take part of what an endpoint has for large ones, also those that are about to be given.
+        self._large: defaultdict[str, set[int]] = defaultdict(set)
+
+    def begin(self, url: str, object_id: int, *, is_large: bool) -> None:
+        """An object is given to an endpoint."""
+        with self._lock:
+            self._given[object_id] = (url, is_large)
+            self._counts[url] += 1
+            if is_large:
+                self._large[url].add(object_id)
+
+    def end(self, object_id: int) -> bool:
+        """It has its outcome. Returns whether it was large."""
+        with self._lock:
+            url, is_large = self._given.pop(object_id, ("", False))
+            if url:
+                self._counts[url] -= 1
+                self._large[url].discard(object_id)
+        return is_large
+
+    def expect_large(self, url: str, object_id: int) -> None:
+        """A large object is about to be given."""
+        with self._lock:
+            self._large[url].add(object_id)
+
+    def expect_no_more(self, url: str, object_id: int) -> None:
+        """It is not, after all."""
+        with self._lock:
+            self._large[url].discard(object_id)
+
+    def count(self, url: str) -> int:
+        return self._counts[url]
+
+    def large(self, url: str, held_up: Container[int] = ()) -> int:
+        """How many large ones an endpoint has, but for those that are `held_up`."""
+        with self._lock:
+            return sum(number not in held_up for number in self._large[url])
+
+    def objects(self) -> set[int]:
+        with self._lock:
+            return set(self._given)

@@ -1,0 +1,46 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each endpoint was given and has not ended."""
+
+from __future__ import annotations
+
+from snowsync.assignments import Assignments
+
+ONE, TWO = "http://one.test:1", "http://two.test:1"
+
+
+def test_what_has_ended_counts_no_more() -> None:
+    assigned = Assignments()
+    assigned.begin(ONE, 1, is_large=True)
+    assigned.begin(ONE, 2, is_large=False)
+    assigned.begin(TWO, 3, is_large=False)
+    assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (2, 1, 1)
+    assert assigned.objects() == {1, 2, 3}
+    assert [assigned.end(number) for number in (1, 2, 3)] == [True, False, False]
+    assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (0, 0, 0)
+    assert not assigned.objects()
+
+
+def test_an_outcome_of_what_was_never_given_counts_for_nothing() -> None:
+    assigned = Assignments()
+    assert not assigned.end(1)
+    assert assigned.count("") == 0
+
+
+def test_a_large_object_takes_its_place_before_it_is_given() -> None:
+    assigned = Assignments()
+    assigned.expect_large(ONE, 1)
+    assert (assigned.large(ONE), assigned.count(ONE)) == (1, 0)
+    assigned.begin(ONE, 1, is_large=True)
+    assert assigned.large(ONE) == 1, "it has one place"
+    assigned.expect_large(ONE, 2)
+    assigned.expect_no_more(ONE, 2)
+    assert assigned.large(ONE) == 1
+
+
+def test_what_a_disk_holds_up_takes_no_place() -> None:
+    assigned = Assignments()
+    for number in (1, 2):
+        assigned.begin(ONE, number, is_large=True)
+    assert assigned.large(ONE, held_up={2, 3}) == 1
