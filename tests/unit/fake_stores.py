@@ -13,21 +13,23 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snowsync import endpoint, endpoints, s5cmd_text, volumes
+from snowsync import endpoint, mover_tools, volumes
 from snowsync.answers import UNREADABLE
 from snowsync.config import Job, parse_job
+from snowsync.endpoint import Access
 from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
+from snowsync.mover_tools import MoverSetup
 from snowsync.switches import Switches
-from snowsync.unit import Unit
+from snowsync.unit import Switches, Unit
 from snowsync.units import Attendant, Summary, run_job
 
 SOURCE_URL = "http://source.test:1"
@@ -192,18 +194,13 @@ def carry_out(fake: FakeStore, url: str, work: Fetch | Send) -> Outcome:
 class FakeMover:
     """As s5cmd.S5cmdMover: one thread, one object at a time; what is left at the end is UNKNOWN."""
 
-    can_fetch = staticmethod(s5cmd_text.can_fetch)
-    can_send = staticmethod(s5cmd_text.can_send)
     stores: dict[str, FakeStore] = {}
     made: list[FakeMover] = []
 
-    def __init__(
-        self, store: object, endpoint: str, credentials: object, settings: object, *, direction: str, **rest: Any
-    ) -> None:
-        self.url = endpoint
-        self.direction = direction
-        self.pass_fds = rest["pass_fds"]
-        self.on_outcome = rest["on_outcome"]
+    def __init__(self, setup: MoverSetup, access: Access, descriptors: Sequence[int]) -> None:
+        self.url = access.url
+        self.pass_fds = descriptors
+        self.on_outcome = setup.on_outcome
         self.in_flight = 0
         self.traffic = 0
         self.is_closed = False
@@ -211,6 +208,9 @@ class FakeMover:
         self.thread = threading.Thread(target=self._run, name="fake-mover", daemon=True)
         self.thread.start()
         FakeMover.made.append(self)
+
+    def has_room(self, _volume: int) -> bool:
+        return True
 
     def submit(self, work: Fetch | Send) -> None:
         self.in_flight += 1
@@ -410,12 +410,18 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def move_by(monkeypatch: pytest.MonkeyPatch, mover: type[FakeMover]) -> None:
+    """Let s5cmd's work be done by movers of this kind."""
+    tools = mover_tools.TOOLS
+    monkeypatch.setitem(tools, mover_tools.S5CMD, replace(tools[mover_tools.S5CMD], make=mover))
+
+
 def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     """Put the fakes where the engine takes its clients from; durability takes seconds, and is not their subject."""
     FakeMover.made = []
     FakeMover.stores = dict.fromkeys(rig.source_endpoints, rig.source)
     FakeMover.stores |= dict.fromkeys(rig.destination_endpoints, rig.destination)
-    monkeypatch.setattr(endpoints, "S5cmdMover", FakeMover)
+    move_by(monkeypatch, FakeMover)
     monkeypatch.setattr(endpoint, "Control", FakeControl)
     monkeypatch.setattr(volumes, "syncfs", lambda descriptor: None)
     monkeypatch.setattr(endpoint.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))

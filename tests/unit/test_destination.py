@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeControl, FakeMover, Rig, install, refuse, wait_until
+from fake_stores import FakeControl, FakeMover, Rig, install, move_by, refuse, wait_until
 
 from snowsync import releases, unsent
 from snowsync.destination import DestinationUnit
@@ -523,7 +523,7 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig, monkeypatch: pytest.Monke
             released.wait(30)
             super().submit(work)
 
-    monkeypatch.setattr("snowsync.endpoints.S5cmdMover", Lanes)
+    move_by(monkeypatch, Lanes)
     running = rig.start(direction="destination")
     wait_until(lambda: len(rig.destination.objects) == 20)
     released.set()

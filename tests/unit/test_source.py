@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeMover, Rig, Stored, etag_of, install, refuse, wait_until
+from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, refuse, wait_until
 
 from snowsync import staging
 from snowsync.errors import LocalError, StoreError, Trouble
@@ -585,7 +585,7 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
             super().submit(work)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snowsync.endpoints.S5cmdMover", Lanes)
+        move_by(patch, Lanes)
         running = rig.start()
         wait_until(lambda: len(rig.destination.objects) == 20)
         assert rig.source.count("fetch") == 20

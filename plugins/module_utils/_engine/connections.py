@@ -77,11 +77,13 @@ RESUMING = Lanes(small=(1,), large=(2,))
 
 
 def lanes_within(settings: MoverSettings, share: int, volumes: int) -> Lanes:
-    """A lane of each kind for each volume, so that none waits for another one's disk.
+    """A lane of each kind for each volume, so that none waits for another one's disk; with s5cmd those that resume.
 
     Small objects share the workers. A large one has as many connections on each volume as it would have alone, where
     that many are left. Where there are fewer connections than volumes, several share a lane.
     """
+    if settings.tool == "s5cmd":
+        return RESUMING
     streams = settings.large_workers * settings.part_concurrency
     left = max(streams, min(share - settings.workers, streams * volumes))
     return Lanes(_divided(settings.workers, volumes), _divided(left, volumes))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Threads for what the s5cmd mover cannot express: boto3 blocks its caller until an object is done."""
+"""Threads for what blocks its caller until an object is done: boto3's work, and comparing a file before it is sent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import logging
 import queue
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from . import workers
-from .model import Fetch, Send
-
-if TYPE_CHECKING:  # endpoint.py brings the clients
-    from .endpoint import Endpoint
+from . import etag, workers
+from .errors import Trouble
+from .model import Fetch, Outcome, Send
+from .s3 import Control
+from .s3_request import rotten
+from .volumes import local_trouble
 
 _log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2
@@ -23,7 +23,7 @@ _GRACE_SECONDS = 5.0
 
 
 class ControlLane:
-    """Carries out work in `_WORKERS` threads, started when first needed.
+    """Carries out steps in `_WORKERS` threads, started when first needed.
 
     What raises is told `failed` with its work, and the thread goes on; `on_error` hears what that raises.
     Not a ThreadPoolExecutor: the interpreter would wait at its end for an upload that may take hours.
@@ -32,35 +32,33 @@ class ControlLane:
     def __init__(
         self,
         name: str,
-        carry_out: Callable[[Endpoint, Fetch | Send], None],
         failed: Callable[[Fetch | Send, Exception], None],
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._name = name
-        self._carry_out = carry_out
         self._failed = failed
         self._on_error = on_error
-        self._queue: queue.SimpleQueue[tuple[Endpoint, Fetch | Send] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Fetch | Send, Callable[[], None]] | None] = queue.SimpleQueue()
         self._threads: list[workers.Worker] = []
         self._closed = False
 
-    def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+    def submit(self, work: Fetch | Send, step: Callable[[], None]) -> None:
         """Never blocks."""
         if len(self._threads) < _WORKERS:
             self._threads.append(workers.start(self._run, self._name, self._on_error))
-        self._queue.put((endpoint, work))
+        self._queue.put((work, step))
 
     def _run(self) -> None:
         while (task := self._next()) and not self._closed:
-            endpoint, work = task
+            work, step = task
             try:
                 with workers.asking():
-                    self._carry_out(endpoint, work)
+                    step()
             except Exception as error:
                 _log.exception("%r failed in a thread of the endpoint", work.key)
                 self._failed(work, error)
 
-    def _next(self) -> tuple[Endpoint, Fetch | Send] | None:
+    def _next(self) -> tuple[Fetch | Send, Callable[[], None]] | None:
         workers.idle()
         return self._queue.get()
 
@@ -72,3 +70,22 @@ class ControlLane:
         deadline = time.monotonic() + _GRACE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def by_boto3(control: Control, work: Fetch | Send) -> Outcome:
+    """Move an object; blocks until it is done."""
+    return control.fetch(work) if isinstance(work, Fetch) else control.send(work)
+
+
+def damage_of(work: Send) -> Outcome | None:
+    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
+    if not work.digest:
+        return None
+    action = f"send {work.key!r}"
+    try:
+        found = etag.file_etag(work.path, work.part_size)
+    except OSError as error:
+        return Outcome(work.id, local_trouble(error), f"Failed to {action}: the local file says: {error}")
+    if found != work.digest.lower():
+        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
+    return None

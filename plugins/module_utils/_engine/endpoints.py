@@ -5,31 +5,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
 
-from . import etag
 from .assignments import Assignments
 from .blame import TRIED_AT_ONCE, Blame
 from .config import MoverSettings, Store
-from .connections import RESUMING, Lanes, lanes_within, shares, within
-from .control_lane import ControlLane
+from .connections import Lanes, lanes_within, shares, within
+from .control_lane import ControlLane, by_boto3, damage_of
 from .credentials import Keys
 from .endpoint import Endpoint, FailedRequest
 from .endpoint_probes import Probes
-from .errors import StoreError, Trouble
+from .errors import Trouble
 from .model import Fetch, Outcome, Send
-from .native import NativeMover
+from .mover_set import MoverSet
+from .mover_tools import BOTO3, NATIVE, S5CMD, TOOLS, MoverSetup
 from .parts import PartMemory
 from .patience import patience_of
 from .reach import endpoint_urls
-from .s3_request import rotten
-from .s5cmd import S5cmdMover
-from .volumes import local_trouble
-
-if TYPE_CHECKING:
-    _Mover: TypeAlias = "NativeMover | S5cmdMover"
 
 _REMEMBERED = 10_000
 
@@ -59,35 +52,27 @@ class EndpointPool:
         memory: PartMemory | None = None,
     ) -> None:
         self.endpoints: list[Endpoint] = []
-        self._lanes: Lanes | None = None
+        lanes: Lanes | None = None
         if store and keys:
             patience = patience_of(settings)
             self.endpoints = [Endpoint(url, store, keys, patience) for url in endpoint_urls(store)]
             share = shares(store.max_connections).mover
             settings = within(_for_direction(settings, direction), share)
-            self._lanes = lanes_within(settings, share, volumes)
+            lanes = lanes_within(settings, share, volumes)
         self.refusal: BaseException | None = None
         self._settings = settings
-        self._direction = direction
         self._on_outcome = on_outcome
         self._wake = wake
-        self._on_part = on_part
         self._examples = examples
         self._memory = memory
-        self._is_closed = False
-        self._making = threading.Lock()  # movers, which lanes make too
         self._assigned = Assignments()
         self._probes = Probes(f"{direction}-probe", self._refuse)
-        self._descriptors: tuple[int, ...] = ()
-        self._movers: dict[tuple[str, str], _Mover] = {}  # by endpoint and tool
+        setup = MoverSetup(settings, direction, lanes, memory, self._ended, on_part, wake, self._refuse)
+        self._movers = MoverSet(setup, keys)
         self._begun: dict[int, None] = {}  # large objects that s5cmd was given, the latest ones
-        self._keys = keys
-        self._credentials = keys.current() if keys else None  # what the running movers began with
-        self._leaving: list[_Mover] = []  # they get no more work, and end with what they have
         # Apart, so that two objects of a terabyte do not hold up what is small.
         self._small_lane, self._large_lane = (
-            ControlLane(f"{direction}-control{size}", self._in_lane, self._failed, self._refuse)
-            for size in ("", "-large")
+            ControlLane(f"{direction}-control{size}", self._failed, self._refuse) for size in ("", "-large")
         )
 
     # -- health -----------------------------------------------------------------------------------------------
@@ -207,39 +192,12 @@ class EndpointPool:
     # -- work -------------------------------------------------------------------------------------------------
 
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
-        """The folders movers may reach. A change ends the running movers: a child has the descriptors of its birth.
-
-        Where folders only came, what is under way is finished; where some went, nobody may hold on to them.
-        """
-        before, self._descriptors = self._descriptors, tuple(descriptors)
-        some_went = not set(before) <= set(self._descriptors)
-        # A mover of this process reaches what came as well; two at once would have twice the connections.
-        if self._descriptors != before and (some_went or self._settings.tool == "s5cmd"):
-            self._let_movers_leave()
-            if some_went:
-                self._close_leaving(lambda _mover: True)
-        self._close_leaving(lambda mover: not mover.in_flight)
+        """The folders movers may reach, by descriptors of their directories."""
+        self._movers.set_descriptors(descriptors)
 
     def follow_credentials(self) -> None:
-        """An s5cmd keeps the credentials of its start: once others count, new work goes to new ones."""
-        credentials = self._keys.current() if self._keys else None
-        if credentials is self._credentials:
-            return
-        self._credentials = credentials
-        if self._settings.tool == "s5cmd":
-            self._let_movers_leave()
-
-    def _let_movers_leave(self, *, for_good: bool = False) -> None:
-        with self._making:
-            self._is_closed = self._is_closed or for_good
-            self._leaving += self._movers.values()
-            self._movers = {}
-
-    def _close_leaving(self, is_due: Callable[[_Mover], bool]) -> None:
-        due = [mover for mover in self._leaving if is_due(mover)]
-        self._leaving = [mover for mover in self._leaving if mover not in due]
-        for mover in due:
-            mover.close()
+        """New work is moved with the credentials that count now."""
+        self._movers.follow_credentials()
 
     def owned(self) -> set[int]:
         """The objects that were handed over and have no outcome yet."""
@@ -250,20 +208,28 @@ class EndpointPool:
 
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
-        mover = self._movers.get((endpoint.url, "native"))
-        return self.is_large(size) or not isinstance(mover, NativeMover) or mover.has_room(volume)
+        return self.is_large(size) or self._movers.has_room(endpoint, volume)
 
     def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
         is_large = self.is_large(work.size)
         self._assigned.begin(endpoint.url, work.id, is_large=is_large)
         tool = self.tool(work)
-        if tool == "s5cmd" and is_large:
+        if tool == S5CMD and is_large:
             self._has_begun(work.id)
-        if tool == "native" or (tool == "s5cmd" and isinstance(work, Fetch)):
-            self._by_mover(endpoint, tool, work)
+        step = self._blocking_step(endpoint, tool, work)
+        if step:
+            (self._large_lane if is_large else self._small_lane).submit(work, step)
         else:
-            (self._large_lane if is_large else self._small_lane).submit(endpoint, work)
+            self._by_mover(endpoint, tool, work)
+
+    def _blocking_step(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> Callable[[], None] | None:
+        """What is done in a lane, as it takes as long as the object does. None: a mover is given the work at once."""
+        if tool == BOTO3:
+            return partial(self._by_boto3, endpoint, work)
+        if isinstance(work, Send) and not TOOLS[tool].compares:
+            return partial(self._compare_and_send, endpoint, tool, work)
+        return None
 
     def _has_begun(self, object_id: int) -> None:
         self._begun[object_id] = None
@@ -289,105 +255,44 @@ class EndpointPool:
         s5cmd begins a large object again from its first byte: one that it did not bring to its end goes to the native
         mover, which keeps what has come, or gone.
         """
-        if self._settings.tool != "s5cmd":
-            return "native" if _can_take(NativeMover, work) else "boto3"
-        if self._is_interrupted(work) and _can_take(NativeMover, work):
-            return "native"
-        return "s5cmd" if _can_take(S5cmdMover, work) else "boto3"
+        if self._settings.tool != S5CMD:
+            return NATIVE if TOOLS[NATIVE].takes(work) else BOTO3
+        if self._is_interrupted(work) and TOOLS[NATIVE].takes(work):
+            return NATIVE
+        return S5CMD if TOOLS[S5CMD].takes(work) else BOTO3
 
     def _is_interrupted(self, work: Fetch | Send) -> bool:
         if not self.is_large(work.size):
             return False
         return work.id in self._begun or (self._memory is not None and self._memory.remembers(work))
 
-    def _in_lane(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        if self._settings.tool == "s5cmd" and _can_take(S5cmdMover, work):
-            self._by_s5cmd(endpoint, work)
-        else:
-            self._by_control(endpoint, work)
-
-    def _by_s5cmd(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        """It stores whatever it reads, so the file is compared with its digest first."""
-        damage = damage_of(work) if isinstance(work, Send) else None
+    def _compare_and_send(self, endpoint: Endpoint, tool: str, work: Send) -> None:
+        """The tool stores whatever it reads, so the file is compared with its digest first."""
+        damage = damage_of(work)
         if damage:
             self._ended(damage)
-            return
-        self._by_mover(endpoint, "s5cmd", work)
+        else:
+            self._by_mover(endpoint, tool, work)
 
     def _by_mover(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
-        with self._making:
-            mover = None if self._is_closed else self._mover(endpoint, tool)
+        mover = self._movers.get(endpoint, tool)
         if mover:
             mover.submit(work)
         else:
             self._ended(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
 
-    def _by_control(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        try:
-            control = endpoint.control()
-            outcome = control.fetch(work) if isinstance(work, Fetch) else control.send(work)
-        except StoreError as error:
-            outcome = Outcome(work.id, error.trouble, str(error))
-        self._ended(outcome)
-
-    def _mover(self, endpoint: Endpoint, tool: str) -> _Mover:
-        mover = self._movers.get((endpoint.url, tool))
-        if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
-            mover = self._movers[endpoint.url, tool] = self._new_mover(endpoint, tool)
-        return mover
-
-    def _new_mover(self, endpoint: Endpoint, tool: str) -> _Mover:
-        settings, access = self._settings, endpoint.access
-        if tool == "native":
-            return NativeMover(
-                access.store,
-                access.url,
-                access.keys,
-                settings,
-                direction=self._direction,
-                on_outcome=self._ended,
-                on_part=self._on_part,
-                on_room=self._wake,
-                on_error=self._refuse,
-                lanes=RESUMING if settings.tool == "s5cmd" else self._lanes,
-                memory=self._memory,
-                packing=access.packing,
-            )
-        return S5cmdMover(
-            access.store,
-            access.url,
-            access.keys,
-            settings,
-            direction=self._direction,
-            pass_fds=self._descriptors,
-            on_outcome=self._ended,
-            on_error=self._refuse,
-        )
+    def _by_boto3(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        self._ended(by_boto3(endpoint.control(), work))
 
     def traffic(self) -> int:
         """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
-        return sum(mover.traffic for mover in [*self._movers.values(), *self._leaving])
+        return self._movers.traffic()
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
-        self._let_movers_leave(for_good=True)
-        self._close_leaving(lambda _mover: True)
+        self._movers.close()
         for lane in (self._small_lane, self._large_lane):
             lane.close()
-
-
-def damage_of(work: Send) -> Outcome | None:
-    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
-    if not work.digest:
-        return None
-    action = f"send {work.key!r}"
-    try:
-        found = etag.file_etag(work.path, work.part_size)
-    except OSError as error:
-        return Outcome(work.id, local_trouble(error), f"Failed to {action}: the local file says: {error}")
-    if found != work.digest.lower():
-        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
-    return None
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
@@ -398,7 +303,3 @@ def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
     if direction != "fetch":
         return settings
     return settings.model_copy(update={"large_workers": max(1, settings.large_workers // 2)})
-
-
-def _can_take(mover: type[_Mover], work: Fetch | Send) -> bool:
-    return mover.can_fetch(work) if isinstance(work, Fetch) else mover.can_send(work)

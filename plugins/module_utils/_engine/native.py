@@ -41,7 +41,7 @@ _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
 class NativeMover:
-    """Fetches objects of one bucket at one endpoint, or sends them: one Outcome for every submitted work.
+    """A `Mover`: fetches objects of one bucket at one endpoint, or sends them; one Outcome for every submitted work.
 
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
     and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file,

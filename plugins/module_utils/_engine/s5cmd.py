@@ -120,7 +120,7 @@ class Process:
 
 
 class S5cmdMover:
-    """Fetches objects of one bucket at one endpoint, or sends them: one Outcome for every submitted work.
+    """A `Mover`: fetches objects of one bucket at one endpoint, or sends them; one Outcome for every submitted work.
 
     Local paths are ASCII, and /proc/self/fd/<N>/... with N in `pass_fds` where a volume may vanish: such a path leads
     to the volume or nowhere. After a failed fetch `<path>` and `<path><digits>` may exist; they are the caller's to
@@ -198,6 +198,10 @@ class S5cmdMover:
     def traffic(self) -> int:
         """Bytes that the running s5cmd processes have read and written."""
         return sum(sum(traffic_of(pid) or (0, 0)) for pid in self.pids)
+
+    def has_room(self, _volume: int) -> bool:
+        """It cannot tell: whoever submits may have to wait."""
+        return True
 
     def submit(self, work: Fetch | Send) -> None:
         """Hand over work; blocks while its lane is full. ValueError for a path that is in flight already."""

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is asked of a mover, whichever tool it drives."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .model import Fetch, Send
+
+
+class Mover(Protocol):
+    """Moves objects between one bucket at one endpoint and local files. It knows nothing of the ledger.
+
+    Each submitted work gets one Outcome, by the callback that the mover was made with: from a thread of its own, or
+    from `submit` for work that never began.
+    """
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more work: it was closed, or it failed."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many pieces of work have no outcome yet."""
+
+    @property
+    def traffic(self) -> int:
+        """Bytes moved so far, about: it grows while anything moves."""
+
+    def has_room(self, volume: int) -> bool:
+        """Whether small work on this volume would be taken without blocking, as far as it can tell."""
+
+    def submit(self, work: Fetch | Send) -> None:
+        """Take work; may block while there is much of it."""
+
+    def close(self) -> None:
+        """End; what is in flight gets UNKNOWN, unless its outcome still comes."""

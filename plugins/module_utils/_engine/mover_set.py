@@ -1,0 +1,89 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The movers of one side of a job: made when they are needed, replaced when what they began with counts no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from .credentials import Keys
+from .endpoint import Endpoint
+from .mover import Mover
+from .mover_tools import TOOLS, MoverSetup, tool_of
+
+
+class MoverSet:
+    """One mover for each endpoint and tool. Any thread may ask for one; the rest is for the feeder's."""
+
+    def __init__(self, setup: MoverSetup, keys: Keys | None) -> None:
+        self._setup = setup
+        self._keeps_its_start = TOOLS[tool_of(setup.settings)].keeps_its_start
+        self._keys = keys
+        self._credentials = keys.current() if keys else None  # what the running movers began with
+        self._descriptors: tuple[int, ...] = ()
+        self._making = threading.Lock()
+        self._running: dict[tuple[str, str], Mover] = {}  # by URL and tool
+        self._leaving: list[Mover] = []  # they get no more work, and end with what they have
+        self._is_closed = False
+
+    def get(self, endpoint: Endpoint, tool: str) -> Mover | None:
+        """The mover of a tool at an endpoint; None once all are closed."""
+        with self._making:
+            if self._is_closed:
+                return None
+            mover = self._running.get((endpoint.url, tool))
+            if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
+                mover = TOOLS[tool].make(self._setup, endpoint.access, self._descriptors)
+                self._running[endpoint.url, tool] = mover
+            return mover
+
+    def has_room(self, endpoint: Endpoint, volume: int) -> bool:
+        """Whether small work on this volume would be taken without blocking, as far as the job's mover can tell."""
+        mover = self._running.get((endpoint.url, tool_of(self._setup.settings)))
+        return mover is None or mover.has_room(volume)
+
+    def set_descriptors(self, descriptors: Sequence[int]) -> None:
+        """The folders movers may reach. A change ends the running movers: a child has the descriptors of its birth.
+
+        Where folders only came, what is under way is finished; where some went, nobody may hold on to them.
+        """
+        before, self._descriptors = self._descriptors, tuple(descriptors)
+        some_went = not set(before) <= set(self._descriptors)
+        # A mover of this process reaches what came as well; two at once would have twice the connections.
+        if self._descriptors != before and (some_went or self._keeps_its_start):
+            self._let_all_leave()
+            if some_went:
+                self._close_leaving(lambda _mover: True)
+        self._close_leaving(lambda mover: not mover.in_flight)
+
+    def follow_credentials(self) -> None:
+        """Once other credentials count, new work goes to movers that have them."""
+        credentials = self._keys.current() if self._keys else None
+        if credentials is self._credentials:
+            return
+        self._credentials = credentials
+        if self._keeps_its_start:
+            self._let_all_leave()
+
+    def traffic(self) -> int:
+        """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
+        return sum(mover.traffic for mover in [*self._running.values(), *self._leaving])
+
+    def close(self) -> None:
+        """End all of them; what they had in flight becomes UNKNOWN."""
+        self._let_all_leave(for_good=True)
+        self._close_leaving(lambda _mover: True)
+
+    def _let_all_leave(self, *, for_good: bool = False) -> None:
+        with self._making:
+            self._is_closed = self._is_closed or for_good
+            self._leaving += self._running.values()
+            self._running = {}
+
+    def _close_leaving(self, is_due: Callable[[Mover], bool]) -> None:
+        due = [mover for mover in self._leaving if is_due(mover)]
+        self._leaving = [mover for mover in self._leaving if mover not in due]
+        for mover in due:
+            mover.close()

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The tools that move objects: how a mover of each is made, and what is to be known of it before there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .config import MoverSettings
+from .connections import Lanes
+from .endpoint import Access
+from .model import Fetch, Outcome, Send
+from .mover import Mover
+from .native import NativeMover
+from .parts import PartMemory
+from .s5cmd import S5cmdMover
+
+NATIVE, S5CMD = "native", "s5cmd"
+BOTO3 = "boto3"  # carries out what no mover can express; it is none itself, see control_lane.py
+
+
+@dataclass(frozen=True, slots=True)
+class MoverSetup:
+    """What all movers of one side of a job have in common: how they work, and whom they tell.
+
+    `lanes` are those of the native mover, `memory` remembers the parts of large objects.
+    """
+
+    settings: MoverSettings
+    direction: str
+    lanes: Lanes | None
+    memory: PartMemory | None
+    on_outcome: Callable[[Outcome], None]
+    on_part: Callable[[int], None]
+    on_room: Callable[[], None]
+    on_error: Callable[[BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A kind of mover. `make` is given the setup, the endpoint's access, and the descriptors of the volumes' folders.
+
+    `keeps_its_start`: one that runs has the descriptors and the credentials that it was made with, to its end.
+    `compares`: it sends no file that has another digest than it was proven to have.
+    """
+
+    make: Callable[[MoverSetup, Access, Sequence[int]], Mover]
+    can_fetch: Callable[[Fetch], bool]
+    can_send: Callable[[Send], bool]
+    keeps_its_start: bool
+    compares: bool
+
+    def takes(self, work: Fetch | Send) -> bool:
+        """Whether it can be told of this work."""
+        return self.can_fetch(work) if isinstance(work, Fetch) else self.can_send(work)
+
+
+def tool_of(settings: MoverSettings) -> str:
+    """The tool that a job asks for."""
+    return NATIVE if settings.tool == "auto" else settings.tool
+
+
+def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> Mover:
+    """In this process, which has all descriptors."""
+    return NativeMover(
+        access.store,
+        access.url,
+        access.keys,
+        setup.settings,
+        direction=setup.direction,
+        on_outcome=setup.on_outcome,
+        on_part=setup.on_part,
+        on_room=setup.on_room,
+        on_error=setup.on_error,
+        lanes=setup.lanes,
+        memory=setup.memory,
+        packing=access.packing,
+    )
+
+
+def _s5cmd(setup: MoverSetup, access: Access, descriptors: Sequence[int]) -> Mover:
+    return S5cmdMover(
+        access.store,
+        access.url,
+        access.keys,
+        setup.settings,
+        direction=setup.direction,
+        pass_fds=descriptors,
+        on_outcome=setup.on_outcome,
+        on_error=setup.on_error,
+    )
+
+
+TOOLS = {
+    NATIVE: Tool(_native, NativeMover.can_fetch, NativeMover.can_send, keeps_its_start=False, compares=True),
+    S5CMD: Tool(_s5cmd, S5cmdMover.can_fetch, S5cmdMover.can_send, keeps_its_start=True, compares=False),
+}
