@@ -60,6 +60,9 @@ class Side:
     def endpoint(self) -> Endpoint:
         return self.pool.endpoints[0]
 
+    def give(self, work: Fetch | Send) -> None:
+        self.pool.submit(self.endpoint, self.pool.choose_tool(work), work)
+
     def _receive(self, outcome: Outcome) -> None:
         with self._changed:
             self.outcomes[outcome.id] = outcome
@@ -147,10 +150,10 @@ def test_never_more_connections_than_the_store_allows(tmp_path: Path, server: An
         size = 12 * MIB if is_large else 2000
         key = f"large{number - SMALL}" if is_large else f"k{number}"
         if direction == "fetch":
-            side.pool.submit(side.endpoint, Fetch(number, key, size, path, volume=volume))
+            side.give(Fetch(number, key, size, path, volume=volume))
         else:
             file.write_bytes(os.urandom(size))
-            side.pool.submit(side.endpoint, Send(number, f"to/{key}", size, path, part_size, Headers(), volume=volume))
+            side.give(Send(number, f"to/{key}", size, path, part_size, Headers(), volume=volume))
     side.wait(SMALL + LARGE)
     for thread in asking:
         thread.join(120)

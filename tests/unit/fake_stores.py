@@ -29,7 +29,7 @@ from snowsync.ledger import Ledger
 from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.mover_tools import MoverSetup
 from snowsync.switches import Switches
-from snowsync.unit import Switches, Unit
+from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job
 
 SOURCE_URL = "http://source.test:1"

@@ -12,15 +12,13 @@ from pathlib import Path
 import pytest
 from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
 
-from snowsync import endpoints as endpoints_module
 from snowsync.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.config import MoverSettings
 from snowsync.credentials import for_side
 from snowsync.endpoint import Endpoint
 from snowsync.endpoints import EndpointPool
 from snowsync.errors import JobStopped, StoreError, Trouble
-from snowsync.model import Fetch, Outcome, Send
-from snowsync.parts import NoMemory
+from snowsync.model import Fetch, Outcome
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 MIB = 1024 * 1024
@@ -52,6 +50,10 @@ def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
 
 def hold_fetches(rig: Rig, released: threading.Event) -> None:
     rig.source.before = lambda operation, _key: None if operation != "fetch" else (released.wait(20) and None)
+
+
+def give(pool: EndpointPool, endpoint: Endpoint, work: Fetch) -> None:
+    pool.submit(endpoint, pool.choose_tool(work), work)
 
 
 def answers(pool: EndpointPool) -> dict[str, bool]:
@@ -152,11 +154,11 @@ def test_an_endpoint_that_serves_nothing_rests_and_then_is_given_few_objects(
     for endpoint in pool.endpoints:
         endpoint.health.answered()
     for number in range(TRIED_AT_ONCE):
-        pool.submit(one, fetch(rig, number))
+        give(pool, one, fetch(rig, number))
     for number in range(TRIED_AT_ONCE, 2 * TRIED_AT_ONCE - 1):
-        pool.submit(two, fetch(rig, number))
+        give(pool, two, fetch(rig, number))
     assert pool.pick() is two
-    pool.submit(two, fetch(rig, 2 * TRIED_AT_ONCE))
+    give(pool, two, fetch(rig, 2 * TRIED_AT_ONCE))
     assert pool.pick() is None
     assert pool.pick_to_ask() is one, "a question is none of the objects that are tried"
     assert judge(pool, two, 1) == [Blame.SERVICE]
@@ -249,7 +251,7 @@ def test_the_least_busy_one_is_asked_and_the_avoided_one_only_alone(rig: Rig) ->
     one, two = pool.endpoints
     released = threading.Event()
     hold_fetches(rig, released)
-    pool.submit(one, fetch(rig, 1))
+    give(pool, one, fetch(rig, 1))
     assert pool.pick() is two
     assert pool.pick(avoid=TWO) is one
     one.rest("down")
@@ -270,7 +272,7 @@ def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> No
     for number in range(4):
         endpoint = pool.pick(large=True)
         assert endpoint
-        pool.submit(endpoint, fetch(rig, number, MIB))
+        give(pool, endpoint, fetch(rig, number, MIB))
     assert pool.pick(large=True) is None
     assert pool.pick() is not None
     held.set()
@@ -287,7 +289,7 @@ def test_the_count_of_what_is_under_way_does_not_drift(rig: Rig) -> None:
         endpoint = pool.pick()
         assert endpoint
         # Every third one ends in a thread of its own, as boto3's work does.
-        pool.submit(endpoint, fetch(rig, number, size=number % 3))
+        give(pool, endpoint, fetch(rig, number, size=number % 3))
     wait_until(lambda: len(received) == 600)
     assert not pool.owned()
     assert pool.pick() is pool.endpoints[0], "neither has anything"
@@ -302,39 +304,11 @@ def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pyt
     monkeypatch.setattr("fake_stores.carry_out", fail)
     received: list[Outcome] = []
     pool = make_pool(rig, received)
-    pool.submit(pool.endpoints[0], fetch(rig, 1, size=0))
+    give(pool, pool.endpoints[0], fetch(rig, 1, size=0))
     wait_until(lambda: len(received) == 1)
     assert received[0].trouble is Trouble.OTHER
     assert "MemoryError: too much" in received[0].message
     pool.close()
-
-
-def test_a_large_object_that_s5cmd_did_not_bring_to_its_end_goes_to_the_native_mover(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(endpoints_module, "_REMEMBERED", 1)
-    pool = make_pool(rig)
-    large, other, small = fetch(rig, 1, size=64 * MIB), fetch(rig, 2, size=64 * MIB), fetch(rig, 3)
-    assert [pool.tool(work) for work in (large, other, small)] == ["s5cmd"] * 3
-    pool.submit(pool.endpoints[0], large)
-    pool.submit(pool.endpoints[0], small)
-    assert [pool.tool(work) for work in (large, other, small)] == ["native", "s5cmd", "s5cmd"]
-    pool.submit(pool.endpoints[0], other)
-    assert [pool.tool(work) for work in (large, other)] == ["s5cmd", "native"], "what is remembered is bounded"
-    pool.close()
-
-
-class Remembers(NoMemory):
-    """Has parts of one object."""
-
-    def remembers(self, work: Fetch | Send) -> bool:
-        return work.id == 1
-
-
-def test_what_an_earlier_run_has_of_a_large_object_is_not_moved_again_by_s5cmd(rig: Rig) -> None:
-    pool = make_pool(rig, memory=Remembers())
-    assert [pool.tool(fetch(rig, number, size=64 * MIB)) for number in (1, 2)] == ["native", "s5cmd"]
-    assert pool.tool(fetch(rig, 1)) == "s5cmd", "a small one has no parts"
 
 
 def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +322,7 @@ def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pyt
     rig.source.before = take_hours
     pool = make_pool(rig)
     for number in range(10):
-        pool.submit(pool.endpoints[0], fetch(rig, number, size=0))
+        give(pool, pool.endpoints[0], fetch(rig, number, size=0))
     assert begun.wait(20)
     pool.close()
     assert not released.is_set()
@@ -371,11 +345,11 @@ def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> N
     pool = make_pool(rig, received)
     pool.set_descriptors([10, 11])
     rig.source.before = hold
-    pool.submit(pool.endpoints[0], fetch(rig, 1))
+    give(pool, pool.endpoints[0], fetch(rig, 1))
     assert begun.wait(20)
     pool.set_descriptors([10, 11, 20, 21])
     assert not FakeMover.made[0].is_closed
-    pool.submit(pool.endpoints[0], fetch(rig, 2))
+    give(pool, pool.endpoints[0], fetch(rig, 2))
     assert FakeMover.made[1].pass_fds == (10, 11, 20, 21)
     released.set()
     wait_until(lambda: len(received) == 2)
@@ -389,7 +363,7 @@ def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> N
 def test_a_volume_that_goes_is_let_go_at_once(rig: Rig) -> None:
     pool = make_pool(rig)
     pool.set_descriptors([10, 11, 20, 21])
-    pool.submit(pool.endpoints[0], fetch(rig, 1))
+    give(pool, pool.endpoints[0], fetch(rig, 1))
     pool.set_descriptors([10, 11])
     assert FakeMover.made[0].is_closed
     pool.close()

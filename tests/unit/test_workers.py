@@ -51,6 +51,7 @@ from snowsync.endpoints import EndpointPool
 from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.mover_tools import S5CMD
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
 from snowsync.parts import Piece
@@ -361,7 +362,7 @@ def test_what_raises_beside_the_mover_fails_that_object_only(
             if direction == "fetch"
             else Send(number, "key", size, str(path), 0, Headers())
         )
-        pool.submit(pool.endpoints[0], work)
+        pool.submit(pool.endpoints[0], pool.choose_tool(work), work)
 
     with monkeypatch.context() as patch:
         patch.setattr(*((endpoints, name) if name == "damage_of" else (FakeControl, name)), boom)
@@ -381,7 +382,7 @@ def test_a_mover_that_failed_is_replaced(rig: Rig) -> None:
     pool = make_pool(rig, outcomes, "fetch")
     rig.source.put("a", b"a")
     for number in (1, 2):
-        pool.submit(pool.endpoints[0], Fetch(number, "a", 1, str(rig.folder / str(number))))
+        pool.submit(pool.endpoints[0], S5CMD, Fetch(number, "a", 1, str(rig.folder / str(number))))
         wait_until(lambda number=number: len(outcomes) == number)  # type: ignore[misc]  # a default binds it
         FakeMover.made[-1].close()
     assert all(outcome.ok for outcome in outcomes)

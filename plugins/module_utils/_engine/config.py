@@ -116,6 +116,10 @@ class MoverSettings(_Part):
     answer_seconds: values.Seconds | None = None
     binary: values.AbsolutePath | None = None
 
+    def is_large(self, size: int) -> bool:
+        """Whether an object of so many bytes has the lanes of large ones, and is worth to be remembered in parts."""
+        return size >= self.large_object
+
 
 class Job(_Part):
     """One configured transfer. Made by `load_job` or `parse_job`, which also check the values against each other."""

@@ -19,12 +19,11 @@ from .endpoint_probes import Probes
 from .errors import Trouble
 from .model import Fetch, Outcome, Send
 from .mover_set import MoverSet
-from .mover_tools import BOTO3, NATIVE, S5CMD, TOOLS, MoverSetup
-from .parts import PartMemory
+from .mover_tools import BOTO3, TOOLS, MoverSetup
+from .parts import NoMemory, PartMemory
 from .patience import patience_of
 from .reach import endpoint_urls
-
-_REMEMBERED = 10_000
+from .tool_choice import ToolChoice
 
 
 class EndpointPool:
@@ -64,12 +63,12 @@ class EndpointPool:
         self._on_outcome = on_outcome
         self._wake = wake
         self._examples = examples
-        self._memory = memory
         self._assigned = Assignments()
         self._probes = Probes(f"{direction}-probe", self._refuse)
+        memory = memory or NoMemory()
+        self._choice = ToolChoice(settings, memory)
         setup = MoverSetup(settings, direction, lanes, memory, self._ended, on_part, wake, self._refuse)
         self._movers = MoverSet(setup, keys)
-        self._begun: dict[int, None] = {}  # large objects that s5cmd was given, the latest ones
         # Apart, so that two objects of a terabyte do not hold up what is small.
         self._small_lane, self._large_lane = (
             ControlLane(f"{direction}-control{size}", self._failed, self._refuse) for size in ("", "-large")
@@ -204,19 +203,20 @@ class EndpointPool:
         return self._assigned.objects()
 
     def is_large(self, size: int) -> bool:
-        return size >= self._settings.large_object
+        return self._settings.is_large(size)
 
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
         return self.is_large(size) or self._movers.has_room(endpoint, volume)
 
-    def submit(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+    def choose_tool(self, work: Fetch | Send) -> str:
+        """The tool for another attempt to move an object, which is handed over with it."""
+        return self._choice.choose(work)
+
+    def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
         is_large = self.is_large(work.size)
         self._assigned.begin(endpoint.url, work.id, is_large=is_large)
-        tool = self.tool(work)
-        if tool == S5CMD and is_large:
-            self._has_begun(work.id)
         step = self._blocking_step(endpoint, tool, work)
         if step:
             (self._large_lane if is_large else self._small_lane).submit(work, step)
@@ -231,11 +231,6 @@ class EndpointPool:
             return partial(self._compare_and_send, endpoint, tool, work)
         return None
 
-    def _has_begun(self, object_id: int) -> None:
-        self._begun[object_id] = None
-        if len(self._begun) > _REMEMBERED:
-            del self._begun[next(iter(self._begun))]
-
     def _ended(self, outcome: Outcome) -> None:
         is_large = self._assigned.end(outcome.id)
         try:
@@ -248,23 +243,6 @@ class EndpointPool:
     def _failed(self, work: Fetch | Send, error: Exception) -> None:
         """Work that raised where nobody foresaw it must get its outcome."""
         self._ended(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
-
-    def tool(self, work: Fetch | Send) -> str:
-        """Which mover takes this work: the job's, or boto3 for what that cannot express.
-
-        s5cmd begins a large object again from its first byte: one that it did not bring to its end goes to the native
-        mover, which keeps what has come, or gone.
-        """
-        if self._settings.tool != S5CMD:
-            return NATIVE if TOOLS[NATIVE].takes(work) else BOTO3
-        if self._is_interrupted(work) and TOOLS[NATIVE].takes(work):
-            return NATIVE
-        return S5CMD if TOOLS[S5CMD].takes(work) else BOTO3
-
-    def _is_interrupted(self, work: Fetch | Send) -> bool:
-        if not self.is_large(work.size):
-            return False
-        return work.id in self._begun or (self._memory is not None and self._memory.remembers(work))
 
     def _compare_and_send(self, endpoint: Endpoint, tool: str, work: Send) -> None:
         """The tool stores whatever it reads, so the file is compared with its digest first."""

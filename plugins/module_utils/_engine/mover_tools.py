@@ -31,7 +31,7 @@ class MoverSetup:
     settings: MoverSettings
     direction: str
     lanes: Lanes | None
-    memory: PartMemory | None
+    memory: PartMemory
     on_outcome: Callable[[Outcome], None]
     on_part: Callable[[int], None]
     on_room: Callable[[], None]
@@ -43,7 +43,8 @@ class Tool:
     """A kind of mover. `make` is given the setup, the endpoint's access, and the descriptors of the volumes' folders.
 
     `keeps_its_start`: one that runs has the descriptors and the credentials that it was made with, to its end.
-    `compares`: it sends no file that has another digest than it was proven to have.
+    `compares`: it sends no file that has another digest than it was proven to have. `resumes`: it goes on with a large
+    object where an earlier attempt ended.
     """
 
     make: Callable[[MoverSetup, Access, Sequence[int]], Mover]
@@ -51,6 +52,7 @@ class Tool:
     can_send: Callable[[Send], bool]
     keeps_its_start: bool
     compares: bool
+    resumes: bool
 
     def takes(self, work: Fetch | Send) -> bool:
         """Whether it can be told of this work."""
@@ -94,6 +96,20 @@ def _s5cmd(setup: MoverSetup, access: Access, descriptors: Sequence[int]) -> Mov
 
 
 TOOLS = {
-    NATIVE: Tool(_native, NativeMover.can_fetch, NativeMover.can_send, keeps_its_start=False, compares=True),
-    S5CMD: Tool(_s5cmd, S5cmdMover.can_fetch, S5cmdMover.can_send, keeps_its_start=True, compares=False),
+    NATIVE: Tool(
+        _native,
+        NativeMover.can_fetch,
+        NativeMover.can_send,
+        keeps_its_start=False,
+        compares=True,
+        resumes=True,
+    ),
+    S5CMD: Tool(
+        _s5cmd,
+        S5cmdMover.can_fetch,
+        S5cmdMover.can_send,
+        keeps_its_start=True,
+        compares=False,
+        resumes=False,
+    ),
 }

@@ -173,7 +173,7 @@ class NativeMover:
         """Hand over work; blocks while there is much of small work to fetch for its folder."""
         with self._lock:
             self._count += 1
-        is_large = work.size >= self.settings.large_object
+        is_large = self.settings.is_large(work.size)
         if isinstance(work, Fetch):
             if is_large:
                 LargeFetch(self, work).start()

@@ -211,7 +211,7 @@ class S5cmdMover:
             return
         line = self._line(work).encode()
         with self._changed:
-            process, refusal = self._claim(self._large if work.size >= self._settings.large_object else self._small)
+            process, refusal = self._claim(self._large if self._settings.is_large(work.size) else self._small)
             if process:
                 if work.path in self._by_path:
                     raise ValueError(f"{work.path} is in flight already")
@@ -242,8 +242,7 @@ class S5cmdMover:
         settings = self._settings
         if isinstance(work, Send):
             return s5cmd_text.send_line(work, self._bucket, concurrency=settings.part_concurrency)
-        is_large = work.size >= settings.large_object
-        concurrency = settings.part_concurrency if is_large else 1
+        concurrency = settings.part_concurrency if settings.is_large(work.size) else 1
         return s5cmd_text.fetch_line(work, self._bucket, part_size=settings.part_size, concurrency=concurrency)
 
     def _claim(self, lane: Lane) -> tuple[Process | None, tuple[Trouble, str]]:

@@ -362,8 +362,8 @@ class SourceUnit(Unit):
         work = Fetch(
             row.id, row.key, row.size, item.path, self._fetching.etag_to_read(row), row.generation, item.volume.id
         )
-        item.tool = self._pool.tool(work)
-        self._pool.submit(item.endpoint, work)
+        item.tool = self._pool.choose_tool(work)
+        self._pool.submit(item.endpoint, item.tool, work)
 
     def _no_room(self, rows: deque[Row], spaces: list[VolumeSpace]) -> bool:
         row = rows[0]

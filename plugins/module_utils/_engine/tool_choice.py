@@ -1,0 +1,44 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which tool moves an object."""
+
+from __future__ import annotations
+
+from .config import MoverSettings
+from .model import Fetch, Send
+from .mover_tools import BOTO3, NATIVE, TOOLS, tool_of
+from .parts import PartMemory
+
+_REMEMBERED = 10_000
+
+
+class ToolChoice:
+    """Chooses the job's tool where that can express the object, else boto3. To be asked once for each attempt.
+
+    A tool that begins a large object again from its first byte gets it once: what it did not bring to its end goes to
+    the native mover, which keeps what has come, or gone.
+    """
+
+    def __init__(self, settings: MoverSettings, memory: PartMemory) -> None:
+        self._settings = settings
+        self._tool = tool_of(settings)
+        self._memory = memory
+        self._begun: dict[int, None] = {}  # large objects that such a tool was given, the latest ones
+
+    def choose(self, work: Fetch | Send) -> str:
+        """The tool for another attempt to move this object."""
+        is_begun_anew = not TOOLS[self._tool].resumes and self._settings.is_large(work.size)
+        wanted = [NATIVE, self._tool] if is_begun_anew and self._is_interrupted(work) else [self._tool]
+        chosen = next((tool for tool in wanted if TOOLS[tool].takes(work)), BOTO3)
+        if is_begun_anew and chosen == self._tool:
+            self._remember(work.id)
+        return chosen
+
+    def _is_interrupted(self, work: Fetch | Send) -> bool:
+        return work.id in self._begun or self._memory.remembers(work)
+
+    def _remember(self, object_id: int) -> None:
+        self._begun[object_id] = None
+        if len(self._begun) > _REMEMBERED:
+            del self._begun[next(iter(self._begun))]
