@@ -767,7 +767,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
         unit.crew,
         unit.counters,
         unit.switches,
-        is_large=unit.endpoints.is_large,
+        is_large=unit.job.mover.is_large,
     )
     first, second = unit.volumes.open.values()
     ledger = rig.ledger

@@ -118,7 +118,7 @@ class Arrivals:
         item = self._flight.get(outcome.id)
         if item:
             found = self._of(item.volume)
-            is_large = self._pool.is_large(item.row.size)
+            is_large = self._job.mover.is_large(item.row.size)
             self._put(found, found.large if is_large else found.small, item, outcome)
 
     def carry_out(self, item: Item, step: Callable[[], None]) -> None:

@@ -68,7 +68,7 @@ class DestinationUnit(Unit):
         self._suspects = Suspects(
             self.flight, self._pool, self.parts, lambda item, step: self._deliveries.at_disk(item, step)
         )
-        feed = Feed(ledger, self.flight, self.setbacks, self._pool.is_large)
+        feed = Feed(ledger, self.flight, self.setbacks, job.mover.is_large)
         self._backlog = VolumeBacklog(feed, State.STAGED, rewind_seconds=0.25)
         self._unsent = Unsent(
             ledger,
@@ -240,7 +240,7 @@ class DestinationUnit(Unit):
         for row in rows:
             endpoint = (
                 self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True)
-                if self._pool.is_large(row.size)
+                if self.job.mover.is_large(row.size)
                 else None
             )
             self._send([row], endpoint)

@@ -202,12 +202,9 @@ class EndpointPool:
         """The objects that were handed over and have no outcome yet."""
         return self._assigned.objects()
 
-    def is_large(self, size: int) -> bool:
-        return self._settings.is_large(size)
-
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
-        return self.is_large(size) or self._movers.has_room(endpoint, volume)
+        return self._settings.is_large(size) or self._movers.has_room(endpoint, volume)
 
     def choose_tool(self, work: Fetch | Send) -> str:
         """The tool for another attempt to move an object, which is handed over with it."""
@@ -215,7 +212,7 @@ class EndpointPool:
 
     def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
-        is_large = self.is_large(work.size)
+        is_large = self._settings.is_large(work.size)
         self._assigned.begin(endpoint.url, work.id, is_large=is_large)
         step = self._blocking_step(endpoint, tool, work)
         if step:

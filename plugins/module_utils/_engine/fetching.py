@@ -12,7 +12,6 @@ from collections.abc import Callable
 from .blame import Blame
 from .bounded import Notes
 from .endpoint import Endpoint
-from .endpoints import EndpointPool
 from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import Failure, Ledger, Row
@@ -27,13 +26,13 @@ _log = logging.getLogger("snowsync.source")
 class Fetching:
     """Any thread may call these.
 
-    `take_out` has a volume rest that failed; `rewind` is called when rows are put back.
+    `take_out` has a volume rest that failed; `rewind` is called when rows are put back. `is_large` of a size
+    in bytes.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        pool: EndpointPool,
         parts: PartKeeper,
         flight: Flight,
         setbacks: Setbacks,
@@ -41,15 +40,16 @@ class Fetching:
         *,
         take_out: Callable[[OpenVolume, str], None],
         rewind: Callable[[], None],
+        is_large: Callable[[int], bool],
     ) -> None:
         self._ledger = ledger
-        self._pool = pool
         self._parts = parts
         self._flight = flight
         self._setbacks = setbacks
         self._suspects = suspects
         self._take_out = take_out
         self._rewind = rewind
+        self._is_large = is_large
         self._avoid: Notes[int, str] = Notes()  # by object: an endpoint from which other bytes came
         self._failed_on: Notes[int, int] = Notes()  # by object: the volume that did not take it, and is well
         # By object whose answers contradict its listing: what that says, and the ETag of the answers.
@@ -90,7 +90,7 @@ class Fetching:
     def settled(self, row: Row) -> None:
         """An object is staged: what it met on its way is forgotten."""
         self._setbacks.forgive(row.id)
-        if self._pool.is_large(row.size):
+        if self._is_large(row.size):
             self._parts.forget(row.id)
         self._avoid.pop(row.id, "")
         self._failed_on.pop(row.id, 0)
@@ -132,7 +132,7 @@ class Fetching:
 
     def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
         """A volume took no more, or no file of this size: it is not asked again."""
-        if self._pool.is_large(item.row.size):
+        if self._is_large(item.row.size):
             self._parts.forget(item.row.id)  # the room is for others
         if trouble is Trouble.TOO_LARGE:
             item.volume.takes_no_file_of(item.row.size)
@@ -150,7 +150,7 @@ class Fetching:
 
     def not_durable(self, item: Item) -> None:
         """Nobody knows what of an object reached the medium."""
-        if self._pool.is_large(item.row.size):
+        if self._is_large(item.row.size):
             self._parts.forget(item.row.id)
         self.put_back(item, 0.0)
 
@@ -166,7 +166,7 @@ class Fetching:
 
     def put_back(self, item: Item, delay: float | None) -> None:
         """The object leaves the unit unstaged; its row is still pending and will be taken again, with its parts."""
-        is_kept = self._pool.is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id)
+        is_kept = self._is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id)
         try:
             if not is_kept:
                 item.volume.discard_incoming(item.row.id)

@@ -67,17 +67,17 @@ class SourceUnit(Unit):
         self._suspects = Suspects(
             self.flight, self._pool, self.parts, lambda item, step: self._arrivals.carry_out(item, step)
         )
-        feed = Feed(ledger, self.flight, self.setbacks, self._pool.is_large)
+        feed = Feed(ledger, self.flight, self.setbacks, job.mover.is_large)
         self._backlog = Backlog(feed, State.PENDING, rewind_seconds=0.5)
         self._fetching = Fetching(
             ledger,
-            self._pool,
             self.parts,
             self.flight,
             self.setbacks,
             self._suspects,
             take_out=self.take_out,
             rewind=self._backlog.rewind,
+            is_large=job.mover.is_large,
         )
         self._committer = Committer(
             job,
@@ -88,7 +88,7 @@ class SourceUnit(Unit):
             self.crew,
             self.counters,
             switches,
-            is_large=self._pool.is_large,
+            is_large=job.mover.is_large,
         )
         self._arrivals = Arrivals(
             job,
@@ -308,7 +308,7 @@ class SourceUnit(Unit):
 
     def _choose(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """The volume for an object: the one that holds parts of it, while there is room for the rest of it."""
-        partial = self.parts.partial(row.id, row.generation) if self._pool.is_large(row.size) else None
+        partial = self.parts.partial(row.id, row.generation) if self.job.mover.is_large(row.size) else None
         if partial is None:
             return self._place_elsewhere(row, spaces)
         home, there = partial
