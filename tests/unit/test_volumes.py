@@ -23,7 +23,7 @@ from snowsync.placement import fits_nowhere
 from snowsync.removal import AtDestination, OperatorsWord
 from snowsync.volume_layout import evacuated_name
 from snowsync.volume_set import VolumeSet
-from snowsync.volumes import OpenVolume, local_trouble, syncfs
+from snowsync.volumes import OpenVolume, syncfs
 
 PROOF = AtDestination(7, "k", 1, 0, "etag")
 
@@ -390,12 +390,6 @@ def test_a_volume_is_well_while_it_takes_writes(tmp_path: Path, ledger: Ledger) 
     assert volume.is_well()
     os.rename(tmp_path / "one", tmp_path / "elsewhere")
     assert not volume.is_well()
-
-
-def test_errors_of_the_filesystem_have_their_own_words() -> None:
-    assert local_trouble(OSError(errno.ENOSPC, "")).value == "space"
-    assert local_trouble(OSError(errno.EROFS, "")).value == "readonly"
-    assert local_trouble(OSError(errno.EIO, "")).value == "io"
 
 
 def test_syncfs_reports_a_bad_descriptor() -> None:

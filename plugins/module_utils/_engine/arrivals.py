@@ -22,7 +22,7 @@ from .counters import Counters
 from .crew import Crew
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import StoreError, Trouble
+from .errors import StoreError, Trouble, local_trouble
 from .etag import agree, parse, prove_file
 from .fetching import Fetching
 from .flight import Flight, Item
@@ -37,7 +37,7 @@ from .setbacks import Setbacks
 from .staging import Committer
 from .switches import Switches
 from .tries import persistently
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 from .wire import LATE
 
 if TYPE_CHECKING:

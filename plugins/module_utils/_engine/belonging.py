@@ -24,6 +24,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from . import keys
+from .errors import Trouble, local_trouble
 from .ledger_file import identities_put_aside
 from .volume_layout import (
     LEDGERS,
@@ -300,7 +301,7 @@ class Claim:
         try:
             write_record(root, self.job, self.record)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if local_trouble(error) is not Trouble.SPACE:
                 raise
             for name in (record_path(self.job), f"{record_path(self.job)}{UNFINISHED}"):
                 with contextlib.suppress(FileNotFoundError):

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 
 from . import etag, workers
-from .errors import Trouble
+from .errors import Trouble, file_error
 from .model import Fetch, Outcome, Send
 from .s3 import Control
 from .s3_request import rotten
-from .volumes import local_trouble
 
 _log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2
@@ -85,7 +84,8 @@ def damage_of(work: Send) -> Outcome | None:
     try:
         found = etag.file_etag(work.path, work.part_size)
     except OSError as error:
-        return Outcome(work.id, local_trouble(error), f"Failed to {action}: the local file says: {error}")
+        local = file_error(action, error)
+        return Outcome(work.id, local.trouble, str(local))
     if found != work.digest.lower():
         return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
     return None

@@ -26,13 +26,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import asides, volumes, workers
-from .errors import LocalError, Trouble
+from .errors import LocalError, Trouble, local_trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .ledger_drops import Dropped
 from .model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ Exit codes are stable: scripts and units rely on them.
 from __future__ import annotations
 
 import enum
+import errno
 from collections.abc import Sequence
 
 
@@ -75,6 +76,19 @@ _WEATHER = frozenset(
         Trouble.SERVER,
     }
 )
+
+
+_OF_ERRNO = {
+    errno.ENOSPC: Trouble.SPACE,
+    errno.EDQUOT: Trouble.SPACE,
+    errno.EFBIG: Trouble.TOO_LARGE,
+    errno.EROFS: Trouble.READONLY,
+}
+
+
+def local_trouble(error: OSError) -> Trouble:
+    """The word for an error of the local filesystem."""
+    return _OF_ERRNO.get(error.errno or 0, Trouble.IO)
 
 
 class SnowsyncError(Exception):
@@ -134,6 +148,11 @@ class LocalError(SnowsyncError):
     def __init__(self, trouble: Trouble, action: str, detail: str) -> None:
         self.trouble = trouble
         super().__init__(f"Failed to {action}: {detail}")
+
+
+def file_error(action: str, error: OSError) -> LocalError:
+    """What failed at the local file of an object that was being moved."""
+    return LocalError(local_trouble(error), action, f"the local file says: {error}")
 
 
 class JobLocked(SnowsyncError):

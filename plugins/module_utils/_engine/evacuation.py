@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from . import draining, keys
 from .conditions import MISSING
-from .errors import LedgerError, LocalError, Trouble
+from .errors import LedgerError, LocalError, Trouble, local_trouble
 from .etag import PartDigests
 from .ledger import Failure, Ledger, Row
 from .ledger_read import Tally
@@ -39,7 +39,7 @@ from .placement import Placement
 from .removal import AtDestination
 from .volume_layout import evacuated_name
 from .volume_set import VolumeSet
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 
 if TYPE_CHECKING:
     from .config import Job

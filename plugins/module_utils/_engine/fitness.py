@@ -13,12 +13,11 @@ import errno
 import os
 import uuid
 
-from .errors import LocalError, Trouble
+from .errors import LocalError, Trouble, local_trouble
 from .volume_layout import PROBE
 
 LONGEST_NAME = 200  # of what keys.to_path() makes
 NO_LIMIT = 2**63 - 1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def insist_on_fitness(folder: int, action: str) -> None:
@@ -36,7 +35,7 @@ def unfit(folder: int) -> str:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return f"it takes no names of {LONGEST_NAME} characters, as staged files have"
-        if error.errno in _FULL:
+        if local_trouble(error) is Trouble.SPACE:
             return ""
         raise
     try:
@@ -68,7 +67,7 @@ def largest_file(folder: int) -> int:
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     except OSError as error:
-        if error.errno in _FULL:
+        if local_trouble(error) is Trouble.SPACE:
             return NO_LIMIT
         raise
     try:

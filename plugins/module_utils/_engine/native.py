@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
 from .connections import Lanes, lanes_within
-from .errors import StoreError, Trouble
+from .errors import StoreError, Trouble, file_error
 from .keys import is_utf8
 from .model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import Errand, Kit, LaneFailed, SmallLane, StreamLane
@@ -26,7 +26,6 @@ from .native_requests import Bucket, Get, Put, Request, Target, can_carry, objec
 from .native_upload import LargeSend
 from .parts import NoMemory, PartMemory
 from .patience import patience_of
-from .volumes import local_trouble
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
@@ -260,7 +259,8 @@ class NativeMover:
             outcome = Outcome(work.id, result.trouble, str(result))
         elif isinstance(result, OSError):
             action = self.bucket.action("fetch" if isinstance(work, Fetch) else "send", work.key)
-            outcome = Outcome(work.id, local_trouble(result), f"Failed to {action}: the local file says: {result}")
+            error = file_error(action, result)
+            outcome = Outcome(work.id, error.trouble, str(error))
         else:
             outcome = Outcome(work.id, Trouble.OTHER, f"{type(result).__name__}: {result}")
         self.tell(outcome)

@@ -10,7 +10,6 @@ botocore is imported only when the first request is made.
 from __future__ import annotations
 
 import base64
-import errno
 import functools
 import hashlib
 import os
@@ -25,7 +24,7 @@ from urllib.parse import unquote_plus, urlsplit
 from . import socks
 from .answers import http_date_ms, not_s3
 from .connections import Turns
-from .errors import JobStopped, LocalError, StoreError, Trouble
+from .errors import JobStopped, StoreError, Trouble, file_error
 from .etag import multipart_etag, parse
 from .model import Fetch, Head, Headers, Outcome, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
@@ -42,14 +41,6 @@ if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do wit
     from .credentials import Credentials, Keys
 
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
-_LOCAL = {
-    errno.ENOSPC: Trouble.SPACE,
-    errno.EDQUOT: Trouble.SPACE,
-    errno.EFBIG: Trouble.TOO_LARGE,
-    errno.EROFS: Trouble.READONLY,
-}
-
-
 _SESSION_LOCK = threading.Lock()  # a session makes one client at a time
 
 
@@ -508,7 +499,7 @@ def _outcome(work_id: int, action: str, effect: Callable[[], Head | None]) -> Ou
     except StoreError as error:
         return Outcome(work_id, error.trouble, str(error))
     except OSError as error:
-        local = LocalError(_LOCAL.get(error.errno or 0, Trouble.IO), action, f"the local file says: {error}")
+        local = file_error(action, error)
         return Outcome(work_id, local.trouble, str(local))
     return Outcome(work_id, answered=answered)
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from . import keys, workers
 from .counters import Counters
 from .crew import Crew
-from .errors import Trouble
+from .errors import Trouble, local_trouble
 from .fetching import Fetching
 from .flight import Flight, Item
 from .ledger import Ledger, Row, Staged
 from .sweeping import discard
 from .switches import Switches
 from .volume_set import VolumeSet
-from .volumes import OpenVolume, local_trouble, start_writeback, sync_file
+from .volumes import OpenVolume, start_writeback, sync_file
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Job

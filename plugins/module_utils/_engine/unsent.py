@@ -17,14 +17,14 @@ from .binding import Naming
 from .blame import Blame
 from .bounded import Notes
 from .endpoint import Endpoint
-from .errors import Trouble
+from .errors import Trouble, local_trouble
 from .flight import Flight, Item
 from .ledger import Failure, Ledger, Row
 from .model import Origin, State
 from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
 from .soundness import Damage, examine, gone
-from .volumes import OpenVolume, local_trouble
+from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 KEPT = "kept, and sent again"

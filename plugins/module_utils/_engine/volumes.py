@@ -26,7 +26,7 @@ from .conditions import MISSING, word_of
 from .config import Job
 from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
-from .errors import Trouble
+from .errors import Trouble, local_trouble
 from .fitness import NO_LIMIT
 from .placement import Fullness, Pace, VolumeSpace, room_for_files
 from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
@@ -49,15 +49,6 @@ _PARTIAL = NeverStaged("what a mover, or an evacuation, had not finished")
 _MISMATCHED = NeverStaged("an earlier fetch that did not match")
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def local_trouble(error: OSError) -> Trouble:
-    """The word for an error of the local filesystem."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Trouble.SPACE
-    if error.errno == errno.EFBIG:
-        return Trouble.TOO_LARGE
-    return Trouble.READONLY if error.errno == errno.EROFS else Trouble.IO
 
 
 def syncfs(descriptor: int) -> None:
