@@ -93,9 +93,9 @@ def test_lanes_are_as_few_as_volumes_and_have_as_many_connections_as_there_are_w
         on_outcome=lambda outcome: None, volumes=folders,
     )  # fmt: skip
     volumes = [number for _time, number in itertools.product(range(50), range(folders))]
-    assert len({id(mover._small_lane(number)) for number in volumes}) == min(workers, folders)
-    assert len({id(mover.large(number)) for number in volumes}) == folders
-    assert sum(mover._widths.small) == workers
+    assert len({id(mover._small.of(number)) for number in volumes}) == min(workers, folders)
+    assert len({id(mover._large.of(number)) for number in volumes}) == folders
+    assert sum(mover._small._widths) == workers
     assert threading.active_count() - before <= workers
     mover.close()
 

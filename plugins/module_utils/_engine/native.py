@@ -9,34 +9,30 @@ other request and no second read. What is in flight when the mover is closed bec
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from . import etag, workers
+from . import workers
 from .connections import Lanes, lanes_within
-from .errors import StoreError, Trouble, file_error
 from .keys import is_utf8
-from .model import Fetch, Head, Outcome, Received, Send
-from .native_lanes import Errand, Kit, LaneFailed, SmallLane, StreamLane
-from .native_large import LargeFetch
-from .native_requests import Bucket, Get, Put, Request, Target, can_carry, object_headers, with_md5
+from .model import Fetch, Outcome, Send
+from .native_lanes import Kit, SmallLane, StreamLane
+from .native_large import LargeFetch, LargeKit
+from .native_requests import Bucket, can_carry
+from .native_small import fetch_small, send_small
 from .native_upload import LargeSend
 from .parts import NoMemory, PartMemory
 from .patience import patience_of
+from .volume_lanes import VolumeLanes
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings, Store
     from .credentials import Keys
     from .packing import Packing
 
-    _Result: TypeAlias = "Head | Exception | None"  # None: given up
-
 _SINGLE_PUT_LIMIT = 5 * 1024**3
 _NO_LIMIT = 1 << 30
-_MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
 class NativeMover:
@@ -66,27 +62,29 @@ class NativeMover:
         memory: PartMemory | None = None,
         packing: Packing | None = None,
     ) -> None:
-        self.on_part = on_part
-        self.memory: PartMemory = memory or NoMemory()
-        self.settings = settings
-        self.bucket = Bucket(store, endpoint, keys, patience_of(settings), packing)
-        self.etags_are_opaque = store.etag == "opaque"
+        self._settings = settings
+        self._bucket = Bucket(store, endpoint, keys, patience_of(settings), packing)
+        self._memory: PartMemory = memory or NoMemory()
         self._on_outcome = on_outcome
+        self._on_part = on_part
         self._lock = threading.Lock()
         self._count = 0
-        self.knows_ranges = True
-        self._direction = direction
-        self._kit = Kit(store, endpoint, settings.stall_seconds, settings.retries)
-        self._on_room = on_room
-        self._on_error = on_error
-        # For each volume: what a thread reads or writes there may block for as long as the medium is busy. Where there
-        # are fewer connections than volumes, some share one.
-        self._widths = lanes or lanes_within(settings, _NO_LIMIT, volumes)
-        self._small: list[SmallLane] = []
-        self._large: list[StreamLane] = []
-        self._small_of: dict[int, SmallLane] = {}  # by the number of the volume
-        self._large_of: dict[int, StreamLane] = {}
         self._is_closed = False
+        kit, name = Kit(store, endpoint, settings.stall_seconds, settings.retries), f"native-{direction}"
+        # Who sends hands over whole batches, of which there are few: none waits for another volume's.
+        capacity = 4 * settings.workers if direction == "fetch" else _NO_LIMIT
+
+        def small_lane(number: int, width: int, volume: int) -> SmallLane:
+            return SmallLane(
+                f"{name}-{number}", kit, width, capacity=capacity, on_room=on_room, on_error=on_error, disk=volume
+            )
+
+        def large_lane(number: int, width: int, volume: int) -> StreamLane:
+            return StreamLane(f"{name}-large-{number}", kit, width, on_error, disk=volume)
+
+        widths = lanes or lanes_within(settings, _NO_LIMIT, volumes)
+        self._small = VolumeLanes(widths.small, small_lane)
+        self._large = VolumeLanes(widths.large, large_lane)
 
     @staticmethod
     def can_fetch(work: Fetch) -> bool:
@@ -114,158 +112,40 @@ class NativeMover:
     @property
     def traffic(self) -> int:
         """Bytes moved so far, about."""
-        return self.bucket.moved
+        return self._bucket.moved
 
     def has_room(self, volume: int) -> bool:
         """Whether small work on this volume would be taken without blocking; else `on_room` says when."""
-        lane = self._small_of.get(volume)
+        lane = self._small.known(volume)
         return lane is None or lane.has_room()
-
-    def _small_lane(self, volume: int) -> SmallLane:
-        with self._lock:
-            lane = self._small_of.get(volume)
-            if lane is None:
-                lane = self._small_of[volume] = self._next_small(volume)
-        return lane
-
-    def _next_small(self, volume: int) -> SmallLane:
-        """For another volume: a new one while there are connections for it."""
-        number = len(self._small_of) % len(self._widths.small)
-        if number < len(self._small):
-            return self._small[number]
-        # Who sends hands over whole batches, of which there are few: none waits for another volume's.
-        capacity = 4 * self.settings.workers if self._direction == "fetch" else _NO_LIMIT
-        lane = SmallLane(
-            f"native-{self._direction}-{number}",
-            self._kit,
-            self._widths.small[number],
-            capacity=capacity,
-            on_room=self._on_room,
-            on_error=self._on_error,
-            disk=volume,
-        )
-        self._small.append(lane)
-        if self._is_closed:
-            lane.close()
-        return lane
-
-    def large(self, volume: int) -> StreamLane:
-        """Who carries the parts of large objects on this volume."""
-        with self._lock:
-            lane = self._large_of.get(volume)
-            if lane is None:
-                lane = self._large_of[volume] = self._next_large(volume)
-        return lane
-
-    def _next_large(self, volume: int) -> StreamLane:
-        number = len(self._large_of) % len(self._widths.large)
-        if number < len(self._large):
-            return self._large[number]
-        name = f"native-{self._direction}-large-{number}"
-        lane = StreamLane(name, self._kit, self._widths.large[number], self._on_error, disk=volume)
-        self._large.append(lane)
-        if self._is_closed:
-            lane.close()
-        return lane
 
     def submit(self, work: Fetch | Send) -> None:
         """Hand over work; blocks while there is much of small work to fetch for its folder."""
         with self._lock:
             self._count += 1
-        is_large = self.settings.is_large(work.size)
+        is_large = self._settings.is_large(work.size)
         if isinstance(work, Fetch):
             if is_large:
-                LargeFetch(self, work).start()
+                LargeFetch(self._large_kit(work), work, self._settings.part_size, self._on_part).start()
             else:
-                self._fetch_small(work)
+                self._small.of(work.volume).submit(fetch_small(self._bucket, work, self._tell))
         elif is_large or work.part_size:
-            LargeSend(self, work).start()
+            LargeSend(self._large_kit(work), work).start()
         else:
-            self._send_small(work)
+            self._small.of(work.volume).submit(send_small(self._bucket, work, self._tell))
+
+    def _large_kit(self, work: Fetch | Send) -> LargeKit:
+        return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._tell)
 
     def close(self) -> None:
         """Break off everything; what is in flight gets UNKNOWN."""
-        with self._lock:
-            self._is_closed = True
-            lanes: list[SmallLane | StreamLane] = [*self._small, *self._large]
-        for lane in lanes:
-            lane.begin_closing()
-        for lane in lanes:
-            lane.close()
+        self._is_closed = True
+        for lanes in (self._small, self._large):
+            lanes.begin_closing()
+        for lanes in (self._small, self._large):
+            lanes.close()
 
-    # -- small objects: one request each ------------------------------------------------------------------------
-
-    def _fetch_small(self, work: Fetch) -> None:
-        target = Target(work.path)
-        digests: list[etag.PartDigests] = []
-
-        def make() -> Request:
-            digests[:] = [etag.PartDigests(0)]
-            return Get(self.bucket, work, target, 0, work.size, digests[0])
-
-        def told(result: _Result) -> None:
-            try:
-                target.close()
-            except OSError as error:
-                result = error
-            received = None
-            if isinstance(result, Head) and digests:
-                received = Received(result, digests[0].etag(), 0)
-            self.ended(work, result, received)
-
-        self._small_lane(work.volume).submit(Errand(make, told))
-
-    def _send_small(self, work: Send) -> None:
-        descriptor: list[int] = []
-
-        def make() -> Request:
-            if not descriptor:
-                descriptor.append(self.open_file(work))
-            md5 = work.md5 if work.size else _MD5_OF_NOTHING
-            headers = with_md5(object_headers(work), md5)
-            return Put(self.bucket, work, descriptor[0], 0, work.size, parameters={}, headers=headers, md5=md5)
-
-        def told(result: _Result) -> None:
-            if descriptor:
-                os.close(descriptor[0])
-            self.ended(work, result)
-
-        self._small_lane(work.volume).submit(Errand(make, told))
-
-    def open_file(self, work: Send) -> int:
-        """The file to send. OSError; StoreError when it is not the one that was meant."""
-        # Links are followed: a file of a drop folder is reached through one of ours.
-        with workers.at_medium():
-            descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
-            size = os.fstat(descriptor).st_size
-        if size != work.size:
-            os.close(descriptor)
-            action = self.bucket.action("send", work.key)
-            raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
-        return descriptor
-
-    # -- outcomes -----------------------------------------------------------------------------------------------
-
-    def ended(self, work: Fetch | Send, result: _Result, received: Received | None = None) -> None:
-        """Tell what became of a piece of work."""
-        if isinstance(result, Head):
-            answered = result if isinstance(work, Send) else None
-            outcome = Outcome(work.id, received=received, answered=answered)
-        elif result is None:
-            outcome = Outcome(work.id, Trouble.UNKNOWN, "the mover was closed")
-        elif isinstance(result, LaneFailed):
-            outcome = Outcome(work.id, Trouble.UNKNOWN, str(result))
-        elif isinstance(result, StoreError):
-            outcome = Outcome(work.id, result.trouble, str(result))
-        elif isinstance(result, OSError):
-            action = self.bucket.action("fetch" if isinstance(work, Fetch) else "send", work.key)
-            error = file_error(action, result)
-            outcome = Outcome(work.id, error.trouble, str(error))
-        else:
-            outcome = Outcome(work.id, Trouble.OTHER, f"{type(result).__name__}: {result}")
-        self.tell(outcome)
-
-    def tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         with self._lock:
             self._count -= 1
         self._on_outcome(outcome)

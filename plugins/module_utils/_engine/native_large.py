@@ -13,18 +13,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag, workers
 from .errors import StoreError
 from .model import MIB, Fetch, Head, Outcome, Received, Send
-from .native_lanes import Stream, StreamClosed
-from .native_requests import Get, Request, Target
-from .parts import Piece, RangeDigests, Segment, joined, segments, usable_pieces
+from .native_lanes import Stream, StreamClosed, StreamLane
+from .native_outcomes import outcome_of
+from .native_requests import Bucket, Get, Request, Target
+from .parts import PartMemory, Piece, RangeDigests, Segment, joined, segments, usable_pieces
 
 if TYPE_CHECKING:
-    from .native import NativeMover
+    from .native_outcomes import Result
 
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
@@ -34,11 +35,24 @@ _PROGRESS = MIB  # an attempt that brought so much is not counted as one that fa
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 
 
+@dataclass(frozen=True, slots=True)
+class LargeKit:
+    """What a large object is carried with: the bucket, the streams of its volume, and the memory of its parts.
+
+    `tell` is given its outcome.
+    """
+
+    bucket: Bucket
+    lane: StreamLane
+    memory: PartMemory
+    tell: Callable[[Outcome], None]
+
+
 class Large:
     """A large object under way: several steps, each in one of the streams; the last one tells what became of it."""
 
-    def __init__(self, mover: NativeMover, work: Fetch | Send) -> None:
-        self._mover = mover
+    def __init__(self, kit: LargeKit, work: Fetch | Send) -> None:
+        self._kit = kit
         self._object = work
         self._is_told = False
         self._left = 0
@@ -55,7 +69,7 @@ class Large:
     def _submit(self, *steps: _Step) -> None:
         with self._lock:
             self._left += len(steps)
-        self._mover.large(self._object.volume).submit(*(self._guarded(step) for step in steps))
+        self._kit.lane.submit(*(self._guarded(step) for step in steps))
 
     def _guarded(self, step: _Step) -> Callable[[Stream | None], None]:
         def run(stream: Stream | None) -> None:
@@ -85,9 +99,12 @@ class Large:
             if not self._is_told:
                 self._tell(error)
 
-    def _tell(self, result: Head | Exception | None, received: Received | None = None) -> None:
+    def _tell(self, result: Result, received: Received | None = None) -> None:
+        self._tell_outcome(outcome_of(self._kit.bucket, self._object, result, received))
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
         self._is_told = True
-        self._mover.ended(self._object, result, received)
+        self._kit.tell(outcome)
 
     def _finish(self, stream: Stream | None) -> None:
         """Tell what became of it."""
@@ -112,15 +129,20 @@ class _Checkpoints:
 
 
 class LargeFetch(Large):
-    """Ranges of an object, cut so that its parts can be hashed as they come."""
+    """Ranges of an object, of about `part_size` bytes, cut so that its parts can be hashed as they come.
 
-    def __init__(self, mover: NativeMover, work: Fetch) -> None:
-        super().__init__(mover, work)
+    `on_part` is called with its id each time a range is in its file.
+    """
+
+    def __init__(self, kit: LargeKit, work: Fetch, part_size: int, on_part: Callable[[int], None]) -> None:
+        super().__init__(kit, work)
+        self._range_size = part_size
+        self._on_part = on_part
         self._work = work  # with the ETag that all answers must have, once the first one told it
         self._given = work
         self._target = Target(work.path)
         self._pieces: list[Piece] = []
-        ranges, self._part_size = cut(work.size, work.etag, mover.settings.part_size, in_one=not mover.knows_ranges)
+        ranges, self._part_size = cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges)
         self._ranges = ranges
         self._digests: list[tuple[bytes, ...]] = []
         self._must_be_in_one = False
@@ -128,7 +150,7 @@ class LargeFetch(Large):
     @property
     def _can_remember(self) -> bool:
         """Whether another attempt can be sure to fetch parts of the same object, and only those it lacks."""
-        return bool(self._given.etag) and self._mover.knows_ranges
+        return bool(self._given.etag) and self._kit.bucket.knows_ranges
 
     def start(self) -> None:
         self._submit(self._begin)  # whoever hands over work need not wait for its disk
@@ -136,12 +158,12 @@ class LargeFetch(Large):
     def _begin(self, _stream: Stream) -> None:
         work = self._given
         if self._can_remember:
-            self._pieces = usable_pieces(self._mover.memory.fetched(work), work.size)
+            self._pieces = usable_pieces(self._kit.memory.fetched(work), work.size)
         with workers.at_medium():
             if self._pieces:
                 self._target.open_partial(work.size)
             else:
-                self._mover.memory.forget_fetched(work)
+                self._kit.memory.forget_fetched(work)
                 self._target.open()
         self._ranges = joined(self._ranges, self._pieces)
         self._digests = [() for _ in self._ranges]
@@ -161,7 +183,7 @@ class LargeFetch(Large):
             finally:
                 self._keep(start, length, digests)
             self._digests[number] = digests.digests()
-            self._mover.on_part(self._work.id)
+            self._on_part(self._work.id)
             return head
 
         return fetch
@@ -175,7 +197,7 @@ class LargeFetch(Large):
             nonlocal kept
             kept += made[0].kept if made else 0
             made[:] = [
-                Get(self._mover.bucket, self._work, self._target, segment.start + kept, segment.length - kept, digests)
+                Get(self._kit.bucket, self._work, self._target, segment.start + kept, segment.length - kept, digests)
             ]
             return made[0]
 
@@ -183,7 +205,7 @@ class LargeFetch(Large):
             head = stream.perform(make, lambda: made[0].kept >= _PROGRESS)
         except StoreError:
             if made and made[0].ignores_ranges:
-                self._mover.knows_ranges = False
+                self._kit.bucket.knows_ranges = False
                 self._must_be_in_one = True
             raise
         if not self._work.etag:
@@ -243,23 +265,22 @@ class LargeFetch(Large):
             return
         piece = Piece(start, digests.fed, digests.unit, digests.digests())
         if not any(known.is_trusted and replace(known, is_trusted=False) == piece for known in self._pieces):
-            self._mover.memory.keep_fetched(self._given, piece)
+            self._kit.memory.keep_fetched(self._given, piece)
 
     def _finish(self, stream: Stream | None) -> None:
         work = self._given
         try:
-            self._mover.memory.settle(work)  # the file is open still: its name leads to it
+            self._kit.memory.settle(work)  # the file is open still: its name leads to it
         except Exception as error:
             self._error = self._error or error
         self._target.close()
         if self._must_be_in_one and stream:
-            LargeFetch(self._mover, work).start()
+            LargeFetch(self._kit, work, self._range_size, self._on_part).start()
             return
         if self._error or self._is_closed:
             self._tell(self._error)
         elif self._head is None:
-            self._is_told = True
-            self._mover.tell(Outcome(work.id))  # all was there: the store is asked what it says of the object
+            self._tell_outcome(Outcome(work.id))  # all was there: the store is asked what it says of the object
         else:
             self._tell(self._head, self._received(self._head))
 

@@ -69,7 +69,10 @@ class Digests(Protocol):
 
 
 class Bucket:
-    """How a bucket is asked at one endpoint. `moved` counts bytes, about: it says whether anything moves."""
+    """How a bucket is asked at one endpoint, and what is known of its store.
+
+    `moved` counts bytes, about: it says whether anything moves. `knows_ranges`: no answer has ignored one yet.
+    """
 
     def __init__(
         self, store: Store, endpoint: str, keys: Keys, patience: Patience, packing: Packing | None = None
@@ -79,6 +82,8 @@ class Bucket:
         self.region = store.region
         self.endpoint = endpoint.rstrip("/")
         self.is_private = self.endpoint.startswith("https:")
+        self.etags_are_opaque = store.etag == "opaque"
+        self.knows_ranges = True
         self.moved = 0
         self.packing = packing or Packing()
         self._keys = keys
@@ -159,6 +164,19 @@ class Target:
         if descriptor >= 0:
             with workers.at_medium():
                 os.close(descriptor)
+
+
+def open_to_send(bucket: Bucket, work: Send) -> int:
+    """The descriptor of the file to send. OSError; StoreError when it is not the one that was meant."""
+    # Links are followed: a file of a drop folder is reached through one of ours.
+    with workers.at_medium():
+        descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
+        size = os.fstat(descriptor).st_size
+    if size != work.size:
+        os.close(descriptor)
+        action = bucket.action("send", work.key)
+        raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
+    return descriptor
 
 
 class Get:

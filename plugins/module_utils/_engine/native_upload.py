@@ -21,15 +21,15 @@ from .answers import UNREADABLE, etag_text, says_more
 from .errors import StoreError, Trouble
 from .model import UNTOLD, Head, Send
 from .native_lanes import Stream, StreamClosed
-from .native_large import Large
-from .native_requests import Post, Put, Request, object_headers, with_md5
+from .native_large import Large, LargeKit
+from .native_requests import Post, Put, Request, object_headers, open_to_send, with_md5
 from .parts import SentPart, Upload
 from .s3_request import PERHAPS_STORED, Section, rotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .native import NativeMover
+    from .native_outcomes import Result
 
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
@@ -46,8 +46,8 @@ class _UploadGone(Exception):
 class LargeSend(Large):
     """One PUT, or a multipart upload in parts of exactly the wanted size."""
 
-    def __init__(self, mover: NativeMover, work: Send) -> None:
-        super().__init__(mover, work)
+    def __init__(self, kit: LargeKit, work: Send) -> None:
+        super().__init__(kit, work)
         self._work = work
         self._descriptor = -1
         self._upload: Upload | None = None
@@ -60,7 +60,7 @@ class LargeSend(Large):
         self._submit(self._open)  # whoever hands over work need not wait for its disk
 
     def _open(self, stream: Stream) -> Head | None:
-        self._descriptor = self._mover.open_file(self._work)
+        self._descriptor = open_to_send(self._kit.bucket, self._work)
         return self._begin(stream) if self._work.part_size else self._put(stream)
 
     def _put(self, stream: Stream) -> Head:
@@ -68,9 +68,7 @@ class LargeSend(Large):
         md5 = work.md5 or Section(self._descriptor, 0, work.size).hex_md5()
         headers = with_md5(object_headers(work), md5)
         return stream.perform(
-            lambda: Put(
-                self._mover.bucket, work, self._descriptor, 0, work.size, parameters={}, headers=headers, md5=md5
-            )
+            lambda: Put(self._kit.bucket, work, self._descriptor, 0, work.size, parameters={}, headers=headers, md5=md5)
         )
 
     # -- an upload, begun or continued --------------------------------------------------------------------------
@@ -88,9 +86,9 @@ class LargeSend(Large):
 
     def _continue(self, stream: Stream) -> Head | None:
         """Take up an upload of the same bytes, and abort those of others. A Head: the object is stored already."""
-        work, memory = self._work, self._mover.memory
+        work, memory = self._work, self._kit.memory
         for upload in memory.uploads(work):
-            if (upload.bucket, upload.key) != (self._mover.bucket.name, work.key):
+            if (upload.bucket, upload.key) != (self._kit.bucket.name, work.key):
                 continue  # it is at another destination, which is not asked here
             if not upload.upload_id:
                 continue
@@ -112,7 +110,7 @@ class LargeSend(Large):
 
     def _know_parts(self, upload: Upload, listed: dict[int, tuple[str, int]] | None) -> None:
         """What need not be sent again: recorded, and still there where the store can tell."""
-        recorded = {part.number: part for part in self._mover.memory.sent(self._work)}
+        recorded = {part.number: part for part in self._kit.memory.sent(self._work)}
         if listed is None:
             self._sent = recorded
             return
@@ -147,7 +145,7 @@ class LargeSend(Large):
             marker = max(page)
 
     def _begin_anew(self, stream: Stream) -> Upload:
-        work, bucket, memory = self._work, self._mover.bucket, self._mover.memory
+        work, bucket, memory = self._work, self._kit.bucket, self._kit.memory
         intended = Upload(work.id, work.generation, bucket.endpoint, bucket.name, work.key, "", work.part_size, 0)
         memory.begin_upload(intended)
         made: list[Post] = []
@@ -187,7 +185,7 @@ class LargeSend(Large):
                 head = self._send_part(stream, self._upload, number, start, md5)
                 part = SentPart(number, head.etag, md5)
             self._sent[number] = part
-            self._mover.memory.keep_sent(self._work, part)
+            self._kit.memory.keep_sent(self._work, part)
             return head
 
         return send
@@ -195,7 +193,7 @@ class LargeSend(Large):
     def _send_part(self, stream: Stream, upload: Upload, number: int, start: int, md5: str) -> Head:
         parameters = {"partNumber": str(number), "uploadId": upload.upload_id}
         length, headers = self._length_of(number), with_md5({}, md5)
-        bucket = self._mover.bucket
+        bucket = self._kit.bucket
         head = stream.perform(
             lambda: Put(bucket, self._work, self._descriptor, start, length, parameters=parameters, headers=headers)
         )
@@ -207,15 +205,15 @@ class LargeSend(Large):
     def _is_md5(self, head: Head) -> bool:
         """Whether the ETag of a part speaks of its bytes."""
         parsed = etag.parse(head.etag)
-        is_opaque = self._mover.etags_are_opaque or head.encryption.startswith("aws:kms")
+        is_opaque = self._kit.bucket.etags_are_opaque or head.encryption.startswith("aws:kms")
         return parsed is not None and not parsed.parts and not is_opaque
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self, stream: Stream | None) -> None:
-        result: Head | Exception | None = None
+        result: Result = None
         try:
-            self._mover.memory.settle(self._work)
+            self._kit.memory.settle(self._work)
             if self._is_closed or stream is None:
                 result = self._error
             elif self._upload is None or self._is_stored:
@@ -229,7 +227,7 @@ class LargeSend(Large):
             result = None
         except Exception as error:
             result = error
-            if stream and self._upload and not self._mover.memory.lasts:
+            if stream and self._upload and not self._kit.memory.lasts:
                 self._abort(stream, self._upload)
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -245,11 +243,11 @@ class LargeSend(Large):
                 error = failed
         if isinstance(error, StoreError) and error.trouble is Trouble.NOT_FOUND and not self._is_second:
             head = self._look(stream, upload, self._work.digest)
-            self._mover.memory.end_upload(upload)
+            self._kit.memory.end_upload(upload)
             if head is None:
                 raise _UploadGone
             return head
-        if not self._mover.memory.lasts or self._is_final(error):
+        if not self._kit.memory.lasts or self._is_final(error):
             self._abort(stream, upload)
         return error
 
@@ -278,7 +276,7 @@ class LargeSend(Large):
         sent = [self._sent[number] for number in range(1, self._count + 1)]
         found = etag.multipart_etag([bytes.fromhex(part.md5) for part in sent])
         if self._work.digest and found != self._work.digest.lower():
-            raise rotten(self._mover.bucket.action("send", self._work.key), self._work.digest, found)
+            raise rotten(self._kit.bucket.action("send", self._work.key), self._work.digest, found)
         try:
             head = self._post_complete(stream, upload, self._named(stream, upload, sent))
         except StoreError as error:
@@ -286,7 +284,7 @@ class LargeSend(Large):
             if stored is None:
                 raise
             head = stored
-        self._mover.memory.end_upload(upload)
+        self._kit.memory.end_upload(upload)
         return head
 
     def _named(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> list[SentPart]:
@@ -300,7 +298,7 @@ class LargeSend(Large):
         part_etag, size = listed.get(part.number, ("", 0))
         if part_etag and size != self._length_of(part.number):
             detail = f"the store lists part {part.number} with {size} bytes, {self._length_of(part.number)} were sent"
-            raise StoreError(Trouble.MISMATCH, self._mover.bucket.action("send", self._work.key), detail)
+            raise StoreError(Trouble.MISMATCH, self._kit.bucket.action("send", self._work.key), detail)
         return replace(part, etag=part_etag or part.md5)
 
     def _post_complete(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> Head:
@@ -314,7 +312,7 @@ class LargeSend(Large):
         def make() -> Request:
             made[:] = [
                 Post(
-                    self._mover.bucket,
+                    self._kit.bucket,
                     self._work,
                     parameters={"uploadId": upload.upload_id},
                     headers={"content-type": "application/xml"},
@@ -329,9 +327,7 @@ class LargeSend(Large):
     def _look(self, stream: Stream, upload: Upload, wanted: str) -> Head | None:
         """Whether the destination holds the object now, whatever was answered. StoreError when it does not answer."""
         try:
-            head = stream.perform(
-                lambda: Post(self._mover.bucket, self._work, method="HEAD", parameters={}, headers={})
-            )
+            head = stream.perform(lambda: Post(self._kit.bucket, self._work, method="HEAD", parameters={}, headers={}))
         except StoreError as error:
             if error.trouble.is_weather:
                 raise
@@ -343,7 +339,7 @@ class LargeSend(Large):
         return head if is_it else None
 
     def _has_digest(self, head: Head) -> bool:
-        is_opaque = self._mover.etags_are_opaque or head.encryption.startswith("aws:kms")
+        is_opaque = self._kit.bucket.etags_are_opaque or head.encryption.startswith("aws:kms")
         return etag.parse(head.etag) is not None and not is_opaque
 
     def _abort(self, stream: Stream, upload: Upload) -> None:
@@ -355,13 +351,13 @@ class LargeSend(Large):
                 return
         except (OSError, StreamClosed):
             return
-        self._mover.memory.end_upload(upload)
+        self._kit.memory.end_upload(upload)
 
     def _ask(self, stream: Stream, method: str, parameters: dict[str, str]) -> bytes:
         made: list[Post] = []
 
         def make() -> Request:
-            made[:] = [Post(self._mover.bucket, self._work, method=method, parameters=parameters, headers={})]
+            made[:] = [Post(self._kit.bucket, self._work, method=method, parameters=parameters, headers={})]
             return made[0]
 
         stream.perform(make)

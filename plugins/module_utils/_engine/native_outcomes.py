@@ -1,0 +1,36 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the native mover says of an object, by what its requests came to. No effects here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from .errors import StoreError, Trouble, file_error
+from .model import Fetch, Head, Outcome, Received, Send
+from .native_lanes import LaneFailed
+from .native_requests import Bucket
+
+if TYPE_CHECKING:
+    Result: TypeAlias = "Head | Exception | None"  # None: given up
+
+
+def outcome_of(bucket: Bucket, work: Fetch | Send, result: Result, received: Received | None = None) -> Outcome:
+    """The outcome of a piece of work."""
+    if isinstance(result, Head):
+        return Outcome(work.id, received=received, answered=result if isinstance(work, Send) else None)
+    return Outcome(work.id, *_failure(bucket, work, result))
+
+
+def _failure(bucket: Bucket, work: Fetch | Send, error: Exception | None) -> tuple[Trouble, str]:
+    if error is None:
+        return Trouble.UNKNOWN, "the mover was closed"
+    if isinstance(error, LaneFailed):
+        return Trouble.UNKNOWN, str(error)
+    if isinstance(error, StoreError):
+        return error.trouble, str(error)
+    if isinstance(error, OSError):
+        local = file_error(bucket.action("fetch" if isinstance(work, Fetch) else "send", work.key), error)
+        return local.trouble, str(local)
+    return Trouble.OTHER, f"{type(error).__name__}: {error}"

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Small objects of the native mover: one request each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import etag
+from .model import Fetch, Head, Outcome, Received, Send
+from .native_lanes import Errand
+from .native_outcomes import outcome_of
+from .native_requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5
+
+if TYPE_CHECKING:
+    from .native_outcomes import Result
+
+_MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
+
+
+def fetch_small(bucket: Bucket, work: Fetch, tell: Callable[[Outcome], None]) -> Errand:
+    """A GET, hashed on the way."""
+    target = Target(work.path)
+    digests: list[etag.PartDigests] = []
+
+    def make() -> Request:
+        digests[:] = [etag.PartDigests(0)]
+        return Get(bucket, work, target, 0, work.size, digests[0])
+
+    def told(result: Result) -> None:
+        try:
+            target.close()
+        except OSError as error:
+            result = error
+        received = None
+        if isinstance(result, Head) and digests:
+            received = Received(result, digests[0].etag(), 0)
+        tell(outcome_of(bucket, work, result, received))
+
+    return Errand(make, told)
+
+
+def send_small(bucket: Bucket, work: Send, tell: Callable[[Outcome], None]) -> Errand:
+    """A PUT, broken off where the file turns out to be another one than was proven."""
+    descriptor: list[int] = []
+
+    def make() -> Request:
+        if not descriptor:
+            descriptor.append(open_to_send(bucket, work))
+        md5 = work.md5 if work.size else _MD5_OF_NOTHING
+        headers = with_md5(object_headers(work), md5)
+        return Put(bucket, work, descriptor[0], 0, work.size, parameters={}, headers=headers, md5=md5)
+
+    def told(result: Result) -> None:
+        if descriptor:
+            os.close(descriptor[0])
+        tell(outcome_of(bucket, work, result))
+
+    return Errand(make, told)

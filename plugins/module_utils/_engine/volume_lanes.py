@@ -1,0 +1,67 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The lanes of a mover, by the volumes whose files they read and write."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from .native_lanes import SmallLane, StreamLane
+
+_Lane = TypeVar("_Lane", SmallLane, StreamLane)
+
+
+class VolumeLanes(Generic[_Lane]):
+    """A lane for each volume, since its threads may block for as long as the medium is busy. Any thread may ask.
+
+    There are as many lanes as `widths`: where there are fewer connections than volumes, some share one. `make` is given
+    number and width of a lane, and the number of the volume that needs it first.
+    """
+
+    def __init__(self, widths: Sequence[int], make: Callable[[int, int, int], _Lane]) -> None:
+        self._widths = widths
+        self._make: Callable[[int, int, int], _Lane] = make
+        self._lock = threading.Lock()
+        self._lanes: list[_Lane] = []
+        self._by_volume: dict[int, _Lane] = {}
+        self._is_closed = False
+
+    def known(self, volume: int) -> _Lane | None:
+        """The lane of a volume that has used one already."""
+        return self._by_volume.get(volume)
+
+    def of(self, volume: int) -> _Lane:
+        """The lane of a volume."""
+        with self._lock:
+            lane = self._by_volume.get(volume)
+            if lane is None:
+                lane = self._by_volume[volume] = self._next(volume)
+        return lane
+
+    def _next(self, volume: int) -> _Lane:
+        """For another volume: a new one while there are connections for it."""
+        number = len(self._by_volume) % len(self._widths)
+        if number < len(self._lanes):
+            return self._lanes[number]
+        lane = self._make(number, self._widths[number], volume)
+        self._lanes.append(lane)
+        if self._is_closed:
+            lane.close()
+        return lane
+
+    def begin_closing(self) -> None:
+        """The first half of `close`, which waits for nothing."""
+        with self._lock:
+            self._is_closed = True
+            lanes = list(self._lanes)
+        for lane in lanes:
+            lane.begin_closing()
+
+    def close(self) -> None:
+        """Break off what is under way in all of them."""
+        self.begin_closing()
+        for lane in self._lanes:
+            lane.close()
