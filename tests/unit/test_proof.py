@@ -26,11 +26,11 @@ from snowsync.proof import (
     Refuted,
     Sent,
     Unproven,
-    can_be_sent,
     prove_arrival,
     prove_by_answer,
     prove_delivery,
 )
+from snowsync.s3_limits import can_be_sent
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()
@@ -323,22 +323,6 @@ def test_a_checksum_spares_the_second_read(tmp_path: Path, wire: FakeWire) -> No
 
 
 # -- limits of an upload ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("size", "part_size", "allowed"),
-    [
-        (0, 0, True),
-        (5 * GIB, 0, True),
-        (5 * GIB + 1, 0, False),
-        (10_000 * 5 * MIB, 5 * MIB, True),
-        (10_000 * 5 * MIB + 1, 5 * MIB, False),
-        (10 * MIB, 5 * MIB - 1, False),
-        (1 * MIB, 2 * MIB, True),
-    ],
-)
-def test_what_one_upload_may_be(size: int, part_size: int, allowed: bool) -> None:
-    assert can_be_sent(size, part_size) is allowed
 
 
 @given(size=st.integers(0, 5 * 1024 * GIB), part_size=st.integers(5 * MIB, 5 * GIB))

@@ -19,8 +19,9 @@ from . import etag, keys, workers
 from .errors import Trouble
 from .ledger import Failure, Ledger, Row
 from .model import Evidence, Origin, State
-from .proof import can_be_sent, local_file_is_sound
+from .proof import local_file_is_sound
 from .removal import AtDestination
+from .s3_limits import can_be_sent
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 

@@ -24,6 +24,7 @@ from . import config_values as values
 from .connections import least
 from .errors import ConfigError
 from .model import MIB, Evidence
+from .s3_limits import LARGEST_PART, SMALLEST_PART
 from .sizes import parse_size
 
 __all__ = [
@@ -109,7 +110,7 @@ class MoverSettings(_Part):
     workers: Annotated[int, values.whole_number(1, 256)] = 16
     large_workers: Annotated[int, values.whole_number(1, 256)] = 2
     large_object: Annotated[int, values.size_between(1)] = 16 * MIB
-    part_size: Annotated[int, values.size_between(5 * MIB, 5 * 1024 * MIB)] = 64 * MIB
+    part_size: Annotated[int, values.size_between(SMALLEST_PART, LARGEST_PART)] = 64 * MIB
     part_concurrency: Annotated[int, values.whole_number(1, 64)] = 4
     retries: Annotated[int, values.whole_number(0, 100)] = 2
     stall_seconds: values.Seconds = 60.0

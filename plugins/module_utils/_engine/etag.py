@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from . import workers
 from .model import MIB
+from .s3_limits import MOST_PARTS, part_count
 
 _BLOCK = MIB
-_MOST_PARTS = 10_000  # of one upload, at any store
 _ENDLESS = 2**63
 _SHAPE = re.compile(r'"?([0-9a-fA-F]{32})(?:-([1-9][0-9]{0,4}))?"?').fullmatch
 
@@ -87,7 +87,7 @@ def candidate_part_sizes(size: int, parts: int) -> list[int]:
 
 def _raised_sizes(size: int, lowest: int) -> tuple[int, ...]:
     """What tools make of a size that would need too many parts: SDKs spread over 10,000 parts, others go up in MiB."""
-    return size // _MOST_PARTS + 1, -(-size // _MOST_PARTS), -(-lowest // MIB) * MIB
+    return size // MOST_PARTS + 1, -(-size // MOST_PARTS), -(-lowest // MIB) * MIB
 
 
 def prove_file(
@@ -113,7 +113,8 @@ def prove_file(
             usual = [part_size for part_size in candidates if part_size in _USUAL_IN_MIB]
             reads = [usual, [part_size for part_size in candidates if part_size not in _USUAL_IN_MIB]]
         else:
-            reads = [[part_size for part_size in part_sizes if _parts_of(size, part_size) == parsed.parts]]
+            possible = [part_size for part_size in part_sizes if part_size > 0]
+            reads = [[part_size for part_size in possible if part_count(size, part_size) == parsed.parts]]
         return _prove_parts(descriptor, size, parsed, [read for read in reads if read], whole_md5)
     finally:
         os.close(descriptor)
@@ -134,10 +135,6 @@ def _prove_parts(descriptor: int, size: int, parsed: ParsedEtag, reads: list[lis
             return Proof(True, wanted, matching, md5, size)
         found = found or (cuts[0].etag() if cuts else "")
     return Proof(False, found, 0, md5, size)
-
-
-def _parts_of(size: int, part_size: int) -> int:
-    return max(1, -(-size // part_size)) if part_size > 0 else 0
 
 
 def file_etag(path: str | os.PathLike[str], part_size: int) -> str:

@@ -24,6 +24,7 @@ from .native_small import fetch_small, send_small
 from .native_upload import LargeSend
 from .parts import NoMemory, PartMemory
 from .patience import patience_of
+from .s3_limits import fits
 from .volume_lanes import VolumeLanes
 
 if TYPE_CHECKING:  # config.py brings pydantic
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # config.py brings pydantic
     from .credentials import Keys
     from .packing import Packing
 
-_SINGLE_PUT_LIMIT = 5 * 1024**3
 _NO_LIMIT = 1 << 30
 
 
@@ -94,11 +94,7 @@ class NativeMover:
     @staticmethod
     def can_send(work: Send) -> bool:
         """Whether it can be told of this, with every header."""
-        return (
-            is_utf8(work.key)
-            and work.size <= (work.part_size * 10_000 or _SINGLE_PUT_LIMIT)
-            and can_carry(work.headers)
-        )
+        return is_utf8(work.key) and fits(work.size, work.part_size) and can_carry(work.headers)
 
     @property
     def is_closed(self) -> bool:

@@ -24,6 +24,7 @@ from .native_lanes import Stream, StreamClosed
 from .native_large import Large, LargeKit
 from .native_requests import Post, Put, Request, object_headers, open_to_send, with_md5
 from .parts import SentPart, Upload
+from .s3_limits import part_count
 from .s3_request import PERHAPS_STORED, Section, rotten
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class LargeSend(Large):
 
     @property
     def _count(self) -> int:
-        return -(-self._work.size // self._work.part_size)
+        return part_count(self._work.size, self._work.part_size)
 
     def _start_over(self) -> None:
         self._is_second = True

@@ -17,11 +17,9 @@ from .config import MoverSettings, Store
 from .errors import StoreError, Trouble
 from .layouts import all_parts, equal_parts, told_size
 from .model import MIB, UNTOLD, Doubt, Evidence, Head, Received
+from .s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
 from .wire import Wire
 
-# S3's limits of an upload, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_MOST_PARTS = 10_000
-_SMALLEST_PART, _LARGEST_PUT = 5 * MIB, 5 * 1024 * MIB
 _CHECKSUMS = ("sha256", "sha1", "crc32")
 _OPAQUE = "; if the ETags of this store are no digests, set its `etag: opaque`"
 
@@ -76,7 +74,7 @@ def upload_part_size(size: int, settings: MoverSettings) -> int:
     """The part size for an upload whose source does not prescribe one: 0 for one PUT, never above 10,000 parts."""
     if size <= settings.part_size:
         return 0
-    least = -(-size // _MOST_PARTS)
+    least = -(-size // MOST_PARTS)
     return max(settings.part_size // MIB * MIB, -(-least // MIB) * MIB)
 
 
@@ -155,19 +153,12 @@ def _own_parts(path: str, size: int, settings: MoverSettings) -> tuple[str, int]
 
 def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[str, int]:
     """Digest and part size for the upload: the source's own, where every store takes them."""
-    if proof.etag.endswith("-1") and proof.size <= _LARGEST_PUT:
+    if proof.etag.endswith("-1") and proof.size <= LARGEST_PUT:
         # One PUT instead of a multipart upload of one part: the same bytes, provable by their plain MD5.
         return proof.md5, 0
     if can_be_sent(proof.size, proof.part_size):
         return proof.etag, proof.part_size
     return _own_parts(path, proof.size, settings)
-
-
-def can_be_sent(size: int, part_size: int) -> bool:
-    """Whether S3 takes an upload in such parts; stores that are not AWS may hold what it would refuse."""
-    if part_size == 0:
-        return size <= _LARGEST_PUT
-    return (part_size >= _SMALLEST_PART or size <= part_size) and -(-size // part_size) <= _MOST_PARTS
 
 
 def _with_checksums(wire: Wire, key: str, head: Head) -> Head:

@@ -15,11 +15,8 @@ from .answers import trouble_of
 from .errors import Trouble
 from .keys import is_utf8, mover_can_express, quote
 from .model import MIB, Fetch, Headers, Send
+from .s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
 from .s3_request import UNSET_CONTENT_TYPE, is_header_name
-
-_SINGLE_PUT_LIMIT = 5 * 1024 * MIB
-_SMALLEST_PART = 5 * MIB
-_MOST_PARTS = 10_000  # from this many on s5cmd takes a larger part size of its own
 
 # What needs no quotes and ends a line as one word: by it a report is matched with its work.
 _is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch
@@ -52,10 +49,11 @@ def _is_sayable(key: str) -> bool:
 
 def _can_cut(size: int, part_size: int) -> bool:
     if part_size == 0:
-        return size <= _SINGLE_PUT_LIMIT
+        return fits(size, part_size)
     # An object no larger than a part is never sent as a multipart upload of one part.
-    whole_mib = part_size % MIB == 0 and _SMALLEST_PART <= part_size <= _SINGLE_PUT_LIMIT
-    return whole_mib and size > part_size and size // part_size < _MOST_PARTS
+    whole_mib = part_size % MIB == 0 and SMALLEST_PART <= part_size <= LARGEST_PART
+    # From so many whole parts on s5cmd takes a larger part size of its own.
+    return whole_mib and size > part_size and size // part_size < MOST_PARTS
 
 
 def _can_carry(headers: Headers) -> bool:
@@ -87,13 +85,13 @@ def fetch_line(work: Fetch, bucket: str, *, part_size: int, concurrency: int) ->
     """The command for a fetch: one ranged GET for all of it, or with `concurrency` > 1 parts of `part_size` bytes."""
     if concurrency == 1 or work.size <= part_size:
         concurrency, part_size = 1, work.size
-    mib = max(_SMALLEST_PART, part_size + MIB - 1) // MIB
+    mib = max(SMALLEST_PART, part_size + MIB - 1) // MIB
     return f"cp --raw -p {mib} -c {concurrency} {quote(f's3://{bucket}/{work.key}')} {work.path}\n"
 
 
 def send_line(work: Send, bucket: str, *, concurrency: int) -> str:
     """The command for a send: one PUT, or a multipart upload in parts of exactly `work.part_size` bytes."""
-    mib = max(_SMALLEST_PART, (work.part_size or work.size) + MIB - 1) // MIB
+    mib = max(SMALLEST_PART, (work.part_size or work.size) + MIB - 1) // MIB
     flags = _flags(work.headers)
     return f"cp --raw -p {mib} -c {concurrency} {flags} {work.path} {quote(f's3://{bucket}/{work.key}')}\n"
 
