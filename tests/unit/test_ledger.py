@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, staged
 
-from snowsync import ledger as ledger_module
+from snowsync import machine
 from snowsync.errors import LedgerError, Trouble
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
 from snowsync.model import TRANSITIONS, Evidence, Headers, ListedObject, State
@@ -464,10 +464,10 @@ def test_the_same_bytes_dropped_again_are_looked_for_before_they_are_sent(
 def test_a_wrong_clock_puts_nothing_off_for_years(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.observe([listed("k")])
     row = row_of(ledger, "k")
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 2_000_000_000_000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 2_000_000_000_000)
     ledger.retry(failure(row), delay_ms=60_000, count=True)
     assert rows(ledger, State.PENDING) == [], "it waits while the clock is as it was"
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 1_700_000_000_000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 1_700_000_000_000)
     assert [found.key for found in rows(ledger, State.PENDING)] == ["k"]
 
 

@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_rows import MD5, bring_to, failure, in_memory, listed, row_of, rows
 
-from snowsync import ledger as ledger_module
-from snowsync import ledger_file
+from snowsync import machine
 from snowsync.errors import LedgerError, LocalError, Trouble
-from snowsync.ledger import Delivered, Ledger, Staged, boot_id
+from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_export import EXPORT_FORMATS, export
 from snowsync.ledger_read import HopSum, LedgerNotReady, LedgerReader, Tally
 from snowsync.ledger_spool import SortedSpool
+from snowsync.machine import boot_id
 from snowsync.model import Evidence, ListedObject, State
 
 ODD_KEYS = ["two\nlines", "cr\rhere", 'quo"ted', "comma,", " space ", "é", "\U0001f98a", "=1+1", "", "a/b", "a"]
@@ -116,9 +116,9 @@ def test_evidence_counts_only_proofs_that_still_hold(ledger: Ledger, volume: int
 def test_moved_are_those_delivered_since_then(
     ledger: Ledger, volume: int, reader: LedgerReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 1000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 1000)
     bring_to(ledger, "early", State.RELEASED, volume)
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 5000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 5000)
     bring_to(ledger, "late", State.DELIVERED, volume)
     assert (reader.census(2000).moved, reader.census(0).moved) == (Tally(1, 10), Tally(2, 20))
     assert [moved.key for moved in reader.moved(2000)] == ["late"]
@@ -130,7 +130,7 @@ def test_a_hop_works_but_for_the_time_it_waits(
 ) -> None:
     minute = 60_000
     for number, at in enumerate((1000, 3000, 3000 + 10 * minute, 4000 + 10 * minute)):
-        monkeypatch.setattr(ledger_module, "now_ms", lambda at=at: at)
+        monkeypatch.setattr(machine, "now_ms", lambda at=at: at)
         bring_to(ledger, f"{number}", State.STAGED, volume)
     # From the start at 0: 1 s, 2 s, then ten minutes of nothing count as one, then 1 s.
     assert reader.hops(0)["source"] == HopSum(4, 40, 64.0)
@@ -144,10 +144,10 @@ def test_a_job_began_before_all_that_it_did(
 ) -> None:
     """A clock that was ahead when the job was first run, and was set then."""
     assert reader.first_started_ms() is None
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 9000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 9000)
     ledger.start_run("source")
     assert reader.first_started_ms() == 9000
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: 2000)
+    monkeypatch.setattr(machine, "now_ms", lambda: 2000)
     bring_to(ledger, "a", State.STAGED, volume)
     assert reader.first_started_ms() == 2000
 
@@ -157,9 +157,9 @@ def test_groups_of_late_go_by_the_time_since_the_boot(
 ) -> None:
     """Whatever the clock said; those of an earlier boot are none of them."""
     for boot, ticks, clock in (("earlier", 9000, 1), ("", 1000, 9), ("", 3000, 5), ("", 4000, 2)):
-        monkeypatch.setattr(ledger_module, "now_ms", lambda clock=clock: clock)
-        monkeypatch.setattr(ledger_file, "ticks_ms", lambda ticks=ticks: ticks)
-        monkeypatch.setattr(ledger_file, "boot_id", lambda boot=boot: boot or boot_id())
+        monkeypatch.setattr(machine, "now_ms", lambda clock=clock: clock)
+        monkeypatch.setattr(machine, "ticks_ms", lambda ticks=ticks: ticks)
+        monkeypatch.setattr(machine, "boot_id", lambda boot=boot: boot or boot_id())
         bring_to(ledger, f"{boot}{ticks}", State.STAGED, volume)
     assert [group.ticks_ms for group in reader.groups_since(3000)] == [3000, 4000]
     assert [group.ticks_ms for group in reader.groups_since(0)] == [1000, 3000, 4000]
@@ -202,7 +202,7 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
         (3000, "b", Trouble.IO),
         (4000, "a", Trouble.IO),
     ):
-        monkeypatch.setattr("snowsync.ledger_file.now_ms", lambda at=at: at)
+        monkeypatch.setattr("snowsync.machine.now_ms", lambda at=at: at)
         ledger.record(failure(row_of(ledger, key), trouble))
     found = [(entry.key, entry.trouble, entry.times, entry.at_ms) for entry in reader.failures(10)]
     assert found == [("a", "io", 1, 4000), ("b", "io", 1, 3000), ("a", "mismatch", 2, 2000)]

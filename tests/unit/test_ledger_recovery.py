@@ -18,8 +18,7 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import ledger as ledger_module
-from snowsync import ledger_file, ledger_recovery, volume_set
+from snowsync import machine, volume_set
 from snowsync.ledger import Ledger
 from snowsync.ledger_recovery import RECOVERED
 from snowsync.model import State
@@ -112,8 +111,7 @@ def test_a_wrong_clock_lets_nothing_be_sent_over_what_is_newer(
 ) -> None:
     """A clock without a battery begins in 1970, or anywhere: then everything is asked for, and held back if newer."""
     clock = staged_at
-    for module in (ledger_module, ledger_file, ledger_recovery):
-        monkeypatch.setattr(module, "now_ms", lambda: clock)
+    monkeypatch.setattr(machine, "now_ms", lambda: clock)
     bring_to(ledger, "a", State.STAGED, 1)
     clock = recovered_at
     assert ledger.distrust(1, "/one/record", 40, 7)

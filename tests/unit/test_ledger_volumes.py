@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select
 
-from snowsync import ledger_volumes
+from snowsync import ledger_volumes, machine
 from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.model import State
@@ -68,7 +68,7 @@ def test_a_trouble_keeps_the_time_when_it_began(ledger: Ledger, volume: int, mon
         return select(ledger, "SELECT trouble_ms FROM volumes WHERE id = ?", volume)[0][0]
 
     for at, word, expected in ((1, "failed", 1), (2, "failed", 1), (3, "missing", 3)):
-        monkeypatch.setattr(ledger_volumes, "now_ms", lambda at=at: at)
+        monkeypatch.setattr(machine, "now_ms", lambda at=at: at)
         ledger.set_trouble(volume, word, f"reason {at}")
         assert since() == expected
     assert on_volume(ledger, volume)[3] == "reason 3"

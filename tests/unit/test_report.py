@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync import ledger as ledger_module
+from snowsync import machine
 from snowsync.config import Job
 from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Failure, Ledger, Staged
@@ -55,7 +55,7 @@ def written(job: Job, ledger: Ledger, **options: Any) -> dict[str, Any]:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr(ledger_module, "now_ms", lambda: seconds * 1000)
+    monkeypatch.setattr(machine, "now_ms", lambda: seconds * 1000)
     monkeypatch.setattr("snowsync.report.now_ms", lambda: seconds * 1000)
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync import ledger as ledger_module
-from snowsync import ledger_file
+from snowsync import machine
 from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import ConfigError, LedgerError
-from snowsync.ledger import Ledger, Staged, boot_id, now_ms
+from snowsync.ledger import Ledger, Staged
 from snowsync.ledger_read import LedgerReader, Run, Tally
+from snowsync.machine import boot_id, now_ms
 from snowsync.markers import write_marker
 from snowsync.model import Evidence, State
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
@@ -208,12 +208,10 @@ def test_all_jobs_of_a_folder_also_the_wrong_ones(tmp_path: Path) -> None:
 def test_rates_are_of_the_last_minute(job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the clock that counts from the boot: the other one is set back by a year meanwhile."""
     volume = ledger.volume_id("one", "uuid-1", "/one")
-    monkeypatch.setattr(ledger_module, "process_ticks", lambda _pid: 100_000)
+    monkeypatch.setattr(machine, "process_ticks", lambda _pid: 100_000)
     for at, key in ((1_000_000, "old"), (1_050_000, "a"), (1_060_000, "b")):
-        monkeypatch.setattr(ledger_file, "ticks_ms", lambda at=at: at)
-        monkeypatch.setattr(
-            ledger_module, "now_ms", lambda at=at: 1_790_000_000_000 - (at > 1_000_000) * 31_536_000_000
-        )
+        monkeypatch.setattr(machine, "ticks_ms", lambda at=at: at)
+        monkeypatch.setattr(machine, "now_ms", lambda at=at: 1_790_000_000_000 - (at > 1_000_000) * 31_536_000_000)
         if at == 1_000_000:
             ledger.start_run("source")
         bring_to(ledger, key, State.STAGED, volume)

@@ -21,14 +21,14 @@ import pytest
 from ledger_rows import bring_to, delivered, failure, listed, make_job, row_of, rows, staged
 from rich.console import Console
 
-from snowsync import ledger as ledger_module
-from snowsync import ledger_file
+from snowsync import machine
 from snowsync import progress as progress_module
 from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import LedgerError, ObjectsFailed
-from snowsync.ledger import Ledger, now_ms
+from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader, Tally
+from snowsync.machine import now_ms
 from snowsync.model import State
 from snowsync.progress import HopView, Progress, eta
 from snowsync.status import Rate
@@ -189,9 +189,9 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Sets the clock that counts from the boot, in ms; a run begins in this moment, as its process does."""
 
     def set_to(now: int) -> None:
-        for module in (ledger_module, ledger_file, progress_module):
+        for module in (machine, progress_module):
             monkeypatch.setattr(module, "ticks_ms", lambda: now)
-        monkeypatch.setattr(ledger_module, "process_ticks", lambda _pid: now * os.sysconf("SC_CLK_TCK") // 1000)
+        monkeypatch.setattr(machine, "process_ticks", lambda _pid: now * os.sysconf("SC_CLK_TCK") // 1000)
 
     yield set_to
 
@@ -234,7 +234,7 @@ def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
     before = progress.look()
-    for module in (ledger_module, ledger_file, progress_module, status_module):
+    for module in (machine, progress_module, status_module):
         monkeypatch.setattr(module, "now_ms", lambda: now_ms() + step * 86_400_000)
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
     ledger.retry(failure(rows(ledger, State.PENDING)[0]), delay_ms=0, count=True)

@@ -188,10 +188,7 @@ class WholeLife(RuleBasedStateMachine):
             number = self.ledger.volume_id(name, name, f"/{name}")
             self.volumes.append(SimVolume(number, name, self.life, self.volumes))
         self.boots = 0
-        self.patches = [
-            mock.patch(f"snowsync.{module}.boot_id", lambda: f"boot-{self.boots}")
-            for module in ("ledger", "ledger_file", "ledger_volumes")
-        ]
+        self.patches = [mock.patch("snowsync.machine.boot_id", lambda: f"boot-{self.boots}")]
         for patch in self.patches:
             patch.start()
         self.ledger.record_ends({"source": End("s"), "destination": End("d0")})

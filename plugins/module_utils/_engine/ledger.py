@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
+from . import machine
 from .ledger_copies import ANEW, CopyLedger
 from .ledger_drops import DropLedger
 from .ledger_file import (
@@ -26,12 +27,8 @@ from .ledger_file import (
     Row,
     Staged,
     as_read,
-    boot_id,
     dump_headers,
     load_headers,
-    now_ms,
-    process_ticks,
-    ticks_ms,
 )
 from .ledger_parts import PartLedger
 from .ledger_pruning import forget_old_runs
@@ -46,12 +43,8 @@ __all__ = [
     "Observed",
     "Row",
     "Staged",
-    "boot_id",
     "dump_headers",
     "load_headers",
-    "now_ms",
-    "process_ticks",
-    "ticks_ms",
 ]
 
 UNUSED = "not used"  # the fact of a volume that no unit could use so far
@@ -137,7 +130,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         observed, fresh, changed, touched = self._sort(page)
         if not fresh and not changed and not touched:
             return observed
-        at = now_ms()
+        at = machine.now_ms()
         with self._transaction() as db:
             # A key that left and came back goes on counting: files carry the numbers of generations.
             db.executemany(
@@ -206,7 +199,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 return False
             listed_size, *number = found
             read = ListedObject(row.key, size, row.etag, row.modified_ms)
-            self._new_generation(db, read, (row.key, 0, 0, 0, *number), now_ms())
+            self._new_generation(db, read, (row.key, 0, 0, 0, *number), machine.now_ms())
             db.execute("UPDATE objects SET listed_size = ? WHERE id = ?", (listed_size, row.id))
             return True
 
@@ -235,7 +228,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 failure.row,
                 State.FAILED,
                 "attempts = attempts + 1, last_error = ?, gone_ms = COALESCE(gone_ms, ?)",
-                (failure.text, now_ms()),
+                (failure.text, machine.now_ms()),
             )
             if moved:
                 self._record(db, failure)
@@ -269,7 +262,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             f"SELECT {ROW} FROM objects WHERE state = {int(state)} AND id > ? AND not_before_ms NOT BETWEEN ? AND ?"
             f"{where} ORDER BY id LIMIT ?"
         )
-        now = now_ms()
+        now = machine.now_ms()
         with self._lock:
             rows = self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit)).fetchall()
         found = [self._sound(Row(*values)) for values in rows if values[0] not in busy]
@@ -317,7 +310,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
     def commit_staged(self, group: Sequence[Staged], volume: int, run_id: int) -> list[Staged]:
         """One group is durable on `volume`: say so, in one transaction. Returns the ones refused (newer generation)."""
-        at = now_ms()
+        at = machine.now_ms()
         refused: list[Staged] = []
         with self._transaction() as db:
             group_id = self._new_group(db, "source", volume, len(group), sum(item.row.size for item in group), at)
@@ -383,7 +376,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         db.execute(
             "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
             " updated_ticks_ms = ? WHERE id = ?",
-            (objects, size, now_ms(), ticks_ms(), run_id),
+            (objects, size, machine.now_ms(), machine.ticks_ms(), run_id),
         )
 
     def target(self) -> int:
@@ -407,7 +400,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         Returns the ones refused: a newer generation exists, whose bytes will replace these at the destination, or the
         file lies on another volume by now, from where it is looked at again.
         """
-        at = now_ms()
+        at = machine.now_ms()
         refused: list[Delivered] = []
         with self._transaction() as db:
             has_copies = self.has_copies()
@@ -466,7 +459,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                     db.execute(
                         "UPDATE objects SET attempts = attempts + ?, not_before_ms = ?, last_error = ?"
                         f" WHERE {AS_READ}",
-                        (int(count), now_ms() + delay_ms, failure.text, *as_read(row)),
+                        (int(count), machine.now_ms() + delay_ms, failure.text, *as_read(row)),
                     ).rowcount
                     == 1
                 )
@@ -479,7 +472,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                     row,
                     target,
                     f"attempts = attempts + ?, not_before_ms = ?, last_error = ?{reset}",
-                    (int(count), now_ms() + delay_ms, failure.text),
+                    (int(count), machine.now_ms() + delay_ms, failure.text),
                 )
             if moved:
                 self._record(db, failure)
@@ -523,13 +516,13 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     # -- runs and facts -----------------------------------------------------------------------------------------
 
     def start_run(self, unit: str) -> int:
-        at = now_ms()
+        at = machine.now_ms()
         self._run_since_ms = self._run_since_ms or at
         with self._transaction() as db:
             cursor = db.execute(
                 "INSERT INTO runs (unit, pid, boot_id, started_ms, updated_ms, updated_ticks_ms, process_ticks)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (unit, os.getpid(), boot_id(), at, at, ticks_ms(), process_ticks(os.getpid())),
+                (unit, os.getpid(), machine.boot_id(), at, at, machine.ticks_ms(), machine.process_ticks(os.getpid())),
             )
             forget_old_runs(db, unit)
             return int(cursor.lastrowid or 0)
@@ -537,12 +530,12 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     def update_run(
         self, run_id: int, *, status: str, listed: tuple[int, int], passes: int, failures: int, ended: bool = False
     ) -> None:
-        at = now_ms()
+        at = machine.now_ms()
         with self._transaction() as db:
             db.execute(
                 "UPDATE runs SET status = ?, listed_objects = ?, listed_bytes = ?, passes = ?, failures = ?,"
                 " updated_ms = ?, updated_ticks_ms = ?, ended_ms = ? WHERE id = ?",
-                (status, *listed, passes, failures, at, ticks_ms(), at if ended else None, run_id),
+                (status, *listed, passes, failures, at, machine.ticks_ms(), at if ended else None, run_id),
             )
 
     def set_fact(self, side: str, endpoint: str, fact: str, value: str) -> None:
@@ -550,7 +543,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             db.execute(
                 "INSERT INTO endpoint_facts VALUES (?, ?, ?, ?, ?) ON CONFLICT (side, endpoint, fact)"
                 " DO UPDATE SET value = excluded.value, probed_ms = excluded.probed_ms",
-                (side, endpoint, fact, value, now_ms()),
+                (side, endpoint, fact, value, machine.now_ms()),
             )
 
     def note_unused(self, volume: str, word: str, reason: str) -> None:

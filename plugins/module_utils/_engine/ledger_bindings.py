@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import machine
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
 from .ledger_copies import NEWEST
-from .ledger_file import AS_READ, ROW, Failure, Row, as_read, now_ms
+from .ledger_file import AS_READ, ROW, Failure, Row, as_read
 from .ledger_volumes import VolumeLedger
 from .model import Origin, State
 
@@ -88,7 +89,7 @@ class BindingLedger(VolumeLedger):
     def _bind(db: sqlite3.Connection, side: str, end: End) -> None:
         db.execute(
             "INSERT INTO bindings (side, bucket, prefix, endpoints, bound_ms) VALUES (?, ?, ?, ?, ?)",
-            (side, end.bucket, end.prefix, json.dumps(end.addresses), now_ms()),
+            (side, end.bucket, end.prefix, json.dumps(end.addresses), machine.now_ms()),
         )
 
     def correct_end(self, number: int, end: End) -> None:
@@ -159,7 +160,7 @@ class BindingLedger(VolumeLedger):
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             " SELECT id, key, next_size, next_etag, next_generation, origin, 0, ?, ? FROM objects"
             " WHERE next_size IS NOT NULL",
-            ("an operator named another source before this generation was fetched (snowsync rebind)", now_ms()),
+            ("an operator named another source before this generation was fetched (snowsync rebind)", machine.now_ms()),
         )
         db.execute(
             "UPDATE objects SET next_size = NULL, next_etag = NULL, next_modified_ms = NULL WHERE next_size IS NOT NULL"
@@ -206,7 +207,7 @@ class BindingLedger(VolumeLedger):
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE {which}",
-            (reason, now_ms()),
+            (reason, machine.now_ms()),
         )
         db.execute(f"DELETE FROM parts WHERE object_id IN (SELECT id FROM objects WHERE {which})")
         db.execute(f"DELETE FROM objects WHERE {which}")

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from .ledger_file import AS_READ, Failure, LedgerFile, Row, as_read, now_ms
+from . import machine
+from .ledger_file import AS_READ, Failure, LedgerFile, Row, as_read
 from .model import State
 from .removal import AtDestination, LiesElsewhere, Permit, Replaced
 
@@ -286,7 +287,7 @@ class CopyLedger(LedgerFile):
         db.execute(
             "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
             f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE id = ?",
-            (reason, now_ms(), row.id),
+            (reason, machine.now_ms(), row.id),
         )
         db.execute("DELETE FROM objects WHERE id = ?", (row.id,))
         db.execute(

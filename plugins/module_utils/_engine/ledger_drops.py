@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .ledger_file import ROW, LedgerFile, Row, now_ms, ticks_ms
+from . import machine
+from .ledger_file import ROW, LedgerFile, Row
 from .model import Evidence, ListedObject, Origin, State
 
 _STAGE = (
@@ -68,7 +69,7 @@ class DropLedger(LedgerFile):
 
     def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
         """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
-        at = now_ms()
+        at = machine.now_ms()
         with self._transaction() as db:
             refusals = [self.refuses_dropped(file.listed.key, volume) for file in files]
             taken = [file for file, refusal in zip(files, refusals, strict=True) if not refusal]
@@ -79,7 +80,7 @@ class DropLedger(LedgerFile):
                 db.execute(
                     "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
                     " updated_ticks_ms = ? WHERE id = ?",
-                    (len(taken), size, at, ticks_ms(), run_id),
+                    (len(taken), size, at, machine.ticks_ms(), run_id),
                 )
         return refusals
 

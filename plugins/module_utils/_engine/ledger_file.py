@@ -9,7 +9,6 @@ What is done with them is in ledger.py and ledger_volumes.py.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from . import machine
 from .errors import LedgerError, Trouble
 from .ledger_pruning import GATHER_EVERY, RECORD, gather_groups
 from .ledger_schema import FORBIDDEN, UNSOUND, add_functions, migrate, row_sum
@@ -150,34 +150,6 @@ class Failure:
 def as_read(row: Row) -> tuple[object, ...]:
     """The parameters of AS_READ."""
     return row.id, row.generation, row.state, row.volume
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def ticks_ms() -> int:
-    """Milliseconds since the boot, suspended time included: nobody sets this clock."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-def process_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot, from proc(5); None when there is none that runs."""
-    try:
-        # The command's name may hold anything, also ")": what follows the last one is numbers.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-@functools.cache
-def boot_id() -> str:
-    """The kernel's boot id (/proc/sys/kernel/random/boot_id); empty where there is none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 _HEADER_FIELDS = tuple(field.name for field in fields(Headers))
@@ -355,16 +327,16 @@ class LedgerFile:
     def _new_group(self, db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
         cursor = db.execute(
             "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms, ticks_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (hop, volume, boot_id(), objects, size, at, ticks_ms()),
+            (hop, volume, machine.boot_id(), objects, size, at, machine.ticks_ms()),
         )
         number = int(cursor.lastrowid or 0)
         if number % GATHER_EVERY == 0:
-            gather_groups(db, number, boot_id(), ticks_ms())
+            gather_groups(db, number, machine.boot_id(), machine.ticks_ms())
         return number
 
     def _record(self, db: sqlite3.Connection, failure: Failure) -> None:
         """Count a failure: what goes wrong with one object again, in the same way, is no other row."""
-        at = now_ms()
+        at = machine.now_ms()
         db.execute(
             RECORD,
             (

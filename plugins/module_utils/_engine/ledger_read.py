@@ -18,9 +18,10 @@ from typing import Any
 
 from .errors import LedgerError
 from .ledger import UNUSED, Ledger
-from .ledger_file import AGAIN, boot_id, problem_text
+from .ledger_file import AGAIN, problem_text
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
 from .ledger_schema import MIGRATIONS
+from .machine import boot_id
 from .model import Evidence, Origin, State, source_evidence
 
 _PAGE = 1000

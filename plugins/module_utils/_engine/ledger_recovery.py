@@ -12,9 +12,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from . import machine
 from .errors import Trouble
 from .ledger_bindings import BindingLedger
-from .ledger_file import AS_READ, Failure, Row, as_read, now_ms
+from .ledger_file import AS_READ, Failure, Row, as_read
 from .model import Evidence, ListedObject, Origin, State
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
@@ -61,7 +62,7 @@ class RecoveryLedger(BindingLedger):
         is pending, once it was fetched. Notes of files of no use, and of parts, are dropped: they may be about other
         files by now. Objects get numbers that none had before. False where the ledger has learnt that already.
         """
-        seen, at = f"{number}/{at_ms}", now_ms()
+        seen, at = f"{number}/{at_ms}", machine.now_ms()
         with self._transaction() as db:
             sql = "SELECT 1 FROM groups WHERE hop = ? AND volume = ? AND boot_id = ?"
             if self.knows_group(number, at_ms) or db.execute(sql, (RECOVERED, volume, seen)).fetchone():
@@ -112,7 +113,7 @@ class RecoveryLedger(BindingLedger):
         )
         with self._lock:
             since = int(self._db.execute(sql, (RECOVERED, self.recovered_ms(), RECOVERED)).fetchone()[0])
-        return since if since <= self.recovered_ms() <= now_ms() else 1
+        return since if since <= self.recovered_ms() <= machine.now_ms() else 1
 
     def was_staged_before_recovery(self, row: Row) -> bool:
         """Whether a file is from before this ledger was last found to be an old copy.
@@ -134,13 +135,13 @@ class RecoveryLedger(BindingLedger):
     def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
         """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
         with self._transaction() as db:
-            group_id = self._new_group(db, "source", volume, 1, row.size, now_ms())
+            group_id = self._new_group(db, "source", volume, 1, row.size, machine.now_ms())
             return (
                 db.execute(
                     "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"
                     " source_evidence = ?, source_tool = 'found there', staged_ms = ?, sends = MAX(sends, 1),"
                     f" attempts = 0, not_before_ms = 0, last_error = '' WHERE {AS_READ} AND left_on IS NULL",
-                    (volume, group_id, digest, part_size, evidence, now_ms(), *as_read(row)),
+                    (volume, group_id, digest, part_size, evidence, machine.now_ms(), *as_read(row)),
                 ).rowcount
                 == 1
             )

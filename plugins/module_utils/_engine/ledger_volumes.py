@@ -8,11 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from . import machine
 from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_boot import mark_suspect, suspect_groups
 from .ledger_copies import CopyLedger
-from .ledger_file import AS_READ, ROW, Failure, Row, as_read, boot_id, now_ms
+from .ledger_file import AS_READ, ROW, Failure, Row, as_read
 from .model import State
 
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
@@ -34,7 +35,7 @@ class VolumeLedger(CopyLedger):
             if not found:
                 cursor = db.execute(
                     "INSERT INTO volumes (name, uuid, path, first_seen_ms) VALUES (?, ?, ?, ?)",
-                    (name, uuid, path, now_ms()),
+                    (name, uuid, path, machine.now_ms()),
                 )
                 return int(cursor.lastrowid or 0)
             if len(found) > 1 or found[0][1:] != (name, uuid):
@@ -133,7 +134,7 @@ class VolumeLedger(CopyLedger):
             db.execute(
                 "UPDATE volumes SET trouble_ms = iif(trouble = ?, trouble_ms, ?), trouble = ?, reason = ?"
                 " WHERE id = ? AND (trouble, reason) IS NOT (?, ?)",
-                (word, now_ms(), word, reason, volume, word, reason),
+                (word, machine.now_ms(), word, reason, volume, word, reason),
             )
 
     def returned(self, volume: int) -> int:
@@ -237,19 +238,19 @@ class VolumeLedger(CopyLedger):
                 "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
                 " SELECT object_id, key, size, etag, generation, 0, state, ?, ? FROM copies WHERE volume = ?"
                 " AND state = 1",
-                (f"the copy of this generation was lost with volume {name}", now_ms(), volume),
+                (f"the copy of this generation was lost with volume {name}", machine.now_ms(), volume),
             )
             db.execute("DELETE FROM copies WHERE volume = ?", (volume,))
             # Also where no unit has met it yet: what lies there is hashed should it come back.
             sql = "UPDATE volumes SET trouble = ?, reason = ?, trouble_ms = ? WHERE id = ? AND trouble = ''"
-            db.execute(sql, (MISSING, "it was given up", now_ms(), volume))
+            db.execute(sql, (MISSING, "it was given up", machine.now_ms(), volume))
         return count, lost
 
     def _release_there(self, volume: int) -> int:
         with self._transaction() as db:
             page = f"SELECT id FROM objects WHERE {_THERE} AND state = 2 LIMIT {_STEP}"
             sql = f"UPDATE objects SET state = 3, volume = NULL, released_ms = ? WHERE id IN ({page})"
-            return db.execute(sql, (now_ms(), volume)).rowcount
+            return db.execute(sql, (machine.now_ms(), volume)).rowcount
 
     def _forget_dropped(self, volume: int, name: str) -> list[str]:
         message = f"the dropped file was lost with volume {name}"
@@ -319,7 +320,7 @@ class VolumeLedger(CopyLedger):
         moved = []
         with self._transaction() as db:
             size = sum(row.size for row in rows)
-            group_id = self._new_group(db, "evacuate", volume, len(rows), size, now_ms())
+            group_id = self._new_group(db, "evacuate", volume, len(rows), size, machine.now_ms())
             for row in rows:
                 sql = f"UPDATE objects SET volume = ?, group_id = ?, suspect = 0 WHERE {AS_READ}"
                 if db.execute(sql, (volume, group_id, *as_read(row))).rowcount == 1:
@@ -349,7 +350,7 @@ class VolumeLedger(CopyLedger):
         (`beat` is told of each): what was marked before a kill stays marked, and the next start goes on.
         """
         with self._lock:
-            groups = suspect_groups(self._db, boot_id())
+            groups = suspect_groups(self._db, machine.boot_id())
         count, last = 0, 0 if groups else None
         while last is not None:
             beat("marking what was staged before the boot")

@@ -10,8 +10,8 @@ import logging
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .errors import StoreError
-from .ledger_file import now_ms
 from .ledger_parts import PartLedger
+from .machine import now_ms
 from .parts import Upload
 from .s3 import Control
 

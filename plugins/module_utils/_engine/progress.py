@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .ledger import boot_id, now_ms, ticks_ms
 from .ledger_left import left_behind
 from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Run, Tally
+from .machine import boot_id, now_ms, ticks_ms
 from .model import State
 from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses

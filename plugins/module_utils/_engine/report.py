@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from . import VERSION
 from .binding import Naming, naming
 from .errors import LocalError, Trouble
-from .ledger import Ledger, now_ms
+from .ledger import Ledger
 from .ledger_read import Census, FailureRow, Forgotten, HopSum, LedgerReader, Moved, Tally, VolumeRow
+from .machine import now_ms
 from .model import Evidence
 from .present import (
     bytes_text,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from . import binding
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
-from .ledger import boot_id, now_ms, process_ticks, ticks_ms
 from .ledger_left import left_behind
 from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
+from .machine import boot_id, now_ms, process_ticks, ticks_ms
 from .model import Evidence, State
 from .present import (
     bytes_text,

@@ -19,9 +19,10 @@ from .dropfolder import waiting
 from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
 from .keys import movable, readable
-from .ledger import Ledger, now_ms
+from .ledger import Ledger
 from .ledger_left import left_behind
 from .ledger_read import LedgerReader
+from .machine import now_ms
 from .model import Outcome
 from .report import Report, evidence_counts, gather, save
 from .source import SourceUnit

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .belonging import NoLedger
 from .conditions import UNAVAILABLE
 from .errors import ConfigError, SnowsyncError
-from .ledger import ticks_ms
 from .ledger_read import LedgerReader
+from .machine import ticks_ms
 from .present import bytes_text, count_text, rate_text, table
 from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
