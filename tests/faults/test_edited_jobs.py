@@ -45,7 +45,7 @@ def states(rig: Rig) -> dict[str, int]:
     ledger = Ledger(rig.folder / "state/ledger.db", readonly=True)
     found = {
         State(int(str(state))).label: int(str(count))
-        for state, count in ledger.query("SELECT state, COUNT(*) FROM objects GROUP BY state")
+        for state, count in ledger.database.stream("SELECT state, COUNT(*) FROM objects GROUP BY state")
     }
     ledger.close()
     return found

@@ -98,7 +98,7 @@ def life(tmp_path: Path, server: Any) -> Iterator[Callable[..., Life]]:
     made: list[Life] = []
     folder = tmp_path / "host"
     folder.mkdir()
-    with Ledger(folder / "ledger.db")._transaction() as db:
+    with Ledger(folder / "ledger.db").database.transaction() as db:
         db.execute(
             "INSERT INTO objects (id, key, size, etag, modified_ms, generation, listed_ms)"
             " VALUES (1, ?, ?, '', 0, ?, 0)",
@@ -317,7 +317,7 @@ def test_a_part_that_the_store_has_and_nobody_recorded_is_compared(server: Any, 
     server.set_fault("status", operation="UploadPart", first=6)
     assert not first.send(digest).ok
     server.clear_faults()
-    with first.ledger._transaction() as db:
+    with first.ledger.database.transaction() as db:
         db.execute("DELETE FROM parts WHERE start IN (2, 4)")
     assert life("send").send(digest).ok
     assert server.get(BUCKET, KEY) == data
@@ -471,7 +471,7 @@ def test_many_parts_are_listed_page_by_page(server: Any, life: Callable[..., Lif
     server.set_fault("status", operation="UploadPart", first=1501)
     assert not first.send(digest, part_size=4096).ok
     server.clear_faults()
-    with first.ledger._transaction() as db:
+    with first.ledger.database.transaction() as db:
         db.execute("DELETE FROM parts")
     assert life("send").send(digest, part_size=4096).ok
     assert server.get(BUCKET, KEY) == data

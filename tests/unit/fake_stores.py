@@ -361,7 +361,11 @@ class Rig:
         """(key, trouble) of everything the ledger recorded as failed, as often as it did."""
         ledger = self.ledger
         sql = "SELECT key, trouble, times FROM failures ORDER BY id"
-        found = [(str(key), str(word)) for key, word, times in ledger.query(sql) for _time in range(int(str(times)))]
+        found = [
+            (str(key), str(word))
+            for key, word, times in ledger.database.stream(sql)
+            for _time in range(int(str(times)))
+        ]
         ledger.close()
         return found
 
@@ -369,7 +373,8 @@ class Rig:
         """Key -> the state's name."""
         ledger = self.ledger
         found = {
-            str(key): State(int(str(state))).label for key, state in ledger.query("SELECT key, state FROM objects")
+            str(key): State(int(str(state))).label
+            for key, state in ledger.database.stream("SELECT key, state FROM objects")
         }
         ledger.close()
         return found

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from snowsync import ledger_schema
 from snowsync.config import Job, parse_job
@@ -47,7 +47,7 @@ def row_of(ledger: Ledger, key: str) -> Row:
 
 
 def select(ledger: Ledger, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-    return list(ledger.query(sql, parameters))
+    return list(ledger.database.stream(sql, parameters))
 
 
 def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
@@ -71,12 +71,10 @@ def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
 
 def in_memory() -> Ledger:
     """A ledger without a file, for tests with many examples: fsync would be most of what they do."""
-    ledger = Ledger.__new__(Ledger)
-    ledger.path = Path(":memory:")
-    ledger._lock = threading.RLock()
-    ledger._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    ledger_schema.migrate(ledger._db)
-    return ledger
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    ledger_schema.migrate(connection)
+    with mock.patch("snowsync.ledger_base.connect", return_value=connection):
+        return Ledger(Path(":memory:"))
 
 
 def make_job(folder: Path, *, source: dict[str, Any] | None = None, destination: dict[str, Any] | None = None) -> Job:

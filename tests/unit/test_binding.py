@@ -182,7 +182,7 @@ def test_endpoints_may_be_changed_one_after_the_other(rig: Rig) -> None:
 def test_a_ledger_from_before_is_bound_by_its_next_run(rig: Rig) -> None:
     staged(rig)
     ledger = rig.ledger
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("DELETE FROM bindings")
     ledger.close()
     rig.run()
@@ -226,6 +226,6 @@ def test_a_proof_names_the_destination_that_it_is_of(rig: Rig) -> None:
 
 def test_a_ledger_of_an_older_schema_has_no_bindings(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    ledger._db.execute("DROP TABLE bindings")
+    ledger.database.connection.execute("DROP TABLE bindings")
     assert ledger.bindings() == []
     ledger.close()

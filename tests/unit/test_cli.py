@@ -72,7 +72,9 @@ def ledger_path(tmp_path: Path, jobs: Path) -> Path:
     ledger.start_run("source")
     for state in State:
         bring_to(ledger, f"{state.label}\nkey é", state, volume)
-    ledger._db.execute("UPDATE runs SET boot_id = 'an earlier one'")  # else its unit would be this process
+    ledger.database.connection.execute(
+        "UPDATE runs SET boot_id = 'an earlier one'"
+    )  # else its unit would be this process
     ledger.close()
     return path
 
@@ -547,7 +549,7 @@ def test_a_page_that_the_disk_lost_is_named_as_a_damaged_ledger(
     path = tmp_path / "state" / "ledger.db"
     ledger = Ledger(path)
     ledger.observe([listed(f"{number:05}") for number in range(4000)])
-    root, page_size = ledger._db.execute(
+    root, page_size = ledger.database.connection.execute(
         "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'objects'"
     ).fetchone()
     ledger.close()

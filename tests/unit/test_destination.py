@@ -28,7 +28,7 @@ def volumes_of(rig: Rig) -> dict[str, str]:
     """Key -> the name of the volume it is staged on."""
     ledger = rig.ledger
     sql = "SELECT key, volumes.name FROM objects JOIN volumes ON volumes.id = volume"
-    found = {str(key): str(name) for key, name in ledger.query(sql)}
+    found = {str(key): str(name) for key, name in ledger.database.stream(sql)}
     ledger.close()
     return found
 

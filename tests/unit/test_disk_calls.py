@@ -172,7 +172,7 @@ def test_one_disk_that_hangs_holds_up_no_other(
     running.stop()
     hang.free.set()
     ledger = rig.ledger
-    assert list(ledger.query("SELECT id FROM runs WHERE ended_ms IS NULL")) == []
+    assert list(ledger.database.stream("SELECT id FROM runs WHERE ended_ms IS NULL")) == []
     ledger.close()
 
 

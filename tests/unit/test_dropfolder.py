@@ -356,8 +356,8 @@ def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, mon
     monkeypatch.setattr("snowsync.volumes.syncfs", syncs.append)
     rig.run(direction="source")
     ledger = rig.ledger
-    groups = list(ledger.query("SELECT objects FROM groups ORDER BY id"))
-    ((size,),) = ledger.query("SELECT SUM(bytes) FROM groups")
+    groups = list(ledger.database.stream("SELECT objects FROM groups ORDER BY id"))
+    ((size,),) = ledger.database.stream("SELECT SUM(bytes) FROM groups")
     ledger.close()
     assert groups == [(64,), (64,), (22,)]
     assert size == sum(range(150))

@@ -124,7 +124,7 @@ def test_groups_of_an_older_version_are_suspect_by_number_or_by_time(
     for number in range(6):
         bring_to(ledger, f"{number}", State.STAGED, volume)
         machine.passes(2 * SUSPECT_MS)
-    ledger._db.execute("UPDATE groups SET ticks_ms = NULL")
+    ledger.database.connection.execute("UPDATE groups SET ticks_ms = NULL")
     machine.reboots()
     ledger.apply_boot_rule()
     assert suspects(ledger) == ["2", "3", "4", "5"]
@@ -169,7 +169,7 @@ def test_a_unit_that_runs_is_running_whatever_the_clock_was_set_to(job: Job, ste
     ledger = Ledger(job.ledger_path)
     ledger.start_run("source")
     times = "started_ms = started_ms + ?, updated_ms = updated_ms + ?"
-    ledger._db.execute(f"UPDATE runs SET {times}", (step, step))
+    ledger.database.connection.execute(f"UPDATE runs SET {times}", (step, step))
     (unit,) = gather(job).units
     assert (unit.word, unit.silent_seconds < 60) == ("running", True)
     ledger.close()
@@ -186,7 +186,9 @@ def test_a_volume_is_not_drained_while_the_source_unit_may_place_on_it_whatever_
     ledger.start_run("source")
     ledger.set_placing({number: True})
     ledger.set_draining(number, True)
-    ledger._db.execute("UPDATE runs SET started_ms = started_ms + ?, updated_ms = updated_ms + ?", (step, step))
+    ledger.database.connection.execute(
+        "UPDATE runs SET started_ms = started_ms + ?, updated_ms = updated_ms + ?", (step, step)
+    )
     assert not wait_until_drained(job, config.name, timeout=0.0)
     ledger.set_placing({number: False})
     assert wait_until_drained(job, config.name, timeout=0.0)
@@ -197,10 +199,10 @@ def test_another_process_with_its_number_is_not_the_unit(ledger: Ledger, tmp_pat
     ledger.start_run("source")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         assert process_ticks(other.pid) is not None
-        ledger._db.execute("UPDATE runs SET pid = ?", (other.pid,))
+        ledger.database.connection.execute("UPDATE runs SET pid = ?", (other.pid,))
         (run,) = LedgerReader(ledger).runs()
         assert not is_running(run), "it started at another time"
-        ledger._db.execute("UPDATE runs SET process_ticks = ?", (process_ticks(other.pid),))
+        ledger.database.connection.execute("UPDATE runs SET process_ticks = ?", (process_ticks(other.pid),))
         (run,) = LedgerReader(ledger).runs()
         assert is_running(run)
     assert process_ticks(other.pid) is None

@@ -35,7 +35,7 @@ def test_a_failure_again_is_a_count_with_its_first_and_last_time(ledger: Ledger,
     row = bring_to(ledger, "k", State.PENDING, volume)
     for at in (1000, 2000, 3000):
         ledger.record(replace(failure(row), message=f"after {at / 1000} s"))
-        ledger._db.execute("UPDATE failures SET at_ms = ?, first_ms = MIN(first_ms, ?)", (at, at))
+        ledger.database.connection.execute("UPDATE failures SET at_ms = ?, first_ms = MIN(first_ms, ?)", (at, at))
     (found,) = LedgerReader(ledger).failures(10)
     assert (found.times, found.first_ms, found.at_ms, found.message) == (3, 1000, 3000, "after 3.0 s")
     assert LedgerReader(ledger).failure_count() == 3
@@ -55,7 +55,7 @@ def test_the_newest_failure_is_the_first_one_again(ledger: Ledger, volume: int) 
     one, other = (bring_to(ledger, key, State.PENDING, volume) for key in ("a", "b"))
     for row in (one, other, one):
         ledger.record(failure(row))
-    ledger._db.execute("UPDATE failures SET at_ms = 5")
+    ledger.database.connection.execute("UPDATE failures SET at_ms = 5")
     assert [found.key for found in LedgerReader(ledger).failures(10)] == ["a", "b"]
 
 
@@ -70,7 +70,9 @@ def test_a_run_counts_only_its_own(tmp_path: Path) -> None:
             ledger.record(failure(row))
             # The first day's lie in the past, the second day's are of just now.
             if day == 1:
-                ledger._db.execute("UPDATE failures SET first_ms = 1000, recent_ms = 1000, at_ms = 1000")
+                ledger.database.connection.execute(
+                    "UPDATE failures SET first_ms = 1000, recent_ms = 1000, at_ms = 1000"
+                )
         reader = LedgerReader(ledger)
         assert reader.failure_count(day * 1000) == 3
         assert [found.times for found in reader.failures(10, day * 1000)] == [3]
@@ -112,7 +114,7 @@ def test_many_get_a_new_chance_in_steps(ledger: Ledger, volume: int, monkeypatch
 
 def commit_groups(ledger: Ledger, volume: int, count: int) -> None:
     """As they are written, but without objects."""
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         for number in range(count):
             ledger._new_group(db, ("source", "destination")[number % 2], volume, 1, 10, 1_000_000 + number * 1000)
 
@@ -123,7 +125,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_KEPT_GROUPS": 50, "_KEPT_MS": -1, "_GATHERED_AT_LEAST": 20, "_GATHERED_AT_MOST": 40,
                         "_KEPT_SPANS": 6}.items():  # fmt: skip
         monkeypatch.setattr(ledger_pruning, name, value)
-    monkeypatch.setattr("snowsync.ledger_file.GATHER_EVERY", 10)
+    monkeypatch.setattr("snowsync.ledger_base.GATHER_EVERY", 10)
 
 
 def test_old_groups_become_one_and_their_sums_stay(ledger: Ledger, volume: int, few: None) -> None:
@@ -162,7 +164,7 @@ def test_groups_of_the_last_day_stay_as_they_are(
 
 def test_of_each_unit_the_newest_runs_stay_and_the_very_first(ledger: Ledger) -> None:
     ledger.start_run("destination")
-    ledger._db.execute("UPDATE runs SET started_ms = 5")
+    ledger.database.connection.execute("UPDATE runs SET started_ms = 5")
     for _time in range(250):
         ledger.start_run("source")
     assert select(ledger, "SELECT unit, COUNT(*) FROM runs GROUP BY unit") == [("destination", 1), ("source", 100)]
@@ -221,23 +223,25 @@ def test_another_generation_begins_anew_and_nowhere_else(ledger: Ledger, volume:
     bring_to(ledger, "k", State.RELEASED, volume)
     for state in (State.DELIVERED, State.QUARANTINED, State.FAILED):
         with pytest.raises(sqlite3.IntegrityError, match="may not go from this state"):
-            ledger._db.execute("UPDATE objects SET state = ?, generation = generation + 1", (int(state),))
-    ledger._db.execute("UPDATE objects SET state = 1, generation = generation + 1")
+            ledger.database.connection.execute(
+                "UPDATE objects SET state = ?, generation = generation + 1", (int(state),)
+            )
+    ledger.database.connection.execute("UPDATE objects SET state = 1, generation = generation + 1")
 
 
 def test_a_delivered_object_is_staged_again_only_without_its_proof(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.DELIVERED, volume)
     for values in ("", ", suspect = 1", ", delivered_ms = NULL"):
         with pytest.raises(sqlite3.IntegrityError, match="may not go from this state"):
-            ledger._db.execute(f"UPDATE objects SET state = 1{values}")
-    ledger._db.execute("UPDATE objects SET state = 1, suspect = 1, delivered_ms = NULL")
+            ledger.database.connection.execute(f"UPDATE objects SET state = 1{values}")
+    ledger.database.connection.execute("UPDATE objects SET state = 1, suspect = 1, delivered_ms = NULL")
 
 
 def test_what_the_database_refuses_takes_the_whole_group_back(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.STAGED, volume)
     lies = replace(row_of(ledger, "k"), state=State.PENDING)
     assert ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
-    with pytest.raises(LedgerError, match="may not go from this state"), ledger._transaction() as db:
+    with pytest.raises(LedgerError, match="may not go from this state"), ledger.database.transaction() as db:
         ledger._record(db, failure(lies))
         db.execute("UPDATE objects SET state = 4 WHERE key = 'k'")
     assert select(ledger, "SELECT COUNT(*) FROM failures") == [(0,)]

@@ -391,7 +391,7 @@ def test_a_row_is_forgotten_with_the_highest_number_that_it_had(ledger: Ledger, 
     ledger.observe([listed("k", etag=SECOND)])
     assert vanish(ledger), "generation 2 is gone, 1 is delivered instead"
     ledger.rebind_destination(End("elsewhere"), is_same=False)
-    ledger._db.execute("UPDATE objects SET staged_ms = NULL")
+    ledger.database.connection.execute("UPDATE objects SET staged_ms = NULL")
     ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False)
     ledger.gone(failure(row_of(ledger, "k")))
     assert ledger.forget_gone(["k"], (), "not listed") == ["k"]

@@ -87,8 +87,8 @@ class FailsToCommit(sqlite3.Connection):
 
 def test_a_commit_that_fails_is_taken_back_and_the_next_one_works(ledger: Ledger) -> None:
     ledger.close()
-    ledger._db = sqlite3.connect(ledger.path, isolation_level=None, factory=FailsToCommit)
-    ledger_schema.add_functions(ledger._db)
+    ledger.database.connection = sqlite3.connect(ledger.path, isolation_level=None, factory=FailsToCommit)
+    ledger_schema.add_functions(ledger.database.connection)
     with pytest.raises(LedgerError, match="disk I/O error"):
         ledger.observe([listed("lost")])
     assert ledger.observe([listed("kept")]).new == 1

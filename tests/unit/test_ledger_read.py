@@ -71,7 +71,7 @@ def test_a_reader_sees_what_a_writer_commits_and_never_holds_it_up(ledger: Ledge
     assert next(walk).key == "00000"
     ledger.observe([listed("99999")])
     # In the midst of a walk no snapshot is held: the log can be taken back into the database whole.
-    (busy, _log, _checkpointed) = next(iter(ledger.query("PRAGMA wal_checkpoint(TRUNCATE)")))
+    (busy, _log, _checkpointed) = next(iter(ledger.database.stream("PRAGMA wal_checkpoint(TRUNCATE)")))
     assert busy == 0
     assert [entry.key for entry in walk][-1] == "99999"
 

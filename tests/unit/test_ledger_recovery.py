@@ -50,7 +50,7 @@ def test_an_old_copy_believes_less_and_removes_nothing(ledger: Ledger) -> None:
     for state in State:
         bring_to(ledger, state.label, state, 1)
     ledger.intend(1, [row_of(ledger, "staged")])
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute(
             "INSERT INTO parts (object_id, generation, hop, start, length, digests) VALUES (1, 1, 'source', 0, 5, '')"
         )

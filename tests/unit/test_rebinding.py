@@ -34,7 +34,7 @@ def ledger(tmp_path: Path) -> Ledger:
     number = made.volume_id("one", "uuid", "/one")
     for state in State:
         bring_to(made, f"2026/{state.label}", state, number)
-    with made._transaction() as db:
+    with made.database.transaction() as db:
         db.execute("UPDATE objects SET sends = 2, acknowledged = 1")
         staged = row_of(made, "2026/staged").id
         db.execute("INSERT INTO uploads VALUES (?, 1, 'http://one', 'archive', 'x', 'u', 5, 0)", (staged,))
@@ -77,7 +77,7 @@ def test_of_a_new_destination_nothing_is_proven(ledger: Ledger) -> None:
 def test_of_a_new_source_only_what_has_no_copy_is_forgotten_with_a_record(ledger: Ledger) -> None:
     bring_to(ledger, "2026/left", State.PENDING, 1)
     bring_to(ledger, "2026/kept", State.PENDING, 1)
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET left_on = 1 WHERE key = '2026/left'")
         db.execute("UPDATE objects SET quarantined_on = 1 WHERE key = '2026/kept'")
         db.execute(
@@ -110,7 +110,7 @@ def test_what_has_another_name_now_is_not_proven_under_it(ledger: Ledger, is_sam
     """Keys that both prefixes begin are called otherwise at the destination, the others are not."""
     for key in ("2026/07/delivered", "2026/07/released", "2026/07/staged"):
         bring_to(ledger, key, State[key.rpartition("/")[2].upper()], 1)
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET sends = 2")
     ledger.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=is_same)
     found = {str(key): (state, sends) for key, state, sends in select(ledger, "SELECT key, state, sends FROM objects")}
@@ -125,7 +125,7 @@ def test_a_prefix_that_is_taken_back_gives_the_old_names_back(ledger: Ledger) ->
     bring_to(ledger, "2026/07/a", State.STAGED, 1)
     ledger.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=True)
     row = row_of(ledger, "2026/07/a")
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET state = 2 WHERE id = ?", (row.id,))
     ledger.rebind_source(SOURCE, is_same=True)
     assert row_of(ledger, "2026/07/a").state == State.STAGED
@@ -143,7 +143,7 @@ def test_a_replaced_file_that_the_old_destination_has_is_not_removed_for_a_new_o
 def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> None:
     for key, state in (("2026/film", State.RELEASED), ("2026/song", State.DELIVERED)):
         bring_to(ledger, key, state, 1)
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET origin = 1 WHERE key IN ('2026/film', '2026/song')")
     ledger.rebind_destination(THERE, is_same=False)
     assert "film" not in states(ledger) and states(ledger)["song"] == "staged"
@@ -154,7 +154,9 @@ def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> No
 
 def test_it_is_all_or_nothing(ledger: Ledger) -> None:
     before = select(ledger, "SELECT * FROM objects"), ledger.bindings()
-    ledger._db.execute("CREATE TRIGGER full BEFORE DELETE ON uploads BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    ledger.database.connection.execute(
+        "CREATE TRIGGER full BEFORE DELETE ON uploads BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
     with pytest.raises(LedgerError, match="disk is full"):
         ledger.rebind_destination(THERE, is_same=False)
     assert (select(ledger, "SELECT * FROM objects"), ledger.bindings()) == before

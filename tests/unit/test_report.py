@@ -260,7 +260,7 @@ def test_of_many_runs_the_last_hundred_reports_stay_and_all_that_is_not_a_report
 def test_many_objects_stream(job: Job, ledger: Ledger, volume: int) -> None:
     ledger.observe([listed(f"in/{number}") for number in range(2100)])
     for state in (State.STAGED, State.DELIVERED, State.RELEASED):
-        ledger._db.execute(f"UPDATE objects SET state = {int(state)}, delivered_ms = listed_ms + 5")
+        ledger.database.connection.execute(f"UPDATE objects SET state = {int(state)}, delivered_ms = listed_ms + 5")
     document = written(job, ledger, since_ms=0)
     assert len(document["objects_moved"]) == 2100
     assert len({moved["dst_key"] for moved in document["objects_moved"]}) == 2100

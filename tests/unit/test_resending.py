@@ -48,7 +48,7 @@ def test_every_state_has_its_way_back(tmp_path: Path) -> None:
     for state in State:
         bring_to(ledger, state.label, state, number)
         bring_to(ledger, f"dropped-{state.label}", state, number)
-    with ledger._transaction() as db:
+    with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET origin = 1 WHERE key LIKE 'dropped-%'")
         db.execute("UPDATE objects SET volume = 1 WHERE key IN ('failed', 'dropped-failed', 'dropped-quarantined')")
     keys = [str(key) for (key,) in select(ledger, "SELECT key FROM objects")] + ["nobody's"]

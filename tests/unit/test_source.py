@@ -257,8 +257,8 @@ def test_a_key_that_came_back_is_not_discarded_with_its_former_self(rig: Rig) ->
     rig.source.put("a", b"data")
     rig.run(direction="source")
     ledger = rig.ledger
-    (volume,) = next(ledger.query("SELECT volume FROM objects"))
-    with ledger._transaction() as db:
+    (volume,) = next(ledger.database.stream("SELECT volume FROM objects"))
+    with ledger.database.transaction() as db:
         db.execute("INSERT INTO discards (volume, key, generation) VALUES (?, 'a', 1)", (volume,))
     ledger.close()
     rig.run(direction="source")

@@ -96,7 +96,7 @@ def state(rig: Rig) -> str:
 
 def suspects(rig: Rig) -> int:
     ledger = rig.ledger
-    (found,) = list(ledger.query("SELECT COUNT(*) FROM objects WHERE suspect = 1 AND state = 1"))
+    (found,) = list(ledger.database.stream("SELECT COUNT(*) FROM objects WHERE suspect = 1 AND state = 1"))
     ledger.close()
     return int(str(found[0]))
 
@@ -216,7 +216,7 @@ def test_an_object_that_left_the_source_waits_for_its_only_copy(rig: Rig, ailing
     rig.run()
     assert rig.states()[key] == "failed"
     ledger = rig.ledger
-    ((text,),) = list(ledger.query("SELECT last_error FROM objects WHERE key = ?", (key,)))
+    ((text,),) = list(ledger.database.stream("SELECT last_error FROM objects WHERE key = ?", (key,)))
     ledger.close()
     assert "its only copy lies on volume one" in str(text)
     ailing.heal()

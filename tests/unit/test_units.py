@@ -120,7 +120,7 @@ def test_a_refused_credential_ends_both_units_and_is_in_the_ledger(rig: Rig) -> 
     with pytest.raises(JobStopped):
         rig.run()
     ledger = rig.ledger
-    ended = dict(ledger.query("SELECT unit, status FROM runs WHERE ended_ms IS NOT NULL"))
+    ended = dict(ledger.database.stream("SELECT unit, status FROM runs WHERE ended_ms IS NOT NULL"))
     assert str(ended["source"]).startswith("stopped: Failed to")
     assert ended["destination"] == "stopped"
 

@@ -278,7 +278,7 @@ def test_what_is_in_flight_is_named_apart(job: Job) -> None:
     volume = ledger.volume_id("one", "uuid-1", "/one")
     for state in State:
         bring_to(ledger, state.label, state, volume)
-        ledger._db.execute("UPDATE objects SET modified_ms = 1")
+        ledger.database.connection.execute("UPDATE objects SET modified_ms = 1")
     names = [state.label for state in State]
     result = compare(job, store_like(ledger, *names), store_like(ledger, "delivered", "released"))
     assert objects(result) == {"=": 2, "+": 4}
@@ -299,7 +299,7 @@ def test_where_the_ledger_and_the_stores_disagree_is_counted_and_named(job: Job)
         bring_to(ledger, f"lost{number:02}", State.RELEASED, volume)
     bring_to(ledger, "outdated", State.STAGED, volume)
     bring_to(ledger, "gone", State.PENDING, volume)
-    ledger._db.execute("UPDATE objects SET modified_ms = 1")
+    ledger.database.connection.execute("UPDATE objects SET modified_ms = 1")
     source = store_like(ledger, *(f"lost{number:02}" for number in range(25)), "outdated")
     source.content |= {"outdated": b"changed", "unlisted": b""}
     del source.etags["outdated"]

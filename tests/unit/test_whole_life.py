@@ -258,7 +258,7 @@ class WholeLife(RuleBasedStateMachine):
 
     def _work(self, state: State) -> list[Row]:
         """Rows that no thread has in hand; whatever they wait for is over."""
-        self.ledger._db.execute("UPDATE objects SET not_before_ms = 0 WHERE not_before_ms != 0")
+        self.ledger.database.connection.execute("UPDATE objects SET not_before_ms = 0 WHERE not_before_ms != 0")
         busy = {row.id for row, _version in (*self.fetched, *self.doomed)} | set(self.uploads)
         return [row for row in self.ledger.work(state, after_id=0, limit=100) if row.id not in busy]
 
@@ -773,7 +773,7 @@ class WholeLife(RuleBasedStateMachine):
         if self.backup:
             self.backup.close()
         self.backup = sqlite3.connect(":memory:")
-        self.ledger._db.backup(self.backup)
+        self.ledger.database.connection.backup(self.backup)
         self.backed_up_ends = self.ends
 
     @move(1, when=lambda self: self.backup is not None and self.ends == self.backed_up_ends)
@@ -781,8 +781,8 @@ class WholeLife(RuleBasedStateMachine):
         assert self.backup is not None
         self.ledger.close()
         self.ledger = in_memory()
-        self.backup.backup(self.ledger._db)
-        ledger_schema.add_functions(self.ledger._db)
+        self.backup.backup(self.ledger.database.connection)
+        ledger_schema.add_functions(self.ledger.database.connection)
         self.was_restored = True
         # A limit: what the lost history knew of damage is lost with it, where no group came after the backup.
         for file in all_files(self.volumes):

@@ -180,7 +180,7 @@ def test_what_raises_in_a_thread_of_a_unit_ends_the_unit(
     with pytest.raises(Boom):
         rig.start().join()
     ledger = rig.ledger
-    assert list(ledger.query("SELECT id FROM runs WHERE ended_ms IS NULL")) == []
+    assert list(ledger.database.stream("SELECT id FROM runs WHERE ended_ms IS NULL")) == []
     ledger.close()
     monkeypatch.undo()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from .conditions import MISSING, word_of
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
-from .ledger_file import Row
+from .ledger_rows import Row
 from .model import Origin, State
 from .removal import AtDestination, OtherName, Place, remove
 from .volume_layout import aside_name, object_aside

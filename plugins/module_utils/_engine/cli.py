@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _unexpected(error: Exception) -> int:
     """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
-    from .ledger_file import UNREADABLE, problem_text
+    from .ledger_database import UNREADABLE, problem_text
 
     if isinstance(error, UNREADABLE):
         _complain(f"Failed to read the ledger: {problem_text(error)}")

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from . import asides, removal
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
-from .ledger_file import Row
+from .ledger_rows import Row
 from .removal import NeverStaged, Permit, Place
 from .volume_layout import OWN_FOLDER, aside_name
 from .workers import BrokenOff

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from . import workers
 from .etag import PartDigests
-from .ledger_file import Row
+from .ledger_rows import Row
 from .model import MIB
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -17,7 +17,10 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from . import machine
 from .ledger_copies import ANEW, CopyLedger
 from .ledger_drops import DropLedger
-from .ledger_file import (
+from .ledger_parts import PartLedger
+from .ledger_pruning import forget_old_runs
+from .ledger_recovery import RecoveryLedger
+from .ledger_rows import (
     AGAIN,
     AS_READ,
     ROW,
@@ -29,10 +32,9 @@ from .ledger_file import (
     as_read,
     dump_headers,
     load_headers,
+    move,
+    sound,
 )
-from .ledger_parts import PartLedger
-from .ledger_pruning import forget_old_runs
-from .ledger_recovery import RecoveryLedger
 from .model import ListedObject, Origin, State
 
 __all__ = [
@@ -89,8 +91,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             " COALESCE(next_modified_ms, listed_modified_ms, modified_ms), id, generation, origin, state, digest,"
             f" next_size IS NOT NULL FROM objects WHERE key IN ({marks})"
         )
-        with self._lock:
-            return {row[0]: row for row in self._db.execute(sql, object_keys)}
+        return {row[0]: row for row in self.database.all(sql, object_keys)}
 
     def compare(self, page: Sequence[ListedObject]) -> Observed:
         """What `observe` would do with this page; nothing is written."""
@@ -131,7 +132,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         if not fresh and not changed and not touched:
             return observed
         at = machine.now_ms()
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             # A key that left and came back goes on counting: files carry the numbers of generations.
             db.executemany(
                 "INSERT INTO objects (key, size, etag, modified_ms, listed_ms, generation) VALUES (?, ?, ?, ?, ?, 1 +"
@@ -175,13 +176,12 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         """Released objects, or `delivered_too`, that the source shows under a new time; the first by id."""
         states = "2, 3" if delivered_too else "3"
         sql = f"SELECT {ROW} FROM objects WHERE touched_ms IS NOT NULL AND state IN ({states}) ORDER BY id LIMIT ?"
-        with self._lock:
-            rows = self._db.execute(sql, (limit,)).fetchall()
-        return [self._sound(Row(*values)) for values in rows]
+        rows = self.database.all(sql, (limit,))
+        return [sound(Row(*values), self.path) for values in rows]
 
     def asked(self, row: Row) -> None:
         """The destination was asked for this generation."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute("UPDATE objects SET touched_ms = NULL WHERE id = ? AND generation = ?", (row.id, row.generation))
 
     def read_otherwise(self, row: Row, size: int) -> bool:
@@ -189,7 +189,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
         False where the row is another by now.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             found = db.execute(
                 "SELECT COALESCE(listed_size, size), id, generation FROM objects"
                 f" WHERE {AS_READ} AND next_size IS NULL",
@@ -214,7 +214,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
         False where it is no longer what the caller thinks.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ} AND origin = 1", as_read(row)).fetchone():
                 return False
             self._forget(db, row, reason)
@@ -222,8 +222,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
     def gone(self, failure: Failure) -> bool:
         """The source does not have an object that it listed: it failed, and is looked for by the next passes."""
-        with self._transaction() as db:
-            moved = self._move(
+        with self.database.transaction() as db:
+            moved = move(
                 db,
                 failure.row,
                 State.FAILED,
@@ -263,60 +263,53 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             f"{where} ORDER BY id LIMIT ?"
         )
         now = machine.now_ms()
-        with self._lock:
-            rows = self._db.execute(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit)).fetchall()
-        found = [self._sound(Row(*values)) for values in rows if values[0] not in busy]
+        rows = self.database.all(sql, (after_id, now + 1, now + LONGEST_DELAY_MS, limit))
+        found = [sound(Row(*values), self.path) for values in rows if values[0] not in busy]
         return found, int(rows[-1][0]) if rows else 0
 
     def last_pending(self) -> str:
         """The key of the object that would be fetched last, "" where there is none."""
-        with self._lock:
-            found = self._db.execute("SELECT key FROM objects WHERE state = 0 ORDER BY id DESC LIMIT 1").fetchone()
+        found = self.database.one("SELECT key FROM objects WHERE state = 0 ORDER BY id DESC LIMIT 1")
         return str(found[0]) if found else ""
 
     def waiting(self, *states: State) -> bool:
         """Whether any row is in one of these states, due or not."""
         # One literal a state: only so does SQLite see that a partial index answers.
         found = " OR ".join(f"EXISTS (SELECT 1 FROM objects WHERE state = {int(state)})" for state in states)
-        with self._lock:
-            return bool(self._db.execute(f"SELECT {found}").fetchone()[0])
+        return bool(self.database.value(f"SELECT {found}"))
 
     def is_to_be_sent(self, attempts: int) -> bool:
         """Whether anything is staged that was not refused `attempts` times yet, due or not."""
-        with self._lock:
-            sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE state = 1 AND attempts < ?)"
-            return bool(self._db.execute(sql, (attempts,)).fetchone()[0])
+        sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE state = 1 AND attempts < ?)"
+        return bool(self.database.value(sql, (attempts,)))
 
     def refused(self, *, everything: bool) -> int:
         """How many staged objects the destination refused; `everything`: those that were not even tried among them."""
-        with self._lock:
-            sql = f"SELECT COUNT(*) FROM objects WHERE state = 1{'' if everything else f' AND {AGAIN}'}"
-            return int(self._db.execute(sql).fetchone()[0])
+        sql = f"SELECT COUNT(*) FROM objects WHERE state = 1{'' if everything else f' AND {AGAIN}'}"
+        return int(self.database.value(sql))
 
     def unfinished(self) -> Iterator[tuple[str, int]]:
         """(key, size) of everything that a run would go on with: pending, staged, failed, quarantined."""
-        for key, size in self.query("SELECT key, size FROM objects WHERE state IN (0, 1, 4, 5) ORDER BY id"):
+        for key, size in self.database.stream("SELECT key, size FROM objects WHERE state IN (0, 1, 4, 5) ORDER BY id"):
             yield str(key), int(str(size))
 
     def row(self, object_id: int) -> Row | None:
-        with self._lock:
-            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE id = ?", (object_id,)).fetchone()
-        return self._sound(Row(*values)) if values else None
+        values = self.database.one(f"SELECT {ROW} FROM objects WHERE id = ?", (object_id,))
+        return sound(Row(*values), self.path) if values else None
 
     def row_of_key(self, key: str) -> Row | None:
-        with self._lock:
-            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ?", (key,)).fetchone()
-        return self._sound(Row(*values)) if values else None
+        values = self.database.one(f"SELECT {ROW} FROM objects WHERE key = ?", (key,))
+        return sound(Row(*values), self.path) if values else None
 
     def commit_staged(self, group: Sequence[Staged], volume: int, run_id: int) -> list[Staged]:
         """One group is durable on `volume`: say so, in one transaction. Returns the ones refused (newer generation)."""
         at = machine.now_ms()
         refused: list[Staged] = []
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             group_id = self._new_group(db, "source", volume, len(group), sum(item.row.size for item in group), at)
             for item in group:
                 values = (volume, group_id, item.part_size, item.digest, item.headers, item.evidence, item.tool, at)
-                moved = self._move(
+                moved = move(
                     db,
                     item.row,
                     State.STAGED,
@@ -381,15 +374,14 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
     def target(self) -> int:
         """The destination that proofs are of from now on."""
-        with self._lock:
-            return int(self._db.execute(f"SELECT {_TARGET}").fetchone()[0])
+        return int(self.database.value(f"SELECT {_TARGET}"))
 
     def claim_sends(self, rows: Iterable[Row]) -> None:
         """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first.
 
         What the destination was proven to hold of older generations may be replaced from now on.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             numbers = [(row.id,) for row in rows]
             db.executemany("UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", numbers)
             self._doubt_copies(db, numbers)
@@ -402,13 +394,13 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         """
         at = machine.now_ms()
         refused: list[Delivered] = []
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             has_copies = self.has_copies()
             for volume in {item.row.volume for item in group}:
                 sizes = [item.row.size for item in group if item.row.volume == volume]
                 self._new_group(db, "destination", volume, len(sizes), sum(sizes), at)
             for item in group:
-                moved = self._move(
+                moved = move(
                     db,
                     item.row,
                     State.DELIVERED,
@@ -453,7 +445,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         `count` attempts are counted against it (True is one).
         """
         row = failure.row
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if target == State(row.state):  # another try of the same hop
                 moved = (
                     db.execute(
@@ -467,7 +459,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 # What did not match lies in the quarantine, and nowhere else on the volume.
                 has_file = target not in (State.PENDING, State.QUARANTINED)
                 reset = "" if has_file else ", volume = NULL, suspect = 0, acknowledged = 0"
-                moved = self._move(
+                moved = move(
                     db,
                     row,
                     target,
@@ -482,13 +474,13 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
 
     def acknowledge(self, rows: Iterable[Row]) -> None:
         """The store took these uploads, and nobody could be asked for a proof: what it says later is told as a lie."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             numbers = [(row.id, row.generation) for row in rows]
             db.executemany("UPDATE objects SET acknowledged = 1 WHERE id = ? AND generation = ?", numbers)
 
     def record(self, failure: Failure) -> None:
         """Note a failure that changes no state."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             self._record(db, failure)
 
     def revive(self, direction: str = "both", beat: Callable[[str], None] = lambda doing: None) -> int:
@@ -505,12 +497,12 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 count += changed
                 beat("giving failed objects a new chance")
         if direction != "destination":
-            with self._transaction() as db:
+            with self.database.transaction() as db:
                 self._advance(db, "state = 0")
         return count
 
     def _revive_some(self, sql: str) -> int:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             return db.execute(sql).rowcount
 
     # -- runs and facts -----------------------------------------------------------------------------------------
@@ -518,7 +510,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     def start_run(self, unit: str) -> int:
         at = machine.now_ms()
         self._run_since_ms = self._run_since_ms or at
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             cursor = db.execute(
                 "INSERT INTO runs (unit, pid, boot_id, started_ms, updated_ms, updated_ticks_ms, process_ticks)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -531,7 +523,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         self, run_id: int, *, status: str, listed: tuple[int, int], passes: int, failures: int, ended: bool = False
     ) -> None:
         at = machine.now_ms()
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute(
                 "UPDATE runs SET status = ?, listed_objects = ?, listed_bytes = ?, passes = ?, failures = ?,"
                 " updated_ms = ?, updated_ticks_ms = ?, ended_ms = ? WHERE id = ?",
@@ -539,7 +531,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             )
 
     def set_fact(self, side: str, endpoint: str, fact: str, value: str) -> None:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute(
                 "INSERT INTO endpoint_facts VALUES (?, ?, ?, ?, ?) ON CONFLICT (side, endpoint, fact)"
                 " DO UPDATE SET value = excluded.value, probed_ms = excluded.probed_ms",
@@ -551,9 +543,8 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         self.set_fact("volume", volume, UNUSED, f"{word}: {reason}")
 
     def facts(self, side: str, endpoint: str) -> dict[str, str]:
-        with self._lock:
-            return dict(
-                self._db.execute(
-                    "SELECT fact, value FROM endpoint_facts WHERE side = ? AND endpoint = ?", (side, endpoint)
-                )
+        return dict(
+            self.database.all(
+                "SELECT fact, value FROM endpoint_facts WHERE side = ? AND endpoint = ?", (side, endpoint)
             )
+        )

@@ -14,7 +14,7 @@ from . import machine
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
 from .ledger_copies import NEWEST
-from .ledger_file import AS_READ, ROW, Failure, Row, as_read
+from .ledger_rows import AS_READ, ROW, Failure, Row, as_read
 from .ledger_volumes import VolumeLedger
 from .model import Origin, State
 
@@ -61,10 +61,10 @@ class BindingLedger(VolumeLedger):
 
     def bindings(self) -> list[Binding]:
         """All of them, oldest first; none in a ledger whose schema the next run brings up to date."""
-        with self._lock:
-            if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'bindings'").fetchone():
+        with self.database.lock:
+            if not self.database.one("SELECT 1 FROM sqlite_schema WHERE name = 'bindings'"):
                 return []
-            rows = self._db.execute("SELECT id, side, bucket, prefix, endpoints, bound_ms FROM bindings ORDER BY id")
+            rows = self.database.all("SELECT id, side, bucket, prefix, endpoints, bound_ms FROM bindings ORDER BY id")
             return [
                 Binding(number, side, End(bucket, prefix, tuple(json.loads(endpoints))), at)
                 for number, side, bucket, prefix, endpoints, at in rows
@@ -72,15 +72,14 @@ class BindingLedger(VolumeLedger):
 
     def is_blank(self) -> bool:
         """Whether the ledger knows of nothing that could be taken for another store's."""
-        with self._lock:
-            known = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in ("objects", "groups"))
-            return not self._db.execute(f"SELECT {known}").fetchone()[0]
+        known = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in ("objects", "groups"))
+        return not self.database.value(f"SELECT {known}")
 
     def record_ends(self, ends: dict[str, End]) -> None:
         """Record the sides that have no binding yet."""
         if len(newest(self.bindings())) == len(ends):
             return
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             for side, end in ends.items():
                 if not db.execute("SELECT 1 FROM bindings WHERE side = ?", (side,)).fetchone():
                     self._bind(db, side, end)
@@ -94,7 +93,7 @@ class BindingLedger(VolumeLedger):
 
     def correct_end(self, number: int, end: End) -> None:
         """The same store under another name: what was proven there stays proven."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             self._rename(db, number, end)
 
     @staticmethod
@@ -110,11 +109,10 @@ class BindingLedger(VolumeLedger):
             "SELECT state, volume IS NOT NULL OR left_on IS NOT NULL, origin, COUNT(*), SUM(size) FROM objects"
             " GROUP BY 1, 2, 3"
         )
-        with self._lock:
-            return [
-                Holding(State(state), bool(has_file), origin == Origin.DROP, objects, size)
-                for state, has_file, origin, objects, size in self._db.execute(sql)
-            ]
+        return [
+            Holding(State(state), bool(has_file), origin == Origin.DROP, objects, size)
+            for state, has_file, origin, objects, size in self.database.all(sql)
+        ]
 
     # -- another store ----------------------------------------------------------------------------------------------
 
@@ -124,7 +122,7 @@ class BindingLedger(VolumeLedger):
         `is_same`: the store that the proofs are of, under another name. Else nothing is proven there: what is on a
         volume is staged, what was released is fetched again, a dropped file that is gone is forgotten by name.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             known = db.execute("SELECT MAX(id) FROM bindings WHERE side = 'destination'").fetchone()[0]
             if is_same and known is not None:
                 self._rename(db, known, end)
@@ -142,7 +140,7 @@ class BindingLedger(VolumeLedger):
         """
         before = self.bindings()
         old = newest(before).get("source")
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             self._bind(db, "source", end)
             if not is_same:
                 self._forget_unfetched(db)
@@ -222,13 +220,12 @@ class BindingLedger(VolumeLedger):
         """
         if dry_run:
             return [_resent(key, self.row_of(key)) for key in keys]
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             return [self._resend(db, key, trouble, message) for key in keys]
 
     def row_of(self, key: str) -> Row | None:
         """The row of a key, whatever its state."""
-        with self._lock:
-            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ?", (key,)).fetchone()
+        values = self.database.one(f"SELECT {ROW} FROM objects WHERE key = ?", (key,))
         return Row(*values) if values else None
 
     def _resend(self, db: sqlite3.Connection, key: str, trouble: Trouble, message: str) -> Resent:

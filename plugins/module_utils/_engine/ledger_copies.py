@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from . import machine
-from .ledger_file import AS_READ, Failure, LedgerFile, Row, as_read
+from .ledger_base import LedgerBase
+from .ledger_rows import AS_READ, Failure, Row, as_read
 from .model import State
 from .removal import AtDestination, LiesElsewhere, Permit, Replaced
 
@@ -89,7 +90,7 @@ def entitlement(
     return None
 
 
-class CopyLedger(LedgerFile):
+class CopyLedger(LedgerBase):
     """The part of `Ledger` that is about files beside the rows, and about rows that leave."""
 
     # -- what may be removed ------------------------------------------------------------------------------------
@@ -99,11 +100,11 @@ class CopyLedger(LedgerFile):
 
         Ask it while the names of the tree are held, and remove the file before they are let go.
         """
-        with self._lock:
-            found = self._db.execute(
+        with self.database.lock:
+            found = self.database.one(
                 "SELECT state, destination_etag, target FROM copies WHERE key = ? AND generation = ? AND volume = ?",
                 (key, generation, volume),
-            ).fetchone()
+            )
             row = self.row_of_key(key)
             stands_for, is_well = self._standing(row) if row else (0, True)
         kept = Kept(*found) if found else None
@@ -115,7 +116,7 @@ class CopyLedger(LedgerFile):
             f"SELECT {_STANDS_FOR}, COALESCE(volumes.trouble, '') FROM objects LEFT JOIN volumes"
             " ON volumes.id = objects.volume WHERE objects.id = ?"
         )
-        stands_for, trouble = self._db.execute(sql, (row.id,)).fetchone()
+        ((stands_for, trouble),) = self.database.all(sql, (row.id,))
         return int(stands_for), not trouble
 
     def obsolete(self, *, after_id: int, pressed: bool) -> list[tuple[int, int, str, int]]:
@@ -130,16 +131,14 @@ class CopyLedger(LedgerFile):
             " ON objects.id = copies.object_id WHERE copies.id > ? AND (copies.state = 2"
             f" OR {_STANDS_FOR} > copies.generation AND objects.state IN ({states})) ORDER BY copies.id LIMIT 1000"
         )
-        with self._lock:
-            return self._db.execute(sql, (after_id,)).fetchall()
+        return self.database.all(sql, (after_id,))
 
     def copies_removed(self, ids: Iterable[int]) -> None:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.executemany("DELETE FROM copies WHERE id = ?", [(number,) for number in ids])
 
     def has_copies(self) -> bool:
-        with self._lock:
-            return self._db.execute("SELECT 1 FROM copies LIMIT 1").fetchone() is not None
+        return self.database.one("SELECT 1 FROM copies LIMIT 1") is not None
 
     # -- replaced generations -----------------------------------------------------------------------------------
 
@@ -252,7 +251,7 @@ class CopyLedger(LedgerFile):
         That is recorded with it, by what `told` makes of its generation and the name of its volume; returns the record.
         None where there is no older one, or the row is another by now.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
                 return None
             older = self._restore(db, row.id, listed=False)
@@ -272,7 +271,7 @@ class CopyLedger(LedgerFile):
             "SELECT DISTINCT object_id FROM copies JOIN objects ON objects.id = object_id WHERE copies.state = 1"
             f" AND copies.volume IN ({numbers}) AND objects.state IN (0, 4, 5) AND objects.left_on IS NULL LIMIT ?"
         )
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             found = [number for (number,) in db.execute(sql, (limit,))]
             return sum(self._restore(db, number, listed=True) is not None for number in found)
 
@@ -298,9 +297,8 @@ class CopyLedger(LedgerFile):
 
     def gone_keys(self, limit: int = 100_000) -> set[str]:
         """The keys that the source listed and did not have when they were fetched."""
-        with self._lock:
-            found = self._db.execute("SELECT key FROM objects WHERE gone_ms IS NOT NULL LIMIT ?", (limit,))
-            return {key for (key,) in found}
+        found = self.database.all("SELECT key FROM objects WHERE gone_ms IS NOT NULL LIMIT ?", (limit,))
+        return {key for (key,) in found}
 
     def forget_gone(self, keys: Iterable[str], busy: Collection[int], reason: str) -> list[str]:
         """Forget objects that a later, complete listing does not show either, and of which there never was a copy.
@@ -313,7 +311,7 @@ class CopyLedger(LedgerFile):
             " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
         )
         forgotten = []
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             for key in keys:
                 found = db.execute(sql, (key,)).fetchone()
                 row = self.row_of_key(key) if found and found[0] not in busy else None
@@ -326,14 +324,13 @@ class CopyLedger(LedgerFile):
 
     def has_quarantined(self, object_id: int, volume: int) -> None:
         """A copy of an object that did not match lies in this volume's quarantine: the row is not forgotten."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute("UPDATE objects SET quarantined_on = ? WHERE id = ?", (volume, object_id))
 
     def quarantined(self, object_id: int) -> str:
         """The name of the volume whose quarantine has a copy of this object, '' for none."""
         sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = quarantined_on WHERE objects.id = ?"
-        with self._lock:
-            found = self._db.execute(sql, (object_id,)).fetchone()
+        found = self.database.one(sql, (object_id,))
         return str(found[0]) if found else ""
 
     def needless_in_quarantine(self) -> list[tuple[int, AtDestination]]:
@@ -342,11 +339,10 @@ class CopyLedger(LedgerFile):
             "SELECT id, quarantined_on, key, generation, target, destination_etag FROM objects"
             " WHERE quarantined_on IS NOT NULL AND state IN (2, 3) LIMIT 1000"
         )
-        with self._lock:
-            rows = self._db.execute(sql).fetchall()
+        rows = self.database.all(sql)
         return [(volume, AtDestination(number, *proof)) for number, volume, *proof in rows]
 
     def quarantine_cleared(self, object_ids: Iterable[int]) -> None:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             numbers = [(number,) for number in object_ids]
             db.executemany("UPDATE objects SET quarantined_on = NULL WHERE id = ?", numbers)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import machine
-from .ledger_file import ROW, LedgerFile, Row
+from .ledger_base import LedgerBase
+from .ledger_rows import ROW, Row, sound
 from .model import Evidence, ListedObject, Origin, State
 
 _STAGE = (
@@ -58,7 +59,7 @@ class Dropped:
         )
 
 
-class DropLedger(LedgerFile):
+class DropLedger(LedgerBase):
     """What the ledger knows of dropped files."""
 
     def stage_dropped(
@@ -70,7 +71,7 @@ class DropLedger(LedgerFile):
     def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
         """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
         at = machine.now_ms()
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             refusals = [self.refuses_dropped(file.listed.key, volume) for file in files]
             taken = [file for file, refusal in zip(files, refusals, strict=True) if not refusal]
             size = sum(file.listed.size for file in taken)
@@ -86,8 +87,7 @@ class DropLedger(LedgerFile):
 
     def refuses_dropped(self, key: str, volume: int) -> str:
         """Why a file of a drop folder may not become the object `key`; '' if it may."""
-        with self._lock:
-            known = self._db.execute("SELECT origin, volume, state FROM objects WHERE key = ?", (key,)).fetchone()
+        known = self.database.one("SELECT origin, volume, state FROM objects WHERE key = ?", (key,))
         if known and known[0] != Origin.DROP:
             return "an object of the source has the same key"
         if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
@@ -96,6 +96,5 @@ class DropLedger(LedgerFile):
 
     def dropped(self, key: str) -> Row | None:
         """The row of a file of a drop folder, or None."""
-        with self._lock:
-            values = self._db.execute(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,)).fetchone()
-        return self._sound(Row(*values)) if values else None
+        values = self.database.one(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,))
+        return sound(Row(*values), self.path) if values else None

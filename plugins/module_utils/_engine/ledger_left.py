@@ -26,7 +26,7 @@ _FACT = "objects that cannot be moved"
 def is_recorded(ledger: Ledger, name: str, message: str) -> bool:
     """Whether the ledger has this failure of an object without a row already."""
     sql = "SELECT 1 FROM failures WHERE key = ? AND hop = 'source' AND trouble = ? AND message = ?"
-    return any(True for _row in ledger.query(sql, (name, Trouble.UNSUPPORTED.value, message)))
+    return any(True for _row in ledger.database.stream(sql, (name, Trouble.UNSUPPORTED.value, message)))
 
 
 def note_count(ledger: Ledger, source: Store, count: int) -> None:

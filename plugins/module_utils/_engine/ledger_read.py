@@ -18,8 +18,9 @@ from typing import Any
 
 from .errors import LedgerError
 from .ledger import UNUSED, Ledger
-from .ledger_file import AGAIN, problem_text
+from .ledger_database import problem_text
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
+from .ledger_rows import AGAIN
 from .ledger_schema import MIGRATIONS
 from .machine import boot_id
 from .model import Evidence, Origin, State, source_evidence
@@ -279,7 +280,7 @@ class LedgerReader:
 
     def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
-            return list(self._ledger.query(sql, parameters))
+            return list(self._ledger.database.stream(sql, parameters))
         except sqlite3.Error as error:
             raise LedgerError(f"Failed to read the ledger {self._ledger.path}: {problem_text(error)}") from error
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from . import machine
 from .errors import Trouble
 from .ledger_bindings import BindingLedger
-from .ledger_file import AS_READ, Failure, Row, as_read
+from .ledger_rows import AS_READ, Failure, Row, as_read
 from .model import Evidence, ListedObject, Origin, State
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
@@ -33,19 +33,18 @@ class RecoveryLedger(BindingLedger):
 
     def newest_group(self) -> tuple[int, int]:
         """(number, time in ms) of what was committed last; zeros before anything was."""
-        with self._lock:
-            found = self._db.execute("SELECT id, at_ms FROM groups ORDER BY id DESC LIMIT 1").fetchone()
+        found = self.database.one("SELECT id, at_ms FROM groups ORDER BY id DESC LIMIT 1")
         return (int(found[0]), int(found[1])) if found else (0, 0)
 
     def knows_group(self, number: int, at_ms: int) -> bool:
         """Whether this group was committed here, at that time (0: at whatever time)."""
         if number <= 0 or at_ms < 0:
             return number == 0
-        with self._lock:
-            found = self._db.execute("SELECT at_ms FROM groups WHERE id = ? AND first_id IS NULL", (number,)).fetchone()
+        with self.database.lock:
+            found = self.database.one("SELECT at_ms FROM groups WHERE id = ? AND first_id IS NULL", (number,))
             if at_ms:
                 return found[0] == at_ms if found else self._has_gathered(number, at_ms)
-            return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)).fetchone()[0])
+            return bool(self.database.value("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)))
 
     def _has_gathered(self, number: int, at_ms: int) -> bool:
         """Whether it is among the old groups that were made one row, as far as their numbers and times can tell."""
@@ -53,7 +52,7 @@ class RecoveryLedger(BindingLedger):
             "SELECT EXISTS (SELECT 1 FROM groups WHERE first_id <= ?1 AND id >= ?1 AND first_ms <= ?2"
             " AND ?2 <= (SELECT MAX(at_ms) FROM groups AS others WHERE others.first_id = groups.first_id))"
         )
-        return bool(self._db.execute(sql, (number, at_ms)).fetchone()[0])
+        return bool(self.database.value(sql, (number, at_ms)))
 
     def distrust(self, volume: int, record: str, number: int, at_ms: int) -> bool:
         """The ledger is an old copy, says the `record` of a volume, which knows of a group that it does not have.
@@ -63,7 +62,7 @@ class RecoveryLedger(BindingLedger):
         files by now. Objects get numbers that none had before. False where the ledger has learnt that already.
         """
         seen, at = f"{number}/{at_ms}", machine.now_ms()
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             sql = "SELECT 1 FROM groups WHERE hop = ? AND volume = ? AND boot_id = ?"
             if self.knows_group(number, at_ms) or db.execute(sql, (RECOVERED, volume, seen)).fetchone():
                 return False
@@ -91,11 +90,11 @@ class RecoveryLedger(BindingLedger):
 
     def recovered_ms(self) -> int:
         """When this ledger was last found to be an old copy, 0 for never. Only groups since the last call are read."""
-        with self._lock:
+        with self.database.lock:
             newest = self.newest_group()[0]
             if newest > self._looked_up_to:
                 sql = "SELECT MAX(at_ms) FROM groups WHERE hop = ? AND id > ?"
-                found = self._db.execute(sql, (RECOVERED, self._looked_up_to)).fetchone()[0]
+                found = self.database.value(sql, (RECOVERED, self._looked_up_to))
                 self._recovered_ms = max(self._recovered_ms, found or 0)
                 self._looked_up_to = newest
             return self._recovered_ms
@@ -111,8 +110,7 @@ class RecoveryLedger(BindingLedger):
             "SELECT COALESCE(MAX(at_ms), 1) FROM groups WHERE id <"
             " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop != ?"
         )
-        with self._lock:
-            since = int(self._db.execute(sql, (RECOVERED, self.recovered_ms(), RECOVERED)).fetchone()[0])
+        since = int(self.database.value(sql, (RECOVERED, self.recovered_ms(), RECOVERED)))
         return since if since <= self.recovered_ms() <= machine.now_ms() else 1
 
     def was_staged_before_recovery(self, row: Row) -> bool:
@@ -124,8 +122,7 @@ class RecoveryLedger(BindingLedger):
             "SELECT COALESCE(group_id, 0) < (SELECT MAX(id) FROM groups WHERE hop = ?) OR COALESCE(staged_ms, 0) < ?"
             " FROM objects WHERE id = ?"
         )
-        with self._lock:
-            found = self._db.execute(sql, (RECOVERED, self.recovered_ms(), row.id)).fetchone()
+        found = self.database.one(sql, (RECOVERED, self.recovered_ms(), row.id))
         return found is not None and bool(found[0])
 
     def next_generation(self) -> int:
@@ -134,7 +131,7 @@ class RecoveryLedger(BindingLedger):
 
     def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
         """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             group_id = self._new_group(db, "source", volume, 1, row.size, machine.now_ms())
             return (
                 db.execute(

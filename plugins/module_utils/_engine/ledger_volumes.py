@@ -13,7 +13,7 @@ from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_boot import mark_suspect, suspect_groups
 from .ledger_copies import CopyLedger
-from .ledger_file import AS_READ, ROW, Failure, Row, as_read
+from .ledger_rows import AS_READ, ROW, Failure, Row, as_read, move
 from .model import State
 
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
@@ -30,7 +30,7 @@ class VolumeLedger(CopyLedger):
 
     def volume_id(self, name: str, uuid: str, path: str) -> int:
         """The number of a volume. Raises LedgerError when the name or the identity belongs to another volume."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             found = db.execute("SELECT id, name, uuid FROM volumes WHERE name = ? OR uuid = ?", (name, uuid)).fetchall()
             if not found:
                 cursor = db.execute(
@@ -64,14 +64,13 @@ class VolumeLedger(CopyLedger):
         }
 
     def _all(self, sql: str) -> list[tuple[int, str, str]]:
-        with self._lock:
-            return self._db.execute(sql).fetchall()
+        return self.database.all(sql)
 
     def has_file(self, key: str, generation: int, volume: int) -> bool:
         """Whether the ledger has use for a file of this key and generation on this volume."""
         sql = "SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
-        with self._lock:
-            is_kept = self._db.execute(sql, (key, generation, volume)).fetchone() is not None
+        with self.database.lock:
+            is_kept = self.database.one(sql, (key, generation, volume)) is not None
             return is_kept or self.is_named(key, generation, volume)
 
     def is_named(self, key: str, generation: int, volume: int) -> bool:
@@ -80,22 +79,18 @@ class VolumeLedger(CopyLedger):
             "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
             " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
         )
-        with self._lock:
-            return self._db.execute(sql, (key, generation, volume, volume)).fetchone() is not None
+        return self.database.one(sql, (key, generation, volume, volume)) is not None
 
     def has_used(self, volume: int) -> bool:
         """Whether this ledger ever made a group durable on this volume."""
-        with self._lock:
-            found = self._db.execute("SELECT 1 FROM groups WHERE volume = ? LIMIT 1", (volume,)).fetchone()
+        found = self.database.one("SELECT 1 FROM groups WHERE volume = ? LIMIT 1", (volume,))
         return found is not None
 
     def knows_key(self, key: str) -> bool:
-        with self._lock:
-            return self._db.execute("SELECT 1 FROM objects WHERE key = ?", (key,)).fetchone() is not None
+        return self.database.one("SELECT 1 FROM objects WHERE key = ?", (key,)) is not None
 
     def knows_object(self, object_id: int) -> bool:
-        with self._lock:
-            return self._db.execute("SELECT 1 FROM objects WHERE id = ?", (object_id,)).fetchone() is not None
+        return self.database.one("SELECT 1 FROM objects WHERE id = ?", (object_id,)) is not None
 
     def occupied(self) -> dict[int, int]:
         """Bytes per volume of everything staged or delivered and not yet released, each file rounded up to 4 KiB.
@@ -107,30 +102,28 @@ class VolumeLedger(CopyLedger):
             " (SELECT volume, size FROM objects WHERE state IN (1, 2) AND volume IS NOT NULL"
             " UNION ALL SELECT volume, size FROM copies) GROUP BY volume"
         )
-        with self._lock:
-            return {int(volume): int(size) for volume, size in self._db.execute(sql)}
+        return {int(volume): int(size) for volume, size in self.database.all(sql)}
 
     # -- draining -----------------------------------------------------------------------------------------------
 
     def set_draining(self, volume: int, draining: bool) -> None:
         """Nothing new is to be placed on this volume; or, not `draining`, it is in use again."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute("UPDATE volumes SET draining = ? WHERE id = ?", (int(draining), volume))
 
     def draining(self) -> set[int]:
-        with self._lock:
-            return {number for (number,) in self._db.execute("SELECT id FROM volumes WHERE draining = 1")}
+        return {number for (number,) in self.database.all("SELECT id FROM volumes WHERE draining = 1")}
 
     def set_placing(self, placing: Mapping[int, bool]) -> None:
         """Which volumes the source unit may have something on its way to."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.executemany("UPDATE volumes SET placing = ? WHERE id = ?", [(int(on), at) for at, on in placing.items()])
 
     # -- trouble ------------------------------------------------------------------------------------------------
 
     def set_trouble(self, volume: int, word: str, reason: str) -> None:
         """A unit cannot use a volume fully: `word` is missing, read-only or failed, `reason` for people."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute(
                 "UPDATE volumes SET trouble_ms = iif(trouble = ?, trouble_ms, ?), trouble = ?, reason = ?"
                 " WHERE id = ? AND (trouble, reason) IS NOT (?, ?)",
@@ -143,8 +136,7 @@ class VolumeLedger(CopyLedger):
         Copies of objects that were to be fetched again, and have not been yet, count again. Safe to call at every
         opening, by either unit, and after a kill: the trouble is cleared last.
         """
-        with self._lock:
-            found = self._db.execute("SELECT trouble FROM volumes WHERE id = ?", (volume,)).fetchone()
+        found = self.database.one("SELECT trouble FROM volumes WHERE id = ?", (volume,))
         if not found or not found[0]:
             return 0
         self._in_steps(
@@ -154,14 +146,14 @@ class VolumeLedger(CopyLedger):
             volume,
         )
         count = self._suspect_all(volume)
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute("UPDATE volumes SET trouble = '', reason = '', trouble_ms = 0 WHERE id = ?", (volume,))
         return count
 
     def _suspect_all(self, volume: int) -> int:
         count = last = 0
         while True:
-            with self._transaction() as db:
+            with self.database.transaction() as db:
                 page = f"SELECT id FROM objects WHERE state = 1 AND id > ? ORDER BY id LIMIT {_STEP}"
                 (end,) = db.execute(f"SELECT MAX(id) FROM ({page})", (last,)).fetchone()
                 if end is None:
@@ -174,7 +166,7 @@ class VolumeLedger(CopyLedger):
         """One UPDATE that ends what `where` says of each row, some thousand at a time: nobody waits long."""
         done = 0
         while True:
-            with self._transaction() as db:
+            with self.database.transaction() as db:
                 sql = f"{update} WHERE id IN (SELECT id FROM objects WHERE {where} LIMIT {_STEP})"
                 changed = db.execute(sql, (*values, volume)).rowcount
             done += changed
@@ -199,8 +191,8 @@ class VolumeLedger(CopyLedger):
         Unlike after damage, the destination is still asked first: an upload may have ended before the volume failed.
         """
         row = failure.row
-        with self._transaction() as db:
-            moved = self._move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
+        with self.database.transaction() as db:
+            moved = move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
             if moved:
                 self._record(db, failure)
                 self._advance(db, "id = ?", row.id)
@@ -208,13 +200,13 @@ class VolumeLedger(CopyLedger):
 
     def leave_copies(self, volume: int, reason: str) -> int:
         """The same for all that is staged on a volume, but for what people dropped there. Returns how many objects."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             found = db.execute("SELECT name FROM volumes WHERE id = ?", (volume,)).fetchone()
         text = f"io: volume {found[0] if found else volume}: {reason}"
         left = self._in_steps(
             f"UPDATE objects SET state = 0, {_LEFT}, last_error = ?", f"{_STAGED_THERE} AND origin = 0", volume, text
         )
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             self._advance(db, "state = 0 AND left_on = ?", volume)
         return left
 
@@ -230,7 +222,7 @@ class VolumeLedger(CopyLedger):
         lost: list[str] = []
         while keys := self._forget_dropped(volume, name):
             lost += keys
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.execute("DELETE FROM discards WHERE volume = ?", (volume,))
             lost += self._tell_older(db, volume, name)
             # Named: the newer generations that they were kept for may never arrive.
@@ -247,14 +239,14 @@ class VolumeLedger(CopyLedger):
         return count, lost
 
     def _release_there(self, volume: int) -> int:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             page = f"SELECT id FROM objects WHERE {_THERE} AND state = 2 LIMIT {_STEP}"
             sql = f"UPDATE objects SET state = 3, volume = NULL, released_ms = ? WHERE id IN ({page})"
             return db.execute(sql, (machine.now_ms(), volume)).rowcount
 
     def _forget_dropped(self, volume: int, name: str) -> list[str]:
         message = f"the dropped file was lost with volume {name}"
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             sql = f"SELECT {ROW} FROM objects WHERE volume = ? AND state IN (1, 4, 5) AND origin = 1 LIMIT {_STEP}"
             rows = [Row(*values) for values in db.execute(sql, (volume,))]
             for row in rows:
@@ -265,15 +257,13 @@ class VolumeLedger(CopyLedger):
     def fetchable_on(self, volume: int) -> tuple[int, int]:
         """(objects, bytes) of what is staged there and can be fetched again."""
         sql = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM objects WHERE {_STAGED_THERE} AND origin = 0"
-        with self._lock:
-            objects, size = self._db.execute(sql, (volume,)).fetchone()
+        ((objects, size),) = self.database.all(sql, (volume,))
         return int(objects), int(size)
 
     def older_on(self, volume: int) -> int:
         """How many versions lie there that the source has replaced, and that nobody could fetch again."""
         sql = "SELECT COUNT(*) FROM copies WHERE volume = ? AND state = 1"
-        with self._lock:
-            return int(self._db.execute(sql, (volume,)).fetchone()[0])
+        return int(self.database.value(sql, (volume,)))
 
     def _tell_older(self, db: sqlite3.Connection, volume: int, name: str) -> list[str]:
         """Name the versions that were replaced at the source, and are lost with their volume."""
@@ -287,8 +277,7 @@ class VolumeLedger(CopyLedger):
     def left_on(self, object_id: int) -> str:
         """The name of the volume that failed and keeps a copy of this object, '' for none."""
         sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = left_on WHERE objects.id = ?"
-        with self._lock:
-            found = self._db.execute(sql, (object_id,)).fetchone()
+        found = self.database.one(sql, (object_id,))
         return str(found[0]) if found else ""
 
     # -- moving from one volume to another -----------------------------------------------------------------------
@@ -299,12 +288,11 @@ class VolumeLedger(CopyLedger):
             f"SELECT {ROW} FROM objects WHERE state = {int(state)} AND id > ? AND volume = ? AND origin = 0"
             " ORDER BY id LIMIT ?"
         )
-        with self._lock:
-            return [Row(*values) for values in self._db.execute(sql, (after_id, volume, limit))]
+        return [Row(*values) for values in self.database.all(sql, (after_id, volume, limit))]
 
     def intend(self, volume: int, rows: Iterable[Row]) -> dict[int, int]:
         """Files are about to appear on this volume that are of no use before `commit_moved`: object -> its note."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             return {row.id: self._note(db, volume, row) for row in rows}
 
     @staticmethod
@@ -318,7 +306,7 @@ class VolumeLedger(CopyLedger):
         The others were delivered, or replaced, or looked at by somebody else meanwhile: what was copied is of no use.
         """
         moved = []
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             size = sum(row.size for row in rows)
             group_id = self._new_group(db, "evacuate", volume, len(rows), size, machine.now_ms())
             for row in rows:
@@ -334,11 +322,10 @@ class VolumeLedger(CopyLedger):
     def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
         sql = "SELECT id, volume, key, generation FROM discards WHERE id > ? ORDER BY id LIMIT 1000"
-        with self._lock:
-            return self._db.execute(sql, (after_id,)).fetchall()
+        return self.database.all(sql, (after_id,))
 
     def discarded(self, ids: Iterable[int]) -> None:
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.executemany("DELETE FROM discards WHERE id = ?", [(number,) for number in ids])
 
     # -- the boot rule ------------------------------------------------------------------------------------------
@@ -349,12 +336,12 @@ class VolumeLedger(CopyLedger):
         Returns how many rows became suspect. Whether the machine went down in order is not trusted. It goes in steps
         (`beat` is told of each): what was marked before a kill stays marked, and the next start goes on.
         """
-        with self._lock:
-            groups = suspect_groups(self._db, machine.boot_id())
+        with self.database.lock:
+            groups = suspect_groups(self.database.connection, machine.boot_id())
         count, last = 0, 0 if groups else None
         while last is not None:
             beat("marking what was staged before the boot")
-            with self._transaction() as db:
+            with self.database.transaction() as db:
                 marked, last = mark_suspect(db, groups, last)
             count += marked
         return count

@@ -1,0 +1,164 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ledger's values: a row of an object as it is read, and what is said of rows when they change."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from .errors import LedgerError, Trouble
+from .ledger_schema import UNSOUND, row_sum
+from .model import TRANSITIONS, Evidence, Headers, ListedObject, State
+
+ROW = (
+    "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"
+    " attempts, sends, suspect, destination_etag, target, acknowledged, file_id, row_sum"
+)
+
+# What failed, lies in quarantine, or was refused, just as its index has it.
+AGAIN = "(state IN (4, 5) OR state = 1 AND attempts > 0)"
+
+# A row changed only if nobody else changed it meanwhile: the lister, the other unit, or `evacuate`.
+AS_READ = "id = ? AND generation = ? AND state = ? AND volume IS ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object as the ledger knows it (the columns that the units work with)."""
+
+    id: int
+    key: str
+    size: int
+    etag: str
+    modified_ms: int
+    generation: int
+    origin: int
+    state: int
+    volume: int | None
+    part_size: int
+    digest: str
+    headers: str
+    attempts: int
+    sends: int
+    suspect: int
+    destination_etag: str = ""  # as it was proven there
+    target: int = 0  # the destination that the proof is of: the number of its binding
+    acknowledged: int = 0  # the store took an upload of this generation, and nobody has proven it yet
+    file_id: str = ""  # a dropped file's identity
+    row_sum: int | None = None  # as the ledger's file has it; None: the row was not read from there
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the row is what was written; else its bits changed on the ledger's disk."""
+        return self.row_sum is None or self.row_sum == row_sum(*self._summed())
+
+    def _summed(self) -> tuple[object, ...]:
+        return (
+            self.key,
+            self.size,
+            self.etag,
+            self.modified_ms,
+            self.generation,
+            self.origin,
+            self.state,
+            self.volume,
+            self.part_size,
+            self.digest,
+            self.headers,
+            self.destination_etag,
+            self.target,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one page of a listing meant: counts, and the bytes that new and changed objects hold."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    bytes: int = 0
+    moving: tuple[ListedObject, ...] = ()  # new and changed ones, in listing order
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One object proven on a volume, ready to become `staged`."""
+
+    row: Row
+    part_size: int
+    digest: str  # the ETag that these bytes have with this part size
+    headers: str
+    evidence: Evidence
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One object proven at the destination."""
+
+    row: Row
+    destination_etag: str
+    evidence: Evidence
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that went wrong with one object; `action` says what the engine did about it."""
+
+    row: Row
+    hop: str  # source | destination
+    trouble: Trouble
+    message: str
+    action: str
+    expected: str = ""
+    found: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the object's row has it."""
+        return f"{self.trouble.value}: {self.message}"
+
+
+def as_read(row: Row) -> tuple[object, ...]:
+    """The parameters of AS_READ."""
+    return row.id, row.generation, row.state, row.volume
+
+
+def sound(row: Row, path: Path) -> Row:
+    """The row of the ledger at `path`. LedgerError where its bits changed on the disk: nothing is done on its word."""
+    if not row.is_sound:
+        raise LedgerError(
+            f"Refused: row {row.id} of the ledger {path} ({row.key!r}) {UNSOUND}: its disk changed it;"
+            " check the disk, then restore the ledger from a backup, or have the object moved anew:"
+            " `snowsync resend JOB KEY`"
+        )
+    return row
+
+
+def move(db: sqlite3.Connection, row: Row, target: State, sql: str, values: Sequence[object]) -> bool:
+    """Change one row if it still is what the caller thinks; a transition that the table forbids is a defect."""
+    source = State(row.state)
+    if target not in TRANSITIONS[source]:
+        raise LedgerError(f"Refused: object {row.key!r} cannot go from {source.label} to {target.label}")
+    statement = f"UPDATE objects SET state = {int(target)}, {sql} WHERE {AS_READ}"
+    return db.execute(statement, (*values, *as_read(row))).rowcount == 1
+
+
+_HEADER_FIELDS = tuple(field.name for field in fields(Headers))
+
+
+def dump_headers(headers: Headers) -> str:
+    """Headers as compact JSON with only what is set; empty string when nothing is."""
+    present = {name: value for name in _HEADER_FIELDS if (value := getattr(headers, name))}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":"), default=dict) if present else ""
+
+
+def load_headers(text: str) -> Headers:
+    return Headers(**json.loads(text)) if text else Headers()
