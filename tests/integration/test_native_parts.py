@@ -50,7 +50,7 @@ class Life:
         store = Store(**{name: value for name, value in given.items() if name != "credentials_file"})
         self._outcomes: list[Outcome] = []
         self._told = threading.Condition()
-        self.keeper = PartKeeper(self.ledger)
+        self.keeper = PartKeeper(self.ledger.parts)
         self.mover = NativeMover(
             store,
             server.url,
@@ -229,7 +229,7 @@ def test_another_generation_begins_with_nothing(server: Any, life: Callable[...,
     second = life("fetch")
     assert second.fetch(stored, SIZE - 7, GENERATION + 1).ok
     assert second.path.read_bytes() == data
-    assert second.ledger.pieces(1, GENERATION, VOLUME) == []
+    assert second.ledger.parts.pieces(1, GENERATION, VOLUME) == []
 
 
 def test_an_object_without_a_listed_etag_is_not_remembered(server: Any, life: Callable[..., Life]) -> None:
@@ -238,7 +238,7 @@ def test_an_object_without_a_listed_etag_is_not_remembered(server: Any, life: Ca
     server.set_fault("status", operation="GetObject", nth=4)
     first = life("fetch")
     assert not first.fetch("").ok
-    assert first.ledger.pieces(1, GENERATION, VOLUME) == []
+    assert first.ledger.parts.pieces(1, GENERATION, VOLUME) == []
     data, _ = put_large(server)
     assert first.fetch("").ok
     assert first.path.read_bytes() == data
@@ -365,7 +365,7 @@ def test_a_complete_whose_answer_is_lost_is_looked_for(
     assert any_server.get(BUCKET, KEY) == data
     assert len(any_server.writes(BUCKET)[KEY]) == 1
     assert any_server.count("UploadPart") == COUNT
-    assert only.ledger.uploads(1) == []
+    assert only.ledger.parts.uploads(1) == []
 
 
 def test_a_complete_whose_answer_and_look_are_lost_is_looked_for_by_the_next_life(
@@ -403,7 +403,7 @@ def test_the_upload_of_an_older_generation_is_aborted(server: Any, life: Callabl
     assert second.send(digest, GENERATION + 1).ok
     assert server.get(BUCKET, KEY) == data
     assert server.uploads(BUCKET) == []
-    assert second.ledger.uploads(1) == []
+    assert second.ledger.parts.uploads(1) == []
 
 
 @pytest.mark.parametrize("part_size", [0, PART])
@@ -423,7 +423,7 @@ def test_rotten_bytes_are_never_stored(server: Any, life: Callable[..., Life], p
     assert digest in outcome.message and "damaged on its volume" in outcome.message
     assert server.get(BUCKET, KEY) == b"the good older version"
     assert server.uploads(BUCKET) == []
-    assert only.ledger.uploads(1) == []
+    assert only.ledger.parts.uploads(1) == []
 
 
 @pytest.mark.parametrize("size", [1, MIB, MIB + 1, 5 * MIB])

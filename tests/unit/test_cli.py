@@ -69,7 +69,7 @@ def ledger_path(tmp_path: Path, jobs: Path) -> Path:
     path = tmp_path / "state" / "ledger.db"
     ledger = Ledger(path)
     volume = ledger.volume_id("one", "uuid-1", str(tmp_path / "one"))
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     for state in State:
         bring_to(ledger, f"{state.label}\nkey é", state, volume)
     ledger.database.connection.execute(

@@ -86,7 +86,7 @@ def delivered(rig: Rig) -> dict[str, bytes]:
 def row_of(rig: Rig, key: str) -> Row | None:
     ledger = rig.ledger
     try:
-        return ledger.dropped(key)
+        return ledger.drops.dropped(key)
     finally:
         ledger.close()
 

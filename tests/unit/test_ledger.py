@@ -192,7 +192,7 @@ def test_a_key_that_comes_back_goes_on_counting_its_generations(ledger: Ledger, 
 
 
 def test_a_dropped_row_leaves_a_record(ledger: Ledger, volume: int) -> None:
-    ledger.stage_dropped(listed("k"), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k"), volume, 0, "", 0)
     row = row_of(ledger, "k")
     assert not ledger.forget(replace(row, generation=7), "another one by now")
     assert ledger.forget(row, "taken away")
@@ -254,12 +254,12 @@ def test_after_a_refusal_the_ledger_goes_on(ledger: Ledger, volume: int) -> None
 
 
 def test_a_group_is_counted_in_its_run_and_in_the_groups(ledger: Ledger, volume: int) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed("a", 5), listed("b", 7)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
     assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs WHERE id = ?", run) == [(2, 12)]
     assert select(ledger, "SELECT hop, volume, objects, bytes FROM groups") == [("source", volume, 2, 12)]
-    out = ledger.start_run("destination")
+    out = ledger.journal.start_run("destination")
     sent = rows(ledger, State.STAGED)
     ledger.commit_delivered([delivered(row) for row in sent], [], out)
     done = [row_of(ledger, key) for key in ("a", "b")]
@@ -292,7 +292,7 @@ def test_headers_that_say_nothing_take_no_room() -> None:
 def test_a_group_leaves_out_what_got_a_newer_generation(ledger: Ledger, volume: int) -> None:
     ledger.observe([listed("kept", 5), listed("overwritten", 7)])
     group = [staged(row) for row in rows(ledger, State.PENDING)]
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed("overwritten", 8)])
     refused = ledger.commit_staged(group, volume, run)
     assert [item.row.key for item in refused] == ["overwritten"]
@@ -312,7 +312,7 @@ def test_a_delivery_of_an_older_generation_is_refused(ledger: Ledger, volume: in
 def test_an_older_generation_is_not_released(ledger: Ledger, volume: int) -> None:
     old = bring_to(ledger, "k", State.DELIVERED, volume)
     ledger.observe([listed("k", 99)])
-    run = ledger.start_run("destination")
+    run = ledger.journal.start_run("destination")
     ledger.commit_delivered([], [old], run)
     assert row_of(ledger, "k").state == State.PENDING
     assert select(ledger, "SELECT released_objects, released_bytes FROM runs WHERE id = ?", run) == [(0, 0)]
@@ -394,7 +394,7 @@ def test_every_failure_is_kept_with_what_was_expected_and_found(ledger: Ledger) 
     ledger.observe([listed("k")])
     row = row_of(ledger, "k")
     ledger.retry(failure(row), delay_ms=0, count=True, target=State.QUARANTINED)
-    ledger.record(failure(row, Trouble.IO))
+    ledger.journal.record(failure(row, Trouble.IO))
     kept = select(ledger, "SELECT key, hop, trouble, expected, found, action FROM failures ORDER BY id")
     assert kept == [("k", "source", trouble, "aa", "bb", "fetched again") for trouble in ("mismatch", "io")]
     assert select(ledger, "SELECT last_error FROM objects") == [("mismatch: not what was promised",)]
@@ -413,7 +413,7 @@ def test_a_failure_of_an_older_generation_is_refused_and_not_recorded(ledger: Le
 def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int) -> None:
     for state in State:
         bring_to(ledger, state.label, state, volume)
-    ledger.stage_dropped(listed("dropped"), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("dropped"), volume, 0, "", 0)
     ledger.retry(failure(row_of(ledger, "dropped")), delay_ms=0, count=True, target=State.FAILED)
     assert ledger.revive() == 3
     assert sorted(row.key for row in rows(ledger, State.PENDING)) == ["failed", "pending", "quarantined"]
@@ -425,39 +425,39 @@ def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int)
 
 
 def test_a_dropped_file_is_staged_where_it_lies(ledger: Ledger, volume: int) -> None:
-    run = ledger.start_run("source")
-    assert ledger.stage_dropped(listed("k", 12), volume, 5, "{}", run, "1:2:3") == ""
+    run = ledger.journal.start_run("source")
+    assert ledger.drops.stage_dropped(listed("k", 12), volume, 5, "{}", run, "1:2:3") == ""
     row = row_of(ledger, "k")
     assert row.file_id == "1:2:3"
     assert (row.origin, row.state, row.volume, row.digest, row.part_size) == (1, State.STAGED, volume, MD5, 5)
-    assert ledger.dropped("k") == row
+    assert ledger.drops.dropped("k") == row
     assert select(ledger, "SELECT moved_objects, moved_bytes FROM runs") == [(1, 12)]
 
 
 def test_a_dropped_file_does_not_take_a_key_of_the_source(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.RELEASED, volume)
     before = row_of(ledger, "k")
-    assert "source" in ledger.stage_dropped(listed("k", 12), volume, 0, "", 0)
+    assert "source" in ledger.drops.stage_dropped(listed("k", 12), volume, 0, "", 0)
     assert row_of(ledger, "k") == before
-    assert ledger.dropped("k") is None
+    assert ledger.drops.dropped("k") is None
 
 
 def test_a_dropped_file_that_was_withdrawn_is_forgotten(ledger: Ledger, volume: int) -> None:
-    ledger.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0)
     row = row_of(ledger, "k")
     assert ledger.forget(row, "taken away")
     assert not ledger.forget(row, "taken away")
-    assert ledger.dropped("k") is None
+    assert ledger.drops.dropped("k") is None
 
 
 @pytest.mark.parametrize(("etag", "sends"), [("1" * 32, 1), ("2" * 32, 0)])
 def test_the_same_bytes_dropped_again_are_looked_for_before_they_are_sent(
     ledger: Ledger, volume: int, etag: str, sends: int
 ) -> None:
-    ledger.stage_dropped(listed("k", 1, "1" * 32), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 1, "1" * 32), volume, 0, "", 0)
     ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     ledger.commit_delivered([], [row_of(ledger, "k")], 0)
-    ledger.stage_dropped(listed("k", 1, etag), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 1, etag), volume, 0, "", 0)
     assert row_of(ledger, "k").sends == sends
 
 
@@ -490,27 +490,27 @@ def test_discards_are_read_on_from_where_one_stopped(ledger: Ledger, volume: int
 
 def test_two_volumes_may_not_offer_the_same_key_at_once(ledger: Ledger, volume: int) -> None:
     other = ledger.volume_id("two", "uuid-2", "/volumes/two")
-    assert ledger.stage_dropped(listed("k", 1), volume, 0, "", 0) == ""
-    assert "another volume" in ledger.stage_dropped(listed("k", 2), other, 0, "", 0)
-    assert "another volume" in ledger.refuses_dropped("k", other)
-    assert ledger.refuses_dropped("k", volume) == ""
+    assert ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0) == ""
+    assert "another volume" in ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert "another volume" in ledger.drops.refuses_dropped("k", other)
+    assert ledger.drops.refuses_dropped("k", volume) == ""
     assert row_of(ledger, "k").volume == volume
     row = row_of(ledger, "k")
     ledger.commit_delivered([delivered(row)], [], 0)
     # Its file still lies there, perhaps for good (`keep_staged`): the two would replace each other at every pass.
-    assert "another volume" in ledger.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert "another volume" in ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0)
     ledger.commit_delivered([], [row_of(ledger, "k")], 0)
-    assert ledger.stage_dropped(listed("k", 2), other, 0, "", 0) == ""
+    assert ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0) == ""
     assert row_of(ledger, "k").volume == other
 
 
 def test_a_changed_dropped_file_is_a_new_generation_that_an_upload_under_way_cannot_finish(
     ledger: Ledger, volume: int
 ) -> None:
-    ledger.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0)
     old = row_of(ledger, "k")
     ledger.claim_sends([old])
-    ledger.stage_dropped(listed("k", 2, "0" * 32), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 2, "0" * 32), volume, 0, "", 0)
     newer = row_of(ledger, "k")
     assert (newer.generation, newer.size, newer.digest, newer.sends) == (2, 2, "0" * 32, 0)
     assert len(ledger.commit_delivered([delivered(old)], [], 0)) == 1
@@ -518,7 +518,7 @@ def test_a_changed_dropped_file_is_a_new_generation_that_an_upload_under_way_can
 
 
 def test_an_object_of_the_source_takes_over_a_dropped_key(ledger: Ledger, volume: int) -> None:
-    ledger.stage_dropped(listed("k"), volume, 0, "", 0)
+    ledger.drops.stage_dropped(listed("k"), volume, 0, "", 0)
     assert ledger.observe([listed("k")]).changed == 1
     row = row_of(ledger, "k")
     assert (row.origin, row.state, row.generation) == (0, State.PENDING, 2)
@@ -566,19 +566,19 @@ def test_the_ledger_knows_its_files(ledger: Ledger, volume: int) -> None:
 
 
 def test_a_run_says_how_it_is_until_it_ends(ledger: Ledger) -> None:
-    run = ledger.start_run("source")
-    ledger.update_run(run, status="listing", listed=(5, 50), passes=1, failures=2)
+    run = ledger.journal.start_run("source")
+    ledger.journal.update_run(run, status="listing", listed=(5, 50), passes=1, failures=2)
     row = "SELECT unit, pid, status, listed_objects, listed_bytes, passes, failures, ended_ms FROM runs"
     assert select(ledger, row) == [("source", os.getpid(), "listing", 5, 50, 1, 2, None)]
-    ledger.update_run(run, status="stopped", listed=(5, 50), passes=1, failures=2, ended=True)
+    ledger.journal.update_run(run, status="stopped", listed=(5, 50), passes=1, failures=2, ended=True)
     assert select(ledger, "SELECT ended_ms >= started_ms FROM runs") == [(1,)]
 
 
 def test_facts_are_replaced_not_collected(ledger: Ledger) -> None:
-    ledger.set_fact("source", "http://a", "list", "v2")
-    ledger.set_fact("source", "http://a", "list", "v1")
-    ledger.set_fact("destination", "http://a", "list", "v2")
-    assert ledger.facts("source", "http://a") == {"list": "v1"}
+    ledger.journal.set_fact("source", "http://a", "list", "v2")
+    ledger.journal.set_fact("source", "http://a", "list", "v1")
+    ledger.journal.set_fact("destination", "http://a", "list", "v2")
+    assert ledger.journal.facts("source", "http://a") == {"list": "v1"}
 
 
 # -- work -------------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def suspects(ledger: Ledger) -> list[str]:
 
 
 def lives_on(ledger: Ledger, run: int) -> None:
-    ledger.update_run(run, status="", listed=(0, 0), passes=0, failures=0)
+    ledger.journal.update_run(run, status="", listed=(0, 0), passes=0, failures=0)
 
 
 # -- the boot rule ----------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def lives_on(ledger: Ledger, run: int) -> None:
 def test_what_was_staged_in_the_last_minutes_before_a_boot_is_suspect(
     ledger: Ledger, volume: int, machine: Machine
 ) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     bring_to(ledger, "long-ago", State.STAGED, volume)
     machine.passes(SUSPECT_MS)
     for number in range(10):  # more groups than any number of them that one could think of
@@ -75,7 +75,7 @@ def test_what_was_staged_in_the_last_minutes_before_a_boot_is_suspect(
     machine.reboots()
     assert ledger.apply_boot_rule() == 10
     assert suspects(ledger) == [f"late-{number}" for number in range(10)]
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "new", State.STAGED, volume)
     assert ledger.apply_boot_rule() == 0, "once per boot"
 
@@ -83,7 +83,7 @@ def test_what_was_staged_in_the_last_minutes_before_a_boot_is_suspect(
 def test_a_machine_that_worked_on_for_long_after_its_last_group_suspects_nothing(
     ledger: Ledger, volume: int, machine: Machine
 ) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     bring_to(ledger, "k", State.STAGED, volume)
     machine.passes(SUSPECT_MS + 1)
     lives_on(ledger, run)
@@ -93,7 +93,7 @@ def test_a_machine_that_worked_on_for_long_after_its_last_group_suspects_nothing
 
 @pytest.mark.parametrize("step", [-YEAR, YEAR])
 def test_a_clock_that_was_set_changes_nothing_of_that(ledger: Ledger, volume: int, machine: Machine, step: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "long-ago", State.STAGED, volume)
     machine.passes(SUSPECT_MS)
     machine.passes(1000)
@@ -106,7 +106,7 @@ def test_a_clock_that_was_set_changes_nothing_of_that(ledger: Ledger, volume: in
 
 
 def test_a_boot_in_which_only_an_evacuation_ran_counts_as_well(ledger: Ledger, volume: int, machine: Machine) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "k", State.STAGED, volume)
     other = ledger.volume_id("two", "uuid-2", "/volumes/two")
     machine.passes(2 * SUSPECT_MS)
@@ -120,7 +120,7 @@ def test_a_boot_in_which_only_an_evacuation_ran_counts_as_well(ledger: Ledger, v
 def test_groups_of_an_older_version_are_suspect_by_number_or_by_time(
     ledger: Ledger, volume: int, machine: Machine
 ) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     for number in range(6):
         bring_to(ledger, f"{number}", State.STAGED, volume)
         machine.passes(2 * SUSPECT_MS)
@@ -134,7 +134,7 @@ def test_a_kill_while_it_is_applied_keeps_what_was_marked(
     ledger: Ledger, volume: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger_boot, "_STEP", 10)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     for number in range(25):
         bring_to(ledger, f"{number}", State.STAGED, volume)
     machine.reboots()
@@ -167,7 +167,7 @@ def job(tmp_path: Path) -> Job:
 @pytest.mark.parametrize("step", [-YEAR, -3600_000, 3600_000, YEAR])
 def test_a_unit_that_runs_is_running_whatever_the_clock_was_set_to(job: Job, step: int) -> None:
     ledger = Ledger(job.ledger_path)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     times = "started_ms = started_ms + ?, updated_ms = updated_ms + ?"
     ledger.database.connection.execute(f"UPDATE runs SET {times}", (step, step))
     (unit,) = gather(job).units
@@ -183,7 +183,7 @@ def test_a_volume_is_not_drained_while_the_source_unit_may_place_on_it_whatever_
     config = job.volumes[0]
     marker = write_marker(config.path, config.name)
     number = ledger.volume_id(config.name, marker["uuid"], str(config.path))
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     ledger.set_placing({number: True})
     ledger.set_draining(number, True)
     ledger.database.connection.execute(
@@ -196,7 +196,7 @@ def test_a_volume_is_not_drained_while_the_source_unit_may_place_on_it_whatever_
 
 
 def test_another_process_with_its_number_is_not_the_unit(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         assert process_ticks(other.pid) is not None
         ledger.database.connection.execute("UPDATE runs SET pid = ?", (other.pid,))

@@ -19,6 +19,7 @@ from ledger_rows import bring_to, delivered, failure, listed, row_of, select
 from snowsync import ledger_pruning, ledger_read, ledger_schema
 from snowsync.errors import LedgerError, Trouble
 from snowsync.ledger import REVIVED, Ledger
+from snowsync.ledger_journal import new_group
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.ledger_schema import MIGRATIONS, add_functions
 from snowsync.model import TRANSITIONS, State
@@ -34,7 +35,7 @@ def plan(ledger: Ledger, sql: str, *parameters: object) -> str:
 def test_a_failure_again_is_a_count_with_its_first_and_last_time(ledger: Ledger, volume: int) -> None:
     row = bring_to(ledger, "k", State.PENDING, volume)
     for at in (1000, 2000, 3000):
-        ledger.record(replace(failure(row), message=f"after {at / 1000} s"))
+        ledger.journal.record(replace(failure(row), message=f"after {at / 1000} s"))
         ledger.database.connection.execute("UPDATE failures SET at_ms = ?, first_ms = MIN(first_ms, ?)", (at, at))
     (found,) = LedgerReader(ledger).failures(10)
     assert (found.times, found.first_ms, found.at_ms, found.message) == (3, 1000, 3000, "after 3.0 s")
@@ -46,7 +47,7 @@ def test_every_object_that_ever_failed_stays_named(ledger: Ledger, volume: int) 
     keys = [f"{number:02}" for number in range(50)]
     found = [bring_to(ledger, key, State.PENDING, volume) for key in keys]
     for row, trouble, _again in itertools.product(found, (Trouble.MISMATCH, Trouble.DENIED), range(3)):
-        ledger.record(failure(row, trouble))
+        ledger.journal.record(failure(row, trouble))
     assert select(ledger, "SELECT COUNT(*), SUM(times) FROM failures") == [(100, 300)]
     assert {each.key for each in LedgerReader(ledger).failures(1000)} == set(keys)
 
@@ -54,7 +55,7 @@ def test_every_object_that_ever_failed_stays_named(ledger: Ledger, volume: int) 
 def test_the_newest_failure_is_the_first_one_again(ledger: Ledger, volume: int) -> None:
     one, other = (bring_to(ledger, key, State.PENDING, volume) for key in ("a", "b"))
     for row in (one, other, one):
-        ledger.record(failure(row))
+        ledger.journal.record(failure(row))
     ledger.database.connection.execute("UPDATE failures SET at_ms = 5")
     assert [found.key for found in LedgerReader(ledger).failures(10)] == ["a", "b"]
 
@@ -63,11 +64,11 @@ def test_a_run_counts_only_its_own(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     for day in (1, 2):
         ledger = Ledger(path)
-        ledger.start_run("source")
-        ledger._run_since_ms = day * 1000
+        ledger.journal.start_run("source")
+        ledger.journal._run_since_ms = day * 1000
         row = bring_to(ledger, "k", State.PENDING, 1) if day == 1 else row_of(ledger, "k")
         for _time in range(3):
-            ledger.record(failure(row))
+            ledger.journal.record(failure(row))
             # The first day's lie in the past, the second day's are of just now.
             if day == 1:
                 ledger.database.connection.execute(
@@ -116,7 +117,7 @@ def commit_groups(ledger: Ledger, volume: int, count: int) -> None:
     """As they are written, but without objects."""
     with ledger.database.transaction() as db:
         for number in range(count):
-            ledger._new_group(db, ("source", "destination")[number % 2], volume, 1, 10, 1_000_000 + number * 1000)
+            new_group(db, ("source", "destination")[number % 2], volume, 1, 10, 1_000_000 + number * 1000)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_KEPT_GROUPS": 50, "_KEPT_MS": -1, "_GATHERED_AT_LEAST": 20, "_GATHERED_AT_MOST": 40,
                         "_KEPT_SPANS": 6}.items():  # fmt: skip
         monkeypatch.setattr(ledger_pruning, name, value)
-    monkeypatch.setattr("snowsync.ledger_base.GATHER_EVERY", 10)
+    monkeypatch.setattr("snowsync.ledger_journal.GATHER_EVERY", 10)
 
 
 def test_old_groups_become_one_and_their_sums_stay(ledger: Ledger, volume: int, few: None) -> None:
@@ -163,10 +164,10 @@ def test_groups_of_the_last_day_stay_as_they_are(
 
 
 def test_of_each_unit_the_newest_runs_stay_and_the_very_first(ledger: Ledger) -> None:
-    ledger.start_run("destination")
+    ledger.journal.start_run("destination")
     ledger.database.connection.execute("UPDATE runs SET started_ms = 5")
     for _time in range(250):
-        ledger.start_run("source")
+        ledger.journal.start_run("source")
     assert select(ledger, "SELECT unit, COUNT(*) FROM runs GROUP BY unit") == [("destination", 1), ("source", 100)]
     reader = LedgerReader(ledger)
     assert reader.first_started_ms() == 5
@@ -242,7 +243,7 @@ def test_what_the_database_refuses_takes_the_whole_group_back(ledger: Ledger, vo
     lies = replace(row_of(ledger, "k"), state=State.PENDING)
     assert ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
     with pytest.raises(LedgerError, match="may not go from this state"), ledger.database.transaction() as db:
-        ledger._record(db, failure(lies))
+        ledger.journal.count(db, failure(lies))
         db.execute("UPDATE objects SET state = 4 WHERE key = 'k'")
     assert select(ledger, "SELECT COUNT(*) FROM failures") == [(0,)]
 

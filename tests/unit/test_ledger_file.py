@@ -195,7 +195,7 @@ print("ready", flush=True)
 while not start.exists():
     time.sleep(0.001)
 ledger = Ledger(path)
-run = ledger.start_run(f"unit-{number}")
+run = ledger.journal.start_run(f"unit-{number}")
 for page in range(10):
     own = [ListedObject(f"{number}/{page}/{entry}", 1, "e", 1) for entry in range(50)]
     common = [ListedObject(f"common/{page}/{entry}", 1, "e", 1) for entry in range(50)]
@@ -228,7 +228,7 @@ from snowsync.model import Evidence, ListedObject, State
 
 ledger = Ledger(Path(sys.argv[1]))
 volume = ledger.volume_id("one", "uuid-1", "/one")
-run = ledger.start_run("source")
+run = ledger.journal.start_run("source")
 for number in range(1_000_000):
     ledger.observe([ListedObject(f"{number}/{entry}", 3, "e", 1) for entry in range(7)])
     group = ledger.work(State.PENDING, after_id=0, limit=7)

@@ -38,7 +38,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = in_memory()
         self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
-        self.run = self.ledger.start_run("source")
+        self.run = self.ledger.journal.start_run("source")
         self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume
         self.numbers: dict[str, int] = {}  # the highest number that a generation of the key had
         self.left: dict[str, int] = {}  # key -> the volume that failed and keeps a copy

@@ -145,7 +145,7 @@ def test_a_job_began_before_all_that_it_did(
     """A clock that was ahead when the job was first run, and was set then."""
     assert reader.first_started_ms() is None
     monkeypatch.setattr(machine, "now_ms", lambda: 9000)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     assert reader.first_started_ms() == 9000
     monkeypatch.setattr(machine, "now_ms", lambda: 2000)
     bring_to(ledger, "a", State.STAGED, volume)
@@ -184,7 +184,7 @@ def test_is_open_until_nothing_is_pending_or_staged(ledger: Ledger, volume: int,
 
 def test_runs_are_the_newest_of_each_unit(ledger: Ledger, reader: LedgerReader) -> None:
     for unit in ("source", "destination", "source"):
-        ledger.start_run(unit)
+        ledger.journal.start_run(unit)
     assert [(run.unit, run.id, run.ended_ms) for run in reader.runs()] == [
         ("destination", 2, None),
         ("source", 3, None),
@@ -203,7 +203,7 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
         (4000, "a", Trouble.IO),
     ):
         monkeypatch.setattr("snowsync.machine.now_ms", lambda at=at: at)
-        ledger.record(failure(row_of(ledger, key), trouble))
+        ledger.journal.record(failure(row_of(ledger, key), trouble))
     found = [(entry.key, entry.trouble, entry.times, entry.at_ms) for entry in reader.failures(10)]
     assert found == [("a", "io", 1, 4000), ("b", "io", 1, 3000), ("a", "mismatch", 2, 2000)]
     assert [entry.times for entry in reader.failures(10, since_ms=2000)] == [1, 1, 1]
@@ -215,7 +215,7 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
 
 
 def test_facts_come_with_the_time_of_their_probe(ledger: Ledger, reader: LedgerReader) -> None:
-    ledger.set_fact("source", "http://a", "list", "v2")
+    ledger.journal.set_fact("source", "http://a", "list", "v2")
     (fact,) = reader.facts()
     assert (fact.side, fact.endpoint, fact.fact, fact.value) == ("source", "http://a", "list", "v2")
     assert fact.probed_ms > 1_700_000_000_000

@@ -77,7 +77,7 @@ def test_a_trouble_keeps_the_time_when_it_began(ledger: Ledger, volume: int, mon
 def test_what_lies_on_a_volume_by_state_and_origin(ledger: Ledger, volume: int, other: int) -> None:
     for state in State:
         bring_to(ledger, state.label, state, volume)
-    assert ledger.stage_dropped(listed("dropped", 5), volume, 0, "", 0) == ""
+    assert ledger.drops.stage_dropped(listed("dropped", 5), volume, 0, "", 0) == ""
     (found, empty) = LedgerReader(ledger).volumes()
     assert (found.held, found.undelivered, found.dropped) == (Tally(3, 25), Tally(2, 15), Tally(1, 5))
     assert empty.held == Tally()

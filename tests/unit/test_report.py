@@ -76,7 +76,7 @@ def test_objects_moved_name_both_keys_and_their_times(
     job: Job, ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, 100)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "in/a\n\"b'", State.PENDING, volume)
     at(monkeypatch, 107)
     bring_to(ledger, "in/a\n\"b'", State.RELEASED, volume)
@@ -152,7 +152,7 @@ def test_it_is_completed_only_when_everything_arrived(
 def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_mended(
     job: Job, ledger: Ledger, volume: int
 ) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     row = bring_to(ledger, "in/k", State.PENDING, volume)
     wrong = Failure(row, "source", Trouble.MISMATCH, "other bytes", "quarantined, fetched again", MD5, "0" * 32)
     ledger.retry(wrong, delay_ms=0, count=True)
@@ -168,7 +168,7 @@ def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_mended(
 
 
 def test_evidence_hops_and_volumes_are_told(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "in/a", State.RELEASED, volume)
     bring_to(ledger, "in/b", State.STAGED, volume)
     more = written(job, ledger)["snowsync"]
@@ -182,7 +182,7 @@ def test_evidence_hops_and_volumes_are_told(job: Job, ledger: Ledger, volume: in
 @pytest.mark.parametrize("level", [Evidence.NOT_PROVEN, Evidence.READ_BACK])
 def test_what_is_not_proven_is_counted_and_named(job: Job, ledger: Ledger, volume: int, level: Evidence) -> None:
     """Also what older versions called read_back at the source."""
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "in/proven", State.RELEASED, volume)
     for number in range(25):
         ledger.observe([listed(f"in/{number:02}", etag="v1")])
@@ -198,14 +198,14 @@ def test_what_is_not_proven_is_counted_and_named(job: Job, ledger: Ledger, volum
 
 
 def test_where_all_is_proven_nothing_is_said_of_it(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "in/a", State.RELEASED, volume)
     assert written(job, ledger)["snowsync"]["not_proven"] == {"objects": 0, "keys": []}
     assert "not proven" not in render(job, gather(LedgerReader(ledger)))
 
 
 def test_a_report_is_replaced_whole_and_leaves_nothing_beside_it(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     first = write_report(job, ledger)
     before = first.stat().st_ino
     bring_to(ledger, "in/a", State.RELEASED, volume)
@@ -218,7 +218,7 @@ def test_a_report_is_replaced_whole_and_leaves_nothing_beside_it(job: Job, ledge
 def test_a_report_that_cannot_be_finished_leaves_the_old_one(
     job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     path = write_report(job, ledger)
     before = path.read_bytes()
 
@@ -267,10 +267,10 @@ def test_many_objects_stream(job: Job, ledger: Ledger, volume: int) -> None:
 
 
 def test_the_text_shows_no_control_characters_and_every_state(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "in/\x1b[31mred", State.FAILED, volume)
     bring_to(ledger, "in/pending", State.PENDING, volume)
-    ledger.record(failure(row_of(ledger, "in/pending")))
+    ledger.journal.record(failure(row_of(ledger, "in/pending")))
     text = render(job, gather(LedgerReader(ledger)), Path("/var/lib/report.json"))
     assert "\x1b" not in text
     assert '"in/\\u001b[31mred": now failed' in text
@@ -280,7 +280,7 @@ def test_the_text_shows_no_control_characters_and_every_state(job: Job, ledger: 
 
 
 def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     for number in range(25):
         bring_to(ledger, f"in/{number:02}", State.FAILED, volume)
     text = render(job, gather(LedgerReader(ledger)), names=5)
@@ -289,7 +289,7 @@ def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int
 
 
 def test_what_was_forgotten_is_named_with_its_reason(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     ledger.observe([listed("left\nearly")])
     ledger.gone(failure(row_of(ledger, "left\nearly")))
     assert ledger.forget_gone(["left\nearly"], (), "not listed any more") == ["left\nearly"]

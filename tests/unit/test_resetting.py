@@ -219,7 +219,7 @@ def reader_in_the_way(rig: Rig) -> Iterator[sqlite3.Connection]:
         db.execute("BEGIN")
         db.execute("SELECT COUNT(*) FROM objects").fetchone()
         ledger = rig.ledger
-        ledger.start_run("source")  # the reader's moment is in the log now, and keeps it from being emptied
+        ledger.journal.start_run("source")  # the reader's moment is in the log now, and keeps it from being emptied
         ledger.close()
         yield db
 

@@ -110,12 +110,12 @@ def test_a_job_that_has_not_run_says_so(job: Job) -> None:
 
 def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledger: Ledger) -> None:
     volume = ledger.volume_id("one", write_marker(job.volumes[0].path, "one")["uuid"], str(job.volumes[0].path))
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     bring_to(ledger, "a", State.PENDING, volume)
     bring_to(ledger, "b", State.STAGED, volume)
     bring_to(ledger, "c", State.QUARANTINED, volume)
-    ledger.update_run(run, status="waiting for space on one", listed=(3, 30), passes=1, failures=1)
-    ledger.set_fact("source", "http://a:1", "list_order", "sorted")
+    ledger.journal.update_run(run, status="waiting for space on one", listed=(3, 30), passes=1, failures=1)
+    ledger.journal.set_fact("source", "http://a:1", "list_order", "sorted")
     status = gather(job)
     assert not status.drained
     text = render(status)
@@ -135,16 +135,16 @@ def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledg
 
 def test_a_drained_job_says_so(job: Job, ledger: Ledger) -> None:
     volume = ledger.volume_id("one", "uuid-1", "/one")
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     bring_to(ledger, "a", State.RELEASED, volume)
-    ledger.update_run(run, status="", listed=(1, 10), passes=1, failures=0, ended=True)
+    ledger.journal.update_run(run, status="", listed=(1, 10), passes=1, failures=0, ended=True)
     status = gather(job)
     assert status.drained
     assert render(status).startswith("job photos: drained")
 
 
 def test_what_is_not_proven_is_counted(job: Job, ledger: Ledger) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     bring_to(ledger, "proven", State.STAGED, 1)
     assert gather(job).record()["not_proven"] == 0
     assert "not proven" not in render(gather(job))
@@ -157,8 +157,8 @@ def test_what_is_not_proven_is_counted(job: Job, ledger: Ledger) -> None:
 def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Ledger) -> None:
     """As after a wrong credential: nothing is open, since nothing is known."""
     assert "has not run yet" in render(gather(job)), "a ledger that was only just made"
-    run = ledger.start_run("source")
-    ledger.update_run(run, status="stopped", listed=(0, 0), passes=0, failures=0, ended=True)
+    run = ledger.journal.start_run("source")
+    ledger.journal.update_run(run, status="stopped", listed=(0, 0), passes=0, failures=0, ended=True)
     status = gather(job)
     assert not status.drained
     assert "the source is not listed to its end" in render(status)
@@ -167,7 +167,7 @@ def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Le
 def test_the_record_is_plain_json_with_labels(job: Job, ledger: Ledger) -> None:
     volume = ledger.volume_id("one", "uuid-1", "/one")
     bring_to(ledger, "odd\nkey", State.FAILED, volume)
-    ledger.start_run("destination")
+    ledger.journal.start_run("destination")
     record = json.loads(json.dumps(gather(job).record()))
     assert record["states"]["failed"] == {"objects": 1, "bytes": 10}
     assert (record["units"][0]["unit"], record["units"][0]["state"]) == ("destination", "running")
@@ -213,7 +213,7 @@ def test_rates_are_of_the_last_minute(job: Job, ledger: Ledger, monkeypatch: pyt
         monkeypatch.setattr(machine, "ticks_ms", lambda at=at: at)
         monkeypatch.setattr(machine, "now_ms", lambda at=at: 1_790_000_000_000 - (at > 1_000_000) * 31_536_000_000)
         if at == 1_000_000:
-            ledger.start_run("source")
+            ledger.journal.start_run("source")
         bring_to(ledger, key, State.STAGED, volume)
     with LedgerReader.open(job.ledger_path) as reader:
         found = rates(reader, now=1_070_000)
@@ -261,7 +261,7 @@ def test_failures_are_listed_newest_first_and_no_more_than_ten(job: Job, ledger:
     volume = ledger.volume_id("one", "uuid-1", "/one")
     for number in range(12):
         bring_to(ledger, f"k{number:02}", State.PENDING, volume)
-        ledger.record(failure(row_of(ledger, f"k{number:02}")))
+        ledger.journal.record(failure(row_of(ledger, f"k{number:02}")))
     status = gather(job)
     assert [found.key for found in status.failures] == [f"k{number:02}" for number in range(11, 1, -1)]
     assert "12 failures recorded" in render(status)

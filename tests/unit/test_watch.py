@@ -60,7 +60,7 @@ def progress(job: Job) -> Iterator[Progress]:
 
 
 def end(ledger: Ledger, run: int, *, passes: int = 1) -> None:
-    ledger.update_run(run, status="stopped", listed=(0, 0), passes=passes, failures=0, ended=True)
+    ledger.journal.update_run(run, status="stopped", listed=(0, 0), passes=passes, failures=0, ended=True)
 
 
 def shown(progress: Progress, width: int = 120) -> str:
@@ -79,7 +79,7 @@ def test_a_ledger_that_is_not_there_yet_is_waited_for(job: Job, progress: Progre
     assert not view.drained
     assert "has not run yet" in plain_line(view) and "waiting" in shown(progress)
     ledger = Ledger(job.ledger_path)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     assert progress.look().waiting_for == ""
     ledger.close()
 
@@ -93,17 +93,17 @@ def test_a_ledger_that_cannot_be_read_is_an_error(job: Job, progress: Progress) 
 
 def test_nothing_is_drained_before_a_run_and_before_its_first_pass(ledger: Ledger, progress: Progress) -> None:
     assert not progress.look().drained, "a ledger that was only just made"
-    run = ledger.start_run("source")
-    ledger.start_run("destination")
+    run = ledger.journal.start_run("source")
+    ledger.journal.start_run("destination")
     assert not progress.look().drained, "the source has not been listed whole"
-    ledger.update_run(run, status="", listed=(0, 0), passes=1, failures=0)
+    ledger.journal.update_run(run, status="", listed=(0, 0), passes=1, failures=0)
     assert progress.look().drained
     ledger.observe([listed("k")])
     assert not progress.look().drained
 
 
 def test_a_drained_job_stays_so_when_its_units_have_ended(ledger: Ledger, volume: int, progress: Progress) -> None:
-    end(ledger, ledger.start_run("source"))
+    end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "a", State.RELEASED, volume)
     view = progress.look()
     assert view.drained and not view.is_running
@@ -113,7 +113,7 @@ def test_a_drained_job_stays_so_when_its_units_have_ended(ledger: Ledger, volume
 
 
 def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int, progress: Progress) -> None:
-    source, destination = ledger.start_run("source"), ledger.start_run("destination")
+    source, destination = ledger.journal.start_run("source"), ledger.journal.start_run("destination")
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
@@ -130,7 +130,7 @@ def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int
 
 
 def test_one_group_is_not_enough_for_an_estimate(ledger: Ledger, volume: int, progress: Progress) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed(f"{number}", 100) for number in range(3)])
     estimates = []
     for row in rows(ledger, State.PENDING)[:2]:
@@ -142,7 +142,7 @@ def test_one_group_is_not_enough_for_an_estimate(ledger: Ledger, volume: int, pr
 def test_groups_carry_the_sums_forward_until_they_are_taken_again(
     ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
     progress.look()
     progress._sums_due = time.monotonic() + 3600
@@ -158,7 +158,7 @@ def test_groups_carry_the_sums_forward_until_they_are_taken_again(
 def test_sums_are_taken_as_seldom_as_they_are_dear(
     ledger: Ledger, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     clock = [1000.0]
     taken: list[float] = []
     states = LedgerReader.states
@@ -200,11 +200,11 @@ def test_an_earlier_run_is_not_this_runs_rate(
     ledger: Ledger, volume: int, progress: Progress, ticks: Callable[[int], None]
 ) -> None:
     ticks(1_000_000)
-    first = ledger.start_run("source")
+    first = ledger.journal.start_run("source")
     bring_to(ledger, "earlier", State.STAGED, volume)
     end(ledger, first)
     ticks(1_010_000)
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     ledger.observe([listed("now")])
     view = progress.look()
     assert (view.hops["source"].rate, view.hops["source"].eta_seconds) == (Rate(), None)
@@ -215,7 +215,7 @@ def test_after_the_end_the_rate_is_the_mean_of_the_run(
     ledger: Ledger, volume: int, progress: Progress, ticks: Callable[[int], None]
 ) -> None:
     ticks(1_000_000)
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed(f"{number}") for number in range(20)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
     ticks(1_010_000)
@@ -230,7 +230,7 @@ def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
     ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """By 400 days, while the unit runs."""
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed(f"{number}", 100) for number in range(10)])
     ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
     before = progress.look()
@@ -274,12 +274,12 @@ def test_a_fraction_is_neither_all_bytes_nor_all_objects() -> None:
 
 
 def busy(ledger: Ledger, volume: int) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     bring_to(ledger, "pending", State.PENDING, volume)
     bring_to(ledger, "staged", State.STAGED, volume)
-    ledger.record(failure(row_of(ledger, "pending")))
+    ledger.journal.record(failure(row_of(ledger, "pending")))
     bring_to(ledger, "\x1b[31mred", State.QUARANTINED, volume)
-    ledger.update_run(run, status="waiting for space on one, two", listed=(2, 2), passes=1, failures=2)
+    ledger.journal.update_run(run, status="waiting for space on one, two", listed=(2, 2), passes=1, failures=2)
 
 
 def test_a_line_says_all_that_matters(ledger: Ledger, volume: int, progress: Progress) -> None:
@@ -303,18 +303,18 @@ def test_a_screen_fits_its_terminal_and_shows_all_that_matters(
 
 
 def test_a_screen_without_volumes_or_totals_does_not_divide_by_zero(ledger: Ledger, progress: Progress) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     assert "100 %" in shown(progress)
 
 
 def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progress) -> None:
-    end(ledger, ledger.start_run("source"))
+    end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "k", State.FAILED, volume)
     assert re.search(r"not drained, [0-9. a-z]+, 1 objects are failed or quarantined$", plain_line(progress.look()))
 
 
 def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:
-    end(ledger, ledger.start_run("source"), passes=0)
+    end(ledger, ledger.journal.start_run("source"), passes=0)
     assert "no unit runs" in plain_line(progress.look())
 
 
@@ -333,7 +333,7 @@ def test_no_state_is_broken_between_two_lines(ledger: Ledger, volume: int, progr
 def test_without_a_terminal_it_prints_lines_and_ends_when_drained(
     job: Job, ledger: Ledger, volume: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed("k")])
 
     def meanwhile(_seconds: float) -> None:
@@ -349,8 +349,8 @@ def test_without_a_terminal_it_prints_lines_and_ends_when_drained(
 def test_it_goes_on_while_a_unit_runs_unless_told_to_end_when_drained(
     job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = ledger.start_run("source")
-    ledger.update_run(run, status="up to date", listed=(0, 0), passes=1, failures=0)
+    run = ledger.journal.start_run("source")
+    ledger.journal.update_run(run, status="up to date", listed=(0, 0), passes=1, failures=0)
     assert watch(job, until_drained=True) is True
     slept: list[float] = []
 
@@ -365,7 +365,7 @@ def test_it_goes_on_while_a_unit_runs_unless_told_to_end_when_drained(
 
 
 def test_a_timeout_ends_it_undrained(job: Job, ledger: Ledger) -> None:
-    ledger.start_run("source")
+    ledger.journal.start_run("source")
     ledger.observe([listed("k")])
     assert watch(job, timeout=0.01) is False
 
@@ -383,7 +383,7 @@ def test_on_a_terminal_it_draws_in_place_and_leaves_the_cursor_visible(
     job: Job, tmp_path: Path, ledger: Ledger, volume: int
 ) -> None:
     """A real terminal (a pty), a real process, a job that moves meanwhile."""
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     ledger.observe([listed("k")])
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
@@ -404,7 +404,7 @@ def test_on_a_terminal_it_draws_in_place_and_leaves_the_cursor_visible(
 
         read(b"1 pending")
         bring_to(ledger, "k", State.RELEASED, volume)
-        ledger.update_run(run, status="up to date", listed=(1, 10), passes=1, failures=0)
+        ledger.journal.update_run(run, status="up to date", listed=(1, 10), passes=1, failures=0)
         read(b"drained\r\n")
         assert process.wait(timeout=60) == 0
     os.close(master)
@@ -415,7 +415,7 @@ def test_on_a_terminal_it_draws_in_place_and_leaves_the_cursor_visible(
 
 
 def test_it_reads_while_a_writer_writes(job: Job, ledger: Ledger, volume: int, progress: Progress) -> None:
-    run = ledger.start_run("source")
+    run = ledger.journal.start_run("source")
     stop = threading.Event()
 
     def write() -> None:
@@ -438,7 +438,7 @@ def test_it_reads_while_a_writer_writes(job: Job, ledger: Ledger, volume: int, p
 def test_a_watch_does_not_call_it_drained_when_objects_failed(
     job: Job, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    end(ledger, ledger.start_run("source"))
+    end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "k", State.FAILED, 1)
     with pytest.raises(ObjectsFailed, match="1 objects are failed or quarantined: see `snowsync report photos`"):
         watch(job, until_drained=True)

@@ -234,7 +234,7 @@ class WholeLife(RuleBasedStateMachine):
     def _start(self) -> None:
         self.ledger.apply_boot_rule()
         self.ledger.revive()
-        self.run = self.ledger.start_run("both")
+        self.run = self.ledger.journal.start_run("both")
         for volume in self.volumes:
             if volume in self._open():
                 self._opened(volume)
@@ -340,7 +340,7 @@ class WholeLife(RuleBasedStateMachine):
         elif (version.etag, version.listed.size) != (row.etag, row.size):
             known = self.ledger.row(row.id)
             if known and known.generation == row.generation:
-                self.ledger.record(self._failure(row, "source", Trouble.CHANGED))
+                self.ledger.journal.record(self._failure(row, "source", Trouble.CHANGED))
                 self._observe(version)
         else:
             version = Version.of(row)  # where only the time is another one, nobody sees that yet

@@ -93,7 +93,7 @@ def _say_staged(ledger: Ledger, row: Row, found: Found) -> bool:
         message += "" if row.digest else "; its content type and metadata are not known"
         _log.warning("%r: %s", row.key, message)
         failure = Failure(row, "source", Trouble.NOT_FOUND, message, "staged there, and delivered")
-        ledger.record(failure)
+        ledger.journal.record(failure)
     return adopted
 
 

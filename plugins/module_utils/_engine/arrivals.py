@@ -403,7 +403,7 @@ class Arrivals:
             action = "fetched again as a new generation"
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
             self._setbacks.note(failure)
-            self._ledger.record(failure)
+            self._ledger.journal.record(failure)
             self._ledger.observe([listed])
         self._fetching.put_back(item, None)
 

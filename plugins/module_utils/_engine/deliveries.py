@@ -294,7 +294,7 @@ class Deliveries:
         """Remove the parts that an upload left at the destination when it was killed."""
         try:
             control = item.endpoint.control()
-            continued = {upload.upload_id for upload in self._ledger.uploads(item.row.id)}
+            continued = {upload.upload_id for upload in self._ledger.parts.uploads(item.row.id)}
             control.abort_uploads(self._naming.destination_key(item.row.key), int(time.time() * 1000), keep=continued)
         except StoreError as error:
             _log.warning("%s; unfinished parts may stay at the destination", error)

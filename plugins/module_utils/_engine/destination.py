@@ -160,7 +160,7 @@ class DestinationUnit(Unit):
         self.heartbeat = time.monotonic()
 
     def _abort_left_uploads(self) -> None:
-        abort_left_uploads(self.ledger, self._pool)
+        abort_left_uploads(self.ledger.parts, self._pool)
 
     def _relative(self, row: Row) -> str:
         """Where the file lies, below the staging tree or the drop folder."""

@@ -126,7 +126,7 @@ def waiting(job: Job, ledger: Ledger | None) -> Iterator[Waiting]:
         top = volume.drop_path
         for relative, status in _regular_files(str(top)) if top and not top.is_symlink() else ():
             key, refusal = key_of(prefix, relative)
-            known = ledger.dropped(key) if ledger and key else None
+            known = ledger.drops.dropped(key) if ledger and key else None
             if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
                 continue  # the ledger tells of it
             refusal = refusal or (_LINKED if status.st_nlink > 1 else "")
@@ -352,7 +352,7 @@ class DropScanner:
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
-        known = unit.ledger.dropped(key)
+        known = unit.ledger.drops.dropped(key)
         if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
             return 0
         file = open_below(top, relative)
@@ -372,7 +372,7 @@ class DropScanner:
         refusal = (
             _LINKED
             if status.st_nlink > 1
-            else self._unit.ledger.refuses_dropped(key, volume.id)  # before it is read for nothing
+            else self._unit.ledger.drops.refuses_dropped(key, volume.id)  # before it is read for nothing
         )
         if refusal:
             self._refuse(volume, relative, refusal)
@@ -400,7 +400,7 @@ class DropScanner:
         row = Row(0, name, 0, "", 0, 0, Origin.DROP, State.FAILED, volume.id, 0, "", "", 0, 0, 0)
         message = f"the dropped file {name!r} on volume {volume.name} was not taken: {reason}"
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, "left where it is")
-        self._unit.ledger.record(failure)
+        self._unit.ledger.journal.record(failure)
         self._unit.setbacks.note(failure)
         _log.error("%s", message)
 
@@ -466,7 +466,7 @@ class DropScanner:
         if not hashed:
             return
         unit = self._unit
-        refusals = unit.ledger.stage_dropped_group([file for _, file in hashed], volume.id, unit.counters.run_id)
+        refusals = unit.ledger.drops.stage_dropped_group([file for _, file in hashed], volume.id, unit.counters.run_id)
         for (candidate, file), refusal in zip(hashed, refusals, strict=True):
             if refusal:
                 self._refuse(volume, candidate.relative, refusal)

@@ -10,15 +10,12 @@ Reads stream: no method holds more than a page of rows.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from . import machine
 from .ledger_copies import ANEW, CopyLedger
-from .ledger_drops import DropLedger
-from .ledger_parts import PartLedger
-from .ledger_pruning import forget_old_runs
+from .ledger_journal import count_moved, new_group
 from .ledger_recovery import RecoveryLedger
 from .ledger_rows import (
     AGAIN,
@@ -49,7 +46,6 @@ __all__ = [
     "load_headers",
 ]
 
-UNUSED = "not used"  # the fact of a volume that no unit could use so far
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _KEYS_AT_ONCE = 1000
 _Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is known of its key
@@ -71,7 +67,13 @@ def _is_touched(listed: ListedObject, row: tuple[object, ...]) -> bool:
     return is_kept and is_same and modified_ms != listed.modified_ms
 
 
-class Ledger(RecoveryLedger, DropLedger, PartLedger):
+def _moved(group: Sequence[Staged | Delivered], refused: Sequence[Staged | Delivered]) -> tuple[int, int]:
+    """How many objects and bytes of a group were not refused."""
+    size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
+    return len(group) - len(refused), size
+
+
+class Ledger(RecoveryLedger):
     """One job's ledger. Threads of one process may share it; processes open their own."""
 
     # -- listing ------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 (failure.text, machine.now_ms()),
             )
             if moved:
-                self._record(db, failure)
+                self.journal.count(db, failure)
         return moved
 
     # -- work ---------------------------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         at = machine.now_ms()
         refused: list[Staged] = []
         with self.database.transaction() as db:
-            group_id = self._new_group(db, "source", volume, len(group), sum(item.row.size for item in group), at)
+            group_id = new_group(db, "source", volume, len(group), sum(item.row.size for item in group), at)
             for item in group:
                 values = (volume, group_id, item.part_size, item.digest, item.headers, item.evidence, item.tool, at)
                 moved = move(
@@ -326,7 +328,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                 for item in group:
                     self._forget_same(db, item.row, volume)
             self._forget_copies(db, group_id)
-            self._progress(db, run_id, group, refused)
+            count_moved(db, run_id, *_moved(group, refused))
         return refused
 
     @staticmethod
@@ -360,18 +362,6 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
              item.headers, item.evidence, item.tool, at, row.id, row.generation),
         )  # fmt: skip
 
-    @staticmethod
-    def _progress(
-        db: sqlite3.Connection, run_id: int, group: Sequence[Staged | Delivered], refused: Sequence[Staged | Delivered]
-    ) -> None:
-        objects = len(group) - len(refused)
-        size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
-        db.execute(
-            "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
-            " updated_ticks_ms = ? WHERE id = ?",
-            (objects, size, machine.now_ms(), machine.ticks_ms(), run_id),
-        )
-
     def target(self) -> int:
         """The destination that proofs are of from now on."""
         return int(self.database.value(f"SELECT {_TARGET}"))
@@ -398,7 +388,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
             has_copies = self.has_copies()
             for volume in {item.row.volume for item in group}:
                 sizes = [item.row.size for item in group if item.row.volume == volume]
-                self._new_group(db, "destination", volume, len(sizes), sum(sizes), at)
+                new_group(db, "destination", volume, len(sizes), sum(sizes), at)
             for item in group:
                 moved = move(
                     db,
@@ -418,7 +408,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                     )
                 if has_copies:
                     self._overtake(db, item.row, is_newest=moved)
-            self._progress(db, run_id, group, refused)
+            count_moved(db, run_id, *_moved(group, refused))
             self._advance_delivered(db)
             self._release(db, released, run_id, at)
         return refused
@@ -467,7 +457,7 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
                     (int(count), machine.now_ms() + delay_ms, failure.text),
                 )
             if moved:
-                self._record(db, failure)
+                self.journal.count(db, failure)
                 if target != State(row.state):
                     self._advance(db, "id = ?", row.id)
         return moved
@@ -477,11 +467,6 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
         with self.database.transaction() as db:
             numbers = [(row.id, row.generation) for row in rows]
             db.executemany("UPDATE objects SET acknowledged = 1 WHERE id = ? AND generation = ?", numbers)
-
-    def record(self, failure: Failure) -> None:
-        """Note a failure that changes no state."""
-        with self.database.transaction() as db:
-            self._record(db, failure)
 
     def revive(self, direction: str = "both", beat: Callable[[str], None] = lambda doing: None) -> int:
         """Give failed, quarantined and refused objects a new chance (a new run by an operator). Returns how many.
@@ -504,47 +489,3 @@ class Ledger(RecoveryLedger, DropLedger, PartLedger):
     def _revive_some(self, sql: str) -> int:
         with self.database.transaction() as db:
             return db.execute(sql).rowcount
-
-    # -- runs and facts -----------------------------------------------------------------------------------------
-
-    def start_run(self, unit: str) -> int:
-        at = machine.now_ms()
-        self._run_since_ms = self._run_since_ms or at
-        with self.database.transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO runs (unit, pid, boot_id, started_ms, updated_ms, updated_ticks_ms, process_ticks)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (unit, os.getpid(), machine.boot_id(), at, at, machine.ticks_ms(), machine.process_ticks(os.getpid())),
-            )
-            forget_old_runs(db, unit)
-            return int(cursor.lastrowid or 0)
-
-    def update_run(
-        self, run_id: int, *, status: str, listed: tuple[int, int], passes: int, failures: int, ended: bool = False
-    ) -> None:
-        at = machine.now_ms()
-        with self.database.transaction() as db:
-            db.execute(
-                "UPDATE runs SET status = ?, listed_objects = ?, listed_bytes = ?, passes = ?, failures = ?,"
-                " updated_ms = ?, updated_ticks_ms = ?, ended_ms = ? WHERE id = ?",
-                (status, *listed, passes, failures, at, machine.ticks_ms(), at if ended else None, run_id),
-            )
-
-    def set_fact(self, side: str, endpoint: str, fact: str, value: str) -> None:
-        with self.database.transaction() as db:
-            db.execute(
-                "INSERT INTO endpoint_facts VALUES (?, ?, ?, ?, ?) ON CONFLICT (side, endpoint, fact)"
-                " DO UPDATE SET value = excluded.value, probed_ms = excluded.probed_ms",
-                (side, endpoint, fact, value, machine.now_ms()),
-            )
-
-    def note_unused(self, volume: str, word: str, reason: str) -> None:
-        """As `set_trouble`, of a volume of the job that no unit could use so far: it has no number and no identity."""
-        self.set_fact("volume", volume, UNUSED, f"{word}: {reason}")
-
-    def facts(self, side: str, endpoint: str) -> dict[str, str]:
-        return dict(
-            self.database.all(
-                "SELECT fact, value FROM endpoint_facts WHERE side = ? AND endpoint = ?", (side, endpoint)
-            )
-        )

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from . import machine
 from .ledger_database import Database, connect
-from .ledger_pruning import GATHER_EVERY, RECORD, gather_groups
-from .ledger_rows import Failure
+from .ledger_drops import DropLedger
+from .ledger_journal import JournalLedger
+from .ledger_parts import PartLedger
 
 
 class LedgerBase:
     """What the kinds of writes have in common."""
 
-    _run_since_ms = 0  # when the run began in whose name things are recorded; 0: in none's
-
     def __init__(self, path: Path, *, readonly: bool = False, beat: Callable[[str], None] = lambda doing: None) -> None:
         self.database = Database(path, connect(path, readonly=readonly, beat=beat))
+        self.journal = JournalLedger(self.database)
+        self.drops = DropLedger(self.database)
+        self.parts = PartLedger(self.database)
 
     @property
     def path(self) -> Path:
@@ -35,34 +35,3 @@ class LedgerBase:
 
     def identity(self) -> str:
         return self.database.identity()
-
-    def _new_group(self, db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
-        cursor = db.execute(
-            "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms, ticks_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (hop, volume, machine.boot_id(), objects, size, at, machine.ticks_ms()),
-        )
-        number = int(cursor.lastrowid or 0)
-        if number % GATHER_EVERY == 0:
-            gather_groups(db, number, machine.boot_id(), machine.ticks_ms())
-        return number
-
-    def _record(self, db: sqlite3.Connection, failure: Failure) -> None:
-        """Count a failure: what goes wrong with one object again, in the same way, is no other row."""
-        at = machine.now_ms()
-        db.execute(
-            RECORD,
-            (
-                failure.row.id,
-                failure.row.key,
-                at,
-                failure.hop,
-                failure.trouble.value,
-                failure.message,
-                failure.expected,
-                failure.found,
-                failure.action,
-                at,
-                at,
-                self._run_since_ms,
-            ),
-        )

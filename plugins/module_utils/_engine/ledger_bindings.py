@@ -180,7 +180,7 @@ class BindingLedger(VolumeLedger):
         lost = f"{which} AND origin = 1 AND state = 3"
         message = "the dropped file was delivered elsewhere, and is gone"
         for values in db.execute(f"SELECT {ROW} FROM objects WHERE {lost}").fetchall():
-            self._record(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
+            self.journal.count(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
         self._forget_where(db, lost, "a dropped file that was delivered elsewhere, and is gone (snowsync rebind)")
         numbers = f"SELECT id FROM objects WHERE {which}"
         db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")
@@ -241,7 +241,7 @@ class BindingLedger(VolumeLedger):
             f"UPDATE objects SET state = {target}, {_UNSENT}, sends = 1 WHERE {AS_READ}",
             as_read(row),
         )
-        self._record(db, Failure(row, "destination", trouble, message, resent.action))
+        self.journal.count(db, Failure(row, "destination", trouble, message, resent.action))
         return resent
 
 

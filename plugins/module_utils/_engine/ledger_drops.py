@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import machine
-from .ledger_base import LedgerBase
+from .ledger_database import Database
+from .ledger_journal import count_moved, new_group
 from .ledger_rows import ROW, Row, sound
 from .model import Evidence, ListedObject, Origin, State
 
@@ -59,8 +60,11 @@ class Dropped:
         )
 
 
-class DropLedger(LedgerBase):
-    """What the ledger knows of dropped files."""
+class DropLedger:
+    """Files of drop folders: rows of `objects` whose origin is people."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def stage_dropped(
         self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
@@ -71,23 +75,19 @@ class DropLedger(LedgerBase):
     def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
         """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
         at = machine.now_ms()
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             refusals = [self.refuses_dropped(file.listed.key, volume) for file in files]
             taken = [file for file, refusal in zip(files, refusals, strict=True) if not refusal]
             size = sum(file.listed.size for file in taken)
             if taken:
-                group_id = self._new_group(db, "source", volume, len(taken), size, at)
+                group_id = new_group(db, "source", volume, len(taken), size, at)
                 db.executemany(_STAGE, (file.values(volume, group_id, at) for file in taken))
-                db.execute(
-                    "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
-                    " updated_ticks_ms = ? WHERE id = ?",
-                    (len(taken), size, at, machine.ticks_ms(), run_id),
-                )
+                count_moved(db, run_id, len(taken), size)
         return refusals
 
     def refuses_dropped(self, key: str, volume: int) -> str:
         """Why a file of a drop folder may not become the object `key`; '' if it may."""
-        known = self.database.one("SELECT origin, volume, state FROM objects WHERE key = ?", (key,))
+        known = self._database.one("SELECT origin, volume, state FROM objects WHERE key = ?", (key,))
         if known and known[0] != Origin.DROP:
             return "an object of the source has the same key"
         if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
@@ -96,5 +96,5 @@ class DropLedger(LedgerBase):
 
     def dropped(self, key: str) -> Row | None:
         """The row of a file of a drop folder, or None."""
-        values = self.database.one(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,))
-        return sound(Row(*values), self.path) if values else None
+        values = self._database.one(f"SELECT {ROW} FROM objects WHERE key = ? AND origin = 1", (key,))
+        return sound(Row(*values), self._database.path) if values else None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import Trouble
-from .ledger import Ledger
+from .ledger_journal import JournalLedger
 from .ledger_read import Fact
 from .reach import shown
 
@@ -23,17 +23,16 @@ ACTION = "left at the source"
 _FACT = "objects that cannot be moved"
 
 
-def is_recorded(ledger: Ledger, name: str, message: str) -> bool:
+def is_recorded(journal: JournalLedger, name: str, message: str) -> bool:
     """Whether the ledger has this failure of an object without a row already."""
-    sql = "SELECT 1 FROM failures WHERE key = ? AND hop = 'source' AND trouble = ? AND message = ?"
-    return any(True for _row in ledger.database.stream(sql, (name, Trouble.UNSUPPORTED.value, message)))
+    return journal.has_failure(name, "source", Trouble.UNSUPPORTED, message)
 
 
-def note_count(ledger: Ledger, source: Store, count: int) -> None:
+def note_count(journal: JournalLedger, source: Store, count: int) -> None:
     """A whole pass over `source` left `count` objects."""
     name = shown(source.bucket, source.prefix)
-    if ledger.facts("source", name).get(_FACT, "0") != str(count):
-        ledger.set_fact("source", name, _FACT, str(count))
+    if journal.facts("source", name).get(_FACT, "0") != str(count):
+        journal.set_fact("source", name, _FACT, str(count))
 
 
 def left_behind(facts: Iterable[Fact], source: Store | None) -> int:

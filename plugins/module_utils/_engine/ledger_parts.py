@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .ledger_base import LedgerBase
+from .ledger_database import Database
 from .parts import Piece, SentPart, Upload, read_piece
 
 _UPLOAD = "object_id, generation, endpoint, bucket, key, upload_id, part_size, begun_ms"
@@ -18,8 +18,11 @@ _CURRENT = (
 )
 
 
-class PartLedger(LedgerBase):
-    """The part of `Ledger` that is about large objects under way."""
+class PartLedger:
+    """The tables `parts` and `uploads`: large objects under way."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # -- fetched ------------------------------------------------------------------------------------------------
 
@@ -29,13 +32,13 @@ class PartLedger(LedgerBase):
             "SELECT start, length, digests FROM parts WHERE object_id = ? AND generation = ? AND hop = 'source'"
             " AND volume = ? ORDER BY start"
         )
-        found = self.database.all(sql, (object_id, generation, volume))
+        found = self._database.all(sql, (object_id, generation, volume))
         return [piece for values in found if (piece := read_piece(*values))]
 
     def keep_pieces(self, object_id: int, generation: int, volume: int, pieces: Sequence[Piece]) -> None:
         """These ranges are durable in the partial file: in place of any that lie within them, or on other volumes."""
         this = (object_id, generation)
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM parts WHERE object_id = ? AND hop = 'source' AND (generation != ? OR volume != ?)",
                 (*this, volume),
@@ -55,9 +58,9 @@ class PartLedger(LedgerBase):
     def forget_pieces(self, object_id: int) -> None:
         """The partial file of this object is of no use any more, whatever its generation."""
         where = "FROM parts WHERE object_id = ? AND hop = 'source'"
-        if not self.database.one(f"SELECT 1 {where} LIMIT 1", (object_id,)):
+        if not self._database.one(f"SELECT 1 {where} LIMIT 1", (object_id,)):
             return
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute(f"DELETE {where}", (object_id,))
 
     def partial(self, object_id: int, generation: int) -> tuple[int, int] | None:
@@ -66,17 +69,17 @@ class PartLedger(LedgerBase):
             f"SELECT parts.volume, SUM(parts.length) FROM {_CURRENT} AND parts.object_id = ? AND parts.generation = ?"
             " GROUP BY parts.volume"
         )
-        found = self.database.one(sql, (object_id, generation))
+        found = self._database.one(sql, (object_id, generation))
         return (int(found[0]), int(found[1])) if found else None
 
     def partials(self, volume: int) -> set[int]:
         """The objects whose partial files on this volume are to be kept."""
         sql = f"SELECT DISTINCT parts.object_id FROM {_CURRENT} AND parts.volume = ?"
-        return {int(number) for (number,) in self.database.all(sql, (volume,))}
+        return {int(number) for (number,) in self._database.all(sql, (volume,))}
 
     def drop_outdated_pieces(self) -> None:
         """Forget the parts of objects that were staged, replaced or forgotten: a kill may have come in between."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM parts WHERE hop = 'source' AND NOT EXISTS (SELECT 1 FROM objects WHERE objects.id ="
                 " parts.object_id AND objects.generation = parts.generation AND objects.state = 0)"
@@ -87,11 +90,11 @@ class PartLedger(LedgerBase):
     def uploads(self, object_id: int) -> list[Upload]:
         """The uploads of an object that nobody has ended, the newest first."""
         sql = f"SELECT {_UPLOAD} FROM uploads WHERE object_id = ? ORDER BY generation DESC, begun_ms DESC"
-        return [Upload(*values) for values in self.database.all(sql, (object_id,))]
+        return [Upload(*values) for values in self._database.all(sql, (object_id,))]
 
     def begin_upload(self, upload: Upload) -> None:
         """An upload was begun, and no part of it sent yet; without an id: one is about to be."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute("DELETE FROM parts WHERE object_id = ? AND hop = 'destination'", (upload.object_id,))
             db.execute(
                 f"INSERT OR REPLACE INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -110,13 +113,13 @@ class PartLedger(LedgerBase):
     def sent_parts(self, object_id: int, generation: int) -> list[SentPart]:
         """The parts of the newest upload that the store acknowledged."""
         sql = "SELECT start, digests FROM parts WHERE object_id = ? AND generation = ? AND hop = 'destination'"
-        found = self.database.all(sql, (object_id, generation))
+        found = self._database.all(sql, (object_id, generation))
         return [SentPart(number, etag, md5) for number, text in found for md5, _, etag in [text.partition(" ")]]
 
     def keep_sent(self, object_id: int, generation: int, parts: Sequence[SentPart]) -> None:
         """The store acknowledged these. `start` is the part's number, `length` nothing."""
         rows = [(object_id, generation, part.number, f"{part.md5} {part.etag}") for part in parts]
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO parts (object_id, generation, hop, start, length, digests)"
                 " VALUES (?, ?, 'destination', ?, 0, ?)",
@@ -125,7 +128,7 @@ class PartLedger(LedgerBase):
 
     def end_upload(self, upload: Upload) -> None:
         """An upload was completed, aborted, or is gone."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM uploads WHERE object_id = ? AND generation = ? AND endpoint = ? AND upload_id = ?",
                 (upload.object_id, upload.generation, upload.endpoint, upload.upload_id),
@@ -142,4 +145,4 @@ class PartLedger(LedgerBase):
             f"SELECT {_UPLOAD} FROM uploads WHERE NOT EXISTS (SELECT 1 FROM objects WHERE objects.id = object_id"
             " AND objects.generation = uploads.generation AND objects.state IN (0, 1))"
         )
-        return [Upload(*values) for values in self.database.all(sql)]
+        return [Upload(*values) for values in self._database.all(sql)]

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LedgerError
-from .ledger import UNUSED, Ledger
+from .ledger import Ledger
 from .ledger_database import problem_text
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
 from .ledger_rows import AGAIN
 from .ledger_schema import MIGRATIONS
+from .ledger_volumes import UNUSED
 from .machine import boot_id
 from .model import Evidence, Origin, State, source_evidence
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from . import machine
 from .errors import Trouble
 from .ledger_bindings import BindingLedger
+from .ledger_journal import new_group
 from .ledger_rows import AS_READ, Failure, Row, as_read
 from .model import Evidence, ListedObject, Origin, State
 
@@ -77,7 +78,7 @@ class RecoveryLedger(BindingLedger):
             db.execute("DELETE FROM discards")
             db.execute("DELETE FROM parts")
             self._skip_numbers(db)
-            self._record(db, _notice(record, number))
+            self.journal.count(db, _notice(record, number))
         return True
 
     @staticmethod
@@ -132,7 +133,7 @@ class RecoveryLedger(BindingLedger):
     def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
         """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
         with self.database.transaction() as db:
-            group_id = self._new_group(db, "source", volume, 1, row.size, machine.now_ms())
+            group_id = new_group(db, "source", volume, 1, row.size, machine.now_ms())
             return (
                 db.execute(
                     "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"

@@ -13,9 +13,11 @@ from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_boot import mark_suspect, suspect_groups
 from .ledger_copies import CopyLedger
+from .ledger_journal import new_group
 from .ledger_rows import AS_READ, ROW, Failure, Row, as_read, move
 from .model import State
 
+UNUSED = "not used"  # the fact of a volume that no unit could use so far
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
 # As its index has it; SQLite does not see that one state is among two.
 _THERE = "volume = ? AND state IN (1, 2)"
@@ -130,6 +132,10 @@ class VolumeLedger(CopyLedger):
                 (word, machine.now_ms(), word, reason, volume, word, reason),
             )
 
+    def note_unused(self, volume: str, word: str, reason: str) -> None:
+        """As `set_trouble`, of a volume of the job that no unit could use so far: it has no number and no identity."""
+        self.journal.set_fact("volume", volume, UNUSED, f"{word}: {reason}")
+
     def returned(self, volume: int) -> int:
         """A volume can be used again: what lies there is hashed before it is used. Returns how many objects.
 
@@ -194,7 +200,7 @@ class VolumeLedger(CopyLedger):
         with self.database.transaction() as db:
             moved = move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
             if moved:
-                self._record(db, failure)
+                self.journal.count(db, failure)
                 self._advance(db, "id = ?", row.id)
         return moved
 
@@ -250,7 +256,7 @@ class VolumeLedger(CopyLedger):
             sql = f"SELECT {ROW} FROM objects WHERE volume = ? AND state IN (1, 4, 5) AND origin = 1 LIMIT {_STEP}"
             rows = [Row(*values) for values in db.execute(sql, (volume,))]
             for row in rows:
-                self._record(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
+                self.journal.count(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
                 self._forget(db, row, message)
         return [row.key for row in rows]
 
@@ -271,7 +277,7 @@ class VolumeLedger(CopyLedger):
         sql = f"SELECT {ROW} FROM objects WHERE id IN (SELECT object_id FROM copies WHERE volume = ? AND state = 1)"
         rows = [Row(*values) for values in db.execute(sql, (volume,)).fetchall()]
         for row in rows:
-            self._record(db, Failure(row, "destination", Trouble.IO, message, "the newer one is fetched"))
+            self.journal.count(db, Failure(row, "destination", Trouble.IO, message, "the newer one is fetched"))
         return [row.key for row in rows]
 
     def left_on(self, object_id: int) -> str:
@@ -308,7 +314,7 @@ class VolumeLedger(CopyLedger):
         moved = []
         with self.database.transaction() as db:
             size = sum(row.size for row in rows)
-            group_id = self._new_group(db, "evacuate", volume, len(rows), size, machine.now_ms())
+            group_id = new_group(db, "evacuate", volume, len(rows), size, machine.now_ms())
             for row in rows:
                 sql = f"UPDATE objects SET volume = ?, group_id = ?, suspect = 0 WHERE {AS_READ}"
                 if db.execute(sql, (volume, group_id, *as_read(row))).rowcount == 1:

@@ -120,7 +120,7 @@ class Lister:
                 self._switches.space.set()
         self._counters.left_behind = self._left_behind
         if self._job.source:
-            ledger_left.note_count(self._ledger, self._job.source, self._left_behind)
+            ledger_left.note_count(self._ledger.journal, self._job.source, self._left_behind)
         self._forget(gone if is_all_read else set())
         return True
 
@@ -347,7 +347,7 @@ class Lister:
         known = hash((name, message))
         if known in self._told:
             return
-        is_recorded = ledger_left.is_recorded(self._ledger, name, message)
+        is_recorded = ledger_left.is_recorded(self._ledger.journal, name, message)
         if len(self._told) < _MOST_TOLD:
             self._told.add(known)
         elif is_recorded:
@@ -355,7 +355,7 @@ class Lister:
         row = Row(0, name, size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
         if not is_recorded:  # by an earlier run: the ledger does not count with every run
-            self._ledger.record(failure)
+            self._ledger.journal.record(failure)
         self._setbacks.note(failure)
         _log.error("%s", message)
 

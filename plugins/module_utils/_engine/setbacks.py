@@ -126,7 +126,7 @@ class Setbacks:
         self._soft.pop(row.id, 0)
         counted = self._ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
         if is_lie and not counted:
-            self._ledger.record(failure)
+            self._ledger.journal.record(failure)
         if is_lie or counted:
             self.note(failure)
 

@@ -147,7 +147,7 @@ class SourceUnit(Unit):
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.crew.stopping)
-        self.ledger.drop_outdated_pieces()
+        self.ledger.parts.drop_outdated_pieces()
         self.look_around()
         self.crew.spawn(self._lister.run, "lister")
         if self.scanner.has_folders:

@@ -43,7 +43,7 @@ class Unit:
         self.switches = switches
         self.until = until
         self.volumes = VolumeSet(job, ledger, reads=self.reads)
-        self.parts = PartKeeper(ledger)
+        self.parts = PartKeeper(ledger.parts)
         self.counters = Counters()
         self.status = "starting"
         self.waiting_for = ""  # the status at the moment a deadline passed
@@ -76,7 +76,7 @@ class Unit:
     def run(self) -> None:
         """Work until drained, for one pass, or until stopped; the unit is `locked`. Raises what ended it."""
         try:
-            self.counters.run_id = self.ledger.start_run(self.name)
+            self.counters.run_id = self.ledger.journal.start_run(self.name)
             try:
                 self.work()
             except workers.BrokenOff:
@@ -187,7 +187,7 @@ class Unit:
 
     def save_run(self, *, ended: bool = False) -> None:
         counters = self.counters
-        self.ledger.update_run(
+        self.ledger.journal.update_run(
             counters.run_id,
             status=self.status,
             listed=(counters.listed_objects, counters.listed_bytes),

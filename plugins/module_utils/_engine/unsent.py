@@ -124,7 +124,7 @@ class Unsent:
                 item.row, _PUT_OFF_SECONDS
             )  # sent before that was known: it says nothing of this object
             if is_lie:
-                self._ledger.record(failure)
+                self._ledger.journal.record(failure)
                 self._setbacks.note(failure)
             self.leave(item)
             return
@@ -205,7 +205,7 @@ class Unsent:
             self._count(item, failure, State.FAILED)
             return
         if self._ledger.forget(row, failure.message):
-            self._ledger.record(failure)
+            self._ledger.journal.record(failure)
             self._setbacks.note(failure)
         self.settled(row)
         self.leave(item)
