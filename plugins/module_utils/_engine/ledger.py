@@ -14,7 +14,17 @@ import sqlite3
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from . import machine
-from .ledger_copies import ANEW, CopyLedger
+from .ledger_generations import (
+    ANEW,
+    advance,
+    advance_delivered,
+    doubt_copies,
+    forget,
+    forget_same,
+    keep_copy,
+    overtake,
+    restore,
+)
 from .ledger_journal import count_moved, new_group
 from .ledger_recovery import RecoveryLedger
 from .ledger_rows import (
@@ -164,7 +174,7 @@ class Ledger(RecoveryLedger):
         if first_an_older:
             return
         # What lies on a volume is asked here, in the transaction: a group may have become durable since `row` was read.
-        self._keep_copy(db, int(str(object_id)), int(str(generation)))
+        keep_copy(db, int(str(object_id)), int(str(generation)))
         db.execute(
             "UPDATE objects SET size = ?, etag = ?, modified_ms = ?, origin = 0, listed_ms = ?,"
             " generation = MAX(generation, COALESCE(next_generation, 0)) + ?, next_generation = NULL, next_size = NULL,"
@@ -172,7 +182,7 @@ class Ledger(RecoveryLedger):
             (*values, at, self.next_generation(), object_id, generation),
         )
         # A listing that showed another one was wrong, or the source went back: what is kept need not be fetched.
-        self._restore(db, int(str(object_id)), listed=False, only_same=True)
+        restore(db, int(str(object_id)), listed=False, only_same=True)
 
     def touched(self, *, limit: int, delivered_too: bool) -> list[Row]:
         """Released objects, or `delivered_too`, that the source shows under a new time; the first by id."""
@@ -219,7 +229,7 @@ class Ledger(RecoveryLedger):
         with self.database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ} AND origin = 1", as_read(row)).fetchone():
                 return False
-            self._forget(db, row, reason)
+            forget(db, row, reason)
             return True
 
     def gone(self, failure: Failure) -> bool:
@@ -326,7 +336,7 @@ class Ledger(RecoveryLedger):
                     self._keep_refused(db, item, volume, group_id, at)
             if self.has_copies():
                 for item in group:
-                    self._forget_same(db, item.row, volume)
+                    forget_same(db, item.row, volume)
             self._forget_copies(db, group_id)
             count_moved(db, run_id, *_moved(group, refused))
         return refused
@@ -351,7 +361,7 @@ class Ledger(RecoveryLedger):
         A copy of the same generation that was left on a failed volume is not needed beside it.
         """
         row = item.row
-        CopyLedger._forget_same(db, row, volume)
+        forget_same(db, row, volume)
         db.execute(
             "INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, size, etag, modified_ms,"
             " group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms, destination_etag,"
@@ -374,7 +384,7 @@ class Ledger(RecoveryLedger):
         with self.database.transaction() as db:
             numbers = [(row.id,) for row in rows]
             db.executemany("UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", numbers)
-            self._doubt_copies(db, numbers)
+            doubt_copies(db, numbers)
 
     def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
         """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
@@ -407,9 +417,9 @@ class Ledger(RecoveryLedger):
                         (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
                     )
                 if has_copies:
-                    self._overtake(db, item.row, is_newest=moved)
+                    overtake(db, item.row, is_newest=moved)
             count_moved(db, run_id, *_moved(group, refused))
-            self._advance_delivered(db)
+            advance_delivered(db)
             self._release(db, released, run_id, at)
         return refused
 
@@ -459,7 +469,7 @@ class Ledger(RecoveryLedger):
             if moved:
                 self.journal.count(db, failure)
                 if target != State(row.state):
-                    self._advance(db, "id = ?", row.id)
+                    advance(db, "id = ?", row.id)
         return moved
 
     def acknowledge(self, rows: Iterable[Row]) -> None:
@@ -483,7 +493,7 @@ class Ledger(RecoveryLedger):
                 beat("giving failed objects a new chance")
         if direction != "destination":
             with self.database.transaction() as db:
-                self._advance(db, "state = 0")
+                advance(db, "state = 0")
         return count
 
     def _revive_some(self, sql: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import machine
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
-from .ledger_copies import NEWEST
+from .ledger_generations import NEWEST, forget
 from .ledger_rows import AS_READ, ROW, Failure, Row, as_read
 from .ledger_volumes import VolumeLedger
 from .model import Origin, State
@@ -231,7 +231,7 @@ class BindingLedger(VolumeLedger):
     def _resend(self, db: sqlite3.Connection, key: str, trouble: Trouble, message: str) -> Resent:
         row = self.row_of(key)
         if row and not row.is_sound:  # nothing it says is of use: the next listing takes the object anew
-            self._forget(db, row, f"its row in the ledger was damaged; {message}")
+            forget(db, row, f"its row in the ledger was damaged; {message}")
             return Resent(key, FETCHED, row.size)
         resent = _resent(key, row)
         if row is None or resent.action not in (SENT, FETCHED):

@@ -13,6 +13,7 @@ from .conditions import MISSING
 from .errors import LedgerError, Trouble
 from .ledger_boot import mark_suspect, suspect_groups
 from .ledger_copies import CopyLedger
+from .ledger_generations import advance, forget, note_discard
 from .ledger_journal import new_group
 from .ledger_rows import AS_READ, ROW, Failure, Row, as_read, move
 from .model import State
@@ -201,7 +202,7 @@ class VolumeLedger(CopyLedger):
             moved = move(db, row, State.PENDING, f"{_LEFT}, last_error = ?", (failure.text,))
             if moved:
                 self.journal.count(db, failure)
-                self._advance(db, "id = ?", row.id)
+                advance(db, "id = ?", row.id)
         return moved
 
     def leave_copies(self, volume: int, reason: str) -> int:
@@ -213,7 +214,7 @@ class VolumeLedger(CopyLedger):
             f"UPDATE objects SET state = 0, {_LEFT}, last_error = ?", f"{_STAGED_THERE} AND origin = 0", volume, text
         )
         with self.database.transaction() as db:
-            self._advance(db, "state = 0 AND left_on = ?", volume)
+            advance(db, "state = 0 AND left_on = ?", volume)
         return left
 
     def lose_volume(self, volume: int, name: str) -> tuple[int, list[str]]:
@@ -257,7 +258,7 @@ class VolumeLedger(CopyLedger):
             rows = [Row(*values) for values in db.execute(sql, (volume,))]
             for row in rows:
                 self.journal.count(db, Failure(row, "destination", Trouble.IO, message, "forgotten"))
-                self._forget(db, row, message)
+                forget(db, row, message)
         return [row.key for row in rows]
 
     def fetchable_on(self, volume: int) -> tuple[int, int]:
@@ -299,12 +300,7 @@ class VolumeLedger(CopyLedger):
     def intend(self, volume: int, rows: Iterable[Row]) -> dict[int, int]:
         """Files are about to appear on this volume that are of no use before `commit_moved`: object -> its note."""
         with self.database.transaction() as db:
-            return {row.id: self._note(db, volume, row) for row in rows}
-
-    @staticmethod
-    def _note(db: sqlite3.Connection, volume: int | None, row: Row) -> int:
-        sql = "INSERT INTO discards (volume, key, generation) VALUES (?, ?, ?)"
-        return int(db.execute(sql, (volume, row.key, row.generation)).lastrowid or 0)
+            return {row.id: note_discard(db, volume, row) for row in rows}
 
     def commit_moved(self, rows: Sequence[Row], volume: int, notes: Mapping[int, int]) -> list[Row]:
         """These objects lie durably, and proven, on `volume`; returns those of which it is true now.
@@ -319,7 +315,7 @@ class VolumeLedger(CopyLedger):
                 sql = f"UPDATE objects SET volume = ?, group_id = ?, suspect = 0 WHERE {AS_READ}"
                 if db.execute(sql, (volume, group_id, *as_read(row))).rowcount == 1:
                     db.execute("DELETE FROM discards WHERE id = ?", (notes[row.id],))
-                    self._note(db, row.volume, row)
+                    note_discard(db, row.volume, row)
                     moved.append(row)
         return moved
 
