@@ -230,8 +230,18 @@ class Deliveries:
 
     def _look_at(self, batch: Batch) -> None:
         """Uploads that started before and have no proof: perhaps they are there. What is not is sent again."""
-        proven, absent = [], []
-        for item, endpoint, found in self._waited_for(batch, self._heads(batch.items, is_hurried=not batch.is_late)):
+        proven: list[tuple[Item, Delivered]] = []
+        absent: list[Item] = []
+
+        def conclude() -> None:
+            self._commit(proven)
+            for item in absent:
+                self._send_again(item)
+            proven.clear()
+            absent.clear()
+
+        answers = self._heads(batch.items, is_hurried=not batch.is_late)
+        for item, endpoint, found in self._waited_for(batch, answers, conclude):
             if isinstance(found, StoreError):
                 if self._says_absent(item, found):
                     absent.append(item)
@@ -252,9 +262,7 @@ class Deliveries:
                 self._refuted(item, proof)
             elif proof:
                 absent.append(item)
-        self._commit(proven)
-        for item in absent:
-            self._send_again(item)
+        conclude()
 
     def _is_from_lost_history(self, row: Row, found: Head) -> bool:
         """Whether what lies at the destination was written after all that an old copy of the ledger knows."""
@@ -307,10 +315,16 @@ class Deliveries:
                 sent.append(item)
             else:
                 self._unsent.not_sent(item, outcome.trouble or Trouble.OTHER, outcome.message)
-        proven, unsaid = [], {item.row.id: item.row for item in sent}
+        unsaid = {item.row.id: item.row for item in sent}
+        proven: list[tuple[Item, Delivered]] = []
+
+        def conclude() -> None:
+            self._commit(proven)
+            proven.clear()
+
         self._taken.update((item.row.id, item.row.generation) for item in sent)
         answers = self._heads(sent, is_hurried=False) if batch.is_late else self._found(sent)
-        for item, endpoint, found in self._waited_for(batch, answers):
+        for item, endpoint, found in self._waited_for(batch, answers, conclude):
             if isinstance(found, StoreError):
                 answered = self._by_answer(item, endpoint, batch.outcomes[item.row.id], found)
                 if answered:
@@ -331,16 +345,21 @@ class Deliveries:
                 self._refuted(item, proof)
         if unsaid:
             self._ledger.acknowledge(unsaid.values())
-        self._commit(proven)
+        conclude()
 
-    def _waited_for(self, batch: Batch, answers: Iterator[_Answer]) -> Iterator[_Answer]:
-        """The answers that came; for the others somebody else waits, and holds up nobody."""
+    def _waited_for(self, batch: Batch, answers: Iterator[_Answer], conclude: Callable[[], None]) -> Iterator[_Answer]:
+        """The answers that came; for the others somebody else waits, and holds up nobody.
+
+        `conclude` is called after each of those who are late, since the next one may never come.
+        """
         late = []
         for item, endpoint, found in answers:
             if isinstance(found, StoreError) and found.code == LATE:
                 late.append(item)
             else:
                 yield item, endpoint, found
+                if batch.is_late:
+                    conclude()
         if late:
             self._put(Batch(late, batch.is_large, batch.is_doubtful, is_late=True, outcomes=batch.outcomes))
 
