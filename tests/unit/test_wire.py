@@ -23,6 +23,7 @@ from servers.certificates import Certificates, make_certificates
 from snowsync import wire as wire_module
 from snowsync.answers import UNREADABLE
 from snowsync.config import Store
+from snowsync.connections import Permits
 from snowsync.credentials import Credentials
 from snowsync.errors import StoreError, Trouble
 from snowsync.listing_gaps import LAST_TEXT
@@ -380,6 +381,57 @@ def test_one_that_does_not_answer_is_not_waited_for_with_the_others(store: Scrip
     assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, wire_module.LATE)
     asked_again.set()
     assert [head.etag for _key, head in wire.head_many(["slow"]) if isinstance(head, Head)] == ["e"]
+
+
+@pytest.mark.parametrize("permits", [None, 1], ids=["a crew of one", "alone"])
+def test_one_that_does_not_answer_is_not_waited_for_on_the_only_connection(
+    store: ScriptedStore, permits: int | None
+) -> None:
+    store.script = lambda asked: Silence() if asked.key == "slow" else OK
+    described = Store(bucket="bucket", endpoints=(store.url,))
+    wire = Wire(described, store.url, CREDENTIALS, connections=1, permits=Permits(permits) if permits else None)
+    found = dict(wire.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
+    late = found.pop("slow")
+    assert isinstance(late, StoreError) and late.code == wire_module.LATE
+    assert {key for key, head in found.items() if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
+    assert isinstance(wire.head("k0"), Head), "and nothing is left of the hurry"
+    wire.close()
+
+
+def test_who_waits_for_a_late_answer_takes_no_more_connections_than_that_needs(store: ScriptedStore) -> None:
+    asked_for = threading.Event()
+    answers = threading.Event()
+
+    def script(asked: Asked) -> bytes:
+        if asked.key == "late":
+            asked_for.set()
+            assert answers.wait(60)
+        return OK
+
+    store.script = script
+    permits = Permits(8)
+    wire = Wire(Store(bucket="bucket", endpoints=(store.url,)), store.url, CREDENTIALS, connections=6, permits=permits)
+    found: list[tuple[str, Head | StoreError]] = []
+    waiting = threading.Thread(target=lambda: found.extend(wire.head_many(["late"])), daemon=True)
+    waiting.start()
+    assert asked_for.wait(60)
+    assert permits.take_some(8) == 5, "it has one, one for the reason of a refusal, and one stays for who takes one"
+    answers.set()
+    waiting.join(60)
+    assert [key for key, head in found if isinstance(head, Head)] == ["late"]
+    permits.give_back(5, of_set=True)
+    assert permits.take_some(8) == 7, "it keeps none"
+    wire.close()
+
+
+def test_a_handle_is_as_patient_as_ever_after_it_asked_for_a_reason(store: ScriptedStore, connect: Connect) -> None:
+    """Asked for the reason of a refusal, it had the patience of that request, and its clock, ever after."""
+    store.script = lambda asked: reply(403) if asked.key == "denied" else OK
+    wire = connect()
+    with pytest.raises(StoreError):
+        wire.head("denied")
+    time.sleep(2.5)  # more than an answer may take here
+    assert wire.head("k").etag == "e"
 
 
 def test_a_listing_may_take_longer_than_a_head(store: ScriptedStore) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -348,20 +348,26 @@ class Wire:
             raise unreadable(action, error, 206, of_object=True) from None
         return replace(head, size=total_size(block, head.size))
 
-    def _head(self, object_key: str, query: str, signer: Signer) -> Head:
+    def _head(self, object_key: str, query: str, signer: Signer, hurry: float = math.inf) -> Head:
         transfer = self._take(self._heads, body=False)
         try:
-            outcome = self._head_on(transfer, object_key, query, signer)
+            outcome = self._head_on(transfer, object_key, query, signer, hurry)
         finally:
             self._put_back(self._heads, transfer)
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
 
-    def _head_on(self, transfer: Transfer, object_key: str, query: str, signer: Signer) -> Head | StoreError:
+    def _head_on(
+        self, transfer: Transfer, object_key: str, query: str, signer: Signer, hurry: float = math.inf
+    ) -> Head | StoreError:
         self._begin(transfer, "HEAD", self._place.object_path(object_key), query, signer)
         transfer.object_key = object_key
-        return self._head_outcome(transfer, *self._perform(transfer), transfer)
+        waiting = transfer.bear(Silence(hurry, hurry), _goes_on) if hurry < math.inf else None
+        number, words = self._perform(transfer, waiting)
+        if waiting and waiting.silent_for:
+            return self._late(transfer, hurry)
+        return self._head_outcome(transfer, number, words, transfer)
 
     def head_many(self, object_keys: Iterable[str], hurry: float = math.inf) -> Iterator[tuple[str, Head | StoreError]]:
         """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as they are needed.
@@ -369,30 +375,42 @@ class Wire:
         Everything happens in the calling thread, while it asks for the next result. What has not been answered `hurry`
         seconds after the last answer that came is given up as LATE: a time-out that blames nobody.
         """
-        crew = self._lent_crew()
+        few = len(object_keys) if hurry == math.inf and isinstance(object_keys, Sized) else self._connections
+        is_apart = few < self._connections  # what may be waited for for long keeps no more connections than it needs
+        crew = self._made_crew(few) if is_apart else self._lent_crew()
         if crew is None:  # all connections are taken: one after the other, as there is one
-            yield from ((object_key, self._head_alone(object_key)) for object_key in object_keys)
+            yield from ((object_key, self._head_alone(object_key, hurry)) for object_key in object_keys)
             return
         try:
             yield from self._drive(crew, iter(object_keys), hurry)
         finally:
-            crew.abandon()
-            self._crews.append(crew)
-            self._permits.tell()
+            self._return_crew(crew, is_apart=is_apart)
 
-    def _head_alone(self, object_key: str) -> Head | StoreError:
+    def _head_alone(self, object_key: str, hurry: float) -> Head | StoreError:
         try:
-            return self.head(object_key)
+            return self._with_current_keys(lambda: self._head(object_key, "", self._object_signer, hurry))
         except StoreError as error:
             return error
 
     def _lent_crew(self) -> Crew | None:
-        """A crew of as many connections as there are, `connections` at most; None where not even one is to be had."""
+        """One that is idle, or a new one; None where not even one connection is to be had."""
         with contextlib.suppress(IndexError):
             return self._crews.pop()
+        return self._made_crew(self._connections)
+
+    def _return_crew(self, crew: Crew, *, is_apart: bool) -> None:
+        if is_apart:
+            self._permits.give_back(self._close_crew(crew))
+            return
+        crew.abandon()
+        self._crews.append(crew)
+        self._permits.tell()
+
+    def _made_crew(self, connections: int) -> Crew | None:
+        """One of as many connections as there are, at most so many; None where not even one is to be had."""
         # One of a bounded number is for the reason of a refused HEAD.
         reserve = int(self._permits.limit < _UNBOUNDED)
-        count = self._permits.take_some(self._connections + reserve)
+        count = self._permits.take_some(connections + reserve)
         if count <= reserve:
             self._permits.give_back(count, of_set=True)
             return None
@@ -426,14 +444,15 @@ class Wire:
             yield from ready
             if not crew.busy:
                 return
+            moved_at = time.monotonic() if ready else moved_at  # however long the caller looked
             ready = [
                 (ended[0].object_key, self._with_other_keys(before, *ended, *crew.spare)) for ended in crew.finished()
             ]
             if ready:
-                moved_at = time.monotonic()
-            elif exhausted and time.monotonic() - moved_at > hurry:
-                yield from [(transfer.object_key, self._late(transfer, hurry)) for transfer in crew.under_way()]
-                return
+                continue
+            if time.monotonic() - moved_at > hurry:
+                ready = [(transfer.object_key, self._late(transfer, hurry)) for transfer in crew.under_way()]
+                crew.abandon()
             else:
                 workers.beat()
                 crew.wait()
@@ -611,10 +630,14 @@ class Wire:
         for option, value in self._options:
             curl.setopt(option, value)
         self._make_ready(curl, body=body)
+        return Transfer(curl, self._be_patient)
+
+    def _be_patient(self, curl: Any) -> None:
+        """As with a HEAD."""
+        curl.setopt(self._curl.LOW_SPEED_TIME, max(1, round(self._patience.of(Asked.HEAD).answer)))
         # Called once a second at least, whatever the store does or does not.
         curl.setopt(self._curl.XFERINFOFUNCTION, lambda *_progress: not _goes_on())
         curl.setopt(self._curl.NOPROGRESS, 0)
-        return Transfer(curl)
 
     def _make_ready(self, curl: Any, *, body: bool) -> None:
         """For GETs, or for HEADs, whose length is not libcurl's to look at: it refuses an odd one."""

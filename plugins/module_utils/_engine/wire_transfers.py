@@ -59,23 +59,36 @@ def handle_options(
 
 
 class Transfer:
-    """One easy handle, used for one request after the other, with the headers of the answer."""
+    """One easy handle, used for one request after the other, with the headers of the answer.
 
-    def __init__(self, curl: Any) -> None:
+    `be_patient` sets how long a request is waited for that does not say so itself.
+    """
+
+    def __init__(self, curl: Any, be_patient: Callable[[Any], None] = lambda curl: None) -> None:
         self.curl = curl
         self.object_key = ""
+        self._be_patient = be_patient
+        self._bears = False  # as the last request said
+        be_patient(curl)
         self._headers = BytesIO()
         curl.setopt(curl.HEADERFUNCTION, self._headers.write)  # no Python code runs per header line
 
     def begin(self, url: str, header_lines: list[str]) -> None:
+        if self._bears:
+            self._be_patient(self.curl)
+            self._bears = False
         self._headers.seek(0)
         self._headers.truncate()
         self.curl.setopt(self.curl.URL, url)
         self.curl.setopt(self.curl.HTTPHEADER, header_lines)
 
     def bear(self, silence: Silence, goes_on: Callable[[], bool] = lambda: True) -> Waiting:
-        """Wait for this request as long as `silence` says, and as `goes_on`, which is asked about once a second."""
+        """Wait as long as `silence` says, and as `goes_on`, which is asked about once a second.
+
+        That counts for the request that was begun last, and for no other.
+        """
         waiting = Waiting(silence, goes_on)
+        self._bears = True
         self.curl.setopt(self.curl.LOW_SPEED_TIME, 0)
         self.curl.setopt(self.curl.NOPROGRESS, 0)
         self.curl.setopt(self.curl.XFERINFOFUNCTION, waiting)
