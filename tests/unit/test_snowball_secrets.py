@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -104,6 +105,12 @@ def command_lines() -> Iterator[str]:
             continue
 
 
+def code_of_its_own() -> str:
+    """Another one than in tests beside this one, some of which give theirs to the client in a command line."""
+    digits = secrets.token_hex(13)
+    return "-".join(digits[start : start + 5] for start in range(0, 25, 5))
+
+
 @pytest.fixture
 def ansible(fleet: Fleet, collections: Path, tmp_path: Path) -> Ansible:
     return Ansible(fleet, collections, tmp_path)
@@ -123,9 +130,9 @@ def where(secret: str, folder: Path, apart_from: Path) -> list[str]:
 
 
 def test_no_secret_leaves_by_any_way_when_all_is_well(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
-    device = fleet.make("alpha", unlock_seconds=0.5, latency_seconds=0.2)
+    device = fleet.make("alpha", unlock_code=code_of_its_own(), unlock_seconds=0.5, latency_seconds=0.2)
     shown = device.show()
-    secrets = [device.unlock_code, shown["secret_key"]]
+    kept = [device.unlock_code, shown["secret_key"]]
     folder = {"snowdir": str(device.snowdir)}
     printed = ansible.module("snowball_unlock", poll_interval=0.2, keys_file="keys.yaml", **folder)
     printed += ansible.module("snowball_info", **folder)
@@ -135,13 +142,13 @@ def test_no_secret_leaves_by_any_way_when_all_is_well(fleet: Fleet, ansible: Ans
     assert shown["secret_key"] in (device.snowdir / "keys.yaml").read_text()
     seen = "\n".join(ansible.command_lines)
     assert "snowballEdge describe-device --endpoint" in seen, "the watcher saw the client"
-    for secret in secrets:
+    for secret in kept:
         assert secret not in printed
         assert secret not in ansible.log.read_text()
         assert secret not in seen
         assert where(secret, tmp_path, apart_from=fleet.folder) == []
     assert device.calls() and not any(call["code_in_argv"] for call in device.calls())
-    assert not any(secret in word for call in device.calls() for word in call["argv"] for secret in secrets)
+    assert not any(secret in word for call in device.calls() for word in call["argv"] for secret in kept)
     assert list(fleet.home.rglob("snowball-edge.config")) == [], "nothing was written for the user"
 
 
@@ -151,8 +158,9 @@ def test_no_secret_leaves_by_any_way_when_all_is_well(fleet: Fleet, ansible: Ans
 def test_no_secret_leaves_by_any_way_when_it_fails(
     fleet: Fleet, ansible: Ansible, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
-    fields = json.loads(json.dumps(fields).replace("%CODE%", "It is 0123a-bcdef-01234-56789-abcde"))
-    device = fleet.make("alpha", unlock_code="0123a-bcdef-01234-56789-abcde", unlock_seconds=0.2, **fields)
+    own = code_of_its_own()
+    fields = json.loads(json.dumps(fields).replace("%CODE%", f"It is {own}"))
+    device = fleet.make("alpha", unlock_code=own, unlock_seconds=0.2, **fields)
     code = (device.snowdir / "sbe_config.yaml").read_text().split()[2]
     printed = ansible.module("snowball_unlock", poll_interval=0.2, timeout=10, snowdir=str(device.snowdir))
     assert "FAILED" in printed and "alpha" in printed
@@ -161,7 +169,7 @@ def test_no_secret_leaves_by_any_way_when_it_fails(
 
 
 def test_a_code_that_is_given_as_an_option_is_masked(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
-    device = fleet.make("alpha", unlock_seconds=0.2)
+    device = fleet.make("alpha", unlock_code=code_of_its_own(), unlock_seconds=0.2)
     options = {"endpoint": device.endpoint, "manifest": str(device.manifest), "unlock_code": device.unlock_code}
     printed = ansible.play("snowball_unlock", poll_interval=0.2, **options)
     assert '"state": "UNLOCKED"' in printed and '"unlock_code": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in printed
