@@ -236,7 +236,7 @@ def test_quarantined_copies_are_known_by_their_objects(tmp_path: Path, ledger: L
 
 def test_space_of_a_volume_with_a_limit_is_what_the_ledger_says(tmp_path: Path, ledger: Ledger) -> None:
     volumes, (volume,) = opened(make_job(tmp_path, limit=1_000_000), ledger)
-    volume.in_flight = 10
+    volume.load.in_flight = 10
     (found,) = volumes.spaces()
     assert (found.high, found.low, found.used, found.in_flight) == (900_000, 800_000, 0, 10)
 

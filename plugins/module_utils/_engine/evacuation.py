@@ -206,7 +206,7 @@ class Evacuation:
     def _is_too_large(self, size: int) -> bool:
         """Whether no filesystem of the other volumes takes a file of this size, whatever its room."""
         others = self._volumes.placeable()
-        return bool(others) and all(size > volume.largest_file for volume in others)
+        return bool(others) and all(size > volume.load.largest_file for volume in others)
 
     def _no_room(self, row: Row) -> None:
         """Wait for the destination unit to deliver something; raise LocalError where none runs."""
@@ -232,7 +232,7 @@ class Evacuation:
         except OSError as error:
             self._cannot_read(source, row, error)
             return None
-        target.expect(row.size)
+        target.load.expect(row.size)
         try:
             found = self._pour(descriptor, row, target)
         except _Unreadable as error:
@@ -245,7 +245,7 @@ class Evacuation:
             self._is_damaged(source, row, found)
         finally:
             os.close(descriptor)
-        target.expect_no_more(row.size)
+        target.load.expect_no_more(row.size)
         with contextlib.suppress(OSError):
             target.discard_evacuated(row.id)
         return None
@@ -302,7 +302,7 @@ class Evacuation:
 
     def _cannot_take(self, target: OpenVolume, row: Row, error: OSError) -> None:
         if local_trouble(error) is Trouble.TOO_LARGE:
-            target.takes_no_file_of(row.size)
+            target.load.takes_no_file_of(row.size)
             _log.warning("volume %s takes no file of %d bytes", target.name, row.size)
         else:
             self._cannot_write(target, error)
@@ -321,7 +321,7 @@ class Evacuation:
         moved: list[Row] = []
         try:
             target.sync()
-            target.pace.learn(sum(copy.row.size for copy in copies), time.monotonic() - started)
+            target.load.pace.learn(sum(copy.row.size for copy in copies), time.monotonic() - started)
             with target.names_held():
                 notes = self._ledger.intend(target.id, [copy.row for copy in copies])
                 named, problem = self._publish(target, copies)
@@ -332,7 +332,7 @@ class Evacuation:
             self._volumes.occupies(target, row.size)
             self._done.moved += Tally(1, row.size)
         for copy in copies:
-            target.expect_no_more(copy.row.size)
+            target.load.expect_no_more(copy.row.size)
             with contextlib.suppress(OSError):  # what got no name; else swept when the volume is evacuated to again
                 target.discard_evacuated(copy.row.id)
         if problem:

@@ -135,7 +135,7 @@ class Fetching:
         if self._is_large(item.row.size):
             self._parts.forget(item.row.id)  # the room is for others
         if trouble is Trouble.TOO_LARGE:
-            item.volume.takes_no_file_of(item.row.size)
+            item.volume.load.takes_no_file_of(item.row.size)
             _log.warning("volume %s takes no file of %d bytes: %s", item.volume.name, item.row.size, message)
         else:
             is_full(item.volume, message)
@@ -176,11 +176,11 @@ class Fetching:
             self._setbacks.put_off(item.row, delay)
         with self._flight.lock:
             if self._flight.leave(item.row.id):
-                item.volume.expect_no_more(item.row.size)
+                item.volume.load.expect_no_more(item.row.size)
         self._rewind()
 
 
 def is_full(volume: OpenVolume, message: str) -> None:
     """A volume says that it is, whatever it shows: it rests for a while."""
-    if volume.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
+    if volume.load.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
         _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)

@@ -353,7 +353,7 @@ class SourceUnit(Unit):
         row = item.row
         with self.flight.lock:
             self.flight.take(item)
-            item.volume.expect(row.size)
+            item.volume.load.expect(row.size)
         for space in spaces:
             if space.id == item.volume.id:
                 space.expect(row.size)

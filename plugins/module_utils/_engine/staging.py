@@ -202,7 +202,7 @@ class Lane:
             or time.monotonic() - group.since >= policy.seconds
             or self._committer.everything_waits()
             # The other half of what may be on its way comes while this one is made durable.
-            or group.bytes >= volume.window(self._committer.job) / 2
+            or group.bytes >= volume.load.window(self._committer.job) / 2
         )
 
     def _is_over(self) -> bool:
@@ -243,7 +243,7 @@ class Lane:
         """A medium that was waited for had worked on this group ever since the last one, or the group's beginning."""
         now, waited = time.monotonic(), self._seconds
         elapsed = now - max(self._last_end, group.since)
-        self.volume.pace.learn(group.bytes, elapsed if waited > elapsed / 4 else waited)
+        self.volume.load.pace.learn(group.bytes, elapsed if waited > elapsed / 4 else waited)
         self._last_end, self._seconds = now, 0.0
 
     @staticmethod

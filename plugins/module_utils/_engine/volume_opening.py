@@ -19,6 +19,7 @@ from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
 from .volume_folders import Folders, open_folders
 from .volume_layout import OWN_FOLDER, record_path
+from .volume_load import Load
 from .volumes import OpenVolume, names_held, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
@@ -55,7 +56,9 @@ class VolumeOpening:
         except BaseException:
             folders.close()
             raise
-        return OpenVolume(config, number, marker["uuid"], folders, writable=writable, claim=claim, largest_file=largest)
+        return OpenVolume(
+            config, number, marker["uuid"], folders, Load(largest_file=largest), writable=writable, claim=claim
+        )
 
     @staticmethod
     def _largest_file(config: VolumeConfig, incoming: int) -> int:

@@ -22,6 +22,7 @@ from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
 from .ledger import Ledger
 from .occupancy import Occupancy
 from .placement import VolumeSpace
+from .volume_load import space_of
 from .volume_opening import VolumeOpening, why_not
 from .volumes import OpenVolume
 
@@ -304,8 +305,13 @@ class VolumeSet:
         lock = lock or contextlib.nullcontext()
         if any(config.limit is not None for config in self._job.volumes):
             self._occupancy.ask(lock)
+        now = time.monotonic()
         with lock:
-            return [volume.space(self._job, self._occupancy.of(volume.id), status) for volume, status in asked]
+            return [self._space(volume, status, now) for volume, status in asked]
+
+    def _space(self, volume: OpenVolume, status: os.statvfs_result, now: float) -> VolumeSpace:
+        occupied = self._occupancy.of(volume.id)
+        return space_of(volume.id, volume.config.limit, volume.load, self._job, occupied, status, now)
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
         try:
@@ -322,8 +328,7 @@ class VolumeSet:
 
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
-        volume.expect_no_more(size)
-        volume.fullness.took(time.monotonic(), size)
+        volume.load.took(size, time.monotonic())
         self.occupies(volume, size)
 
     def occupies(self, volume: OpenVolume, size: int) -> None:

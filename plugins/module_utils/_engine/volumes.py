@@ -23,15 +23,13 @@ from typing import TYPE_CHECKING
 
 from . import workers
 from .conditions import MISSING, word_of
-from .config import Job
 from .config import Volume as VolumeConfig
 from .dropped_files import DroppedFiles
 from .errors import Trouble, local_trouble
-from .fitness import NO_LIMIT
-from .placement import Fullness, Pace, VolumeSpace, room_for_files
 from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
 from .volume_folders import Folders
 from .volume_layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
+from .volume_load import Load
 
 if TYPE_CHECKING:
     from .belonging import Claim
@@ -41,7 +39,6 @@ _FSYNC_DIRECTORIES = 16
 
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
 _MOST_KNOWN_DIRECTORIES = 10_000
-_WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
 
 _MOST_QUARANTINED = 1000  # copies of one object that no longer have their digest
 
@@ -87,13 +84,9 @@ class OpenVolume:
     id: int
     uuid: str
     folders: Folders
-    in_flight: int = 0  # bytes handed to a mover and not yet durable
-    files_in_flight: int = 0
+    load: Load = field(default_factory=Load)
     known_directories: set[str] = field(default_factory=set)
     opened: float = field(default_factory=time.monotonic)
-    pace: Pace = field(default_factory=Pace)
-    fullness: Fullness = field(default_factory=Fullness)
-    largest_file: int = NO_LIMIT  # bytes, as far as it is known
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
     claim: Claim | None = None  # None: nobody else can be there
@@ -265,50 +258,6 @@ class OpenVolume:
             relative = os.path.relpath(folder, base)
             for name in files:
                 yield name if relative == "." else f"{relative}/{name}"
-
-    def expect(self, size: int) -> None:
-        """An object is on its way here."""
-        self.in_flight += size
-        self.files_in_flight += 1
-
-    def expect_no_more(self, size: int) -> None:
-        """It is durable, or will not come."""
-        self.in_flight -= size
-        self.files_in_flight -= 1
-
-    def takes_no_file_of(self, size: int) -> None:
-        """Its filesystem refused a file for its size."""
-        self.largest_file = min(self.largest_file, size - 1)
-
-    def space(self, job: Job, occupied: int, status: os.statvfs_result) -> VolumeSpace:
-        """This volume for the placement, `status` being what its filesystem says of itself."""
-        total = status.f_blocks * status.f_frsize
-        available = max(0, status.f_bavail * status.f_frsize - job.space.reserve)
-        used = total - job.space.reserve - available
-        usable = empty = max(0, total - job.space.reserve)
-        if self.config.limit is not None:
-            # Other files on the same filesystem do not count against the limit, but their space is gone all the same.
-            empty = min(self.config.limit, usable)
-            usable = min(self.config.limit, occupied + available)
-            used = occupied
-        return VolumeSpace(
-            id=self.id,
-            high=int(usable * job.space.high_watermark),
-            low=int(usable * job.space.low_watermark),
-            used=used,
-            in_flight=self.in_flight,
-            largest=int(empty * job.space.high_watermark),
-            speed=self.pace.speed,
-            window=self.window(job),
-            files=room_for_files(status, job.space.high_watermark, self.files_in_flight),
-            rises_with=int(status.f_files * (job.space.high_watermark - job.space.low_watermark)),
-            largest_file=self.largest_file,
-            refusal=self.fullness.why if self.fullness.rests(time.monotonic()) else "",
-        )
-
-    def window(self, job: Job) -> int:
-        """How many bytes may be on their way here at once, beside one object."""
-        return self.fullness.window(self.pace.window(_WINDOW_GROUPS * job.group.bytes))
 
     def still_there(self) -> bool:
         """Whether the path still leads to the filesystem that was opened, with its marker."""
