@@ -18,7 +18,7 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import machine, volume_set
+from snowsync import machine, volume_ownership
 from snowsync.ledger import Ledger
 from snowsync.ledger_recovery import RECOVERED
 from snowsync.model import State
@@ -184,7 +184,7 @@ def test_every_volume_knows_the_newest_group(rig: Rig) -> None:
 
 def test_the_first_group_of_a_run_is_remembered_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the run is killed within the second."""
-    monkeypatch.setattr(volume_set, "_REMEMBER_SECONDS", 3600.0)
+    monkeypatch.setattr(volume_ownership, "_REMEMBER_SECONDS", 3600.0)
     monkeypatch.setattr(VolumeSet, "close", lambda self: None)
     put(rig, "a")
     rig.run(direction="source")

@@ -22,8 +22,8 @@ from .ledger_read import Tally
 from .present import bytes_text, count_text, plain_text
 from .removal import OperatorsWord
 from .resetting import VolumeReset
+from .volume_folders import names_held
 from .volume_layout import OWN_FOLDER, STAGED
-from .volumes import names_held
 
 if TYPE_CHECKING:
     from .config import Job

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from . import workers
 from .volume_layout import JOB_FOLDERS, OWN_FOLDER
 
 
@@ -44,3 +48,26 @@ def open_folders(volume: Path, job: str, *, make: bool) -> Folders:
             os.close(descriptor)
         raise
     return Folders(**opened)
+
+
+@contextlib.contextmanager
+def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
+    """Hold the names of a staging tree, by a flock(2) on a description of our own.
+
+    OSError when somebody else still does after `patience` seconds (None: wait).
+    """
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=staged)
+    try:
+        deadline = None if patience is None else time.monotonic() + patience
+        while True:
+            try:
+                with workers.at_medium():  # whoever holds them waits for it
+                    fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is None or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)

@@ -17,10 +17,11 @@ from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
 from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
-from .volume_folders import Folders, open_folders
+from .volume_folders import Folders, names_held, open_folders
 from .volume_layout import OWN_FOLDER, record_path
 from .volume_load import Load
-from .volumes import OpenVolume, names_held, try_writing
+from .volume_ownership import Ownership
+from .volumes import OpenVolume, try_writing
 
 _log = logging.getLogger("snowsync.volumes")
 _PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
@@ -56,9 +57,9 @@ class VolumeOpening:
         except BaseException:
             folders.close()
             raise
-        return OpenVolume(
-            config, number, marker["uuid"], folders, Load(largest_file=largest), writable=writable, claim=claim
-        )
+        ownership = Ownership(claim, folders, writable=writable)
+        load = Load(largest_file=largest)
+        return OpenVolume(config, number, marker["uuid"], folders, ownership, load, writable=writable)
 
     @staticmethod
     def _largest_file(config: VolumeConfig, incoming: int) -> int:

@@ -28,7 +28,6 @@ from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.volumes")
 _Answer = TypeVar("_Answer")
-_REMEMBER_SECONDS = 1.0  # so often at most is the newest group written to a volume
 _LEFT = "objects are staged there, and the job no longer names it; put it back"
 
 
@@ -94,7 +93,7 @@ class VolumeSet:
         def look() -> str:
             if not volume.still_there():
                 return volume.trouble() or MISSING
-            self._remember(volume)
+            volume.ownership.remember(self._ledger.newest_group)
             return ""
 
         try:
@@ -259,18 +258,7 @@ class VolumeSet:
         """
         with self.borrowed(number) as volumes:
             for volume in volumes:
-                self._remember(volume, now=now)
-
-    def _remember(self, volume: OpenVolume, *, now: bool = False) -> None:
-        if not volume.remembering.acquire(blocking=False):
-            return
-        try:
-            newest = self._ledger.newest_group()
-            due = now or time.monotonic() - volume.remembered_at >= _REMEMBER_SECONDS
-            if due and volume.remembered != newest:
-                volume.remember(newest)
-        finally:
-            volume.remembering.release()
+                volume.ownership.remember(self._ledger.newest_group, now=now)
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""

@@ -12,14 +12,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
-import threading
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from . import workers
 from .conditions import MISSING, word_of
@@ -30,9 +27,7 @@ from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, re
 from .volume_folders import Folders
 from .volume_layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
 from .volume_load import Load
-
-if TYPE_CHECKING:
-    from .belonging import Claim
+from .volume_ownership import Ownership
 
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
@@ -84,15 +79,12 @@ class OpenVolume:
     id: int
     uuid: str
     folders: Folders
+    ownership: Ownership
     load: Load = field(default_factory=Load)
     known_directories: set[str] = field(default_factory=set)
     opened: float = field(default_factory=time.monotonic)
     users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
     writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
-    claim: Claim | None = None  # None: nobody else can be there
-    remembered: tuple[int, int] = (0, 0)  # the newest group that the record here has
-    remembered_at: float = float("-inf")
-    remembering: threading.Lock = field(default_factory=threading.Lock)  # one writes that record
     dropped: DroppedFiles = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,25 +104,13 @@ class OpenVolume:
     def staged_path(self, relative: str) -> str:
         return f"/proc/self/fd/{self.folders.staged}/{relative}"
 
-    @contextlib.contextmanager
-    def names_held(self) -> Iterator[None]:
+    def names_held(self) -> contextlib.AbstractContextManager[None]:
         """No other thread or process publishes or discards files of the staging tree meanwhile.
 
         Who publishes holds it until the ledger knows the file, who discards from asking the ledger until the file is
         gone: so nothing is discarded that the ledger is about to know. OSError once another ledger stages here.
         """
-        with names_held(self.folders.staged):
-            if self.claim:
-                self.claim.insist(self.folders.root)
-            yield
-
-    def remember(self, newest: tuple[int, int]) -> None:
-        """Write the newest group into the record here, unless somebody holds the names: then with the next one."""
-        self.remembered_at = time.monotonic()
-        if self.claim and self.writable:
-            with contextlib.suppress(OSError), names_held(self.folders.staged, 0.0):
-                self.claim.remember(self.folders.root, *newest)
-                self.remembered = newest
+        return self.ownership.names_held()
 
     def publish(self, name: int | str, relative: str) -> str:
         """Rename a verified file from `incoming` into the staging tree; returns its directory (relative)."""
@@ -289,29 +269,6 @@ class OpenVolume:
     def close(self) -> None:
         self.dropped.close()
         self.folders.close()
-
-
-@contextlib.contextmanager
-def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
-    """Hold the names of a staging tree, by a flock(2) on a description of our own.
-
-    OSError when somebody else still does after `patience` seconds (None: wait).
-    """
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=staged)
-    try:
-        deadline = None if patience is None else time.monotonic() + patience
-        while True:
-            try:
-                with workers.at_medium():  # whoever holds them waits for it
-                    fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if deadline is None or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def try_writing(folder: int) -> None:
