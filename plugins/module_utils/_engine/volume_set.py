@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -14,19 +13,19 @@ from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
 from . import workers
-from .conditions import FAILED, MISSING, READ_ONLY, word_of
+from .conditions import FAILED, MISSING
 from .config import Job
 from .disk_calls import Silent
-from .errors import LocalError, Trouble
 from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
 from .ledger import Ledger
 from .occupancy import Occupancy
 from .placement import VolumeSpace
 from .volume_load import space_of
-from .volume_opening import VolumeOpening, why_not
+from .volume_notices import VolumeNotices
+from .volume_opening import VolumeOpening
+from .volume_trials import VolumeTrials
 from .volumes import OpenVolume
 
-_log = logging.getLogger("snowsync.volumes")
 _Answer = TypeVar("_Answer")
 _LEFT = "objects are staged there, and the job no longer names it; put it back"
 
@@ -40,14 +39,13 @@ class VolumeSet:
     def __init__(self, job: Job, ledger: Ledger, *, reads: bool = False, tells: bool = True) -> None:
         self._job = job
         self._ledger = ledger
-        self._reads = reads
-        self._tells = tells
         self._volumes = {config.name: JobVolume(config) for config in job.volumes}
         self._left = dict.fromkeys(ledger.holding() - self._volumes.keys(), _LEFT)
         self._lock = threading.Lock()
         self._retired: list[OpenVolume] = []
         self._occupancy = Occupancy(ledger.occupied)
-        self._opening = VolumeOpening(job, ledger, tells=tells)
+        self._notices = VolumeNotices(ledger, of_trouble=tells)
+        self._trials = VolumeTrials(VolumeOpening(job, ledger, tells=tells), self._notices, reads=reads)
         self.draining: set[int] = set()  # nothing is placed on these
 
     @property
@@ -70,7 +68,7 @@ class VolumeSet:
         gone = []
         for opened, (word, reason) in [(opened, self._look(opened)) for opened in self.open.values()]:
             if word and self._retire(opened, reason):
-                self._tell(self._volumes[opened.name], word, reason)
+                self._notices.trouble(self._volumes[opened.name], word, reason)
                 gone.append(opened)
         return gone
 
@@ -133,44 +131,14 @@ class VolumeSet:
                 volume.absence = why_silent(silence)
             return None
 
-    # -- opened, by the thread of the disk ------------------------------------------------------------------------
-
     def _opened_anew(self, volume: JobVolume) -> OpenVolume | None:
-        """A volume that was absent, or one that was only read from and takes writes again."""
+        """A volume that was absent, or one that was only read from and takes writes again. In its disk's thread."""
         read = volume.open
         if read is None:
-            return self._try_open(volume)
-        volume.rest_as_it_takes_no_writes(time.monotonic())
-        try:
-            opened = self._open(volume)
-        except (LocalError, OSError) as error:
-            self._tell(volume, word_of(error), why_not(volume.config, error))
-            return None
-        self._retire(read, "it takes writes again")
-        return opened
-
-    def _try_open(self, volume: JobVolume) -> OpenVolume | None:
-        try:
-            return self._open(volume)
-        except (LocalError, OSError) as error:
-            word, reason = word_of(error), why_not(volume.config, error)
-            if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
-                volume.rest_as_it_takes_no_writes(time.monotonic())
-        if not self._reads and volume.absence != reason:  # who only reads from volumes says what it waits for
-            _log.warning("volume %s is not used: %s", volume.name, reason)
-        volume.absence = reason
-        self._tell(volume, word, reason)
-        if self._reads and word in (READ_ONLY, FAILED):
-            with contextlib.suppress(LocalError, OSError):
-                opened = self._open(volume, writable=False)
-                volume.rest_as_it_takes_no_writes(time.monotonic())
-                return opened
-        return None
-
-    def _open(self, volume: JobVolume, *, writable: bool = True) -> OpenVolume:
-        opened = self._opening.opened(volume.config, writable=writable)
-        if writable:
-            volume.has_no_trouble()
+            return self._trials.of_absent(volume)
+        opened = self._trials.of_only_read(volume)
+        if opened:
+            self._retire(read, "it takes writes again")
         return opened
 
     def unreadable(self) -> list[tuple[int, str]]:
@@ -185,12 +153,9 @@ class VolumeSet:
 
     def _can_be_read(self, volume: JobVolume) -> bool:
         try:
-            volume.disk.ask(lambda: self._open(volume, writable=False).close())
+            return volume.disk.ask(lambda: self._trials.can_be_read(volume))
         except Silent:
             return True  # it may yet
-        except (LocalError, OSError) as error:
-            return word_of(error) != FAILED
-        return True
 
     # -- taken out --------------------------------------------------------------------------------------------
 
@@ -203,7 +168,7 @@ class VolumeSet:
         if not self._retire(volume, reason):
             return False
         known = self._volumes[volume.name]
-        self._tell(known, word, reason)
+        self._notices.trouble(known, word, reason)
         now = time.monotonic()
         known.rest_as_it_failed(now, now - volume.opened)
         return True
@@ -216,18 +181,6 @@ class VolumeSet:
             known.goes(reason)
             self._retired.append(volume)
         return True
-
-    def _tell(self, volume: JobVolume, word: str, reason: str) -> None:
-        """Let the ledger know of a trouble, once."""
-        volume.has_trouble(word, time.monotonic())
-        if not self._tells or volume.told == (word, reason):
-            return
-        known = self._ledger.known_volumes().get(volume.name)
-        if known:
-            self._ledger.set_trouble(known[0], word, reason)
-        else:
-            self._ledger.note_unused(volume.name, word, reason)
-        volume.told = (word, reason)
 
     @contextlib.contextmanager
     def borrowed(self, number: int | None = None) -> Iterator[list[OpenVolume]]:
@@ -270,16 +223,7 @@ class VolumeSet:
 
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
-        news = [
-            (volume, opened.id, on)
-            for volume in self._volumes.values()
-            if (opened := volume.open)
-            and (on := opened.id not in self.draining or opened.id in busy) is not volume.placing
-        ]
-        if news:
-            self._ledger.set_placing({number: on for _volume, number, on in news})
-        for volume, _number, on in news:
-            volume.placing = on
+        self._notices.placing(self._volumes.values(), self.draining, busy)
 
     def spaces(self, lock: contextlib.AbstractContextManager[object] | None = None) -> list[VolumeSpace]:
         """Every volume for the placement, but for those whose disks say nothing now; one that fails is taken out.

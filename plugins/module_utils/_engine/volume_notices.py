@@ -1,0 +1,44 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the ledger is told of volumes, for others to see: each thing once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container, Iterable
+
+from .job_volume import JobVolume
+from .ledger import Ledger
+
+
+class VolumeNotices:
+    """Tells it. `of_trouble`: of troubles too."""
+
+    def __init__(self, ledger: Ledger, *, of_trouble: bool) -> None:
+        self._ledger = ledger
+        self._of_trouble = of_trouble
+
+    def trouble(self, volume: JobVolume, word: str, reason: str) -> None:
+        """A volume is READ_ONLY, FAILED or MISSING."""
+        volume.has_trouble(word, time.monotonic())
+        if not self._of_trouble or volume.told == (word, reason):
+            return
+        known = self._ledger.known_volumes().get(volume.name)
+        if known:
+            self._ledger.set_trouble(known[0], word, reason)
+        else:
+            self._ledger.note_unused(volume.name, word, reason)
+        volume.told = (word, reason)
+
+    def placing(self, volumes: Iterable[JobVolume], draining: Container[int], busy: Container[int]) -> None:
+        """Which volumes something may be on its way to: those that take new objects, and the `busy`."""
+        news = [
+            (volume, opened.id, on)
+            for volume in volumes
+            if (opened := volume.open) and (on := opened.id not in draining or opened.id in busy) is not volume.placing
+        ]
+        if news:
+            self._ledger.set_placing({number: on for _volume, number, on in news})
+        for volume, _number, on in news:
+            volume.placing = on

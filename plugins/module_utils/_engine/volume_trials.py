@@ -1,0 +1,71 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Trying whether a volume can be used now, in the thread of its disk; and what is said where it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+from .conditions import FAILED, READ_ONLY, word_of
+from .errors import LocalError, Trouble
+from .job_volume import JobVolume
+from .volume_notices import VolumeNotices
+from .volume_opening import VolumeOpening, why_not
+from .volumes import OpenVolume
+
+_log = logging.getLogger("snowsync.volumes")
+
+
+class VolumeTrials:
+    """`reads`: volumes that take no writes are opened too, for reading."""
+
+    def __init__(self, opening: VolumeOpening, notices: VolumeNotices, *, reads: bool) -> None:
+        self._opening = opening
+        self._notices = notices
+        self._reads = reads
+
+    def of_absent(self, volume: JobVolume) -> OpenVolume | None:
+        """None: it stays absent, and says why."""
+        try:
+            return self._opened(volume)
+        except (LocalError, OSError) as error:
+            word, reason = word_of(error), why_not(volume.config, error)
+            if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
+                volume.rest_as_it_takes_no_writes(time.monotonic())
+        if not self._reads and volume.absence != reason:  # who only reads from volumes says what it waits for
+            _log.warning("volume %s is not used: %s", volume.name, reason)
+        volume.absence = reason
+        self._notices.trouble(volume, word, reason)
+        return self._only_read(volume) if self._reads and word in (READ_ONLY, FAILED) else None
+
+    def _only_read(self, volume: JobVolume) -> OpenVolume | None:
+        with contextlib.suppress(LocalError, OSError):
+            opened = self._opening.opened(volume.config, writable=False)
+            volume.rest_as_it_takes_no_writes(time.monotonic())
+            return opened
+        return None
+
+    def of_only_read(self, volume: JobVolume) -> OpenVolume | None:
+        """One that is only read from, opened again as it takes writes again; None while it does not."""
+        volume.rest_as_it_takes_no_writes(time.monotonic())
+        try:
+            return self._opened(volume)
+        except (LocalError, OSError) as error:
+            self._notices.trouble(volume, word_of(error), why_not(volume.config, error))
+            return None
+
+    def _opened(self, volume: JobVolume) -> OpenVolume:
+        opened = self._opening.opened(volume.config)
+        volume.has_no_trouble()
+        return opened
+
+    def can_be_read(self, volume: JobVolume) -> bool:
+        """False: its disk answers with errors."""
+        try:
+            self._opening.opened(volume.config, writable=False).close()
+        except (LocalError, OSError) as error:
+            return word_of(error) != FAILED
+        return True
