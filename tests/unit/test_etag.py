@@ -283,6 +283,44 @@ def test_parts_of_any_sizes_are_digested_alike_from_a_file_and_a_stream(
     assert streamed.etag() == expected
 
 
+def md5s(data: bytes, part_size: int) -> tuple[bytes, ...]:
+    part_size = part_size or max(1, len(data))
+    return tuple(hashlib.md5(data[at : at + part_size]).digest() for at in range(0, max(1, len(data)), part_size))
+
+
+def fed(data: bytes, part_size: int, seed: int = 0) -> etag.PartDigests:
+    dice, found, at = random.Random(seed), etag.PartDigests(part_size), 0
+    while at < len(data):
+        step = dice.randrange(1, 30)
+        found.update(data[at : at + step])
+        at += step
+    return found
+
+
+@pytest.mark.parametrize("part_size", [0, 1, 7, 10, 100])
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 95, 100])
+def test_digests_are_those_of_the_parts_however_the_bytes_come(size: int, part_size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    found = fed(data, part_size)
+    assert found.digests() == md5s(data, part_size)
+    assert found.fed == size
+    assert found.at_boundary == (size % part_size == 0 if part_size else size == 0)
+
+
+@pytest.mark.parametrize("known", [0, 10, 20, 25])
+def test_digests_go_on_behind_what_is_known(known: int) -> None:
+    data = random.Random(1).randbytes(48)
+    found = etag.PartDigests(10)
+    found.adopt(fed(data[:known], 10))
+    found.update(data[known:])
+    assert found.digests() == md5s(data, 10)
+    taken = etag.PartDigests(10)
+    complete = known // 10 * 10
+    taken.take(md5s(data[:complete], 10) if complete else (), complete)
+    taken.update(data[complete:])
+    assert (taken.digests(), taken.fed) == (md5s(data, 10), 48)
+
+
 def test_bytes_beyond_a_layout_are_seen(make_file: MakeFile) -> None:
     assert etag.file_layout_etag(make_file(b"abcd"), [1, 2]).endswith("-3")
     assert etag.file_layout_etag(make_file(b"ab"), [1, 2]) != etag.file_layout_etag(make_file(b"abc"), [1, 2])

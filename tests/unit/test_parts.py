@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts as values: digests of a range, what of it is there, and how it is cut when it was cut otherwise before."""
+"""Parts as values: what of a range is there, and how it is cut when it was cut otherwise before."""
 
 from __future__ import annotations
 
@@ -10,45 +10,12 @@ import random
 
 import pytest
 
-from snowsync.parts import Piece, RangeDigests, Segment, joined, read_piece, segments, usable_pieces
+from snowsync.parts import Piece, Segment, joined, read_piece, segments, usable_pieces
 
 
 def md5s(data: bytes, unit: int) -> tuple[bytes, ...]:
     unit = unit or max(1, len(data))
     return tuple(hashlib.md5(data[at : at + unit]).digest() for at in range(0, max(1, len(data)), unit))
-
-
-def fed(data: bytes, unit: int, seed: int = 0) -> RangeDigests:
-    dice, found, at = random.Random(seed), RangeDigests(unit), 0
-    while at < len(data):
-        step = dice.randrange(1, 30)
-        found.update(data[at : at + step])
-        at += step
-    return found
-
-
-@pytest.mark.parametrize("unit", [0, 1, 7, 10, 100])
-@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 95, 100])
-def test_digests_are_those_of_the_parts_however_the_bytes_come(size: int, unit: int) -> None:
-    data = random.Random(size).randbytes(size)
-    found = fed(data, unit)
-    assert found.digests() == md5s(data, unit)
-    assert found.fed == size
-    assert found.at_boundary == (size % unit == 0 if unit else size == 0)
-
-
-@pytest.mark.parametrize("known", [0, 10, 20, 25])
-def test_digests_go_on_behind_what_is_known(known: int) -> None:
-    data = random.Random(1).randbytes(48)
-    found = RangeDigests(10)
-    found.adopt(fed(data[:known], 10))
-    found.update(data[known:])
-    assert found.digests() == md5s(data, 10)
-    taken = RangeDigests(10)
-    complete = known // 10 * 10
-    taken.take(md5s(data[:complete], 10) if complete else (), complete)
-    taken.update(data[complete:])
-    assert (taken.digests(), taken.fed) == (md5s(data, 10), 48)
 
 
 def test_a_piece_is_read_as_it_was_written() -> None:

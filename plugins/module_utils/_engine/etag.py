@@ -219,39 +219,61 @@ def _whole_md5(descriptor: int, expected_size: int) -> tuple[str, int]:
 
 
 class PartDigests:
-    """The MD5s of bytes as they come, in parts of `part_size` bytes (0: of all of them)."""
+    """The MD5s of bytes as they come, in parts of `part_size` bytes (0: of all of them); `fed` counts the bytes."""
 
     def __init__(self, part_size: int) -> None:
-        self._part_size = part_size
-        self._room = part_size
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._digests: list[bytes] = []
+        self.part_size = part_size
+        self.fed = 0
+        self._closed: list[bytes] = []
+        self._begin(part_size or _ENDLESS)
+
+    def _begin(self, size: int) -> None:
+        self._open = hashlib.md5(usedforsecurity=False)
+        self._size = self._room = size  # of the open part
 
     def _next_size(self) -> int:
-        return self._part_size
+        return self._size
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the next byte begins a part."""
+        return self._room == self._size
 
     def update(self, chunk: bytes | memoryview) -> None:
-        if not self._part_size or len(chunk) <= self._room:
-            self._part.update(chunk)
+        self.fed += len(chunk)
+        if len(chunk) < self._room:
+            self._open.update(chunk)
             self._room -= len(chunk)
             return
         view = memoryview(chunk)
         while view:
-            if not self._room:
-                self._digests.append(self._part.digest())
-                self._part = hashlib.md5(usedforsecurity=False)
-                self._room = self._next_size()
             taken = view[: self._room]
-            self._part.update(taken)
+            self._open.update(taken)
             self._room -= len(taken)
             view = view[len(taken) :]
+            if not self._room:
+                self._closed.append(self._open.digest())
+                self._begin(self._next_size())
 
-    def digests(self) -> list[bytes]:
-        return [*self._digests, self._part.digest()]
+    def digests(self) -> tuple[bytes, ...]:
+        """Those of the complete parts, and of the open one where it holds something or is the only one."""
+        rest = () if self._closed and self.at_boundary else (self._open.digest(),)
+        return (*self._closed, *rest)
 
     def etag(self) -> str:
         """The ETag of all bytes so far."""
-        return multipart_etag(self.digests()) if self._part_size else self._part.hexdigest()
+        return multipart_etag(self.digests()) if self.part_size else self._open.hexdigest()
+
+    def take(self, digests: Sequence[bytes], length: int) -> None:
+        """`length` bytes whose digests are known already: complete parts, or all there will be. Only at a boundary."""
+        self._closed += digests
+        self.fed += length
+
+    def adopt(self, other: PartDigests) -> None:
+        """Go on where `other`, of the same parts, has come to. Only at a boundary, with part size 0 at the start."""
+        self._closed += other._closed
+        self._open, self._size, self._room = other._open, other._size, other._room
+        self.fed += other.fed
 
 
 class LayoutDigests(PartDigests):

@@ -22,7 +22,7 @@ from .model import MIB, Fetch, Head, Outcome, Received, Send
 from .native_lanes import Stream, StreamClosed, StreamLane
 from .native_outcomes import outcome_of
 from .native_requests import Bucket, Get, Request, Target
-from .parts import PartMemory, Piece, RangeDigests, Segment, joined, segments, usable_pieces
+from .parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
 
 if TYPE_CHECKING:
     from .native_outcomes import Result
@@ -114,7 +114,7 @@ class Large:
 class _Checkpoints:
     """Hands the bytes of a range on to its digests, and calls `keep` once a second when some have come."""
 
-    def __init__(self, digests: RangeDigests, keep: Callable[[], None]) -> None:
+    def __init__(self, digests: etag.PartDigests, keep: Callable[[], None]) -> None:
         self._digests = digests
         self._keep = keep
         self._fed = digests.fed
@@ -173,7 +173,7 @@ class LargeFetch(Large):
         start, length = self._ranges[number]
 
         def fetch(stream: Stream) -> Head | None:
-            digests = RangeDigests(self._part_size or 0)
+            digests = etag.PartDigests(self._part_size or 0)
             checkpoints = _Checkpoints(digests, lambda: self._keep(start, length, digests))
             head = None
             try:
@@ -212,15 +212,15 @@ class LargeFetch(Large):
             self._work = replace(self._work, etag=head.etag)
         return head
 
-    def _has(self, segment: Segment, digests: RangeDigests, length: int) -> bool:
+    def _has(self, segment: Segment, digests: etag.PartDigests, length: int) -> bool:
         """Whether the file holds this segment of a range of `length` bytes; then it went through `digests`."""
         piece = segment.piece
         if piece is None:
             return False
-        is_alike = piece.unit == digests.unit and digests.at_boundary
+        is_alike = piece.unit == digests.part_size and digests.at_boundary
         if piece.is_trusted and is_alike:
             return self._take(piece, digests, length)
-        found = RangeDigests(piece.unit)
+        found = etag.PartDigests(piece.unit)
         for chunk in self._target.read(piece.start, piece.length):
             found.update(chunk)
         if not self._is_as_recorded(piece, found):
@@ -230,7 +230,7 @@ class LargeFetch(Large):
             return True
         return self._feed(piece.start, piece.length, digests)
 
-    def _take(self, piece: Piece, digests: RangeDigests, length: int) -> bool:
+    def _take(self, piece: Piece, digests: etag.PartDigests, length: int) -> bool:
         """What this process hashed before: only a part that goes on behind the piece has to be read again."""
         if piece.length == length:
             digests.take(piece.digests, length)
@@ -240,7 +240,7 @@ class LargeFetch(Large):
         digests.take(piece.digests[:complete], done)
         return self._feed(piece.start + done, piece.length - done, digests)
 
-    def _is_as_recorded(self, piece: Piece, found: RangeDigests) -> bool:
+    def _is_as_recorded(self, piece: Piece, found: etag.PartDigests) -> bool:
         if found.fed == piece.length and found.digests() == piece.digests:
             return True
         _log.warning(
@@ -251,7 +251,7 @@ class LargeFetch(Large):
         )
         return False
 
-    def _feed(self, start: int, length: int, digests: RangeDigests) -> bool:
+    def _feed(self, start: int, length: int, digests: etag.PartDigests) -> bool:
         before = digests.fed
         for chunk in self._target.read(start, length):
             digests.update(chunk)
@@ -259,11 +259,11 @@ class LargeFetch(Large):
             raise OSError(f"the partial file ends before byte {start + length}")
         return True
 
-    def _keep(self, start: int, length: int, digests: RangeDigests) -> None:
+    def _keep(self, start: int, length: int, digests: etag.PartDigests) -> None:
         """What is complete of a range, also of one that was interrupted, is remembered."""
         if not self._can_remember or digests.fed < min(_WORTH_KEEPING, length):
             return
-        piece = Piece(start, digests.fed, digests.unit, digests.digests())
+        piece = Piece(start, digests.fed, digests.part_size, digests.digests())
         if not any(known.is_trusted and replace(known, is_trusted=False) == piece for known in self._pieces):
             self._kit.memory.keep_fetched(self._given, piece)
 

@@ -1,14 +1,13 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts of large objects as values, their digests, and the port through which a mover remembers them.
+"""Parts of large objects as values, and the port through which a mover remembers them.
 
 Only decisions here: what the ledger keeps is in ledger_parts.py, what makes it durable in part_memory.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,54 +15,6 @@ from typing import Protocol
 from .model import Fetch, Send
 
 _MD5_BYTES = 16
-
-
-class RangeDigests:
-    """The MD5s of the bytes of one range as they come, in parts of `unit` bytes (0: of all of them)."""
-
-    def __init__(self, unit: int) -> None:
-        self.unit = unit
-        self.fed = 0
-        self._closed: list[bytes] = []
-        self._open = hashlib.md5(usedforsecurity=False)
-        self._filled = 0  # bytes of the open part
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether the next byte begins a part."""
-        return self._filled == 0
-
-    def update(self, chunk: bytes) -> None:
-        self.fed += len(chunk)
-        view = memoryview(chunk)
-        while view:
-            taken = view[: self.unit - self._filled] if self.unit else view
-            self._open.update(taken)
-            self._filled += len(taken)
-            view = view[len(taken) :]
-            if self._filled == self.unit:
-                self._close()
-
-    def _close(self) -> None:
-        self._closed.append(self._open.digest())
-        self._open = hashlib.md5(usedforsecurity=False)
-        self._filled = 0
-
-    def digests(self) -> tuple[bytes, ...]:
-        """Those of the complete parts, and of the open one where it holds something or is the only one."""
-        rest = () if self._closed and not self._filled else (self._open.digest(),)
-        return (*self._closed, *rest)
-
-    def take(self, digests: Sequence[bytes], length: int) -> None:
-        """`length` bytes whose digests are known already: complete parts, or all of the range. Only at a boundary."""
-        self._closed += digests
-        self.fed += length
-
-    def adopt(self, other: RangeDigests) -> None:
-        """Go on where `other`, of the same unit, has come to. Only at a boundary; with unit 0 only at the beginning."""
-        self._closed += other._closed
-        self._open, self._filled = other._open, other._filled
-        self.fed += other.fed
 
 
 @dataclass(frozen=True, slots=True)
