@@ -60,6 +60,15 @@ def parse(etag: str) -> ParsedEtag | None:
     return ParsedEtag(match[1].lower(), int(match[2] or 0)) if match else None
 
 
+def told_digest(store_etag: str, encryption: str, *, is_opaque: bool) -> ParsedEtag | None:
+    """What the ETag of an answer says of the bytes; None: nothing. It is no digest under a KMS or customer's key.
+
+    `encryption` is the x-amz-server-side-encryption of the answer, `is_opaque` what the job says of the store.
+    """
+    is_under_key = encryption.startswith(("aws:kms", "customer"))
+    return None if is_opaque or is_under_key else parse(store_etag)
+
+
 def agree(one: str, other: str) -> bool:
     """Whether two ETags may be of one object: one that is not told contradicts none, and digests have no case."""
     if not one or not other or one == other:

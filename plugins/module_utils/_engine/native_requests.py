@@ -22,7 +22,7 @@ from . import workers
 from .answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
 from .credentials import renewed_since
 from .errors import StoreError, Trouble
-from .etag import agree
+from .etag import ParsedEtag, agree, told_digest
 from .model import MIB, Fetch, Head, Headers, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
@@ -82,7 +82,7 @@ class Bucket:
         self.region = store.region
         self.endpoint = endpoint.rstrip("/")
         self.is_private = self.endpoint.startswith("https:")
-        self.etags_are_opaque = store.etag == "opaque"
+        self._etags_are_opaque = store.etag == "opaque"
         self.knows_ranges = True
         self.moved = 0
         self.packing = packing or Packing()
@@ -101,6 +101,10 @@ class Bucket:
         lines = self._signer.sign(method, path, query, headers, payload)
         url = self._place.url + path
         return f"{url}?{query}" if query else url, [*lines, _NO_EXPECT]
+
+    def told_digest(self, head: Head) -> ParsedEtag | None:
+        """What an ETag of this store says of the bytes; None: nothing."""
+        return told_digest(head.etag, head.encryption, is_opaque=self._etags_are_opaque)
 
     def action(self, verb: str, object_key: str) -> str:
         preposition = "from" if verb == "fetch" else "to"

@@ -10,22 +10,21 @@ completed unless its parts have, together, the digest that the staged file was p
 
 from __future__ import annotations
 
-import html
 import os
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
-from .answers import UNREADABLE, etag_text, says_more
+from .answers import UNREADABLE
 from .errors import StoreError, Trouble
 from .model import UNTOLD, Head, Send
 from .native_lanes import Stream, StreamClosed
 from .native_large import Large, LargeKit
-from .native_requests import Post, Put, Request, object_headers, open_to_send, with_md5
+from .native_requests import open_to_send
 from .parts import SentPart, Upload
 from .s3_limits import part_count
-from .s3_request import PERHAPS_STORED, Section, rotten
+from .s3_request import PERHAPS_STORED, Section, insist_on_part, rotten
+from .upload_requests import UploadRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +32,6 @@ if TYPE_CHECKING:
     from .native_outcomes import Result
 
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
-
-_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search
-_find_parts = re.compile(rb"<(?:\w+:)?Part>(.*?)</(?:\w+:)?Part>", re.DOTALL).findall
-_find_truncated = re.compile(rb"(?i)<(?:\w+:)?IsTruncated>([^<]*)<").search
 
 
 class _UploadGone(Exception):
@@ -50,6 +44,7 @@ class LargeSend(Large):
     def __init__(self, kit: LargeKit, work: Send) -> None:
         super().__init__(kit, work)
         self._work = work
+        self._requests = UploadRequests(kit.bucket, work)
         self._descriptor = -1
         self._upload: Upload | None = None
         self._listed: dict[int, str] = {}  # part number -> ETag of what the store has, and nobody compared yet
@@ -65,12 +60,8 @@ class LargeSend(Large):
         return self._begin(stream) if self._work.part_size else self._put(stream)
 
     def _put(self, stream: Stream) -> Head:
-        work = self._work
-        md5 = work.md5 or Section(self._descriptor, 0, work.size).hex_md5()
-        headers = with_md5(object_headers(work), md5)
-        return stream.perform(
-            lambda: Put(self._kit.bucket, work, self._descriptor, 0, work.size, parameters={}, headers=headers, md5=md5)
-        )
+        md5 = self._work.md5 or Section(self._descriptor, 0, self._work.size).hex_md5()
+        return self._requests.put(stream, self._descriptor, md5)
 
     # -- an upload, begun or continued --------------------------------------------------------------------------
 
@@ -97,7 +88,7 @@ class LargeSend(Large):
                 self._abort(stream, upload)
                 continue
             try:
-                self._know_parts(upload, self._list_parts(stream, upload))
+                self._know_parts(upload, self._requests.list_parts(stream, upload.upload_id))
             except StoreError as error:
                 if error.trouble is not Trouble.NOT_FOUND:
                     raise
@@ -127,47 +118,18 @@ class LargeSend(Large):
     def _length_of(self, number: int) -> int:
         return min(self._work.part_size, self._work.size - (number - 1) * self._work.part_size)
 
-    def _list_parts(self, stream: Stream, upload: Upload) -> dict[int, tuple[str, int]] | None:
-        """Part number -> (ETag, size). None: this store does not tell."""
-        parts: dict[int, tuple[str, int]] = {}
-        marker = 0
-        while True:
-            parameters = {"max-parts": "1000", "part-number-marker": str(marker), "uploadId": upload.upload_id}
-            try:
-                answer = self._ask(stream, "GET", parameters)
-            except StoreError as error:
-                if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
-                    raise
-                return None
-            page = {number: (part_etag, size) for number, part_etag, size in parse_parts(answer)}
-            parts.update(page)
-            if not _leads_on(answer) or not page or max(page) <= marker:
-                return parts
-            marker = max(page)
-
     def _begin_anew(self, stream: Stream) -> Upload:
         work, bucket, memory = self._work, self._kit.bucket, self._kit.memory
         intended = Upload(work.id, work.generation, bucket.endpoint, bucket.name, work.key, "", work.part_size, 0)
         memory.begin_upload(intended)
-        made: list[Post] = []
-
-        def make() -> Request:
-            made.append(Post(bucket, work, parameters={"uploads": ""}, headers=object_headers(work)))
-            return made[-1]
-
-        head = stream.perform(make)
-        found = _find_upload_id(made[-1].answer)
-        if not found:
-            action = bucket.action("send", work.key)
-            raise StoreError(Trouble.SERVER, action, "the store began a multipart upload and did not name it")
-        upload_id = html.unescape(found[1].decode())
-        upload = replace(intended, upload_id=upload_id, begun_ms=head.server_time_ms)
+        begun = self._requests.begin(stream)
+        upload = replace(intended, upload_id=begun.upload_id, begun_ms=begun.begun_ms)
         try:
             memory.begin_upload(upload)
         except Exception:
             self._abort(stream, upload)
             raise
-        if len(made) == 1:  # else an attempt whose answer was lost may have begun another one
+        if begun.is_only_one:
             memory.end_upload(intended)
         return upload
 
@@ -192,22 +154,10 @@ class LargeSend(Large):
         return send
 
     def _send_part(self, stream: Stream, upload: Upload, number: int, start: int, md5: str) -> Head:
-        parameters = {"partNumber": str(number), "uploadId": upload.upload_id}
-        length, headers = self._length_of(number), with_md5({}, md5)
-        bucket = self._kit.bucket
-        head = stream.perform(
-            lambda: Put(bucket, self._work, self._descriptor, start, length, parameters=parameters, headers=headers)
-        )
-        if self._is_md5(head) and head.etag.lower() != md5:
-            detail = f"the store answered part {number} with the ETag {head.etag}, the MD5 of what was sent is {md5}"
-            raise StoreError(Trouble.MISMATCH, bucket.action("send", self._work.key), detail)
+        length = self._length_of(number)
+        head = self._requests.send_part(stream, self._descriptor, upload.upload_id, number, start, length, md5)
+        insist_on_part(self._kit.bucket.told_digest(head), number, md5, self._requests.action)
         return head
-
-    def _is_md5(self, head: Head) -> bool:
-        """Whether the ETag of a part speaks of its bytes."""
-        parsed = etag.parse(head.etag)
-        is_opaque = self._kit.bucket.etags_are_opaque or head.encryption.startswith("aws:kms")
-        return parsed is not None and not parsed.parts and not is_opaque
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -277,9 +227,9 @@ class LargeSend(Large):
         sent = [self._sent[number] for number in range(1, self._count + 1)]
         found = etag.multipart_etag([bytes.fromhex(part.md5) for part in sent])
         if self._work.digest and found != self._work.digest.lower():
-            raise rotten(self._kit.bucket.action("send", self._work.key), self._work.digest, found)
+            raise rotten(self._requests.action, self._work.digest, found)
         try:
-            head = self._post_complete(stream, upload, self._named(stream, upload, sent))
+            head = self._requests.complete(stream, upload.upload_id, self._named(stream, upload, sent))
         except StoreError as error:
             stored = self._look(stream, upload, found) if error.trouble in PERHAPS_STORED else None
             if stored is None:
@@ -292,96 +242,37 @@ class LargeSend(Large):
         """The parts with their ETags: where the store answered without one, as it lists them, else their MD5s."""
         if all(part.etag for part in sent):
             return sent
-        listed = self._list_parts(stream, upload) or {}
+        listed = self._requests.list_parts(stream, upload.upload_id) or {}
         return [part if part.etag else self._named_part(part, listed) for part in sent]
 
     def _named_part(self, part: SentPart, listed: dict[int, tuple[str, int]]) -> SentPart:
         part_etag, size = listed.get(part.number, ("", 0))
         if part_etag and size != self._length_of(part.number):
             detail = f"the store lists part {part.number} with {size} bytes, {self._length_of(part.number)} were sent"
-            raise StoreError(Trouble.MISMATCH, self._kit.bucket.action("send", self._work.key), detail)
+            raise StoreError(Trouble.MISMATCH, self._requests.action, detail)
         return replace(part, etag=part_etag or part.md5)
-
-    def _post_complete(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> Head:
-        parts = "".join(
-            f'<Part><PartNumber>{part.number}</PartNumber><ETag>"{html.escape(part.etag)}"</ETag></Part>'
-            for part in sent
-        )
-        body = f'<CompleteMultipartUpload xmlns="{_NAMESPACE}">{parts}</CompleteMultipartUpload>'.encode()
-        made: list[Post] = []
-
-        def make() -> Request:
-            made[:] = [
-                Post(
-                    self._kit.bucket,
-                    self._work,
-                    parameters={"uploadId": upload.upload_id},
-                    headers={"content-type": "application/xml"},
-                    body=body,
-                )
-            ]
-            return made[0]
-
-        head = stream.perform(make)
-        return replace(head, etag=_element(made[0].answer.decode("utf-8", "replace"), "ETag").strip('"'))
 
     def _look(self, stream: Stream, upload: Upload, wanted: str) -> Head | None:
         """Whether the destination holds the object now, whatever was answered. StoreError when it does not answer."""
         try:
-            head = stream.perform(lambda: Post(self._kit.bucket, self._work, method="HEAD", parameters={}, headers={}))
+            head = self._requests.look(stream)
         except StoreError as error:
             if error.trouble.is_weather:
                 raise
             return None
         is_it = bool(wanted) and head.etag.lower() == wanted.lower()
-        if not is_it and not self._has_digest(head):
+        if not is_it and self._kit.bucket.told_digest(head) is None:
             is_it = head.size in (self._work.size, UNTOLD) and 0 < upload.begun_ms <= head.modified_ms + 1000
         self._is_stored = self._is_stored or is_it
         return head if is_it else None
 
-    def _has_digest(self, head: Head) -> bool:
-        is_opaque = self._kit.bucket.etags_are_opaque or head.encryption.startswith("aws:kms")
-        return etag.parse(head.etag) is not None and not is_opaque
-
     def _abort(self, stream: Stream, upload: Upload) -> None:
         """Leave no parts behind; what cannot be removed now is still recorded."""
         try:
-            self._ask(stream, "DELETE", {"uploadId": upload.upload_id})
+            self._requests.abort(stream, upload.upload_id)
         except StoreError as error:
             if error.trouble is not Trouble.NOT_FOUND:
                 return
         except (OSError, StreamClosed):
             return
         self._kit.memory.end_upload(upload)
-
-    def _ask(self, stream: Stream, method: str, parameters: dict[str, str]) -> bytes:
-        made: list[Post] = []
-
-        def make() -> Request:
-            made[:] = [Post(self._kit.bucket, self._work, method=method, parameters=parameters, headers={})]
-            return made[0]
-
-        stream.perform(make)
-        return made[0].answer
-
-
-def _leads_on(answer: bytes) -> bool:
-    """Whether more parts may follow: a request too many, where that is not said, loses nothing."""
-    found = _find_truncated(answer)
-    return found is None or says_more(found[1].decode("latin-1")) is not False
-
-
-def parse_parts(answer: bytes) -> list[tuple[int, str, int]]:
-    """(number, ETag, size) of what ListParts told; what cannot be read is left out: it is sent again."""
-    parts = []
-    for block in _find_parts(answer):
-        text = block.decode("utf-8", "replace")
-        number, part_etag, size = (_element(text, name) for name in ("PartNumber", "ETag", "Size"))
-        if number.isdecimal() and size.isdecimal():
-            parts.append((int(number), etag_text(part_etag), int(size)))
-    return parts
-
-
-def _element(text: str, name: str) -> str:
-    found = re.search(rf"<(?:\w+:)?{name}>([^<]*)</", text)
-    return html.unescape(found[1]).strip() if found else ""

@@ -66,8 +66,7 @@ def etag_is_digest(store: Store, head: Head) -> bool:
 
     A listing does not tell of keys: `head` must come from HEAD, GET or PUT.
     """
-    is_under_key = head.encryption.startswith(("aws:kms", "customer"))
-    return store.etag != "opaque" and not is_under_key and etag.parse(head.etag) is not None
+    return etag.told_digest(head.etag, head.encryption, is_opaque=store.etag == "opaque") is not None
 
 
 def upload_part_size(size: int, settings: MoverSettings) -> int:

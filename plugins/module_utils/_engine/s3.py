@@ -25,14 +25,14 @@ from . import socks
 from .answers import http_date_ms, not_s3
 from .connections import Turns
 from .errors import JobStopped, StoreError, Trouble, file_error
-from .etag import multipart_etag, parse
+from .etag import multipart_etag, told_digest
 from .model import Fetch, Head, Headers, Outcome, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
 from .reach import ca_file, proxy_for, shown
 from .remedies import AskedWith
 from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, rotten
+from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
 from .sent_headers import ascii_headers, sent_headers
 from .tries import persistently
 
@@ -275,13 +275,8 @@ class Control:
 
     def _insist_on_part(self, answer: Mapping[str, Any], number: int, md5: str, action: str) -> None:
         """StoreError where the store's ETag of a part is an MD5, and not that of what was sent."""
-        parsed = parse(answer.get("ETag", ""))
-        is_opaque = self._store.etag == "opaque" or answer.get("ServerSideEncryption", "").startswith("aws:kms")
-        if parsed and not parsed.parts and not is_opaque and parsed.md5_hex != md5:
-            detail = (
-                f"the store answered part {number} with the ETag {parsed.md5_hex}, the MD5 of what was sent is {md5}"
-            )
-            raise StoreError(Trouble.MISMATCH, action, detail)
+        encryption, is_opaque = answer.get("ServerSideEncryption", ""), self._store.etag == "opaque"
+        insist_on_part(told_digest(answer.get("ETag", ""), encryption, is_opaque=is_opaque), number, md5, action)
 
     def _complete(
         self, client: Any, upload: dict[str, str], parts: list[dict[str, object]], stored: _Stored, action: str

@@ -13,6 +13,7 @@ import re
 
 from . import workers
 from .errors import StoreError, Trouble
+from .etag import ParsedEtag
 from .model import MIB, Send
 
 CHUNK = MIB
@@ -91,6 +92,13 @@ def about_tags(error: StoreError, work: Send) -> StoreError:
         return error
     detail = f"the object has {len(work.headers.tags)} tags, {why} without them by `tags: skip` ({error.detail})"
     return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)
+
+
+def insist_on_part(told: ParsedEtag | None, number: int, md5: str, action: str) -> None:
+    """StoreError where what a store told of a part is an MD5, and not that of what was sent."""
+    if told and not told.parts and told.md5_hex != md5:
+        detail = f"the store answered part {number} with the ETag {told.md5_hex}, the MD5 of what was sent is {md5}"
+        raise StoreError(Trouble.MISMATCH, action, detail)
 
 
 def rotten(action: str, expected: str, found: str) -> StoreError:
