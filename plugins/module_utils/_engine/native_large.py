@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import etag, workers
+from . import etag
 from .errors import StoreError
 from .model import MIB, Fetch, Head, Outcome, Received, Send
 from .native_lanes import Stream, StreamClosed, StreamLane
 from .native_outcomes import outcome_of
-from .native_requests import Bucket, Get, Request, Target
-from .parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
+from .native_requests import Bucket, Get, Request
+from .partial_file import PartialFile
+from .parts import PartMemory, Segment
 
 if TYPE_CHECKING:
     from .native_outcomes import Result
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 _log = logging.getLogger("snowsync.native")
-_WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 
@@ -140,32 +140,17 @@ class LargeFetch(Large):
         self._on_part = on_part
         self._work = work  # with the ETag that all answers must have, once the first one told it
         self._given = work
-        self._target = Target(work.path)
-        self._pieces: list[Piece] = []
-        ranges, self._part_size = cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges)
-        self._ranges = ranges
+        self._file = PartialFile(work, kit.memory, lambda: bool(work.etag) and kit.bucket.knows_ranges)
+        self._ranges, self._part_size = cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges)
         self._digests: list[tuple[bytes, ...]] = []
         self._must_be_in_one = False
-
-    @property
-    def _can_remember(self) -> bool:
-        """Whether another attempt can be sure to fetch parts of the same object, and only those it lacks."""
-        return bool(self._given.etag) and self._kit.bucket.knows_ranges
 
     def start(self) -> None:
         self._submit(self._begin)  # whoever hands over work need not wait for its disk
 
     def _begin(self, _stream: Stream) -> None:
-        work = self._given
-        if self._can_remember:
-            self._pieces = usable_pieces(self._kit.memory.fetched(work), work.size)
-        with workers.at_medium():
-            if self._pieces:
-                self._target.open_partial(work.size)
-            else:
-                self._kit.memory.forget_fetched(work)
-                self._target.open()
-        self._ranges = joined(self._ranges, self._pieces)
+        self._file.open()
+        self._ranges = self._file.fitted(self._ranges)
         self._digests = [() for _ in self._ranges]
         self._submit(*(self._range_step(number) for number in range(len(self._ranges))))
 
@@ -174,14 +159,14 @@ class LargeFetch(Large):
 
         def fetch(stream: Stream) -> Head | None:
             digests = etag.PartDigests(self._part_size or 0)
-            checkpoints = _Checkpoints(digests, lambda: self._keep(start, length, digests))
+            checkpoints = _Checkpoints(digests, lambda: self._file.keep(start, length, digests))
             head = None
             try:
-                for segment in segments(start, length, self._pieces):
-                    if not self._has(segment, digests, length):
+                for segment in self._file.segments(start, length):
+                    if not self._file.has(segment, digests, length):
                         head = self._fetch(stream, segment, checkpoints)
             finally:
-                self._keep(start, length, digests)
+                self._file.keep(start, length, digests)
             self._digests[number] = digests.digests()
             self._on_part(self._work.id)
             return head
@@ -196,9 +181,8 @@ class LargeFetch(Large):
         def make() -> Request:
             nonlocal kept
             kept += made[0].kept if made else 0
-            made[:] = [
-                Get(self._kit.bucket, self._work, self._target, segment.start + kept, segment.length - kept, digests)
-            ]
+            start, length = segment.start + kept, segment.length - kept
+            made[:] = [Get(self._kit.bucket, self._work, self._file.target, start, length, digests)]
             return made[0]
 
         try:
@@ -212,68 +196,13 @@ class LargeFetch(Large):
             self._work = replace(self._work, etag=head.etag)
         return head
 
-    def _has(self, segment: Segment, digests: etag.PartDigests, length: int) -> bool:
-        """Whether the file holds this segment of a range of `length` bytes; then it went through `digests`."""
-        piece = segment.piece
-        if piece is None:
-            return False
-        is_alike = piece.unit == digests.part_size and digests.at_boundary
-        if piece.is_trusted and is_alike:
-            return self._take(piece, digests, length)
-        found = etag.PartDigests(piece.unit)
-        for chunk in self._target.read(piece.start, piece.length):
-            found.update(chunk)
-        if not self._is_as_recorded(piece, found):
-            return False
-        if is_alike:
-            digests.adopt(found)
-            return True
-        return self._feed(piece.start, piece.length, digests)
-
-    def _take(self, piece: Piece, digests: etag.PartDigests, length: int) -> bool:
-        """What this process hashed before: only a part that goes on behind the piece has to be read again."""
-        if piece.length == length:
-            digests.take(piece.digests, length)
-            return True
-        complete = piece.length // piece.unit if piece.unit else 0
-        done = complete * piece.unit
-        digests.take(piece.digests[:complete], done)
-        return self._feed(piece.start + done, piece.length - done, digests)
-
-    def _is_as_recorded(self, piece: Piece, found: etag.PartDigests) -> bool:
-        if found.fed == piece.length and found.digests() == piece.digests:
-            return True
-        _log.warning(
-            "%d bytes of %r from %d on are no longer what was fetched; they are fetched again",
-            piece.length,
-            self._work.key,
-            piece.start,
-        )
-        return False
-
-    def _feed(self, start: int, length: int, digests: etag.PartDigests) -> bool:
-        before = digests.fed
-        for chunk in self._target.read(start, length):
-            digests.update(chunk)
-        if digests.fed - before != length:
-            raise OSError(f"the partial file ends before byte {start + length}")
-        return True
-
-    def _keep(self, start: int, length: int, digests: etag.PartDigests) -> None:
-        """What is complete of a range, also of one that was interrupted, is remembered."""
-        if not self._can_remember or digests.fed < min(_WORTH_KEEPING, length):
-            return
-        piece = Piece(start, digests.fed, digests.part_size, digests.digests())
-        if not any(known.is_trusted and replace(known, is_trusted=False) == piece for known in self._pieces):
-            self._kit.memory.keep_fetched(self._given, piece)
-
     def _finish(self, stream: Stream | None) -> None:
         work = self._given
         try:
-            self._kit.memory.settle(work)  # the file is open still: its name leads to it
+            self._file.settle()
         except Exception as error:
             self._error = self._error or error
-        self._target.close()
+        self._file.target.close()
         if self._must_be_in_one and stream:
             LargeFetch(self._kit, work, self._range_size, self._on_part).start()
             return

@@ -1,0 +1,111 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The incoming file of a large object that is fetched in ranges: what it holds already, what is remembered of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from . import workers
+from .etag import PartDigests
+from .model import MIB, Fetch
+from .native_requests import Target
+from .parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
+
+_log = logging.getLogger("snowsync.native")
+_WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
+
+
+class PartialFile:
+    """For all who fetch ranges of one object. OSError of the file; LedgerError of the memory.
+
+    `may_remember`: whether another attempt can be sure to fetch parts of the same object, and only those it lacks.
+    """
+
+    def __init__(self, work: Fetch, memory: PartMemory, may_remember: Callable[[], bool]) -> None:
+        self.target = Target(work.path)
+        self._work = work
+        self._memory = memory
+        self._may_remember = may_remember
+        self._pieces: list[Piece] = []  # what was remembered when it was opened
+
+    def open(self) -> None:
+        """As it is, where something of it is remembered; else empty."""
+        if self._may_remember():
+            self._pieces = usable_pieces(self._memory.fetched(self._work), self._work.size)
+        with workers.at_medium():
+            if self._pieces:
+                self.target.open_partial(self._work.size)
+            else:
+                self._memory.forget_fetched(self._work)
+                self.target.open()
+
+    def settle(self) -> None:
+        """Wait until what was kept is durable; the file must be open still: its name leads to it."""
+        self._memory.settle(self._work)
+
+    def fitted(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The ranges (start, length), joined where they were cut otherwise before."""
+        return joined(ranges, self._pieces)
+
+    def segments(self, start: int, length: int) -> Iterator[Segment]:
+        """What a range consists of: pieces that the file may hold, and what is to be fetched."""
+        return segments(start, length, self._pieces)
+
+    def has(self, segment: Segment, digests: PartDigests, length: int) -> bool:
+        """Whether the file holds this segment of a range of `length` bytes; then it went through `digests`."""
+        piece = segment.piece
+        if piece is None:
+            return False
+        is_alike = piece.unit == digests.part_size and digests.at_boundary
+        if piece.is_trusted and is_alike:
+            return self._take(piece, digests, length)
+        found = PartDigests(piece.unit)
+        for chunk in self.target.read(piece.start, piece.length):
+            found.update(chunk)
+        if not self._is_as_recorded(piece, found):
+            return False
+        if is_alike:
+            digests.adopt(found)
+            return True
+        return self._feed(piece.start, piece.length, digests)
+
+    def _take(self, piece: Piece, digests: PartDigests, length: int) -> bool:
+        """What this process hashed before: only a part that goes on behind the piece has to be read again."""
+        if piece.length == length:
+            digests.take(piece.digests, length)
+            return True
+        complete = piece.length // piece.unit if piece.unit else 0
+        done = complete * piece.unit
+        digests.take(piece.digests[:complete], done)
+        return self._feed(piece.start + done, piece.length - done, digests)
+
+    def _is_as_recorded(self, piece: Piece, found: PartDigests) -> bool:
+        if found.fed == piece.length and found.digests() == piece.digests:
+            return True
+        _log.warning(
+            "%d bytes of %r from %d on are no longer what was fetched; they are fetched again",
+            piece.length,
+            self._work.key,
+            piece.start,
+        )
+        return False
+
+    def _feed(self, start: int, length: int, digests: PartDigests) -> bool:
+        before = digests.fed
+        for chunk in self.target.read(start, length):
+            digests.update(chunk)
+        if digests.fed - before != length:
+            raise OSError(f"the partial file ends before byte {start + length}")
+        return True
+
+    def keep(self, start: int, length: int, digests: PartDigests) -> None:
+        """What is complete of a range, also of one that was interrupted, is remembered."""
+        if not self._may_remember() or digests.fed < min(_WORTH_KEEPING, length):
+            return
+        piece = Piece(start, digests.fed, digests.part_size, digests.digests())
+        if not any(known.is_trusted and replace(known, is_trusted=False) == piece for known in self._pieces):
+            self._memory.keep_fetched(self._work, piece)
