@@ -25,9 +25,9 @@ from snowsync import (
     credentials,
     deliveries,
     destination,
+    dispatch,
     dropfolder,
     endpoint,
-    endpoints,
     etag,
     flight,
     lister,
@@ -365,7 +365,7 @@ def test_what_raises_beside_the_mover_fails_that_object_only(
         pool.submit(pool.endpoints[0], pool.choose_tool(work), work)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((endpoints, name) if name == "damage_of" else (FakeControl, name)), boom)
+        patch.setattr(*((dispatch, name) if name == "damage_of" else (FakeControl, name)), boom)
         for number in range(5):
             submit(number)
         wait_until(lambda: len(outcomes) == 5)

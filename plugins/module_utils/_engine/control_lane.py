@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Threads for what blocks its caller until an object is done: boto3's work, and comparing a file before it is sent."""
+"""Threads for what blocks its caller until an object is done."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ import queue
 import time
 from collections.abc import Callable
 
-from . import etag, workers
-from .errors import Trouble, file_error
-from .model import Fetch, Outcome, Send
-from .s3 import Control
-from .s3_request import rotten
+from . import workers
+from .model import Fetch, Send
 
 _log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2
@@ -69,23 +66,3 @@ class ControlLane:
         deadline = time.monotonic() + _GRACE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def by_boto3(control: Control, work: Fetch | Send) -> Outcome:
-    """Move an object; blocks until it is done."""
-    return control.fetch(work) if isinstance(work, Fetch) else control.send(work)
-
-
-def damage_of(work: Send) -> Outcome | None:
-    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
-    if not work.digest:
-        return None
-    action = f"send {work.key!r}"
-    try:
-        found = etag.file_etag(work.path, work.part_size)
-    except OSError as error:
-        local = file_error(action, error)
-        return Outcome(work.id, local.trouble, str(local))
-    if found != work.digest.lower():
-        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
-    return None

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .blame import Blame, Probe, Standing, blame
 from .connections import Permits, Turns, shares
-from .credentials import renewed_since
+from .credentials import Keys, renewed_since
 from .errors import JobStopped, StoreError, Trouble
 from .listing_walk import ListingWalk
+from .model import Page
 from .packing import Packing
+from .patience import Patience
 from .reach import readdressed
 from .s3 import Control
 from .wire import Wire
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
-    from .credentials import Keys
-    from .model import Page
-    from .patience import Patience
 
 _log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from . import workers
 from .blame import Probe
+from .endpoint import Endpoint
 from .errors import JobStopped, StoreError
-
-if TYPE_CHECKING:  # endpoint.py brings the clients
-    from .endpoint import Endpoint
 
 
 class Probes:

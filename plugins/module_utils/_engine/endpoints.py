@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from functools import partial
 
 from .assignments import Assignments
 from .blame import TRIED_AT_ONCE, Blame
 from .config import MoverSettings, Store
 from .connections import Lanes, lanes_within, shares, within
-from .control_lane import ControlLane, by_boto3, damage_of
 from .credentials import Keys
+from .dispatch import Dispatch
 from .endpoint import Endpoint, FailedRequest
 from .endpoint_probes import Probes
 from .errors import Trouble
 from .model import Fetch, Outcome, Send
-from .mover_set import MoverSet
-from .mover_tools import BOTO3, TOOLS, MoverSetup
+from .mover_tools import MoverSetup
 from .parts import NoMemory, PartMemory
 from .patience import patience_of
 from .reach import endpoint_urls
@@ -68,11 +66,7 @@ class EndpointPool:
         memory = memory or NoMemory()
         self._choice = ToolChoice(settings, memory)
         setup = MoverSetup(settings, direction, lanes, memory, self._ended, on_part, wake, self._refuse)
-        self._movers = MoverSet(setup, keys)
-        # Apart, so that two objects of a terabyte do not hold up what is small.
-        self._small_lane, self._large_lane = (
-            ControlLane(f"{direction}-control{size}", self._failed, self._refuse) for size in ("", "-large")
-        )
+        self._dispatch = Dispatch(setup, keys)
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -192,11 +186,11 @@ class EndpointPool:
 
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
         """The folders movers may reach, by descriptors of their directories."""
-        self._movers.set_descriptors(descriptors)
+        self._dispatch.movers.set_descriptors(descriptors)
 
     def follow_credentials(self) -> None:
         """New work is moved with the credentials that count now."""
-        self._movers.follow_credentials()
+        self._dispatch.movers.follow_credentials()
 
     def owned(self) -> set[int]:
         """The objects that were handed over and have no outcome yet."""
@@ -204,7 +198,7 @@ class EndpointPool:
 
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
-        return self._settings.is_large(size) or self._movers.has_room(endpoint, volume)
+        return self._settings.is_large(size) or self._dispatch.movers.has_room(endpoint, volume)
 
     def choose_tool(self, work: Fetch | Send) -> str:
         """The tool for another attempt to move an object, which is handed over with it."""
@@ -212,21 +206,8 @@ class EndpointPool:
 
     def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
         """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
-        is_large = self._settings.is_large(work.size)
-        self._assigned.begin(endpoint.url, work.id, is_large=is_large)
-        step = self._blocking_step(endpoint, tool, work)
-        if step:
-            (self._large_lane if is_large else self._small_lane).submit(work, step)
-        else:
-            self._by_mover(endpoint, tool, work)
-
-    def _blocking_step(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> Callable[[], None] | None:
-        """What is done in a lane, as it takes as long as the object does. None: a mover is given the work at once."""
-        if tool == BOTO3:
-            return partial(self._by_boto3, endpoint, work)
-        if isinstance(work, Send) and not TOOLS[tool].compares:
-            return partial(self._compare_and_send, endpoint, tool, work)
-        return None
+        self._assigned.begin(endpoint.url, work.id, is_large=self._settings.is_large(work.size))
+        self._dispatch.submit(endpoint, tool, work)
 
     def _ended(self, outcome: Outcome) -> None:
         is_large = self._assigned.end(outcome.id)
@@ -237,37 +218,13 @@ class EndpointPool:
         if is_large:
             self._wake()
 
-    def _failed(self, work: Fetch | Send, error: Exception) -> None:
-        """Work that raised where nobody foresaw it must get its outcome."""
-        self._ended(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
-
-    def _compare_and_send(self, endpoint: Endpoint, tool: str, work: Send) -> None:
-        """The tool stores whatever it reads, so the file is compared with its digest first."""
-        damage = damage_of(work)
-        if damage:
-            self._ended(damage)
-        else:
-            self._by_mover(endpoint, tool, work)
-
-    def _by_mover(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
-        mover = self._movers.get(endpoint, tool)
-        if mover:
-            mover.submit(work)
-        else:
-            self._ended(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
-
-    def _by_boto3(self, endpoint: Endpoint, work: Fetch | Send) -> None:
-        self._ended(by_boto3(endpoint.control(), work))
-
     def traffic(self) -> int:
         """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
-        return self._movers.traffic()
+        return self._dispatch.movers.traffic()
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
-        self._movers.close()
-        for lane in (self._small_lane, self._large_lane):
-            lane.close()
+        self._dispatch.close()
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:

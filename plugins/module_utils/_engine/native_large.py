@@ -14,22 +14,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from . import etag
 from .errors import StoreError
 from .model import MIB, Fetch, Head, Outcome, Received, Send
 from .native_lanes import Stream, StreamClosed, StreamLane
-from .native_outcomes import outcome_of
+from .native_outcomes import Result, outcome_of
 from .native_requests import Bucket, Get, Request
 from .partial_file import PartialFile
 from .parts import PartMemory, Segment
 
-if TYPE_CHECKING:
-    from .native_outcomes import Result
-
-    _Step: TypeAlias = "Callable[[Stream], Head | None]"
-
+Step: TypeAlias = "Callable[[Stream], Head | None]"
 _log = logging.getLogger("snowsync.native")
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
@@ -66,12 +62,12 @@ class Large:
         """Whether the steps that have not begun are of no use any more."""
         return self._is_closed or self._error is not None
 
-    def _submit(self, *steps: _Step) -> None:
+    def _submit(self, *steps: Step) -> None:
         with self._lock:
             self._left += len(steps)
         self._kit.lane.submit(*(self._guarded(step) for step in steps))
 
-    def _guarded(self, step: _Step) -> Callable[[Stream | None], None]:
+    def _guarded(self, step: Step) -> Callable[[Stream | None], None]:
         def run(stream: Stream | None) -> None:
             try:
                 if stream is None:
@@ -154,7 +150,7 @@ class LargeFetch(Large):
         self._digests = [() for _ in self._ranges]
         self._submit(*(self._range_step(number) for number in range(len(self._ranges))))
 
-    def _range_step(self, number: int) -> _Step:
+    def _range_step(self, number: int) -> Step:
         start, length = self._ranges[number]
 
         def fetch(stream: Stream) -> Head | None:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from .errors import StoreError, Trouble, file_error
 from .model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import LaneFailed
 from .native_requests import Bucket
 
-if TYPE_CHECKING:
-    Result: TypeAlias = "Head | Exception | None"  # None: given up
+Result: TypeAlias = "Head | Exception | None"  # None: given up
 
 
 def outcome_of(bucket: Bucket, work: Fetch | Send, result: Result, received: Received | None = None) -> Outcome:

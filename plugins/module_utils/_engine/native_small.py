@@ -8,16 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from . import etag
 from .model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import Errand
-from .native_outcomes import outcome_of
+from .native_outcomes import Result, outcome_of
 from .native_requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5
-
-if TYPE_CHECKING:
-    from .native_outcomes import Result
 
 _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 

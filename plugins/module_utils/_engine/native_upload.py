@@ -12,26 +12,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
 
 from . import etag
 from .answers import UNREADABLE
 from .errors import StoreError, Trouble
 from .model import UNTOLD, Head, Send
 from .native_lanes import Stream, StreamClosed
-from .native_large import Large, LargeKit
+from .native_large import Large, LargeKit, Step
+from .native_outcomes import Result
 from .native_requests import open_to_send
 from .parts import SentPart, Upload
 from .s3_limits import part_count
 from .s3_request import PERHAPS_STORED, Section, insist_on_part, rotten
 from .upload_requests import UploadRequests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .native_outcomes import Result
-
-    _Step: TypeAlias = "Callable[[Stream], Head | None]"
 
 
 class _UploadGone(Exception):
@@ -135,7 +128,7 @@ class LargeSend(Large):
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    def _part_step(self, number: int, start: int) -> _Step:
+    def _part_step(self, number: int, start: int) -> Step:
         length = self._length_of(number)
 
         def send(stream: Stream) -> Head | None:

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who carries out a piece of work: a mover, or a thread beside the movers for what takes as long as the object does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from . import etag
+from .control_lane import ControlLane
+from .credentials import Keys
+from .endpoint import Endpoint
+from .errors import Trouble, file_error
+from .model import Fetch, Outcome, Send
+from .mover_set import MoverSet
+from .mover_tools import BOTO3, TOOLS, MoverSetup
+from .s3 import Control
+from .s3_request import rotten
+
+
+class Dispatch:
+    """Has work carried out at an endpoint by a tool. Outcomes arrive where the movers tell theirs."""
+
+    def __init__(self, setup: MoverSetup, keys: Keys | None) -> None:
+        self.movers = MoverSet(setup, keys)
+        self._is_large = setup.settings.is_large
+        self._tell = setup.on_outcome
+        # Apart, so that two objects of a terabyte do not hold up what is small.
+        self._small_lane, self._large_lane = (
+            ControlLane(f"{setup.direction}-control{size}", self._failed, setup.on_error) for size in ("", "-large")
+        )
+
+    def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
+        """Blocks while the mover's lane is full."""
+        step = self._blocking_step(endpoint, tool, work)
+        if step:
+            (self._large_lane if self._is_large(work.size) else self._small_lane).submit(work, step)
+        else:
+            self._by_mover(endpoint, tool, work)
+
+    def close(self) -> None:
+        """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
+        self.movers.close()
+        for lane in (self._small_lane, self._large_lane):
+            lane.close()
+
+    def _blocking_step(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> Callable[[], None] | None:
+        """What is done in a lane, as it takes as long as the object does. None: a mover is given the work at once."""
+        if tool == BOTO3:
+            return partial(self._by_boto3, endpoint, work)
+        if isinstance(work, Send) and not TOOLS[tool].compares:
+            return partial(self._compare_and_send, endpoint, tool, work)
+        return None
+
+    def _by_boto3(self, endpoint: Endpoint, work: Fetch | Send) -> None:
+        self._tell(by_boto3(endpoint.control(), work))
+
+    def _compare_and_send(self, endpoint: Endpoint, tool: str, work: Send) -> None:
+        """The tool stores whatever it reads, so the file is compared with its digest first."""
+        damage = damage_of(work)
+        if damage:
+            self._tell(damage)
+        else:
+            self._by_mover(endpoint, tool, work)
+
+    def _by_mover(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
+        mover = self.movers.get(endpoint, tool)
+        if mover:
+            mover.submit(work)
+        else:
+            self._tell(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
+
+    def _failed(self, work: Fetch | Send, error: Exception) -> None:
+        """Work that raised where nobody foresaw it must get its outcome."""
+        self._tell(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
+
+
+def by_boto3(control: Control, work: Fetch | Send) -> Outcome:
+    """Move an object; blocks until it is done."""
+    return control.fetch(work) if isinstance(work, Fetch) else control.send(work)
+
+
+def damage_of(work: Send) -> Outcome | None:
+    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
+    if not work.digest:
+        return None
+    action = f"send {work.key!r}"
+    try:
+        found = etag.file_etag(work.path, work.part_size)
+    except OSError as error:
+        local = file_error(action, error)
+        return Outcome(work.id, local.trouble, str(local))
+    if found != work.digest.lower():
+        return Outcome(work.id, Trouble.MISMATCH, str(rotten(action, work.digest, found)))
+    return None
