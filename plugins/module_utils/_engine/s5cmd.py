@@ -53,7 +53,7 @@ class Process:
     rest belongs to the mover's thread.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], lane: Lane, slot: Slot, watch: Watch) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], lane: Lane[Process], slot: Slot[Process], watch: Watch) -> None:
         assert popen.stdin and popen.stdout and popen.stderr  # PIPE was asked for
         self.popen = popen
         self.lane = lane
@@ -151,8 +151,8 @@ class S5cmdMover:
         self._pass_fds = tuple(pass_fds)
         self._on_outcome = on_outcome
         self._on_error = on_error
-        self._small = Lane(settings.workers, queued=True)
-        self._large = Lane(settings.large_workers, queued=False)
+        self._small: Lane[Process] = Lane(settings.workers, queued=True)
+        self._large: Lane[Process] = Lane(settings.large_workers, queued=False)
         self._lanes = (self._small, self._large)
         self._binary = binary_path(settings)
         self._arguments = arguments(endpoint, keys.current(), settings)
@@ -245,7 +245,7 @@ class S5cmdMover:
         concurrency = settings.part_concurrency if settings.is_large(work.size) else 1
         return s5cmd_text.fetch_line(work, self._bucket, part_size=settings.part_size, concurrency=concurrency)
 
-    def _claim(self, lane: Lane) -> tuple[Process | None, tuple[Trouble, str]]:
+    def _claim(self, lane: Lane[Process]) -> tuple[Process | None, tuple[Trouble, str]]:
         """A process with room, as soon as there is one; else why there will be none."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("submit() was called from on_outcome, which would wait for itself")
@@ -337,7 +337,7 @@ class S5cmdMover:
             elif now >= slot.not_before:
                 self._start(lane, slot)
 
-    def _start(self, lane: Lane, slot: Slot) -> None:
+    def _start(self, lane: Lane[Process], slot: Slot[Process]) -> None:
         # s5cmd takes no less than two workers; the lane's capacity keeps one of them idle if one was asked for.
         command = [self._binary, "--json", "--log", "info", "--numworkers", str(max(2, lane.width)), *self._arguments]
         try:

@@ -6,17 +6,28 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # s5cmd.py imports this file
-    from .s5cmd import Process
+from collections.abc import Sized
+from typing import Generic, Protocol, TypeVar
 
 _WIDEST = 32  # commands at once in one process: a stuck one can only be cured by killing all of them
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between two starts after a process failed
 _STABLE_SECONDS = 30.0  # a process that lived so long is no sign of a start that always fails
 
 
-class Lane:
+class Running(Protocol):
+    """What is to be known of a process to choose between several: whether it takes commands, and how many it has."""
+
+    @property
+    def accepts(self) -> bool: ...
+
+    @property
+    def in_flight(self) -> Sized: ...
+
+
+_Process = TypeVar("_Process", bound=Running)
+
+
+class Lane(Generic[_Process]):
     """Processes of one width (commands at once), for one class of object sizes. Guarded by the mover's lock.
 
     `queued`: the objects are so small that each worker has a second one waiting.
@@ -29,26 +40,26 @@ class Lane:
         self.queued = queued and self.width > 1
         self.capacity = 2 * self.width if self.queued else self.width + (self.width > 1)
         self.low_water = self.capacity - (self.width // 2 if self.queued else 1)
-        self.slots = [Slot() for _ in range(count)]
+        self.slots: list[Slot[_Process]] = [Slot() for _number in range(count)]
         self.is_wanted = False
         self.failures = 0
         self.failure = ""
 
-    def roomiest(self) -> Process | None:
+    def roomiest(self) -> _Process | None:
         """The process with the least to do, None when all are full, stopping, or not there."""
         open_ones = [slot.process for slot in self.slots if slot.process and slot.process.accepts]
         best = min(open_ones, key=lambda process: len(process.in_flight), default=None)
         return best if best and len(best.in_flight) < self.capacity else None
 
-    def empty_slot(self) -> Slot | None:
+    def empty_slot(self) -> Slot[_Process] | None:
         return min((slot for slot in self.slots if not slot.process), key=lambda slot: slot.not_before, default=None)
 
 
-class Slot:
+class Slot(Generic[_Process]):
     """A place for a process, and the pause before the next one after failures."""
 
     def __init__(self) -> None:
-        self.process: Process | None = None
+        self.process: _Process | None = None
         self.pause = 0.0
         self.not_before = 0.0
 
