@@ -170,7 +170,7 @@ def test_a_rebind_that_is_killed_is_done_or_not_done(rig: Rig) -> None:
         kill_group(process)
         process.communicate()
         ledger = Ledger(rig.folder / "state/ledger.db", readonly=True)
-        bound = ledger.bindings()[-1].end.bucket
+        bound = ledger.stores.bindings()[-1].end.bucket
         ledger.close()
         assert states(rig) == ({"pending": 3000} if bound == "other-bucket" else {"released": 3000})
         if bound == "other-bucket":

@@ -159,7 +159,8 @@ def test_a_read_only_disk_is_delivered_from(mounted: Mounted) -> None:
 STOPS = """
 import os, signal, sys
 from snowsync import config, evacuation
-from snowsync.ledger import Ledger
+from snowsync.ledger_copies import CopyLedger
+from snowsync.ledger_moves import MoveLedger
 from snowsync.volumes import OpenVolume
 
 left = int(sys.argv[2])
@@ -176,8 +177,9 @@ def counted(owner, name, static=False):
         return found
     setattr(owner, name, staticmethod(effect) if static else effect)
 
-for name in ("intend", "commit_moved", "discarded"):
-    counted(Ledger, name)
+for name in ("intend", "commit_moved"):
+    counted(MoveLedger, name)
+counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "sync_directories", "discard_staged"):
     counted(OpenVolume, name)
 counted(evacuation.Evacuation, "_pour", static=True)

@@ -116,7 +116,7 @@ wire = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source"), Pa
 token = None
 while True:
     page = wire.list_page(token, prefix="")
-    ledger.observe(page.objects)
+    ledger.listing.observe(page.objects)
     token = page.next_token
     if token is None:
         break

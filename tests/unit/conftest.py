@@ -50,4 +50,4 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/volumes/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/volumes/one")

@@ -36,12 +36,12 @@ def failure(row: Row, trouble: Trouble = Trouble.MISMATCH) -> Failure:
 
 
 def rows(ledger: Ledger, state: State) -> list[Row]:
-    return ledger.work(state, after_id=0, limit=10_000)
+    return ledger.objects.work(state, after_id=0, limit=10_000)
 
 
 def row_of(ledger: Ledger, key: str) -> Row:
     number = select(ledger, "SELECT id FROM objects WHERE key = ?", key)[0][0]
-    row = ledger.row(int(str(number)))
+    row = ledger.objects.row(int(str(number)))
     assert row is not None
     return row
 
@@ -52,18 +52,18 @@ def select(ledger: Ledger, sql: str, *parameters: object) -> list[tuple[object, 
 
 def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
     """A new object, taken the ordinary way to `state`."""
-    ledger.observe([listed(key)])
+    ledger.listing.observe([listed(key)])
     row = row_of(ledger, key)
     if state in (State.STAGED, State.DELIVERED, State.RELEASED):
-        assert ledger.commit_staged([staged(row)], volume, 0) == []
+        assert ledger.staging.commit_staged([staged(row)], volume, 0) == []
         row = row_of(ledger, key)
     if state in (State.DELIVERED, State.RELEASED):
-        assert ledger.commit_delivered([delivered(row)], [], 0) == []
+        assert ledger.deliveries.commit_delivered([delivered(row)], [], 0) == []
         row = row_of(ledger, key)
     if state == State.RELEASED:
-        ledger.commit_delivered([], [row], 0)
+        ledger.deliveries.commit_delivered([], [row], 0)
     if state in (State.FAILED, State.QUARANTINED):
-        assert ledger.retry(failure(row), delay_ms=0, count=True, target=state)
+        assert ledger.objects.retry(failure(row), delay_ms=0, count=True, target=state)
     found = row_of(ledger, key)
     assert found.state == state
     return found
@@ -73,7 +73,7 @@ def in_memory() -> Ledger:
     """A ledger without a file, for tests with many examples: fsync would be most of what they do."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     ledger_schema.migrate(connection)
-    with mock.patch("snowsync.ledger_base.connect", return_value=connection):
+    with mock.patch("snowsync.ledger.connect", return_value=connection):
         return Ledger(Path(":memory:"))
 
 

@@ -167,7 +167,7 @@ def test_a_counter_that_makes_no_sense_is_one_that_no_ledger_knows(root: int, tm
     (tmp_path / "ledgers/photos.json").write_text(f'{{"ledger": "a", "counter": {text}}}')
     assert read_record(root, "photos") == Record("a", counter=-1)
     ledger = Ledger(tmp_path / "ledger.db")
-    assert not ledger.knows_group(-1, 0) and ledger.distrust(1, "record", -1, 0)
+    assert not ledger.recovery.knows_group(-1, 0) and ledger.recovery.distrust(1, "record", -1, 0)
 
 
 def test_whatever_part_of_a_counter_is_on_the_disk_the_record_is_whole(root: int, tmp_path: Path) -> None:
@@ -191,18 +191,18 @@ def test_whatever_part_of_a_counter_is_on_the_disk_the_record_is_whole(root: int
 
 def test_a_ledger_keeps_its_identity_and_no_two_share_one(tmp_path: Path) -> None:
     first, second = Ledger(tmp_path / "a.db"), Ledger(tmp_path / "b.db")
-    identity = first.identity()
-    assert len(identity) == 32 and identity != second.identity()
+    identity = first.volumes.identity()
+    assert len(identity) == 32 and identity != second.volumes.identity()
     first.close()
     shutil.move(tmp_path / "a.db", tmp_path / "c.db")
-    assert Ledger(tmp_path / "c.db").identity() == identity
-    assert Ledger(tmp_path / "c.db", readonly=True).identity() == identity
+    assert Ledger(tmp_path / "c.db").volumes.identity() == identity
+    assert Ledger(tmp_path / "c.db", readonly=True).volumes.identity() == identity
 
 
 def test_ledgers_put_aside_are_known_as_far_as_they_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
-    identity = ledger.identity()
+    identity = ledger.volumes.identity()
     ledger.close()
     put_aside(path)
     (tmp_path / "ledger.db.reset-1").write_bytes(b"damaged " * 1000)
@@ -365,7 +365,7 @@ def test_two_units_that_start_at_once_take_a_volume_once(rig: Rig) -> None:
         thread.join()
     assert results == [2] * 4
     record = json.loads((rig.folder / "one/.snowsync/ledgers/photos.json").read_text())
-    assert record["ledger"] == ledger.identity()
+    assert record["ledger"] == ledger.volumes.identity()
 
 
 def test_who_lost_a_volume_to_another_ledger_publishes_nothing_there(rig: Rig) -> None:

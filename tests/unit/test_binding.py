@@ -112,7 +112,7 @@ def test_a_key_under_no_prefix_has_no_name() -> None:
 
 def bindings(rig: Rig) -> list[Binding]:
     ledger = rig.ledger
-    found = ledger.bindings()
+    found = ledger.stores.bindings()
     ledger.close()
     return found
 
@@ -227,5 +227,5 @@ def test_a_proof_names_the_destination_that_it_is_of(rig: Rig) -> None:
 def test_a_ledger_of_an_older_schema_has_no_bindings(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.database.connection.execute("DROP TABLE bindings")
-    assert ledger.bindings() == []
+    assert ledger.stores.bindings() == []
     ledger.close()

@@ -37,11 +37,11 @@ def test_the_oldest_note_is_forgotten() -> None:
 def test_a_key_that_comes_and_goes_is_forgotten_in_one_row(ledger: Ledger) -> None:
     """With the newest of its generations: none is given again."""
     for time in range(1, 30):
-        ledger.observe([ListedObject("k", 5, f"etag-{time}", time)])
-        (row,) = ledger.work(State.PENDING, after_id=0, limit=10)
+        ledger.listing.observe([ListedObject("k", 5, f"etag-{time}", time)])
+        (row,) = ledger.objects.work(State.PENDING, after_id=0, limit=10)
         assert row.generation == time
-        ledger.gone(failure(row, Trouble.NOT_FOUND))
-        assert ledger.forget_gone(["k"], [], f"it went {time} times") == ["k"]
+        ledger.objects.gone(failure(row, Trouble.NOT_FOUND))
+        assert ledger.listing.forget_gone(["k"], [], f"it went {time} times") == ["k"]
     assert select(ledger, "SELECT generation, reason FROM forgotten") == [(29, "it went 29 times")]
 
 

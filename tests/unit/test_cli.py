@@ -68,7 +68,7 @@ def ledger_path(tmp_path: Path, jobs: Path) -> Path:
     """A ledger for the job, with one object of every state; its unit died."""
     path = tmp_path / "state" / "ledger.db"
     ledger = Ledger(path)
-    volume = ledger.volume_id("one", "uuid-1", str(tmp_path / "one"))
+    volume = ledger.volumes.volume_id("one", "uuid-1", str(tmp_path / "one"))
     ledger.journal.start_run("source")
     for state in State:
         bring_to(ledger, f"{state.label}\nkey é", state, volume)
@@ -436,7 +436,7 @@ def test_exports_are_utf_8_whatever_the_locale_is(jobs: Path, ledger_path: Path,
 def test_a_reader_that_stops_reading_is_no_error(jobs: Path, ledger_path: Path) -> None:
     ledger = Ledger(ledger_path)
     for page in range(20):
-        ledger.observe([listed(f"{page}/{entry}/{'x' * 100}") for entry in range(1000)])
+        ledger.listing.observe([listed(f"{page}/{entry}/{'x' * 100}") for entry in range(1000)])
     ledger.close()
     command = [sys.executable, "-m", "snowsync", "--jobs-dir", str(jobs), "ledger", "export", "photos"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -548,7 +548,7 @@ def test_a_page_that_the_disk_lost_is_named_as_a_damaged_ledger(
 ) -> None:
     path = tmp_path / "state" / "ledger.db"
     ledger = Ledger(path)
-    ledger.observe([listed(f"{number:05}") for number in range(4000)])
+    ledger.listing.observe([listed(f"{number:05}") for number in range(4000)])
     root, page_size = ledger.database.connection.execute(
         "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'objects'"
     ).fetchone()

@@ -17,7 +17,7 @@ from fake_stores import FakeControl, FakeMover, Rig, install, move_by, refuse, w
 from snowsync import releases, unsent
 from snowsync.destination import DestinationUnit
 from snowsync.errors import ConfigError, StoreError, Trouble
-from snowsync.ledger import Ledger
+from snowsync.ledger_objects import ObjectLedger
 from snowsync.model import MIB, State
 from snowsync.releases import Releases
 from snowsync.removal import Permit
@@ -46,7 +46,9 @@ def stage(rig: Rig, count: int = 5, size: int = 100) -> None:
 def claim(rig: Rig, *keys: str) -> None:
     """As if their uploads had begun before a crash."""
     ledger = rig.ledger
-    ledger.claim_sends(row for row in ledger.work(State.STAGED, after_id=0, limit=1000) if row.key in keys)
+    ledger.deliveries.claim_sends(
+        row for row in ledger.objects.work(State.STAGED, after_id=0, limit=1000) if row.key in keys
+    )
     ledger.close()
 
 
@@ -56,16 +58,16 @@ def test_an_object_delivered_while_rows_are_read_is_not_sent_again(
 ) -> None:
     rig.changes = {"keep_staged": keep_staged}
     stage(rig)
-    work = Ledger.work
+    work = ObjectLedger.work
 
-    def work_slowly(self: Ledger, asked: State, **options: Any) -> Any:
+    def work_slowly(self: ObjectLedger, asked: State, **options: Any) -> Any:
         rows = work(self, asked, **options)
         for row in rows if asked is State.STAGED else ():
             if ("send", row.key) in rig.destination.requests:
                 wait_until(lambda number=row.id: self.row(number).state != State.STAGED)  # type: ignore[misc, union-attr]  # a default binds it
         return rows
 
-    monkeypatch.setattr(Ledger, "work", work_slowly)
+    monkeypatch.setattr(ObjectLedger, "work", work_slowly)
     summary = rig.run()
     rig.assert_delivered()
     assert rig.destination.count("send") == 5

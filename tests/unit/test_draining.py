@@ -138,8 +138,8 @@ def test_a_dead_source_unit_keeps_no_volume_from_being_drained(rig: Rig) -> None
     first_run(rig)
     rig.run()
     ledger = rig.ledger
-    ledger.set_placing({1: True, 2: True})
-    ledger.set_draining(1, True)
+    ledger.volumes.set_placing({1: True, 2: True})
+    ledger.volumes.set_draining(1, True)
     ledger.close()
     assert state(rig, "one") == "drained"
 

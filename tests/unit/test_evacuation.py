@@ -34,7 +34,8 @@ from snowsync import (
 from snowsync.errors import JobLocked, LedgerError, LocalError
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
-from snowsync.ledger import Ledger, Row
+from snowsync.ledger import Row
+from snowsync.ledger_moves import MoveLedger
 from snowsync.ledger_read import Tally
 from snowsync.model import ListedObject, State
 from snowsync.soundness import Damage
@@ -62,7 +63,7 @@ def on(rig: Rig, volume: str) -> list[str]:
 
 def discards(rig: Rig) -> int:
     ledger = rig.ledger
-    found = len(ledger.discards())
+    found = len(ledger.copies.discards())
     ledger.close()
     return found
 
@@ -172,13 +173,13 @@ def test_two_volumes_that_are_both_evacuated_have_no_room(rig: Rig) -> None:
 def test_one_that_is_taken_back_stops(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.changes = {"group": {"objects": 1}}
     count = stage(rig)
-    commit = Ledger.commit_moved
+    commit = MoveLedger.commit_moved
 
-    def commit_and_undo(self: Ledger, *arguments: Any) -> Any:
+    def commit_and_undo(self: MoveLedger, *arguments: Any) -> Any:
         draining.set_draining(rig.job, "one", False)
         return commit(self, *arguments)
 
-    monkeypatch.setattr(Ledger, "commit_moved", commit_and_undo)
+    monkeypatch.setattr(MoveLedger, "commit_moved", commit_and_undo)
     with pytest.raises(LedgerError, match="took the draining back"):
         evacuate(rig.job, "one")
     assert len(on(rig, "one")) == count - 1
@@ -213,7 +214,9 @@ def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
 DIES = """
 import os, sys
 from snowsync import config, draining, evacuation
-from snowsync.ledger import Ledger, Row
+from snowsync.ledger_copies import CopyLedger
+from snowsync.ledger_moves import MoveLedger
+from snowsync.ledger_volumes import VolumeLedger
 from snowsync.volumes import OpenVolume
 
 left = int(sys.argv[2])
@@ -230,8 +233,10 @@ def counted(owner, name, static=False):
         return found
     setattr(owner, name, staticmethod(effect) if static else effect)
 
-for name in ("set_draining", "intend", "commit_moved", "discarded"):
-    counted(Ledger, name)
+counted(VolumeLedger, "set_draining")
+for name in ("intend", "commit_moved"):
+    counted(MoveLedger, name)
+counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "sync_directories", "discard_staged"):
     counted(OpenVolume, name)
 counted(evacuation.Evacuation, "_pour", static=True)
@@ -308,7 +313,7 @@ MOMENTS = ["sync", "intend", "commit_moved", "discard_with_folders"]
 
 
 def owner_of(moment: str) -> type:
-    return Ledger if moment in ("intend", "commit_moved") else OpenVolume
+    return MoveLedger if moment in ("intend", "commit_moved") else OpenVolume
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -369,7 +374,7 @@ def test_a_new_generation_arrives_in_the_middle(rig: Rig, monkeypatch: pytest.Mo
             (key, len(stored.data), stored.etag, stored.modified_ms) for key, stored in rig.source.objects.items()
         ]
         ledger = rig.ledger
-        ledger.observe([ListedObject(*entry) for entry in listing])
+        ledger.listing.observe([ListedObject(*entry) for entry in listing])
         ledger.close()
 
     before(monkeypatch, owner_of(moment), moment, overwrite)
@@ -664,7 +669,7 @@ def test_a_disk_that_comes_back_after_all_is_used_and_swept(rig: Rig) -> None:
     give_up(rig)
     (rig.folder / "elsewhere").rename(rig.folder / "one")
     ledger = rig.ledger
-    ledger.set_trouble(1, "missing", "it was away")  # as a unit would have seen it
+    ledger.volumes.set_trouble(1, "missing", "it was away")  # as a unit would have seen it
     ledger.close()
     assert count
     assert_drains_without_fetching(rig)
@@ -683,8 +688,8 @@ def test_what_was_delivered_from_a_lost_disk_is_done(rig: Rig) -> None:
 def test_an_upload_that_ended_before_the_disk_did_is_not_repeated(rig: Rig) -> None:
     stage(rig)
     ledger = rig.ledger
-    rows = [row for row in ledger.work(State.STAGED, after_id=0, limit=100) if row.volume == 1]
-    ledger.claim_sends(rows)
+    rows = [row for row in ledger.objects.work(State.STAGED, after_id=0, limit=100) if row.volume == 1]
+    ledger.deliveries.claim_sends(rows)
     ledger.close()
     for row in rows:
         rig.destination.objects[row.key] = rig.source.objects[row.key]

@@ -71,13 +71,13 @@ def test_what_was_staged_in_the_last_minutes_before_a_boot_is_suspect(
         bring_to(ledger, f"late-{number}", State.STAGED, volume)
     bring_to(ledger, "delivered", State.DELIVERED, volume)
     lives_on(ledger, run)
-    assert ledger.apply_boot_rule() == 0, "no boot lies between"
+    assert ledger.recovery.apply_boot_rule() == 0, "no boot lies between"
     machine.reboots()
-    assert ledger.apply_boot_rule() == 10
+    assert ledger.recovery.apply_boot_rule() == 10
     assert suspects(ledger) == [f"late-{number}" for number in range(10)]
     ledger.journal.start_run("source")
     bring_to(ledger, "new", State.STAGED, volume)
-    assert ledger.apply_boot_rule() == 0, "once per boot"
+    assert ledger.recovery.apply_boot_rule() == 0, "once per boot"
 
 
 def test_a_machine_that_worked_on_for_long_after_its_last_group_suspects_nothing(
@@ -88,7 +88,7 @@ def test_a_machine_that_worked_on_for_long_after_its_last_group_suspects_nothing
     machine.passes(SUSPECT_MS + 1)
     lives_on(ledger, run)
     machine.reboots()
-    assert ledger.apply_boot_rule() == 0
+    assert ledger.recovery.apply_boot_rule() == 0
 
 
 @pytest.mark.parametrize("step", [-YEAR, YEAR])
@@ -101,20 +101,20 @@ def test_a_clock_that_was_set_changes_nothing_of_that(ledger: Ledger, volume: in
     machine.wall += step
     bring_to(ledger, "after-the-step", State.STAGED, volume)
     machine.reboots()
-    ledger.apply_boot_rule()
+    ledger.recovery.apply_boot_rule()
     assert suspects(ledger) == ["after-the-step", "before-the-step"]
 
 
 def test_a_boot_in_which_only_an_evacuation_ran_counts_as_well(ledger: Ledger, volume: int, machine: Machine) -> None:
     ledger.journal.start_run("source")
     bring_to(ledger, "k", State.STAGED, volume)
-    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
+    other = ledger.volumes.volume_id("two", "uuid-2", "/volumes/two")
     machine.passes(2 * SUSPECT_MS)
     machine.reboots()
     row = row_of(ledger, "k")
-    ledger.commit_moved([row], other, ledger.intend(other, [row]))
+    ledger.moves.commit_moved([row], other, ledger.moves.intend(other, [row]))
     machine.reboots()
-    assert ledger.apply_boot_rule() == 1
+    assert ledger.recovery.apply_boot_rule() == 1
 
 
 def test_groups_of_an_older_version_are_suspect_by_number_or_by_time(
@@ -126,7 +126,7 @@ def test_groups_of_an_older_version_are_suspect_by_number_or_by_time(
         machine.passes(2 * SUSPECT_MS)
     ledger.database.connection.execute("UPDATE groups SET ticks_ms = NULL")
     machine.reboots()
-    ledger.apply_boot_rule()
+    ledger.recovery.apply_boot_rule()
     assert suspects(ledger) == ["2", "3", "4", "5"]
 
 
@@ -146,14 +146,14 @@ def test_a_kill_while_it_is_applied_keeps_what_was_marked(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ledger.apply_boot_rule(killed_in_the_second_step)
+        ledger.recovery.apply_boot_rule(killed_in_the_second_step)
     assert len(suspects(ledger)) == 10
-    assert ledger.apply_boot_rule() == 15
+    assert ledger.recovery.apply_boot_rule() == 15
     assert len(suspects(ledger)) == 25
 
 
 def test_a_ledger_that_never_ran_suspects_nothing(ledger: Ledger) -> None:
-    assert ledger.apply_boot_rule() == 0
+    assert ledger.recovery.apply_boot_rule() == 0
 
 
 # -- who runs ---------------------------------------------------------------------------------------------------
@@ -182,15 +182,15 @@ def test_a_volume_is_not_drained_while_the_source_unit_may_place_on_it_whatever_
     ledger = Ledger(job.ledger_path)
     config = job.volumes[0]
     marker = write_marker(config.path, config.name)
-    number = ledger.volume_id(config.name, marker["uuid"], str(config.path))
+    number = ledger.volumes.volume_id(config.name, marker["uuid"], str(config.path))
     ledger.journal.start_run("source")
-    ledger.set_placing({number: True})
-    ledger.set_draining(number, True)
+    ledger.volumes.set_placing({number: True})
+    ledger.volumes.set_draining(number, True)
     ledger.database.connection.execute(
         "UPDATE runs SET started_ms = started_ms + ?, updated_ms = updated_ms + ?", (step, step)
     )
     assert not wait_until_drained(job, config.name, timeout=0.0)
-    ledger.set_placing({number: False})
+    ledger.volumes.set_placing({number: False})
     assert wait_until_drained(job, config.name, timeout=0.0)
     ledger.close()
 

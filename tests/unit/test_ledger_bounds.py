@@ -18,8 +18,9 @@ from ledger_rows import bring_to, delivered, failure, listed, row_of, select
 
 from snowsync import ledger_pruning, ledger_read, ledger_schema
 from snowsync.errors import LedgerError, Trouble
-from snowsync.ledger import REVIVED, Ledger
+from snowsync.ledger import Ledger
 from snowsync.ledger_journal import new_group
+from snowsync.ledger_objects import REVIVED
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.ledger_schema import MIGRATIONS, add_functions
 from snowsync.model import TRANSITIONS, State
@@ -101,11 +102,11 @@ def test_a_new_chance_goes_by_index(ledger: Ledger, target: int, which: str) -> 
 
 
 def test_many_get_a_new_chance_in_steps(ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.ledger._REVIVED_AT_ONCE", 10)
+    monkeypatch.setattr("snowsync.ledger_objects._REVIVED_AT_ONCE", 10)
     for number in range(25):
         bring_to(ledger, f"{number}", State.FAILED, volume)
     steps: list[str] = []
-    assert ledger.revive("source", steps.append) == 25
+    assert ledger.objects.revive("source", steps.append) == 25
     assert len(steps) == 3
     assert select(ledger, "SELECT DISTINCT state, attempts FROM objects") == [(0, 0)]
 
@@ -130,7 +131,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_old_groups_become_one_and_their_sums_stay(ledger: Ledger, volume: int, few: None) -> None:
-    other = ledger.volume_id("two", "uuid-2", "/volumes/two")
+    other = ledger.volumes.volume_id("two", "uuid-2", "/volumes/two")
     commit_groups(ledger, volume, 3000)
     commit_groups(ledger, other, 3000)
     ((count,),) = select(ledger, "SELECT COUNT(*) FROM groups")
@@ -139,7 +140,7 @@ def test_old_groups_become_one_and_their_sums_stay(ledger: Ledger, volume: int, 
     assert [(hops[hop].objects, hops[hop].bytes) for hop in ("source", "destination")] == [(3000, 30_000)] * 2
     assert LedgerReader(ledger).staged_by_volume() == {volume: Tally(1500, 15_000), other: Tally(1500, 15_000)}
     assert hops["source"].seconds == pytest.approx(2 * 3000, rel=0.02), "how long there was work stays as well"
-    assert ledger.has_used(volume) and ledger.has_used(other)
+    assert ledger.volumes.has_used(volume) and ledger.volumes.has_used(other)
 
 
 def test_a_volume_that_comes_back_after_long_names_a_group_that_is_known(
@@ -147,12 +148,12 @@ def test_a_volume_that_comes_back_after_long_names_a_group_that_is_known(
 ) -> None:
     commit_groups(ledger, volume, 500)
     assert select(ledger, "SELECT COUNT(*) FROM groups WHERE id = 5") == [(0,)]
-    assert ledger.knows_group(5, 1_000_000 + 4 * 1000)
-    assert ledger.knows_group(5, 0)
-    assert not ledger.knows_group(5, 999), "another group of that number, of a history that is lost"
-    assert not ledger.knows_group(501, 1_500_000)
-    assert ledger.knows_group(500, 1_000_000 + 499 * 1000)
-    assert not ledger.knows_group(500, 5)
+    assert ledger.recovery.knows_group(5, 1_000_000 + 4 * 1000)
+    assert ledger.recovery.knows_group(5, 0)
+    assert not ledger.recovery.knows_group(5, 999), "another group of that number, of a history that is lost"
+    assert not ledger.recovery.knows_group(501, 1_500_000)
+    assert ledger.recovery.knows_group(500, 1_000_000 + 499 * 1000)
+    assert not ledger.recovery.knows_group(500, 5)
 
 
 def test_groups_of_the_last_day_stay_as_they_are(
@@ -189,8 +190,8 @@ WAYS = {
 
 def raw(ledger: Ledger, state: State) -> sqlite3.Connection:
     """A connection of somebody else to a ledger with one object in `state`, brought there by SQL alone."""
-    ledger.observe([listed("k")])
-    db = sqlite3.connect(ledger.path, isolation_level=None)
+    ledger.listing.observe([listed("k")])
+    db = sqlite3.connect(ledger.database.path, isolation_level=None)
     add_functions(db)
     for step in WAYS[state]:
         db.execute(f"UPDATE objects SET state = {int(step)}")
@@ -241,7 +242,7 @@ def test_a_delivered_object_is_staged_again_only_without_its_proof(ledger: Ledge
 def test_what_the_database_refuses_takes_the_whole_group_back(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.STAGED, volume)
     lies = replace(row_of(ledger, "k"), state=State.PENDING)
-    assert ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
+    assert ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
     with pytest.raises(LedgerError, match="may not go from this state"), ledger.database.transaction() as db:
         ledger.journal.count(db, failure(lies))
         db.execute("UPDATE objects SET state = 4 WHERE key = 'k'")
@@ -289,7 +290,7 @@ def test_the_failures_of_an_older_version_are_counted(tmp_path: Path) -> None:
     assert LedgerReader(ledger).failure_count() == 1400
     assert [each.message for each in LedgerReader(ledger).failures(2)] == ["the 1399th", "the 1398th"]
     assert select(ledger, "SELECT COUNT(*) FROM objects") == [(len(State),)], "whatever their state was"
-    assert ledger.revive() == 2
+    assert ledger.objects.revive() == 2
     ledger.close()
 
 

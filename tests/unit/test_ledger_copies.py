@@ -26,30 +26,30 @@ FIRST, SECOND, THIRD = ("1" * 32, "2" * 32, "3" * 32)
 @pytest.fixture
 def ledger() -> Iterator[Ledger]:
     opened = in_memory()
-    opened.record_ends({"destination": End("archive")})
+    opened.stores.record_ends({"destination": End("archive")})
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
 @pytest.fixture
 def other(ledger: Ledger) -> int:
-    return ledger.volume_id("two", "uuid-2", "/two")
+    return ledger.volumes.volume_id("two", "uuid-2", "/two")
 
 
 def stage(ledger: Ledger, volume: int, etag: str) -> Row:
     """The source lists "k" with this ETag, and it is staged."""
-    ledger.observe([listed("k", etag=etag)])
-    assert ledger.commit_staged([staged(row_of(ledger, "k"))], volume, 0) == []
+    ledger.listing.observe([listed("k", etag=etag)])
+    assert ledger.staging.commit_staged([staged(row_of(ledger, "k"))], volume, 0) == []
     return row_of(ledger, "k")
 
 
 def deliver(ledger: Ledger) -> Row:
-    assert ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
+    assert ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
     return row_of(ledger, "k")
 
 
@@ -61,9 +61,9 @@ def vanish(ledger: Ledger) -> Failure | None:
     """The source does not have what it listed last."""
     row = row_of(ledger, "k")
     text = "generation {} on {}".format
-    told = ledger.restore(row, lambda *older: Failure(row, "source", Trouble.NOT_FOUND, text(*older), "kept"))
+    told = ledger.copies.restore(row, lambda *older: Failure(row, "source", Trouble.NOT_FOUND, text(*older), "kept"))
     if told is None:
-        ledger.gone(Failure(row, "source", Trouble.NOT_FOUND, "it is not there", "looked for again"))
+        ledger.objects.gone(Failure(row, "source", Trouble.NOT_FOUND, "it is not there", "looked for again"))
     return told
 
 
@@ -118,11 +118,11 @@ def test_what_lies_on_a_volume_in_trouble_entitles_to_nothing(generation: int) -
 
 def test_the_ledger_knows_when_the_other_volume_is_in_trouble(ledger: Ledger, volume: int, other: int) -> None:
     stage(ledger, other, FIRST)
-    assert ledger.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
-    ledger.set_trouble(other, "failed", "EIO")
-    assert ledger.permit("k", 1, volume) is None
-    ledger.returned(other)
-    assert ledger.permit("k", 1, volume) is None, "it is hashed first"
+    assert ledger.copies.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
+    ledger.volumes.set_trouble(other, "failed", "EIO")
+    assert ledger.copies.permit("k", 1, volume) is None
+    ledger.losses.returned(other)
+    assert ledger.copies.permit("k", 1, volume) is None, "it is hashed first"
 
 
 # -- older generations ------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_the_ledger_knows_when_the_other_volume_is_in_trouble(ledger: Ledger, vo
 def test_the_copy_that_was_replaced_last_takes_the_row_back(ledger: Ledger, volume: int, other: int) -> None:
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
-    ledger.observe([listed("k", etag=THIRD)])
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert copies(ledger) == [(1, 1, volume), (2, 1, other)]
     told = vanish(ledger)
     assert told and told.message == "generation 2 on two"
@@ -144,21 +144,21 @@ def test_the_copy_that_was_replaced_last_takes_the_row_back(ledger: Ledger, volu
 
 def test_nothing_is_restored_over_a_row_that_is_another_by_now(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
     stale = row_of(ledger, "k")
-    ledger.observe([listed("k", etag=THIRD)])
-    assert ledger.restore(stale, lambda *_older: failure(stale)) is None
+    ledger.listing.observe([listed("k", etag=THIRD)])
+    assert ledger.copies.restore(stale, lambda *_older: failure(stale)) is None
     assert row_of(ledger, "k").state == State.PENDING
 
 
 def test_a_source_that_goes_back_to_a_kept_copy_is_not_fetched_again(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    ledger.observe([listed("k", etag=FIRST)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=FIRST)])
     found = row_of(ledger, "k")
     assert (found.state, found.generation, found.etag) == (State.STAGED, 1, FIRST)
-    assert ledger.observe([listed("k", etag=FIRST)]).same == 1
-    ledger.observe([listed("k", etag=THIRD)])
+    assert ledger.listing.observe([listed("k", etag=FIRST)]).same == 1
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert row_of(ledger, "k").generation == 4, "every number is used once"
 
 
@@ -166,13 +166,13 @@ def test_a_source_that_goes_back_past_a_newer_copy_gets_what_it_lists(ledger: Le
     """Listed, staged; changed, staged; changed back: the first one is sent, not the second."""
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
-    ledger.observe([listed("k", etag=FIRST)])
+    ledger.listing.observe([listed("k", etag=FIRST)])
     assert (row_of(ledger, "k").etag, row_of(ledger, "k").volume) == (FIRST, volume)
     assert copies(ledger) == [(2, 1, other)]
-    assert ledger.permit("k", 2, other) is None, "what replaced it is hashed first"
+    assert ledger.copies.permit("k", 2, other) is None, "what replaced it is hashed first"
     deliver(ledger)
-    assert ledger.permit("k", 2, other) == Replaced(row_of(ledger, "k").id, "k", 2, 3, State.DELIVERED)
-    assert [entry[1:] for entry in ledger.obsolete(after_id=0, pressed=False)] == [(other, "k", 2)]
+    assert ledger.copies.permit("k", 2, other) == Replaced(row_of(ledger, "k").id, "k", 2, 3, State.DELIVERED)
+    assert [entry[1:] for entry in ledger.copies.obsolete(after_id=0, pressed=False)] == [(other, "k", 2)]
 
 
 def test_a_generation_that_stands_in_for_one_that_vanished_replaces_nothing_newer(
@@ -180,18 +180,18 @@ def test_a_generation_that_stands_in_for_one_that_vanished_replaces_nothing_newe
 ) -> None:
     """A file of generation 2 was given its name, and a crash came before the ledger knew."""
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    ledger.observe([listed("k", etag=THIRD)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert vanish(ledger)
     deliver(ledger)
-    assert ledger.permit("k", 2, other) is None
+    assert ledger.copies.permit("k", 2, other) is None
 
 
 def test_a_copy_on_a_volume_in_trouble_does_not_take_the_row_back(ledger: Ledger, volume: int, other: int) -> None:
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
-    ledger.observe([listed("k", etag=THIRD)])
-    ledger.set_trouble(other, "failed", "EIO")
+    ledger.listing.observe([listed("k", etag=THIRD)])
+    ledger.volumes.set_trouble(other, "failed", "EIO")
     assert vanish(ledger)
     assert row_of(ledger, "k").etag == FIRST
     assert copies(ledger) == [(2, 1, other)], "kept, should the volume return"
@@ -202,11 +202,11 @@ def test_a_copy_that_was_left_on_a_failed_volume_is_kept_when_an_older_one_takes
 ) -> None:
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
-    ledger.set_trouble(other, "failed", "EIO")
-    ledger.leave_copies(other, "EIO")
+    ledger.volumes.set_trouble(other, "failed", "EIO")
+    ledger.losses.leave_copies(other, "EIO")
     assert vanish(ledger)
     assert copies(ledger) == [(2, 1, other)]
-    assert ledger.has_file("k", 2, other)
+    assert ledger.copies.has_file("k", 2, other)
 
 
 # -- at the destination -----------------------------------------------------------------------------------------
@@ -221,12 +221,12 @@ def test_no_older_generation_is_stored_over_one_that_was_delivered(
     stage(ledger, other, SECOND)
     done = deliver(ledger)
     if is_released:
-        ledger.commit_delivered([], [done], 0)
-    ledger.observe([listed("k", etag=THIRD)])
+        ledger.deliveries.commit_delivered([], [done], 0)
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert vanish(ledger) is None
     assert row_of(ledger, "k").state == State.FAILED
-    assert ledger.permit("k", 1, volume) is None, "kept until something newer is staged"
-    assert ledger.deliver_older_first({volume, other}) == 0
+    assert ledger.copies.permit("k", 1, volume) is None, "kept until something newer is staged"
+    assert ledger.copies.deliver_older_first({volume, other}) == 0
 
 
 def test_a_delivery_that_came_late_counts_for_its_own_generation_and_what_it_replaced(
@@ -234,10 +234,10 @@ def test_a_delivery_that_came_late_counts_for_its_own_generation_and_what_it_rep
 ) -> None:
     stage(ledger, volume, FIRST)
     sent = stage(ledger, other, SECOND)
-    ledger.observe([listed("k", etag=THIRD)])
-    assert [item.row for item in ledger.commit_delivered([delivered(sent)], [], 0)] == [sent]
+    ledger.listing.observe([listed("k", etag=THIRD)])
+    assert [item.row for item in ledger.deliveries.commit_delivered([delivered(sent)], [], 0)] == [sent]
     assert copies(ledger) == [(1, 3, volume), (2, 2, other)]
-    assert ledger.permit("k", 2, other) == AtDestination(sent.id, "k", 2, ledger.target(), SECOND)
+    assert ledger.copies.permit("k", 2, other) == AtDestination(sent.id, "k", 2, ledger.deliveries.target(), SECOND)
     assert vanish(ledger) is None
 
 
@@ -246,20 +246,20 @@ def test_an_upload_that_begins_ends_the_proofs_of_older_generations(ledger: Ledg
     stage(ledger, volume, FIRST)
     deliver(ledger)
     newer = stage(ledger, other, SECOND)
-    assert isinstance(ledger.permit("k", 1, volume), AtDestination)
-    ledger.claim_sends([newer])
-    assert isinstance(ledger.permit("k", 1, volume), Replaced)
-    ledger.set_trouble(other, "failed", "EIO")
-    assert ledger.permit("k", 1, volume) is None
+    assert isinstance(ledger.copies.permit("k", 1, volume), AtDestination)
+    ledger.deliveries.claim_sends([newer])
+    assert isinstance(ledger.copies.permit("k", 1, volume), Replaced)
+    ledger.volumes.set_trouble(other, "failed", "EIO")
+    assert ledger.copies.permit("k", 1, volume) is None
 
 
 def test_a_proof_of_another_destination_entitles_to_nothing(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
     deliver(ledger)
-    ledger.observe([listed("k", etag=SECOND)])
-    ledger.rebind_destination(End("elsewhere"), is_same=False)
-    assert ledger.permit("k", 1, volume) is None
-    assert ledger.obsolete(after_id=0, pressed=True) == []
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    ledger.stores.rebind_destination(End("elsewhere"), is_same=False)
+    assert ledger.copies.permit("k", 1, volume) is None
+    assert ledger.copies.obsolete(after_id=0, pressed=True) == []
     assert vanish(ledger), "it is delivered to the other one"
 
 
@@ -272,12 +272,12 @@ def test_what_was_delivered_is_suspect_when_it_is_staged_again(
     stage(ledger, other, SECOND)
     deliver(ledger)
     if way == "rebind":
-        ledger.rebind_destination(End("elsewhere"), is_same=False)
+        ledger.stores.rebind_destination(End("elsewhere"), is_same=False)
     else:
-        ledger.resend(["k"], Trouble.NOT_FOUND, "lost there")
+        ledger.objects.resend(["k"], Trouble.NOT_FOUND, "lost there")
     found = row_of(ledger, "k")
     assert (found.state, found.suspect) == (State.STAGED, 1)
-    assert ledger.permit("k", 1, volume) is None
+    assert ledger.copies.permit("k", 1, volume) is None
 
 
 # -- where there is no room -------------------------------------------------------------------------------------
@@ -285,12 +285,12 @@ def test_what_was_delivered_is_suspect_when_it_is_staged_again(
 
 def test_an_older_generation_that_is_delivered_first_makes_way_for_the_newer_one(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    assert ledger.deliver_older_first({volume}) == 1
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    assert ledger.copies.deliver_older_first({volume}) == 1
     assert (row_of(ledger, "k").generation, row_of(ledger, "k").state) == (1, State.STAGED)
-    assert ledger.observe([listed("k", etag=SECOND)]).same == 1, "the source has nothing that is not known"
-    ledger.observe([listed("k", etag=THIRD)])
-    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    assert ledger.listing.observe([listed("k", etag=SECOND)]).same == 1, "the source has nothing that is not known"
+    ledger.listing.observe([listed("k", etag=THIRD)])
+    ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     found = row_of(ledger, "k")
     assert (found.state, found.etag) == (State.PENDING, THIRD)
     assert found.generation == 3, "every listed version has a number of its own"
@@ -301,10 +301,10 @@ def test_a_listing_that_goes_back_while_the_older_one_is_delivered_fetches_nothi
     ledger: Ledger, volume: int
 ) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    ledger.deliver_older_first({volume})
-    ledger.observe([listed("k", etag=FIRST)])
-    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    ledger.copies.deliver_older_first({volume})
+    ledger.listing.observe([listed("k", etag=FIRST)])
+    ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     assert row_of(ledger, "k").etag == FIRST
 
 
@@ -314,15 +314,15 @@ def test_an_older_generation_that_cannot_be_delivered_first_makes_way_at_once(
 ) -> None:
     """Else the row would be fetched for ever as something that the source does not have any more."""
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    ledger.deliver_older_first({volume})
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    ledger.copies.deliver_older_first({volume})
     older = row_of(ledger, "k")
     if how == "left":
-        assert ledger.leave_copy(failure(older))
+        assert ledger.losses.leave_copy(failure(older))
     elif how == "all left":
-        assert ledger.leave_copies(volume, "EIO") == 1
+        assert ledger.losses.leave_copies(volume, "EIO") == 1
     else:
-        assert ledger.retry(failure(older), delay_ms=0, count=True, target=State.QUARANTINED)
+        assert ledger.objects.retry(failure(older), delay_ms=0, count=True, target=State.QUARANTINED)
     found = row_of(ledger, "k")
     assert (found.state, found.etag, found.generation) == (State.PENDING, SECOND, 2)
     assert copies(ledger) == ([] if how == "quarantined" else [(1, 1, volume)])
@@ -331,11 +331,11 @@ def test_an_older_generation_that_cannot_be_delivered_first_makes_way_at_once(
 def test_a_number_is_not_given_again_after_two_that_were_put_back(ledger: Ledger, volume: int, other: int) -> None:
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
-    ledger.observe([listed("k", etag=THIRD)])
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert vanish(ledger), "generation 3 is gone, 2 is delivered instead"
-    assert ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False), "and is damaged"
-    assert ledger.deliver_older_first({volume}) == 1
-    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    assert ledger.objects.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False), "and is damaged"
+    assert ledger.copies.deliver_older_first({volume}) == 1
+    ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     assert (row_of(ledger, "k").etag, row_of(ledger, "k").generation) == (SECOND, 4)
 
 
@@ -345,12 +345,12 @@ def test_a_number_is_not_given_again_after_two_that_were_put_back(ledger: Ledger
 def test_a_fetch_that_ends_late_is_kept_and_used_when_its_turn_comes(ledger: Ledger, volume: int, other: int) -> None:
     """While the newer generation was fetched, the older one was put before it for want of room."""
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
     fetched = row_of(ledger, "k")
-    ledger.deliver_older_first({volume})
-    assert [item.row for item in ledger.commit_staged([staged(fetched)], other, 0)] == [fetched]
+    ledger.copies.deliver_older_first({volume})
+    assert [item.row for item in ledger.staging.commit_staged([staged(fetched)], other, 0)] == [fetched]
     assert copies(ledger) == [(2, 1, other)]
-    ledger.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
+    ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     found = row_of(ledger, "k")
     assert (found.state, found.etag, found.volume) == (State.STAGED, SECOND, other)
 
@@ -359,28 +359,28 @@ def test_a_fetch_that_ends_late_is_kept_instead_of_a_copy_on_a_failed_volume(
     ledger: Ledger, volume: int, other: int
 ) -> None:
     stage(ledger, volume, FIRST)
-    ledger.leave_copies(volume, "EIO")
+    ledger.losses.leave_copies(volume, "EIO")
     fetched = row_of(ledger, "k")
-    ledger.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
     assert copies(ledger) == [(1, 1, volume)]
-    ledger.commit_staged([staged(fetched)], other, 0)
+    ledger.staging.commit_staged([staged(fetched)], other, 0)
     assert copies(ledger) == [(1, 1, other)]
-    assert [note[1:] for note in ledger.discards()] == [(volume, "k", 1)]
+    assert [note[1:] for note in ledger.copies.discards()] == [(volume, "k", 1)]
 
 
 def test_a_fetch_that_ends_after_its_volume_returned_is_better_than_what_is_suspect(
     ledger: Ledger, volume: int, other: int
 ) -> None:
     stage(ledger, volume, FIRST)
-    ledger.set_trouble(volume, "failed", "EIO")
-    ledger.leave_copies(volume, "EIO")
+    ledger.volumes.set_trouble(volume, "failed", "EIO")
+    ledger.losses.leave_copies(volume, "EIO")
     fetched = row_of(ledger, "k")
-    ledger.returned(volume)
-    assert [item.row for item in ledger.commit_staged([staged(fetched)], other, 0)] == [fetched]
+    ledger.losses.returned(volume)
+    assert [item.row for item in ledger.staging.commit_staged([staged(fetched)], other, 0)] == [fetched]
     found = row_of(ledger, "k")
     assert (found.state, found.volume, found.suspect) == (State.STAGED, other, 0)
-    assert [note[1:] for note in ledger.discards()] == [(volume, "k", 1)]
-    assert ledger.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
+    assert [note[1:] for note in ledger.copies.discards()] == [(volume, "k", 1)]
+    assert ledger.copies.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
 
 
 # -- rows that leave --------------------------------------------------------------------------------------------
@@ -388,33 +388,33 @@ def test_a_fetch_that_ends_after_its_volume_returned_is_better_than_what_is_susp
 
 def test_a_row_is_forgotten_with_the_highest_number_that_it_had(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
     assert vanish(ledger), "generation 2 is gone, 1 is delivered instead"
-    ledger.rebind_destination(End("elsewhere"), is_same=False)
+    ledger.stores.rebind_destination(End("elsewhere"), is_same=False)
     ledger.database.connection.execute("UPDATE objects SET staged_ms = NULL")
-    ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False)
-    ledger.gone(failure(row_of(ledger, "k")))
-    assert ledger.forget_gone(["k"], (), "not listed") == ["k"]
-    ledger.observe([listed("k", etag=THIRD)])
+    ledger.objects.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False)
+    ledger.objects.gone(failure(row_of(ledger, "k")))
+    assert ledger.listing.forget_gone(["k"], (), "not listed") == ["k"]
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert row_of(ledger, "k").generation == 3
 
 
 def test_what_was_staged_once_is_not_forgotten(ledger: Ledger, volume: int) -> None:
     """Its file is gone, and so is the source's object: that is a loss, and stays named."""
     stage(ledger, volume, FIRST)
-    ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False)
+    ledger.objects.retry(failure(row_of(ledger, "k")), delay_ms=0, count=False)
     assert vanish(ledger) is None
-    assert ledger.forget_gone(["k"], (), "not listed") == []
+    assert ledger.listing.forget_gone(["k"], (), "not listed") == []
     assert row_of(ledger, "k").state == State.FAILED
 
 
 def test_a_source_that_is_another_forgets_no_number(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
+    ledger.listing.observe([listed("k", etag=SECOND)])
     assert vanish(ledger)
-    ledger.rebind_source(End("other"), is_same=False)
+    ledger.stores.rebind_source(End("other"), is_same=False)
     assert row_of(ledger, "k").state == State.STAGED
-    ledger.observe([listed("k", etag=THIRD)])
+    ledger.listing.observe([listed("k", etag=THIRD)])
     assert row_of(ledger, "k").generation == 3
 
 
@@ -422,11 +422,11 @@ def test_copies_that_are_lost_with_a_volume_are_named(ledger: Ledger, volume: in
     stage(ledger, volume, FIRST)
     stage(ledger, other, SECOND)
     deliver(ledger)
-    ledger.observe([listed("k", etag=THIRD)])
-    ledger.observe([listed("x")])
+    ledger.listing.observe([listed("k", etag=THIRD)])
+    ledger.listing.observe([listed("x")])
     bring_to(ledger, "x", State.STAGED, volume)
-    ledger.observe([listed("x", etag=SECOND)])
-    ledger.lose_volume(volume, "one")
+    ledger.listing.observe([listed("x", etag=SECOND)])
+    ledger.losses.lose_volume(volume, "one")
     assert copies(ledger) == [(2, 2, other)]
     named = select(ledger, "SELECT key, generation, reason FROM forgotten")
     assert named == [("x", 1, "the copy of this generation was lost with volume one")], "the other was delivered since"
@@ -435,18 +435,18 @@ def test_copies_that_are_lost_with_a_volume_are_named(ledger: Ledger, volume: in
 def test_a_volume_that_was_given_up_is_looked_at_when_it_returns(ledger: Ledger, volume: int) -> None:
     """Also where no unit had met its trouble."""
     stage(ledger, volume, FIRST)
-    assert ledger.lose_volume(volume, "one") == (1, [])
-    ledger.returned(volume)
+    assert ledger.losses.lose_volume(volume, "one") == (1, [])
+    ledger.losses.returned(volume)
     found = row_of(ledger, "k")
     assert (found.state, found.volume, found.suspect) == (State.STAGED, volume, 1)
 
 
 def test_what_is_known_of_a_copy_is_not_known_of_the_row(ledger: Ledger, volume: int) -> None:
     stage(ledger, volume, FIRST)
-    assert ledger.is_named("k", 1, volume)
-    ledger.observe([listed("k", etag=SECOND)])
-    assert ledger.has_file("k", 1, volume)
-    assert not ledger.is_named("k", 1, volume), "who discards it must not forget it"
+    assert ledger.copies.is_named("k", 1, volume)
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    assert ledger.copies.has_file("k", 1, volume)
+    assert not ledger.copies.is_named("k", 1, volume), "who discards it must not forget it"
 
 
 # -- moves ------------------------------------------------------------------------------------------------------
@@ -456,13 +456,13 @@ def test_copies_on_a_volume_that_is_evacuated_are_delivered_first_and_move(
     ledger: Ledger, volume: int, other: int
 ) -> None:
     stage(ledger, volume, FIRST)
-    ledger.observe([listed("k", etag=SECOND)])
-    assert ledger.lying(State.STAGED, volume, after_id=0, limit=9) == []
-    assert ledger.deliver_older_first({volume}) == 1
-    (lying,) = ledger.lying(State.STAGED, volume, after_id=0, limit=9)
-    assert ledger.commit_moved([lying], other, ledger.intend(other, [lying])) == [lying]
-    assert ledger.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
-    assert [entry[1:] for entry in ledger.discards()] == [(volume, "k", 1)]
+    ledger.listing.observe([listed("k", etag=SECOND)])
+    assert ledger.moves.lying(State.STAGED, volume, after_id=0, limit=9) == []
+    assert ledger.copies.deliver_older_first({volume}) == 1
+    (lying,) = ledger.moves.lying(State.STAGED, volume, after_id=0, limit=9)
+    assert ledger.moves.commit_moved([lying], other, ledger.moves.intend(other, [lying])) == [lying]
+    assert ledger.copies.permit("k", 1, volume) == LiesElsewhere("k", 1, volume, other)
+    assert [entry[1:] for entry in ledger.copies.discards()] == [(volume, "k", 1)]
 
 
 # -- damaged rows -----------------------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def test_copies_on_a_volume_that_is_evacuated_are_delivered_first_and_move(
 def damaged(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger on whose disk a bit of the row of "k" was flipped: it says that it was delivered."""
     ledger = Ledger(tmp_path / "ledger.db")
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     for key in ("k", "sound"):
         bring_to(ledger, key, State.STAGED, volume)
     ledger.close()
@@ -493,10 +493,10 @@ def damaged(tmp_path: Path) -> Iterator[Ledger]:
 def test_a_damaged_row_is_named_and_nothing_is_done_on_its_word(damaged: Ledger) -> None:
     number = select(damaged, "SELECT id FROM objects WHERE key = 'k'")[0][0]
     for read in (
-        lambda: damaged.row(int(str(number))),
-        lambda: damaged.row_of_key("k"),
-        lambda: damaged.work(State.DELIVERED, after_id=0, limit=9),
-        lambda: damaged.permit("k", 1, 1),
+        lambda: damaged.objects.row(int(str(number))),
+        lambda: damaged.objects.row_of_key("k"),
+        lambda: damaged.objects.work(State.DELIVERED, after_id=0, limit=9),
+        lambda: damaged.copies.permit("k", 1, 1),
     ):
         with pytest.raises(LedgerError, match=rf"row {number} .*'k'.*resend"):
             read()
@@ -505,14 +505,14 @@ def test_a_damaged_row_is_named_and_nothing_is_done_on_its_word(damaged: Ledger)
 def test_a_damaged_row_is_not_written(damaged: Ledger) -> None:
     stale = Row(1, "k", 10, "", 0, 1, 0, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
     with pytest.raises(LedgerError, match=ledger_schema.UNSOUND):
-        damaged.commit_delivered([], [stale], 0)
+        damaged.deliveries.commit_delivered([], [stale], 0)
     with pytest.raises(LedgerError, match=ledger_schema.UNSOUND):
-        damaged.claim_sends([stale])
+        damaged.deliveries.claim_sends([stale])
     assert select(damaged, "SELECT state, sends FROM objects WHERE key = 'k'") == [(2, 0)]
 
 
 def test_other_rows_go_on_beside_a_damaged_one(damaged: Ledger) -> None:
-    (sound,) = damaged.work(State.STAGED, after_id=0, limit=9)
+    (sound,) = damaged.objects.work(State.STAGED, after_id=0, limit=9)
     assert sound.key == "sound"
-    assert damaged.commit_delivered([delivered(sound)], [], 0) == []
+    assert damaged.deliveries.commit_delivered([delivered(sound)], [], 0) == []
     assert row_of(damaged, "sound").state == State.DELIVERED

@@ -37,21 +37,21 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_what_was_committed_is_there_after_reopening(tmp_path: Path) -> None:
     first = Ledger(tmp_path / "deep" / "ledger.db")
-    volume = first.volume_id("one", "uuid-1", "/one")
+    volume = first.volumes.volume_id("one", "uuid-1", "/one")
     row = bring_to(first, "k", State.DELIVERED, volume)
     first.close()
     second = Ledger(tmp_path / "deep" / "ledger.db")
     assert row_of(second, "k") == row
     assert select(second, "PRAGMA journal_mode") == [("wal",)]
     assert select(second, "PRAGMA synchronous") == [(2,)]
-    assert os.stat(second.path).st_mode & 0o007 == 0
+    assert os.stat(second.database.path).st_mode & 0o007 == 0
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger.db").close()
     reader = Ledger(tmp_path / "ledger.db", readonly=True)
     with pytest.raises(LedgerError, match="readonly"):
-        reader.observe([listed("k")])
+        reader.listing.observe([listed("k")])
 
 
 @pytest.mark.parametrize("readonly", [False, True])
@@ -59,7 +59,7 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path, readonly: bool) -> 
     path = tmp_path / "ledger.db"
     path.write_bytes(b"not a database, but long enough to look at " * 100)
     with pytest.raises(LedgerError, match=r"ledger\.db"):
-        Ledger(path, readonly=readonly).waiting(State.PENDING)
+        Ledger(path, readonly=readonly).objects.waiting(State.PENDING)
 
 
 def test_a_full_state_disk_is_an_error_of_its_own_and_heals(ledger: Ledger) -> None:
@@ -68,9 +68,9 @@ def test_a_full_state_disk_is_an_error_of_its_own_and_heals(ledger: Ledger) -> N
     page = [listed(f"{number}" * 100) for number in range(1000)]
     for _again in range(2):
         with pytest.raises(LedgerError, match="full"):
-            ledger.observe(page)
+            ledger.listing.observe(page)
     select(ledger, "PRAGMA max_page_count = 1000000")
-    assert ledger.observe(page).new == 1000
+    assert ledger.listing.observe(page).new == 1000
 
 
 class FailsToCommit(sqlite3.Connection):
@@ -87,11 +87,11 @@ class FailsToCommit(sqlite3.Connection):
 
 def test_a_commit_that_fails_is_taken_back_and_the_next_one_works(ledger: Ledger) -> None:
     ledger.close()
-    ledger.database.connection = sqlite3.connect(ledger.path, isolation_level=None, factory=FailsToCommit)
+    ledger.database.connection = sqlite3.connect(ledger.database.path, isolation_level=None, factory=FailsToCommit)
     ledger_schema.add_functions(ledger.database.connection)
     with pytest.raises(LedgerError, match="disk I/O error"):
-        ledger.observe([listed("lost")])
-    assert ledger.observe([listed("kept")]).new == 1
+        ledger.listing.observe([listed("lost")])
+    assert ledger.listing.observe([listed("kept")]).new == 1
     assert [row.key for row in rows(ledger, State.PENDING)] == ["kept"]
 
 
@@ -178,7 +178,7 @@ def test_a_process_killed_while_migrating_does_no_harm(tmp_path: Path, after: in
     assert died.returncode == -signal.SIGKILL
     assert applied(path) == []
     opened = Ledger(path)
-    assert opened.observe([listed("k")]).new == 1
+    assert opened.listing.observe([listed("k")]).new == 1
     opened.close()
 
 
@@ -199,7 +199,7 @@ run = ledger.journal.start_run(f"unit-{number}")
 for page in range(10):
     own = [ListedObject(f"{number}/{page}/{entry}", 1, "e", 1) for entry in range(50)]
     common = [ListedObject(f"common/{page}/{entry}", 1, "e", 1) for entry in range(50)]
-    ledger.observe(own + common)
+    ledger.listing.observe(own + common)
 """
 
 
@@ -227,12 +227,12 @@ from snowsync.ledger import Ledger, Staged
 from snowsync.model import Evidence, ListedObject, State
 
 ledger = Ledger(Path(sys.argv[1]))
-volume = ledger.volume_id("one", "uuid-1", "/one")
+volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
 run = ledger.journal.start_run("source")
 for number in range(1_000_000):
-    ledger.observe([ListedObject(f"{number}/{entry}", 3, "e", 1) for entry in range(7)])
-    group = ledger.work(State.PENDING, after_id=0, limit=7)
-    ledger.commit_staged([Staged(row, 0, "e", "", Evidence.SIZE, "t") for row in group], volume, run)
+    ledger.listing.observe([ListedObject(f"{number}/{entry}", 3, "e", 1) for entry in range(7)])
+    group = ledger.objects.work(State.PENDING, after_id=0, limit=7)
+    ledger.staging.commit_staged([Staged(row, 0, "e", "", Evidence.SIZE, "t") for row in group], volume, run)
     if number == 3:
         print("under way", flush=True)
 """
@@ -272,9 +272,9 @@ def pages():
 
 ledger = Ledger(Path(sys.argv[1]))
 started = time.monotonic()
-new = sum(ledger.observe(page).new for page in pages())
+new = sum(ledger.listing.observe(page).new for page in pages())
 first = time.monotonic()
-same = sum(ledger.observe(page).same for page in pages())
+same = sum(ledger.listing.observe(page).same for page in pages())
 second = time.monotonic()
 print(json.dumps({
     "new": new, "same": same, "observed_seconds": first - started, "no_op_seconds": second - first,

@@ -37,7 +37,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = in_memory()
-        self.volumes = [self.ledger.volume_id(name, name, f"/{name}") for name in ("one", "two")]
+        self.volumes = [self.ledger.volumes.volume_id(name, name, f"/{name}") for name in ("one", "two")]
         self.run = self.ledger.journal.start_run("source")
         self.model: dict[str, tuple[int, int, State, int | None]] = {}  # key -> size, generation, state, volume
         self.numbers: dict[str, int] = {}  # the highest number that a generation of the key had
@@ -57,7 +57,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), size=st.integers(0, 3))
     def list_one(self, key: str, size: int) -> None:
-        observed = self.ledger.observe([ListedObject(key, size, "e", 1)])
+        observed = self.ledger.listing.observe([ListedObject(key, size, "e", 1)])
         known = self.model.get(key)
         if known is None:
             assert observed.new == 1
@@ -90,7 +90,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from(list(State)))
     def take_work(self, state: State) -> None:
-        found = self.ledger.work(state, after_id=0, limit=10)
+        found = self.ledger.objects.work(state, after_id=0, limit=10)
         assert {row.key for row in found} == {key for key, entry in self.model.items() if entry[2] == state}
         self.held = (self.held + found)[-6:]
 
@@ -99,7 +99,9 @@ class LedgerMachine(RuleBasedStateMachine):
         group = self._of(State.PENDING)
         refused = {
             item.row
-            for item in self.ledger.commit_staged([staged(row) for row in group], self.volumes[volume], self.run)
+            for item in self.ledger.staging.commit_staged(
+                [staged(row) for row in group], self.volumes[volume], self.run
+            )
         }
         for row in group:
             assert (row in refused) == (not self.is_current(row))
@@ -131,7 +133,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def deliver_and_release(self) -> None:
         group, files = self._of(State.STAGED), self._of(State.DELIVERED)
         refused = {
-            item.row for item in self.ledger.commit_delivered([delivered(row) for row in group], files, self.run)
+            item.row
+            for item in self.ledger.deliveries.commit_delivered([delivered(row) for row in group], files, self.run)
         }
         for row in group:
             assert (row in refused) == (not self.is_current(row))
@@ -164,10 +167,10 @@ class LedgerMachine(RuleBasedStateMachine):
             allowed = wanted == source or wanted in TRANSITIONS[source]
             if not allowed:
                 with pytest.raises(LedgerError):
-                    self.ledger.retry(failure(row), delay_ms=0, count=True, target=wanted)
+                    self.ledger.objects.retry(failure(row), delay_ms=0, count=True, target=wanted)
             elif wanted not in (State.STAGED, State.DELIVERED) or wanted == source:
                 current = self.is_current(row)
-                assert self.ledger.retry(failure(row), delay_ms=-1, count=True, target=wanted) == current
+                assert self.ledger.objects.retry(failure(row), delay_ms=-1, count=True, target=wanted) == current
                 if current and wanted != source:
                     volume = self.model[row.key][3] if wanted == State.FAILED else None
                     self.model[row.key] = (row.size, row.generation, wanted, volume)
@@ -179,7 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def revive(self) -> None:
         """What has a file is sent again, the rest is fetched again."""
         ended = [key for key, entry in self.model.items() if entry[2] in (State.FAILED, State.QUARANTINED)]
-        assert self.ledger.revive() == len(ended) + len(self.refused)
+        assert self.ledger.objects.revive() == len(ended) + len(self.refused)
         self.refused.clear()
         for key in ended:
             size, generation, _state, volume = self.model[key]
@@ -189,7 +192,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def evacuate(self, state: State, volume: int) -> None:
         target = self.volumes[volume]
         rows = [row for row in self._of(state) if row.volume != target]
-        moved = self.ledger.commit_moved(rows, target, self.ledger.intend(target, rows))
+        moved = self.ledger.moves.commit_moved(rows, target, self.ledger.moves.intend(target, rows))
         for row in rows:
             assert (row in moved) == self.is_current(row)
             if row in moved:
@@ -204,14 +207,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def leave_copies_one_by_one(self) -> None:
         for row in self._of(State.STAGED):
             current = self.is_current(row)
-            assert self.ledger.leave_copy(failure(row)) == current
+            assert self.ledger.losses.leave_copy(failure(row)) == current
             if current:
                 self._left_behind(row.key)
 
     @rule(volume=st.integers(0, 1))
     def leave_all_copies(self, volume: int) -> None:
         there = [key for key, entry in self.model.items() if entry[2:] == (State.STAGED, self.volumes[volume])]
-        assert self.ledger.leave_copies(self.volumes[volume], "EIO") == len(there)
+        assert self.ledger.losses.leave_copies(self.volumes[volume], "EIO") == len(there)
         for key in there:
             self._left_behind(key)
 
@@ -225,8 +228,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(volume=st.integers(0, 1))
     def volume_returns(self, volume: int) -> None:
         number = self.volumes[volume]
-        self.ledger.set_trouble(number, "failed", "EIO")
-        self.ledger.returned(number)
+        self.ledger.volumes.set_trouble(number, "failed", "EIO")
+        self.ledger.losses.returned(number)
         for key in [key for key, left in self.left.items() if left == number]:
             del self.left[key]
             self.model[key] = (*self.model[key][:2], State.STAGED, number)
@@ -249,16 +252,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_file_is_known(self) -> None:
-        assert sorted(entry[1:] for entry in self.ledger.discards()) == sorted(self.discards)
-        assert all(self.ledger.has_file(key, self.model[key][1], volume) for key, volume in self.left.items())
+        assert sorted(entry[1:] for entry in self.ledger.copies.discards()) == sorted(self.discards)
+        assert all(self.ledger.copies.has_file(key, self.model[key][1], volume) for key, volume in self.left.items())
         known = select(self.ledger, "SELECT key, size, generation, state, volume FROM copies ORDER BY id")
         assert known == [astuple(copy) for copy in self.copies]
-        assert all(self.ledger.has_file(copy.key, copy.generation, copy.volume) for copy in self.copies)
+        assert all(self.ledger.copies.has_file(copy.key, copy.generation, copy.volume) for copy in self.copies)
         there = [(volume, size) for size, _, state, volume in self.model.values() if state in (1, 2)]
         on_volumes: dict[int | None, int] = {}
         for volume, size in [*there, *((copy.volume, copy.size) for copy in self.copies)]:
             on_volumes[volume] = on_volumes.get(volume, 0) + (size + 4095) // 4096 * 4096
-        assert self.ledger.occupied() == on_volumes
+        assert self.ledger.volumes.occupied() == on_volumes
 
     @invariant()
     def counts_what_moved(self) -> None:

@@ -26,7 +26,7 @@ def ledger() -> Iterator[Ledger]:
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
 def piece(start: int, length: int, name: bytes = b"a") -> Piece:
@@ -34,7 +34,7 @@ def piece(start: int, length: int, name: bytes = b"a") -> Piece:
 
 
 def pending(ledger: Ledger, key: str = "k") -> int:
-    ledger.observe([listed(key)])
+    ledger.listing.observe([listed(key)])
     return row_of(ledger, key).id
 
 
@@ -76,7 +76,7 @@ def test_pieces_on_another_volume_or_of_another_generation_go_with_the_first_new
 def test_a_new_generation_has_no_partial_file(ledger: Ledger, volume: int) -> None:
     number = pending(ledger)
     ledger.parts.keep_pieces(number, 1, volume, [piece(0, 10)])
-    ledger.observe([listed("k", etag="another")])
+    ledger.listing.observe([listed("k", etag="another")])
     assert row_of(ledger, "k").generation == 2
     assert ledger.parts.partials(volume) == set()
     ledger.parts.drop_outdated_pieces()
@@ -143,7 +143,7 @@ def test_uploads_of_objects_that_are_delivered_are_left(
 def test_uploads_of_an_older_generation_are_left(ledger: Ledger) -> None:
     number = pending(ledger)
     ledger.parts.begin_upload(upload(number))
-    ledger.observe([listed("k", etag="another")])
+    ledger.listing.observe([listed("k", etag="another")])
     ledger.parts.begin_upload(upload(number, 2, "u2"))
     assert ledger.parts.left_uploads() == [upload(number)]
     assert upload(999).object_id not in {each.object_id for each in ledger.parts.left_uploads()}

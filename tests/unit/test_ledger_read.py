@@ -32,7 +32,7 @@ ODD_KEYS = ["two\nlines", "cr\rhere", 'quo"ted', "comma,", " space ", "é", "\U0
 
 @pytest.fixture
 def reader(ledger: Ledger) -> Iterator[LedgerReader]:
-    with LedgerReader.open(ledger.path) as opened:
+    with LedgerReader.open(ledger.database.path) as opened:
         yield opened
 
 
@@ -66,10 +66,10 @@ def test_a_schema_of_another_version_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_reader_sees_what_a_writer_commits_and_never_holds_it_up(ledger: Ledger, reader: LedgerReader) -> None:
-    ledger.observe([listed(f"{number:05}") for number in range(2500)])
+    ledger.listing.observe([listed(f"{number:05}") for number in range(2500)])
     walk = reader.entries()
     assert next(walk).key == "00000"
-    ledger.observe([listed("99999")])
+    ledger.listing.observe([listed("99999")])
     # In the midst of a walk no snapshot is held: the log can be taken back into the database whole.
     (busy, _log, _checkpointed) = next(iter(ledger.database.stream("PRAGMA wal_checkpoint(TRUNCATE)")))
     assert busy == 0
@@ -82,7 +82,7 @@ def test_a_reader_sees_what_a_writer_commits_and_never_holds_it_up(ledger: Ledge
 def test_states_sum_objects_and_bytes(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
     for state in State:
         bring_to(ledger, state.label, state, volume)
-    ledger.observe([listed("more", 5)])
+    ledger.listing.observe([listed("more", 5)])
     assert reader.states() == {state: Tally(1, 10) for state in State} | {State.PENDING: Tally(2, 15)}
     census = reader.census()
     assert census.states == reader.states()
@@ -102,11 +102,11 @@ def test_an_empty_ledger_has_every_state_with_nothing(reader: LedgerReader) -> N
 
 
 def test_evidence_counts_only_proofs_that_still_hold(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
-    ledger.observe([listed(key) for key in ("a", "b", "c")])
+    ledger.listing.observe([listed(key) for key in ("a", "b", "c")])
     group = [Staged(row, 0, row.etag, "", Evidence.READ_BACK, "t") for row in rows(ledger, State.PENDING)]
-    ledger.commit_staged(group, volume, 0)
-    ledger.retry(failure(row_of(ledger, "b")), delay_ms=0, count=True)  # back to pending, by its own default
-    ledger.commit_delivered([Delivered(row_of(ledger, "a"), "x", Evidence.STORE_DIGEST, "t")], [], 0)
+    ledger.staging.commit_staged(group, volume, 0)
+    ledger.objects.retry(failure(row_of(ledger, "b")), delay_ms=0, count=True)  # back to pending, by its own default
+    ledger.deliveries.commit_delivered([Delivered(row_of(ledger, "a"), "x", Evidence.STORE_DIGEST, "t")], [], 0)
     census = reader.census()
     # Two reads of the source that agree were called read_back once.
     assert census.source == {Evidence.NOT_PROVEN: sum(census.states[state].objects for state in (1, 2))}
@@ -167,7 +167,7 @@ def test_groups_of_late_go_by_the_time_since_the_boot(
 
 
 def test_volumes_say_what_they_hold(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
-    ledger.volume_id("empty", "uuid-2", "/volumes/two")
+    ledger.volumes.volume_id("empty", "uuid-2", "/volumes/two")
     for state in State:
         bring_to(ledger, state.label, state, volume)
     held = [(entry.name, entry.uuid, entry.held) for entry in reader.volumes()]
@@ -178,8 +178,8 @@ def test_is_open_until_nothing_is_pending_or_staged(ledger: Ledger, volume: int,
     for state, is_open in zip(State, (True, True, False, False, False, False), strict=True):
         bring_to(ledger, state.label, state, volume)
         assert reader.is_open() is is_open, state
-        ledger.observe([listed(state.label, 99)])
-        ledger.gone(failure(row_of(ledger, state.label)))
+        ledger.listing.observe([listed(state.label, 99)])
+        ledger.objects.gone(failure(row_of(ledger, state.label)))
 
 
 def test_runs_are_the_newest_of_each_unit(ledger: Ledger, reader: LedgerReader) -> None:
@@ -195,7 +195,7 @@ def test_runs_are_the_newest_of_each_unit(ledger: Ledger, reader: LedgerReader) 
 def test_failures_name_an_object_once_per_trouble_newest_first(
     ledger: Ledger, reader: LedgerReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger.observe([listed("a"), listed("b")])
+    ledger.listing.observe([listed("a"), listed("b")])
     for at, key, trouble in (
         (1000, "a", Trouble.MISMATCH),
         (2000, "a", Trouble.MISMATCH),
@@ -209,8 +209,8 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
     assert [entry.times for entry in reader.failures(10, since_ms=2000)] == [1, 1, 1]
     assert len(reader.failures(2)) == 2
     assert (reader.failure_count(), reader.failure_count(3000)) == (4, 2)
-    ledger.gone(failure(row_of(ledger, "b")))
-    ledger.forget_gone(["b"], (), "not listed any more")
+    ledger.objects.gone(failure(row_of(ledger, "b")))
+    ledger.listing.forget_gone(["b"], (), "not listed any more")
     assert {entry.key: entry.state for entry in reader.failures(10)} == {"a": State.PENDING, "b": None}
 
 
@@ -228,14 +228,16 @@ def test_facts_come_with_the_time_of_their_probe(ledger: Ledger, reader: LedgerR
 @given(st.sets(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), max_size=30), st.text(max_size=1))
 def test_entries_come_by_the_bytes_of_their_keys(keys: set[str], prefix: str) -> None:
     ledger = in_memory()
-    ledger.observe([listed(key) for key in sorted(keys, key=hash)])
+    ledger.listing.observe([listed(key) for key in sorted(keys, key=hash)])
     found = [entry.key for entry in LedgerReader(ledger).entries(prefix)]
     assert found == sorted((key for key in keys if key.startswith(prefix)), key=str.encode)
     ledger.close()
 
 
 def test_entries_cross_pages_and_end_with_their_prefix(ledger: Ledger, reader: LedgerReader) -> None:
-    ledger.observe([listed(f"in/{number:04}") for number in range(2000)] + [listed("in"), listed("in/"), listed("io")])
+    ledger.listing.observe(
+        [listed(f"in/{number:04}") for number in range(2000)] + [listed("in"), listed("in/"), listed("io")]
+    )
     assert [entry.key for entry in reader.entries("in/")] == ["in/", *(f"in/{number:04}" for number in range(2000))]
     assert sum(1 for _entry in reader.entries()) == 2003
 
@@ -285,9 +287,9 @@ def test_json_is_one_array_of_every_object(ledger: Ledger, volume: int, reader: 
 def test_two_reads_of_the_source_have_one_name_whatever_version_wrote_them(
     ledger: Ledger, volume: int, reader: LedgerReader, level: Evidence
 ) -> None:
-    ledger.observe([listed("k")])
-    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", level, "t")], volume, 0)
-    ledger.commit_delivered([Delivered(row_of(ledger, "k"), MD5, Evidence.READ_BACK, "t")], [], 0)
+    ledger.listing.observe([listed("k")])
+    ledger.staging.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", level, "t")], volume, 0)
+    ledger.deliveries.commit_delivered([Delivered(row_of(ledger, "k"), MD5, Evidence.READ_BACK, "t")], [], 0)
     (record,) = json.loads(exported(reader, "json"))
     assert (record["source_evidence"], record["destination_evidence"]) == ("not_proven", "read_back")
     assert reader.not_proven(10) == ["k"]
@@ -297,9 +299,9 @@ def test_two_reads_of_the_source_have_one_name_whatever_version_wrote_them(
 
 def test_what_went_back_is_not_proven_no_more(ledger: Ledger, volume: int, reader: LedgerReader) -> None:
     """It keeps the words of its last proof, which say nothing of where it is now."""
-    ledger.observe([listed("k")])
-    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], volume, 0)
-    ledger.retry(failure(row_of(ledger, "k")), delay_ms=0, count=True)
+    ledger.listing.observe([listed("k")])
+    ledger.staging.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], volume, 0)
+    ledger.objects.retry(failure(row_of(ledger, "k")), delay_ms=0, count=True)
     assert reader.not_proven(10) == []
     (entry,) = reader.entries()
     assert entry.source_evidence is None
@@ -328,7 +330,7 @@ def test_the_forerunners_ledger_has_what_arrived(ledger: Ledger, volume: int, re
 
 
 def test_exports_stream_over_page_borders(ledger: Ledger, reader: LedgerReader) -> None:
-    ledger.observe([listed(f"{number}") for number in range(2001)])
+    ledger.listing.observe([listed(f"{number}") for number in range(2001)])
     assert len(json.loads(exported(reader, "json"))) == 2001
     assert {form: export(reader, form, io.StringIO()) for form in EXPORT_FORMATS} == {
         "csv": 2001,

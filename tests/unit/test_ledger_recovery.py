@@ -31,32 +31,32 @@ from snowsync.volume_set import VolumeSet
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     made = Ledger(tmp_path / "ledger.db")
-    made.volume_id("one", "uuid", "/one")
+    made.volumes.volume_id("one", "uuid", "/one")
     return made
 
 
 def test_a_group_is_known_by_its_number_and_its_time(ledger: Ledger) -> None:
-    assert ledger.newest_group() == (0, 0)
-    assert ledger.knows_group(0, 0) and not ledger.knows_group(1, 0)
+    assert ledger.recovery.newest_group() == (0, 0)
+    assert ledger.recovery.knows_group(0, 0) and not ledger.recovery.knows_group(1, 0)
     bring_to(ledger, "a", State.STAGED, 1)
-    number, at_ms = ledger.newest_group()
+    number, at_ms = ledger.recovery.newest_group()
     assert number == 1 and at_ms > 1_700_000_000_000
-    assert ledger.knows_group(1, at_ms) and ledger.knows_group(1, 0)
-    assert not ledger.knows_group(1, at_ms + 1), "the same number in another history"
-    assert not ledger.knows_group(2, 0)
+    assert ledger.recovery.knows_group(1, at_ms) and ledger.recovery.knows_group(1, 0)
+    assert not ledger.recovery.knows_group(1, at_ms + 1), "the same number in another history"
+    assert not ledger.recovery.knows_group(2, 0)
 
 
 def test_an_old_copy_believes_less_and_removes_nothing(ledger: Ledger) -> None:
     for state in State:
         bring_to(ledger, state.label, state, 1)
-    ledger.intend(1, [row_of(ledger, "staged")])
+    ledger.moves.intend(1, [row_of(ledger, "staged")])
     with ledger.database.transaction() as db:
         db.execute(
             "INSERT INTO parts (object_id, generation, hop, start, length, digests) VALUES (1, 1, 'source', 0, 5, '')"
         )
         db.execute("UPDATE objects SET sends = 3 WHERE key = 'staged'")
     newest = max(int(str(number)) for (number,) in select(ledger, "SELECT id FROM objects"))
-    assert ledger.distrust(1, "/one/record", 40, 7)
+    assert ledger.recovery.distrust(1, "/one/record", 40, 7)
     found = {
         key: (state, suspect, sends)
         for key, state, suspect, sends in select(ledger, "SELECT key, state, suspect, sends FROM objects")
@@ -69,32 +69,34 @@ def test_an_old_copy_believes_less_and_removes_nothing(ledger: Ledger) -> None:
         "quarantined": (4, 0, 1),
         "failed": (5, 0, 1),
     }
-    assert ledger.discards() == [] and select(ledger, "SELECT COUNT(*) FROM parts") == [(0,)]
-    assert ledger.newest_group()[0] == 41
+    assert ledger.copies.discards() == [] and select(ledger, "SELECT COUNT(*) FROM parts") == [(0,)]
+    assert ledger.recovery.newest_group()[0] == 41
     assert select(ledger, "SELECT key, message FROM failures ORDER BY id DESC LIMIT 1")[0][0] == "/one/record"
-    ledger.observe([listed("new")])
+    ledger.listing.observe([listed("new")])
     assert row_of(ledger, "new").id > newest + 10**8, "files may carry the numbers of the lost history"
 
 
 def test_it_is_told_once_what_it_is(ledger: Ledger) -> None:
     bring_to(ledger, "a", State.STAGED, 1)
-    assert ledger.distrust(1, "/one/record", 40, 7)
-    assert not ledger.distrust(1, "/one/record", 40, 7)
-    number, at_ms = ledger.newest_group()
-    assert not ledger.distrust(1, "/one/record", number, at_ms), "what it wrote there itself"
-    assert ledger.distrust(1, "/one/record", number + 5, at_ms)
+    assert ledger.recovery.distrust(1, "/one/record", 40, 7)
+    assert not ledger.recovery.distrust(1, "/one/record", 40, 7)
+    number, at_ms = ledger.recovery.newest_group()
+    assert not ledger.recovery.distrust(1, "/one/record", number, at_ms), "what it wrote there itself"
+    assert ledger.recovery.distrust(1, "/one/record", number + 5, at_ms)
 
 
 def test_what_may_have_been_delivered_before_is_asked_for_first(ledger: Ledger) -> None:
     bring_to(ledger, "known", State.RELEASED, 1)
-    assert ledger.recovered_ms() == 0
-    ledger.observe([listed("before")])
-    ledger.distrust(1, "/one/record", 40, 7)
+    assert ledger.recovery.recovered_ms() == 0
+    ledger.listing.observe([listed("before")])
+    ledger.recovery.distrust(1, "/one/record", 40, 7)
     now = int(time.time() * 1000)
-    ledger.observe([listed("known", etag="0" * 32), listed("old"), listed("later", modified_ms=now + 2 * 86_400_000)])
+    ledger.listing.observe(
+        [listed("known", etag="0" * 32), listed("old"), listed("later", modified_ms=now + 2 * 86_400_000)]
+    )
     sends = dict(select(ledger, "SELECT key, sends FROM objects"))
     assert sends == {"known": 1, "before": 1, "old": 1, "later": 0}
-    assert ledger.recovered_ms() >= now - 60_000
+    assert ledger.recovery.recovered_ms() >= now - 60_000
 
 
 @pytest.mark.parametrize(
@@ -114,14 +116,14 @@ def test_a_wrong_clock_lets_nothing_be_sent_over_what_is_newer(
     monkeypatch.setattr(machine, "now_ms", lambda: clock)
     bring_to(ledger, "a", State.STAGED, 1)
     clock = recovered_at
-    assert ledger.distrust(1, "/one/record", 40, 7)
+    assert ledger.recovery.distrust(1, "/one/record", 40, 7)
     clock = now
-    assert ledger.was_staged_before_recovery(row_of(ledger, "a"))
-    assert ledger.lost_since_ms() == 1
-    ledger.observe([listed("b", modified_ms=now)])
+    assert ledger.recovery.was_staged_before_recovery(row_of(ledger, "a"))
+    assert ledger.recovery.lost_since_ms() == 1
+    ledger.listing.observe([listed("b", modified_ms=now)])
     assert select(ledger, "SELECT sends FROM objects WHERE key = 'b'") == [(1,)]
     bring_to(ledger, "c", State.STAGED, 1)
-    assert clock < recovered_at or not ledger.was_staged_before_recovery(row_of(ledger, "c"))
+    assert clock < recovered_at or not ledger.recovery.was_staged_before_recovery(row_of(ledger, "c"))
 
 
 # -- volumes --------------------------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ def test_every_volume_knows_the_newest_group(rig: Rig) -> None:
     put(rig, *(f"object-{number}" for number in range(6)))
     rig.run()
     ledger = rig.ledger
-    number, at_ms = ledger.newest_group()
+    number, at_ms = ledger.recovery.newest_group()
     ledger.close()
     assert number > 1
     for volume in ("one", "two"):
@@ -270,7 +272,7 @@ def test_a_volume_that_was_away_at_the_restore_is_recognized_by_its_history(rig:
         put(rig, name)
         rig.run(until="once")
     ledger = rig.ledger
-    assert ledger.newest_group()[0] > number and recoveries(rig) == 0
+    assert ledger.recovery.newest_group()[0] > number and recoveries(rig) == 0
     ledger.close()
     (rig.folder / "one").rmdir()
     (rig.folder / "elsewhere").rename(rig.folder / "one")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select
 
-from snowsync import ledger_volumes, machine
+from snowsync import ledger_losses, machine
 from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader, Tally
 from snowsync.model import State
@@ -26,12 +26,12 @@ def ledger() -> Iterator[Ledger]:
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
 @pytest.fixture
 def other(ledger: Ledger) -> int:
-    return ledger.volume_id("two", "uuid-2", "/two")
+    return ledger.volumes.volume_id("two", "uuid-2", "/two")
 
 
 def on_volume(ledger: Ledger, number: int) -> tuple[bool, bool, str, str]:
@@ -47,18 +47,18 @@ def suspects(ledger: Ledger) -> set[str]:
 
 
 def test_draining_is_kept_per_volume_and_taken_back(ledger: Ledger, volume: int, other: int) -> None:
-    assert ledger.draining() == set()
-    ledger.set_draining(volume, True)
-    assert ledger.draining() == {volume}
-    ledger.volume_id("one", "uuid-1", "/elsewhere")
-    assert ledger.draining() == {volume}, "a volume that is mounted elsewhere is the same"
-    ledger.set_draining(volume, False)
-    assert ledger.draining() == set()
+    assert ledger.volumes.draining() == set()
+    ledger.volumes.set_draining(volume, True)
+    assert ledger.volumes.draining() == {volume}
+    ledger.volumes.volume_id("one", "uuid-1", "/elsewhere")
+    assert ledger.volumes.draining() == {volume}, "a volume that is mounted elsewhere is the same"
+    ledger.volumes.set_draining(volume, False)
+    assert ledger.volumes.draining() == set()
 
 
 def test_placing_and_trouble_are_told_to_readers(ledger: Ledger, volume: int, other: int) -> None:
-    ledger.set_placing({volume: True, other: False})
-    ledger.set_trouble(other, "failed", "EIO")
+    ledger.volumes.set_placing({volume: True, other: False})
+    ledger.volumes.set_trouble(other, "failed", "EIO")
     assert on_volume(ledger, volume) == (False, True, "", "")
     assert on_volume(ledger, other) == (False, False, "failed", "EIO")
 
@@ -69,7 +69,7 @@ def test_a_trouble_keeps_the_time_when_it_began(ledger: Ledger, volume: int, mon
 
     for at, word, expected in ((1, "failed", 1), (2, "failed", 1), (3, "missing", 3)):
         monkeypatch.setattr(machine, "now_ms", lambda at=at: at)
-        ledger.set_trouble(volume, word, f"reason {at}")
+        ledger.volumes.set_trouble(volume, word, f"reason {at}")
         assert since() == expected
     assert on_volume(ledger, volume)[3] == "reason 3"
 
@@ -85,7 +85,7 @@ def test_what_lies_on_a_volume_by_state_and_origin(ledger: Ledger, volume: int, 
 
 def test_deliveries_are_counted_for_the_volume_they_came_from(ledger: Ledger, volume: int, other: int) -> None:
     group = [bring_to(ledger, "a", State.STAGED, volume), bring_to(ledger, "b", State.STAGED, other)]
-    assert ledger.commit_delivered([delivered(row) for row in group], [], 0) == []
+    assert ledger.deliveries.commit_delivered([delivered(row) for row in group], [], 0) == []
     found = select(ledger, "SELECT volume, objects, bytes FROM groups WHERE hop = 'destination' ORDER BY volume")
     assert found == [(volume, 1, 10), (other, 1, 10)]
 
@@ -95,7 +95,7 @@ def test_deliveries_are_counted_for_the_volume_they_came_from(ledger: Ledger, vo
 
 def test_a_volume_without_trouble_returns_to_nothing(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "a", State.STAGED, volume)
-    assert ledger.returned(volume) == 0
+    assert ledger.losses.returned(volume) == 0
     assert suspects(ledger) == set()
 
 
@@ -103,16 +103,16 @@ def test_a_volume_without_trouble_returns_to_nothing(ledger: Ledger, volume: int
 def test_what_lies_on_a_returned_volume_is_suspect(
     ledger: Ledger, volume: int, other: int, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    monkeypatch.setattr(ledger_volumes, "_STEP", step)
+    monkeypatch.setattr(ledger_losses, "_STEP", step)
     for name in "abcde":
         bring_to(ledger, name, State.STAGED, volume)
         bring_to(ledger, f"other-{name}", State.STAGED, other)
     bring_to(ledger, "delivered", State.DELIVERED, volume)
-    ledger.set_trouble(volume, "missing", "unplugged")
-    assert ledger.returned(volume) == 5
+    ledger.volumes.set_trouble(volume, "missing", "unplugged")
+    assert ledger.losses.returned(volume) == 5
     assert suspects(ledger) == set("abcde")
     assert on_volume(ledger, volume)[2:] == ("", "")
-    assert ledger.returned(volume) == 0, "once"
+    assert ledger.losses.returned(volume) == 0, "once"
 
 
 # -- rows and the volume they were read on ----------------------------------------------------------------------
@@ -121,13 +121,13 @@ def test_what_lies_on_a_returned_volume_is_suspect(
 def test_a_row_that_is_on_another_volume_by_now_is_refused(ledger: Ledger, volume: int, other: int) -> None:
     row = bring_to(ledger, "a", State.STAGED, volume)
     elsewhere = replace(row, volume=other)
-    assert [item.row for item in ledger.commit_delivered([delivered(elsewhere)], [], 0)] == [elsewhere]
-    assert not ledger.retry(failure(elsewhere), delay_ms=0, count=True, target=State.PENDING)
-    assert not ledger.retry(failure(elsewhere), delay_ms=0, count=True, target=State.STAGED)
+    assert [item.row for item in ledger.deliveries.commit_delivered([delivered(elsewhere)], [], 0)] == [elsewhere]
+    assert not ledger.objects.retry(failure(elsewhere), delay_ms=0, count=True, target=State.PENDING)
+    assert not ledger.objects.retry(failure(elsewhere), delay_ms=0, count=True, target=State.STAGED)
     assert row_of(ledger, "a") == row
-    assert ledger.commit_delivered([delivered(row)], [], 0) == []
+    assert ledger.deliveries.commit_delivered([delivered(row)], [], 0) == []
     done = row_of(ledger, "a")
-    ledger.commit_delivered([], [replace(done, volume=other)], 0)
+    ledger.deliveries.commit_delivered([], [replace(done, volume=other)], 0)
     assert row_of(ledger, "a").state == State.DELIVERED
-    ledger.commit_delivered([], [done], 0)
+    ledger.deliveries.commit_delivered([], [done], 0)
     assert row_of(ledger, "a").state == State.RELEASED

@@ -218,7 +218,7 @@ def test_a_listing_in_a_circle_proves_what_it_gave(rig: Rig) -> None:
 def test_a_ledger_never_gets_a_key_that_it_cannot_hold(rig: Rig) -> None:
     ledger = Ledger(rig.job.ledger_path)
     with pytest.raises(UnicodeEncodeError):
-        ledger.observe([ListedObject(LATIN, 1, "e", 1)])
+        ledger.listing.observe([ListedObject(LATIN, 1, "e", 1)])
     ledger.close()
 
 
@@ -302,7 +302,7 @@ def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypat
     def gone() -> set[str]:
         ledger = rig.ledger
         try:
-            return ledger.gone_keys()
+            return ledger.listing.gone_keys()
         finally:
             ledger.close()
 

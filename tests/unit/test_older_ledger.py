@@ -99,12 +99,12 @@ def test_a_run_of_one_direction_revives_only_what_it_can_do(rig: Rig, direction:
     rig.changes = {"attempts": 1}
     rig.source.put("a", OLD)
     ledger = rig.ledger
-    ledger.observe([])
+    ledger.listing.observe([])
     ledger.close()
     rig.source.before = lambda operation, key: rig.source.objects.clear() if operation == "fetch" else None
     rig.run()
     assert rig.states() == {"a": "failed"}
     ledger = rig.ledger
-    ledger.revive(direction)
+    ledger.objects.revive(direction)
     ledger.close()
     assert rig.states() == {"a": states}

@@ -30,8 +30,8 @@ SOURCE, OTHER = End("camera", "2026/", ("one:443",)), End("camera-2", "2026/", (
 def ledger(tmp_path: Path) -> Ledger:
     """One object in each state, bound to SOURCE and HERE."""
     made = Ledger(tmp_path / "ledger.db")
-    made.record_ends({"source": SOURCE, "destination": HERE})
-    number = made.volume_id("one", "uuid", "/one")
+    made.stores.record_ends({"source": SOURCE, "destination": HERE})
+    number = made.volumes.volume_id("one", "uuid", "/one")
     for state in State:
         bring_to(made, f"2026/{state.label}", state, number)
     with made.database.transaction() as db:
@@ -57,21 +57,21 @@ AS_THEY_WERE = {state.label: state.label for state in State}
 
 def test_the_same_destination_under_another_name_keeps_every_proof(ledger: Ledger) -> None:
     before = select(ledger, "SELECT * FROM objects")
-    ledger.rebind_destination(THERE, is_same=True)
+    ledger.stores.rebind_destination(THERE, is_same=True)
     assert select(ledger, "SELECT * FROM objects") == before
-    assert [(each.id, each.end) for each in ledger.bindings()] == [(1, SOURCE), (2, THERE)]
+    assert [(each.id, each.end) for each in ledger.stores.bindings()] == [(1, SOURCE), (2, THERE)]
 
 
 def test_of_a_new_destination_nothing_is_proven(ledger: Ledger) -> None:
-    ledger.rebind_destination(THERE, is_same=False)
+    ledger.stores.rebind_destination(THERE, is_same=False)
     assert states(ledger) == AS_THEY_WERE | {"delivered": "staged", "released": "pending"}
     assert select(ledger, "SELECT DISTINCT sends, acknowledged, target FROM objects") == [(0, 0, 0)]
     assert select(ledger, "SELECT COUNT(*) FROM uploads") == select(ledger, "SELECT COUNT(*) FROM parts") == [(0,)]
-    assert ledger.bindings()[-1].id == 3
+    assert ledger.stores.bindings()[-1].id == 3
     row = row_of(ledger, "2026/delivered")
     assert row.volume == 1 and row.digest and not row.destination_etag and row.is_sound
     assert row_of(ledger, "2026/released").volume is None
-    ledger.commit_delivered([], [], 0)
+    ledger.deliveries.commit_delivered([], [], 0)
 
 
 def test_of_a_new_source_only_what_has_no_copy_is_forgotten_with_a_record(ledger: Ledger) -> None:
@@ -84,7 +84,7 @@ def test_of_a_new_source_only_what_has_no_copy_is_forgotten_with_a_record(ledger
             "UPDATE objects SET next_generation = 2, next_size = 3, next_etag = 'e', next_modified_ms = 4"
             " WHERE key = '2026/staged'"
         )
-    ledger.rebind_source(OTHER, is_same=False)
+    ledger.stores.rebind_source(OTHER, is_same=False)
     left = {"staged": "staged", "delivered": "delivered", "released": "released", "left": "pending", "kept": "pending"}
     assert states(ledger) == left
     forgotten = select(ledger, "SELECT key, generation, state FROM forgotten ORDER BY key")
@@ -100,9 +100,9 @@ def test_of_a_new_source_only_what_has_no_copy_is_forgotten_with_a_record(ledger
 
 
 def test_of_the_same_source_nothing_is_forgotten(ledger: Ledger) -> None:
-    ledger.rebind_source(OTHER, is_same=True)
+    ledger.stores.rebind_source(OTHER, is_same=True)
     assert states(ledger) == AS_THEY_WERE
-    assert [each.end for each in ledger.bindings() if each.side == "source"] == [SOURCE, OTHER]
+    assert [each.end for each in ledger.stores.bindings() if each.side == "source"] == [SOURCE, OTHER]
 
 
 @pytest.mark.parametrize("is_same", [True, False])
@@ -112,7 +112,7 @@ def test_what_has_another_name_now_is_not_proven_under_it(ledger: Ledger, is_sam
         bring_to(ledger, key, State[key.rpartition("/")[2].upper()], 1)
     with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET sends = 2")
-    ledger.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=is_same)
+    ledger.stores.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=is_same)
     found = {str(key): (state, sends) for key, state, sends in select(ledger, "SELECT key, state, sends FROM objects")}
     assert found["2026/07/delivered"] == found["2026/07/staged"] == (State.STAGED, 0)
     assert found.get("2026/07/released") == ((State.PENDING, 0) if is_same else None)
@@ -123,21 +123,21 @@ def test_what_has_another_name_now_is_not_proven_under_it(ledger: Ledger, is_sam
 
 def test_a_prefix_that_is_taken_back_gives_the_old_names_back(ledger: Ledger) -> None:
     bring_to(ledger, "2026/07/a", State.STAGED, 1)
-    ledger.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=True)
+    ledger.stores.rebind_source(End("camera", "2026/07/", ("one:443",)), is_same=True)
     row = row_of(ledger, "2026/07/a")
     with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET state = 2 WHERE id = ?", (row.id,))
-    ledger.rebind_source(SOURCE, is_same=True)
+    ledger.stores.rebind_source(SOURCE, is_same=True)
     assert row_of(ledger, "2026/07/a").state == State.STAGED
     assert row_of(ledger, "2026/delivered").state == State.DELIVERED
 
 
 def test_a_replaced_file_that_the_old_destination_has_is_not_removed_for_a_new_one(ledger: Ledger) -> None:
-    ledger.observe([listed("2026/delivered", 11, "0" * 32)])
-    assert ledger.permit("2026/delivered", 1, 1)
-    ledger.rebind_destination(THERE, is_same=False)
-    assert ledger.permit("2026/delivered", 1, 1) is None
-    assert ledger.has_file("2026/delivered", 1, 1)
+    ledger.listing.observe([listed("2026/delivered", 11, "0" * 32)])
+    assert ledger.copies.permit("2026/delivered", 1, 1)
+    ledger.stores.rebind_destination(THERE, is_same=False)
+    assert ledger.copies.permit("2026/delivered", 1, 1) is None
+    assert ledger.copies.has_file("2026/delivered", 1, 1)
 
 
 def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> None:
@@ -145,7 +145,7 @@ def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> No
         bring_to(ledger, key, state, 1)
     with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET origin = 1 WHERE key IN ('2026/film', '2026/song')")
-    ledger.rebind_destination(THERE, is_same=False)
+    ledger.stores.rebind_destination(THERE, is_same=False)
     assert "film" not in states(ledger) and states(ledger)["song"] == "staged"
     ((key, message),) = select(ledger, "SELECT key, message FROM failures WHERE hop = 'destination'")
     assert key == "2026/film" and "is gone" in str(message)
@@ -153,13 +153,13 @@ def test_dropped_files_that_are_gone_are_forgotten_by_name(ledger: Ledger) -> No
 
 
 def test_it_is_all_or_nothing(ledger: Ledger) -> None:
-    before = select(ledger, "SELECT * FROM objects"), ledger.bindings()
+    before = select(ledger, "SELECT * FROM objects"), ledger.stores.bindings()
     ledger.database.connection.execute(
         "CREATE TRIGGER full BEFORE DELETE ON uploads BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
     )
     with pytest.raises(LedgerError, match="disk is full"):
-        ledger.rebind_destination(THERE, is_same=False)
-    assert (select(ledger, "SELECT * FROM objects"), ledger.bindings()) == before
+        ledger.stores.rebind_destination(THERE, is_same=False)
+    assert (select(ledger, "SELECT * FROM objects"), ledger.stores.bindings()) == before
 
 
 # -- the command ----------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def moved(rig: Rig) -> None:
         rig.source.put(f"staged-{number}", bytes(100))
     rig.run(direction="source")
     ledger = rig.ledger
-    ledger.observe([listed("pending", 1000)])
+    ledger.listing.observe([listed("pending", 1000)])
     ledger.close()
     rig.changes = {"destination": {"bucket": "archive-2", "prefix": "b/"}}
 

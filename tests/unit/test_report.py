@@ -46,7 +46,7 @@ def ledger(job: Job) -> Iterator[Ledger]:
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/volumes/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/volumes/one")
 
 
 def written(job: Job, ledger: Ledger, **options: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_a_run_reports_what_it_did_itself(
     bring_to(ledger, "in/before", State.RELEASED, volume)
     at(monkeypatch, 200)
     bring_to(ledger, "in/now", State.RELEASED, volume)
-    ledger.observe([listed("in/open", 70)])
+    ledger.listing.observe([listed("in/open", 70)])
     document = written(job, ledger, since_ms=150_000)
     numbers = {
         word: value for word, value in document.items() if word.startswith(("initial", "final", "total_b", "by", "rem"))
@@ -155,7 +155,7 @@ def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_mended(
     ledger.journal.start_run("source")
     row = bring_to(ledger, "in/k", State.PENDING, volume)
     wrong = Failure(row, "source", Trouble.MISMATCH, "other bytes", "quarantined, fetched again", MD5, "0" * 32)
-    ledger.retry(wrong, delay_ms=0, count=True)
+    ledger.objects.retry(wrong, delay_ms=0, count=True)
     bring_to(ledger, "in/k", State.RELEASED, volume)
     document = written(job, ledger)
     assert document["status"] == "Completed"
@@ -185,8 +185,8 @@ def test_what_is_not_proven_is_counted_and_named(job: Job, ledger: Ledger, volum
     ledger.journal.start_run("source")
     bring_to(ledger, "in/proven", State.RELEASED, volume)
     for number in range(25):
-        ledger.observe([listed(f"in/{number:02}", etag="v1")])
-        ledger.commit_staged([Staged(row_of(ledger, f"in/{number:02}"), 0, MD5, "", level, "t")], volume, 0)
+        ledger.listing.observe([listed(f"in/{number:02}", etag="v1")])
+        ledger.staging.commit_staged([Staged(row_of(ledger, f"in/{number:02}"), 0, MD5, "", level, "t")], volume, 0)
     bring_to(ledger, "in/pending", State.PENDING, volume)
     more = written(job, ledger)["snowsync"]
     assert more["evidence"]["source"] == {"not_proven": 25, "store_digest": 1}
@@ -258,7 +258,7 @@ def test_of_many_runs_the_last_hundred_reports_stay_and_all_that_is_not_a_report
 
 
 def test_many_objects_stream(job: Job, ledger: Ledger, volume: int) -> None:
-    ledger.observe([listed(f"in/{number}") for number in range(2100)])
+    ledger.listing.observe([listed(f"in/{number}") for number in range(2100)])
     for state in (State.STAGED, State.DELIVERED, State.RELEASED):
         ledger.database.connection.execute(f"UPDATE objects SET state = {int(state)}, delivered_ms = listed_ms + 5")
     document = written(job, ledger, since_ms=0)
@@ -290,9 +290,9 @@ def test_only_the_first_failures_are_named(job: Job, ledger: Ledger, volume: int
 
 def test_what_was_forgotten_is_named_with_its_reason(job: Job, ledger: Ledger, volume: int) -> None:
     ledger.journal.start_run("source")
-    ledger.observe([listed("left\nearly")])
-    ledger.gone(failure(row_of(ledger, "left\nearly")))
-    assert ledger.forget_gone(["left\nearly"], (), "not listed any more") == ["left\nearly"]
+    ledger.listing.observe([listed("left\nearly")])
+    ledger.objects.gone(failure(row_of(ledger, "left\nearly")))
+    assert ledger.listing.forget_gone(["left\nearly"], (), "not listed any more") == ["left\nearly"]
     path = write_report(job, ledger)
     text = render(job, gather(LedgerReader(ledger)))
     assert '"left\\nearly": not listed any more' in text

@@ -18,7 +18,7 @@ from ledger_rows import bring_to, row_of, select
 from snowsync import cli, resending, wire
 from snowsync.errors import LedgerError, Trouble
 from snowsync.ledger import Ledger
-from snowsync.ledger_bindings import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
+from snowsync.ledger_objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
 from snowsync.model import Page, State
 
 
@@ -44,7 +44,7 @@ def delivered(rig: Rig, count: int = 5, *, keep: bool = False) -> None:
 
 def test_every_state_has_its_way_back(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    number = ledger.volume_id("one", "uuid", "/one")
+    number = ledger.volumes.volume_id("one", "uuid", "/one")
     for state in State:
         bring_to(ledger, state.label, state, number)
         bring_to(ledger, f"dropped-{state.label}", state, number)
@@ -52,7 +52,7 @@ def test_every_state_has_its_way_back(tmp_path: Path) -> None:
         db.execute("UPDATE objects SET origin = 1 WHERE key LIKE 'dropped-%'")
         db.execute("UPDATE objects SET volume = 1 WHERE key IN ('failed', 'dropped-failed', 'dropped-quarantined')")
     keys = [str(key) for (key,) in select(ledger, "SELECT key FROM objects")] + ["nobody's"]
-    told = {each.key: each.action for each in ledger.resend(keys, Trouble.OTHER, "asked for", dry_run=True)}
+    told = {each.key: each.action for each in ledger.objects.resend(keys, Trouble.OTHER, "asked for", dry_run=True)}
     assert told == {
         "pending": ON_ITS_WAY,
         "staged": ON_ITS_WAY,
@@ -69,7 +69,7 @@ def test_every_state_has_its_way_back(tmp_path: Path) -> None:
         "nobody's": UNKNOWN_KEY,
     }
     before = {key: row_of(ledger, key) for key in keys[:-1]}
-    assert {each.key: each.action for each in ledger.resend(keys, Trouble.OTHER, "asked for")} == told
+    assert {each.key: each.action for each in ledger.objects.resend(keys, Trouble.OTHER, "asked for")} == told
     for key, action in told.items():
         if action in (SENT, FETCHED):
             row = row_of(ledger, key)

@@ -234,7 +234,7 @@ def test_a_ledger_that_somebody_reads_is_not_torn_apart(
     reader_in_the_way.execute("ROLLBACK")
     aside = put_aside(rig.job.ledger_path)
     ledger = Ledger(aside)
-    assert len(ledger.work(State.STAGED, after_id=0, limit=100)) == 5
+    assert len(ledger.objects.work(State.STAGED, after_id=0, limit=100)) == 5
     ledger.close()
     assert not list(rig.job.state_path.glob("ledger.db-*"))
 

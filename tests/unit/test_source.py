@@ -16,7 +16,7 @@ from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, refus
 
 from snowsync import staging
 from snowsync.errors import LocalError, StoreError, Trouble
-from snowsync.ledger import Ledger
+from snowsync.ledger_objects import ObjectLedger
 from snowsync.model import State
 from snowsync.source import SourceUnit
 from snowsync.volumes import OpenVolume
@@ -29,9 +29,9 @@ def fill(rig: Rig, count: int = 5, size: int = 100) -> None:
 
 def stall_work(monkeypatch: pytest.MonkeyPatch, state: State, begun: list[tuple[str, str]], operation: str) -> None:
     """Between reading rows and looking at what is in flight, let everything that is under way end."""
-    work = Ledger.work
+    work = ObjectLedger.work
 
-    def work_slowly(self: Ledger, asked: State, **options: Any) -> Any:
+    def work_slowly(self: ObjectLedger, asked: State, **options: Any) -> Any:
         rows = work(self, asked, **options)
         if asked is state and any((operation, row.key) in begun for row in rows):
             for row in rows:
@@ -39,7 +39,7 @@ def stall_work(monkeypatch: pytest.MonkeyPatch, state: State, begun: list[tuple[
                     wait_until(lambda row=row: (self.row(row.id) or row).state != state)  # type: ignore[misc]  # a default binds it
         return rows
 
-    monkeypatch.setattr(Ledger, "work", work_slowly)
+    monkeypatch.setattr(ObjectLedger, "work", work_slowly)
 
 
 def test_an_object_staged_while_rows_are_read_is_not_fetched_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_new_generation_that_the_lister_saw_first_is_no_failure(rig: Rig, monk
             fetched.set()
             rig.source.put("a", b"newer")
             ledger = rig.ledger
-            ledger.observe(endpoint_page(rig))
+            ledger.listing.observe(endpoint_page(rig))
             ledger.close()
 
     rig.source.before = replace
@@ -263,7 +263,7 @@ def test_a_key_that_came_back_is_not_discarded_with_its_former_self(rig: Rig) ->
     ledger.close()
     rig.run(direction="source")
     assert len(rig.staged_files()) == 1
-    assert rig.ledger.discards() == []
+    assert rig.ledger.copies.discards() == []
 
 
 # -- bytes that are not right -------------------------------------------------------------------------------------
@@ -662,7 +662,7 @@ def test_a_large_object_that_changed_while_it_waited_is_fetched_as_it_is_now(rig
         if (operation, key) == ("fetch", "large-0"):
             rig.source.put("large-2", b"y" * 1001)
             ledger = rig.ledger
-            ledger.observe(endpoint_page(rig))
+            ledger.listing.observe(endpoint_page(rig))
             ledger.close()
 
     rig.source.before = replace
@@ -771,7 +771,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     )
     first, second = unit.volumes.open.values()
     ledger = rig.ledger
-    rows = ledger.work(State.STAGED, after_id=0, limit=2)
+    rows = ledger.objects.work(State.STAGED, after_id=0, limit=2)
     twin = OpenVolume(first.config, first.id, first.uuid, first.folders, first.ownership)
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")

@@ -109,7 +109,7 @@ def test_a_job_that_has_not_run_says_so(job: Job) -> None:
 
 
 def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledger: Ledger) -> None:
-    volume = ledger.volume_id("one", write_marker(job.volumes[0].path, "one")["uuid"], str(job.volumes[0].path))
+    volume = ledger.volumes.volume_id("one", write_marker(job.volumes[0].path, "one")["uuid"], str(job.volumes[0].path))
     run = ledger.journal.start_run("source")
     bring_to(ledger, "a", State.PENDING, volume)
     bring_to(ledger, "b", State.STAGED, volume)
@@ -134,7 +134,7 @@ def test_a_job_under_way_tells_states_units_and_what_it_waits_for(job: Job, ledg
 
 
 def test_a_drained_job_says_so(job: Job, ledger: Ledger) -> None:
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     run = ledger.journal.start_run("source")
     bring_to(ledger, "a", State.RELEASED, volume)
     ledger.journal.update_run(run, status="", listed=(1, 10), passes=1, failures=0, ended=True)
@@ -148,8 +148,8 @@ def test_what_is_not_proven_is_counted(job: Job, ledger: Ledger) -> None:
     bring_to(ledger, "proven", State.STAGED, 1)
     assert gather(job).record()["not_proven"] == 0
     assert "not proven" not in render(gather(job))
-    ledger.observe([listed("k", etag="v1")])
-    ledger.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], 1, 0)
+    ledger.listing.observe([listed("k", etag="v1")])
+    ledger.staging.commit_staged([Staged(row_of(ledger, "k"), 0, MD5, "", Evidence.NOT_PROVEN, "t")], 1, 0)
     assert gather(job).record()["not_proven"] == 1
     assert "1 not proven at the source" in render(gather(job))
 
@@ -165,7 +165,7 @@ def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Le
 
 
 def test_the_record_is_plain_json_with_labels(job: Job, ledger: Ledger) -> None:
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     bring_to(ledger, "odd\nkey", State.FAILED, volume)
     ledger.journal.start_run("destination")
     record = json.loads(json.dumps(gather(job).record()))
@@ -207,7 +207,7 @@ def test_all_jobs_of_a_folder_also_the_wrong_ones(tmp_path: Path) -> None:
 
 def test_rates_are_of_the_last_minute(job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the clock that counts from the boot: the other one is set back by a year meanwhile."""
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     monkeypatch.setattr(machine, "process_ticks", lambda _pid: 100_000)
     for at, key in ((1_000_000, "old"), (1_050_000, "a"), (1_060_000, "b")):
         monkeypatch.setattr(machine, "ticks_ms", lambda at=at: at)
@@ -229,7 +229,7 @@ def test_rates_are_of_the_last_minute(job: Job, ledger: Ledger, monkeypatch: pyt
 def test_a_volume_that_cannot_be_used_says_why(job: Job, ledger: Ledger) -> None:
     for config in job.volumes:
         marker = write_marker(config.path, config.name)
-        ledger.volume_id(config.name, marker["uuid"], str(config.path))
+        ledger.volumes.volume_id(config.name, marker["uuid"], str(config.path))
     for config in job.volumes:
         shutil.rmtree(config.path / ".snowsync")
     write_marker(job.volumes[1].path, "foreign")
@@ -249,8 +249,8 @@ def test_a_mount_point_without_its_disk_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_volume_that_left_the_job_and_still_holds_objects_is_named(job: Job, ledger: Ledger) -> None:
-    old = ledger.volume_id("old", "uuid-9", "/old")
-    ledger.volume_id("empty", "uuid-8", "/empty")
+    old = ledger.volumes.volume_id("old", "uuid-9", "/old")
+    ledger.volumes.volume_id("empty", "uuid-8", "/empty")
     bring_to(ledger, "a", State.STAGED, old)
     names = {volume.name: volume.problem for volume in gather(job).volumes}
     assert set(names) == {"one", "two", "old"}
@@ -258,7 +258,7 @@ def test_a_volume_that_left_the_job_and_still_holds_objects_is_named(job: Job, l
 
 
 def test_failures_are_listed_newest_first_and_no_more_than_ten(job: Job, ledger: Ledger) -> None:
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     for number in range(12):
         bring_to(ledger, f"k{number:02}", State.PENDING, volume)
         ledger.journal.record(failure(row_of(ledger, f"k{number:02}")))

@@ -17,8 +17,8 @@ from fake_stores import Rig, wait_until
 from snowsync import draining, job_volume, report, unsent, volume_opening, volumes
 from snowsync.destination import DestinationUnit
 from snowsync.errors import LocalError, Trouble
-from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader
+from snowsync.ledger_volumes import VolumeLedger
 from snowsync.switches import Switches
 from snowsync.volume_set import VolumeSet
 
@@ -323,13 +323,13 @@ def test_rows_read_before_a_volume_went_are_read_again_when_it_returns(rig: Rig)
 def test_trouble_is_told_once_and_taken_back(rig: Rig, ailing: Ailing, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(rig)
     told: list[str] = []
-    tell = Ledger.set_trouble
+    tell = VolumeLedger.set_trouble
 
-    def spy(self: Ledger, volume: int, word: str, reason: str) -> None:
+    def spy(self: VolumeLedger, volume: int, word: str, reason: str) -> None:
         told.append(word)
         tell(self, volume, word, reason)
 
-    monkeypatch.setattr(Ledger, "set_trouble", spy)
+    monkeypatch.setattr(VolumeLedger, "set_trouble", spy)
     ledger = rig.ledger
     found = VolumeSet(rig.job, ledger)
     ailing.write_error = errno.EROFS

@@ -13,7 +13,9 @@ from fake_stores import Rig, Running, refuse, wait_until
 
 from snowsync.blame import MANY
 from snowsync.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
-from snowsync.ledger import Ledger
+from snowsync.ledger_listing import ListingLedger
+from snowsync.ledger_objects import ObjectLedger
+from snowsync.ledger_staging import StagingLedger
 from snowsync.source import SourceUnit
 from snowsync.switches import Switches
 from snowsync.units import run_job
@@ -143,26 +145,26 @@ def test_one_pass_bears_a_single_failed_request(rig: Rig) -> None:
 
 def test_one_pass_fetches_what_the_last_page_brought(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pass may end between the feeder's look into the ledger and its question whether the pass has ended."""
-    work = Ledger.work
+    work = ObjectLedger.work
     listed = threading.Event()
     rig.source.put("a", b"x")
 
-    def work_then_wait(self: Ledger, *arguments: object, **options: object) -> object:
+    def work_then_wait(self: ObjectLedger, *arguments: object, **options: object) -> object:
         rows = work(self, *arguments, **options)  # type: ignore[arg-type]  # whatever the signature is
         if not rows and not listed.is_set():
             rig.source.before = lambda operation, key: None
             listed.wait(1)
         return rows
 
-    monkeypatch.setattr(Ledger, "work", work_then_wait)
-    observe = Ledger.observe
+    monkeypatch.setattr(ObjectLedger, "work", work_then_wait)
+    observe = ListingLedger.observe
 
-    def observe_then_tell(self: Ledger, page: object) -> object:
+    def observe_then_tell(self: ListingLedger, page: object) -> object:
         observed = observe(self, page)  # type: ignore[arg-type]  # passed on as it came
         threading.Timer(0.05, listed.set).start()  # after the lister has said that it is finished
         return observed
 
-    monkeypatch.setattr(Ledger, "observe", observe_then_tell)
+    monkeypatch.setattr(ListingLedger, "observe", observe_then_tell)
     rig.run(until="once")
     rig.assert_delivered()
 
@@ -172,17 +174,17 @@ def test_a_ledger_that_takes_no_writes_ends_the_run_clearly_and_loses_nothing(
 ) -> None:
     for number in range(5):
         rig.source.put(f"object-{number}", b"x" * 100)
-    commit = Ledger.commit_staged
+    commit = StagingLedger.commit_staged
 
-    def full(self: Ledger, *_arguments: object) -> None:
-        raise LedgerError(f"Failed to write the ledger {self.path}: database or disk is full")
+    def full(_self: StagingLedger, *_arguments: object) -> None:
+        raise LedgerError("Failed to write the ledger: database or disk is full")
 
-    monkeypatch.setattr(Ledger, "commit_staged", full)
+    monkeypatch.setattr(StagingLedger, "commit_staged", full)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(LedgerError, match="disk is full"):
         rig.run()
     assert len(os.listdir("/proc/self/fd")) <= before
-    monkeypatch.setattr(Ledger, "commit_staged", commit)
+    monkeypatch.setattr(StagingLedger, "commit_staged", commit)
     rig.run()
     rig.assert_delivered()
     assert rig.files_left() == []

@@ -275,7 +275,7 @@ def store_like(ledger: Ledger, *keys: str) -> Shelf:
 
 def test_what_is_in_flight_is_named_apart(job: Job) -> None:
     ledger = Ledger(job.ledger_path)
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     for state in State:
         bring_to(ledger, state.label, state, volume)
         ledger.database.connection.execute("UPDATE objects SET modified_ms = 1")
@@ -294,7 +294,7 @@ def test_what_is_in_flight_is_named_apart(job: Job) -> None:
 
 def test_where_the_ledger_and_the_stores_disagree_is_counted_and_named(job: Job) -> None:
     ledger = Ledger(job.ledger_path)
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     for number in range(25):
         bring_to(ledger, f"lost{number:02}", State.RELEASED, volume)
     bring_to(ledger, "outdated", State.STAGED, volume)
@@ -319,13 +319,13 @@ def test_where_the_ledger_and_the_stores_disagree_is_counted_and_named(job: Job)
 def test_objects_from_drop_folders_are_held_against_the_ledger(tmp_path: Path) -> None:
     job = make_job(tmp_path, destination={"prefix": "out/"})
     ledger = Ledger(job.ledger_path)
-    volume = ledger.volume_id("one", "uuid-1", "/one")
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     digest = hashlib.md5(b"dropped").hexdigest()
     for key in ("arrived", "waiting", "wrong"):
         assert ledger.drops.stage_dropped(listed(key, 7, digest), volume, 0, "", 0) == ""
     for key in ("arrived", "wrong"):
         row = row_of(ledger, key)
-        ledger.commit_delivered([Delivered(row, digest, Evidence.STORE_DIGEST, "t")], [], 0)
+        ledger.deliveries.commit_delivered([Delivered(row, digest, Evidence.STORE_DIGEST, "t")], [], 0)
     result = compare(job, Shelf({}), Shelf({"out/arrived": b"dropped", "out/wrong": b"DROPPED"}))
     assert objects(result) == {"=": 1, "+": 1, "*": 1}
     assert result.disagreements["replaced"].keys == ["wrong"]
@@ -345,7 +345,7 @@ def test_a_job_without_a_source_compares_drop_folder_and_destination(tmp_path: P
         "test",
     )
     ledger = Ledger(job.ledger_path)
-    ledger.drops.stage_dropped(listed("k", 3), ledger.volume_id("one", "u", "/one"), 0, "", 0)
+    ledger.drops.stage_dropped(listed("k", 3), ledger.volumes.volume_id("one", "u", "/one"), 0, "", 0)
     destination = Shelf({"other": b"x"})
     result = verify_job(job, open_side=lambda _job, side: {"destination": destination}[side])
     assert objects(result) == {"+": 1, "-": 1}
@@ -355,7 +355,7 @@ def test_a_job_without_a_source_compares_drop_folder_and_destination(tmp_path: P
 def test_rows_of_another_prefix_are_left_out(tmp_path: Path) -> None:
     job = make_job(tmp_path, source={"prefix": "in/"})
     ledger = Ledger(job.ledger_path)
-    ledger.observe([listed("in/a"), listed("elsewhere"), listed("in0")])
+    ledger.listing.observe([listed("in/a"), listed("elsewhere"), listed("in0")])
     result = compare(job, Shelf({}), Shelf({}))
     assert result.disagreements["gone"].keys == ["in/a"]
     assert sum(objects(result).values()) == 1
@@ -411,10 +411,10 @@ def test_what_cannot_be_read_back_stays_unproven_with_the_reason(
 def test_a_dropped_file_is_read_back_against_its_digest_in_parts(job: Job) -> None:
     ledger = Ledger(job.ledger_path)
     parts = hashlib.md5(hashlib.md5(b"0123").digest() + hashlib.md5(b"45").digest()).hexdigest() + "-2"
-    volume = ledger.volume_id("one", "u", "/one")
+    volume = ledger.volumes.volume_id("one", "u", "/one")
     for key in ("good", "bad"):
         ledger.drops.stage_dropped(listed(key, 6, parts), volume, 4, "", 0)
-        ledger.commit_delivered([Delivered(row_of(ledger, key), "", Evidence.READ_BACK, "t")], [], 0)
+        ledger.deliveries.commit_delivered([Delivered(row_of(ledger, key), "", Evidence.READ_BACK, "t")], [], 0)
     destination = Shelf({"good": b"012345", "bad": b"012344"})
     destination.etags = {"good": "opaque", "bad": "opaque"}
     assert objects(compare(job, Shelf({}), destination)) == {"!": 2}
@@ -506,15 +506,15 @@ def moved_unproven(job: Job, count: int, etag: str, evidence: Evidence = Evidenc
     """Objects that came from the source by two reads that agree, as the source and the destination have them now."""
     source, destination = Shelf({}), Shelf({})
     ledger = Ledger(job.ledger_path)
-    volume = ledger.volume_id("one", "u", "/one")
+    volume = ledger.volumes.volume_id("one", "u", "/one")
     for number in range(count):
         key, content = f"key{number:02}", f"content {number:02}".encode()
         md5 = hashlib.md5(content).hexdigest()
         source.content[key] = destination.content[key] = content
         source.etags[key] = etag or md5
-        ledger.observe([ListedObject(key, len(content), source.etags[key], 1)])
-        ledger.commit_staged([Staged(row_of(ledger, key), 0, md5, "", evidence, "t")], volume, 0)
-        ledger.commit_delivered([Delivered(row_of(ledger, key), md5, Evidence.STORE_DIGEST, "t")], [], 0)
+        ledger.listing.observe([ListedObject(key, len(content), source.etags[key], 1)])
+        ledger.staging.commit_staged([Staged(row_of(ledger, key), 0, md5, "", evidence, "t")], volume, 0)
+        ledger.deliveries.commit_delivered([Delivered(row_of(ledger, key), md5, Evidence.STORE_DIGEST, "t")], [], 0)
     ledger.close()
     return source, destination
 

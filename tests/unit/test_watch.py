@@ -49,7 +49,7 @@ def ledger(job: Job) -> Iterator[Ledger]:
 
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
-    return ledger.volume_id("one", "uuid-1", "/one")
+    return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_nothing_is_drained_before_a_run_and_before_its_first_pass(ledger: Ledge
     assert not progress.look().drained, "the source has not been listed whole"
     ledger.journal.update_run(run, status="", listed=(0, 0), passes=1, failures=0)
     assert progress.look().drained
-    ledger.observe([listed("k")])
+    ledger.listing.observe([listed("k")])
     assert not progress.look().drained
 
 
@@ -114,11 +114,11 @@ def test_a_drained_job_stays_so_when_its_units_have_ended(ledger: Ledger, volume
 
 def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int, progress: Progress) -> None:
     source, destination = ledger.journal.start_run("source"), ledger.journal.start_run("destination")
-    ledger.observe([listed(f"{number}", 100) for number in range(10)])
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
+    ledger.listing.observe([listed(f"{number}", 100) for number in range(10)])
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, source)
     for _group in range(2):
-        ledger.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], destination)
+        ledger.deliveries.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], destination)
     view = progress.look()
     assert (view.hops["source"].moved, view.hops["source"].remaining) == (Tally(6, 600), Tally(4, 400))
     assert (view.hops["destination"].moved, view.hops["destination"].remaining) == (Tally(2, 200), Tally(8, 800))
@@ -131,10 +131,10 @@ def test_each_hop_has_what_it_moved_and_what_remains(ledger: Ledger, volume: int
 
 def test_one_group_is_not_enough_for_an_estimate(ledger: Ledger, volume: int, progress: Progress) -> None:
     run = ledger.journal.start_run("source")
-    ledger.observe([listed(f"{number}", 100) for number in range(3)])
+    ledger.listing.observe([listed(f"{number}", 100) for number in range(3)])
     estimates = []
     for row in rows(ledger, State.PENDING)[:2]:
-        ledger.commit_staged([staged(row)], volume, run)
+        ledger.staging.commit_staged([staged(row)], volume, run)
         estimates.append(progress.look().hops["source"].eta_seconds)
     assert estimates[0] is None and estimates[1] is not None
 
@@ -143,14 +143,14 @@ def test_groups_carry_the_sums_forward_until_they_are_taken_again(
     ledger: Ledger, volume: int, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ledger.journal.start_run("source")
-    ledger.observe([listed(f"{number}", 100) for number in range(10)])
+    ledger.listing.observe([listed(f"{number}", 100) for number in range(10)])
     progress.look()
     progress._sums_due = time.monotonic() + 3600
     monkeypatch.setattr(LedgerReader, "states", lambda _self: pytest.fail("no sum over objects is due"))
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:6]], volume, run)
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:6]], volume, run)
     view = progress.look()
     assert (view.states[State.PENDING], view.states[State.STAGED]) == (Tally(4, 400), Tally(6, 600))
-    ledger.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], run)
+    ledger.deliveries.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], run)
     assert progress.look().states[State.DELIVERED] == Tally(1, 100)
     assert progress.look().states[State.DELIVERED] == Tally(1, 100), "each group counts once"
 
@@ -205,7 +205,7 @@ def test_an_earlier_run_is_not_this_runs_rate(
     end(ledger, first)
     ticks(1_010_000)
     ledger.journal.start_run("source")
-    ledger.observe([listed("now")])
+    ledger.listing.observe([listed("now")])
     view = progress.look()
     assert (view.hops["source"].rate, view.hops["source"].eta_seconds) == (Rate(), None)
     assert view.failure_count == 0
@@ -216,8 +216,8 @@ def test_after_the_end_the_rate_is_the_mean_of_the_run(
 ) -> None:
     ticks(1_000_000)
     run = ledger.journal.start_run("source")
-    ledger.observe([listed(f"{number}") for number in range(20)])
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
+    ledger.listing.observe([listed(f"{number}") for number in range(20)])
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
     ticks(1_010_000)
     end(ledger, run)
     view = progress.look()
@@ -231,13 +231,13 @@ def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
 ) -> None:
     """By 400 days, while the unit runs."""
     run = ledger.journal.start_run("source")
-    ledger.observe([listed(f"{number}", 100) for number in range(10)])
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
+    ledger.listing.observe([listed(f"{number}", 100) for number in range(10)])
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
     before = progress.look()
     for module in (machine, progress_module, status_module):
         monkeypatch.setattr(module, "now_ms", lambda: now_ms() + step * 86_400_000)
-    ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
-    ledger.retry(failure(rows(ledger, State.PENDING)[0]), delay_ms=0, count=True)
+    ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
+    ledger.objects.retry(failure(rows(ledger, State.PENDING)[0]), delay_ms=0, count=True)
     progress._sums_due = 0.0
     view = progress.look()
     assert [unit.word for unit in view.units] == ["running"]
@@ -334,7 +334,7 @@ def test_without_a_terminal_it_prints_lines_and_ends_when_drained(
     job: Job, ledger: Ledger, volume: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ledger.journal.start_run("source")
-    ledger.observe([listed("k")])
+    ledger.listing.observe([listed("k")])
 
     def meanwhile(_seconds: float) -> None:
         bring_to(ledger, "k", State.RELEASED, volume)
@@ -366,7 +366,7 @@ def test_it_goes_on_while_a_unit_runs_unless_told_to_end_when_drained(
 
 def test_a_timeout_ends_it_undrained(job: Job, ledger: Ledger) -> None:
     ledger.journal.start_run("source")
-    ledger.observe([listed("k")])
+    ledger.listing.observe([listed("k")])
     assert watch(job, timeout=0.01) is False
 
 
@@ -384,7 +384,7 @@ def test_on_a_terminal_it_draws_in_place_and_leaves_the_cursor_visible(
 ) -> None:
     """A real terminal (a pty), a real process, a job that moves meanwhile."""
     run = ledger.journal.start_run("source")
-    ledger.observe([listed("k")])
+    ledger.listing.observe([listed("k")])
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
     environment["PYTHONPATH"] = str(Path(__file__).parent)
@@ -422,8 +422,8 @@ def test_it_reads_while_a_writer_writes(job: Job, ledger: Ledger, volume: int, p
         for number in range(200):
             if stop.is_set():
                 return
-            ledger.observe([listed(f"{number}/{entry}") for entry in range(5)])
-            ledger.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
+            ledger.listing.observe([listed(f"{number}/{entry}") for entry in range(5)])
+            ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)], volume, run)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -432,7 +432,7 @@ def test_it_reads_while_a_writer_writes(job: Job, ledger: Ledger, volume: int, p
     writer.join()
     assert moved == sorted(moved)
     total = progress.look().hops["source"].moved
-    assert total.objects == ledger.occupied()[volume] // 4096
+    assert total.objects == ledger.volumes.occupied()[volume] // 4096
 
 
 def test_a_watch_does_not_call_it_drained_when_objects_failed(

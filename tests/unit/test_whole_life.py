@@ -185,13 +185,13 @@ class WholeLife(RuleBasedStateMachine):
         self.ledger = in_memory()
         self.volumes: list[SimVolume] = []
         for name in VOLUMES:
-            number = self.ledger.volume_id(name, name, f"/{name}")
+            number = self.ledger.volumes.volume_id(name, name, f"/{name}")
             self.volumes.append(SimVolume(number, name, self.life, self.volumes))
         self.boots = 0
         self.patches = [mock.patch("snowsync.machine.boot_id", lambda: f"boot-{self.boots}")]
         for patch in self.patches:
             patch.start()
-        self.ledger.record_ends({"source": End("s"), "destination": End("d0")})
+        self.ledger.stores.record_ends({"source": End("s"), "destination": End("d0")})
         self.ends = 0
         self.backup: sqlite3.Connection | None = None
         self.cut: int | None = None
@@ -232,14 +232,14 @@ class WholeLife(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        self.ledger.apply_boot_rule()
-        self.ledger.revive()
+        self.ledger.recovery.apply_boot_rule()
+        self.ledger.objects.revive()
         self.run = self.ledger.journal.start_run("both")
         for volume in self.volumes:
             if volume in self._open():
                 self._opened(volume)
             else:
-                self.ledger.set_trouble(volume.id, "missing", "it is not there")
+                self.ledger.volumes.set_trouble(volume.id, "missing", "it is not there")
         for volume in self._open():
             self._volume_came(volume)
 
@@ -260,7 +260,7 @@ class WholeLife(RuleBasedStateMachine):
         """Rows that no thread has in hand; whatever they wait for is over."""
         self.ledger.database.connection.execute("UPDATE objects SET not_before_ms = 0 WHERE not_before_ms != 0")
         busy = {row.id for row, _version in (*self.fetched, *self.doomed)} | set(self.uploads)
-        return [row for row in self.ledger.work(state, after_id=0, limit=100) if row.id not in busy]
+        return [row for row in self.ledger.objects.work(state, after_id=0, limit=100) if row.id not in busy]
 
     def _choose(self, state: State, which: int) -> Row | None:
         rows = self._work(state)
@@ -295,7 +295,7 @@ class WholeLife(RuleBasedStateMachine):
 
     @move(6, cut=CUT)
     def list_all(self) -> None:
-        missing = self.ledger.gone_keys()
+        missing = self.ledger.listing.gone_keys()
         versions = list(self.life.source.values())
         for version in versions:
             self._observe(version)
@@ -304,7 +304,7 @@ class WholeLife(RuleBasedStateMachine):
         self.named.clear()
         missing -= {version.key for version in versions}
         if missing:
-            self.ledger.forget_gone(
+            self.ledger.listing.forget_gone(
                 missing, {row.id for row, _version in self.fetched} | set(self.uploads), "not listed"
             )
 
@@ -315,8 +315,8 @@ class WholeLife(RuleBasedStateMachine):
 
     def _observe(self, version: Version) -> None:
         self.life.tell(version)
-        compared = self.ledger.compare([version.listed])
-        assert self.ledger.observe([version.listed]) == compared
+        compared = self.ledger.listing.compare([version.listed])
+        assert self.ledger.listing.observe([version.listed]) == compared
 
     # -- fetching -------------------------------------------------------------------------------------------------
 
@@ -338,7 +338,7 @@ class WholeLife(RuleBasedStateMachine):
         if version is None:
             self._vanished(row)
         elif (version.etag, version.listed.size) != (row.etag, row.size):
-            known = self.ledger.row(row.id)
+            known = self.ledger.objects.row(row.id)
             if known and known.generation == row.generation:
                 self.ledger.journal.record(self._failure(row, "source", Trouble.CHANGED))
                 self._observe(version)
@@ -351,29 +351,29 @@ class WholeLife(RuleBasedStateMachine):
                 self._does_not_match(row, volume, how)
 
     def _does_not_match(self, row: Row, volume: SimVolume, how: str) -> None:
-        self.ledger.has_quarantined(row.id, volume.id)
+        self.ledger.copies.has_quarantined(row.id, volume.id)
         self.tick()
         volume.to_quarantine(row.id)
         self.tick()
         failure = self._failure(row, "source", Trouble.MISMATCH)
         if how == "held":
-            self.ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED)
+            self.ledger.objects.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED)
         else:
             self.setbacks.failed(failure)
 
     def _vanished(self, row: Row) -> None:
         """As `Arrivals._vanished` does."""
         failure = self._failure(row, "source", Trouble.NOT_FOUND)
-        if self._adopt(row) or not self.ledger.restore(row, lambda _generation, _volume: failure):
+        if self._adopt(row) or not self.ledger.copies.restore(row, lambda _generation, _volume: failure):
             self.tick()
-            self.ledger.gone(failure)
+            self.ledger.objects.gone(failure)
 
     def _adopt(self, row: Row) -> bool:
         """As adoption.py does."""
         for volume in self._open():
             file = volume.staged.get(keys.to_path(row.key, row.generation))
             if file and volume.id != row.volume and file.etag == (row.digest or row.etag):
-                return self.ledger.adopt(row, volume.id, file.etag, 0, Evidence.STORE_DIGEST)
+                return self.ledger.staging.adopt(row, volume.id, file.etag, 0, Evidence.STORE_DIGEST)
         return False
 
     @move(40, when=lambda self: self.fetched, place=PLACE, cut=CUT)
@@ -390,7 +390,7 @@ class WholeLife(RuleBasedStateMachine):
             self.orphans.add((volume.id, keys.to_path(row.key, row.generation)))
             self.tick()
         if group:
-            refused = self.ledger.commit_staged([staged(row) for row in group], volume.id, self.run)
+            refused = self.ledger.staging.commit_staged([staged(row) for row in group], volume.id, self.run)
             self.orphans.difference_update((volume.id, keys.to_path(row.key, row.generation)) for row in group)
             self._remember()
             for item in refused:
@@ -399,7 +399,7 @@ class WholeLife(RuleBasedStateMachine):
 
     def _remember(self) -> None:
         for volume in self._open():
-            volume.newest = self.ledger.newest_group()
+            volume.newest = self.ledger.recovery.newest_group()
 
     # -- sending --------------------------------------------------------------------------------------------------
 
@@ -418,7 +418,7 @@ class WholeLife(RuleBasedStateMachine):
         if damage:
             self._damaged(row, damage)
             return
-        self.ledger.claim_sends([row])
+        self.ledger.deliveries.claim_sends([row])
         self.uploads[row.id] = Upload(row)
 
     def _found_there(self, row: Row) -> bool:
@@ -490,7 +490,7 @@ class WholeLife(RuleBasedStateMachine):
         row = upload.row
         del self.uploads[row.id]
         if not answers:
-            self.ledger.acknowledge([row])
+            self.ledger.deliveries.acknowledge([row])
         elif self.life.head(row.key) == row.digest:
             self._delivered([row])
         else:
@@ -506,10 +506,11 @@ class WholeLife(RuleBasedStateMachine):
             self.life.prove(Version.of(row))
         released, self.deleted = self.deleted, []
         refused = {
-            item.row.id for item in self.ledger.commit_delivered([delivered(r) for r in rows], released, self.run)
+            item.row.id
+            for item in self.ledger.deliveries.commit_delivered([delivered(r) for r in rows], released, self.run)
         }
         self._remember()
-        target = self.ledger.target()
+        target = self.ledger.deliveries.target()
         self.doomed += [
             (row, AtDestination(row.id, row.key, row.generation, target, row.etag))
             for row in rows
@@ -528,7 +529,7 @@ class WholeLife(RuleBasedStateMachine):
 
     @move(8, when=lambda self: self.deleted)
     def record_released(self) -> None:
-        self.ledger.commit_delivered([], self.deleted, self.run)
+        self.ledger.deliveries.commit_delivered([], self.deleted, self.run)
         self.deleted = []
 
     @move()
@@ -554,7 +555,7 @@ class WholeLife(RuleBasedStateMachine):
         if damage == "gone" and self._adopt(row):
             return
         if damage != "gone" and volume:
-            self.ledger.has_quarantined(row.id, volume.id)
+            self.ledger.copies.has_quarantined(row.id, volume.id)
             self.tick()
             volume.staged_to_quarantine(keys.to_path(row.key, row.generation), row.id, row.generation)
             self.tick()
@@ -576,15 +577,15 @@ class WholeLife(RuleBasedStateMachine):
 
     @move(6, pressed=BOTH)
     def read_what_is_not_needed(self, pressed: bool) -> None:
-        self.notes = self.ledger.discards()
-        self.copies = self.ledger.obsolete(after_id=0, pressed=pressed)
+        self.notes = self.ledger.copies.discards()
+        self.copies = self.ledger.copies.obsolete(after_id=0, pressed=pressed)
 
     @move(16, when=lambda self: self.notes or self.copies, cut=CUT)
     def discard(self) -> None:
         notes, self.notes = self.notes, []
         copies, self.copies = self.copies, []
-        self.ledger.discarded(self._discarded(notes))
-        self.ledger.copies_removed(self._discarded(copies))
+        self.ledger.copies.discarded(self._discarded(notes))
+        self.ledger.copies.copies_removed(self._discarded(copies))
 
     def _discarded(self, entries: list[tuple[int, int, str, int]]) -> list[int]:
         gone = []
@@ -593,24 +594,26 @@ class WholeLife(RuleBasedStateMachine):
             if volume and sweeping.discard(self.ledger, volume, key, generation):  # type: ignore[arg-type]
                 gone.append(number)
                 is_there = volume.holds(keys.to_path(key, generation))
-                assert not is_there or self.ledger.is_named(key, generation, volume_id), "a file is no longer known"
+                assert not is_there or self.ledger.copies.is_named(key, generation, volume_id), (
+                    "a file is no longer known"
+                )
                 self.tick()
         return gone
 
-    @move(6, when=lambda self: self.ledger.has_copies(), place=PLACE)
+    @move(6, when=lambda self: self.ledger.copies.has_copies(), place=PLACE)
     def there_is_no_room(self, place: int) -> None:
         if self.volumes[place] in self._open():
-            self.ledger.deliver_older_first({self.volumes[place].id})
+            self.ledger.copies.deliver_older_first({self.volumes[place].id})
 
     @move(when=lambda self: any(volume.quarantine for volume in self.volumes))
     def clear_quarantine(self) -> None:
         cleared = []
-        for number, permit in self.ledger.needless_in_quarantine():
+        for number, permit in self.ledger.copies.needless_in_quarantine():
             for volume in self._open():
                 volume.clear_quarantine(permit.object_id, permit)
             if self._volume(number):
                 cleared.append(permit.object_id)
-        self.ledger.quarantine_cleared(cleared)
+        self.ledger.copies.quarantine_cleared(cleared)
 
     # -- volumes --------------------------------------------------------------------------------------------------
 
@@ -619,7 +622,7 @@ class WholeLife(RuleBasedStateMachine):
         volume = self.volumes[place]
         if volume.is_open and not volume.is_lost:
             volume.is_open = False
-            self.ledger.set_trouble(volume.id, "failed", "EIO")
+            self.ledger.volumes.set_trouble(volume.id, "failed", "EIO")
             self.fetched = [(row, at) for row, at in self.fetched if at is not volume]
             for file in volume.staged.values() if rots else ():
                 file.is_sound = False
@@ -634,30 +637,30 @@ class WholeLife(RuleBasedStateMachine):
 
     def _opened(self, volume: SimVolume) -> None:
         """As volume_opening.py does, of all volumes, before anything on them is used."""
-        if not self.ledger.knows_group(*volume.newest):
-            self.ledger.distrust(volume.id, volume.name, *volume.newest)
-        self.ledger.returned(volume.id)
+        if not self.ledger.recovery.knows_group(*volume.newest):
+            self.ledger.recovery.distrust(volume.id, volume.name, *volume.newest)
+        self.ledger.losses.returned(volume.id)
 
     def _volume_came(self, volume: SimVolume) -> None:
         volume.incoming.clear()
         self.fetched = [(row, at) for row, at in self.fetched if at is not volume]
         for relative in sorted(volume.staged):
-            if self.ledger.recovered_ms():
+            if self.ledger.recovery.recovered_ms():
                 self._sweep_proven(volume, relative)
             else:
                 sweeping.sweep(self.ledger, volume, relative)  # type: ignore[arg-type]
         for name in sorted(volume.quarantine):
             number = volume_layout.object_of(name)
-            if number is not None and not self.ledger.quarantined(number):
-                self.ledger.has_quarantined(number, volume.id)
+            if number is not None and not self.ledger.copies.quarantined(number):
+                self.ledger.copies.has_quarantined(number, volume.id)
 
     def _sweep_proven(self, volume: SimVolume, relative: str) -> None:
         """As adoption.py does in a ledger that was an old copy."""
         key, generation = keys.from_path(relative)
-        row = self.ledger.row_of_key(key)
+        row = self.ledger.objects.row_of_key(key)
         if row is None or row.state not in (State.DELIVERED, State.RELEASED) or row.generation != generation:
             return
-        if volume.staged[relative].etag == row.digest and not self.ledger.has_file(key, generation, volume.id):
+        if volume.staged[relative].etag == row.digest and not self.ledger.copies.has_file(key, generation, volume.id):
             permit = AtDestination(row.id, key, generation, row.target, row.destination_etag)
             volume.discard_staged(relative, permit)
 
@@ -665,13 +668,13 @@ class WholeLife(RuleBasedStateMachine):
     def copies_are_left_behind(self, place: int) -> None:
         volume = self.volumes[place]
         if not volume.is_open:
-            self.ledger.leave_copies(volume.id, "EIO")
+            self.ledger.losses.leave_copies(volume.id, "EIO")
 
     @move(when=lambda self: len(self._open()) < len(self.volumes), which=WHICH)
     def one_copy_is_left_behind(self, which: int) -> None:
         rows = [row for row in self._work(State.STAGED) if self._volume(row.volume) is None]
         if rows:
-            self.ledger.leave_copy(self._failure(rows[which % len(rows)], "destination", Trouble.IO))
+            self.ledger.losses.leave_copy(self._failure(rows[which % len(rows)], "destination", Trouble.IO))
 
     @move(
         1, when=lambda self: len(self._open()) == 2 and not any(volume.is_lost for volume in self.volumes), place=PLACE
@@ -681,7 +684,7 @@ class WholeLife(RuleBasedStateMachine):
         if not volume.is_open:
             for file in volume.staged.values():
                 self.life.give_up(file)
-            self.ledger.lose_volume(volume.id, volume.name)
+            self.ledger.losses.lose_volume(volume.id, volume.name)
             volume.is_lost = True
 
     @move(place=PLACE, other=PLACE, cut=CUT)
@@ -689,22 +692,22 @@ class WholeLife(RuleBasedStateMachine):
         old, new = self.volumes[place], self.volumes[other]
         if old is new or old not in self._open() or new not in self._open():
             return
-        self.ledger.deliver_older_first({old.id})
-        rows = self.ledger.lying(State.STAGED, old.id, after_id=0, limit=100)
+        self.ledger.copies.deliver_older_first({old.id})
+        rows = self.ledger.moves.lying(State.STAGED, old.id, after_id=0, limit=100)
         copied = [row for row in rows if self._copied(row, old, new)]
-        notes = self.ledger.intend(new.id, copied)
+        notes = self.ledger.moves.intend(new.id, copied)
         for row in copied:
             self.tick()
             new.publish(f"evacuate-{row.id}", keys.to_path(row.key, row.generation))
         self.tick()
-        self.ledger.commit_moved(copied, new.id, notes)
+        self.ledger.moves.commit_moved(copied, new.id, notes)
         self._remember()
 
     def _copied(self, row: Row, old: SimVolume, new: SimVolume) -> bool:
         """As `Evacuation._copy` does: hashed on the way."""
         damage = self._damage(row, hash_it=True)
-        if damage and self.ledger.row(row.id) == row:
-            if self.ledger.retry(self._failure(row, "source", Trouble.MISMATCH), delay_ms=0, count=False):
+        if damage and self.ledger.objects.row(row.id) == row:
+            if self.ledger.objects.retry(self._failure(row, "source", Trouble.MISMATCH), delay_ms=0, count=False):
                 self._put_away(row, old, damage)
         elif not damage:
             file = old.staged[keys.to_path(row.key, row.generation)]
@@ -714,7 +717,7 @@ class WholeLife(RuleBasedStateMachine):
     def _put_away(self, row: Row, old: SimVolume, damage: str) -> None:
         self.tick()
         if damage != "gone":
-            self.ledger.has_quarantined(row.id, old.id)
+            self.ledger.copies.has_quarantined(row.id, old.id)
             old.staged_to_quarantine(keys.to_path(row.key, row.generation), row.id, row.generation)
 
     # -- kills, boots, operators --------------------------------------------------------------------------------------
@@ -748,7 +751,7 @@ class WholeLife(RuleBasedStateMachine):
 
     @move(2)
     def operator_starts_a_run(self) -> None:
-        self.ledger.revive()
+        self.ledger.objects.revive()
 
     @move(1, when=lambda self: self.life.stored, key=KEY, is_deleted=BOTH)
     def somebody_changes_the_destination(self, key: str, is_deleted: bool) -> None:
@@ -757,14 +760,14 @@ class WholeLife(RuleBasedStateMachine):
 
     @move(1, key=KEY)
     def operator_sends_again(self, key: str) -> None:
-        self.ledger.resend([key], Trouble.NOT_FOUND, "lost there")
+        self.ledger.objects.resend([key], Trouble.NOT_FOUND, "lost there")
 
     @move(1)
     def job_gets_another_destination(self) -> None:
         """No unit runs meanwhile."""
         self._forget_hands()
         self.ends += 1
-        self.ledger.rebind_destination(End(f"d{self.ends}"), is_same=False)
+        self.ledger.stores.rebind_destination(End(f"d{self.ends}"), is_same=False)
         self.life.change_destination()
         self._start()
 
@@ -832,7 +835,7 @@ class WholeLife(RuleBasedStateMachine):
             assert place == volume.id - 1
         for turn in range(12):
             if turn % 4 == 0:
-                self.ledger.revive()
+                self.ledger.objects.revive()
                 self.list_all()
                 self.looked.clear()
             self._go_on(turn)
@@ -842,7 +845,8 @@ class WholeLife(RuleBasedStateMachine):
 
     def _tidy_up(self) -> None:
         for pressed in (False, True):
-            self.notes, self.copies = self.ledger.discards(), self.ledger.obsolete(after_id=0, pressed=pressed)
+            self.notes = self.ledger.copies.discards()
+            self.copies = self.ledger.copies.obsolete(after_id=0, pressed=pressed)
             self.discard()
         self.release_leftovers()
         self.release()
@@ -933,15 +937,15 @@ class WholeLife(RuleBasedStateMachine):
 
     def _is_known(self, volume: SimVolume, file: File, generation: int) -> bool:
         key = file.version.key
-        row = self.ledger.row_of_key(key)
+        row = self.ledger.objects.row_of_key(key)
         can_be_adopted = row is not None and (row.generation, row.etag) == (generation, file.version.etag)
-        is_noted = (volume.id, key, generation) in (note[1:] for note in self.ledger.discards())
-        return can_be_adopted or is_noted or self.ledger.has_file(key, generation, volume.id)
+        is_noted = (volume.id, key, generation) in (note[1:] for note in self.ledger.copies.discards())
+        return can_be_adopted or is_noted or self.ledger.copies.has_file(key, generation, volume.id)
 
     @invariant()
     def every_row_is_sound(self) -> None:
         for (number,) in select(self.ledger, "SELECT id FROM objects"):
-            row = self.ledger.row(int(str(number)))
+            row = self.ledger.objects.row(int(str(number)))
             assert row is not None and row.is_sound
 
 

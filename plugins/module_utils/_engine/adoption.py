@@ -85,7 +85,7 @@ def _say_staged(ledger: Ledger, row: Row, found: Found) -> bool:
     try:
         with volume.names_held():
             os.stat(volume.staged_path(keys.to_path(row.key, row.generation)))
-            adopted = ledger.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
+            adopted = ledger.staging.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
     except OSError:
         return False
     if adopted:
@@ -110,7 +110,7 @@ def overtaken(ledger: Ledger, volume: OpenVolume, beat: Callable[[], None]) -> s
             key, generation = keys.from_path(relative)
         except ValueError:
             continue
-        row = ledger.row_of_key(key)
+        row = ledger.objects.row_of_key(key)
         if row and row.generation < generation:
             keys_there.add(key)
     return keys_there
@@ -136,7 +136,7 @@ def _sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool:
         key, generation = keys.from_path(relative)
     except ValueError:
         return False
-    row = ledger.row_of_key(key)
+    row = ledger.objects.row_of_key(key)
     if row is None or row.state not in (State.DELIVERED, State.RELEASED) or row.generation != generation:
         return False
     path = volume.staged_path(relative)
@@ -146,7 +146,7 @@ def _sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool:
         return False
     permit = AtDestination(row.id, key, generation, row.target, row.destination_etag)
     with volume.names_held():
-        if ledger.has_file(key, generation, volume.id):
+        if ledger.copies.has_file(key, generation, volume.id):
             return False
         volume.discard_staged(relative, permit)
     return True

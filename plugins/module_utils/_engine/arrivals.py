@@ -323,14 +323,14 @@ class Arrivals:
     def _vanished(self, item: Item) -> None:
         """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
         row = item.row
-        failure = None if self._adopt(row) else self._ledger.restore(row, partial(_older_instead, row))
+        failure = None if self._adopt(row) else self._ledger.copies.restore(row, partial(_older_instead, row))
         if failure:
             self._setbacks.note(failure)
             self._counters.lost += 1
             self._switches.staged.set()
         else:
             failure = self._gone(row)
-            if self._ledger.gone(failure):  # refused where it was adopted
+            if self._ledger.objects.gone(failure):  # refused where it was adopted
                 self._setbacks.note(failure)
         self._setbacks.forgive(row.id)
         self._parts.forget(row.id)  # the rest of it cannot be had any more
@@ -338,7 +338,7 @@ class Arrivals:
 
     def _gone(self, row: Row) -> Failure:
         """What is said of an object that the source listed and does not have."""
-        copy, quarantined = self._ledger.left_on(row.id), self._ledger.quarantined(row.id)
+        copy, quarantined = self._ledger.losses.left_on(row.id), self._ledger.copies.quarantined(row.id)
         message, action = (
             "the source listed it and does not have it",
             "looked for again; forgotten once it is not listed",
@@ -379,7 +379,7 @@ class Arrivals:
                 Failure(row, "source", Trouble.CHANGED, said, "fetched again", expected=row.etag, found=head.etag)
             )
         elif head.size not in (row.size, UNTOLD):
-            self._ledger.read_otherwise(row, head.size)
+            self._ledger.listing.read_otherwise(row, head.size)
         self._fetching.put_back(item, None)
 
     def _tell_once(self, said: str) -> None:
@@ -394,17 +394,17 @@ class Arrivals:
     def _changed(self, item: Item, head: Head) -> None:
         row = item.row
         listed = _as_listed(item, head)
-        if self._ledger.is_as_listed(row, listed):
+        if self._ledger.listing.is_as_listed(row, listed):
             self._contradicted(item, head, listed)
             return
-        known = self._ledger.row(row.id)
+        known = self._ledger.objects.row(row.id)
         if known and known.generation == row.generation:  # else the lister has seen it already
             message = "the object was overwritten at the source while it was fetched"
             action = "fetched again as a new generation"
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
             self._setbacks.note(failure)
             self._ledger.journal.record(failure)
-            self._ledger.observe([listed])
+            self._ledger.listing.observe([listed])
         self._fetching.put_back(item, None)
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
@@ -430,7 +430,7 @@ class Arrivals:
         failure = Failure(
             row, "source", Trouble.MISMATCH, proof.message, "held in quarantine", proof.expected, proof.found
         )
-        if self._ledger.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
+        if self._ledger.objects.retry(failure, delay_ms=0, count=True, target=State.QUARANTINED):
             self._setbacks.note(failure)
         self._fetching.put_back(item, None)
 

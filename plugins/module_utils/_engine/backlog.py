@@ -61,7 +61,7 @@ class Backlog:
         busy.update(self._held())
         # What is on its way was read before, so it lies at the beginning.
         more = 0 if self._cursor else len(busy)
-        rows, last = self._feed.ledger.work_beside(
+        rows, last = self._feed.ledger.objects.work_beside(
             busy, self._state, after_id=self._cursor, limit=limit + more, volumes=volumes
         )
         if last:
@@ -89,7 +89,7 @@ class Backlog:
         return False
 
     def is_as_known(self, row: Row) -> bool:
-        known = self._feed.ledger.row(row.id)
+        known = self._feed.ledger.objects.row(row.id)
         if known is None:
             return False
         return (known.state, known.generation, known.volume) == (self._state, row.generation, row.volume)

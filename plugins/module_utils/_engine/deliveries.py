@@ -123,7 +123,7 @@ class Deliveries:
         self._crew = crew
         self._counters = counters
         self._switches = switches
-        self._target = ledger.target()  # the destination that proofs are of
+        self._target = ledger.deliveries.target()  # the destination that proofs are of
         self._lock = threading.Lock()
         self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
         # Of small objects by volume, from the sending to the end of the proof.
@@ -266,8 +266,8 @@ class Deliveries:
 
     def _is_from_lost_history(self, row: Row, found: Head) -> bool:
         """Whether what lies at the destination was written after all that an old copy of the ledger knows."""
-        since = self._ledger.lost_since_ms()
-        if not since or not self._ledger.was_staged_before_recovery(row):
+        since = self._ledger.recovery.lost_since_ms()
+        if not since or not self._ledger.recovery.was_staged_before_recovery(row):
             return False
         return not found.modified_ms or found.modified_ms > since - _CLOCK_SKEW_MS
 
@@ -344,7 +344,7 @@ class Deliveries:
             elif proof:
                 self._refuted(item, proof)
         if unsaid:
-            self._ledger.acknowledge(unsaid.values())
+            self._ledger.deliveries.acknowledge(unsaid.values())
         conclude()
 
     def _waited_for(self, batch: Batch, answers: Iterator[_Answer], conclude: Callable[[], None]) -> Iterator[_Answer]:
@@ -448,7 +448,8 @@ class Deliveries:
         if not proven:
             return
         released = self._releases.take()
-        refused = self._ledger.commit_delivered([delivered for _, delivered in proven], released, self._counters.run_id)
+        said = [delivered for _, delivered in proven]
+        refused = self._ledger.deliveries.commit_delivered(said, released, self._counters.run_id)
         self._volumes.remember(proven[0][0].volume.id)
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _ in proven if item.row.id not in newer]

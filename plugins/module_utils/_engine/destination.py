@@ -54,7 +54,7 @@ class DestinationUnit(Unit):
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         super().__init__(job, ledger, switches, until=until)
-        self._naming = naming(job, ledger.bindings())
+        self._naming = naming(job, ledger.stores.bindings())
         self._pool = EndpointPool(
             job.destination,
             for_side(job, "destination"),
@@ -144,14 +144,14 @@ class DestinationUnit(Unit):
     def volume_came(self, volume: OpenVolume) -> None:
         self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
         self._backlog.rewind()
-        if self.ledger.recovered_ms():
+        if self.ledger.recovery.recovered_ms():
             self._readiness.overtaken |= adoption.overtaken(self.ledger, volume, self.beat)
         if not volume.writable:
             _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.flight.ids()
         outgoing, drop_path = volume.folders.outgoing, volume.config.drop_path
-        asides.settle(outgoing, drop_path, self.ledger.row, self._relative, busy, self.beat)
+        asides.settle(outgoing, drop_path, self.ledger.objects.row, self._relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._releases.next_look = 0.0
 
@@ -272,15 +272,15 @@ class DestinationUnit(Unit):
             return False
         if self.until == "drained" and self._touched.are_left():
             return False
-        staged = self.ledger.waiting(State.STAGED)
+        staged = self.ledger.objects.waiting(State.STAGED)
         if self._pool.any_up and not self.refusals.everything:
             self.status = self._describe(source_done, staged)
         if self.until == "forever" or not source_done:
             return False
         if self.until == "once":
             # What failed is put off, and was tried; what lies on an absent volume waits for another pass.
-            return not self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=self._reachable())
-        return not self.ledger.is_to_be_sent(self.job.attempts)
+            return not self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=self._reachable())
+        return not self.ledger.objects.is_to_be_sent(self.job.attempts)
 
     def _describe(self, source_done: bool, staged: bool) -> str:
         if staged and self.volumes.absent:

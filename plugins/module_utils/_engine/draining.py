@@ -35,7 +35,7 @@ def open_ledger(job: Job) -> Ledger:
 
 def number_of(ledger: Ledger, job: Job, name: str) -> int:
     """The ledger's number of a volume, by name. ConfigError for a name nobody knows."""
-    known = ledger.known_volumes()
+    known = ledger.volumes.known_volumes()
     if name in known:
         return known[name][0]
     names = sorted({*known, *(volume.name for volume in job.volumes)})
@@ -50,7 +50,7 @@ def set_draining(job: Job, name: str, draining: bool) -> None:
     """Begin to drain a volume, or take that back. Durable when it returns; units heed it within seconds."""
     ledger = open_ledger(job)
     try:
-        ledger.set_draining(number_of(ledger, job, name), draining)
+        ledger.volumes.set_draining(number_of(ledger, job, name), draining)
     finally:
         ledger.close()
 

@@ -346,7 +346,7 @@ class DropScanner:
     def _look_at(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
         unit = self._unit
         folder, _, name = relative.rpartition("/")
-        if asides.returned_hidden(top, folder, name, unit.ledger.row, self._relative):
+        if asides.returned_hidden(top, folder, name, unit.ledger.objects.row, self._relative):
             return 0
         key, refusal = key_of(self._prefix, relative)
         if refusal:

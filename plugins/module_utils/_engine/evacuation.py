@@ -78,7 +78,7 @@ def evacuate(job: Job, name: str, say: Callable[[str], None] = lambda text: None
     try:
         number = draining.number_of(ledger, job, name)
         with locked(job, EVACUATION, patience=_PATIENCE_SECONDS):
-            ledger.set_draining(number, True)
+            ledger.volumes.set_draining(number, True)
             return Evacuation(job, ledger, number, name, say).run()
     finally:
         ledger.close()
@@ -104,7 +104,7 @@ class Evacuation:
             self._volumes.refresh()
             self._source()
             # Replaced generations that lie there move like any other object: they are delivered first then.
-            while self._ledger.deliver_older_first({self._number}):
+            while self._ledger.copies.deliver_older_first({self._number}):
                 pass
             for volume in self._volumes.placeable():
                 volume.sweep_evacuated()
@@ -142,7 +142,7 @@ class Evacuation:
         return False
 
     def _rows(self, state: State, last: int) -> list[Row]:
-        return self._ledger.lying(state, self._number, after_id=last, limit=self._job.group.objects)
+        return self._ledger.moves.lying(state, self._number, after_id=last, limit=self._job.group.objects)
 
     def _tell(self, text: str) -> None:
         if text != self._said:
@@ -225,7 +225,7 @@ class Evacuation:
 
     def _copy(self, source: OpenVolume, row: Row, target: OpenVolume) -> _Copy | None:
         """A copy that has the object's digest; None where there is none, and the reason is dealt with."""
-        if self._ledger.row(row.id) != row:
+        if self._ledger.objects.row(row.id) != row:
             return None
         try:
             descriptor = os.open(_path(row), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source.folders.staged)
@@ -272,31 +272,31 @@ class Evacuation:
                     view = view[stream.write(view) or 0 :]
 
     def _cannot_read(self, source: OpenVolume, row: Row, error: OSError) -> None:
-        if self._ledger.row(row.id) != row:
+        if self._ledger.objects.row(row.id) != row:
             return  # delivered and deleted, or replaced, meanwhile
         if source.trouble() == MISSING:
             raise LocalError(Trouble.IO, f"evacuate volume {self._name} of job {self._job.job}", "it went under way")
         if isinstance(error, FileNotFoundError):
             message = f"the staged file is gone (volume {self._name})"
             failure = Failure(row, "source", Trouble.MISMATCH, message, "fetched again", expected=row.digest)
-            put_back = self._ledger.retry(failure, delay_ms=0, count=False)
+            put_back = self._ledger.objects.retry(failure, delay_ms=0, count=False)
         else:
             message = f"it cannot be read on volume {self._name}: {error.strerror}"
-            put_back = self._ledger.leave_copy(Failure(row, "source", Trouble.IO, message, "fetched again"))
+            put_back = self._ledger.losses.leave_copy(Failure(row, "source", Trouble.IO, message, "fetched again"))
         if put_back:
             self._done.refetched += Tally(1, row.size)
             _log.warning("%r: %s", row.key, message)
 
     def _is_damaged(self, source: OpenVolume, row: Row, found: str) -> None:
-        if self._ledger.row(row.id) != row:
+        if self._ledger.objects.row(row.id) != row:
             return
         message = f"the staged file no longer has its digest (volume {self._name})"
         action = "quarantined and fetched again"
         failure = Failure(row, "source", Trouble.MISMATCH, message, action, expected=row.digest, found=found)
-        if self._ledger.retry(failure, delay_ms=0, count=False):
+        if self._ledger.objects.retry(failure, delay_ms=0, count=False):
             self._done.refetched += Tally(1, row.size)
             _log.warning("%r: %s", row.key, message)
-            self._ledger.has_quarantined(row.id, source.id)
+            self._ledger.copies.has_quarantined(row.id, source.id)
             with contextlib.suppress(OSError):  # swept when it takes writes again
                 source.staged_to_quarantine(_path(row), row.id, row.generation)
 
@@ -323,9 +323,9 @@ class Evacuation:
             target.sync()
             target.load.pace.learn(sum(copy.row.size for copy in copies), time.monotonic() - started)
             with target.names_held():
-                notes = self._ledger.intend(target.id, [copy.row for copy in copies])
+                notes = self._ledger.moves.intend(target.id, [copy.row for copy in copies])
                 named, problem = self._publish(target, copies)
-                moved = self._ledger.commit_moved([copy.row for copy in named], target.id, notes)
+                moved = self._ledger.moves.commit_moved([copy.row for copy in named], target.id, notes)
         except OSError as error:
             problem = error
         for row in moved:
@@ -365,14 +365,14 @@ class Evacuation:
             permit = AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)
             with contextlib.suppress(OSError):
                 source.discard_with_folders(_path(row), permit)
-        self._ledger.commit_delivered([], rows, 0)
+        self._ledger.deliveries.commit_delivered([], rows, 0)
         for row in rows:
             self._done.released += Tally(1, row.size)
 
     def _discard_leftovers(self) -> None:
         """Delete files that notes in the ledger call of no use, on volumes that take it; durably, then the notes."""
         last = 0
-        while entries := self._ledger.discards(after_id=last):
+        while entries := self._ledger.copies.discards(after_id=last):
             last = entries[-1][0]
             gone: dict[int, list[int]] = {}
             for note, number, key, generation in entries:
@@ -382,27 +382,27 @@ class Evacuation:
             for number, notes in gone.items():
                 with contextlib.suppress(OSError):  # found again, by whoever comes next
                     self._volumes.open[number].sync()
-                    self._ledger.discarded(notes)
+                    self._ledger.copies.discarded(notes)
 
     def _discard_copies(self) -> None:
         """Delete replaced generations whose successors are staged: they need not move."""
         last = 0
-        while entries := self._ledger.obsolete(after_id=last, pressed=True):
+        while entries := self._ledger.copies.obsolete(after_id=last, pressed=True):
             last = entries[-1][0]
             gone = []
             for number, volume_id, key, generation in entries:
                 volume = self._volumes.open.get(volume_id)
                 if volume and volume.writable and self._discard(volume, key, generation):
                     gone.append(number)
-            self._ledger.copies_removed(gone)
+            self._ledger.copies.copies_removed(gone)
 
     def _discard(self, volume: OpenVolume, key: str, generation: int) -> bool:
         try:
             relative = keys.to_path(key, generation)
             with volume.names_held():
-                permit = self._ledger.permit(key, generation, volume.id)
+                permit = self._ledger.copies.permit(key, generation, volume.id)
                 if permit is None:
-                    return self._ledger.is_named(key, generation, volume.id) or not volume.holds(relative)
+                    return self._ledger.copies.is_named(key, generation, volume.id) or not volume.holds(relative)
                 volume.discard_with_folders(relative, permit)
         except OSError as error:
             _log.warning("volume %s: cannot delete an old file: %s", volume.name, error.strerror)

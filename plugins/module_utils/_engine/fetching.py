@@ -158,7 +158,7 @@ class Fetching:
         """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
         self._avoid[item.row.id] = item.endpoint.url
         self._parts.forget(item.row.id)
-        self._ledger.has_quarantined(item.row.id, item.volume.id)
+        self._ledger.copies.has_quarantined(item.row.id, item.volume.id)
         try:
             item.volume.to_quarantine(item.row.id)
         except OSError as error:

@@ -42,7 +42,9 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
     try:
         number = draining.number_of(ledger, job, name)
         found = GivenUp(
-            draining.look(job, name), to_fetch=Tally(*ledger.fetchable_on(number)), older=ledger.older_on(number)
+            draining.look(job, name),
+            to_fetch=Tally(*ledger.losses.fetchable_on(number)),
+            older=ledger.losses.older_on(number),
         )
         if found.status.state not in UNAVAILABLE:
             raise LedgerError(
@@ -50,7 +52,7 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
                 f" move what it holds with `snowsync evacuate {job.job} {name}`, or unmount it first"
             )
         if yes:
-            found.refetched, found.lost = ledger.lose_volume(number, name)
+            found.refetched, found.lost = ledger.losses.lose_volume(number, name)
             found.done = True
         return found
     finally:

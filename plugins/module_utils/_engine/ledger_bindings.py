@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import machine
 from .binding import Binding, End, Naming, naming_of, newest
 from .errors import Trouble
-from .ledger_generations import NEWEST, forget
-from .ledger_rows import AS_READ, ROW, Failure, Row, as_read
-from .ledger_volumes import VolumeLedger
+from .ledger_database import Database
+from .ledger_generations import NEWEST
+from .ledger_journal import JournalLedger
+from .ledger_rows import ROW, UNSENT, Failure, Row
 from .model import Origin, State
 
 # Nothing of the object lies on any volume, as far as the ledger knows.
 _NO_COPY = (
     "volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL"
     " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
-)
-# Whatever a destination said of a row counts no more.
-_UNSENT = (
-    "sends = 0, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = '', target = 0, destination_etag = '',"
-    " destination_evidence = NULL, destination_tool = '', delivered_ms = NULL, released_ms = NULL"
 )
 
 
@@ -41,30 +36,21 @@ class Holding:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resent:
-    """What became of one key: `action` is one of RESENT_ACTIONS."""
+class StoreLedger:
+    """The table `bindings`, and what another store means for the objects."""
 
-    key: str
-    action: str
-    size: int = 0
+    def __init__(self, database: Database, journal: JournalLedger) -> None:
+        self._database = database
+        self._journal = journal
 
-
-SENT, FETCHED, ON_ITS_WAY, GONE, UNKNOWN_KEY = "sent again", "fetched again", "on its way", "gone", "unknown"
-RESENT_ACTIONS = (SENT, FETCHED, ON_ITS_WAY, GONE, UNKNOWN_KEY)
-
-
-class BindingLedger(VolumeLedger):
-    """The part of `Ledger` that is about the two stores."""
-
-    # -- what is recorded -----------------------------------------------------------------------------------------
+    # -- what is recorded ----------------------------------------------------------------------------------------------
 
     def bindings(self) -> list[Binding]:
         """All of them, oldest first; none in a ledger whose schema the next run brings up to date."""
-        with self.database.lock:
-            if not self.database.one("SELECT 1 FROM sqlite_schema WHERE name = 'bindings'"):
+        with self._database.lock:
+            if not self._database.one("SELECT 1 FROM sqlite_schema WHERE name = 'bindings'"):
                 return []
-            rows = self.database.all("SELECT id, side, bucket, prefix, endpoints, bound_ms FROM bindings ORDER BY id")
+            rows = self._database.all("SELECT id, side, bucket, prefix, endpoints, bound_ms FROM bindings ORDER BY id")
             return [
                 Binding(number, side, End(bucket, prefix, tuple(json.loads(endpoints))), at)
                 for number, side, bucket, prefix, endpoints, at in rows
@@ -73,13 +59,13 @@ class BindingLedger(VolumeLedger):
     def is_blank(self) -> bool:
         """Whether the ledger knows of nothing that could be taken for another store's."""
         known = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in ("objects", "groups"))
-        return not self.database.value(f"SELECT {known}")
+        return not self._database.value(f"SELECT {known}")
 
     def record_ends(self, ends: dict[str, End]) -> None:
         """Record the sides that have no binding yet."""
         if len(newest(self.bindings())) == len(ends):
             return
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             for side, end in ends.items():
                 if not db.execute("SELECT 1 FROM bindings WHERE side = ?", (side,)).fetchone():
                     self._bind(db, side, end)
@@ -93,7 +79,7 @@ class BindingLedger(VolumeLedger):
 
     def correct_end(self, number: int, end: End) -> None:
         """The same store under another name: what was proven there stays proven."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             self._rename(db, number, end)
 
     @staticmethod
@@ -111,10 +97,10 @@ class BindingLedger(VolumeLedger):
         )
         return [
             Holding(State(state), bool(has_file), origin == Origin.DROP, objects, size)
-            for state, has_file, origin, objects, size in self.database.all(sql)
+            for state, has_file, origin, objects, size in self._database.all(sql)
         ]
 
-    # -- another store ----------------------------------------------------------------------------------------------
+    # -- another store -------------------------------------------------------------------------------------------------
 
     def rebind_destination(self, end: End, *, is_same: bool) -> None:
         """The job's destination is `end` from now on, in one transaction. No unit runs.
@@ -122,7 +108,7 @@ class BindingLedger(VolumeLedger):
         `is_same`: the store that the proofs are of, under another name. Else nothing is proven there: what is on a
         volume is staged, what was released is fetched again, a dropped file that is gone is forgotten by name.
         """
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             known = db.execute("SELECT MAX(id) FROM bindings WHERE side = 'destination'").fetchone()[0]
             if is_same and known is not None:
                 self._rename(db, known, end)
@@ -140,7 +126,7 @@ class BindingLedger(VolumeLedger):
         """
         before = self.bindings()
         old = newest(before).get("source")
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             self._bind(db, "source", end)
             if not is_same:
                 self._forget_unfetched(db)
@@ -180,7 +166,7 @@ class BindingLedger(VolumeLedger):
         lost = f"{which} AND origin = 1 AND state = 3"
         message = "the dropped file was delivered elsewhere, and is gone"
         for values in db.execute(f"SELECT {ROW} FROM objects WHERE {lost}").fetchall():
-            self.journal.count(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
+            self._journal.count(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
         self._forget_where(db, lost, "a dropped file that was delivered elsewhere, and is gone (snowsync rebind)")
         numbers = f"SELECT id FROM objects WHERE {which}"
         db.execute(f"DELETE FROM uploads WHERE object_id IN ({numbers})")
@@ -189,14 +175,13 @@ class BindingLedger(VolumeLedger):
         db.execute(
             f"UPDATE copies SET state = 1, sends = 0, destination_etag = '', target = 0 WHERE object_id IN ({numbers})"
         )
-        db.execute(f"UPDATE objects SET {_UNSENT} WHERE {which} AND state IN (0, 1)")
+        db.execute(f"UPDATE objects SET {UNSENT} WHERE {which} AND state IN (0, 1)")
         db.execute(f"UPDATE objects SET sends = 0, acknowledged = 0 WHERE {which} AND state IN (4, 5)")
         # Suspect: the file may have been deleted already, and that not recorded yet.
-        staged_again = f"state = 1, suspect = 1, {_UNSENT}"
+        staged_again = f"state = 1, suspect = 1, {UNSENT}"
         db.execute(f"UPDATE objects SET {staged_again} WHERE {which} AND state = 2 AND volume IS NOT NULL")
         db.execute(
-            f"UPDATE objects SET state = 0, volume = NULL, staged_ms = NULL, {_UNSENT}"
-            f" WHERE {which} AND state IN (2, 3)"
+            f"UPDATE objects SET state = 0, volume = NULL, staged_ms = NULL, {UNSENT} WHERE {which} AND state IN (2, 3)"
         )
 
     @staticmethod
@@ -209,48 +194,3 @@ class BindingLedger(VolumeLedger):
         )
         db.execute(f"DELETE FROM parts WHERE object_id IN (SELECT id FROM objects WHERE {which})")
         db.execute(f"DELETE FROM objects WHERE {which}")
-
-    # -- sending again ----------------------------------------------------------------------------------------------
-
-    def resend(self, keys: Sequence[str], trouble: Trouble, message: str, *, dry_run: bool = False) -> list[Resent]:
-        """Put objects back, in one transaction: staged where their file still is on a volume, else to be fetched.
-
-        The destination is asked before anything is sent. Each one that is put back leaves a failure that names it. A
-        row that somebody changed meanwhile is on its way. Nothing is written with `dry_run`.
-        """
-        if dry_run:
-            return [_resent(key, self.row_of(key)) for key in keys]
-        with self.database.transaction() as db:
-            return [self._resend(db, key, trouble, message) for key in keys]
-
-    def row_of(self, key: str) -> Row | None:
-        """The row of a key, whatever its state."""
-        values = self.database.one(f"SELECT {ROW} FROM objects WHERE key = ?", (key,))
-        return Row(*values) if values else None
-
-    def _resend(self, db: sqlite3.Connection, key: str, trouble: Trouble, message: str) -> Resent:
-        row = self.row_of(key)
-        if row and not row.is_sound:  # nothing it says is of use: the next listing takes the object anew
-            forget(db, row, f"its row in the ledger was damaged; {message}")
-            return Resent(key, FETCHED, row.size)
-        resent = _resent(key, row)
-        if row is None or resent.action not in (SENT, FETCHED):
-            return resent
-        target = "1, suspect = 1" if resent.action == SENT else "0, volume = NULL"
-        db.execute(
-            f"UPDATE objects SET state = {target}, {_UNSENT}, sends = 1 WHERE {AS_READ}",
-            as_read(row),
-        )
-        self.journal.count(db, Failure(row, "destination", trouble, message, resent.action))
-        return resent
-
-
-def _resent(key: str, row: Row | None) -> Resent:
-    """What can be done for one object."""
-    if row is None:
-        return Resent(key, UNKNOWN_KEY)
-    if row.state in (State.PENDING, State.STAGED):
-        return Resent(key, ON_ITS_WAY, row.size)
-    if row.volume is not None:
-        return Resent(key, SENT, row.size)
-    return Resent(key, GONE if row.origin == Origin.DROP else FETCHED, row.size)

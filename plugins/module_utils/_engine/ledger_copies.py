@@ -1,19 +1,17 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger knows of files that their rows no longer speak of, and of rows that are gone.
-
-A newer generation at the source takes the row over; the file of the staged one is kept (table `copies`) until the newer
-one is staged too, and takes the row back where the source turns out to have nothing newer after all.
-"""
+"""What the ledger knows of files that their rows no longer speak of, and of what may be removed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from .ledger_base import LedgerBase
-from .ledger_generations import NEWEST, forget, restore
+from .ledger_database import Database
+from .ledger_generations import NEWEST, has_copies, restore
+from .ledger_journal import JournalLedger
+from .ledger_objects import ObjectLedger
 from .ledger_rows import AS_READ, Failure, Row, as_read
 from .model import State
 from .removal import AtDestination, LiesElsewhere, Permit, Replaced
@@ -65,22 +63,27 @@ def entitlement(
     return None
 
 
-class CopyLedger(LedgerBase):
-    """The part of `Ledger` that is about files beside the rows, and about rows that leave."""
+class CopyLedger:
+    """The tables `copies` and `discards`, the quarantine, and what may be removed of all that lies on volumes."""
 
-    # -- what may be removed ------------------------------------------------------------------------------------
+    def __init__(self, database: Database, objects: ObjectLedger, journal: JournalLedger) -> None:
+        self._database = database
+        self._objects = objects
+        self._journal = journal
+
+    # -- what may be removed -------------------------------------------------------------------------------------------
 
     def permit(self, key: str, generation: int, volume: int) -> Permit | None:
         """What allows to remove this file of a staging tree now; None: it stays.
 
         Ask it while the names of the tree are held, and remove the file before they are let go.
         """
-        with self.database.lock:
-            found = self.database.one(
+        with self._database.lock:
+            found = self._database.one(
                 "SELECT state, destination_etag, target FROM copies WHERE key = ? AND generation = ? AND volume = ?",
                 (key, generation, volume),
             )
-            row = self.row_of_key(key)
+            row = self._objects.row_of_key(key)
             stands_for, is_well = self._standing(row) if row else (0, True)
         kept = Kept(*found) if found else None
         return entitlement(row, kept, key, generation, volume, stands_for=stands_for, is_well=is_well)
@@ -91,8 +94,29 @@ class CopyLedger(LedgerBase):
             f"SELECT {_STANDS_FOR}, COALESCE(volumes.trouble, '') FROM objects LEFT JOIN volumes"
             " ON volumes.id = objects.volume WHERE objects.id = ?"
         )
-        ((stands_for, trouble),) = self.database.all(sql, (row.id,))
+        ((stands_for, trouble),) = self._database.all(sql, (row.id,))
         return int(stands_for), not trouble
+
+    def has_file(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the ledger has use for a file of this key and generation on this volume."""
+        sql = "SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
+        with self._database.lock:
+            is_kept = self._database.one(sql, (key, generation, volume)) is not None
+            return is_kept or self.is_named(key, generation, volume)
+
+    def is_named(self, key: str, generation: int, volume: int) -> bool:
+        """Whether the key's row speaks of this file: not only a copy of a generation that was replaced."""
+        sql = (
+            "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
+            " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
+        )
+        return self._database.one(sql, (key, generation, volume, volume)) is not None
+
+    # -- replaced generations ------------------------------------------------------------------------------------------
+
+    def has_copies(self) -> bool:
+        with self._database.lock:
+            return has_copies(self._database.connection)
 
     def obsolete(self, *, after_id: int, pressed: bool) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand copies whose files may go, by id.
@@ -106,16 +130,11 @@ class CopyLedger(LedgerBase):
             " ON objects.id = copies.object_id WHERE copies.id > ? AND (copies.state = 2"
             f" OR {_STANDS_FOR} > copies.generation AND objects.state IN ({states})) ORDER BY copies.id LIMIT 1000"
         )
-        return self.database.all(sql, (after_id,))
+        return self._database.all(sql, (after_id,))
 
     def copies_removed(self, ids: Iterable[int]) -> None:
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.executemany("DELETE FROM copies WHERE id = ?", [(number,) for number in ids])
-
-    def has_copies(self) -> bool:
-        return self.database.one("SELECT 1 FROM copies LIMIT 1") is not None
-
-    # -- replaced generations -----------------------------------------------------------------------------------
 
     def restore(self, row: Row, told: Callable[[int, str], Failure]) -> Failure | None:
         """The source no longer has what it listed: an older generation that is still staged is delivered instead.
@@ -123,14 +142,14 @@ class CopyLedger(LedgerBase):
         That is recorded with it, by what `told` makes of its generation and the name of its volume; returns the record.
         None where there is no older one, or the row is another by now.
         """
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
                 return None
             older = restore(db, row.id, listed=False)
             if older is None:
                 return None
             failure = told(*older)
-            self.journal.count(db, failure)
+            self._journal.count(db, failure)
             return failure
 
     def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
@@ -143,51 +162,32 @@ class CopyLedger(LedgerBase):
             "SELECT DISTINCT object_id FROM copies JOIN objects ON objects.id = object_id WHERE copies.state = 1"
             f" AND copies.volume IN ({numbers}) AND objects.state IN (0, 4, 5) AND objects.left_on IS NULL LIMIT ?"
         )
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             found = [number for (number,) in db.execute(sql, (limit,))]
             return sum(restore(db, number, listed=True) is not None for number in found)
 
-    # -- rows that leave ----------------------------------------------------------------------------------------
+    # -- files that are of no use --------------------------------------------------------------------------------------
 
-    def row_of_key(self, key: str) -> Row | None:
-        raise NotImplementedError
+    def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
+        """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
+        sql = "SELECT id, volume, key, generation FROM discards WHERE id > ? ORDER BY id LIMIT 1000"
+        return self._database.all(sql, (after_id,))
 
-    def gone_keys(self, limit: int = 100_000) -> set[str]:
-        """The keys that the source listed and did not have when they were fetched."""
-        found = self.database.all("SELECT key FROM objects WHERE gone_ms IS NOT NULL LIMIT ?", (limit,))
-        return {key for (key,) in found}
+    def discarded(self, ids: Iterable[int]) -> None:
+        with self._database.transaction() as db:
+            db.executemany("DELETE FROM discards WHERE id = ?", [(number,) for number in ids])
 
-    def forget_gone(self, keys: Iterable[str], busy: Collection[int], reason: str) -> list[str]:
-        """Forget objects that a later, complete listing does not show either, and of which there never was a copy.
-
-        `busy` are on their way now. Returns the keys that were forgotten.
-        """
-        sql = (
-            "SELECT id FROM objects WHERE key = ? AND gone_ms IS NOT NULL AND state IN (0, 4, 5) AND origin = 0"
-            " AND volume IS NULL AND left_on IS NULL AND quarantined_on IS NULL AND staged_ms IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.object_id = objects.id)"
-        )
-        forgotten = []
-        with self.database.transaction() as db:
-            for key in keys:
-                found = db.execute(sql, (key,)).fetchone()
-                row = self.row_of_key(key) if found and found[0] not in busy else None
-                if row:
-                    forget(db, row, reason)
-                    forgotten.append(key)
-        return forgotten
-
-    # -- the quarantine -----------------------------------------------------------------------------------------
+    # -- the quarantine ------------------------------------------------------------------------------------------------
 
     def has_quarantined(self, object_id: int, volume: int) -> None:
         """A copy of an object that did not match lies in this volume's quarantine: the row is not forgotten."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute("UPDATE objects SET quarantined_on = ? WHERE id = ?", (volume, object_id))
 
     def quarantined(self, object_id: int) -> str:
         """The name of the volume whose quarantine has a copy of this object, '' for none."""
         sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = quarantined_on WHERE objects.id = ?"
-        found = self.database.one(sql, (object_id,))
+        found = self._database.one(sql, (object_id,))
         return str(found[0]) if found else ""
 
     def needless_in_quarantine(self) -> list[tuple[int, AtDestination]]:
@@ -196,10 +196,10 @@ class CopyLedger(LedgerBase):
             "SELECT id, quarantined_on, key, generation, target, destination_etag FROM objects"
             " WHERE quarantined_on IS NOT NULL AND state IN (2, 3) LIMIT 1000"
         )
-        rows = self.database.all(sql)
+        rows = self._database.all(sql)
         return [(volume, AtDestination(number, *proof)) for number, volume, *proof in rows]
 
     def quarantine_cleared(self, object_ids: Iterable[int]) -> None:
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             numbers = [(number,) for number in object_ids]
             db.executemany("UPDATE objects SET quarantined_on = NULL WHERE id = ?", numbers)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 
 from . import machine
 from .errors import Trouble
 from .ledger_database import Database
 from .ledger_pruning import GATHER_EVERY, RECORD, forget_old_runs, gather_groups
-from .ledger_rows import Failure
+from .ledger_rows import Delivered, Failure, Staged
 
 
 class JournalLedger:
@@ -117,3 +118,11 @@ def count_moved(db: sqlite3.Connection, run_id: int, objects: int, size: int) ->
         " updated_ticks_ms = ? WHERE id = ?",
         (objects, size, machine.now_ms(), machine.ticks_ms(), run_id),
     )
+
+
+def count_group(
+    db: sqlite3.Connection, run_id: int, group: Sequence[Staged | Delivered], refused: Sequence[Staged | Delivered]
+) -> None:
+    """A group was moved in a run, but for what was refused of it."""
+    size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
+    count_moved(db, run_id, len(group) - len(refused), size)

@@ -283,7 +283,9 @@ class LedgerReader:
         try:
             return list(self._ledger.database.stream(sql, parameters))
         except sqlite3.Error as error:
-            raise LedgerError(f"Failed to read the ledger {self._ledger.path}: {problem_text(error)}") from error
+            raise LedgerError(
+                f"Failed to read the ledger {self._ledger.database.path}: {problem_text(error)}"
+            ) from error
 
     def _pages(self, sql: str, start: object, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a SELECT whose first column grows and whose first parameter is where to go on after."""
@@ -298,7 +300,7 @@ class LedgerReader:
     def _check_schema(self) -> None:
         newest = max(MIGRATIONS)
         if not self._rows("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"):
-            raise LedgerNotReady(f"The ledger {self._ledger.path} is still empty: the job has not run yet")
+            raise LedgerNotReady(f"The ledger {self._ledger.database.path} is still empty: the job has not run yet")
         found = self._rows("SELECT MAX(number) FROM migrations")[0][0] or 0
         if found > newest:
             raise LedgerError(

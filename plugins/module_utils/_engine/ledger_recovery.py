@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A ledger that was put back from a backup: how it is recognized, and what it no longer believes.
+"""What the ledger no longer believes: after a boot, and where it was put back from a backup, and how that is seen.
 
 Volumes remember the newest group that they saw committed (belonging.py). A ledger that does not have that group is an
 older copy of the one that worked there: it does not know what was staged, sent, moved and released since.
@@ -10,14 +10,15 @@ older copy of the one that worked there: it does not know what was staged, sent,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import machine
 from .errors import Trouble
-from .ledger_bindings import BindingLedger
-from .ledger_journal import new_group
-from .ledger_rows import AS_READ, Failure, Row, as_read
-from .model import Evidence, ListedObject, Origin, State
+from .ledger_boot import mark_suspect, suspect_groups
+from .ledger_database import Database
+from .ledger_journal import JournalLedger
+from .ledger_rows import Failure, Row
+from .model import ListedObject, Origin, State
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
@@ -26,26 +27,29 @@ _CLOCK_SKEW_MS = 86_400_000  # so much may the clock of a store differ from ours
 _NEVER_MS = 2**62
 
 
-class RecoveryLedger(BindingLedger):
-    """The part of `Ledger` that is about being an old copy."""
+class RecoveryLedger:
+    """What the ledger no longer believes: of a boot that ended early, and of itself where it is an old copy."""
 
-    _recovered_ms = 0
-    _looked_up_to = 0
+    def __init__(self, database: Database, journal: JournalLedger) -> None:
+        self._database = database
+        self._journal = journal
+        self._recovered_ms = 0
+        self._looked_up_to = 0
 
     def newest_group(self) -> tuple[int, int]:
         """(number, time in ms) of what was committed last; zeros before anything was."""
-        found = self.database.one("SELECT id, at_ms FROM groups ORDER BY id DESC LIMIT 1")
+        found = self._database.one("SELECT id, at_ms FROM groups ORDER BY id DESC LIMIT 1")
         return (int(found[0]), int(found[1])) if found else (0, 0)
 
     def knows_group(self, number: int, at_ms: int) -> bool:
         """Whether this group was committed here, at that time (0: at whatever time)."""
         if number <= 0 or at_ms < 0:
             return number == 0
-        with self.database.lock:
-            found = self.database.one("SELECT at_ms FROM groups WHERE id = ? AND first_id IS NULL", (number,))
+        with self._database.lock:
+            found = self._database.one("SELECT at_ms FROM groups WHERE id = ? AND first_id IS NULL", (number,))
             if at_ms:
                 return found[0] == at_ms if found else self._has_gathered(number, at_ms)
-            return bool(self.database.value("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)))
+            return bool(self._database.value("SELECT EXISTS (SELECT 1 FROM groups WHERE id >= ?)", (number,)))
 
     def _has_gathered(self, number: int, at_ms: int) -> bool:
         """Whether it is among the old groups that were made one row, as far as their numbers and times can tell."""
@@ -53,7 +57,7 @@ class RecoveryLedger(BindingLedger):
             "SELECT EXISTS (SELECT 1 FROM groups WHERE first_id <= ?1 AND id >= ?1 AND first_ms <= ?2"
             " AND ?2 <= (SELECT MAX(at_ms) FROM groups AS others WHERE others.first_id = groups.first_id))"
         )
-        return bool(self.database.value(sql, (number, at_ms)))
+        return bool(self._database.value(sql, (number, at_ms)))
 
     def distrust(self, volume: int, record: str, number: int, at_ms: int) -> bool:
         """The ledger is an old copy, says the `record` of a volume, which knows of a group that it does not have.
@@ -63,7 +67,7 @@ class RecoveryLedger(BindingLedger):
         files by now. Objects get numbers that none had before. False where the ledger has learnt that already.
         """
         seen, at = f"{number}/{at_ms}", machine.now_ms()
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             sql = "SELECT 1 FROM groups WHERE hop = ? AND volume = ? AND boot_id = ?"
             if self.knows_group(number, at_ms) or db.execute(sql, (RECOVERED, volume, seen)).fetchone():
                 return False
@@ -78,7 +82,7 @@ class RecoveryLedger(BindingLedger):
             db.execute("DELETE FROM discards")
             db.execute("DELETE FROM parts")
             self._skip_numbers(db)
-            self.journal.count(db, _notice(record, number))
+            self._journal.count(db, _notice(record, number))
         return True
 
     @staticmethod
@@ -91,11 +95,11 @@ class RecoveryLedger(BindingLedger):
 
     def recovered_ms(self) -> int:
         """When this ledger was last found to be an old copy, 0 for never. Only groups since the last call are read."""
-        with self.database.lock:
+        with self._database.lock:
             newest = self.newest_group()[0]
             if newest > self._looked_up_to:
                 sql = "SELECT MAX(at_ms) FROM groups WHERE hop = ? AND id > ?"
-                found = self.database.value(sql, (RECOVERED, self._looked_up_to))
+                found = self._database.value(sql, (RECOVERED, self._looked_up_to))
                 self._recovered_ms = max(self._recovered_ms, found or 0)
                 self._looked_up_to = newest
             return self._recovered_ms
@@ -111,7 +115,7 @@ class RecoveryLedger(BindingLedger):
             "SELECT COALESCE(MAX(at_ms), 1) FROM groups WHERE id <"
             " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop != ?"
         )
-        since = int(self.database.value(sql, (RECOVERED, self.recovered_ms(), RECOVERED)))
+        since = int(self._database.value(sql, (RECOVERED, self.recovered_ms(), RECOVERED)))
         return since if since <= self.recovered_ms() <= machine.now_ms() else 1
 
     def was_staged_before_recovery(self, row: Row) -> bool:
@@ -123,28 +127,14 @@ class RecoveryLedger(BindingLedger):
             "SELECT COALESCE(group_id, 0) < (SELECT MAX(id) FROM groups WHERE hop = ?) OR COALESCE(staged_ms, 0) < ?"
             " FROM objects WHERE id = ?"
         )
-        found = self.database.one(sql, (RECOVERED, self.recovered_ms(), row.id))
+        found = self._database.one(sql, (RECOVERED, self.recovered_ms(), row.id))
         return found is not None and bool(found[0])
 
     def next_generation(self) -> int:
         """How far the next generation of a key is from the last one: files carry those of a history that is lost."""
         return _SKIPPED_GENERATIONS if self.recovered_ms() else 1
 
-    def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
-        """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
-        with self.database.transaction() as db:
-            group_id = new_group(db, "source", volume, 1, row.size, machine.now_ms())
-            return (
-                db.execute(
-                    "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"
-                    " source_evidence = ?, source_tool = 'found there', staged_ms = ?, sends = MAX(sends, 1),"
-                    f" attempts = 0, not_before_ms = 0, last_error = '' WHERE {AS_READ} AND left_on IS NULL",
-                    (volume, group_id, digest, part_size, evidence, machine.now_ms(), *as_read(row)),
-                ).rowcount
-                == 1
-            )
-
-    def _doubt_listed(self, db: sqlite3.Connection, moving: Sequence[ListedObject]) -> None:
+    def doubt_listed(self, db: sqlite3.Connection, moving: Sequence[ListedObject]) -> None:
         """What is listed anew and was there before the recovery may have been delivered in the history that is lost."""
         if self.recovered_ms():
             has_clock = self.lost_since_ms() > 1
@@ -153,6 +143,24 @@ class RecoveryLedger(BindingLedger):
                 "UPDATE objects SET sends = MAX(sends, 1) WHERE key = ? AND state = 0 AND modified_ms <= ?",
                 [(listed.key, until_ms) for listed in moving],
             )
+
+    # -- the boot rule -------------------------------------------------------------------------------------------------
+
+    def apply_boot_rule(self, beat: Callable[[str], None] = lambda doing: None) -> int:
+        """At the first start of a later boot: mark what became staged in the last minutes of the earlier ones.
+
+        Returns how many rows became suspect. Whether the machine went down in order is not trusted. It goes in steps
+        (`beat` is told of each): what was marked before a kill stays marked, and the next start goes on.
+        """
+        with self._database.lock:
+            groups = suspect_groups(self._database.connection, machine.boot_id())
+        count, last = 0, 0 if groups else None
+        while last is not None:
+            beat("marking what was staged before the boot")
+            with self._database.transaction() as db:
+                marked, last = mark_suspect(db, groups, last)
+            count += marked
+        return count
 
 
 def _notice(record: str, number: int) -> Failure:

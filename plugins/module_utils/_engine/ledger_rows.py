@@ -26,6 +26,12 @@ AGAIN = "(state IN (4, 5) OR state = 1 AND attempts > 0)"
 # A row changed only if nobody else changed it meanwhile: the lister, the other unit, or `evacuate`.
 AS_READ = "id = ? AND generation = ? AND state = ? AND volume IS ?"
 
+# Whatever a destination said of a row counts no more.
+UNSENT = (
+    "sends = 0, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = '', target = 0, destination_etag = '',"
+    " destination_evidence = NULL, destination_tool = '', delivered_ms = NULL, released_ms = NULL"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

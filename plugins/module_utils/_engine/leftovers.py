@@ -66,7 +66,8 @@ class Leftovers:
     def _release_page(self, volume: OpenVolume) -> bool:
         """False: there is nothing left on this volume."""
         busy = self._flight.ids() | self._releases.released_ids()
-        rows = self._ledger.work(State.DELIVERED, after_id=self._reached[volume.id], limit=_PAGE, volumes={volume.id})
+        last = self._reached[volume.id]
+        rows = self._ledger.objects.work(State.DELIVERED, after_id=last, limit=_PAGE, volumes={volume.id})
         if not rows:
             return False
         self._reached[volume.id] = rows[-1].id

@@ -94,13 +94,13 @@ class Lister:
     def _revive(self) -> None:
         if time.monotonic() - self._revived >= _REVIVE_SECONDS:
             self._revived = time.monotonic()
-            self._ledger.revive()
+            self._ledger.objects.revive()
 
     def _pass(self) -> bool:
         """One walk. False when it was stopped before its end."""
         objects = size = self._left_behind = 0
         is_all_read = True
-        gone = self._ledger.gone_keys()
+        gone = self._ledger.listing.gone_keys()
         for page in self._pages():
             workers.beat()
             if page is None:
@@ -111,7 +111,7 @@ class Lister:
             is_all_read = is_all_read and not page.unread
             self._leave_unread(page.unread)
             listed = self._usable(page.objects)
-            observed = self._ledger.observe(listed)
+            observed = self._ledger.listing.observe(listed)
             self.saw_changes = self.saw_changes or observed.changed > 0
             objects += len(listed)
             size += sum(each.size for each in listed)
@@ -138,7 +138,7 @@ class Lister:
         if not self._unlisted:
             return
         reason = "the source listed it once, did not have it, and does not list it any more"
-        for key in self._ledger.forget_gone(self._unlisted, self._flight.ids(), reason):
+        for key in self._ledger.listing.forget_gone(self._unlisted, self._flight.ids(), reason):
             self._unlisted.discard(key)
             _log.info("%r left the source before it was fetched: forgotten", key)
 

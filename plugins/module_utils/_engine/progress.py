@@ -176,7 +176,7 @@ class Progress:
             self._carry_forward(fresh)
             return
         self._states = reader.states()
-        self._volumes = volume_statuses(self._job, reader.volumes_seen(), running(units), reader.ledger)
+        self._volumes = volume_statuses(self._job, reader.volumes_seen(), running(units), reader.ledger.volumes)
         self._failures = reader.failures(_FAILURES, since_ms)
         self._failure_count = reader.failure_count(since_ms)
         self._sum_seconds = time.monotonic() - started

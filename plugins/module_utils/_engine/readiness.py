@@ -85,7 +85,7 @@ class Readiness:
     def _is_overtaken(self, item: Item) -> bool:
         """Whether a newer file of the key lies on a volume, of which this old copy of the ledger knows nothing."""
         row = item.row
-        if row.key not in self.overtaken or not self._ledger.was_staged_before_recovery(row):
+        if row.key not in self.overtaken or not self._ledger.recovery.was_staged_before_recovery(row):
             return False
         message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
         self._unsent.hold_back(item, f"{message}; put the newer ledger back, or move that file away")

@@ -104,7 +104,7 @@ def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Reb
             found = _look(job, ledger, side)
             for each in found.sides:
                 _apply(ledger, each, is_same=meaning == SAME)
-            found.left = _refused(job, ledger.bindings())
+            found.left = _refused(job, ledger.stores.bindings())
         finally:
             ledger.close()
     found.meaning, found.confirmed = meaning, True
@@ -113,13 +113,13 @@ def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Reb
 
 def _apply(ledger: Ledger, side: Side, *, is_same: bool) -> None:
     if side.name == "source":
-        ledger.rebind_source(side.now, is_same=is_same)
+        ledger.stores.rebind_source(side.now, is_same=is_same)
     else:
-        ledger.rebind_destination(side.now, is_same=is_same)
+        ledger.stores.rebind_destination(side.now, is_same=is_same)
 
 
 def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
-    bindings = ledger.bindings()
+    bindings = ledger.stores.bindings()
     recorded, ends = newest(bindings), ends_of(job)
     sides = [
         Side(name, recorded[name].end, ends[name], tuple(changes(recorded[name].end, ends[name])))
@@ -128,7 +128,7 @@ def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
     ]
     # A side that was named may be another store behind the same name.
     sides = [each for each in sides if each.changes or each.name == side]
-    return Rebinding(job.job, sides, _tallies(ledger.holdings()), left=_refused(job, bindings))
+    return Rebinding(job.job, sides, _tallies(ledger.stores.holdings()), left=_refused(job, bindings))
 
 
 def _refused(job: Job, bindings: Iterable[Binding]) -> list[str]:

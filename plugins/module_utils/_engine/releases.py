@@ -80,7 +80,7 @@ class Releases:
         """Say what is gone; unless `now`, only what a group that is about to be committed has not said for long."""
         if not self._released or not (now or time.monotonic() - self._released_at > _RECORD_SECONDS):
             return
-        self._ledger.commit_delivered([], self.take(), self._counters.run_id)
+        self._ledger.deliveries.commit_delivered([], self.take(), self._counters.run_id)
         self._switches.space.set()
 
     def take(self) -> list[Row]:

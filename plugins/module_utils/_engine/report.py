@@ -178,7 +178,7 @@ def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
         "status": report.status,
     }
     yield encode(head)[:-1]
-    names = naming(job, reader.ledger.bindings())
+    names = naming(job, reader.ledger.stores.bindings())
     yield ', "objects_moved": ['
     yield from _joined(_moved(names, moved, encode) for moved in reader.moved(report.since_ms))
     yield '],\n"failed_objects": {'

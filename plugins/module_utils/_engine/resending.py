@@ -22,7 +22,7 @@ from .errors import Trouble
 from .judge import Verdict
 from .keys import is_utf8
 from .ledger import Ledger
-from .ledger_bindings import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
+from .ledger_objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
 from .ledger_read import LedgerReader, Tally
 from .present import bytes_text, count_text, key_text
 from .verify import verify_job
@@ -98,7 +98,7 @@ class _Resender:
         self.found = Resending(job.job, dry_run)
         self._ledger = Ledger(job.ledger_path, readonly=dry_run)
         try:
-            binding.check(job, self._ledger)
+            binding.check(job, self._ledger.stores)
         except BaseException:
             self._ledger.close()
             raise
@@ -113,7 +113,7 @@ class _Resender:
         trouble, message = _REASONS[kind]
         for batch in _batches(keys):
             usable = [key for key in batch if is_utf8(key)]  # no ledger has another one
-            for resent in self._ledger.resend(usable, trouble, message, dry_run=self.found.dry_run):
+            for resent in self._ledger.objects.resend(usable, trouble, message, dry_run=self.found.dry_run):
                 self.found.note(resent)
             for key in set(batch).difference(usable):
                 self.found.note(Resent(key, UNKNOWN_KEY))

@@ -124,7 +124,7 @@ class Senders:
         fresh = [item for item in items if item.row.id not in asked]
         if not fresh:
             return
-        self._ledger.claim_sends(item.row for item in fresh)
+        self._ledger.deliveries.claim_sends(item.row for item in fresh)
         self._deliveries.begin(Batch(fresh, is_large))
         for item in fresh:
             if self._crew.stopping:

@@ -103,11 +103,11 @@ class Setbacks:
         row = failure.row
         if row.attempts + 1 >= self._attempts:
             ending = State.QUARANTINED if failure.trouble is Trouble.MISMATCH else State.FAILED
-            counted = self._ledger.retry(failure, delay_ms=0, count=True, target=ending)
+            counted = self._ledger.objects.retry(failure, delay_ms=0, count=True, target=ending)
         else:
             delay = self._kept_back(failure, min(_LONGEST_FETCH_DELAY_MS, _delay_ms(row)))
             ending = target if target is not None else State(row.state)
-            counted = self._ledger.retry(failure, delay_ms=delay, count=True, target=ending)
+            counted = self._ledger.objects.retry(failure, delay_ms=delay, count=True, target=ending)
         self._soft.pop(row.id, 0)
         if not counted:
             return State(row.state)
@@ -124,7 +124,7 @@ class Setbacks:
         attempts = max(1, self._attempts - row.attempts) if for_good else 1
         delay = LONGEST_DELAY_MS if for_good else self._kept_back(failure, min(LONGEST_DELAY_MS, _delay_ms(row)))
         self._soft.pop(row.id, 0)
-        counted = self._ledger.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
+        counted = self._ledger.objects.retry(failure, delay_ms=delay, count=attempts, target=State(row.state))
         if is_lie and not counted:
             self._ledger.journal.record(failure)
         if is_lie or counted:

@@ -131,7 +131,7 @@ class SourceUnit(Unit):
 
     def _examples(self) -> list[str]:
         """Objects that are not the next ones: what was served last, and what is to be fetched last."""
-        return [key for key in (self._fetching.served_last, self.ledger.last_pending()) if key]
+        return [key for key in (self._fetching.served_last, self.ledger.objects.last_pending()) if key]
 
     @property
     def has_listed(self) -> bool:
@@ -187,7 +187,7 @@ class SourceUnit(Unit):
         self.parts.doubt(volume.id)
         swept = volume.sweep_incoming(keep={item.row.id for item in items} | self.parts.kept_on(volume.id))
         spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
-        if self.ledger.recovered_ms():  # what an old copy calls a generation may be another one by now
+        if self.ledger.recovery.recovered_ms():  # what an old copy calls a generation may be another one by now
             swept += adoption.sweep_delivered(self.ledger, volume, spared, self.goes_on)
         else:
             swept += self._sweeping.staged(volume, spared, self.goes_on)
@@ -202,7 +202,7 @@ class SourceUnit(Unit):
         """Let others know which volumes something may still be on its way to."""
         self.volumes.say_placing({item.volume.id for item in self.flight.items()})
         for number, reason in self.volumes.unreadable():
-            count = self.ledger.leave_copies(number, reason)
+            count = self.ledger.losses.leave_copies(number, reason)
             if count:
                 _log.error("a volume cannot be read any more, %d objects are fetched again: %s", count, reason)
                 self._backlog.rewind()
@@ -250,11 +250,11 @@ class SourceUnit(Unit):
             return False
         if self.until == "once":
             # What failed is put off, and was tried.
-            return not self.ledger.work(State.PENDING, after_id=0, limit=1)
+            return not self.ledger.objects.work(State.PENDING, after_id=0, limit=1)
         # The destination unit beside this one may still find a staged file damaged, or something delivered gone, which
         # is fetched again then; asked first, so that what it puts back last is seen as pending.
         is_last = self.alone or self._destination_ended()
-        if self.ledger.waiting(State.PENDING):
+        if self.ledger.objects.waiting(State.PENDING):
             self.status = "waiting to try again"
             return False
         if not is_last:
@@ -267,8 +267,8 @@ class SourceUnit(Unit):
         """Whether the destination unit beside this one has nothing left that it would try in this run."""
         if self.switches.refused.is_set():
             return True
-        is_to_be_asked = self.ledger.touched(limit=1, delivered_too=self.job.keep_staged)
-        return not is_to_be_asked and not self.ledger.is_to_be_sent(self.job.attempts)
+        is_to_be_asked = self.ledger.listing.touched(limit=1, delivered_too=self.job.keep_staged)
+        return not is_to_be_asked and not self.ledger.objects.is_to_be_sent(self.job.attempts)
 
     def _describe(self, listed: bool) -> str:
         if self.flight:
@@ -377,7 +377,7 @@ class SourceUnit(Unit):
         if not self.volumes.absent and not self.volumes.draining and fits_nowhere(row.size, spaces):
             rows.popleft()
             failure = Failure(row, "source", *_too_large(row.size, spaces), "failed")
-            if self.ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+            if self.ledger.objects.retry(failure, delay_ms=0, count=True, target=State.FAILED):
                 self.setbacks.note(failure)
             return True
         self.status = f"waiting for space on {', '.join(self._why_full(spaces))}"
@@ -395,10 +395,10 @@ class SourceUnit(Unit):
 
     def _made_room(self) -> bool:
         """Whether generations that the source has replaced make room: those that may go, or be delivered first."""
-        if not self.ledger.has_copies():
+        if not self.ledger.copies.has_copies():
             return False
         self._sweeping.make_room()
-        restored = self.ledger.deliver_older_first({volume.id for volume in self.volumes.placeable()})
+        restored = self.ledger.copies.deliver_older_first({volume.id for volume in self.volumes.placeable()})
         if restored:
             _log.info("there is no room: %d objects are delivered as they were staged before they changed", restored)
             self._backlog.clear()
@@ -417,18 +417,18 @@ class SourceUnit(Unit):
         """Whether what lies on the volumes stays there in this run: the destination refused it."""
         if self.alone or self.volumes.absent or self.volumes.draining or not self._destination_ended():
             return False
-        return self.ledger.waiting(State.STAGED) and not self._is_being_released()
+        return self.ledger.objects.waiting(State.STAGED) and not self._is_being_released()
 
     def _is_being_released(self) -> bool:
-        return not self.job.keep_staged and self.ledger.waiting(State.DELIVERED)
+        return not self.job.keep_staged and self.ledger.objects.waiting(State.DELIVERED)
 
     def _room_is_coming(self) -> bool:
         if self.alone or self.switches.refused.is_set():
             return False
-        if self.job.keep_staged and not self.ledger.waiting(State.STAGED):
+        if self.job.keep_staged and not self.ledger.objects.waiting(State.STAGED):
             return False
         on_volumes = {volume.id for volume in self.volumes.placeable()}
-        staged = self.ledger.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
+        staged = self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=on_volumes)
         return any(not self.setbacks.is_given_up(row) for row in staged) or self._is_being_released()
 
 

@@ -260,7 +260,7 @@ class Lane:
         if not group.items:
             return []
         rows, run_id = [staged for _, staged in group.items], self._committer.counters.run_id
-        return self._committer.ledger.commit_staged(rows, group.volume.id, run_id)
+        return self._committer.ledger.staging.commit_staged(rows, group.volume.id, run_id)
 
     def _publish(self, group: Group, paths: dict[int, str]) -> None:
         """Give every file its name, durably. What is gone, or gets none, leaves the group, and the others go on."""

@@ -176,12 +176,12 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
                 states=dict(census.states),
                 units=units,
                 rates=rates(reader),
-                volumes=volume_statuses(job, reader.volumes_seen(), running(units), reader.ledger),
+                volumes=volume_statuses(job, reader.volumes_seen(), running(units), reader.ledger.volumes),
                 facts=facts,
                 failures=reader.failures(_FAILURES),
                 failure_count=reader.failure_count(),
                 not_proven=census.source.get(Evidence.NOT_PROVEN, 0),
-                refused=binding.refusals(job, reader.ledger),
+                refused=binding.refusals(job, reader.ledger.stores),
             )
     except SnowsyncError as error:
         return JobStatus(job.job, origin, error=error, volumes=volume_statuses(job, []))

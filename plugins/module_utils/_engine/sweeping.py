@@ -34,9 +34,9 @@ def discard(ledger: Ledger, volume: OpenVolume, key: str, generation: int) -> bo
     """
     relative = keys.to_path(key, generation)
     with volume.names_held():
-        permit = ledger.permit(key, generation, volume.id)
+        permit = ledger.copies.permit(key, generation, volume.id)
         if permit is None:
-            return ledger.is_named(key, generation, volume.id) or not volume.holds(relative)
+            return ledger.copies.is_named(key, generation, volume.id) or not volume.holds(relative)
         volume.discard_with_folders(relative, permit)
     return True
 
@@ -48,12 +48,12 @@ def sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool | None:
     except ValueError:
         _log.warning("volume %s: %r in the staging tree is not the engine's; left alone", volume.name, relative)
         return True
-    if ledger.has_file(key, generation, volume.id):
+    if ledger.copies.has_file(key, generation, volume.id):
         return True
     with volume.names_held():  # asked again: it may be known since this moment
-        if ledger.has_file(key, generation, volume.id):
+        if ledger.copies.has_file(key, generation, volume.id):
             return True
-        permit = ledger.permit(key, generation, volume.id)
+        permit = ledger.copies.permit(key, generation, volume.id)
         if permit is None:
             return None
         volume.discard_staged(relative, permit)
@@ -108,8 +108,8 @@ class Sweeping:
     def find_quarantined(self, volume: OpenVolume) -> None:
         """Let the ledger know of copies that did not match: their objects are not forgotten."""
         for number in volume.quarantined():
-            if not self._ledger.quarantined(number):
-                self._ledger.has_quarantined(number, volume.id)
+            if not self._ledger.copies.quarantined(number):
+                self._ledger.copies.has_quarantined(number, volume.id)
 
     def now_and_then(self, *, at_once: bool) -> None:
         """Remove what is not needed; `at_once`: something changed since the last look."""
@@ -138,18 +138,18 @@ class Sweeping:
 
     def _notes(self, after: int) -> int | None:
         """Where to go on, None at the end."""
-        entries = self._ledger.discards(after_id=after)
+        entries = self._ledger.copies.discards(after_id=after)
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
         if gone:
-            self._ledger.discarded(gone)
+            self._ledger.copies.discarded(gone)
         return entries[-1][0] if entries else None
 
     def _copies(self, after: int, *, pressed: bool = False) -> int | None:
         """Where to go on, None at the end."""
-        entries = self._ledger.obsolete(after_id=after, pressed=pressed)
+        entries = self._ledger.copies.obsolete(after_id=after, pressed=pressed)
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
         if gone:
-            self._ledger.copies_removed(gone)
+            self._ledger.copies.copies_removed(gone)
             self._volumes.count_anew()
         return entries[-1][0] if entries else None
 
@@ -185,10 +185,10 @@ class Sweeping:
 
     def _clear_quarantine(self) -> None:
         """Copies that did not match go when their objects are delivered, wherever they lie."""
-        needless = self._ledger.needless_in_quarantine()
+        needless = self._ledger.copies.needless_in_quarantine()
         cleared = [permit.object_id for number, permit in needless if self._is_cleared(number, permit)]
         if cleared:
-            self._ledger.quarantine_cleared(cleared)
+            self._ledger.copies.quarantine_cleared(cleared)
 
     def _is_cleared(self, number: int, permit: AtDestination) -> bool:
         """False while the volume that had the copy last is away, or fails."""

@@ -46,7 +46,7 @@ class TouchedObjects:
     def ask(self) -> bool:
         """Settle some of them. False where there is none, or nobody to ask."""
         in_doubt = set(self._in_doubt)
-        touched = self._ledger.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=self._job.keep_staged)
+        touched = self._ledger.listing.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=self._job.keep_staged)
         rows = [row for row in touched if row.id not in in_doubt]
         endpoint = self._pool.pick_to_ask() if rows else None
         if endpoint is None:
@@ -58,7 +58,7 @@ class TouchedObjects:
 
     def are_left(self) -> bool:
         """Whether any still has to be asked for."""
-        return bool(self._ledger.touched(limit=1, delivered_too=self._job.keep_staged))
+        return bool(self._ledger.listing.touched(limit=1, delivered_too=self._job.keep_staged))
 
     def _settle(self, row: Row, found: Head | StoreError, endpoint: Endpoint) -> None:
         if isinstance(found, StoreError) and self._is_to_be_asked_again(row, found, endpoint):
@@ -66,10 +66,10 @@ class TouchedObjects:
         problem = _why_not_there(row, found)
         if problem:
             trouble, message = problem
-            self._ledger.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
+            self._ledger.objects.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
             _log.warning("%r is moved again: %s", row.key, message)
             self._switches.space.set()
-        self._ledger.asked(row)
+        self._ledger.listing.asked(row)
         self._unanswered.pop(row.id, None)
 
     def _is_to_be_asked_again(self, row: Row, error: StoreError, endpoint: Endpoint) -> bool:
@@ -85,7 +85,7 @@ class TouchedObjects:
         self._unanswered[row.id] += whose not in (Blame.ENDPOINT, Blame.JOB)
         if self._unanswered[row.id] >= self._job.attempts:
             del self._unanswered[row.id]
-            self._ledger.asked(row)
+            self._ledger.listing.asked(row)
             _log.warning("%r was delivered, and cannot be asked for now: %s", row.key, error)
         self._in_doubt.discard(row.id)
 

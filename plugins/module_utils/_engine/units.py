@@ -128,9 +128,9 @@ def run_job(
             # First of all: a run that is refused leaves the ledger as the running one has it.
             for unit in units:
                 locks.enter_context(unit.locked())
-            binding.bind(job, ledger)
-            ledger.apply_boot_rule(attendant.beat)
-            ledger.revive(direction, attendant.beat)
+            binding.bind(job, ledger.stores)
+            ledger.recovery.apply_boot_rule(attendant.beat)
+            ledger.objects.revive(direction, attendant.beat)
             _run_units(units, switches, timeout, attendant)
         summary = _summarise(job, ledger, units, started, began_ms)
     finally:
@@ -229,7 +229,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
 def _refused(ledger: Ledger, units: list[Unit]) -> int:
     """Staged objects that a destination unit which ended by itself has left."""
     found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.is_complete]
-    return ledger.refused(everything=found[0].refusals.everything or bool(found[0].unserved)) if found else 0
+    return ledger.objects.refused(everything=found[0].refusals.everything or bool(found[0].unserved)) if found else 0
 
 
 def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:
@@ -257,8 +257,8 @@ def plan_job(job: Job) -> Plan:
     )
     try:
         if ledger:
-            binding.check(job, ledger)
-        for key, size in ledger.unfinished() if ledger else ():
+            binding.check(job, ledger.stores)
+        for key, size in ledger.objects.unfinished() if ledger else ():
             _add(plan, key, size)
         for dropped in waiting(job, ledger):
             if dropped.refusal:
@@ -279,7 +279,7 @@ def _known_so_far(job: Job) -> Ledger | None:
     if not job.ledger_path.exists():
         return None
     ledger = Ledger(job.ledger_path, readonly=True)
-    if ledger.is_made():
+    if ledger.database.is_made():
         return ledger
     ledger.close()
     return None
@@ -296,7 +296,7 @@ def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix:
         raise StoreError(Trouble.REFUSED, f"reach the source of job {plan.job}", pool.why_down())
     for page in endpoint.pages():
         objects, left = movable(page.objects, prefix)
-        for listed in ledger.compare(objects).moving if ledger else objects:
+        for listed in ledger.listing.compare(objects).moving if ledger else objects:
             _add(plan, listed.key, listed.size)
         for listed, reason in left:
             _leave(plan, readable(listed.key), reason)

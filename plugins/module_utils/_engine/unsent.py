@@ -164,7 +164,7 @@ class Unsent:
             )
             return
         failure = Failure(row, "destination", Trouble.IO, message, "fetched again")
-        if self._ledger.leave_copy(failure):
+        if self._ledger.losses.leave_copy(failure):
             self._setbacks.note(failure)
         self.settled(row)
         self.leave(item)
@@ -189,7 +189,7 @@ class Unsent:
     def _quarantine(self, item: Item) -> None:
         row = item.row
         path = self._naming.staging_path(row.key, row.generation, row.origin)
-        self._ledger.has_quarantined(row.id, item.volume.id)  # first: so it is known wherever this is cut off
+        self._ledger.copies.has_quarantined(row.id, item.volume.id)  # first: so it is known wherever this is cut off
         try:
             item.volume.staged_to_quarantine(path, row.id, row.generation)
         except OSError as error:
@@ -204,7 +204,7 @@ class Unsent:
         if damage.trouble is Trouble.MISMATCH:
             self._count(item, failure, State.FAILED)
             return
-        if self._ledger.forget(row, failure.message):
+        if self._ledger.objects.forget(row, failure.message):
             self._ledger.journal.record(failure)
             self._setbacks.note(failure)
         self.settled(row)
@@ -212,7 +212,7 @@ class Unsent:
 
     def refuse(self, item: Item, failure: Failure) -> None:
         """End a dropped file as failed, whatever attempts are left: it stays where it is."""
-        if self._ledger.retry(failure, delay_ms=0, count=True, target=State.FAILED):
+        if self._ledger.objects.retry(failure, delay_ms=0, count=True, target=State.FAILED):
             self._setbacks.note(failure)
         self.leave(item)
 

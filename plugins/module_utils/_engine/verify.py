@@ -197,7 +197,7 @@ def verify_job(
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(LedgerReader.open(job.ledger_path)) if job.ledger_path.exists() else None
         if ledger:
-            binding.check(job, ledger.ledger)
+            binding.check(job, ledger.ledger.stores)
         sides = {name: open_side(job, name) for name in ("source", "destination") if name != "source" or job.source}
         for side in sides.values():
             stack.callback(side.close)
@@ -238,7 +238,7 @@ class _Comparison:
             destination=job.destination.etag != "opaque",
             ledger=ledger is not None,
         )
-        self._naming = binding.naming(job, ledger.ledger.bindings() if ledger else ())
+        self._naming = binding.naming(job, ledger.ledger.stores.bindings() if ledger else ())
         self._source_prefix = job.source.prefix if job.source else ""
 
     def run_in_order(self) -> Result:

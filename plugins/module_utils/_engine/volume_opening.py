@@ -50,7 +50,7 @@ class VolumeOpening:
         try:
             largest = self._largest_file(config, folders.incoming) if writable else NO_LIMIT
             claim = self._claim(config, folders, writable=writable)
-            number = self._ledger.volume_id(config.name, marker["uuid"], str(config.path))
+            number = self._ledger.volumes.volume_id(config.name, marker["uuid"], str(config.path))
             self._recognize(config, number, folders, writable=writable)
             if writable and self._tells:
                 self._welcome(config.name, number)
@@ -80,7 +80,7 @@ class VolumeOpening:
             )
         marker = read_marker(config.path)
         if marker is None:
-            known = self._ledger.known_volumes().get(config.name)
+            known = self._ledger.volumes.known_volumes().get(config.name)
             if known:
                 raise LocalError(
                     Trouble.IO,
@@ -92,7 +92,7 @@ class VolumeOpening:
 
     def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
         """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
-        for name, (_number, identity) in self._ledger.known_volumes().items():
+        for name, (_number, identity) in self._ledger.volumes.known_volumes().items():
             if (name == config.name) != (identity == marker["uuid"]):
                 raise LocalError(
                     Trouble.IO,
@@ -105,8 +105,8 @@ class VolumeOpening:
 
     def _claim(self, config: VolumeConfig, folders: Folders, *, writable: bool) -> Claim:
         """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
-        claim = claim_of(self._job, self._ledger.identity(), self._ledger.newest_group())
-        number, _identity = self._ledger.known_volumes().get(config.name, (0, ""))
+        claim = claim_of(self._job, self._ledger.volumes.identity(), self._ledger.recovery.newest_group())
+        number, _identity = self._ledger.volumes.known_volumes().get(config.name, (0, ""))
         if look(self._job, folders.root, self._ledger, number)[0] is Whose.OURS:
             return claim
         # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
@@ -137,7 +137,7 @@ class VolumeOpening:
             if record is None or not self._is_old(record):
                 return
             where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
-            if self._ledger.distrust(number, where, record.counter, record.at_ms):
+            if self._ledger.recovery.distrust(number, where, record.counter, record.at_ms):
                 _log.error(
                     "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"
                     " removed, every staged file is hashed, and the destination is asked before anything is sent",
@@ -148,12 +148,12 @@ class VolumeOpening:
 
     def _is_old(self, record: Record | None) -> bool:
         """Whether our ledger, whose record this is, lacks a group that the volume saw."""
-        if record is None or record.ledger != self._ledger.identity():
+        if record is None or record.ledger != self._ledger.volumes.identity():
             return False
-        return not self._ledger.knows_group(record.counter, record.at_ms)
+        return not self._ledger.recovery.knows_group(record.counter, record.at_ms)
 
     def _welcome(self, name: str, volume_id: int) -> None:
         """Before anything of a volume that returned is used, what lies there becomes suspect."""
-        count = self._ledger.returned(volume_id)
+        count = self._ledger.losses.returned(volume_id)
         if count:
             _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)

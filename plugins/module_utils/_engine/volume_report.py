@@ -81,7 +81,7 @@ def gather(job: Job) -> JobVolumes:
         with LedgerReader.open(job.ledger_path) as reader:
             units = [unit_status(run) for run in reader.runs()]
             rates = _rates(reader)
-            statuses = volume_statuses(job, reader.volumes_seen(), running(units), reader.ledger)
+            statuses = volume_statuses(job, reader.volumes_seen(), running(units), reader.ledger.volumes)
             return JobVolumes(job.job, [VolumeLine(status, *rates.get(status.number, (0, 0))) for status in statuses])
     except SnowsyncError as error:
         return JobVolumes(job.job, [VolumeLine(status) for status in volume_statuses(job, [])], error)

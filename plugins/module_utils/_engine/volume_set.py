@@ -40,10 +40,10 @@ class VolumeSet:
         self._job = job
         self._ledger = ledger
         self._volumes = {config.name: JobVolume(config) for config in job.volumes}
-        self._left = dict.fromkeys(ledger.holding() - self._volumes.keys(), _LEFT)
+        self._left = dict.fromkeys(ledger.volumes.holding() - self._volumes.keys(), _LEFT)
         self._lock = threading.Lock()
         self._retired: list[OpenVolume] = []
-        self._occupancy = Occupancy(ledger.occupied)
+        self._occupancy = Occupancy(ledger.volumes.occupied)
         self._notices = VolumeNotices(ledger, of_trouble=tells)
         self._trials = VolumeTrials(VolumeOpening(job, ledger, tells=tells), self._notices, reads=reads)
         self.draining: set[int] = set()  # nothing is placed on these
@@ -61,7 +61,7 @@ class VolumeSet:
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
         gone = self._gone()
-        self.draining = self._ledger.draining()
+        self.draining = self._ledger.volumes.draining()
         return self._come(), gone
 
     def _gone(self) -> list[OpenVolume]:
@@ -91,7 +91,7 @@ class VolumeSet:
         def look() -> str:
             if not volume.still_there():
                 return volume.trouble() or MISSING
-            volume.ownership.remember(self._ledger.newest_group)
+            volume.ownership.remember(self._ledger.recovery.newest_group)
             return ""
 
         try:
@@ -146,7 +146,7 @@ class VolumeSet:
         now = time.monotonic()
         found = []
         for volume in self._volumes.values():
-            known = self._ledger.known_volumes().get(volume.name) if volume.is_to_be_read_now(now) else None
+            known = self._ledger.volumes.known_volumes().get(volume.name) if volume.is_to_be_read_now(now) else None
             if known and not self._can_be_read(volume):
                 found.append((known[0], volume.absence))
         return found
@@ -211,7 +211,7 @@ class VolumeSet:
         """
         with self.borrowed(number) as volumes:
             for volume in volumes:
-                volume.ownership.remember(self._ledger.newest_group, now=now)
+                volume.ownership.remember(self._ledger.recovery.newest_group, now=now)
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""

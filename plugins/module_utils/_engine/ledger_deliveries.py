@@ -1,0 +1,100 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Objects that the destination holds, proven, become delivered, and are released once their files are gone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from . import machine
+from .ledger_database import Database
+from .ledger_generations import advance_delivered, doubt_copies, has_copies, overtake
+from .ledger_journal import count_group, new_group
+from .ledger_rows import Delivered, Row, move
+from .model import State
+
+# The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
+_TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
+
+
+class DeliveryLedger:
+    """Objects are sent, proven at the destination, and released: the transactions of the destination unit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def target(self) -> int:
+        """The destination that proofs are of from now on."""
+        return int(self._database.value(f"SELECT {_TARGET}"))
+
+    def claim_sends(self, rows: Iterable[Row]) -> None:
+        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first.
+
+        What the destination was proven to hold of older generations may be replaced from now on.
+        """
+        with self._database.transaction() as db:
+            numbers = [(row.id,) for row in rows]
+            db.executemany("UPDATE objects SET sends = sends + 1, acknowledged = 0 WHERE id = ?", numbers)
+            doubt_copies(db, numbers)
+
+    def acknowledge(self, rows: Iterable[Row]) -> None:
+        """The store took these uploads, and nobody could be asked for a proof: what it says later is told as a lie."""
+        with self._database.transaction() as db:
+            numbers = [(row.id, row.generation) for row in rows]
+            db.executemany("UPDATE objects SET acknowledged = 1 WHERE id = ? AND generation = ?", numbers)
+
+    def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
+        """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
+
+        Returns the ones refused: a newer generation exists, whose bytes will replace these at the destination, or the
+        file lies on another volume by now, from where it is looked at again.
+        """
+        at = machine.now_ms()
+        refused: list[Delivered] = []
+        with self._database.transaction() as db:
+            copies_exist = has_copies(db)
+            for volume in {item.row.volume for item in group}:
+                sizes = [item.row.size for item in group if item.row.volume == volume]
+                new_group(db, "destination", volume, len(sizes), sum(sizes), at)
+            for item in group:
+                moved = move(
+                    db,
+                    item.row,
+                    State.DELIVERED,
+                    "destination_etag = ?, destination_evidence = ?, destination_tool = ?, delivered_ms = ?,"
+                    f" target = {_TARGET}, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = ''",
+                    (item.destination_etag, item.evidence, item.tool, at),
+                )
+                if not moved:
+                    refused.append(item)
+                    # The file's own generation is proven all the same.
+                    db.execute(
+                        f"UPDATE copies SET state = 2, destination_etag = ?, target = {_TARGET}"
+                        " WHERE object_id = ? AND generation = ? AND volume IS ?",
+                        (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
+                    )
+                if copies_exist:
+                    overtake(db, item.row, is_newest=moved)
+            count_group(db, run_id, group, refused)
+            advance_delivered(db)
+            _release(db, released, run_id, at)
+        return refused
+
+
+def _release(db: sqlite3.Connection, rows: Sequence[Row], run_id: int, at: int) -> None:
+    size = 0
+    count = 0
+    for row in rows:
+        done = db.execute(
+            "UPDATE objects SET state = 3, volume = NULL, released_ms = ?"
+            " WHERE id = ? AND generation = ? AND state = 2 AND volume IS ?",
+            (at, row.id, row.generation, row.volume),
+        ).rowcount
+        count += done
+        size += row.size * done
+    db.execute(
+        "UPDATE runs SET released_objects = released_objects + ?, released_bytes = released_bytes + ? WHERE id = ?",
+        (count, size, run_id),
+    )
