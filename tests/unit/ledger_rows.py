@@ -14,6 +14,7 @@ from snowsync import ledger_schema
 from snowsync.config import Job, parse_job
 from snowsync.errors import Trouble
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged
+from snowsync.ledger_drops import Dropped
 from snowsync.model import Evidence, ListedObject, State
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
@@ -67,6 +68,13 @@ def bring_to(ledger: Ledger, key: str, state: State, volume: int) -> Row:
     found = row_of(ledger, key)
     assert found.state == state
     return found
+
+
+def stage_dropped(
+    ledger: Ledger, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
+) -> str:
+    """Record one file of a drop folder as staged. Returns '' or why it was refused."""
+    return ledger.drops.stage_dropped_group([Dropped(listed, part_size, headers, file_id)], volume, run_id)[0]
 
 
 def in_memory() -> Ledger:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, staged
+from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, stage_dropped, staged
 
 from snowsync import machine
 from snowsync.errors import LedgerError, Trouble
@@ -193,7 +193,7 @@ def test_a_key_that_comes_back_goes_on_counting_its_generations(ledger: Ledger, 
 
 
 def test_a_dropped_row_leaves_a_record(ledger: Ledger, volume: int) -> None:
-    ledger.drops.stage_dropped(listed("k"), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k"), volume, 0, "", 0)
     row = row_of(ledger, "k")
     assert not ledger.objects.forget(replace(row, generation=7), "another one by now")
     assert ledger.objects.forget(row, "taken away")
@@ -414,7 +414,7 @@ def test_a_failure_of_an_older_generation_is_refused_and_not_recorded(ledger: Le
 def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int) -> None:
     for state in State:
         bring_to(ledger, state.label, state, volume)
-    ledger.drops.stage_dropped(listed("dropped"), volume, 0, "", 0)
+    stage_dropped(ledger, listed("dropped"), volume, 0, "", 0)
     ledger.objects.retry(failure(row_of(ledger, "dropped")), delay_ms=0, count=True, target=State.FAILED)
     assert ledger.objects.revive() == 3
     assert sorted(row.key for row in rows(ledger, State.PENDING)) == ["failed", "pending", "quarantined"]
@@ -427,7 +427,7 @@ def test_a_new_run_gives_ended_objects_a_new_chance(ledger: Ledger, volume: int)
 
 def test_a_dropped_file_is_staged_where_it_lies(ledger: Ledger, volume: int) -> None:
     run = ledger.journal.start_run("source")
-    assert ledger.drops.stage_dropped(listed("k", 12), volume, 5, "{}", run, "1:2:3") == ""
+    assert stage_dropped(ledger, listed("k", 12), volume, 5, "{}", run, "1:2:3") == ""
     row = row_of(ledger, "k")
     assert row.file_id == "1:2:3"
     assert (row.origin, row.state, row.volume, row.digest, row.part_size) == (1, State.STAGED, volume, MD5, 5)
@@ -438,13 +438,13 @@ def test_a_dropped_file_is_staged_where_it_lies(ledger: Ledger, volume: int) -> 
 def test_a_dropped_file_does_not_take_a_key_of_the_source(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.RELEASED, volume)
     before = row_of(ledger, "k")
-    assert "source" in ledger.drops.stage_dropped(listed("k", 12), volume, 0, "", 0)
+    assert "source" in stage_dropped(ledger, listed("k", 12), volume, 0, "", 0)
     assert row_of(ledger, "k") == before
     assert ledger.drops.dropped("k") is None
 
 
 def test_a_dropped_file_that_was_withdrawn_is_forgotten(ledger: Ledger, volume: int) -> None:
-    ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k", 1), volume, 0, "", 0)
     row = row_of(ledger, "k")
     assert ledger.objects.forget(row, "taken away")
     assert not ledger.objects.forget(row, "taken away")
@@ -455,10 +455,10 @@ def test_a_dropped_file_that_was_withdrawn_is_forgotten(ledger: Ledger, volume: 
 def test_the_same_bytes_dropped_again_are_looked_for_before_they_are_sent(
     ledger: Ledger, volume: int, etag: str, sends: int
 ) -> None:
-    ledger.drops.stage_dropped(listed("k", 1, "1" * 32), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k", 1, "1" * 32), volume, 0, "", 0)
     ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0)
     ledger.deliveries.commit_delivered([], [row_of(ledger, "k")], 0)
-    ledger.drops.stage_dropped(listed("k", 1, etag), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k", 1, etag), volume, 0, "", 0)
     assert row_of(ledger, "k").sends == sends
 
 
@@ -491,27 +491,27 @@ def test_discards_are_read_on_from_where_one_stopped(ledger: Ledger, volume: int
 
 def test_two_volumes_may_not_offer_the_same_key_at_once(ledger: Ledger, volume: int) -> None:
     other = ledger.volumes.volume_id("two", "uuid-2", "/volumes/two")
-    assert ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0) == ""
-    assert "another volume" in ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert stage_dropped(ledger, listed("k", 1), volume, 0, "", 0) == ""
+    assert "another volume" in stage_dropped(ledger, listed("k", 2), other, 0, "", 0)
     assert "another volume" in ledger.drops.refuses_dropped("k", other)
     assert ledger.drops.refuses_dropped("k", volume) == ""
     assert row_of(ledger, "k").volume == volume
     row = row_of(ledger, "k")
     ledger.deliveries.commit_delivered([delivered(row)], [], 0)
     # Its file still lies there, perhaps for good (`keep_staged`): the two would replace each other at every pass.
-    assert "another volume" in ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0)
+    assert "another volume" in stage_dropped(ledger, listed("k", 2), other, 0, "", 0)
     ledger.deliveries.commit_delivered([], [row_of(ledger, "k")], 0)
-    assert ledger.drops.stage_dropped(listed("k", 2), other, 0, "", 0) == ""
+    assert stage_dropped(ledger, listed("k", 2), other, 0, "", 0) == ""
     assert row_of(ledger, "k").volume == other
 
 
 def test_a_changed_dropped_file_is_a_new_generation_that_an_upload_under_way_cannot_finish(
     ledger: Ledger, volume: int
 ) -> None:
-    ledger.drops.stage_dropped(listed("k", 1), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k", 1), volume, 0, "", 0)
     old = row_of(ledger, "k")
     ledger.deliveries.claim_sends([old])
-    ledger.drops.stage_dropped(listed("k", 2, "0" * 32), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k", 2, "0" * 32), volume, 0, "", 0)
     newer = row_of(ledger, "k")
     assert (newer.generation, newer.size, newer.digest, newer.sends) == (2, 2, "0" * 32, 0)
     assert len(ledger.deliveries.commit_delivered([delivered(old)], [], 0)) == 1
@@ -519,7 +519,7 @@ def test_a_changed_dropped_file_is_a_new_generation_that_an_upload_under_way_can
 
 
 def test_an_object_of_the_source_takes_over_a_dropped_key(ledger: Ledger, volume: int) -> None:
-    ledger.drops.stage_dropped(listed("k"), volume, 0, "", 0)
+    stage_dropped(ledger, listed("k"), volume, 0, "", 0)
     assert ledger.listing.observe([listed("k")]).changed == 1
     row = row_of(ledger, "k")
     assert (row.origin, row.state, row.generation) == (0, State.PENDING, 2)

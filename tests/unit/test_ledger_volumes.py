@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select
+from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select, stage_dropped
 
 from snowsync import ledger_losses, machine
 from snowsync.ledger import Ledger
@@ -77,7 +77,7 @@ def test_a_trouble_keeps_the_time_when_it_began(ledger: Ledger, volume: int, mon
 def test_what_lies_on_a_volume_by_state_and_origin(ledger: Ledger, volume: int, other: int) -> None:
     for state in State:
         bring_to(ledger, state.label, state, volume)
-    assert ledger.drops.stage_dropped(listed("dropped", 5), volume, 0, "", 0) == ""
+    assert stage_dropped(ledger, listed("dropped", 5), volume, 0, "", 0) == ""
     (found, empty) = LedgerReader(ledger).volumes()
     assert (found.held, found.undelivered, found.dropped) == (Tally(3, 25), Tally(2, 15), Tally(1, 5))
     assert empty.held == Tally()

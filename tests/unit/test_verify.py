@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_rows import bring_to, listed, make_job, row_of
+from ledger_rows import bring_to, listed, make_job, row_of, stage_dropped
 
 from snowsync.config import Job, parse_job
 from snowsync.errors import LocalError, StoreError, Trouble
@@ -322,7 +322,7 @@ def test_objects_from_drop_folders_are_held_against_the_ledger(tmp_path: Path) -
     volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
     digest = hashlib.md5(b"dropped").hexdigest()
     for key in ("arrived", "waiting", "wrong"):
-        assert ledger.drops.stage_dropped(listed(key, 7, digest), volume, 0, "", 0) == ""
+        assert stage_dropped(ledger, listed(key, 7, digest), volume, 0, "", 0) == ""
     for key in ("arrived", "wrong"):
         row = row_of(ledger, key)
         ledger.deliveries.commit_delivered([Delivered(row, digest, Evidence.STORE_DIGEST, "t")], [], 0)
@@ -345,7 +345,7 @@ def test_a_job_without_a_source_compares_drop_folder_and_destination(tmp_path: P
         "test",
     )
     ledger = Ledger(job.ledger_path)
-    ledger.drops.stage_dropped(listed("k", 3), ledger.volumes.volume_id("one", "u", "/one"), 0, "", 0)
+    stage_dropped(ledger, listed("k", 3), ledger.volumes.volume_id("one", "u", "/one"), 0, "", 0)
     destination = Shelf({"other": b"x"})
     result = verify_job(job, open_side=lambda _job, side: {"destination": destination}[side])
     assert objects(result) == {"+": 1, "-": 1}
@@ -413,7 +413,7 @@ def test_a_dropped_file_is_read_back_against_its_digest_in_parts(job: Job) -> No
     parts = hashlib.md5(hashlib.md5(b"0123").digest() + hashlib.md5(b"45").digest()).hexdigest() + "-2"
     volume = ledger.volumes.volume_id("one", "u", "/one")
     for key in ("good", "bad"):
-        ledger.drops.stage_dropped(listed(key, 6, parts), volume, 4, "", 0)
+        stage_dropped(ledger, listed(key, 6, parts), volume, 4, "", 0)
         ledger.deliveries.commit_delivered([Delivered(row_of(ledger, key), "", Evidence.READ_BACK, "t")], [], 0)
     destination = Shelf({"good": b"012345", "bad": b"012344"})
     destination.etags = {"good": "opaque", "bad": "opaque"}

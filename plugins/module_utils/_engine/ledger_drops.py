@@ -66,12 +66,6 @@ class DropLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def stage_dropped(
-        self, listed: ListedObject, volume: int, part_size: int, headers: str, run_id: int, file_id: str = ""
-    ) -> str:
-        """`stage_dropped_group` of one file. Returns '' or why it was refused."""
-        return self.stage_dropped_group([Dropped(listed, part_size, headers, file_id)], volume, run_id)[0]
-
     def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
         """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
         at = machine.now_ms()
