@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from . import etag, keys, workers
 from .errors import Trouble
-from .ledger import Failure, Ledger, Row
+from .ledger import Failure, Row
+from .ledger_ports import UnitLedger
 from .model import Evidence, Origin, State
 from .proof import local_file_is_sound
 from .removal import AtDestination
@@ -38,7 +39,7 @@ class Found:
     part_size: int
 
 
-def adopt(ledger: Ledger, volumes: VolumeSet, row: Row, wake: Callable[[], None]) -> bool:
+def adopt(ledger: UnitLedger, volumes: VolumeSet, row: Row, wake: Callable[[], None]) -> bool:
     """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none.
 
     True as well where its own file is there again: an evacuation moved it away, and another one back. `wake` is called
@@ -80,7 +81,7 @@ def _look(volume: OpenVolume, row: Row) -> Found | None:
     return None
 
 
-def _say_staged(ledger: Ledger, row: Row, found: Found) -> bool:
+def _say_staged(ledger: UnitLedger, row: Row, found: Found) -> bool:
     volume = found.volume
     try:
         with volume.names_held():
@@ -97,7 +98,7 @@ def _say_staged(ledger: Ledger, row: Row, found: Found) -> bool:
     return adopted
 
 
-def overtaken(ledger: Ledger, volume: OpenVolume, beat: Callable[[], None]) -> set[str]:
+def overtaken(ledger: UnitLedger, volume: OpenVolume, beat: Callable[[], None]) -> set[str]:
     """Keys of which this volume holds a newer generation than an old copy of the ledger knows.
 
     `beat` is called meanwhile.
@@ -116,7 +117,9 @@ def overtaken(ledger: Ledger, volume: OpenVolume, beat: Callable[[], None]) -> s
     return keys_there
 
 
-def sweep_delivered(ledger: Ledger, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]) -> int:
+def sweep_delivered(
+    ledger: UnitLedger, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]
+) -> int:
     """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many.
 
     `goes_on` is told what is done, and says whether to.
@@ -131,7 +134,7 @@ def sweep_delivered(ledger: Ledger, volume: OpenVolume, spared: Container[str], 
     return len(removed)
 
 
-def _sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool:
+def _sweep(ledger: UnitLedger, volume: OpenVolume, relative: str) -> bool:
     try:
         key, generation = keys.from_path(relative)
     except ValueError:

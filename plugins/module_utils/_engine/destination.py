@@ -27,6 +27,7 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Item
 from .ledger import Ledger, Row, load_headers
+from .ledger_ports import DestinationLedger
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
 from .model import Send, State
@@ -50,6 +51,7 @@ class DestinationUnit(Unit):
     """Volumes -> destination bucket."""
 
     name = "destination"
+    ledger: DestinationLedger
     reads = True
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from . import volume_report
 from .errors import ConfigError, LedgerError
 from .ledger import Ledger
+from .ledger_ports import KnownVolumes
 from .ledger_read import LedgerNotReady, LedgerReader
 from .status import running, unit_status
 from .volume_status import VolumeStatus
@@ -33,9 +34,9 @@ def open_ledger(job: Job) -> Ledger:
     return Ledger(job.ledger_path)
 
 
-def number_of(ledger: Ledger, job: Job, name: str) -> int:
+def number_of(volumes: KnownVolumes, job: Job, name: str) -> int:
     """The ledger's number of a volume, by name. ConfigError for a name nobody knows."""
-    known = ledger.volumes.known_volumes()
+    known = volumes.known_volumes()
     if name in known:
         return known[name][0]
     names = sorted({*known, *(volume.name for volume in job.volumes)})
@@ -50,7 +51,7 @@ def set_draining(job: Job, name: str, draining: bool) -> None:
     """Begin to drain a volume, or take that back. Durable when it returns; units heed it within seconds."""
     ledger = open_ledger(job)
     try:
-        ledger.volumes.set_draining(number_of(ledger, job, name), draining)
+        ledger.volumes.set_draining(number_of(ledger.volumes, job, name), draining)
     finally:
         ledger.close()
 

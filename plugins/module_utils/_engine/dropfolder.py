@@ -30,6 +30,7 @@ from .errors import LocalError, Trouble, local_trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .ledger_drops import Dropped
+from .ledger_ports import KnownDrops
 from .model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
 from .volumes import OpenVolume
@@ -37,7 +38,6 @@ from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
     from .config import Job
-    from .ledger import Ledger
     from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
@@ -119,14 +119,14 @@ class Waiting:
     refusal: str
 
 
-def waiting(job: Job, ledger: Ledger | None) -> Iterator[Waiting]:
+def waiting(job: Job, drops: KnownDrops | None) -> Iterator[Waiting]:
     """What lies in the drop folders of the job now, and is new to the ledger. Only looked at: nothing is opened."""
     prefix = job.source.prefix if job.source else ""
     for volume in job.volumes:
         top = volume.drop_path
         for relative, status in _regular_files(str(top)) if top and not top.is_symlink() else ():
             key, refusal = key_of(prefix, relative)
-            known = ledger.drops.dropped(key) if ledger and key else None
+            known = drops.dropped(key) if drops and key else None
             if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
                 continue  # the ledger tells of it
             refusal = refusal or (_LINKED if status.st_nlink > 1 else "")

@@ -32,6 +32,7 @@ from .conditions import MISSING
 from .errors import LedgerError, LocalError, Trouble, local_trouble
 from .etag import PartDigests
 from .ledger import Failure, Ledger, Row
+from .ledger_ports import EvacuationLedger
 from .ledger_read import Tally
 from .locks import EVACUATION, locked
 from .model import State
@@ -76,7 +77,7 @@ def evacuate(job: Job, name: str, say: Callable[[str], None] = lambda text: None
     """
     ledger = draining.open_ledger(job)
     try:
-        number = draining.number_of(ledger, job, name)
+        number = draining.number_of(ledger.volumes, job, name)
         with locked(job, EVACUATION, patience=_PATIENCE_SECONDS):
             ledger.volumes.set_draining(number, True)
             return Evacuation(job, ledger, number, name, say).run()
@@ -89,7 +90,7 @@ class Evacuation:
 
     def __init__(self, job: Job, ledger: Ledger, number: int, name: str, say: Callable[[str], None]) -> None:
         self._job = job
-        self._ledger = ledger
+        self._ledger: EvacuationLedger = ledger
         self._number = number
         self._name = name
         self._say = say

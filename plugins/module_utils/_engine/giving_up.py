@@ -40,7 +40,7 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
     """
     ledger = draining.open_ledger(job)
     try:
-        number = draining.number_of(ledger, job, name)
+        number = draining.number_of(ledger.volumes, job, name)
         found = GivenUp(
             draining.look(job, name),
             to_fetch=Tally(*ledger.losses.fetchable_on(number)),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import Trouble
-from .ledger_journal import JournalLedger
+from .ledger_ports import LeftBehind
 from .ledger_read import Fact
 from .reach import shown
 
@@ -23,12 +23,12 @@ ACTION = "left at the source"
 _FACT = "objects that cannot be moved"
 
 
-def is_recorded(journal: JournalLedger, name: str, message: str) -> bool:
+def is_recorded(journal: LeftBehind, name: str, message: str) -> bool:
     """Whether the ledger has this failure of an object without a row already."""
     return journal.has_failure(name, "source", Trouble.UNSUPPORTED, message)
 
 
-def note_count(journal: JournalLedger, source: Store, count: int) -> None:
+def note_count(journal: LeftBehind, source: Store, count: int) -> None:
     """A whole pass over `source` left `count` objects."""
     name = shown(source.bucket, source.prefix)
     if journal.facts("source", name).get(_FACT, "0") != str(count):

@@ -10,7 +10,7 @@ import logging
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .errors import StoreError
-from .ledger_parts import PartLedger
+from .ledger_ports import LeftUploads
 from .machine import now_ms
 from .parts import Upload
 from .s3 import Control
@@ -18,26 +18,26 @@ from .s3 import Control
 _log = logging.getLogger("snowsync.destination")
 
 
-def abort_left_uploads(ledger: PartLedger, pool: EndpointPool) -> None:
+def abort_left_uploads(parts: LeftUploads, pool: EndpointPool) -> None:
     """Abort the uploads of objects that were delivered, replaced or given up; what fails is tried by the next run."""
-    for upload in ledger.left_uploads() if pool.any_up else []:
+    for upload in parts.left_uploads() if pool.any_up else []:
         endpoint = _endpoint_of(upload, pool)
         if endpoint is None:
             continue  # another destination than the job's: its credentials are not here
         try:
-            _abort(ledger, endpoint.control(), upload)
+            _abort(parts, endpoint.control(), upload)
         except StoreError as error:
             _log.warning("%s; its parts stay at the destination until the next run", error)
         else:
-            ledger.end_upload(upload)
+            parts.end_upload(upload)
 
 
-def _abort(ledger: PartLedger, control: Control, upload: Upload) -> None:
+def _abort(parts: LeftUploads, control: Control, upload: Upload) -> None:
     if upload.upload_id:
         control.abort_upload(upload.key, upload.upload_id)
     else:
         # Nobody heard its id; no other upload of this key is under way that the ledger does not know.
-        known = {other.upload_id for other in ledger.uploads(upload.object_id)}
+        known = {other.upload_id for other in parts.uploads(upload.object_id)}
         control.abort_uploads(upload.key, now_ms(), keep=known)
 
 

@@ -17,6 +17,7 @@ from .binding import SIDES, Binding, Change, End, changes, ends_of, newest
 from .errors import ConfigError, LedgerError
 from .ledger import Ledger
 from .ledger_bindings import Holding
+from .ledger_ports import CountedStores, ReboundStores
 from .ledger_read import LedgerReader, Tally
 from .locks import locked_alone
 from .model import State
@@ -86,7 +87,7 @@ class Rebinding:
 def survey(job: Job, side: str | None = None) -> Rebinding:
     """What differs, or what saying "new" of `side` would mean. Nothing is changed; works beside running units."""
     with LedgerReader.open(job.ledger_path) as reader:
-        return _look(job, reader.ledger, side)
+        return _look(job, reader.ledger.stores, side)
 
 
 def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Rebinding:
@@ -101,9 +102,9 @@ def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Reb
     with locked_alone(job):
         ledger = Ledger(job.ledger_path)
         try:
-            found = _look(job, ledger, side)
+            found = _look(job, ledger.stores, side)
             for each in found.sides:
-                _apply(ledger, each, is_same=meaning == SAME)
+                _apply(ledger.stores, each, is_same=meaning == SAME)
             found.left = _refused(job, ledger.stores.bindings())
         finally:
             ledger.close()
@@ -111,15 +112,15 @@ def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Reb
     return found
 
 
-def _apply(ledger: Ledger, side: Side, *, is_same: bool) -> None:
+def _apply(stores: ReboundStores, side: Side, *, is_same: bool) -> None:
     if side.name == "source":
-        ledger.stores.rebind_source(side.now, is_same=is_same)
+        stores.rebind_source(side.now, is_same=is_same)
     else:
-        ledger.stores.rebind_destination(side.now, is_same=is_same)
+        stores.rebind_destination(side.now, is_same=is_same)
 
 
-def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
-    bindings = ledger.stores.bindings()
+def _look(job: Job, stores: CountedStores, side: str | None) -> Rebinding:
+    bindings = stores.bindings()
     recorded, ends = newest(bindings), ends_of(job)
     sides = [
         Side(name, recorded[name].end, ends[name], tuple(changes(recorded[name].end, ends[name])))
@@ -128,7 +129,7 @@ def _look(job: Job, ledger: Ledger, side: str | None) -> Rebinding:
     ]
     # A side that was named may be another store behind the same name.
     sides = [each for each in sides if each.changes or each.name == side]
-    return Rebinding(job.job, sides, _tallies(ledger.stores.holdings()), left=_refused(job, bindings))
+    return Rebinding(job.job, sides, _tallies(stores.holdings()), left=_refused(job, bindings))
 
 
 def _refused(job: Job, bindings: Iterable[Binding]) -> list[str]:

@@ -29,6 +29,7 @@ from .errors import JobLocked, LocalError, Trouble
 from .fetching import Fetching
 from .flight import Item
 from .ledger import Failure, Ledger, Row
+from .ledger_ports import SourceLedger
 from .lister import Lister
 from .locks import EVACUATION, locked
 from .model import Fetch, State
@@ -47,6 +48,7 @@ class SourceUnit(Unit):
     """Source bucket -> volumes; drop folders -> ledger."""
 
     name = "source"
+    ledger: SourceLedger
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str, alone: bool) -> None:
         """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""

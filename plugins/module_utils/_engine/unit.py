@@ -19,6 +19,7 @@ from .endpoints import EndpointPool
 from .errors import LocalError, StoreError, Trouble
 from .flight import Flight
 from .ledger import Ledger
+from .ledger_ports import UnitLedger
 from .locks import locked
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
@@ -39,7 +40,7 @@ class Unit:
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         self.job = job
-        self.ledger = ledger
+        self.ledger: UnitLedger = ledger
         self.switches = switches
         self.until = until
         self.volumes = VolumeSet(job, ledger, reads=self.reads)

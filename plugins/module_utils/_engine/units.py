@@ -260,7 +260,7 @@ def plan_job(job: Job) -> Plan:
             binding.check(job, ledger.stores)
         for key, size in ledger.objects.unfinished() if ledger else ():
             _add(plan, key, size)
-        for dropped in waiting(job, ledger):
+        for dropped in waiting(job, ledger.drops if ledger else None):
             if dropped.refusal:
                 _leave(plan, dropped.name, dropped.refusal)
             else:

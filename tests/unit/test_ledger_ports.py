@@ -1,0 +1,49 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger's ports and parts stay as small as their use; that a part fits its ports is for mypy to say."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import snowsync
+from snowsync import ledger_ports
+from snowsync.ledger import Ledger
+
+ENGINE = Path(snowsync.__path__[0])
+PORTS = [port for port in vars(ledger_ports).values() if getattr(port, "__module__", "") == ledger_ports.__name__]
+
+
+@functools.cache
+def attributes_named(*, by_ledger: bool) -> set[str]:
+    """All attributes that the engine's files name; `by_ledger`: those of the ledger itself among them."""
+    files = [path for path in ENGINE.glob("*.py") if by_ledger or not _is_part(path.name)]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith("ledger") and name != "ledger_left.py"  # which is a reader of the journal
+
+
+def public(members: Iterator[str]) -> set[str]:
+    return {name for name in members if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("port", PORTS, ids=lambda port: port.__name__)
+def test_a_port_has_only_what_those_who_hold_it_use(port: type) -> None:
+    assert public(iter(vars(port))) <= attributes_named(by_ledger=False)
+
+
+def test_a_part_has_only_what_somebody_uses(ledger: Ledger) -> None:
+    used = attributes_named(by_ledger=True)
+    unused = {
+        f"{name}.{method}" for name, part in vars(ledger).items() for method in public(iter(vars(type(part)))) - used
+    }
+    assert unused == set()
