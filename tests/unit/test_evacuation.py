@@ -36,7 +36,7 @@ from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
 from snowsync.ledger import Row
 from snowsync.ledger_moves import MoveLedger
-from snowsync.ledger_read import Tally
+from snowsync.ledger_records import Tally
 from snowsync.model import ListedObject, State
 from snowsync.soundness import Damage
 from snowsync.volumes import OpenVolume

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from snowsync.cli_arguments import build_parser
 from snowsync.judge import DISAGREEMENTS, MEANINGS, Trust, judge
-from snowsync.ledger_read import Entry
+from snowsync.ledger_records import Entry
 from snowsync.model import Doubt, Evidence, ListedObject, Origin, State
 from snowsync.present import key_text
 

@@ -21,7 +21,8 @@ from snowsync.errors import LedgerError, Trouble
 from snowsync.ledger import Ledger
 from snowsync.ledger_journal import new_group
 from snowsync.ledger_objects import REVIVED
-from snowsync.ledger_read import LedgerReader, Tally
+from snowsync.ledger_read import LedgerReader
+from snowsync.ledger_records import Tally
 from snowsync.ledger_schema import MIGRATIONS, add_functions
 from snowsync.model import TRANSITIONS, State
 

@@ -22,7 +22,8 @@ from snowsync import machine
 from snowsync.errors import LedgerError, LocalError, Trouble
 from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_export import EXPORT_FORMATS, export
-from snowsync.ledger_read import HopSum, LedgerNotReady, LedgerReader, Tally
+from snowsync.ledger_read import LedgerNotReady, LedgerReader
+from snowsync.ledger_records import HopSum, Tally
 from snowsync.ledger_spool import SortedSpool
 from snowsync.machine import boot_id
 from snowsync.model import Evidence, ListedObject, State

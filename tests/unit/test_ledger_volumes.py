@@ -13,7 +13,8 @@ from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of,
 
 from snowsync import ledger_losses, machine
 from snowsync.ledger import Ledger
-from snowsync.ledger_read import LedgerReader, Tally
+from snowsync.ledger_read import LedgerReader
+from snowsync.ledger_records import Tally
 from snowsync.model import State
 
 

@@ -18,7 +18,7 @@ from snowsync import cli, locks, rebinding
 from snowsync.binding import End
 from snowsync.errors import ConfigError, JobLocked, LedgerError
 from snowsync.ledger import Ledger
-from snowsync.ledger_read import Tally
+from snowsync.ledger_records import Tally
 from snowsync.model import State
 from snowsync.rebinding import NEW, SAME
 

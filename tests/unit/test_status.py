@@ -21,7 +21,8 @@ from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import ConfigError, LedgerError
 from snowsync.ledger import Ledger, Staged
-from snowsync.ledger_read import LedgerReader, Run, Tally
+from snowsync.ledger_read import LedgerReader
+from snowsync.ledger_records import Run, Tally
 from snowsync.machine import boot_id, now_ms
 from snowsync.markers import write_marker
 from snowsync.model import Evidence, State

@@ -25,7 +25,7 @@ from snowsync.errors import LocalError, StoreError, Trouble
 from snowsync.etag import PartDigests
 from snowsync.keys import key_bytes
 from snowsync.ledger import Delivered, Ledger, Staged
-from snowsync.ledger_read import Tally
+from snowsync.ledger_records import Tally
 from snowsync.model import Evidence, Head, Headers, ListedObject, State
 from snowsync.verify import _merge, verify_job
 from snowsync.verify_result import Result, render

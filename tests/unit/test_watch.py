@@ -27,7 +27,8 @@ from snowsync import status as status_module
 from snowsync.config import Job
 from snowsync.errors import LedgerError, ObjectsFailed
 from snowsync.ledger import Ledger
-from snowsync.ledger_read import LedgerReader, Tally
+from snowsync.ledger_read import LedgerReader
+from snowsync.ledger_records import Tally
 from snowsync.machine import now_ms
 from snowsync.model import State
 from snowsync.progress import HopView, Progress, eta

@@ -15,7 +15,7 @@ from .present import bytes_text, count_text
 
 if TYPE_CHECKING:
     from .config import Job
-    from .ledger_read import Tally
+    from .ledger_records import Tally
     from .volume_status import VolumeStatus
 
 _log = logging.getLogger("snowsync")

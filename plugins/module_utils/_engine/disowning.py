@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import draining, resetting
 from .belonging import UNKNOWN, Record, held, read_record
 from .errors import ConfigError, LedgerError, LocalError, Trouble
-from .ledger_read import Tally
+from .ledger_records import Tally
 from .present import bytes_text, count_text, plain_text
 from .removal import OperatorsWord
 from .resetting import VolumeReset

@@ -33,7 +33,7 @@ from .errors import LedgerError, LocalError, Trouble, local_trouble
 from .etag import PartDigests
 from .ledger import Failure, Ledger, Row
 from .ledger_ports import EvacuationLedger
-from .ledger_read import Tally
+from .ledger_records import Tally
 from .locks import EVACUATION, locked
 from .model import State
 from .placement import Placement

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import draining
 from .conditions import UNAVAILABLE
 from .errors import LedgerError
-from .ledger_read import Tally
+from .ledger_records import Tally
 from .present import bytes_text, count_text, key_text
 from .volume_status import VolumeStatus
 

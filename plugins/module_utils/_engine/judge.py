@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .etag import parse
-from .ledger_read import Entry
+from .ledger_records import Entry
 from .model import Doubt, Evidence, ListedObject, Origin, State
 from .present import plain_text
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .errors import Trouble
 from .ledger_ports import LeftBehind
-from .ledger_read import Fact
+from .ledger_records import Fact
 from .reach import shown
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .ledger_left import left_behind
-from .ledger_read import FailureRow, GroupRow, LedgerNotReady, LedgerReader, Run, Tally
+from .ledger_read import LedgerNotReady, LedgerReader
+from .ledger_records import FailureRow, GroupRow, Run, Tally
 from .machine import boot_id, now_ms, ticks_ms
 from .model import State
 from .status import Rate, UnitStatus, is_settled, running, unit_status

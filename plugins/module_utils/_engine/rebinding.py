@@ -18,7 +18,8 @@ from .errors import ConfigError, LedgerError
 from .ledger import Ledger
 from .ledger_bindings import Holding
 from .ledger_ports import CountedStores, ReboundStores
-from .ledger_read import LedgerReader, Tally
+from .ledger_read import LedgerReader
+from .ledger_records import Tally
 from .locks import locked_alone
 from .model import State
 from .present import bytes_text, count_text, plain_text

@@ -22,7 +22,8 @@ from . import VERSION
 from .binding import Naming, naming
 from .errors import LocalError, Trouble
 from .ledger import Ledger
-from .ledger_read import Census, FailureRow, Forgotten, HopSum, LedgerReader, Moved, Tally, VolumeRow
+from .ledger_read import LedgerReader
+from .ledger_records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
 from .machine import now_ms
 from .model import Evidence
 from .present import (

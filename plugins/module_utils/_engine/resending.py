@@ -23,7 +23,8 @@ from .judge import Verdict
 from .keys import is_utf8
 from .ledger import Ledger
 from .ledger_objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
-from .ledger_read import LedgerReader, Tally
+from .ledger_read import LedgerReader
+from .ledger_records import Tally
 from .present import bytes_text, count_text, key_text
 from .verify import verify_job
 

@@ -22,7 +22,7 @@ from . import asides, keys, volume_report
 from .conditions import UNAVAILABLE
 from .errors import ConfigError, LedgerError, LocalError, SnowsyncError, Trouble
 from .ledger_file import put_aside
-from .ledger_read import Tally
+from .ledger_records import Tally
 from .locks import locked_alone
 from .present import bytes_text, count_text, plain_text
 from .removal import OperatorsWord, Place, prune, remove

@@ -15,7 +15,8 @@ from . import binding
 from .belonging import NoLedger
 from .errors import ConfigError, SnowsyncError
 from .ledger_left import left_behind
-from .ledger_read import Fact, FailureRow, GroupRow, LedgerReader, Run, Tally
+from .ledger_read import LedgerReader
+from .ledger_records import Fact, FailureRow, GroupRow, Run, Tally
 from .machine import boot_id, now_ms, process_ticks, ticks_ms
 from .model import Evidence, State
 from .present import (

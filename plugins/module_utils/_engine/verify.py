@@ -24,7 +24,8 @@ from .errors import JobStopped, StoreError, Trouble
 from .etag import PartDigests, agree
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
 from .keys import key_bytes, why_not_movable
-from .ledger_read import Entry, LedgerReader
+from .ledger_read import LedgerReader
+from .ledger_records import Entry
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
 from .model import UNTOLD, Doubt, Head, ListedObject

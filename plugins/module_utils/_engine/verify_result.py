@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from .errors import LocalError, Trouble
 from .judge import DIFFERS, DISAGREEMENTS, EXTRA, MEANINGS, MISSING, SAME, UNPROVEN, Verdict
-from .ledger_read import Entry, Tally
+from .ledger_records import Entry, Tally
 from .present import bytes_text, count_text, key_text, seconds_text, table
 
 _NAMED = 20

@@ -15,7 +15,7 @@ from .belonging import LedgerView, Record, Whose, look, refusal
 from .conditions import Seen
 from .disk_calls import DiskCalls
 from .errors import LocalError
-from .ledger_read import Tally, VolumeRow
+from .ledger_records import Tally, VolumeRow
 from .markers import is_folder, read_marker
 from .placement import is_out_of_files
 from .present import bytes_text, count_text, plain_text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .conditions import IN_USE
 from .errors import ObjectsFailed
-from .ledger_read import Tally
+from .ledger_records import Tally
 from .model import State
 from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
 from .progress import HopView, Progress, View, VolumeView
