@@ -26,7 +26,8 @@ from .errors import StoreError, Trouble, local_trouble
 from .etag import agree, parse, prove_file
 from .fetching import Fetching
 from .flight import Flight, Item
-from .ledger import Failure, Ledger, Row, Staged, dump_headers
+from .ledger import Failure, Row, Staged, dump_headers
+from .ledger_ports import SourceLedger
 from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .packing import hint
 from .part_memory import PartKeeper
@@ -83,7 +84,7 @@ class Arrivals:
     def __init__(
         self,
         job: Job,
-        ledger: Ledger,
+        ledger: SourceLedger,
         pool: EndpointPool,
         parts: PartKeeper,
         flight: Flight,

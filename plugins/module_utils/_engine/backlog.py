@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from .flight import Flight
-from .ledger import Ledger, Row
+from .ledger import Row
+from .ledger_ports import UnitLedger
 from .model import State
 from .setbacks import Setbacks
 
@@ -24,7 +25,7 @@ _LARGE_WAITING = 64  # large objects of one volume that are held until their lan
 class Feed:
     """Where rows are read, and what keeps some of them from being next. `is_large` of a size in bytes."""
 
-    ledger: Ledger
+    ledger: UnitLedger
     flight: Flight
     setbacks: Setbacks
     is_large: Callable[[int], bool]

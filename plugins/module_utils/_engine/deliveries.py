@@ -26,7 +26,8 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .errors import StoreError, Trouble
 from .flight import Flight, Item
-from .ledger import Delivered, Failure, Ledger, Row
+from .ledger import Delivered, Failure, Row
+from .ledger_ports import DestinationLedger
 from .model import Head, Outcome
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_by_answer, prove_delivery
@@ -101,7 +102,7 @@ class Deliveries:
     def __init__(
         self,
         job: Job,
-        ledger: Ledger,
+        ledger: DestinationLedger,
         volumes: VolumeSet,
         naming: Naming,
         pool: EndpointPool,

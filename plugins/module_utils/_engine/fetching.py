@@ -14,7 +14,8 @@ from .bounded import Notes
 from .endpoint import Endpoint
 from .errors import Trouble
 from .flight import Flight, Item
-from .ledger import Failure, Ledger, Row
+from .ledger import Failure, Row
+from .ledger_ports import SourceLedger
 from .model import Head, State
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
@@ -32,7 +33,7 @@ class Fetching:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SourceLedger,
         parts: PartKeeper,
         flight: Flight,
         setbacks: Setbacks,

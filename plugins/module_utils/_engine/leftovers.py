@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from . import asides
 from .deliveries import Deliveries
 from .flight import Flight
-from .ledger import Ledger, Row
+from .ledger import Row
+from .ledger_ports import DestinationLedger
 from .model import State
 from .releases import Releases
 from .switches import Switches
@@ -32,7 +33,7 @@ class Leftovers:
     def __init__(
         self,
         job: Job,
-        ledger: Ledger,
+        ledger: DestinationLedger,
         volumes: VolumeSet,
         flight: Flight,
         releases: Releases,

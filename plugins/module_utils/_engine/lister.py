@@ -19,7 +19,8 @@ from .endpoint import Endpoint, lists_whole
 from .endpoints import EndpointPool
 from .errors import JobStopped, StoreError, Trouble
 from .flight import Flight
-from .ledger import Failure, Ledger, Row
+from .ledger import Failure, Row
+from .ledger_ports import SourceLedger
 from .listing_gaps import PAGE_KEYS, PageSize, Search, search
 from .listing_walk import ListingWalk
 from .model import UNTOLD, ListedObject, Origin, Page, State
@@ -47,7 +48,7 @@ class Lister:
         self,
         job: Job,
         until: str,
-        ledger: Ledger,
+        ledger: SourceLedger,
         pool: EndpointPool,
         flight: Flight,
         setbacks: Setbacks,

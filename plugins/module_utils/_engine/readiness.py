@@ -11,7 +11,8 @@ from . import workers
 from .binding import Naming
 from .errors import Trouble
 from .flight import Item
-from .ledger import Failure, Ledger, Row
+from .ledger import Failure, Row
+from .ledger_ports import DestinationLedger
 from .model import LONGEST_KEY, Origin
 from .setbacks import Setbacks
 from .soundness import examine
@@ -23,7 +24,7 @@ class Readiness:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: DestinationLedger,
         naming: Naming,
         setbacks: Setbacks,
         unsent: Unsent,

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from . import workers
 from .binding import Naming
 from .counters import Counters
-from .ledger import Ledger, Row
+from .ledger import Row
+from .ledger_ports import DestinationLedger
 from .model import Origin
 from .removal import AtDestination
 from .switches import Switches
@@ -28,7 +29,7 @@ _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 class Releases:
     """Any thread may call these."""
 
-    def __init__(self, ledger: Ledger, naming: Naming, counters: Counters, switches: Switches) -> None:
+    def __init__(self, ledger: DestinationLedger, naming: Naming, counters: Counters, switches: Switches) -> None:
         self._ledger = ledger
         self._naming = naming
         self._counters = counters

@@ -16,7 +16,7 @@ from .crew import Crew
 from .deliveries import Batch, Deliveries
 from .endpoints import EndpointPool
 from .flight import Flight, Item
-from .ledger import Ledger
+from .ledger_ports import DestinationLedger
 from .switches import Switches
 from .volumes import OpenVolume
 
@@ -32,7 +32,7 @@ class Senders:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: DestinationLedger,
         pool: EndpointPool,
         flight: Flight,
         deliveries: Deliveries,

@@ -16,7 +16,8 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .errors import Trouble
 from .flight import Flight, Item
-from .ledger import LONGEST_DELAY_MS, Failure, Ledger, Row
+from .ledger import LONGEST_DELAY_MS, Failure, Row
+from .ledger_ports import UnitLedger
 from .model import State
 from .part_memory import PartKeeper
 
@@ -37,7 +38,7 @@ class Setbacks:
     `attempts` of an object until it ends as failed; `until` when the run ends: drained, once, forever.
     """
 
-    def __init__(self, ledger: Ledger, counters: Counters, *, attempts: int, until: str) -> None:
+    def __init__(self, ledger: UnitLedger, counters: Counters, *, attempts: int, until: str) -> None:
         self._ledger = ledger
         self._counters = counters
         self._attempts = attempts

@@ -25,7 +25,8 @@ from .crew import Crew
 from .errors import Trouble, local_trouble
 from .fetching import Fetching
 from .flight import Flight, Item
-from .ledger import Ledger, Row, Staged
+from .ledger import Row, Staged
+from .ledger_ports import SourceLedger
 from .sweeping import discard
 from .switches import Switches
 from .volume_set import VolumeSet
@@ -57,7 +58,7 @@ class Committer:
     def __init__(
         self,
         job: Job,
-        ledger: Ledger,
+        ledger: SourceLedger,
         volumes: VolumeSet,
         flight: Flight,
         fetching: Fetching,

@@ -16,7 +16,7 @@ from functools import partial
 
 from . import keys
 from .disk_calls import Silent
-from .ledger import Ledger
+from .ledger_ports import SourceLedger
 from .removal import AtDestination
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
@@ -26,7 +26,7 @@ _MOST_UNKNOWN = 10_000  # files of a volume that are looked at again while the u
 _AGAIN_SECONDS = 10.0  # between two looks for files that are not needed any more
 
 
-def discard(ledger: Ledger, volume: OpenVolume, key: str, generation: int) -> bool:
+def discard(ledger: SourceLedger, volume: OpenVolume, key: str, generation: int) -> bool:
     """Remove a file of the staging tree, where the ledger says what entitles to it. OSError when the volume fails.
 
     True as well where there is none, or where the key's row speaks of it: then the note was wrong. False: nothing
@@ -41,7 +41,7 @@ def discard(ledger: Ledger, volume: OpenVolume, key: str, generation: int) -> bo
     return True
 
 
-def sweep(ledger: Ledger, volume: OpenVolume, relative: str) -> bool | None:
+def sweep(ledger: SourceLedger, volume: OpenVolume, relative: str) -> bool | None:
     """Whether the ledger has use for a file. None: it does not know it, and it stays; False: it was not needed."""
     try:
         key, generation = keys.from_path(relative)
@@ -66,7 +66,7 @@ class Sweeping:
     `take_out` has a volume rest that failed, and says why.
     """
 
-    def __init__(self, ledger: Ledger, volumes: VolumeSet, take_out: Callable[[OpenVolume, str], None]) -> None:
+    def __init__(self, ledger: SourceLedger, volumes: VolumeSet, take_out: Callable[[OpenVolume, str], None]) -> None:
         self._ledger = ledger
         self._volumes = volumes
         self._take_out = take_out

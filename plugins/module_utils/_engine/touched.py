@@ -19,7 +19,8 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .errors import StoreError, Trouble
 from .etag import agree
-from .ledger import Ledger, Row
+from .ledger import Row
+from .ledger_ports import DestinationLedger
 from .model import UNTOLD, Head
 from .probing import ask_heads
 from .switches import Switches
@@ -34,7 +35,9 @@ _AT_ONCE = 64
 class TouchedObjects:
     """Asks the destination, a batch at a time, in the feeder's thread."""
 
-    def __init__(self, job: Job, ledger: Ledger, naming: Naming, pool: EndpointPool, switches: Switches) -> None:
+    def __init__(
+        self, job: Job, ledger: DestinationLedger, naming: Naming, pool: EndpointPool, switches: Switches
+    ) -> None:
         self._job = job
         self._ledger = ledger
         self._naming = naming

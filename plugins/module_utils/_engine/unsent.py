@@ -19,7 +19,8 @@ from .bounded import Notes
 from .endpoint import Endpoint
 from .errors import Trouble, local_trouble
 from .flight import Flight, Item
-from .ledger import Failure, Ledger, Row
+from .ledger import Failure, Row
+from .ledger_ports import DestinationLedger
 from .model import Origin, State
 from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
@@ -40,7 +41,7 @@ class Unsent:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: DestinationLedger,
         naming: Naming,
         flight: Flight,
         setbacks: Setbacks,
