@@ -26,19 +26,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import asides, volumes, workers
+from .counters import Counters
+from .crew import Crew
 from .errors import LocalError, Trouble, local_trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .ledger_drops import Dropped
-from .ledger_ports import KnownDrops
+from .ledger_ports import KnownDrops, SourceLedger
 from .model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
+from .setbacks import Setbacks
+from .switches import Switches
+from .volume_set import VolumeSet
 from .volumes import OpenVolume
 from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
     from .config import Job
-    from .source import SourceUnit
 
 _log = logging.getLogger("snowsync.source")
 _LINKED = "it has other names (hard links), by which it could be changed; put a copy there"
@@ -151,14 +155,42 @@ class _Disturbed(Exception):
 class DropScanner:
     """Finds new and changed files in the drop folders of the open volumes, in the thread that calls `run`.
 
-    `finished`: what lay there when the first pass over the source had ended is staged.
+    `finished`: what lay there when the first pass over the source had ended is staged. `until` as the unit's.
+    `has_listed`: whether the source was listed once, `is_out_of_reach` whether nobody answers there. `pass_ended` is
+    called when `finished` becomes true; `take_out` has a volume rest that failed.
     """
 
-    def __init__(self, unit: SourceUnit) -> None:
-        self._unit = unit
+    def __init__(
+        self,
+        job: Job,
+        until: str,
+        ledger: SourceLedger,
+        volumes: VolumeSet,
+        setbacks: Setbacks,
+        crew: Crew,
+        counters: Counters,
+        switches: Switches,
+        *,
+        has_listed: Callable[[], bool],
+        is_out_of_reach: Callable[[], bool],
+        pass_ended: Callable[[], None],
+        take_out: Callable[[OpenVolume, str], None],
+    ) -> None:
+        self._job = job
+        self._until = until
+        self._ledger = ledger
+        self._volumes = volumes
+        self._setbacks = setbacks
+        self._crew = crew
+        self._counters = counters
+        self._switches = switches
+        self._has_listed = has_listed
+        self._is_out_of_reach = is_out_of_reach
+        self._pass_ended = pass_ended
+        self._take_out = take_out
         self.unsettled = 0  # files that it waits for
-        self._has_folders = any(volume.drop_folder for volume in unit.job.volumes)
-        self._prefix = unit.job.source.prefix if unit.job.source else ""
+        self._has_folders = any(volume.drop_folder for volume in job.volumes)
+        self._prefix = job.source.prefix if job.source else ""
         self.finished = not self._has_folders
         self._taken = 0
         self._again = threading.Event()  # another scan is wanted
@@ -177,18 +209,17 @@ class DropScanner:
 
     def run(self) -> None:
         """Scan after the first pass over the source, or while it is out of reach, and as often as there are passes."""
-        unit = self._unit
-        while not (unit.crew.stopping or self._may_begin()):
+        while not (self._crew.stopping or self._may_begin()):
             workers.idle()
-            unit.crew.ending.wait(0.1)
-        while not unit.crew.stopping:
+            self._crew.ending.wait(0.1)
+        while not self._crew.stopping:
             self._again.clear()
             self._begun += 1
-            has_listed = unit.has_listed  # asked first: else a key may be the source's too
+            has_listed = self._has_listed()  # asked first: else a key may be the source's too
             if self._scan_until_settled():
                 self._ended = self._begun
                 self._finish(has_listed)
-            if unit.until == "once" and self.finished:
+            if self._until == "once" and self.finished:
                 return
             self._rest()
 
@@ -197,24 +228,21 @@ class DropScanner:
         self._again.set()
 
     def _may_begin(self) -> bool:
-        pool = self._unit.endpoints
-        return self._unit.has_listed or (bool(pool.endpoints) and not pool.any_up)
+        return self._has_listed() or self._is_out_of_reach()
 
     def _finish(self, has_listed: bool) -> None:
-        unit = self._unit
         if has_listed and not self.finished:
             self.finished = True
-            unit.pass_ended()
-        unit.switches.space.set()
+            self._pass_ended()
+        self._switches.space.set()
 
     def _rest(self) -> None:
         """Until the next pass, or until somebody asks for another scan."""
-        unit = self._unit
-        goes_on = unit.until == "forever" or not self.finished
-        ends = time.monotonic() + unit.job.pass_interval if goes_on else float("inf")
+        goes_on = self._until == "forever" or not self.finished
+        ends = time.monotonic() + self._job.pass_interval if goes_on else float("inf")
         workers.idle()
-        while not (unit.crew.stopping or self._again.wait(0.1) or time.monotonic() > ends):
-            if unit.has_listed and not self.finished:
+        while not (self._crew.stopping or self._again.wait(0.1) or time.monotonic() > ends):
+            if self._has_listed() and not self.finished:
                 return
 
     def has_nothing_more(self) -> bool:
@@ -234,24 +262,23 @@ class DropScanner:
 
         One pass waits only until what lies there now could have settled.
         """
-        unit = self._unit
-        patience = max(unit.job.drop_settle, COARSE_SECONDS) + 1.0
-        ends = time.monotonic() + patience if unit.until == "once" else float("inf")
-        while not unit.crew.stopping:
+        patience = max(self._job.drop_settle, COARSE_SECONDS) + 1.0
+        ends = time.monotonic() + patience if self._until == "once" else float("inf")
+        while not self._crew.stopping:
             unsettled = self._scan()
-            if not unsettled or unit.until == "forever" or time.monotonic() > ends:
+            if not unsettled or self._until == "forever" or time.monotonic() > ends:
                 self.unsettled = 0
                 return True
             self.unsettled = unsettled
-            unit.crew.ending.wait(min(1.0, max(0.05, unit.job.drop_settle)))
+            self._crew.ending.wait(min(1.0, max(0.05, self._job.drop_settle)))
         return False
 
     def _scan(self) -> int:
         """One walk over all drop folders. Returns how many files are too fresh to be taken."""
         unsettled = 0
         self._seen, self._refused = {}, set()
-        for number in list(self._unit.volumes.open) if self._has_folders else ():
-            with self._unit.volumes.borrowed(number) as borrowed:
+        for number in list(self._volumes.open) if self._has_folders else ():
+            with self._volumes.borrowed(number) as borrowed:
                 for volume in borrowed:
                     unsettled += self._scan_volume(volume)
         self._watched, self._told = self._seen, self._refused
@@ -262,14 +289,14 @@ class DropScanner:
         try:
             for top, relative, status in self._files(volume):
                 workers.beat()
-                if self._unit.crew.stopping:
+                if self._crew.stopping:
                     break
                 unsettled += self._try(volume, relative, partial(self._look_at, volume, top, relative, status))
                 unsettled += self._stage_full(volume)
             unsettled += self._stage_waiting(volume)
         except OSError as error:
             action = f"scan the drop folder of volume {volume.name}"
-            self._unit.take_out(volume, str(LocalError(local_trouble(error), action, str(error.strerror))))
+            self._take_out(volume, str(LocalError(local_trouble(error), action, str(error.strerror))))
         finally:
             for candidate in self._waiting:
                 candidate.close()
@@ -344,15 +371,14 @@ class DropScanner:
             self._refuse(volume, relative or ".", reason)
 
     def _look_at(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
-        unit = self._unit
         folder, _, name = relative.rpartition("/")
-        if asides.returned_hidden(top, folder, name, unit.ledger.objects.row, self._relative):
+        if asides.returned_hidden(top, folder, name, self._ledger.objects.row, self._relative):
             return 0
         key, refusal = key_of(self._prefix, relative)
         if refusal:
             self._refuse(volume, relative, refusal)
             return 0
-        known = unit.ledger.drops.dropped(key)
+        known = self._ledger.drops.dropped(key)
         if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
             return 0
         file = open_below(top, relative)
@@ -372,7 +398,7 @@ class DropScanner:
         refusal = (
             _LINKED
             if status.st_nlink > 1
-            else self._unit.ledger.drops.refuses_dropped(key, volume.id)  # before it is read for nothing
+            else self._ledger.drops.refuses_dropped(key, volume.id)  # before it is read for nothing
         )
         if refusal:
             self._refuse(volume, relative, refusal)
@@ -385,7 +411,7 @@ class DropScanner:
         before = self._watched.get(place)
         sighting = before.again(identity, now) if before else Sighting(identity, now)
         self._seen[place] = sighting
-        return is_settled(sighting, writer, now, time.time(), self._unit.job.drop_settle)
+        return is_settled(sighting, writer, now, time.time(), self._job.drop_settle)
 
     def _relative(self, row: Row) -> str:
         return row.key[len(self._prefix) :]
@@ -400,8 +426,8 @@ class DropScanner:
         row = Row(0, name, 0, "", 0, 0, Origin.DROP, State.FAILED, volume.id, 0, "", "", 0, 0, 0)
         message = f"the dropped file {name!r} on volume {volume.name} was not taken: {reason}"
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, "left where it is")
-        self._unit.ledger.journal.record(failure)
-        self._unit.setbacks.note(failure)
+        self._ledger.journal.record(failure)
+        self._setbacks.note(failure)
         _log.error("%s", message)
 
     # -- staged -----------------------------------------------------------------------------------------------
@@ -444,10 +470,10 @@ class DropScanner:
         """1 when it was written to while it was read."""
         file, watch = candidate.file, candidate.watch
         before = Identity.of(os.fstat(file))
-        part_size = upload_part_size(before.size, self._unit.job.mover)
+        part_size = upload_part_size(before.size, self._job.mover)
 
         def look_up() -> None:
-            if self._unit.crew.stopping or watch.ask() is Writer.SOMEBODY:
+            if self._crew.stopping or watch.ask() is Writer.SOMEBODY:
                 raise _Disturbed
 
         try:
@@ -465,12 +491,13 @@ class DropScanner:
     def _say_staged(self, volume: OpenVolume, hashed: list[tuple[_Candidate, Dropped]]) -> None:
         if not hashed:
             return
-        unit = self._unit
-        refusals = unit.ledger.drops.stage_dropped_group([file for _, file in hashed], volume.id, unit.counters.run_id)
+        refusals = self._ledger.drops.stage_dropped_group(
+            [file for _, file in hashed], volume.id, self._counters.run_id
+        )
         for (candidate, file), refusal in zip(hashed, refusals, strict=True):
             if refusal:
                 self._refuse(volume, candidate.relative, refusal)
                 continue
             self._taken += 1
-            unit.counters.moved(1, file.listed.size)
-        unit.switches.staged.set()
+            self._counters.moved(1, file.listed.size)
+        self._switches.staged.set()

@@ -106,7 +106,20 @@ class SourceUnit(Unit):
             switches,
             adopt=lambda row: adoption.adopt(ledger, self.volumes, row, switches.staged.set),
         )
-        self.scanner = DropScanner(self)
+        self.scanner = DropScanner(
+            job,
+            until,
+            ledger,
+            self.volumes,
+            self.setbacks,
+            self.crew,
+            self.counters,
+            switches,
+            has_listed=lambda: self._lister.has_listed,
+            is_out_of_reach=lambda: bool(self._pool.endpoints) and not self._pool.any_up,
+            pass_ended=self.pass_ended,
+            take_out=self.take_out,
+        )
         self._lister = Lister(
             job,
             until,
