@@ -13,7 +13,8 @@ import pytest
 
 from snowsync import credentials
 from snowsync.config import Job, MoverSettings, Store, parse_job
-from snowsync.connections import RESUMING, Permits, Turns, lanes_within, least, shares, within
+from snowsync.connection_needs import least
+from snowsync.connections import RESUMING, Permits, Turns, lanes_within, shares, within
 from snowsync.errors import ConfigError
 from snowsync.native import NativeMover
 from snowsync.s5cmd_lane import Lane

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from . import config_values as values
-from .connections import least
+from .connection_needs import least
 from .errors import ConfigError
 from .model import MIB, Evidence
 from .s3_limits import LARGEST_PART, SMALLEST_PART

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .connection_needs import LEAST
+
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import MoverSettings
-
-# One to ask, one for boto3, one for small and one for large objects; each command of s5cmd takes up to two, and two are
-# kept for what it does not bring to its end.
-_LEAST, _LEAST_OF_S5CMD = 4, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +26,9 @@ class Shares:
     mover: int
 
 
-def least(tool: str) -> int:
-    """How many connections a unit that moves with this tool cannot do without."""
-    return _LEAST_OF_S5CMD if tool == "s5cmd" else _LEAST
-
-
 def shares(cap: int) -> Shares:
-    """They are `cap` together; the job file allows no fewer than the `least`."""
-    cap = max(_LEAST, cap)
+    """They are `cap` together; the job file allows no fewer than `connection_needs.least`."""
+    cap = max(LEAST, cap)
     asking, boto3 = cap // 4, max(1, min(5, cap // 8))
     return Shares(asking, boto3, cap - asking - boto3)
 
