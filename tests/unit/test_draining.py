@@ -116,6 +116,16 @@ def test_a_large_object_waits_for_a_volume_that_is_drained_for_a_while(rig: Rig)
     rig.assert_delivered()
 
 
+def test_a_volume_that_was_drained_and_left_the_job_holds_up_no_object_that_is_too_large(rig: Rig) -> None:
+    first_run(rig, 6)
+    rig.run()
+    draining.set_draining(rig.job, "one", True)
+    rig.changes = {"volumes": [{**rig.job.model_dump(mode="json")["volumes"][1], "limit": 1000}]}
+    rig.source.put("large", bytes(5000))
+    rig.run()
+    assert rig.states()["large"] == "failed", "no volume of the job will ever take it"
+
+
 def test_one_pass_with_nothing_but_draining_volumes_says_so(rig: Rig) -> None:
     first_run(rig)
     for name in ("one", "two"):

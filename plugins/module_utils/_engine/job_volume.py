@@ -8,7 +8,7 @@ Nothing here asks a disk or the ledger: VolumeSet does, and says here what it le
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .conditions import FAILED, MISSING
@@ -30,11 +30,13 @@ class JobVolume:
 
     config: VolumeConfig
     disk: DiskCalls = field(init=False)
+    number: int = 0  # the ledger's; 0 while it knows none
     open: OpenVolume | None = None
     absence: str = "not looked at yet"  # why it is not in use; "" while it is
     failures: int = 0  # so often it failed soon after it came into use, the last time among them
     rest_until: float = 0.0  # it is not tried before
     failing_since: float | None = None  # since then it has answered with errors
+    is_draining: bool = False  # nothing new is placed there
     told: tuple[str, str] | None = None  # word and reason of the trouble that the ledger knows of
     placing: bool | None = None  # what the ledger knows: whether something may be on its way there
 
@@ -46,7 +48,7 @@ class JobVolume:
         return self.config.name
 
     def comes(self, opened: OpenVolume) -> None:
-        self.open, self.absence = opened, ""
+        self.number, self.open, self.absence = opened.id, opened, ""
 
     def goes(self, reason: str) -> None:
         self.open, self.absence = None, reason
@@ -55,10 +57,10 @@ class JobVolume:
         """Whether it is time to open it, or to see whether one that is only read from takes writes again."""
         return now >= self.rest_until and (self.open is None or not self.open.writable)
 
-    def for_new(self, draining: Container[int]) -> OpenVolume | None:
-        """The volume in use, where new objects may go to it: not to those that are `draining`."""
+    def for_new(self) -> OpenVolume | None:
+        """The volume in use, where new objects may go to it."""
         opened = self.open
-        return opened if opened and opened.writable and opened.id not in draining else None
+        return opened if opened and opened.writable and not self.is_draining else None
 
     # -- trouble ----------------------------------------------------------------------------------------------
 

@@ -31,12 +31,12 @@ class VolumeNotices:
             self._ledger.note_unused(volume.name, word, reason)
         volume.told = (word, reason)
 
-    def placing(self, volumes: Iterable[JobVolume], draining: Container[int], busy: Container[int]) -> None:
+    def placing(self, volumes: Iterable[JobVolume], busy: Container[int]) -> None:
         """Which volumes something may be on its way to: those that take new objects, and the `busy`."""
         news = [
             (volume, opened.id, on)
             for volume in volumes
-            if (opened := volume.open) and (on := opened.id not in draining or opened.id in busy) is not volume.placing
+            if (opened := volume.open) and (on := not volume.is_draining or opened.id in busy) is not volume.placing
         ]
         if news:
             self._ledger.set_placing({number: on for _volume, number, on in news})

@@ -46,7 +46,6 @@ class VolumeSet:
         self._occupancy = Occupancy(ledger.volumes.occupied)
         self._notices = VolumeNotices(ledger, of_trouble=tells)
         self._trials = VolumeTrials(VolumeOpening(job, ledger, tells=tells), self._notices, reads=reads)
-        self.draining: set[int] = set()  # nothing is placed on these
 
     @property
     def open(self) -> dict[int, OpenVolume]:
@@ -58,11 +57,22 @@ class VolumeSet:
         """Why the others are not, by name."""
         return {name: volume.absence for name, volume in self._volumes.items() if volume.absence} | self._left
 
+    @property
+    def draining(self) -> set[int]:
+        """Those of the job on which nothing new is placed, by number, in use or not."""
+        return {volume.number for volume in self._volumes.values() if volume.is_draining}
+
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
         gone = self._gone()
-        self.draining = self._ledger.volumes.draining()
+        self._heed_draining()
         return self._come(), gone
+
+    def _heed_draining(self) -> None:
+        known, draining = self._ledger.volumes.known_volumes(), self._ledger.volumes.draining()
+        for volume in self._volumes.values():
+            volume.number = known.get(volume.name, (0, ""))[0]
+            volume.is_draining = volume.number in draining
 
     def _gone(self) -> list[OpenVolume]:
         gone = []
@@ -215,7 +225,7 @@ class VolumeSet:
 
     def placeable(self) -> list[OpenVolume]:
         """The volumes that new objects may go to."""
-        return [opened for volume in self._volumes.values() if (opened := volume.for_new(self.draining))]
+        return [opened for volume in self._volumes.values() if (opened := volume.for_new())]
 
     def stuck(self) -> set[int]:
         """The volumes whose disks somebody has waited for very long, while others answer: these go on."""
@@ -223,7 +233,7 @@ class VolumeSet:
 
     def say_placing(self, busy: Container[int]) -> None:
         """Tell the ledger which volumes something may be on its way to: those that take new objects, and the `busy`."""
-        self._notices.placing(self._volumes.values(), self.draining, busy)
+        self._notices.placing(self._volumes.values(), busy)
 
     def spaces(self, lock: contextlib.AbstractContextManager[object] | None = None) -> list[VolumeSpace]:
         """Every volume for the placement, but for those whose disks say nothing now; one that fails is taken out.
@@ -275,7 +285,8 @@ class VolumeSet:
 
     def why_not_placeable(self) -> str:
         """Why nothing new can be placed, volume by volume."""
-        draining = {volume.name: "is being drained" for volume in self.open.values() if volume.id in self.draining}
+        volumes = self._volumes.values()
+        draining = {volume.name: "is being drained" for volume in volumes if volume.open and volume.is_draining}
         return "; ".join(f"{name}: {reason}" for name, reason in (self.absent | draining).items())
 
     def close(self) -> None:
