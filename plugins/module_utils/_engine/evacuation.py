@@ -124,7 +124,7 @@ class Evacuation:
         self._volumes.refresh()
         self._volumes.close_retired()
         action = f"evacuate volume {self._name} of job {self._job.job}"
-        if self._number not in self._ledger.draining():
+        if self._number not in self._ledger.volumes.draining():
             raise LedgerError(f"Failed to {action}: somebody took the draining back")
         volume = self._volumes.open.get(self._number)
         if volume is None:

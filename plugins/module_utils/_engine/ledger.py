@@ -14,7 +14,7 @@ connection: `ledger_generations`, `ledger_journal`, `ledger_rows`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from .ledger_bindings import StoreLedger
@@ -71,53 +71,3 @@ class Ledger:
 
     def close(self) -> None:
         self.database.close()
-
-    # -- what a VolumeSet asks, of several parts at once --------------------------------------------------------
-
-    def identity(self) -> str:
-        return self.volumes.identity()
-
-    def volume_id(self, name: str, uuid: str, path: str) -> int:
-        return self.volumes.volume_id(name, uuid, path)
-
-    def known_volumes(self) -> dict[str, tuple[int, str]]:
-        return self.volumes.known_volumes()
-
-    def holding(self) -> set[str]:
-        return self.volumes.holding()
-
-    def occupied(self) -> dict[int, int]:
-        return self.volumes.occupied()
-
-    def has_used(self, volume: int) -> bool:
-        return self.volumes.has_used(volume)
-
-    def knows_key(self, key: str) -> bool:
-        return self.volumes.knows_key(key)
-
-    def knows_object(self, object_id: int) -> bool:
-        return self.volumes.knows_object(object_id)
-
-    def draining(self) -> set[int]:
-        return self.volumes.draining()
-
-    def set_placing(self, placing: Mapping[int, bool]) -> None:
-        self.volumes.set_placing(placing)
-
-    def set_trouble(self, volume: int, word: str, reason: str) -> None:
-        self.volumes.set_trouble(volume, word, reason)
-
-    def note_unused(self, volume: str, word: str, reason: str) -> None:
-        self.volumes.note_unused(volume, word, reason)
-
-    def returned(self, volume: int) -> int:
-        return self.losses.returned(volume)
-
-    def newest_group(self) -> tuple[int, int]:
-        return self.recovery.newest_group()
-
-    def knows_group(self, number: int, at_ms: int) -> bool:
-        return self.recovery.knows_group(number, at_ms)
-
-    def distrust(self, volume: int, record: str, number: int, at_ms: int) -> bool:
-        return self.recovery.distrust(volume, record, number, at_ms)

@@ -24,11 +24,11 @@ class VolumeNotices:
         volume.has_trouble(word, time.monotonic())
         if not self._of_trouble or volume.told == (word, reason):
             return
-        known = self._ledger.known_volumes().get(volume.name)
+        known = self._ledger.volumes.known_volumes().get(volume.name)
         if known:
-            self._ledger.set_trouble(known[0], word, reason)
+            self._ledger.volumes.set_trouble(known[0], word, reason)
         else:
-            self._ledger.note_unused(volume.name, word, reason)
+            self._ledger.volumes.note_unused(volume.name, word, reason)
         volume.told = (word, reason)
 
     def placing(self, volumes: Iterable[JobVolume], busy: Container[int]) -> None:
@@ -39,6 +39,6 @@ class VolumeNotices:
             if (opened := volume.open) and (on := not volume.is_draining or opened.id in busy) is not volume.placing
         ]
         if news:
-            self._ledger.set_placing({number: on for _volume, number, on in news})
+            self._ledger.volumes.set_placing({number: on for _volume, number, on in news})
         for volume, _number, on in news:
             volume.placing = on

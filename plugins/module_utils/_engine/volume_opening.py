@@ -107,11 +107,11 @@ class VolumeOpening:
         """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
         claim = claim_of(self._job, self._ledger.volumes.identity(), self._ledger.recovery.newest_group())
         number, _identity = self._ledger.volumes.known_volumes().get(config.name, (0, ""))
-        if look(self._job, folders.root, self._ledger, number)[0] is Whose.OURS:
+        if look(self._job, folders.root, self._ledger.volumes, number)[0] is Whose.OURS:
             return claim
         # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
         with names_held(folders.staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            verdict, record = look(self._job, folders.root, self._ledger, number)
+            verdict, record = look(self._job, folders.root, self._ledger.volumes, number)
             if verdict is Whose.ANOTHERS:
                 action = f"use volume {config.name} at {config.path}"
                 raise LocalError(Trouble.IO, action, refusal(self._job, config.name, record))
