@@ -306,7 +306,7 @@ def test_another_life_continues_the_upload(any_server: Any, life: Callable[..., 
     assert sorted(sent) == list(range(1, COUNT + 1)), "no part was sent twice"
     assert any_server.count("CreateMultipartUpload") == 1
     assert any_server.uploads(BUCKET) == []
-    left = life("send").ledger
+    left = life("send").ledger.parts
     assert left.uploads(1) == left.sent_parts(1, GENERATION) == []
 
 

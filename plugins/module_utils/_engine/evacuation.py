@@ -124,12 +124,12 @@ class Evacuation:
         self._volumes.refresh()
         self._volumes.close_retired()
         action = f"evacuate volume {self._name} of job {self._job.job}"
-        if self._number not in self._ledger.volumes.draining():
-            raise LedgerError(f"Failed to {action}: somebody took the draining back")
         volume = self._volumes.open.get(self._number)
         if volume is None:
             why = self._volumes.absent.get(self._name, "it is no longer in the job's configuration")
             raise LocalError(Trouble.IO, action, f"{why}; where it will not come back: snowsync refetch")
+        if self._number not in self._volumes.draining:
+            raise LedgerError(f"Failed to {action}: somebody took the draining back")
         return volume
 
     def _is_over(self) -> bool:

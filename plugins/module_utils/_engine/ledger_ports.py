@@ -373,15 +373,6 @@ class EvacuationLedger(Protocol):
     @property
     def losses(self) -> UnreadableCopies: ...
 
-    @property
-    def volumes(self) -> DrainMarks: ...
-
-
-class DrainMarks(Protocol):
-    """Which volumes are drained."""
-
-    def draining(self) -> set[int]: ...
-
 
 class KnownVolumes(Protocol):
     """Which volumes the ledger knows."""
