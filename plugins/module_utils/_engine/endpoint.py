@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .blame import Blame, Probe, Standing, blame
 from .connections import Permits, Turns, shares
 from .credentials import Keys, renewed_since
-from .errors import JobStopped, StoreError, Trouble
+from .errors import StoreError, Trouble, stop_if_refused
 from .listing_walk import ListingWalk
 from .model import Page
 from .packing import Packing
@@ -258,10 +258,7 @@ class Endpoint:
                     raise
                 self._ask()
         except StoreError as error:
-            if error.trouble.stops_job:
-                raise JobStopped(
-                    error.trouble, error.action, error.detail, code=error.code, status=error.status
-                ) from error
+            stop_if_refused(error)
             # Some destinations may be written and not listed: they answer, and that is what was asked.
             if error.trouble is not Trouble.DENIED:
                 raise

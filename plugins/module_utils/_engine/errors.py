@@ -140,6 +140,12 @@ class JobStopped(StoreError):
     exit_code = 5
 
 
+def stop_if_refused(error: StoreError) -> None:
+    """Raise JobStopped where the store refuses the credential or the bucket; return for all other errors."""
+    if error.trouble.stops_job:
+        raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
+
+
 class LocalError(SnowsyncError):
     """A volume or the state directory failed."""
 

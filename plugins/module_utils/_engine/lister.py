@@ -17,7 +17,7 @@ from .counters import Counters
 from .crew import Crew
 from .endpoint import Endpoint, lists_whole
 from .endpoints import EndpointPool
-from .errors import JobStopped, StoreError, Trouble
+from .errors import JobStopped, StoreError, Trouble, stop_if_refused
 from .flight import Flight
 from .ledger import Failure, Row
 from .ledger_ports import SourceLedger
@@ -284,8 +284,7 @@ class Lister:
         An endpoint rests where a probe confirms it. Else this page is to blame: objects are moved on, and a run ends
         after some tries, which a service goes on with.
         """
-        if error.trouble.stops_job:
-            raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
+        stop_if_refused(error)
         if not error.trouble.is_weather:
             raise error
         _log.warning("%s; the listing goes on when the endpoint is well", error)

@@ -24,7 +24,7 @@ from urllib.parse import unquote_plus, urlsplit
 from . import socks
 from .answers import http_date_ms, not_s3
 from .connections import Turns
-from .errors import JobStopped, StoreError, Trouble, file_error
+from .errors import StoreError, Trouble, file_error, stop_if_refused
 from .etag import multipart_etag, told_digest
 from .model import Fetch, Head, Headers, Outcome, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
@@ -106,10 +106,7 @@ class Control:
             with self._errors(action, of_object=False):
                 answer = self._asked_once(action)
         except StoreError as error:
-            if error.trouble.stops_job:
-                raise JobStopped(
-                    error.trouble, error.action, error.detail, code=error.code, status=error.status
-                ) from None
+            stop_if_refused(error)
             raise
         store_ms = http_date_ms(answer_headers(answer).get("date", ""))
         return Checked(round(store_ms / 1000 - time.time(), 1) if store_ms else 0.0)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import binding
-from .errors import JobStopped, StoreError, Trouble
+from .errors import StoreError, Trouble, stop_if_refused
 from .etag import PartDigests, agree
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
 from .keys import key_bytes, why_not_movable
@@ -114,8 +114,7 @@ class StoreSide:
         if store:
             self._store, self._wires = store, {}
             return
-        if error.trouble.stops_job:
-            raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
+        stop_if_refused(error)
         if not error.trouble.is_weather:
             raise error
         self._urls.append(self._urls.pop(0))
