@@ -61,7 +61,7 @@ def test_who_fails_soon_again_rests_longer_and_who_worked_for_long_does_not() ->
         one.rest_as_it_failed(100.0, worked)
         rests.append(one.rest_until - 100.0)
     assert rests == [1.0, 2.0, 4.0, 1.0, 2.0]
-    for _ in range(20):
+    for _time in range(20):
         one.rest_as_it_failed(100.0, 0.0)
     assert one.rest_until == 100.0 + job_volume._LONGEST_REST
 

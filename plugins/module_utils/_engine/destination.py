@@ -30,7 +30,7 @@ from .ledger import Ledger, Row, load_headers
 from .ledger_ports import DestinationLedger
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
-from .model import Send, State
+from .model import Outcome, Send, State
 from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases
@@ -62,14 +62,12 @@ class DestinationUnit(Unit):
             for_side(job, "destination"),
             job.mover,
             direction="send",
-            on_outcome=lambda outcome: self._deliveries.receive(outcome),
+            on_outcome=self._ended,
             wake=switches.staged.set,
             volumes=len(job.volumes),
             memory=self.parts,
         )
-        self._suspects = Suspects(
-            self.flight, self._pool, self.parts, lambda item, step: self._deliveries.at_disk(item, step)
-        )
+        self._suspects = Suspects(self.flight, self._pool, self.parts, self._at_disk)
         feed = Feed(ledger, self.flight, self.setbacks, job.mover.is_large)
         self._backlog = VolumeBacklog(feed, State.STAGED, rewind_seconds=0.25)
         self._unsent = Unsent(
@@ -124,6 +122,13 @@ class DestinationUnit(Unit):
     @property
     def suspects(self) -> Suspects:
         return self._suspects
+
+    def _ended(self, outcome: Outcome) -> None:
+        """Called by the movers, of which there are none before all is made."""
+        self._deliveries.receive(outcome)
+
+    def _at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        self._deliveries.at_disk(item, step)
 
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""

@@ -32,7 +32,7 @@ from .ledger import Failure, Ledger, Row
 from .ledger_ports import SourceLedger
 from .lister import Lister
 from .locks import EVACUATION, locked
-from .model import Fetch, State
+from .model import Fetch, Outcome, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer
@@ -59,16 +59,14 @@ class SourceUnit(Unit):
             for_side(job, "source") if job.source else None,
             job.mover,
             direction="fetch",
-            on_outcome=lambda outcome: self._arrivals.receive(outcome),
+            on_outcome=self._ended,
             wake=switches.space.set,
-            on_part=lambda object_id: self._committer.write_back(object_id),
+            on_part=self._part_came,
             examples=self._examples,
             volumes=len(job.volumes),
             memory=self.parts,
         )
-        self._suspects = Suspects(
-            self.flight, self._pool, self.parts, lambda item, step: self._arrivals.carry_out(item, step)
-        )
+        self._suspects = Suspects(self.flight, self._pool, self.parts, self._at_disk)
         feed = Feed(ledger, self.flight, self.setbacks, job.mover.is_large)
         self._backlog = Backlog(feed, State.PENDING, rewind_seconds=0.5)
         self._fetching = Fetching(
@@ -143,6 +141,16 @@ class SourceUnit(Unit):
     @property
     def suspects(self) -> Suspects:
         return self._suspects
+
+    def _ended(self, outcome: Outcome) -> None:
+        """Called by the movers, of which there are none before all is made."""
+        self._arrivals.receive(outcome)
+
+    def _part_came(self, object_id: int) -> None:
+        self._committer.write_back(object_id)
+
+    def _at_disk(self, item: Item, step: Callable[[], None]) -> None:
+        self._arrivals.carry_out(item, step)
 
     def _examples(self) -> list[str]:
         """Objects that are not the next ones: what was served last, and what is to be fetched last."""
