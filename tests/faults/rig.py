@@ -143,7 +143,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 180) -> None:
     """Wait for something to become true; not a measurement, only a bound for what never happens."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -268,7 +268,7 @@ class Running(Attendant):
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(job, direction, until), daemon=True)
         self.thread.start()
-        assert self.begun.wait(20)
+        assert self.begun.wait(100)
 
     def start(self, units: list[Unit], switches: Switches) -> None:
         self.units, self.switches = units, switches
@@ -284,7 +284,7 @@ class Running(Attendant):
     def unit(self, name: str) -> Unit:
         return next(unit for unit in self.units if unit.name == name)
 
-    def join(self, seconds: float = 60.0) -> Summary:
+    def join(self, seconds: float = 180.0) -> Summary:
         """Its result, once it ended by itself."""
         self.thread.join(seconds)
         if self.thread.is_alive():
@@ -301,7 +301,7 @@ class Running(Attendant):
         return self.join()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """A bound for what never happens, not a measurement."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -115,7 +115,7 @@ def test_what_is_kept_makes_room_for_whoever_waits() -> None:
     waiter.start()
     assert not taken.wait(0.05)
     permits.give_back()
-    assert taken.wait(10)
+    assert taken.wait(100)
 
 
 def test_a_set_leaves_one_for_those_who_need_one() -> None:
@@ -139,4 +139,4 @@ def test_a_thread_that_has_its_turn_may_call_again() -> None:
 
         threading.Thread(target=calls, daemon=True).start()
         assert not other.wait(0.05)
-    assert other.wait(10)
+    assert other.wait(100)

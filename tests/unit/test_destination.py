@@ -438,12 +438,12 @@ def test_generations_of_one_object_are_never_under_way_together(rig: Rig) -> Non
     def hold(operation: str, _key: str) -> None:
         if operation == "send":
             begun.set()
-            released.wait(20)
+            released.wait(100)
             under_way.pop()
 
     rig.destination.before, rig.destination.after = begin, hold
     running = rig.start(direction="destination", until="forever")
-    assert begun.wait(20)
+    assert begun.wait(100)
     rig.source.put("object-0", b"the newer generation")
     rig.run(direction="source")
     released.set()

@@ -49,7 +49,7 @@ def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
 
 
 def hold_fetches(rig: Rig, released: threading.Event) -> None:
-    rig.source.before = lambda operation, _key: None if operation != "fetch" else (released.wait(20) and None)
+    rig.source.before = lambda operation, _key: None if operation != "fetch" else (released.wait(100) and None)
 
 
 def give(pool: EndpointPool, endpoint: Endpoint, work: Fetch) -> None:
@@ -87,7 +87,7 @@ def test_one_that_says_nothing_holds_up_neither_the_start_nor_the_other(rig: Rig
     released = threading.Event()
 
     def say_nothing(url: str) -> bool:
-        return url != ONE or released.wait(20)
+        return url != ONE or released.wait(100)
 
     rig.source.answers_at = say_nothing
     pool = make_pool(rig)
@@ -111,7 +111,7 @@ def test_a_preflight_that_finds_nobody_ends_and_says_why(rig: Rig) -> None:
 
 def test_a_preflight_ends_when_the_run_is_stopped(rig: Rig) -> None:
     released = threading.Event()
-    rig.source.answers_at = lambda url: released.wait(20)
+    rig.source.answers_at = lambda url: released.wait(100)
     pool = make_pool(rig)
     pool.preflight(lambda: True)
     assert not pool.any_up
@@ -232,7 +232,7 @@ def test_who_is_down_is_asked_again_after_its_rest_and_not_before(rig: Rig) -> N
 def test_one_that_says_nothing_is_asked_once_at_a_time(rig: Rig) -> None:
     pool = make_pool(rig)
     released = threading.Event()
-    rig.source.answers_at = lambda url: released.wait(20)
+    rig.source.answers_at = lambda url: released.wait(100)
     (one, _two) = pool.endpoints
     one.rest("a request failed")
     one.health.down_until = 0.0
@@ -317,13 +317,13 @@ def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pyt
 
     def take_hours(operation: str, _key: str) -> None:
         begun.set()
-        released.wait(20)
+        released.wait(100)
 
     rig.source.before = take_hours
     pool = make_pool(rig)
     for number in range(10):
         give(pool, pool.endpoints[0], fetch(rig, number, size=0))
-    assert begun.wait(20)
+    assert begun.wait(100)
     pool.close()
     assert not released.is_set()
     released.set()
@@ -338,7 +338,7 @@ def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> N
 
     def hold(operation: str, _key: str) -> None:
         begun.set()
-        released.wait(20)
+        released.wait(100)
 
     rig.source.put("object-1", b"x")
     received: list[Outcome] = []
@@ -346,7 +346,7 @@ def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> N
     pool.set_descriptors([10, 11])
     rig.source.before = hold
     give(pool, pool.endpoints[0], fetch(rig, 1))
-    assert begun.wait(20)
+    assert begun.wait(100)
     pool.set_descriptors([10, 11, 20, 21])
     assert not FakeMover.made[0].is_closed
     give(pool, pool.endpoints[0], fetch(rig, 2))

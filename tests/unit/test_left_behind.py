@@ -143,7 +143,7 @@ def test_those_who_watch_are_told_and_do_not_wait_for_ever(rig: Rig, capsys: pyt
     fill(rig, LATIN)
     rig.run()
     with pytest.raises(ObjectsFailed, match="1 objects cannot be moved"):
-        watch(rig.job, until_drained=True, timeout=20)
+        watch(rig.job, until_drained=True, timeout=100)
     assert "1 objects cannot be moved" in capsys.readouterr().out
     assert "1 objects left at the source" in status.render(status.gather(rig.job))
     progress = Progress(rig.job)

@@ -210,5 +210,5 @@ def test_the_front_as_a_process(fleet: Fleet, shell: Shell, device: Device) -> N
         assert json.loads((device.folder / "device.json").read_text())["services"]["s3"]["ports"]["http"] is None
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(100) == 0
         process.stdout.close()

@@ -479,11 +479,11 @@ def test_what_is_in_flight_is_spared_when_its_volume_comes_back(rig: Rig) -> Non
     def hold(operation: str, _key: str) -> None:
         if operation == "head":
             arrived.set()
-            released.wait(20)
+            released.wait(100)
 
     rig.source.before = hold
     running = rig.start(direction="source")
-    assert arrived.wait(20)
+    assert arrived.wait(100)
     unit = running.unit("source")
     (item,) = unit.flight.items()
     assert unit.volumes.take_out(item.volume, "a failure of its own")
@@ -581,7 +581,7 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
                 threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
 
         def wait_and_submit(self, work: Any) -> None:
-            released.wait(30)
+            released.wait(100)
             super().submit(work)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -642,7 +642,7 @@ def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: 
 
     def prove_slowly(path: str, key: str, *arguments: Any, **options: Any) -> Any:
         if "large" in key:
-            released.wait(30)
+            released.wait(100)
         return prove(path, key, *arguments, **options)
 
     monkeypatch.setattr(arrivals, "prove_arrival", prove_slowly)
@@ -718,7 +718,7 @@ def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
 
     rig.source.before = fail
     running = rig.start()
-    assert asked.wait(20)
+    assert asked.wait(100)
     wait_until(lambda: not running.unit("source").endpoints.any_up)
     fetched = rig.source.count("fetch")
     running.stop()
