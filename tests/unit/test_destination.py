@@ -8,19 +8,21 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, move_by, refuse, wait_until
 
-from snowsync import releases, unsent
+from snowsync import disk_calls, releases, unsent
 from snowsync.destination import DestinationUnit
 from snowsync.errors import ConfigError, StoreError, Trouble
 from snowsync.ledger_objects import ObjectLedger
 from snowsync.model import MIB, State
 from snowsync.releases import Releases
 from snowsync.removal import Permit
+from snowsync.volume_opening import VolumeOpening
 from snowsync.volumes import OpenVolume
 
 
@@ -398,6 +400,27 @@ def test_what_was_delivered_before_a_crash_is_released_and_not_sent_again(
     rig.run()
     assert set(rig.states().values()) == {"released"}
     assert rig.destination.count("send") == 5
+    assert rig.files_left() == []
+
+
+def test_a_disk_that_takes_long_to_open_is_waited_for_where_something_is_to_be_released(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is to be sent any more, and the volume comes a moment after the others."""
+    stage(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr(Releases, "release", lambda self, delivered: None)
+        rig.run(direction="destination")
+    opened = VolumeOpening.opened
+
+    def slowly(self: VolumeOpening, config: Any, **how: Any) -> OpenVolume:
+        time.sleep(0.5 if config.name == "one" else 0.0)
+        return opened(self, config, **how)
+
+    monkeypatch.setattr(VolumeOpening, "opened", slowly)
+    monkeypatch.setattr(disk_calls, "PATIENCE_SECONDS", 0.1)
+    rig.run(direction="destination")
+    assert set(rig.states().values()) == {"released"}
     assert rig.files_left() == []
 
 

@@ -81,6 +81,12 @@ class DiskCalls:
             raise Silent(self._name, PATIENCE_SECONDS, is_asked=True)
         return asked.answer()  # type: ignore[no-any-return]  # as above
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds since a call that was not waited for any longer, and whose answer nobody has had yet; 0 for none."""
+        late = self._late
+        return time.monotonic() - late.at if late else 0.0
+
     def close(self) -> None:
         """Let the thread end after what it does now. Waits for nothing."""
         self._calls.put(None)

@@ -57,6 +57,11 @@ class JobVolume:
         """Whether it is time to open it, or to see whether one that is only read from takes writes again."""
         return now >= self.rest_until and (self.open is None or not self.open.writable)
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether it may be in use in a moment: its disk is asked, and has not taken very long yet."""
+        return self.open is None and 0.0 < self.disk.silent_for < STUCK_SECONDS
+
     def for_new(self) -> OpenVolume | None:
         """The volume in use, where new objects may go to it."""
         opened = self.open

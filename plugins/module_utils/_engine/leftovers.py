@@ -52,7 +52,11 @@ class Leftovers:
 
     @property
     def are_left(self) -> bool:
-        return bool(self._reached or self._busy)
+        """Whether there are any, or a volume that is about to come into use has some."""
+        if self._reached or self._busy:
+            return True
+        coming = set() if self._keeps else self._volumes.coming
+        return bool(coming and self._ledger.objects.work(State.DELIVERED, after_id=0, limit=1, volumes=coming))
 
     def release(self) -> None:
         """Go on with them, where it is time to look for some."""

@@ -62,6 +62,11 @@ class VolumeSet:
         """Those of the job on which nothing new is placed, by number, in use or not."""
         return {volume.number for volume in self._volumes.values() if volume.is_draining}
 
+    @property
+    def coming(self) -> set[int]:
+        """Those that may be in use in a moment, by number."""
+        return {volume.number for volume in self._volumes.values() if volume.is_coming}
+
     def refresh(self) -> tuple[list[OpenVolume], list[OpenVolume]]:
         """Look at every volume: (those that came, those that went)."""
         gone = self._gone()
