@@ -178,6 +178,18 @@ def test_sums_are_taken_as_seldom_as_they_are_dear(
     assert between and min(between) >= 2.0 / 0.05
 
 
+def test_the_last_look_shows_how_it_ended(ledger: Ledger, volume: int, progress: Progress) -> None:
+    """However dear the sums are: that an object was released is in no group that would carry them forward."""
+    run = ledger.journal.start_run("source")
+    ledger.listing.observe([listed("k")])
+    progress.look()
+    progress._sums_due = time.monotonic() + 3600
+    bring_to(ledger, "k", State.RELEASED, volume)
+    ledger.journal.update_run(run, status="up to date", listed=(1, 10), passes=1, failures=0)
+    view = progress.look()
+    assert (view.is_settled, view.states[State.RELEASED].objects) == (True, 1)
+
+
 def test_looks_that_are_dear_themselves_come_seldom(progress: Progress) -> None:
     progress.cost_seconds = 0.001
     assert progress.pause(0.5) == 0.5

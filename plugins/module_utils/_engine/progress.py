@@ -113,6 +113,7 @@ class Progress:
         self._failures: list[FailureRow] = []
         self._failure_count = 0
         self._sums_due = 0.0
+        self._sums_are_last = False  # they were taken when nothing was left to do
         self._sum_seconds = 0.0
         self.cost_seconds = 0.0  # of the last look, but for the sums
 
@@ -155,7 +156,12 @@ class Progress:
             self._recent.popleft()
         units = [unit_status(run) for run in reader.runs()]
         span = _span(units, now)
-        self._sum_up(reader, fresh, span.since_ms, units)
+        settled = is_settled(units, is_open=reader.is_open())
+        if not self._are_sums_due(settled=settled):
+            self._carry_forward(fresh)
+        else:
+            self._sum_up(reader, span.since_ms, units)
+            self._sums_are_last = settled  # asked before: they are as new as that, or newer
         return View(
             job=self._job.job,
             seconds=span.seconds,
@@ -167,15 +173,16 @@ class Progress:
             ],
             failures=self._failures,
             failure_count=self._failure_count,
-            is_settled=is_settled(units, is_open=reader.is_open()),
+            is_settled=settled,
             left_behind=left_behind(reader.facts(), self._job.source),
         )
 
-    def _sum_up(self, reader: LedgerReader, fresh: Iterable[GroupRow], since_ms: int, units: list[UnitStatus]) -> None:
+    def _are_sums_due(self, *, settled: bool) -> bool:
+        """Now and then; and when nothing is left to do, which is the last that people see."""
+        return time.monotonic() >= self._sums_due or (settled and not self._sums_are_last)
+
+    def _sum_up(self, reader: LedgerReader, since_ms: int, units: list[UnitStatus]) -> None:
         started = time.monotonic()
-        if started < self._sums_due:
-            self._carry_forward(fresh)
-            return
         self._states = reader.states()
         self._volumes = volume_statuses(self._job, reader.volumes_seen(), running(units), reader.ledger.volumes)
         self._failures = reader.failures(_FAILURES, since_ms)
