@@ -112,7 +112,7 @@ class Side:
 
         def tags() -> None:
             for _time in range(3):
-                self.pool.control(self.endpoint).get_tags("tagged")
+                self.endpoint.control().get_tags("tagged")
 
         def probes() -> None:
             for _time in range(2):
