@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from fake_stores import Rig
 
 from snowsync import asides
 from snowsync.asides import was_delivered
+from snowsync.destination import DestinationUnit
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
 from snowsync.ledger import Row
 from snowsync.model import Origin, State
+from snowsync.volumes import OpenVolume
 
 ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
 
@@ -204,6 +207,19 @@ def test_one_that_cannot_be_put_back_stays_and_stops_nothing(
     assert "other" in rig.destination.objects
     rig.run()
     assert delivered(rig)["deep/film"] == b"the second"
+
+
+def test_a_run_takes_what_is_put_back_however_late(rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash_after_the_rename(rig, monkeypatch, b"the second")
+    came = DestinationUnit.volume_came
+
+    def late(unit: DestinationUnit, volume: OpenVolume) -> None:
+        time.sleep(0.5)
+        came(unit, volume)
+
+    monkeypatch.setattr(DestinationUnit, "volume_came", late)
+    rig.run()
+    assert delivered(rig) == {"deep/film": b"the second"}
 
 
 def test_a_crash_between_link_and_unlink_leaves_one_file(tmp_path: Path) -> None:

@@ -162,6 +162,11 @@ class DestinationUnit(Unit):
         volume.sweep_outgoing(keep=busy)
         self._releases.next_look = 0.0
 
+    def volumes_seen(self) -> None:
+        """Let the source unit look through the drop folders for the last time, once all is there that may come."""
+        if not self.volumes.coming:
+            self.switches.put_back.set()
+
     def beat(self) -> None:
         """A long step goes on."""
         self.heartbeat = time.monotonic()

@@ -280,7 +280,7 @@ class SourceUnit(Unit):
         if self.ledger.objects.waiting(State.PENDING):
             self.status = "waiting to try again"
             return False
-        if not is_last:
+        if not (is_last and (self.alone or self.switches.put_back.is_set())):
             self.status = "waiting for the destination"
             return False
         # What people dropped meanwhile belongs to this run too.

@@ -18,6 +18,8 @@ class Switches:
     stop: workers.Stop = field(default_factory=workers.Stop)
     staged: threading.Event = field(default_factory=threading.Event)  # something became staged
     space: threading.Event = field(default_factory=threading.Event)  # something was released
+    # What lay aside to be deleted, and was another file, is back in its drop folder, on all volumes that came.
+    put_back: threading.Event = field(default_factory=threading.Event)
     source_done: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)  # a unit is about to end: look whether it did
     refused: threading.Event = field(
