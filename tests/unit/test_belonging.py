@@ -153,6 +153,22 @@ def test_a_record_from_before_counters_gets_one(root: int, tmp_path: Path) -> No
     assert read_record(root, "photos") == Record("a", "edge1", "/x", 7, 8)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"counter": "0", "at_ms": "0", "ledger": "a", "host": "edge1", "path": "/x"}',
+        '{"counter": "00000000000000000005", "at_ms": "6", "ledger": "a", "host": "edge1", "path": "/x"}',
+        '{"counter": "00000000000000000005", "ledger": "a", "host": "edge1", "path": "/x"}',
+        '{"counter": "00000000000000000005", "at_ms":"00000000000000000006","ledger": "a","host":"edge1","path":"/x"}',
+    ],
+)
+def test_a_record_that_was_laid_out_by_hand_is_replaced_as_a_whole(root: int, tmp_path: Path, text: str) -> None:
+    write_record(root, "photos", Record("a"))
+    (tmp_path / "ledgers/photos.json").write_text(text)
+    Claim("photos", Record("a")).remember(root, 7, 8)
+    assert read_record(root, "photos") == Record("a", "edge1", "/x", 7, 8)
+
+
 def test_another_ledger_s_record_is_not_written_to(root: int) -> None:
     write_record(root, "photos", Record("b", counter=5))
     Claim("photos", Record("a")).remember(root, 7, 8)

@@ -17,6 +17,7 @@ import enum
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ UNKNOWN = "unknown"  # the id of a ledger that no record names
 _LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none
 _LONGEST_RECORD = 65536
 _MOST = 2**63  # what the ledger's integers hold
-_HEAD = '{"counter": "'  # begins every record that can be written to in place
+_REST = b', "ledger"'  # follows the counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,18 +276,25 @@ def _as_text(record: Record) -> bytes:
 def write_counter(root: int, job: str, record: Record) -> None:
     """Bring the counter of a record that is there up to date; it becomes durable with the next sync of the volume.
 
-    Digits are written over digits, within one sector: whatever moment it is cut off at, the record is whole. The
-    caller holds the names of the job's staging tree.
+    Digits are written over digits, within one sector: whatever moment it is cut off at, the record is whole. One that
+    has other lengths, as from a person's hand, is replaced. The caller holds the names of the job's staging tree.
     """
+    text = _as_text(record)
+    counters = text[: text.index(_REST)]
     descriptor = os.open(record_path(job), os.O_RDWR | os.O_NOFOLLOW, dir_fd=root)
     try:
-        if os.pread(descriptor, len(_HEAD), 0) == _HEAD.encode():
-            text = _as_text(record)
-            os.pwrite(descriptor, text[: text.index(b', "ledger"')], 0)
+        there = os.pread(descriptor, len(counters + _REST), 0)
+        if _shape(there) == _shape(counters + _REST):
+            os.pwrite(descriptor, counters, 0)
             return
     finally:
         os.close(descriptor)
     write_record(root, job, record)
+
+
+def _shape(text: bytes) -> bytes:
+    """The same of all that differ in digits alone."""
+    return re.sub(rb"\d", b"0", text)
 
 
 @dataclass(frozen=True, slots=True)
