@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from snowsync import endpoint, mover_tools, volumes
+from snowsync import disk_calls, endpoint, mover_tools, volumes
 from snowsync.answers import UNREADABLE
 from snowsync.config import Job, parse_job
 from snowsync.endpoint import Access
@@ -31,6 +31,8 @@ from snowsync.mover_tools import MoverSetup
 from snowsync.switches import Switches
 from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job
+from snowsync.volume_opening import VolumeOpening
+from snowsync.volumes import OpenVolume
 
 SOURCE_URL = "http://source.test:1"
 DESTINATION_URL = "http://destination.test:1"
@@ -430,6 +432,18 @@ def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     monkeypatch.setattr(endpoint, "Control", FakeControl)
     monkeypatch.setattr(volumes, "syncfs", lambda descriptor: None)
     monkeypatch.setattr(endpoint.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
+
+
+def open_slowly(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the volumes of these names come into use a moment after the units have begun."""
+    opened = VolumeOpening.opened
+
+    def slowly(self: VolumeOpening, config: Any, **how: Any) -> OpenVolume:
+        time.sleep(0.5 if config.name in names else 0.0)
+        return opened(self, config, **how)
+
+    monkeypatch.setattr(VolumeOpening, "opened", slowly)
+    monkeypatch.setattr(disk_calls, "PATIENCE_SECONDS", 0.1)
 
 
 def refuse(trouble: Trouble, *, operation: str, key: str = "", times: int = 10**9) -> Callable[[str, str], None]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeControl, FakeMover, Rig, install, move_by, refuse, wait_until
+from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slowly, refuse, wait_until
 
-from snowsync import disk_calls, releases, unsent
+from snowsync import releases, unsent
 from snowsync.destination import DestinationUnit
 from snowsync.errors import ConfigError, StoreError, Trouble
 from snowsync.ledger_objects import ObjectLedger
 from snowsync.model import MIB, State
 from snowsync.releases import Releases
 from snowsync.removal import Permit
-from snowsync.volume_opening import VolumeOpening
 from snowsync.volumes import OpenVolume
 
 
@@ -411,17 +409,19 @@ def test_a_disk_that_takes_long_to_open_is_waited_for_where_something_is_to_be_r
     with monkeypatch.context() as patch:
         patch.setattr(Releases, "release", lambda self, delivered: None)
         rig.run(direction="destination")
-    opened = VolumeOpening.opened
-
-    def slowly(self: VolumeOpening, config: Any, **how: Any) -> OpenVolume:
-        time.sleep(0.5 if config.name == "one" else 0.0)
-        return opened(self, config, **how)
-
-    monkeypatch.setattr(VolumeOpening, "opened", slowly)
-    monkeypatch.setattr(disk_calls, "PATIENCE_SECONDS", 0.1)
+    open_slowly(monkeypatch, "one")
     rig.run(direction="destination")
     assert set(rig.states().values()) == {"released"}
     assert rig.files_left() == []
+
+
+def test_a_single_pass_sends_what_lies_on_a_disk_that_takes_long_to_open(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(rig)
+    open_slowly(monkeypatch, "one")
+    rig.run(direction="destination", until="once")
+    assert set(rig.states().values()) == {"released"}
 
 
 # -- generations --------------------------------------------------------------------------------------------------

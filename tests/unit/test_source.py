@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, refuse, wait_until
+from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_slowly, refuse, wait_until
 
 from snowsync import staging
 from snowsync.errors import LocalError, StoreError, Trouble
@@ -546,6 +546,21 @@ def test_one_pass_without_a_volume_says_so(rig: Rig) -> None:
         patch.setattr(Rig, "job", property(lambda self: job))
         with pytest.raises(LocalError, match="find a volume for job photos"):
             rig.run(direction="source", until="once")
+
+
+@pytest.mark.parametrize("slow", [("one",), ("one", "two")])
+def test_one_pass_uses_disks_that_take_long_to_open(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, slow: tuple[str, ...]
+) -> None:
+    for number in range(4):
+        rig.source.put(f"object-{number}", b"x" * 4096)
+    limited = rig.job.model_copy(
+        update={"volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes)}
+    )
+    monkeypatch.setattr(Rig, "job", property(lambda self: limited))
+    open_slowly(monkeypatch, *slow)
+    summary = rig.run(direction="source", until="once")
+    assert summary.states["staged"] == 4, "two on each"
 
 
 def test_an_object_that_fits_nowhere_is_named_and_the_others_go(rig: Rig) -> None:

@@ -291,7 +291,8 @@ class DestinationUnit(Unit):
             return False
         if self.until == "once":
             # What failed is put off, and was tried; what lies on an absent volume waits for another pass.
-            return not self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=self._reachable())
+            there = self.volumes.open.keys() | self.volumes.coming if self.volumes.absent else None
+            return not self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=there)
         return not self.ledger.objects.is_to_be_sent(self.job.attempts)
 
     def _describe(self, source_done: bool, staged: bool) -> str:

@@ -392,7 +392,7 @@ class SourceUnit(Unit):
         row = rows[0]
         if not spaces:
             self.status = f"waiting for a volume: {self.volumes.why_not_placeable()}"
-            if self.until == "once" and not self.flight:
+            if self.until == "once" and not (self.flight or self.volumes.coming):
                 raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_not_placeable())
             return False
         if any(space.is_busy for space in spaces):
@@ -446,6 +446,8 @@ class SourceUnit(Unit):
         return not self.job.keep_staged and self.ledger.objects.waiting(State.DELIVERED)
 
     def _room_is_coming(self) -> bool:
+        if self.volumes.coming:
+            return True
         if self.alone or self.switches.refused.is_set():
             return False
         if self.job.keep_staged and not self.ledger.objects.waiting(State.STAGED):
