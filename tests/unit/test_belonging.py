@@ -455,7 +455,7 @@ def test_what_another_ledger_staged_is_shown_first_and_given_up_volume_by_volume
             disowning.give_up(rig.job, "one", wrong)
     assert contents(rig) == before
     done = disowning.give_up(rig.job, "one", found.record.short)
-    assert (done.done, done.volume.files.objects) == (True, len(here))
+    assert (done.done, done.volume.found.files.objects) == (True, len(here))
     assert all(name.startswith("two/") for name in rig.staged_files())
     assert rig.staged_files(), "the other volume is another decision"
     assert set(absent(rig)) == {"two"}

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from fake_stores import Rig
 
-from snowsync import cli, ledger_file, locks, resetting
+from snowsync import clearing, cli, ledger_file, locks, resetting
 from snowsync.errors import ConfigError, JobLocked, LedgerError
 from snowsync.ledger import Ledger
 from snowsync.ledger_file import put_aside
@@ -54,7 +54,7 @@ REGULAR, LINK = stat.S_IFREG, stat.S_IFLNK
     ],
 )
 def test_what_is_the_engines(folder: str, relative: str, mode: int, own: bool) -> None:
-    assert resetting.is_own(folder, relative, mode | 0o640) is own
+    assert clearing.is_own(folder, relative, mode | 0o640) is own
 
 
 def used(rig: Rig) -> None:
@@ -131,11 +131,11 @@ def test_a_reset_leaves_what_is_not_the_engines(rig: Rig) -> None:
     assert not (rig.folder / "one/.snowsync/outgoing/photos/97").is_symlink()
     assert not (rig.folder / "one/.snowsync/staged/photos/b").exists(), "empty directories go"
     one, two = done.volumes
-    assert {name.rpartition("/")[2] for name in one.kept} == {
+    assert {name.rpartition("/")[2] for name in one.found.kept} == {
         "readme", "readme.txt", "holiday.jpeg", "link",
     }  # fmt: skip
-    assert (one.kept_count, two.kept_count) == (4, 1)
-    assert (done.changed, sum(volume.files.objects for volume in done.volumes)) == (True, 11)
+    assert (one.found.kept_count, two.found.kept_count) == (4, 1)
+    assert (done.changed, sum(volume.found.files.objects for volume in done.volumes)) == (True, 11)
     text = resetting.render(done)
     assert "holiday.jpeg" in text and "removed" in text and done.ledger in text
 
@@ -180,10 +180,10 @@ def test_a_volume_that_is_away_is_named_and_cleared_later(rig: Rig) -> None:
     assert survey.record()["unavailable_objects"] > 0
     done = resetting.reset(rig.job, "photos")
     one, two = done.volumes
-    assert (one.problem, one.files.objects) != ("", 0) and two.problem == ""
+    assert (one.found.problem, one.found.files.objects) != ("", 0) and two.found.problem == ""
     assert "removed when it is back: by the next run, or by another reset" in resetting.render(done)
     (rig.folder / "elsewhere").rename(rig.folder / "one")
-    assert resetting.reset(rig.job, "photos").volumes[0].files.objects > 0
+    assert resetting.reset(rig.job, "photos").volumes[0].found.files.objects > 0
     assert rig.files_left() == []
 
 
@@ -198,7 +198,7 @@ def test_a_reset_that_was_cut_off_is_begun_again(rig: Rig, monkeypatch: pytest.M
         unlink(name, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(resetting.os, "unlink", cut_off)
+        patch.setattr(clearing.os, "unlink", cut_off)
         with pytest.raises(KeyboardInterrupt):
             resetting.reset(rig.job, "photos")
     assert rig.job.ledger_path.exists(), "the ledger goes last"

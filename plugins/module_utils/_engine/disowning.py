@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import draining, resetting
 from .belonging import UNKNOWN, Record, held, read_record
+from .clearing import clear
 from .errors import ConfigError, LedgerError, LocalError, Trouble
 from .ledger_records import Tally
 from .present import bytes_text, count_text, plain_text
@@ -47,7 +48,7 @@ class Disowned:
         return {
             "job": self.job.job,
             "confirmed": self.done,
-            "changed": self.done and self.volume.files != Tally(),
+            "changed": self.done and self.volume.found.files != Tally(),
             "ledger": self.record.short,
             "host": self.record.host,
             "path": self.record.path,
@@ -65,7 +66,7 @@ def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
     config = _config(job, name)
     found = _look(job, config)
     if confirm is None:
-        resetting.clear(job, found.volume, None)
+        found.volume.found = clear(job, name, str(config.path), None)
         return found
     _check(found.record, confirm)
     # Whoever would take the volume over waits: what it stages there afterwards is not ours to remove.
@@ -76,11 +77,11 @@ def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
         with names_held(staged, _PATIENCE_SECONDS):
             found = _look(job, config)
             _check(found.record, confirm)
-            resetting.clear(job, found.volume, OperatorsWord(f"reset --volume {name}", confirm))
+            found.volume.found = clear(job, name, str(config.path), OperatorsWord(f"reset --volume {name}", confirm))
     finally:
         os.close(staged)
-    if found.volume.problem:
-        raise LocalError(Trouble.IO, f"give up what is on volume {name} of job {job.job}", found.volume.problem)
+    if found.volume.found.problem:
+        raise LocalError(Trouble.IO, f"give up what is on volume {name} of job {job.job}", found.volume.found.problem)
     found.done = True
     return found
 
@@ -120,7 +121,7 @@ def _check(record: Record, confirm: str) -> None:
 def render(found: Disowned) -> str:
     """What was, or would be, done, as text."""
     volume, record, job = found.volume, found.record, found.job.job
-    files = f"{count_text(volume.files.objects)} files ({bytes_text(volume.files.bytes)})"
+    files = f"{count_text(volume.found.files.objects)} files ({bytes_text(volume.found.files.bytes)})"
     lines = [
         f"volume {volume.status.name} at {volume.status.path}:"
         f" {files} of another ledger {'were removed' if found.done else 'would be removed'}",
@@ -129,7 +130,7 @@ def render(found: Disowned) -> str:
     if not found.done:
         lines += [f"    {plain_text(name)}" for name in found.first]
         lines += ["    ..."] if len(found.first) == _NAMED else []
-    lines += resetting.kept_lines(volume)
+    lines += resetting.kept_lines(volume.found)
     if found.done:
         lines.append(f"the volume is used by job {job} from now on")
         return "\n".join(lines)

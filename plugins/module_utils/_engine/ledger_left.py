@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .errors import Trouble
 from .ledger_ports import LeftBehind
 from .ledger_records import Fact
-from .reach import shown
+from .present import url_text
 
 if TYPE_CHECKING:
     from .config import Store
@@ -30,7 +30,7 @@ def is_recorded(journal: LeftBehind, name: str, message: str) -> bool:
 
 def note_count(journal: LeftBehind, source: Store, count: int) -> None:
     """A whole pass over `source` left `count` objects."""
-    name = shown(source.bucket, source.prefix)
+    name = url_text(source.bucket, source.prefix)
     if journal.facts("source", name).get(_FACT, "0") != str(count):
         journal.set_fact("source", name, _FACT, str(count))
 
@@ -39,5 +39,5 @@ def left_behind(facts: Iterable[Fact], source: Store | None) -> int:
     """How many objects the last whole pass over `source` left."""
     if source is None:
         return 0
-    wanted = ("source", shown(source.bucket, source.prefix), _FACT)
+    wanted = ("source", url_text(source.bucket, source.prefix), _FACT)
     return sum(int(fact.value) for fact in facts if (fact.side, fact.endpoint, fact.fact) == wanted)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .errors import StoreError, Trouble
 from .keys import key_bytes
 from .model import ListedObject, Page
-from .reach import shown
+from .present import url_text
 
 if TYPE_CHECKING:
     from .config import Store
@@ -100,8 +100,8 @@ class ListingWalk:
         self._is_ascending = self._is_ascending and all(one < other for one, other in pairwise(positions))
         if positions[-1] <= key_bytes(self._last_key) and self._last_key:
             raise self._error(
-                f"after the key {shown('', self._last_key)[6:]!r} the listing goes back to {shown('', last_key)[6:]!r};"
-                " try another `list_version`, or set `sorted: false` if this store does not list in the order of keys"
+                f"after the key {url_text('', self._last_key)[6:]!r} the listing goes back to"
+                f" {url_text('', last_key)[6:]!r}; try another `list_version`, or set `sorted: false` if this store does not list in the order of keys"
             )
         if self._store.list_version == "v1" and not self._is_ascending:
             raise self._error("the listing is not in the order of keys, and V1 goes on by key; set `sorted: false`")
@@ -143,4 +143,4 @@ class ListingWalk:
             self.token, self.start_after = None, self._last_key
 
     def _error(self, detail: str) -> StoreError:
-        return StoreError(Trouble.UNSUPPORTED, f"list {shown(self._store.bucket, self._store.prefix)}", detail)
+        return StoreError(Trouble.UNSUPPORTED, f"list {url_text(self._store.bucket, self._store.prefix)}", detail)

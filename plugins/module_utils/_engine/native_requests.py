@@ -26,7 +26,8 @@ from .etag import ParsedEtag, agree, told_digest
 from .model import MIB, Fetch, Head, Headers, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
-from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string, shown
+from .present import url_text
+from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string
 from .remedies import AskedWith
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten
 from .sent_headers import sent_headers
@@ -108,7 +109,7 @@ class Bucket:
 
     def action(self, verb: str, object_key: str) -> str:
         preposition = "from" if verb == "fetch" else "to"
-        return f"{verb} {shown(self.name, object_key)} {preposition} {self.endpoint}"
+        return f"{verb} {url_text(self.name, object_key)} {preposition} {self.endpoint}"
 
     def credentials(self) -> Credentials:
         """What a request that is begun now is signed with."""

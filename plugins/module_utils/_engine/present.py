@@ -37,6 +37,12 @@ def plain_text(text: str) -> str:
     return "".join(x if x.isprintable() else x.encode("unicode_escape").decode("ascii") for x in text)
 
 
+def url_text(bucket: str, object_key: str = "") -> str:
+    """`s3://bucket/key` for messages: on one line, control characters escaped, long keys cut."""
+    text = object_key if object_key.isprintable() else ascii(object_key)[1:-1]
+    return f"s3://{bucket}/{text if len(text) <= 300 else text[:300] + '...'}"
+
+
 def bytes_text(size: float) -> str:
     """`1.5 GiB`; whole bytes below one KiB."""
     value = float(size)

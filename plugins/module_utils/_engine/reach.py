@@ -100,12 +100,6 @@ def ca_file(store: Store) -> str:
     return named or next((path for path in _SYSTEM_CA_FILES if os.path.exists(path)), "")
 
 
-def shown(bucket: str, object_key: str = "") -> str:
-    """`s3://bucket/key` for messages: on one line, control characters escaped, long keys cut."""
-    text = object_key if object_key.isprintable() else ascii(object_key)[1:-1]
-    return f"s3://{bucket}/{text if len(text) <= 300 else text[:300] + '...'}"
-
-
 class Place(NamedTuple):
     """Where requests for a bucket go: `url` with the host to ask, `root` the bucket's path ("": it is the host)."""
 

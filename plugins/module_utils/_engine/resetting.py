@@ -3,73 +3,42 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Resetting a job: its own files leave the volumes, its ledger is put aside, and nothing else is touched.
 
-What is on the volumes is judged by its place and its name alone, so that a reset that was cut off is simply begun
-again. Files first, ledger last: cut off in between, the units find files gone and fetch them again. What belongs to
-another ledger is left alone; that is given up volume by volume (disowning.py). A volume that is away belongs to the
-ledger put aside, which the next one knows: it takes the volume over, and the source unit removes what is there.
+Files first (clearing.py), ledger last: cut off in between, the units find files gone and fetch them again. What
+belongs to another ledger is left alone; that is given up volume by volume (disowning.py). A volume that is away belongs
+to the ledger put aside, which the next one knows: it takes the volume over, and the source unit removes what is there.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import asides, keys, volume_report
+from . import volume_report
+from .clearing import JobFiles, clear
 from .conditions import UNAVAILABLE
-from .errors import ConfigError, LedgerError, LocalError, SnowsyncError, Trouble
+from .errors import ConfigError, LedgerError, SnowsyncError
 from .ledger_file import put_aside
 from .ledger_records import Tally
 from .locks import locked_alone
 from .present import bytes_text, count_text, plain_text
-from .removal import OperatorsWord, Place, prune, remove
-from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
+from .removal import OperatorsWord
+from .volume_layout import OWN_FOLDER
 from .volume_status import VolumeStatus
-from .volumes import syncfs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .config import Job
-
-_log = logging.getLogger("snowsync.volumes")
-_NAMED = 100  # kept files of one volume that are named
-
-
-def is_own(folder: str, relative: str, mode: int) -> bool:
-    """Whether the engine made a file: `relative` to a job's part of `folder`, `mode` as lstat has it."""
-    if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
-        return stat.S_ISLNK(mode) and is_link(relative)
-    if not stat.S_ISREG(mode):
-        return False
-    if folder == STAGED:
-        return _is_staged(relative)
-    return is_partial(relative) if folder == INCOMING else object_of(relative) is not None
-
-
-def _is_staged(relative: str) -> bool:
-    try:
-        keys.from_path(relative)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(slots=True)
 class VolumeReset:
-    """One volume: what the ledger says of it, the engine's `files` there, and files that stay (the first by name)."""
+    """One volume: what the ledger says of it, and what was found there."""
 
     status: VolumeStatus
-    files: Tally = field(default_factory=Tally)
-    kept: list[str] = field(default_factory=list)
-    kept_count: int = 0
-    problem: str = ""  # why its files stay
+    found: JobFiles = field(default_factory=JobFiles)
 
     def record(self) -> dict[str, Any]:
-        status = self.status
+        status, found = self.status, self.found
         return {
             "name": status.name,
             "path": status.path,
@@ -77,11 +46,11 @@ class VolumeReset:
             "state": status.state,
             "reason": status.reason,
             **_losses([status]),
-            "files": self.files.objects,
-            "bytes": self.files.bytes,
-            "kept": self.kept,
-            "kept_count": self.kept_count,
-            "problem": self.problem,
+            "files": found.files.objects,
+            "bytes": found.files.bytes,
+            "kept": found.kept,
+            "kept_count": found.kept_count,
+            "problem": found.problem,
             "another_ledger": status.another,
         }
 
@@ -139,7 +108,7 @@ def reset(job: Job, confirm: str) -> Reset:
         done = _look(job, confirmed=True)
         for volume in done.volumes:
             _go_through(job, volume, OperatorsWord("reset", confirm))
-            done.changed = done.changed or volume.files.objects > 0
+            done.changed = done.changed or volume.found.files.objects > 0
         if job.ledger_path.exists():
             done.ledger = str(put_aside(job.ledger_path))
             done.changed = True
@@ -157,90 +126,9 @@ def _go_through(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> No
     """Count and name what is on one volume, and with the operator's word remove what is the engine's."""
     status = volume.status
     if status.state in UNAVAILABLE or not os.path.isdir(f"{status.path}/{OWN_FOLDER}"):
-        volume.problem = status.reason if status.state in UNAVAILABLE else ""
+        volume.found.problem = status.reason if status.state in UNAVAILABLE else ""
         return
-    clear(job, volume, word)
-
-
-def clear(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> None:
-    """Count and name what the job has on a volume that is there, and with `word` remove what is the engine's."""
-    status = volume.status
-    top = f"{status.path}/{OWN_FOLDER}"
-    try:
-        if word:
-            config = next((config for config in job.volumes if config.name == status.name), None)
-            _return_dropped(f"{top}/{OUTGOING}/{job.job}", config.drop_path if config else None)
-        for folder in JOB_FOLDERS:
-            _go_through_folder(f"{top}/{folder}/{job.job}", folder, volume, word)
-    except OSError as error:
-        volume.problem = f"Failed to clear volume {status.name}: {error.strerror}"
-
-
-def _return_dropped(top: str, drop_folder: Path | None) -> None:
-    """Files that were about to be deleted from a drop folder go back there: no ledger will know them."""
-    try:
-        outgoing = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        asides.settle(outgoing, drop_folder, lambda _number: None, lambda _row: "")
-    finally:
-        os.close(outgoing)
-
-
-def _go_through_folder(top: str, folder: str, volume: VolumeReset, word: OperatorsWord | None) -> None:
-    try:
-        descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        for relative, name, directory, status in _files(descriptor, empty=word is not None):
-            if is_own(folder, relative, status.st_mode):
-                if word:
-                    remove(Place(folder), directory, name, word)
-                volume.files += Tally(1, status.st_size)
-            else:
-                volume.kept_count += 1
-                if len(volume.kept) < _NAMED:
-                    volume.kept.append(f"{top}/{relative}")
-        if word:
-            syncfs(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _files(top: int, *, empty: bool) -> Iterator[tuple[str, str, int, os.stat_result]]:
-    """(relative path, name, descriptor of its directory, lstat) of all below a directory that is no directory.
-
-    `empty`: directories that are empty afterwards go.
-    """
-    for path, directories, names, descriptor in os.fwalk(".", topdown=False, onerror=_raise, dir_fd=top):
-        prefix = path.removeprefix(".").removeprefix("/")
-        for name in (*names, *directories):
-            try:
-                status = os.lstat(name, dir_fd=descriptor)
-            except FileNotFoundError:
-                continue  # pruned just now; or, beside a survey, a unit that runs took it
-            if not stat.S_ISDIR(status.st_mode):  # fwalk takes a link to a directory for a directory
-                yield f"{prefix}/{name}" if prefix else name, name, descriptor, status
-        if empty and prefix:
-            prune(top, prefix)
-
-
-def clear_given_up(job: Job, name: str, path: Path) -> None:
-    """Remove what a ledger staged on a volume that was away when the operator had that ledger reset. OSError.
-
-    What would be lost with it was told then, and confirmed. The caller holds the names of the staging tree.
-    """
-    volume = VolumeReset(VolumeStatus(0, name, str(path), "", 0, 0, None, Tally()))
-    clear(job, volume, OperatorsWord("reset", "confirmed while the volume was away"))
-    if volume.problem:
-        raise LocalError(Trouble.IO, f"use volume {name} at {path}", volume.problem)
-    _log.info("volume %s: removed %d files of the ledger that was reset", name, volume.files.objects)
+    volume.found = clear(job, status.name, status.path, word)
 
 
 # -- for people -------------------------------------------------------------------------------------------------
@@ -269,12 +157,12 @@ def render(found: Reset) -> str:
 
 
 def _volume_lines(volume: VolumeReset, confirmed: bool, *, knows: bool) -> list[str]:
-    status, files = volume.status, volume.files
+    status, files = volume.status, volume.found.files
     size = f"{count_text(files.objects)} files ({bytes_text(files.bytes)})"
     lines = [f"volume {status.name} at {status.path}: {size} {'removed' if confirmed else 'would be removed'}"]
-    if volume.problem:
-        lines.append(f"  {plain_text(volume.problem)}; {_fate(status, knows=knows)}")
-    lines += kept_lines(volume)
+    if volume.found.problem:
+        lines.append(f"  {plain_text(volume.found.problem)}; {_fate(status, knows=knows)}")
+    lines += kept_lines(volume.found)
     return lines
 
 
@@ -285,9 +173,9 @@ def _fate(status: VolumeStatus, *, knows: bool) -> str:
     return "what is left there is removed when it is back: by the next run, or by another reset before that"
 
 
-def kept_lines(volume: VolumeReset) -> list[str]:
+def kept_lines(found: JobFiles) -> list[str]:
     lines = []
-    if volume.kept_count:
-        lines.append(f"  {count_text(volume.kept_count)} files are not the engine's, and stay:")
-        lines += [f"    {plain_text(name)}" for name in volume.kept[:20]]
+    if found.kept_count:
+        lines.append(f"  {count_text(found.kept_count)} files are not the engine's, and stay:")
+        lines += [f"    {plain_text(name)}" for name in found.kept[:20]]
     return lines

@@ -29,7 +29,8 @@ from .etag import multipart_etag, told_digest
 from .model import Fetch, Head, Headers, Outcome, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
-from .reach import ca_file, proxy_for, shown
+from .present import url_text
+from .reach import ca_file, proxy_for
 from .remedies import AskedWith
 from .s3_errors import answer_headers, store_error
 from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
@@ -101,7 +102,7 @@ class Control:
         Raises JobStopped for a wrong credential, bucket or region, where waiting would not help; StoreError for an
         endpoint that does not work now, and with Trouble.DENIED when these credentials may not list the bucket.
         """
-        action = f"check {shown(self._store.bucket, self._store.prefix)} at {self._endpoint}"
+        action = f"check {url_text(self._store.bucket, self._store.prefix)} at {self._endpoint}"
         try:
             with self._errors(action, of_object=False):
                 answer = self._asked_once(action)
@@ -139,7 +140,7 @@ class Control:
 
         An empty object makes no request. Nothing is synced to the medium. After a failure the file is incomplete.
         """
-        action = f"fetch {shown(self._store.bucket, work.key)} from {self._endpoint}"
+        action = f"fetch {url_text(self._store.bucket, work.key)} from {self._endpoint}"
 
         def fetch() -> None:
             welcomed = self.packing.welcome
@@ -193,7 +194,7 @@ class Control:
         Metadata goes up as HEAD gave it, what is not ASCII as UTF-8 bytes. Only values that were neither ASCII nor
         UTF-8 at their source (read as Latin-1 then) change their bytes.
         """
-        action = f"send {shown(self._store.bucket, work.key)} to {self._endpoint}"
+        action = f"send {url_text(self._store.bucket, work.key)} to {self._endpoint}"
 
         def send() -> Head:
             # Links are followed: a file of a drop folder is reached through one of ours.
@@ -320,7 +321,7 @@ class Control:
             raise StoreError(error.trouble, error.action, detail, code=error.code, status=error.status) from None
 
     def _tags(self, object_key: str) -> dict[str, str]:
-        with self._errors(f"read the tags of {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+        with self._errors(f"read the tags of {url_text(self._store.bucket, object_key)} at {self._endpoint}"):
             # Not again after a time-out, as botocore would: whoever waits for these tags would wait for minutes.
             answer = self._client(attempts=1).get_object_tagging(Bucket=self._store.bucket, Key=object_key)
             return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
@@ -328,12 +329,12 @@ class Control:
     def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
         """Replaces the tags of an object; StoreError."""
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
-        with self._errors(f"tag {shown(self._store.bucket, object_key)} at {self._endpoint}"):
+        with self._errors(f"tag {url_text(self._store.bucket, object_key)} at {self._endpoint}"):
             self._client().put_object_tagging(Bucket=self._store.bucket, Key=object_key, Tagging={"TagSet": tag_set})
 
     def abort_upload(self, object_key: str, upload_id: str) -> None:
         """Aborts one multipart upload, if it is there; StoreError."""
-        self._abort_one(object_key, upload_id, f"abort an upload of {shown(self._store.bucket, object_key)}")
+        self._abort_one(object_key, upload_id, f"abort an upload of {url_text(self._store.bucket, object_key)}")
 
     def abort_uploads(self, object_key: str, started_before_ms: int, keep: Container[str] = ()) -> int:
         """Aborts the multipart uploads of exactly this key begun before (ms since the epoch, the store's clock).
@@ -343,7 +344,7 @@ class Control:
         Returns how many; 0 also where a store cannot list uploads, or not so that it can be read (RGW writes control
         characters of keys into its XML). Other failures raise StoreError.
         """
-        action = f"abort old uploads of {shown(self._store.bucket, object_key)} at {self._endpoint}"
+        action = f"abort old uploads of {url_text(self._store.bucket, object_key)} at {self._endpoint}"
         aborted = 0
         try:
             for upload_id, begun_ms in list(self._uploads(object_key, action)):

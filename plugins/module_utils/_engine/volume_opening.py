@@ -10,6 +10,7 @@ import logging
 import os
 
 from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
+from .clearing import clear_given_up
 from .config import Job
 from .config import Volume as VolumeConfig
 from .errors import LocalError, Trouble
@@ -123,8 +124,6 @@ class VolumeOpening:
 
     def _clear_given_up(self, config: VolumeConfig, record: Record) -> None:
         """What a ledger staged there that an operator had reset meanwhile was given up with it."""
-        from .resetting import clear_given_up  # it reads volumes' states, and so this file
-
         if record.ledger in identities_put_aside(self._job.ledger_path):
             clear_given_up(self._job, config.name, config.path)
 

@@ -38,7 +38,8 @@ from .listing_gaps import LAST_TEXT, PAGE_KEYS
 from .model import MIB, UNTOLD, Head, Page
 from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience, Silence
-from .reach import Signer, host_header, place_of, query_string, shown
+from .present import url_text
+from .reach import Signer, host_header, place_of, query_string
 from .remedies import AskedWith
 from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
 from .xml_repair import as_utf8
@@ -647,7 +648,7 @@ class Wire:
     # --- refusals
 
     def _listing(self, prefix: str) -> str:
-        return f"list {shown(self._store.bucket, prefix)} at {self._endpoint}"
+        return f"list {url_text(self._store.bucket, prefix)} at {self._endpoint}"
 
     def _head_outcome(
         self, transfer: Transfer, number: int, words: str, spare: Transfer | None = None
@@ -673,10 +674,10 @@ class Wire:
         )
 
     def _reading(self, object_key: str) -> str:
-        return f"fetch {shown(self._store.bucket, object_key)} from {self._endpoint}"
+        return f"fetch {url_text(self._store.bucket, object_key)} from {self._endpoint}"
 
     def _looking_at(self, transfer: Transfer) -> str:
-        return f"look at {shown(self._store.bucket, transfer.object_key)} at {self._endpoint}"
+        return f"look at {url_text(self._store.bucket, transfer.object_key)} at {self._endpoint}"
 
     def _reason(self, object_key: str, status: int, spare: Transfer | None) -> bytes:
         """Why a HEAD was refused, as the answer to a GET of one byte says it: a HEAD's answer has no body.

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""Clearing a volume of a job: the engine's own files go, as an operator confirmed, and nothing else is touched.
+
+What is there is judged by its place and its name alone, so that what was cut off is simply begun again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import asides, keys
+from .errors import LocalError, Trouble
+from .ledger_records import Tally
+from .removal import OperatorsWord, Place, prune, remove
+from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
+from .volumes import syncfs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import Job
+
+_log = logging.getLogger("snowsync.volumes")
+_NAMED = 100  # kept files of one volume that are named
+
+
+def is_own(folder: str, relative: str, mode: int) -> bool:
+    """Whether the engine made a file: `relative` to a job's part of `folder`, `mode` as lstat has it."""
+    if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
+        return stat.S_ISLNK(mode) and is_link(relative)
+    if not stat.S_ISREG(mode):
+        return False
+    if folder == STAGED:
+        return _is_staged(relative)
+    return is_partial(relative) if folder == INCOMING else object_of(relative) is not None
+
+
+def _is_staged(relative: str) -> bool:
+    try:
+        keys.from_path(relative)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class JobFiles:
+    """What a job has on one volume: the engine's `files`, and files that stay (the first by name)."""
+
+    files: Tally = field(default_factory=Tally)
+    kept: list[str] = field(default_factory=list)
+    kept_count: int = 0
+    problem: str = ""  # why its files stay
+
+
+def clear(job: Job, name: str, path: str, word: OperatorsWord | None) -> JobFiles:
+    """Count and name what the job has on a volume that is there, and with `word` remove what is the engine's."""
+    found = JobFiles()
+    top = f"{path}/{OWN_FOLDER}"
+    try:
+        if word:
+            config = next((config for config in job.volumes if config.name == name), None)
+            _return_dropped(f"{top}/{OUTGOING}/{job.job}", config.drop_path if config else None)
+        for folder in JOB_FOLDERS:
+            _go_through_folder(f"{top}/{folder}/{job.job}", folder, found, word)
+    except OSError as error:
+        found.problem = f"Failed to clear volume {name}: {error.strerror}"
+    return found
+
+
+def _return_dropped(top: str, drop_folder: Path | None) -> None:
+    """Files that were about to be deleted from a drop folder go back there: no ledger will know them."""
+    try:
+        outgoing = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        asides.settle(outgoing, drop_folder, lambda _number: None, lambda _row: "")
+    finally:
+        os.close(outgoing)
+
+
+def _go_through_folder(top: str, folder: str, found: JobFiles, word: OperatorsWord | None) -> None:
+    try:
+        descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        for relative, name, directory, status in _files(descriptor, empty=word is not None):
+            if is_own(folder, relative, status.st_mode):
+                if word:
+                    remove(Place(folder), directory, name, word)
+                found.files += Tally(1, status.st_size)
+            else:
+                found.kept_count += 1
+                if len(found.kept) < _NAMED:
+                    found.kept.append(f"{top}/{relative}")
+        if word:
+            syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _files(top: int, *, empty: bool) -> Iterator[tuple[str, str, int, os.stat_result]]:
+    """(relative path, name, descriptor of its directory, lstat) of all below a directory that is no directory.
+
+    `empty`: directories that are empty afterwards go.
+    """
+    for path, directories, names, descriptor in os.fwalk(".", topdown=False, onerror=_raise, dir_fd=top):
+        prefix = path.removeprefix(".").removeprefix("/")
+        for name in (*names, *directories):
+            try:
+                status = os.lstat(name, dir_fd=descriptor)
+            except FileNotFoundError:
+                continue  # pruned just now; or, beside a survey, a unit that runs took it
+            if not stat.S_ISDIR(status.st_mode):  # fwalk takes a link to a directory for a directory
+                yield f"{prefix}/{name}" if prefix else name, name, descriptor, status
+        if empty and prefix:
+            prune(top, prefix)
+
+
+def clear_given_up(job: Job, name: str, path: Path) -> None:
+    """Remove what a ledger staged on a volume that was away when the operator had that ledger reset. OSError.
+
+    What would be lost with it was told then, and confirmed. The caller holds the names of the staging tree.
+    """
+    found = clear(job, name, str(path), OperatorsWord("reset", "confirmed while the volume was away"))
+    if found.problem:
+        raise LocalError(Trouble.IO, f"use volume {name} at {path}", found.problem)
+    _log.info("volume %s: removed %d files of the ledger that was reset", name, found.files.objects)
