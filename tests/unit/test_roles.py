@@ -285,9 +285,15 @@ def test_what_is_tested_is_what_is_installed() -> None:
     assert {name: tested.get(name) for name in pins(PINS)} == pins(PINS)
 
 
-def test_the_engine_is_one_folder_of_python_files() -> None:
-    """The role pushes the files of this one folder."""
-    others = [path.name for path in ENGINE.iterdir() if path.suffix != ".py" and path.name != "__pycache__"]
+def engine_files() -> dict[str, str]:
+    return {str(path.relative_to(ENGINE)): path.read_text("utf-8") for path in ENGINE.rglob("*.py")}
+
+
+def test_the_role_pushes_every_file_of_the_engine() -> None:
+    """It looks for files in the folders that it names, and for nothing but Python."""
+    folders = yaml.safe_load((ROOT / "roles/engine/vars/main.yml").read_text())["__engine_folders"]
+    assert folders == sorted({os.path.dirname(name) or "." for name in engine_files()})
+    others = [path for path in ENGINE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     assert others == []
 
 
@@ -298,17 +304,17 @@ def unpack(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 def test_the_engine_is_unpacked_and_compiled_whole(tmp_path: Path) -> None:
-    files = {path.name: path.read_text("utf-8") for path in ENGINE.glob("*.py")}
+    files = engine_files()
     assert unpack(tmp_path, files).returncode == 0
     package = tmp_path / "new/snowsync"
-    assert {path.name: path.read_text("utf-8") for path in package.glob("*.py")} == files
-    assert len(list((package / "__pycache__").glob("*.pyc"))) == len(files)
+    assert {str(path.relative_to(package)): path.read_text("utf-8") for path in package.rglob("*.py")} == files
+    assert len(list(package.rglob("__pycache__/*.pyc"))) == len(files)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
     command = [
         sys.executable,
         "-I",
         "-c",
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'new')!r}); import snowsync.cli",
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'new')!r}); import snowsync.__main__",
     ]
     assert subprocess.run(command).returncode == 0
 
