@@ -324,7 +324,9 @@ def makers_in(source: str, file_name: str) -> dict[str, set[str]]:
 
 
 def sources() -> list[tuple[str, str]]:
-    return [(path.read_text(), path.name) for path in sorted(ENGINE.rglob("*.py")) if path.name != "removal.py"]
+    """(text, path below the engine) of every file but the gate itself."""
+    files = {path.relative_to(ENGINE).as_posix(): path for path in sorted(ENGINE.rglob("*.py"))}
+    return [(path.read_text(), name) for name, path in files.items() if name != "removal.py"]
 
 
 def differences(found: dict[str, set[str]], allowed: dict[str, set[str]]) -> list[str]:
