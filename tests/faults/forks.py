@@ -118,9 +118,9 @@ def adopting() -> Iterator[None]:
 def import_engine() -> None:
     """Everything that any command imports."""
     package = importlib.import_module("snowsync")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "__main__":
-            importlib.import_module(f"snowsync.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, "snowsync."):
+        if module.name != "snowsync.__main__":
+            importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # else the first collection of a child copies every page
 

@@ -23,13 +23,13 @@ PORTS = [port for port in vars(ledger_ports).values() if getattr(port, "__module
 @functools.cache
 def attributes_named(*, by_ledger: bool) -> set[str]:
     """All attributes that the engine's files name; `by_ledger`: those of the ledger itself among them."""
-    files = [path for path in ENGINE.glob("*.py") if by_ledger or not _is_part(path.name)]
+    files = [path for path in ENGINE.rglob("*.py") if by_ledger or not _is_part(str(path.relative_to(ENGINE)))]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-def _is_part(name: str) -> bool:
-    return name.startswith("ledger") and name != "ledger_left.py"  # which is a reader of the journal
+def _is_part(path: str) -> bool:
+    return path.startswith("ledger") and path != "ledger_left.py"  # which is a reader of the journal
 
 
 def public(members: Iterator[str]) -> set[str]:

@@ -110,13 +110,18 @@ def starts_in(path: Path) -> Iterator[tuple[str, str]]:
         if isinstance(function, ast.FunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("workers.start", ".spawn")):
-                    yield path.name, function.name
+                    yield _name(path), function.name
 
 
-@pytest.mark.parametrize("path", sorted(ENGINE.glob("*.py")), ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    """Of a file of the engine: its path there."""
+    return path.relative_to(ENGINE).as_posix()
+
+
+@pytest.mark.parametrize("path", sorted(ENGINE.rglob("*.py")), ids=_name)
 def test_only_one_file_starts_threads(path: Path) -> None:
-    found = {(path.name, maker) for maker in makers_in(ast.parse(path.read_text()))} - PAST_THE_GUARD
-    assert not found or path.name == "workers.py", f"{found}: use workers.start, which has a guard"
+    found = {(_name(path), maker) for maker in makers_in(ast.parse(path.read_text()))} - PAST_THE_GUARD
+    assert not found or _name(path) == "workers.py", f"{found}: use workers.start, which has a guard"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_a_thread_past_the_guard_is_found(code: str) -> None:
 
 
 def test_every_start_of_a_thread_has_a_test_in_which_it_raises() -> None:
-    found = {start for path in ENGINE.glob("*.py") if path.name != "workers.py" for start in starts_in(path)}
+    found = {start for path in ENGINE.rglob("*.py") if _name(path) != "workers.py" for start in starts_in(path)}
     assert found == set(STARTS)
     own = {
         name for module in ("test_workers.py", "test_s5cmd.py", "test_disk_calls.py") for name in functions_of(module)
