@@ -101,8 +101,8 @@ class ListingWalk:
         if positions[-1] <= key_bytes(self._last_key) and self._last_key:
             raise self._error(
                 f"after the key {url_text('', self._last_key)[6:]!r} the listing goes back to"
-                f" {url_text('', last_key)[6:]!r}; try another `list_version`, or set `sorted: false` if this store does not"
-                " list in the order of keys"
+                f" {url_text('', last_key)[6:]!r}; try another `list_version`, or set `sorted: false` if this store"
+                " does not list in the order of keys"
             )
         if self._store.list_version == "v1" and not self._is_ascending:
             raise self._error("the listing is not in the order of keys, and V1 goes on by key; set `sorted: false`")
