@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.present import bytes_text
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text import bytes_text
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import CANNOT_READ, MIB, Signature
 
 CHUNK = MIB // 16  # what is read at once

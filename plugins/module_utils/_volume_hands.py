@@ -19,15 +19,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker, write_marker
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.errors import LocalError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layout import (
     MARKER,
     MARKER_PATH,
     OWN_FOLDER,
     holds_no_object,
     links_to_dropped,
 )
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker, write_marker
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.present import bytes_text
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text import bytes_text
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import MIB, Device, Machine, Wish
 

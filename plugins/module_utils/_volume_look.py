@@ -27,9 +27,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.errors import LocalError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.errors import LocalError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layout import MARKER_PATH, OWN_FOLDER
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import MARKER_PATH, OWN_FOLDER
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, ends, is_empty, places
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volume_layout import MARKER_PATH
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layout import MARKER_PATH
 
 MIB = 1024**2
 FILESYSTEMS = ("ext4", "xfs")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.sizes import parse_size
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.sizes import parse_size
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import Run
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import FILESYSTEMS, VolumeError, Wish
 

@@ -17,8 +17,8 @@ import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group
 from simulators.s3_store import start
 
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
-from snowsync.model import State
 
 STAGED = 8
 

@@ -18,7 +18,7 @@ import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 from faults.test_power_cuts import powered
 
-from snowsync.parts import read_piece
+from snowsync.core.parts import read_piece
 
 MIB = 1024 * 1024
 PART = 5 * MIB

@@ -29,7 +29,7 @@ from disks.filesystems import SMALLEST
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 from thorough import THOROUGH
 
-from snowsync import keys
+from snowsync.core import keys
 
 MIB = 1024 * 1024
 SMALL_OBJECTS, LARGE_OBJECTS = 360, 4

@@ -16,10 +16,10 @@ from simulators.s3_store import start
 
 from snowsync import credentials
 from snowsync.config import MoverSettings, Store
+from snowsync.core.errors import StoreError
+from snowsync.core.model import MIB, Fetch, Head, Headers, Outcome, Send
 from snowsync.endpoint import Endpoint
 from snowsync.endpoints import EndpointPool
-from snowsync.errors import StoreError
-from snowsync.model import MIB, Fetch, Head, Headers, Outcome, Send
 
 BUCKET = "bucket"
 SMALL, LARGE = 30, 2

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from simulators.s3_store import start
 
-from snowsync import credentials, etag
+from snowsync import credentials
 from snowsync.config import MoverSettings, Store
-from snowsync.errors import Trouble
-from snowsync.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.core import etag
+from snowsync.core.errors import Trouble
+from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.native import NativeMover
 
 BUCKET = "bucket"

@@ -27,8 +27,8 @@ from servers.client import s3_client
 
 from snowsync import credentials
 from snowsync.config import MoverSettings, Store
-from snowsync.errors import Trouble
-from snowsync.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.core.errors import Trouble
+from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.s5cmd import S5cmdMover
 
 BUCKET = "bucket"
@@ -463,7 +463,7 @@ def test_no_mover_outlives_its_engine(server: FaultServer, tmp_path: Path, crede
         import pathlib, threading, time
         from snowsync import credentials
         from snowsync.config import MoverSettings, Store
-        from snowsync.model import Fetch
+        from snowsync.core.model import Fetch
         from snowsync.s5cmd import S5cmdMover
         store = Store(bucket="{BUCKET}", endpoints=("{server.url}",))
         mover = S5cmdMover(store, "{server.url}", credentials.load("{credentials_file}"), MoverSettings(),

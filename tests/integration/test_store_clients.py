@@ -20,9 +20,9 @@ import servers
 
 from snowsync import credentials
 from snowsync.config import Store
+from snowsync.core.errors import JobStopped, StoreError, Trouble
+from snowsync.core.model import MIB, Fetch, Head, Headers, ListedObject, Send
 from snowsync.credentials import Credentials
-from snowsync.errors import JobStopped, StoreError, Trouble
-from snowsync.model import MIB, Fetch, Head, Headers, ListedObject, Send
 from snowsync.s3 import Control
 from snowsync.wire import Wire
 

@@ -23,10 +23,10 @@ import pytest
 from snowsync import disk_calls, endpoint, mover_tools, volumes
 from snowsync.answers import UNREADABLE
 from snowsync.config import Job, parse_job
+from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.endpoint import Access
-from snowsync.errors import StoreError, Trouble
 from snowsync.ledger import Ledger
-from snowsync.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.mover_tools import MoverSetup
 from snowsync.switches import Switches
 from snowsync.unit import Unit

@@ -12,10 +12,10 @@ from unittest import mock
 
 from snowsync import ledger_schema
 from snowsync.config import Job, parse_job
-from snowsync.errors import Trouble
+from snowsync.core.errors import Trouble
+from snowsync.core.model import Evidence, ListedObject, State
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged
 from snowsync.ledger_drops import Dropped
-from snowsync.model import Evidence, ListedObject, State
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
 

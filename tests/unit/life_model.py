@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from snowsync.core.model import ListedObject
 from snowsync.ledger import Row
-from snowsync.model import ListedObject
 
 
 @dataclass(frozen=True, slots=True)

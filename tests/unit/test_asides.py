@@ -17,11 +17,11 @@ from fake_stores import Rig
 
 from snowsync import asides
 from snowsync.asides import was_delivered
+from snowsync.core.model import Origin, State
 from snowsync.destination import DestinationUnit
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
 from snowsync.ledger import Row
-from snowsync.model import Origin, State
 from snowsync.volumes import OpenVolume
 
 ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "", 0, 0, 0)

@@ -19,7 +19,7 @@ from fake_stores import Rig, wait_until
 
 from snowsync import belonging, cli, disowning, resetting
 from snowsync.belonging import Claim, Record, Whose, read_record, whose, write_record
-from snowsync.errors import ConfigError, LedgerError, LocalError
+from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.evacuation import evacuate
 from snowsync.ledger import Ledger
 from snowsync.ledger_file import identities_put_aside, put_aside

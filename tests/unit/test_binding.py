@@ -13,7 +13,7 @@ from fake_stores import DESTINATION_URL, FakeMover, Rig
 from ledger_rows import make_job, select
 
 from snowsync.binding import Binding, End, Naming, changes, end_of, naming, newest, problems
-from snowsync.errors import ConfigError
+from snowsync.core.errors import ConfigError
 from snowsync.ledger import Ledger
 from snowsync.units import plan_job
 from snowsync.verify import verify_job

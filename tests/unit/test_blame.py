@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync import blame as module
-from snowsync.blame import MANY, Blame, Probe, Signs, Standing, blame, is_hopeless, needs_probe
-from snowsync.errors import Trouble
+from snowsync.core import blame as module
+from snowsync.core.blame import MANY, Blame, Probe, Signs, Standing, blame, is_hopeless, needs_probe
+from snowsync.core.errors import Trouble
 
 DOUBTFUL = [trouble for trouble in Trouble if needs_probe(trouble)]
 

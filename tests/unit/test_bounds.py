@@ -17,10 +17,10 @@ from fake_stores import Rig, wait_until
 from ledger_rows import failure, select
 
 from snowsync import lister, unit
-from snowsync.bounded import Notes
-from snowsync.errors import Trouble
+from snowsync.core.bounded_notes import Notes
+from snowsync.core.errors import Trouble
+from snowsync.core.model import ListedObject, State
 from snowsync.ledger import Ledger
-from snowsync.model import ListedObject, State
 
 
 def test_the_oldest_note_is_forgotten() -> None:

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 from ledger_rows import bring_to, listed
 
-from snowsync import VERSION, cli, cli_arguments, config, errors
-from snowsync.errors import (
+from snowsync import VERSION, cli, cli_arguments, config
+from snowsync.core import errors
+from snowsync.core.errors import (
     ConfigError,
     JobLocked,
     JobStopped,
@@ -32,8 +33,8 @@ from snowsync.errors import (
     StoreError,
     Trouble,
 )
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
-from snowsync.model import State
 
 
 def run(*arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:

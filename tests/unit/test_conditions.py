@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-from snowsync.conditions import DRAINED, DRAINING, FAILED, IN_USE, MISSING, READ_ONLY, Seen, condition, word_of
-from snowsync.errors import LocalError, Trouble
+from snowsync.core.conditions import DRAINED, DRAINING, FAILED, IN_USE, MISSING, READ_ONLY, Seen, condition, word_of
+from snowsync.core.errors import LocalError, Trouble
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snowsync import config
-from snowsync.errors import ConfigError
-from snowsync.model import MIB, Evidence
+from snowsync.core.errors import ConfigError
+from snowsync.core.model import MIB, Evidence
 
 LEAST: dict[str, Any] = {
     "job": "photos",

@@ -15,7 +15,7 @@ from snowsync import credentials
 from snowsync.config import Job, MoverSettings, Store, parse_job
 from snowsync.connection_needs import least
 from snowsync.connections import RESUMING, Permits, Turns, lanes_within, shares, within
-from snowsync.errors import ConfigError
+from snowsync.core.errors import ConfigError
 from snowsync.native import NativeMover
 from snowsync.s5cmd_lane import Lane
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from snowsync import config, credentials
-from snowsync.errors import ConfigError
+from snowsync.core.errors import ConfigError
 
 ACCESS, SECRET, TOKEN = "AKIAHUSH", "hush/secret+key=", "hush-token"
 GOOD = f"[default]\naws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n"

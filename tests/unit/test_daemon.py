@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from snowsync import daemon as daemon_module
-from snowsync import workers
+from snowsync.core import workers
+from snowsync.core.workers import Doing
 from snowsync.counters import Counters
 from snowsync.daemon import Daemon
 from snowsync.switches import Switches
-from snowsync.workers import Doing
 
 
 class Systemd:

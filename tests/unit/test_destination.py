@@ -15,12 +15,12 @@ import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slowly, refuse, wait_until
 
 from snowsync import releases, unsent
+from snowsync.core.errors import ConfigError, StoreError, Trouble
+from snowsync.core.model import MIB, State
+from snowsync.core.removal import Permit
 from snowsync.destination import DestinationUnit
-from snowsync.errors import ConfigError, StoreError, Trouble
 from snowsync.ledger_objects import ObjectLedger
-from snowsync.model import MIB, State
 from snowsync.releases import Releases
-from snowsync.removal import Permit
 from snowsync.volumes import OpenVolume
 
 

@@ -17,11 +17,11 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from snowsync import errors
 from snowsync.cli_arguments import build_parser
 from snowsync.config import Group, Job, MoverSettings, Space, Store, Volume
+from snowsync.core import errors
+from snowsync.core.model import Evidence, State
 from snowsync.ledger_schema import MIGRATIONS
-from snowsync.model import Evidence, State
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import yaml
 from fake_stores import Rig, wait_until
 
 from snowsync import cli, draining, volume_report
-from snowsync.errors import ConfigError, LedgerError, LocalError
+from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.ledger_read import LedgerNotReady
 
 

@@ -20,12 +20,12 @@ from test_dropped_files import append, replace_with, write_and_set_back
 from test_writers import refuse_leases
 
 from snowsync import dropfolder, writers
+from snowsync.core.errors import Trouble
+from snowsync.core.model import Origin, State
 from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
-from snowsync.errors import Trouble
 from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.flight import Item
 from snowsync.ledger import Row
-from snowsync.model import Origin, State
 from snowsync.soundness import examine
 from snowsync.writers import Writer
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 from test_writers import refuse_leases
 
-from snowsync import asides, dropped_files, removal
+from snowsync import asides, dropped_files
+from snowsync.core import removal
+from snowsync.core.model import Origin, State
+from snowsync.core.removal import AtDestination, LiesElsewhere, NotEntitled
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
 from snowsync.ledger import Row
-from snowsync.model import Origin, State
-from snowsync.removal import AtDestination, LiesElsewhere, NotEntitled
 
 NAME = "it's; a `file`"
 DATA = b"people's data"

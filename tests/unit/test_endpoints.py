@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
 
-from snowsync.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.config import MoverSettings
+from snowsync.core.blame import MANY, TRIED_AT_ONCE, Blame
+from snowsync.core.errors import JobStopped, StoreError, Trouble
+from snowsync.core.model import Fetch, Outcome
 from snowsync.credentials import for_side
 from snowsync.endpoint import Endpoint
 from snowsync.endpoints import EndpointPool
-from snowsync.errors import JobStopped, StoreError, Trouble
-from snowsync.model import Fetch, Outcome
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 MIB = 1024 * 1024

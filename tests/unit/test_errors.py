@@ -9,7 +9,7 @@ import errno
 
 import pytest
 
-from snowsync.errors import JobStopped, StoreError, Trouble, file_error, local_trouble, stop_if_refused
+from snowsync.core.errors import JobStopped, StoreError, Trouble, file_error, local_trouble, stop_if_refused
 
 
 @pytest.mark.parametrize(

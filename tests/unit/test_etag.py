@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snowsync import etag
+from snowsync.core import etag
 
 MIB = 1024 * 1024
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"

@@ -31,13 +31,13 @@ from snowsync import (
     unsent,
     volume_opening,
 )
-from snowsync.errors import JobLocked, LedgerError, LocalError
+from snowsync.core.errors import JobLocked, LedgerError, LocalError
+from snowsync.core.model import ListedObject, State
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
 from snowsync.ledger import Row
 from snowsync.ledger_moves import MoveLedger
 from snowsync.ledger_records import Tally
-from snowsync.model import ListedObject, State
 from snowsync.soundness import Damage
 from snowsync.volumes import OpenVolume
 

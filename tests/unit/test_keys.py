@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snowsync import keys
-from snowsync.model import ListedObject
+from snowsync.core import keys
+from snowsync.core.model import ListedObject
 
 HOSTILE_KEYS = [
     "",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.errors import StoreError, Trouble
+from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.model import Head, Headers
 from snowsync.layouts import all_parts, equal_parts, told_size
-from snowsync.model import Head, Headers
 
 ETAG = f"{'a' * 32}-3"
 OBJECT = Head(200, 100, ETAG, 0, Headers())

@@ -13,11 +13,11 @@ from dataclasses import replace
 import pytest
 from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, stage_dropped, staged
 
-from snowsync import machine
-from snowsync.errors import LedgerError, Trouble
+from snowsync.core import machine
+from snowsync.core.errors import LedgerError, Trouble
+from snowsync.core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
 from snowsync.ledger_listing import ListingLedger
-from snowsync.model import TRANSITIONS, Evidence, Headers, ListedObject, State
 
 # -- listing ----------------------------------------------------------------------------------------------------
 

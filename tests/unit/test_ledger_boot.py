@@ -14,13 +14,13 @@ from ledger_rows import bring_to, make_job, row_of, select
 
 from snowsync import ledger_boot
 from snowsync.config import Job
+from snowsync.core.machine import now_ms, process_ticks
+from snowsync.core.model import State
 from snowsync.draining import wait_until_drained
 from snowsync.ledger import Ledger
 from snowsync.ledger_boot import SUSPECT_MS
 from snowsync.ledger_read import LedgerReader
-from snowsync.machine import now_ms, process_ticks
 from snowsync.markers import write_marker
-from snowsync.model import State
 from snowsync.status import gather, is_running, unit_status
 
 YEAR = 365 * 86_400_000
@@ -31,9 +31,9 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.boot, self.ticks, self.wall = "first", 1000, now_ms()
-        monkeypatch.setattr("snowsync.machine.boot_id", lambda: self.boot)
-        monkeypatch.setattr("snowsync.machine.ticks_ms", lambda: self.ticks)
-        monkeypatch.setattr("snowsync.machine.now_ms", lambda: self.wall)
+        monkeypatch.setattr("snowsync.core.machine.boot_id", lambda: self.boot)
+        monkeypatch.setattr("snowsync.core.machine.ticks_ms", lambda: self.ticks)
+        monkeypatch.setattr("snowsync.core.machine.now_ms", lambda: self.wall)
 
     def passes(self, milliseconds: int) -> None:
         self.ticks += milliseconds

@@ -17,14 +17,14 @@ import pytest
 from ledger_rows import bring_to, delivered, failure, listed, row_of, select
 
 from snowsync import ledger_pruning, ledger_read, ledger_schema
-from snowsync.errors import LedgerError, Trouble
+from snowsync.core.errors import LedgerError, Trouble
+from snowsync.core.model import TRANSITIONS, State
 from snowsync.ledger import Ledger
 from snowsync.ledger_journal import new_group
 from snowsync.ledger_objects import REVIVED
 from snowsync.ledger_read import LedgerReader
 from snowsync.ledger_records import Tally
 from snowsync.ledger_schema import MIGRATIONS, add_functions
-from snowsync.model import TRANSITIONS, State
 
 
 def plan(ledger: Ledger, sql: str, *parameters: object) -> str:

@@ -14,11 +14,11 @@ from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of,
 
 from snowsync import ledger_schema
 from snowsync.binding import End
-from snowsync.errors import LedgerError, Trouble
+from snowsync.core.errors import LedgerError, Trouble
+from snowsync.core.model import State
+from snowsync.core.removal import AtDestination, LiesElsewhere, Permit, Replaced
 from snowsync.ledger import Failure, Ledger, Row
 from snowsync.ledger_copies import Kept, entitlement
-from snowsync.model import State
-from snowsync.removal import AtDestination, LiesElsewhere, Permit, Replaced
 
 FIRST, SECOND, THIRD = ("1" * 32, "2" * 32, "3" * 32)
 

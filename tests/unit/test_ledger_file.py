@@ -20,9 +20,9 @@ from ledger_rows import bring_to, listed, row_of, rows, select
 from thorough import THOROUGH
 
 from snowsync import ledger_schema
-from snowsync.errors import LedgerError
+from snowsync.core.errors import LedgerError
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
-from snowsync.model import State
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ TAKES_PART = """
 import sys, time
 from pathlib import Path
 from snowsync.ledger import Ledger
-from snowsync.model import ListedObject
+from snowsync.core.model import ListedObject
 
 start, path, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
@@ -224,7 +224,7 @@ STAGES_FOR_EVER = """
 import sys
 from pathlib import Path
 from snowsync.ledger import Ledger, Staged
-from snowsync.model import Evidence, ListedObject, State
+from snowsync.core.model import Evidence, ListedObject, State
 
 ledger = Ledger(Path(sys.argv[1]))
 volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
@@ -262,7 +262,7 @@ A_MILLION = """
 import json, sys, time
 from pathlib import Path
 from snowsync.ledger import Ledger
-from snowsync.model import ListedObject
+from snowsync.core.model import ListedObject
 
 def pages():
     for page in range(int(sys.argv[2])):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ledger_rows import delivered, failure, in_memory, select, staged
 
-from snowsync.errors import LedgerError
+from snowsync.core.errors import LedgerError
+from snowsync.core.model import TRANSITIONS, ListedObject, State
 from snowsync.ledger import Row
-from snowsync.model import TRANSITIONS, ListedObject, State
 
 KEYS = ("a", "a/b", "b")
 

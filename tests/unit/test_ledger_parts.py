@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from ledger_rows import bring_to, in_memory, listed, row_of
 
+from snowsync.core.model import Fetch, Headers, Send, State
+from snowsync.core.parts import Piece, SentPart, Upload
 from snowsync.ledger import Ledger
-from snowsync.model import Fetch, Headers, Send, State
 from snowsync.part_memory import PartKeeper
-from snowsync.parts import Piece, SentPart, Upload
 
 
 @pytest.fixture

@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_rows import MD5, bring_to, failure, in_memory, listed, row_of, rows
 
-from snowsync import machine
-from snowsync.errors import LedgerError, LocalError, Trouble
+from snowsync.core import machine
+from snowsync.core.errors import LedgerError, LocalError, Trouble
+from snowsync.core.machine import boot_id
+from snowsync.core.model import Evidence, ListedObject, State
 from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_export import EXPORT_FORMATS, export
 from snowsync.ledger_read import LedgerNotReady, LedgerReader
 from snowsync.ledger_records import HopSum, Tally
 from snowsync.ledger_spool import SortedSpool
-from snowsync.machine import boot_id
-from snowsync.model import Evidence, ListedObject, State
 
 ODD_KEYS = ["two\nlines", "cr\rhere", 'quo"ted', "comma,", " space ", "é", "\U0001f98a", "=1+1", "", "a/b", "a"]
 
@@ -203,7 +203,7 @@ def test_failures_name_an_object_once_per_trouble_newest_first(
         (3000, "b", Trouble.IO),
         (4000, "a", Trouble.IO),
     ):
-        monkeypatch.setattr("snowsync.machine.now_ms", lambda at=at: at)
+        monkeypatch.setattr("snowsync.core.machine.now_ms", lambda at=at: at)
         ledger.journal.record(failure(row_of(ledger, key), trouble))
     found = [(entry.key, entry.trouble, entry.times, entry.at_ms) for entry in reader.failures(10)]
     assert found == [("a", "io", 1, 4000), ("b", "io", 1, 3000), ("a", "mismatch", 2, 2000)]

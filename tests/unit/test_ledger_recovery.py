@@ -18,10 +18,11 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import machine, volume_ownership
+from snowsync import volume_ownership
+from snowsync.core import machine
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
 from snowsync.ledger_recovery import RECOVERED
-from snowsync.model import State
 from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_set import VolumeSet
 

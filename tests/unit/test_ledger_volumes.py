@@ -11,11 +11,12 @@ from dataclasses import replace
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select, stage_dropped
 
-from snowsync import ledger_losses, machine
+from snowsync import ledger_losses
+from snowsync.core import machine
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader
 from snowsync.ledger_records import Tally
-from snowsync.model import State
 
 
 @pytest.fixture

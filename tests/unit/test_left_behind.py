@@ -14,10 +14,10 @@ from fake_stores import FakeStore, FakeWire, Rig, install
 
 from snowsync import status
 from snowsync.answers import unreadable
-from snowsync.errors import ObjectsFailed, StoreError
-from snowsync.keys import key_bytes
+from snowsync.core.errors import ObjectsFailed, StoreError
+from snowsync.core.keys import key_bytes
+from snowsync.core.model import Head, ListedObject, Page
 from snowsync.ledger import Ledger
-from snowsync.model import Head, ListedObject, Page
 from snowsync.probing import found_at
 from snowsync.progress import Progress
 from snowsync.units import plan_job

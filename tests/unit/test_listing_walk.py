@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snowsync.config import Store
-from snowsync.errors import StoreError, Trouble
-from snowsync.keys import key_bytes
+from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.keys import key_bytes
+from snowsync.core.model import ListedObject, Page
 from snowsync.listing_walk import EMPTY_PAGES, ListingWalk
-from snowsync.model import ListedObject, Page
 
 Ask = Callable[[str | None, str], Page]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from snowsync import fitness
-from snowsync.errors import LocalError
+from snowsync.core.errors import LocalError
 from snowsync.markers import read_marker, write_marker
 
 

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from snowsync.parts import Piece, Segment, joined, read_piece, segments, usable_pieces
+from snowsync.core.parts import Piece, Segment, joined, read_piece, segments, usable_pieces
 
 
 def md5s(data: bytes, unit: int) -> tuple[bytes, ...]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import tries
 from snowsync.config import MoverSettings
-from snowsync.errors import StoreError, Trouble
+from snowsync.core import backoff
+from snowsync.core.errors import StoreError, Trouble
 from snowsync.patience import CONNECT_SECONDS, PROBE_SECONDS, Asked, Patience, Silence, patience_of
 from snowsync.wire_transfers import Waiting
 
@@ -135,9 +135,9 @@ PAGE = StoreError(Trouble.SERVER, "look", "a page", status=403)
 
 
 def test_what_is_often_over_is_asked_again_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tries, "pause", lambda _attempt: 0.0)
-    assert tries.persistently(partial(failing, [BUSY, BUSY, None]), 2) == "answered"
+    monkeypatch.setattr(backoff, "pause", lambda _attempt: 0.0)
+    assert backoff.persistently(partial(failing, [BUSY, BUSY, None]), 2) == "answered"
     for asked in ([BUSY, BUSY, BUSY, None], [DENIED, None], [PAGE, None]):
         with pytest.raises(StoreError):
-            tries.persistently(partial(failing, asked), 2)
+            backoff.persistently(partial(failing, asked), 2)
         assert asked == [None]

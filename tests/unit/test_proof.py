@@ -15,12 +15,13 @@ from fake_stores import DESTINATION_URL, FakeStore, FakeWire, Rig, etag_of, refu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync import etag as etag_module
 from snowsync import proof
 from snowsync.config import Job, MoverSettings, Store
-from snowsync.errors import StoreError, Trouble
-from snowsync.etag import PartDigests
-from snowsync.model import MIB, UNTOLD, Evidence, Head, Headers, Received
+from snowsync.core import etag as etag_module
+from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.etag import PartDigests
+from snowsync.core.model import MIB, UNTOLD, Evidence, Head, Headers, Received
+from snowsync.core.s3_limits import can_be_sent
 from snowsync.proof import (
     Proven,
     Refuted,
@@ -30,7 +31,6 @@ from snowsync.proof import (
     prove_by_answer,
     prove_delivery,
 )
-from snowsync.s3_limits import can_be_sent
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snowsync import present, reach
+from snowsync import reach
 from snowsync.config import Store
+from snowsync.core import text
+from snowsync.core.errors import ConfigError
 from snowsync.credentials import Credentials
-from snowsync.errors import ConfigError
 
 AMAZON = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", Path("file"), "default")
 
@@ -157,8 +158,8 @@ def test_host_header_is_what_is_sent(endpoint: str, host: str) -> None:
 
 
 def test_a_key_is_shown_on_one_line_and_not_in_full_length() -> None:
-    assert present.url_text("b", "a\nb\x1b[31m") == "s3://b/a\\nb\\x1b[31m"
-    assert len(present.url_text("b", "k" * 1024)) < 320
+    assert text.url_text("b", "a\nb\x1b[31m") == "s3://b/a\\nb\\x1b[31m"
+    assert len(text.url_text("b", "k" * 1024)) < 320
 
 
 # The examples of Amazon's "Authenticating Requests: Using the Authorization Header".

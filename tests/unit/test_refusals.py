@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync.errors import Trouble
+from snowsync.core.errors import Trouble
 from snowsync.refusals import MANY, PROBES_AT_ONCE, Refusals
 
 DENIED = Trouble.DENIED

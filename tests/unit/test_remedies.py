@@ -13,8 +13,8 @@ import pytest
 from scripted_store import ScriptedStore, reply
 
 from snowsync.config import Store
+from snowsync.core.errors import StoreError
 from snowsync.credentials import Credentials
-from snowsync.errors import StoreError
 from snowsync.s3 import Control
 from snowsync.wire import Wire
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import keys
-from snowsync.model import State
-from snowsync.removal import (
+from snowsync.core import keys
+from snowsync.core.layout import generation_of, object_of, quarantine_name
+from snowsync.core.model import State
+from snowsync.core.removal import (
     AtDestination,
     LiesElsewhere,
     NeverStaged,
@@ -30,7 +31,6 @@ from snowsync.removal import (
     prune,
     remove,
 )
-from snowsync.volume_layout import generation_of, object_of, quarantine_name
 
 ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 KEY = "photos/a b.jpg"
@@ -179,7 +179,7 @@ def test_only_empty_folders_are_pruned(tmp_path: Path, folder: int) -> None:
 
 # -- no other way -----------------------------------------------------------------------------------------------
 
-# Files that are removed, renamed or cut to nothing elsewhere than in removal.py: where, how, and why that is allowed.
+# Files that are removed, renamed or cut to nothing elsewhere than in core/removal.py: where, how, why that is allowed.
 # None of them is a staged, kept or quarantined file. By file and function, so that an entry moves with its function.
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "asides.py _put_into": ({"os.rename"}, "a dropped file gets its name back, on a filesystem without hard links"),
@@ -326,7 +326,7 @@ def makers_in(source: str, file_name: str) -> dict[str, set[str]]:
 def sources() -> list[tuple[str, str]]:
     """(text, path below the engine) of every file but the gate itself."""
     files = {path.relative_to(ENGINE).as_posix(): path for path in sorted(ENGINE.rglob("*.py"))}
-    return [(path.read_text(), name) for name, path in files.items() if name != "removal.py"]
+    return [(path.read_text(), name) for name, path in files.items() if name != "core/removal.py"]
 
 
 def differences(found: dict[str, set[str]], allowed: dict[str, set[str]]) -> list[str]:
@@ -339,7 +339,7 @@ def differences(found: dict[str, set[str]], allowed: dict[str, set[str]]) -> lis
 
 
 def test_nothing_is_removed_past_the_gate() -> None:
-    """What is new goes through removal.py, or is not on a volume: then it gets an entry with its reason."""
+    """What is new goes through core/removal.py, or is not on a volume: then it gets an entry with its reason."""
     found = {place: actions for source in sources() for place, actions in found_in(*source).items()}
     assert differences(found, {place: actions for place, (actions, _reason) in ALLOWED.items()}) == []
     assert all(reason for _actions, reason in ALLOWED.values())

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync import machine
 from snowsync.config import Job
-from snowsync.errors import LocalError, Trouble
+from snowsync.core import machine
+from snowsync.core.errors import LocalError, Trouble
+from snowsync.core.model import Evidence, State
 from snowsync.ledger import Failure, Ledger, Staged
 from snowsync.ledger_read import LedgerReader
-from snowsync.model import Evidence, State
 from snowsync.report import gather, render, write_report
 
 # What consumers of the format read (see the transfer scripts' own initial document).

@@ -16,10 +16,10 @@ from fake_stores import FakeMover, FakeWire, Rig, wait_until
 from ledger_rows import bring_to, row_of, select
 
 from snowsync import cli, resending, wire
-from snowsync.errors import LedgerError, Trouble
+from snowsync.core.errors import LedgerError, Trouble
+from snowsync.core.model import Page, State
 from snowsync.ledger import Ledger
 from snowsync.ledger_objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
-from snowsync.model import Page, State
 
 
 class ClosingWire(FakeWire):

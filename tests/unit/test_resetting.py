@@ -18,11 +18,11 @@ import yaml
 from fake_stores import Rig
 
 from snowsync import clearing, cli, ledger_file, locks, resetting
-from snowsync.errors import ConfigError, JobLocked, LedgerError
+from snowsync.core.errors import ConfigError, JobLocked, LedgerError
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
 from snowsync.ledger_file import put_aside
 from snowsync.ledger_read import LedgerReader
-from snowsync.model import State
 
 REGULAR, LINK = stat.S_IFREG, stat.S_IFLNK
 

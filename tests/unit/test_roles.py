@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from snowsync import config, credentials
-from snowsync.sizes import parse_size
+from snowsync.core.sizes import parse_size
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -141,7 +141,7 @@ def test_choices_are_the_engines(part: str, name: str) -> None:
 
 
 def test_the_units_restart_unless_an_operator_must_act() -> None:
-    from snowsync import errors
+    from snowsync.core import errors
 
     unit = (DUAL_SYNC / "templates/snowsync-unit.service.j2").read_text()
     (prevented,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync.model import MIB
-from snowsync.s3_limits import can_be_sent, fits, part_count
+from snowsync.core.model import MIB
+from snowsync.core.s3_limits import can_be_sent, fits, part_count
 
 GIB = 1024 * MIB
 

@@ -30,9 +30,9 @@ from hypothesis import strategies as st
 
 from snowsync import s5cmd_lane, s5cmd_setup, s5cmd_text, s5cmd_watch
 from snowsync.config import MoverSettings, Store
+from snowsync.core.errors import ConfigError, Trouble
+from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.credentials import Credentials
-from snowsync.errors import ConfigError, Trouble
-from snowsync.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.patience import Patience
 from snowsync.s5cmd import S5cmdMover, binary_path, classify
 
@@ -113,7 +113,7 @@ def test_local_paths_it_cannot_be_told(path: str) -> None:
 
 
 def test_the_staging_paths_of_hostile_keys_can_be_told() -> None:
-    from snowsync.keys import to_path
+    from snowsync.core.keys import to_path
 
     for key in ("a b", "//x/", "../..", "ä" * 500, "+x=y%20,@", "-x"):
         assert S5cmdMover.can_send(send(path=f"/proc/self/fd/7/{to_path(key, 3)}"))

@@ -264,7 +264,8 @@ def test_objects_that_failed_fail_the_task_and_their_names_are_returned(run: Run
 
 
 def test_every_exit_code_of_the_engine_has_a_meaning() -> None:
-    from snowsync import cli, errors
+    from snowsync import cli
+    from snowsync.core import errors
 
     result = importlib.import_module(f"{PACKAGE}.module_utils._result")
     found = [errors.SnowsyncError]

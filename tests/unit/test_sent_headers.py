@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from snowsync.model import Headers
+from snowsync.core.model import Headers
 from snowsync.sent_headers import ascii_headers, carried
 
 FULL = Headers("text/css", "no-cache", "gzip", "inline", "de", "never", {"a": "b"}, {"c": "d"})

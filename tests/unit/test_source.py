@@ -15,9 +15,9 @@ import pytest
 from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_slowly, refuse, wait_until
 
 from snowsync import staging
-from snowsync.errors import LocalError, StoreError, Trouble
+from snowsync.core.errors import LocalError, StoreError, Trouble
+from snowsync.core.model import State
 from snowsync.ledger_objects import ObjectLedger
-from snowsync.model import State
 from snowsync.source import SourceUnit
 from snowsync.volumes import OpenVolume
 
@@ -348,7 +348,7 @@ def test_an_endpoint_that_corrupts_is_avoided(tmp_path: Path, monkeypatch: pytes
         while (work := self.tasks.get()) is not None:
             self.in_flight -= 1
             Path(work.path).write_bytes(b"!" * work.size)
-            from snowsync.model import Outcome
+            from snowsync.core.model import Outcome
 
             self.on_outcome(Outcome(work.id))
 
@@ -746,7 +746,7 @@ def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.Monkey
 
     from fake_stores import FakeWire
 
-    from snowsync.model import Page
+    from snowsync.core.model import Page
 
     list_page = FakeWire.list_page
 
@@ -764,9 +764,9 @@ def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.Monkey
 
 def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> None:
     """A volume that went and came back has other descriptors, and its own count of what is in flight."""
+    from snowsync.core.model import Evidence
     from snowsync.flight import Item
     from snowsync.ledger import Staged
-    from snowsync.model import Evidence
 
     fill(rig, 2)
     running = rig.start(direction="source", until="forever")
@@ -827,7 +827,7 @@ def test_large_objects_are_made_durable_one_by_one(rig: Rig, monkeypatch: pytest
 
 
 def test_metadata_and_tags_are_carried(rig: Rig) -> None:
-    from snowsync.model import Headers
+    from snowsync.core.model import Headers
 
     headers = Headers(content_type="a/b", cache_control="no-cache", metadata={"who": "me"}, tags={"kind": "test"})
     rig.source.put("a", b"data", headers=headers)
@@ -838,7 +838,7 @@ def test_metadata_and_tags_are_carried(rig: Rig) -> None:
 def test_tags_that_cannot_be_read_are_the_objects_failure(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     from fake_stores import FakeControl
 
-    from snowsync.model import Headers
+    from snowsync.core.model import Headers
 
     def fail(self: FakeControl, object_key: str) -> dict[str, str]:
         raise StoreError(Trouble.DENIED, f"read the tags of {object_key}", "it is not allowed")

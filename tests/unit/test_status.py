@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync import machine
 from snowsync import status as status_module
 from snowsync.config import Job
-from snowsync.errors import ConfigError, LedgerError
+from snowsync.core import machine
+from snowsync.core.errors import ConfigError, LedgerError
+from snowsync.core.machine import boot_id, now_ms
+from snowsync.core.model import Evidence, State
 from snowsync.ledger import Ledger, Staged
 from snowsync.ledger_read import LedgerReader
 from snowsync.ledger_records import Run, Tally
-from snowsync.machine import boot_id, now_ms
 from snowsync.markers import write_marker
-from snowsync.model import Evidence, State
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from snowsync import tool_choice
 from snowsync.config import MoverSettings
-from snowsync.model import MIB, Fetch, Headers, Send
-from snowsync.parts import NoMemory
+from snowsync.core.model import MIB, Fetch, Headers, Send
+from snowsync.core.parts import NoMemory
 from snowsync.tool_choice import ToolChoice
 
 

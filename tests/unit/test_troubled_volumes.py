@@ -15,8 +15,8 @@ import pytest
 from fake_stores import Rig, wait_until
 
 from snowsync import draining, job_volume, report, unsent, volume_opening, volumes
+from snowsync.core.errors import LocalError, Trouble
 from snowsync.destination import DestinationUnit
-from snowsync.errors import LocalError, Trouble
 from snowsync.ledger_read import LedgerReader
 from snowsync.ledger_volumes import VolumeLedger
 from snowsync.switches import Switches

@@ -11,8 +11,8 @@ import threading
 import pytest
 from fake_stores import Rig, Running, refuse, wait_until
 
-from snowsync.blame import MANY
-from snowsync.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
+from snowsync.core.blame import MANY
+from snowsync.core.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
 from snowsync.ledger_listing import ListingLedger
 from snowsync.ledger_objects import ObjectLedger
 from snowsync.ledger_staging import StagingLedger
@@ -202,7 +202,7 @@ def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, side: str, operations: tuple[str, ...], until: str
 ) -> None:
     """It is said why, no object has failed, and the next run has all of them still."""
-    monkeypatch.setattr("snowsync.blame._LEAST_TRIALS", 2)
+    monkeypatch.setattr("snowsync.core.blame._LEAST_TRIALS", 2)
     monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.2)
     rig.changes = {"attempts": 1}
     for number in range(40):
@@ -227,7 +227,7 @@ def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
 
 
 def test_a_service_goes_on_trying_a_store_that_serves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.blame._LEAST_TRIALS", 2)
+    monkeypatch.setattr("snowsync.core.blame._LEAST_TRIALS", 2)
     monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.05)
     rig.changes = {"attempts": 1}
     for number in range(40):

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from ledger_rows import bring_to, listed, make_job, row_of, stage_dropped
 
 from snowsync.config import Job, parse_job
-from snowsync.errors import LocalError, StoreError, Trouble
-from snowsync.etag import PartDigests
-from snowsync.keys import key_bytes
+from snowsync.core.errors import LocalError, StoreError, Trouble
+from snowsync.core.etag import PartDigests
+from snowsync.core.keys import key_bytes
+from snowsync.core.model import Evidence, Head, Headers, ListedObject, State
 from snowsync.ledger import Delivered, Ledger, Staged
 from snowsync.ledger_records import Tally
-from snowsync.model import Evidence, Head, Headers, ListedObject, State
 from snowsync.verify import _merge, verify_job
 from snowsync.verify_result import Result, render
 

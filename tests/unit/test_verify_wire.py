@@ -14,7 +14,7 @@ from ledger_rows import make_job
 from simulators.s3_store import start
 
 from snowsync.config import Job
-from snowsync.errors import JobStopped, StoreError
+from snowsync.core.errors import JobStopped, StoreError
 from snowsync.verify import StoreSide, verify_job
 from snowsync.verify_result import Result
 

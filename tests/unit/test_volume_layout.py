@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import volume_layout as layout
+from snowsync.core import layout
 
 UUID = "6f1b1a52-8a40-4b57-9fd4-5d8f3c0b6c1e"
 

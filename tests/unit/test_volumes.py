@@ -17,11 +17,11 @@ import pytest
 from snowsync import job_volume
 from snowsync import volumes as volumes_module
 from snowsync.config import Job, parse_job
+from snowsync.core.layout import evacuated_name
+from snowsync.core.removal import AtDestination, OperatorsWord
 from snowsync.ledger import Ledger
 from snowsync.markers import is_folder, read_marker, write_marker
 from snowsync.placement import fits_nowhere
-from snowsync.removal import AtDestination, OperatorsWord
-from snowsync.volume_layout import evacuated_name
 from snowsync.volume_set import VolumeSet
 from snowsync.volumes import OpenVolume, syncfs
 

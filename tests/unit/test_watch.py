@@ -21,16 +21,16 @@ import pytest
 from ledger_rows import bring_to, delivered, failure, listed, make_job, row_of, rows, staged
 from rich.console import Console
 
-from snowsync import machine
 from snowsync import progress as progress_module
 from snowsync import status as status_module
 from snowsync.config import Job
-from snowsync.errors import LedgerError, ObjectsFailed
+from snowsync.core import machine
+from snowsync.core.errors import LedgerError, ObjectsFailed
+from snowsync.core.machine import now_ms
+from snowsync.core.model import State
 from snowsync.ledger import Ledger
 from snowsync.ledger_read import LedgerReader
 from snowsync.ledger_records import Tally
-from snowsync.machine import now_ms
-from snowsync.model import State
 from snowsync.progress import HopView, Progress, eta
 from snowsync.status import Rate
 from snowsync.watch import plain_line, render, watch

@@ -38,14 +38,15 @@ from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
 from thorough import MINUTES
 
-from snowsync import keys, ledger_schema, removal, sweeping, volume_layout
+from snowsync import ledger_schema, sweeping
 from snowsync.binding import End
+from snowsync.core import keys, layout, removal
+from snowsync.core.errors import Trouble
+from snowsync.core.model import Evidence, State
+from snowsync.core.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
 from snowsync.counters import Counters
-from snowsync.errors import Trouble
 from snowsync.ledger import Failure, Row
 from snowsync.ledger_read import LedgerReader
-from snowsync.model import Evidence, State
-from snowsync.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
 from snowsync.setbacks import Setbacks
 
 KEYS = ("a", "a/b", "b")
@@ -97,7 +98,7 @@ class SimVolume:
 
     def clear_quarantine(self, object_id: int, permit: Permit) -> None:
         for name in list(self.quarantine):
-            if volume_layout.object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
+            if layout.object_of(name) == object_id and permit.covers(Place.QUARANTINE, name):
                 self.remove(Place.QUARANTINE, self.quarantine, name, permit)
 
     def publish(self, name: str, relative: str) -> None:
@@ -115,7 +116,7 @@ class SimVolume:
         self.quarantine[name] = self.incoming.pop(name)
 
     def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
-        numbers = (volume_layout.quarantine_name(object_id, generation, number) for number in range(1000))
+        numbers = (layout.quarantine_name(object_id, generation, number) for number in range(1000))
         self.quarantine[next(name for name in numbers if name not in self.quarantine)] = self.staged.pop(relative)
 
 
@@ -188,7 +189,7 @@ class WholeLife(RuleBasedStateMachine):
             number = self.ledger.volumes.volume_id(name, name, f"/{name}")
             self.volumes.append(SimVolume(number, name, self.life, self.volumes))
         self.boots = 0
-        self.patches = [mock.patch("snowsync.machine.boot_id", lambda: f"boot-{self.boots}")]
+        self.patches = [mock.patch("snowsync.core.machine.boot_id", lambda: f"boot-{self.boots}")]
         for patch in self.patches:
             patch.start()
         self.ledger.stores.record_ends({"source": End("s"), "destination": End("d0")})
@@ -650,7 +651,7 @@ class WholeLife(RuleBasedStateMachine):
             else:
                 sweeping.sweep(self.ledger, volume, relative)  # type: ignore[arg-type]
         for name in sorted(volume.quarantine):
-            number = volume_layout.object_of(name)
+            number = layout.object_of(name)
             if number is not None and not self.ledger.copies.quarantined(number):
                 self.ledger.copies.has_quarantined(number, volume.id)
 

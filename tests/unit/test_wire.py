@@ -24,11 +24,11 @@ from snowsync import wire as wire_module
 from snowsync.answers import UNREADABLE
 from snowsync.config import Store
 from snowsync.connections import Permits
+from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.model import UNTOLD, Head
 from snowsync.credentials import Credentials
-from snowsync.errors import StoreError, Trouble
 from snowsync.listing_gaps import LAST_TEXT
 from snowsync.listing_walk import ListingWalk
-from snowsync.model import UNTOLD, Head
 from snowsync.patience import Patience
 from snowsync.wire import Wire
 

@@ -28,7 +28,6 @@ from snowsync import (
     dispatch,
     dropfolder,
     endpoint,
-    etag,
     flight,
     lister,
     native_lanes,
@@ -36,26 +35,25 @@ from snowsync import (
     native_requests,
     native_upload,
     part_memory,
-    parts,
     readiness,
     releases,
     senders,
     source,
     staging,
     unit,
-    workers,
 )
 from snowsync.config import MoverSettings, Store
+from snowsync.core import etag, parts, workers
+from snowsync.core.errors import LocalError, Trouble
+from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.core.parts import Piece
+from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.credentials import for_side
 from snowsync.endpoints import EndpointPool
-from snowsync.errors import LocalError, Trouble
 from snowsync.ledger import Ledger
-from snowsync.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.mover_tools import S5CMD
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
-from snowsync.parts import Piece
-from snowsync.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 
 ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 
@@ -121,7 +119,7 @@ def _name(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(ENGINE.rglob("*.py")), ids=_name)
 def test_only_one_file_starts_threads(path: Path) -> None:
     found = {(_name(path), maker) for maker in makers_in(ast.parse(path.read_text()))} - PAST_THE_GUARD
-    assert not found or _name(path) == "workers.py", f"{found}: use workers.start, which has a guard"
+    assert not found or _name(path) == "core/workers.py", f"{found}: use workers.start, which has a guard"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,7 @@ def test_a_thread_past_the_guard_is_found(code: str) -> None:
 
 
 def test_every_start_of_a_thread_has_a_test_in_which_it_raises() -> None:
-    found = {start for path in ENGINE.rglob("*.py") if _name(path) != "workers.py" for start in starts_in(path)}
+    found = {start for path in ENGINE.rglob("*.py") if _name(path) != "core/workers.py" for start in starts_in(path)}
     assert found == set(STARTS)
     own = {
         name for module in ("test_workers.py", "test_s5cmd.py", "test_disk_calls.py") for name in functions_of(module)

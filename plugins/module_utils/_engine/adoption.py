@@ -15,14 +15,14 @@ import os
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from . import etag, keys, workers
-from .errors import Trouble
+from .core import etag, keys, workers
+from .core.errors import Trouble
+from .core.model import Evidence, Origin, State
+from .core.removal import AtDestination
+from .core.s3_limits import can_be_sent
 from .ledger import Failure, Row
 from .ledger_ports import UnitLedger
-from .model import Evidence, Origin, State
 from .proof import local_file_is_sound
-from .removal import AtDestination
-from .s3_limits import can_be_sent
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 

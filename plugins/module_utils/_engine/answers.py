@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 
+from .core.errors import StoreError, Trouble
+from .core.keys import is_utf8
+from .core.model import UNTOLD, Head, Headers, ListedObject
+from .core.text import key_text, plain_text
 from .entry_reader import EntryReader
-from .errors import StoreError, Trouble
-from .keys import is_utf8
-from .model import UNTOLD, Head, Headers, ListedObject
-from .present import key_text, plain_text
 from .remedies import AskedWith, Refusal, otherwise_addressed, remedy, told_region
 from .xml_repair import XmlRepair, as_utf8
 

@@ -17,27 +17,27 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import workers
+from .core import workers
+from .core.backoff import persistently
+from .core.errors import StoreError, Trouble, local_trouble
+from .core.etag import agree, parse, prove_file
+from .core.model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
+from .core.text import plain_text
 from .counters import Counters
 from .crew import Crew
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import StoreError, Trouble, local_trouble
-from .etag import agree, parse, prove_file
 from .fetching import Fetching
 from .flight import Flight, Item
 from .ledger import Failure, Row, Staged, dump_headers
 from .ledger_ports import SourceLedger
-from .model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from .packing import hint
 from .part_memory import PartKeeper
-from .present import plain_text
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .setbacks import Setbacks
 from .staging import Committer
 from .switches import Switches
-from .tries import persistently
 from .volumes import OpenVolume
 from .wire import LATE
 

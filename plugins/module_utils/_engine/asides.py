@@ -21,12 +21,12 @@ import re
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from .conditions import MISSING, word_of
+from .core.conditions import MISSING, word_of
+from .core.layout import aside_name, object_aside
+from .core.model import Origin, State
+from .core.removal import AtDestination, OtherName, Place, remove
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
 from .ledger_rows import Row
-from .model import Origin, State
-from .removal import AtDestination, OtherName, Place, remove
-from .volume_layout import aside_name, object_aside
 from .writers import WriterWatch
 
 _log = logging.getLogger("snowsync.volumes")

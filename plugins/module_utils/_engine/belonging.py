@@ -24,10 +24,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from . import keys
-from .errors import Trouble, local_trouble
-from .ledger_file import identities_put_aside
-from .volume_layout import (
+from .core import keys
+from .core.errors import Trouble, local_trouble
+from .core.layout import (
     LEDGERS,
     OUTGOING,
     QUARANTINE,
@@ -38,6 +37,7 @@ from .volume_layout import (
     record_name,
     record_path,
 )
+from .ledger_file import identities_put_aside
 
 if TYPE_CHECKING:
     from .config import Job

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from . import keys
-from .errors import ConfigError
-from .model import Origin
+from .core import keys
+from .core.errors import ConfigError
+from .core.model import Origin
 
 if TYPE_CHECKING:
     from .config import Job, Store

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import asides, keys
-from .errors import LocalError, Trouble
+from . import asides
+from .core import keys
+from .core.errors import LocalError, Trouble
+from .core.layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
+from .core.removal import OperatorsWord, Place, prune, remove
 from .ledger_records import Tally
-from .removal import OperatorsWord, Place, prune, remove
-from .volume_layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
 from .volumes import syncfs
 
 if TYPE_CHECKING:

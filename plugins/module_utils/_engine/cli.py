@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from . import cli_stores, cli_volumes
 from .cli_arguments import build_parser
 from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
-from .errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
-from .present import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
+from .core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
+from .core.text import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
     from .config import Job

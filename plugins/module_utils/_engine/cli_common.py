@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .keys import readable
+from .core.keys import readable
 
 if TYPE_CHECKING:
     from .config import Job

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 
 from .cli_common import become_owner, load_named_job, print_json
-from .errors import ConfigError, ObjectsFailed
-from .present import count_text
+from .core.errors import ConfigError, ObjectsFailed
+from .core.text import count_text
 
 
 def _rebind(parsed: argparse.Namespace) -> int:

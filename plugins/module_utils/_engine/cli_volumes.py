@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .cli_common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_json
-from .present import bytes_text, count_text
+from .core.text import bytes_text, count_text
 
 if TYPE_CHECKING:
     from .config import Job

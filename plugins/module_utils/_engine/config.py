@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from . import config_values as values
 from .connection_needs import least
-from .errors import ConfigError
-from .model import MIB, Evidence
-from .s3_limits import LARGEST_PART, SMALLEST_PART
-from .sizes import parse_size
+from .core.errors import ConfigError
+from .core.model import MIB, Evidence
+from .core.s3_limits import LARGEST_PART, SMALLEST_PART
+from .core.sizes import parse_size
 
 __all__ = [
     "JOBS_DIR",

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
-from .model import Evidence
-from .sizes import parse_size, show_size
-from .volume_layout import OWN_FOLDER
+from .core.layout import OWN_FOLDER
+from .core.model import Evidence
+from .core.sizes import parse_size, show_size
 
 _YEAR_SECONDS = 365 * 86_400
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from . import workers
-from .errors import ConfigError
+from .core import workers
+from .core.errors import ConfigError
 
 if TYPE_CHECKING:  # config.py brings pydantic, which the users of `load` may not have
     from .config import Job

@@ -14,13 +14,13 @@ import signal
 import socket
 import time
 
-from . import workers
-from .model import MIB
+from .core import workers
+from .core.model import MIB
+from .core.workers import Doing, stands_still
 from .s5cmd_watch import traffic_of
 from .switches import Switches
 from .unit import Unit
 from .units import Attendant
-from .workers import Doing, stands_still
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0

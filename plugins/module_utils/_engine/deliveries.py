@@ -18,21 +18,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import workers
 from .binding import Naming
+from .core import workers
+from .core.errors import StoreError, Trouble
+from .core.model import Head, Outcome
+from .core.removal import AtDestination
 from .counters import Counters
 from .crew import Crew
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import StoreError, Trouble
 from .flight import Flight, Item
 from .ledger import Delivered, Failure, Row
 from .ledger_ports import DestinationLedger
-from .model import Head, Outcome
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .releases import Releases
-from .removal import AtDestination
 from .switches import Switches
 from .unsent import KEPT, Unsent, let_go
 from .volume_set import VolumeSet

@@ -21,6 +21,7 @@ from . import adoption, asides
 from .backlog import Feed, VolumeBacklog
 from .binding import naming
 from .config import Job
+from .core.model import Outcome, Send, State
 from .credentials import for_side
 from .deliveries import Deliveries
 from .endpoint import Endpoint
@@ -30,7 +31,6 @@ from .ledger import Ledger, Row, load_headers
 from .ledger_ports import DestinationLedger
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
-from .model import Outcome, Send, State
 from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases

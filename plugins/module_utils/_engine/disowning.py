@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from . import draining, resetting
 from .belonging import UNKNOWN, Record, held, read_record
 from .clearing import clear
-from .errors import ConfigError, LedgerError, LocalError, Trouble
+from .core.errors import ConfigError, LedgerError, LocalError, Trouble
+from .core.layout import OWN_FOLDER, STAGED
+from .core.removal import OperatorsWord
+from .core.text import bytes_text, count_text, plain_text
 from .ledger_records import Tally
-from .present import bytes_text, count_text, plain_text
-from .removal import OperatorsWord
 from .resetting import VolumeReset
 from .volume_folders import names_held
-from .volume_layout import OWN_FOLDER, STAGED
 
 if TYPE_CHECKING:
     from .config import Job

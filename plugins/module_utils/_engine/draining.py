@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import volume_report
-from .errors import ConfigError, LedgerError
+from .core.errors import ConfigError, LedgerError
 from .ledger import Ledger
 from .ledger_ports import KnownVolumes
 from .ledger_read import LedgerNotReady, LedgerReader

@@ -25,15 +25,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import asides, volumes, workers
+from . import asides, volumes
+from .core import workers
+from .core.errors import LocalError, Trouble, local_trouble
+from .core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .counters import Counters
 from .crew import Crew
-from .errors import LocalError, Trouble, local_trouble
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger import Failure, Row, dump_headers
 from .ledger_drops import Dropped
 from .ledger_ports import KnownDrops, SourceLedger
-from .model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .proof import upload_part_size
 from .setbacks import Setbacks
 from .switches import Switches

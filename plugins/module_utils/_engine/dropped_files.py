@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from . import asides, removal
+from . import asides
+from .core import removal
+from .core.layout import OWN_FOLDER, aside_name
+from .core.removal import NeverStaged, Permit, Place
+from .core.workers import BrokenOff
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
 from .ledger_rows import Row
-from .removal import NeverStaged, Permit, Place
-from .volume_layout import OWN_FOLDER, aside_name
-from .workers import BrokenOff
 from .writers import Writer, WriterWatch
 
 _LEAST_HELD = 8

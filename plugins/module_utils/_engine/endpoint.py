@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from .blame import Blame, Probe, Standing, blame
 from .connections import Permits, Turns, shares
+from .core.blame import Blame, Probe, Standing, blame
+from .core.errors import StoreError, Trouble, stop_if_refused
+from .core.model import Page
 from .credentials import Keys, renewed_since
-from .errors import StoreError, Trouble, stop_if_refused
 from .listing_walk import ListingWalk
-from .model import Page
 from .packing import Packing
 from .patience import Patience
 from .reach import readdressed

@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from . import workers
-from .blame import Probe
+from .core import workers
+from .core.blame import Probe
+from .core.errors import JobStopped, StoreError
 from .endpoint import Endpoint
-from .errors import JobStopped, StoreError
 
 
 class Probes:

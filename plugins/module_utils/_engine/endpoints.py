@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 
 from .assignments import Assignments
-from .blame import TRIED_AT_ONCE, Blame
 from .config import MoverSettings, Store
 from .connections import Lanes, lanes_within, shares, within
+from .core.blame import TRIED_AT_ONCE, Blame
+from .core.errors import Trouble
+from .core.model import Fetch, Outcome, Send
+from .core.parts import NoMemory, PartMemory
 from .credentials import Keys
 from .dispatch import Dispatch
 from .endpoint import Endpoint, FailedRequest
 from .endpoint_probes import Probes
-from .errors import Trouble
-from .model import Fetch, Outcome, Send
 from .mover_tools import MoverSetup
-from .parts import NoMemory, PartMemory
 from .patience import patience_of
 from .reach import endpoint_urls
 from .tool_choice import ToolChoice

@@ -27,18 +27,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import draining, keys
-from .conditions import MISSING
-from .errors import LedgerError, LocalError, Trouble, local_trouble
-from .etag import PartDigests
+from . import draining
+from .core import keys
+from .core.conditions import MISSING
+from .core.errors import LedgerError, LocalError, Trouble, local_trouble
+from .core.etag import PartDigests
+from .core.layout import evacuated_name
+from .core.model import State
+from .core.removal import AtDestination
 from .ledger import Failure, Ledger, Row
 from .ledger_ports import EvacuationLedger
 from .ledger_records import Tally
 from .locks import EVACUATION, locked
-from .model import State
 from .placement import Placement
-from .removal import AtDestination
-from .volume_layout import evacuated_name
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 

@@ -9,14 +9,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from .blame import Blame
-from .bounded import Notes
+from .core.blame import Blame
+from .core.bounded_notes import Notes
+from .core.errors import Trouble
+from .core.model import Head, State
 from .endpoint import Endpoint
-from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import Failure, Row
 from .ledger_ports import SourceLedger
-from .model import Head, State
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
 from .volumes import OpenVolume

@@ -18,10 +18,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from . import workers
-from .etag import PartDigests
+from .core import workers
+from .core.etag import PartDigests
+from .core.model import MIB
 from .ledger_rows import Row
-from .model import MIB
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COARSE_NS = (

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import draining
-from .conditions import UNAVAILABLE
-from .errors import LedgerError
+from .core.conditions import UNAVAILABLE
+from .core.errors import LedgerError
+from .core.text import bytes_text, count_text, key_text
 from .ledger_records import Tally
-from .present import bytes_text, count_text, key_text
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:

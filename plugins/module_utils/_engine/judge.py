@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .etag import parse
+from .core.etag import parse
+from .core.model import Doubt, Evidence, ListedObject, Origin, State
+from .core.text import plain_text
 from .ledger_records import Entry
-from .model import Doubt, Evidence, ListedObject, Origin, State
-from .present import plain_text
 
 SAME, DIFFERS, MISSING, EXTRA, UNPROVEN = "=", "*", "+", "-", "!"
 

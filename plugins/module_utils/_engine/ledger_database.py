@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import LedgerError
+from .core.errors import LedgerError
 from .ledger_schema import FORBIDDEN, add_functions, migrate
 
 BUSY_SECONDS = 60.0

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import machine
+from .core import machine
+from .core.model import Evidence, ListedObject, Origin, State
 from .ledger_database import Database
 from .ledger_journal import count_moved, new_group
 from .ledger_rows import ROW, Row, sound
-from .model import Evidence, ListedObject, Origin, State
 
 _STAGE = (
     "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"

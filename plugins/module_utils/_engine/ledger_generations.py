@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from . import machine
+from .core import machine
 from .ledger_rows import Row
 
 _COPIED = (

@@ -9,8 +9,8 @@ import os
 import sqlite3
 from collections.abc import Sequence
 
-from . import machine
-from .errors import Trouble
+from .core import machine
+from .core.errors import Trouble
 from .ledger_database import Database
 from .ledger_pruning import GATHER_EVERY, RECORD, forget_old_runs, gather_groups
 from .ledger_rows import Delivered, Failure, Staged

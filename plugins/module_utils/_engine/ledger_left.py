@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .errors import Trouble
+from .core.errors import Trouble
+from .core.text import url_text
 from .ledger_ports import LeftBehind
 from .ledger_records import Fact
-from .present import url_text
 
 if TYPE_CHECKING:
     from .config import Store

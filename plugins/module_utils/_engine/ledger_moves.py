@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from . import machine
+from .core import machine
+from .core.model import State
 from .ledger_database import Database
 from .ledger_generations import note_discard
 from .ledger_journal import new_group
 from .ledger_rows import AS_READ, ROW, Row, as_read
-from .model import State
 
 
 class MoveLedger:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from typing import Protocol
 
 from .binding import Binding, End
-from .errors import Trouble
+from .core.errors import Trouble
+from .core.model import Evidence, ListedObject, State
+from .core.parts import Upload
+from .core.removal import AtDestination, Permit
 from .ledger_bindings import Holding
 from .ledger_drops import Dropped
 from .ledger_objects import Resent
 from .ledger_rows import Delivered, Failure, Observed, Row, Staged
-from .model import Evidence, ListedObject, State
-from .parts import Upload
-from .removal import AtDestination, Permit
 
 # -- both units -------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import LedgerError
+from .core.errors import LedgerError
+from .core.machine import boot_id
+from .core.model import Evidence, Origin, State, source_evidence
 from .ledger import Ledger
 from .ledger_database import problem_text
 from .ledger_pruning import IDLE_MS, TIMES_SINCE
@@ -22,8 +24,6 @@ from .ledger_records import Census, Entry, Fact, FailureRow, Forgotten, GroupRow
 from .ledger_rows import AGAIN
 from .ledger_schema import MIGRATIONS
 from .ledger_volumes import UNUSED
-from .machine import boot_id
-from .model import Evidence, Origin, State, source_evidence
 
 _PAGE = 1000
 # Indexing is much cheaper than calling an enum, and these are called per object.

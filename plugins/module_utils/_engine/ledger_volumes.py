@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import machine
-from .errors import LedgerError
+from .core import machine
+from .core.errors import LedgerError
 from .ledger_database import Database
 from .ledger_journal import JournalLedger
 

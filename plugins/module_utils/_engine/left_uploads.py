@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 
+from .core.errors import StoreError
+from .core.machine import now_ms
+from .core.parts import Upload
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import StoreError
 from .ledger_ports import LeftUploads
-from .machine import now_ms
-from .parts import Upload
 from .s3 import Control
 
 _log = logging.getLogger("snowsync.destination")

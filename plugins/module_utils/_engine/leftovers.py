@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import asides
+from .core.model import State
 from .deliveries import Deliveries
 from .flight import Flight
 from .ledger import Row
 from .ledger_ports import DestinationLedger
-from .model import State
 from .releases import Releases
 from .switches import Switches
 from .volume_set import VolumeSet

@@ -10,21 +10,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import keys, ledger_left, workers
+from . import ledger_left
 from .answers import UNREADABLE
-from .blame import is_hopeless
+from .core import keys, workers
+from .core.blame import is_hopeless
+from .core.errors import JobStopped, StoreError, Trouble, stop_if_refused
+from .core.model import UNTOLD, ListedObject, Origin, Page, State
+from .core.text import plain_text
 from .counters import Counters
 from .crew import Crew
 from .endpoint import Endpoint, lists_whole
 from .endpoints import EndpointPool
-from .errors import JobStopped, StoreError, Trouble, stop_if_refused
 from .flight import Flight
 from .ledger import Failure, Row
 from .ledger_ports import SourceLedger
 from .listing_gaps import PAGE_KEYS, PageSize, Search, search
 from .listing_walk import ListingWalk
-from .model import UNTOLD, ListedObject, Origin, Page, State
-from .present import plain_text
 from .setbacks import Setbacks
 from .switches import Switches
 

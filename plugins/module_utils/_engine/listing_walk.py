@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import StoreError, Trouble
-from .keys import key_bytes
-from .model import ListedObject, Page
-from .present import url_text
+from .core.errors import StoreError, Trouble
+from .core.keys import key_bytes
+from .core.model import ListedObject, Page
+from .core.text import url_text
 
 if TYPE_CHECKING:
     from .config import Store

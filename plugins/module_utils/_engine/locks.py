@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import JobLocked
+from .core.errors import JobLocked
 
 if TYPE_CHECKING:
     from .config import Job

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from .config import MoverSettings
 from .connections import Lanes
+from .core.model import Fetch, Outcome, Send
+from .core.parts import PartMemory
 from .endpoint import Access
-from .model import Fetch, Outcome, Send
 from .mover import Mover
 from .native import NativeMover
-from .parts import PartMemory
 from .s5cmd import S5cmdMover
 
 NATIVE, S5CMD = "native", "s5cmd"

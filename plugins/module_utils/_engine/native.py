@@ -13,18 +13,18 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import workers
 from .connections import Lanes, lanes_within
-from .keys import is_utf8
-from .model import Fetch, Outcome, Send
+from .core import workers
+from .core.keys import is_utf8
+from .core.model import Fetch, Outcome, Send
+from .core.parts import NoMemory, PartMemory
+from .core.s3_limits import fits
 from .native_lanes import Kit, SmallLane, StreamLane
 from .native_large import LargeFetch, LargeKit
 from .native_requests import Bucket, can_carry
 from .native_small import fetch_small, send_small
 from .native_upload import LargeSend
-from .parts import NoMemory, PartMemory
 from .patience import patience_of
-from .s3_limits import fits
 from .volume_lanes import VolumeLanes
 
 if TYPE_CHECKING:  # config.py brings pydantic

@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import workers
-from .errors import StoreError
+from .core import workers
+from .core.backoff import is_often_over, pause
+from .core.errors import StoreError
 from .native_requests import Request
 from .patience import CONNECT_SECONDS
-from .tries import is_often_over, pause
 from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Store
-    from .model import Head
+    from .core.model import Head
 
 _log = logging.getLogger("snowsync.native")
 _BUFFER = 256 * 1024

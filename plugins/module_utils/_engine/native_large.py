@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from . import etag
-from .errors import StoreError
-from .model import MIB, Fetch, Head, Outcome, Received, Send
+from .core import etag
+from .core.errors import StoreError
+from .core.model import MIB, Fetch, Head, Outcome, Received, Send
+from .core.parts import PartMemory, Segment
 from .native_lanes import Stream, StreamClosed, StreamLane
 from .native_outcomes import Result, outcome_of
 from .native_requests import Bucket, Get, Request
 from .partial_file import PartialFile
-from .parts import PartMemory, Segment
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
 _log = logging.getLogger("snowsync.native")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .errors import StoreError, Trouble, file_error
-from .model import Fetch, Head, Outcome, Received, Send
+from .core.errors import StoreError, Trouble, file_error
+from .core.model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import LaneFailed
 from .native_requests import Bucket
 

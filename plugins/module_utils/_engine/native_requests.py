@@ -18,15 +18,15 @@ from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
-from . import workers
 from .answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
+from .core import workers
+from .core.errors import StoreError, Trouble
+from .core.etag import ParsedEtag, agree, told_digest
+from .core.model import MIB, Fetch, Head, Headers, Send
+from .core.text import url_text
 from .credentials import renewed_since
-from .errors import StoreError, Trouble
-from .etag import ParsedEtag, agree, told_digest
-from .model import MIB, Fetch, Head, Headers, Send
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
-from .present import url_text
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string
 from .remedies import AskedWith
 from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten

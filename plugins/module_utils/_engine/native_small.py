@@ -9,8 +9,8 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from . import etag
-from .model import Fetch, Head, Outcome, Received, Send
+from .core import etag
+from .core.model import Fetch, Head, Outcome, Received, Send
 from .native_lanes import Errand
 from .native_outcomes import Result, outcome_of
 from .native_requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5

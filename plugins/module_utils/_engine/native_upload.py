@@ -13,16 +13,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from . import etag
 from .answers import UNREADABLE
-from .errors import StoreError, Trouble
-from .model import UNTOLD, Head, Send
+from .core import etag
+from .core.errors import StoreError, Trouble
+from .core.model import UNTOLD, Head, Send
+from .core.parts import SentPart, Upload
+from .core.s3_limits import part_count
 from .native_lanes import Stream, StreamClosed
 from .native_large import Large, LargeKit, Step
 from .native_outcomes import Result
 from .native_requests import open_to_send
-from .parts import SentPart, Upload
-from .s3_limits import part_count
 from .s3_request import PERHAPS_STORED, Section, insist_on_part, rotten
 from .upload_requests import UploadRequests
 

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from . import workers
-from .errors import LedgerError
+from .core import workers
+from .core.errors import LedgerError
+from .core.model import Fetch, Send
+from .core.parts import Piece, SentPart, Upload
 from .ledger_parts import PartLedger
-from .model import Fetch, Send
-from .parts import Piece, SentPart, Upload
 from .volumes import sync_file
 
-_log = logging.getLogger("snowsync.parts")
+_log = logging.getLogger("snowsync.core.parts")
 _Item = TypeVar("_Item")
 
 

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from . import workers
-from .etag import PartDigests
-from .model import MIB, Fetch
+from .core import workers
+from .core.etag import PartDigests
+from .core.model import MIB, Fetch
+from .core.parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
 from .native_requests import Target
-from .parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
 
 _log = logging.getLogger("snowsync.native")
 _WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 
 from .config import Store
-from .errors import StoreError, Trouble
-from .keys import key_bytes
+from .core.backoff import is_often_over, pause
+from .core.errors import StoreError, Trouble
+from .core.keys import key_bytes
+from .core.model import Head, Headers
 from .listing_walk import ListingWalk
-from .model import Head, Headers
 from .proof import etag_is_digest
-from .tries import is_often_over, pause
 from .wire import LATE, Wire
 
 HURRY_SECONDS = 5.0  # so long does one answer that does not come hold up the others

@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .core.machine import boot_id, now_ms, ticks_ms
+from .core.model import State
 from .ledger_left import left_behind
 from .ledger_read import LedgerNotReady, LedgerReader
 from .ledger_records import FailureRow, GroupRow, Run, Tally
-from .machine import boot_id, now_ms, ticks_ms
-from .model import State
 from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
 

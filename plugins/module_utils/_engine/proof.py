@@ -12,12 +12,12 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 
-from . import etag
 from .config import MoverSettings, Store
-from .errors import StoreError, Trouble
+from .core import etag
+from .core.errors import StoreError, Trouble
+from .core.model import MIB, UNTOLD, Doubt, Evidence, Head, Received
+from .core.s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
 from .layouts import all_parts, equal_parts, told_size
-from .model import MIB, UNTOLD, Doubt, Evidence, Head, Received
-from .s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
 from .wire import Wire
 
 _CHECKSUMS = ("sha256", "sha1", "crc32")

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import ConfigError
+from .core.errors import ConfigError
 from .socks import SCHEMES
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import workers
 from .binding import Naming
-from .errors import Trouble
+from .core import workers
+from .core.errors import Trouble
+from .core.model import LONGEST_KEY, Origin
 from .flight import Item
 from .ledger import Failure, Row
 from .ledger_ports import DestinationLedger
-from .model import LONGEST_KEY, Origin
 from .setbacks import Setbacks
 from .soundness import examine
 from .unsent import Unsent

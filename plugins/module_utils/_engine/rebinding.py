@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .binding import SIDES, Binding, Change, End, changes, ends_of, newest
-from .errors import ConfigError, LedgerError
+from .core.errors import ConfigError, LedgerError
+from .core.model import State
+from .core.text import bytes_text, count_text, plain_text
 from .ledger import Ledger
 from .ledger_bindings import Holding
 from .ledger_ports import CountedStores, ReboundStores
 from .ledger_read import LedgerReader
 from .ledger_records import Tally
 from .locks import locked_alone
-from .model import State
-from .present import bytes_text, count_text, plain_text
 
 if TYPE_CHECKING:
     from .config import Job

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Iterable
 
-from . import workers
 from .binding import Naming
+from .core import workers
+from .core.model import Origin
+from .core.removal import AtDestination
 from .counters import Counters
 from .ledger import Row
 from .ledger_ports import DestinationLedger
-from .model import Origin
-from .removal import AtDestination
 from .switches import Switches
 from .volumes import OpenVolume
 

@@ -20,13 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import VERSION
 from .binding import Naming, naming
-from .errors import LocalError, Trouble
-from .ledger import Ledger
-from .ledger_read import LedgerReader
-from .ledger_records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
-from .machine import now_ms
-from .model import Evidence
-from .present import (
+from .core.errors import LocalError, Trouble
+from .core.machine import now_ms
+from .core.model import Evidence
+from .core.text import (
     bytes_text,
     count_text,
     evidence_text,
@@ -37,6 +34,9 @@ from .present import (
     seconds_text,
     table,
 )
+from .ledger import Ledger
+from .ledger_read import LedgerReader
+from .ledger_records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:

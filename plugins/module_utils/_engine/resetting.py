@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import volume_report
 from .clearing import JobFiles, clear
-from .conditions import UNAVAILABLE
-from .errors import ConfigError, LedgerError, SnowsyncError
+from .core.conditions import UNAVAILABLE
+from .core.errors import ConfigError, LedgerError, SnowsyncError
+from .core.layout import OWN_FOLDER
+from .core.removal import OperatorsWord
+from .core.text import bytes_text, count_text, plain_text
 from .ledger_file import put_aside
 from .ledger_records import Tally
 from .locks import locked_alone
-from .present import bytes_text, count_text, plain_text
-from .removal import OperatorsWord
-from .volume_layout import OWN_FOLDER
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:

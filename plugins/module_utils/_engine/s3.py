@@ -24,18 +24,18 @@ from urllib.parse import unquote_plus, urlsplit
 from . import socks
 from .answers import http_date_ms, not_s3
 from .connections import Turns
-from .errors import StoreError, Trouble, file_error, stop_if_refused
-from .etag import multipart_etag, told_digest
-from .model import Fetch, Head, Headers, Outcome, Send
+from .core.backoff import persistently
+from .core.errors import StoreError, Trouble, file_error, stop_if_refused
+from .core.etag import multipart_etag, told_digest
+from .core.model import Fetch, Head, Headers, Outcome, Send
+from .core.text import url_text
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience
-from .present import url_text
 from .reach import ca_file, proxy_for
 from .remedies import AskedWith
 from .s3_errors import answer_headers, store_error
 from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
 from .sent_headers import ascii_headers, sent_headers
-from .tries import persistently
 
 if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
     from .config import Store

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .answers import not_s3, redirected, refused
-from .errors import StoreError, Trouble
+from .core.errors import StoreError, Trouble
 from .remedies import AskedWith, Refusal, told_region
 
 _KINDS: dict[str, tuple[Trouble, str]] = {

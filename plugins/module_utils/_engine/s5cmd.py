@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from . import s5cmd_text, workers
-from .errors import Trouble
-from .model import Fetch, Outcome, Send
+from . import s5cmd_text
+from .core import workers
+from .core.errors import Trouble
+from .core.model import Fetch, Outcome, Send
 from .patience import patience_of
 from .s5cmd_lane import Lane, Slot
 from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment

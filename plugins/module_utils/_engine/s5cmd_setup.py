@@ -9,7 +9,7 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
+from .core.errors import ConfigError
 from .reach import ca_file, proxy_for
 
 if TYPE_CHECKING:  # config.py brings pydantic

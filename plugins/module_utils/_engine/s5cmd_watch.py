@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .model import MIB, Fetch, Send
+from .core.model import MIB, Fetch, Send
 from .patience import LEAST_BYTES, Asked, Patience
 
 _SETTLING_RATE = 32 * MIB  # bytes/s at which a store may digest a whole object before it answers

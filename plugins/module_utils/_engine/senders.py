@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import workers
+from .core import workers
 from .crew import Crew
 from .deliveries import Batch, Deliveries
 from .endpoints import EndpointPool

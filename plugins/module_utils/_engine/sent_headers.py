@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from .answers import METADATA_PREFIX
-from .model import Headers
+from .core.model import Headers
 
 if TYPE_CHECKING:  # config.py brings pydantic
     from .config import Job

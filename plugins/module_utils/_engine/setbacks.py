@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Container
 from functools import partial
 
-from .blame import Blame, needs_probe
-from .bounded import Notes
+from .core.blame import Blame, needs_probe
+from .core.bounded_notes import Notes
+from .core.errors import Trouble
+from .core.model import State
 from .counters import Counters
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import Trouble
 from .flight import Flight, Item
 from .ledger import LONGEST_DELAY_MS, Failure, Row
 from .ledger_ports import UnitLedger
-from .model import State
 from .part_memory import PartKeeper
 
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts

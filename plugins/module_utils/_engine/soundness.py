@@ -9,11 +9,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import workers
-from .errors import Trouble
+from .core import workers
+from .core.errors import Trouble
+from .core.model import Origin
 from .file_identity import Identity, Likeness, compare, digest_of
 from .flight import Item
-from .model import Origin
 from .proof import local_file_is_sound
 
 

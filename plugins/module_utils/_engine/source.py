@@ -17,22 +17,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from . import adoption, keys
+from . import adoption
 from .arrivals import Arrivals
 from .backlog import Backlog, Feed
 from .config import Job
+from .core import keys
+from .core.errors import JobLocked, LocalError, Trouble
+from .core.model import Fetch, Outcome, State
 from .credentials import for_side
 from .dropfolder import DropScanner
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import JobLocked, LocalError, Trouble
 from .fetching import Fetching
 from .flight import Item
 from .ledger import Failure, Ledger, Row
 from .ledger_ports import SourceLedger
 from .lister import Lister
 from .locks import EVACUATION, locked
-from .model import Fetch, Outcome, State
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer

@@ -9,9 +9,9 @@ import enum
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import etag
+from .core import etag
+from .core.model import Head
 from .layouts import Ask, all_parts, equal_parts, told_size
-from .model import Head
 from .proof import etag_is_digest
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import keys, workers
+from .core import keys, workers
+from .core.errors import Trouble, local_trouble
 from .counters import Counters
 from .crew import Crew
-from .errors import Trouble, local_trouble
 from .fetching import Fetching
 from .flight import Flight, Item
 from .ledger import Row, Staged

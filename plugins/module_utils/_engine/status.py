@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import binding
 from .belonging import NoLedger
-from .errors import ConfigError, SnowsyncError
+from .core.errors import ConfigError, SnowsyncError
+from .core.machine import boot_id, now_ms, process_ticks, ticks_ms
+from .core.model import Evidence, State
+from .core.text import bytes_text, count_text, moment_text, plain_text, rate_text, seconds_text, table
 from .ledger_left import left_behind
 from .ledger_read import LedgerReader
 from .ledger_records import Fact, FailureRow, GroupRow, Run, Tally
-from .machine import boot_id, now_ms, process_ticks, ticks_ms
-from .model import Evidence, State
-from .present import (
-    bytes_text,
-    count_text,
-    moment_text,
-    plain_text,
-    rate_text,
-    seconds_text,
-    table,
-)
 from .report import failure_lines, failure_record
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Container
 from functools import partial
 
-from . import keys
+from .core import keys
+from .core.removal import AtDestination
 from .disk_calls import Silent
 from .ledger_ports import SourceLedger
-from .removal import AtDestination
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from .config import MoverSettings
-from .model import Fetch, Send
+from .core.model import Fetch, Send
+from .core.parts import PartMemory
 from .mover_tools import BOTO3, NATIVE, TOOLS, tool_of
-from .parts import PartMemory
 
 _REMEMBERED = 10_000
 

@@ -14,14 +14,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from .binding import Naming
-from .blame import Blame, needs_probe
+from .core.blame import Blame, needs_probe
+from .core.errors import StoreError, Trouble
+from .core.etag import agree
+from .core.model import UNTOLD, Head
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .errors import StoreError, Trouble
-from .etag import agree
 from .ledger import Row
 from .ledger_ports import DestinationLedger
-from .model import UNTOLD, Head
 from .probing import ask_heads
 from .switches import Switches
 

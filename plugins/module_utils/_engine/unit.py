@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from . import workers
-from .blame import is_hopeless
 from .config import Job
+from .core import workers
+from .core.blame import is_hopeless
+from .core.errors import LocalError, StoreError, Trouble
 from .counters import Counters
 from .crew import Crew
 from .endpoints import EndpointPool
-from .errors import LocalError, StoreError, Trouble
 from .flight import Flight
 from .ledger import Ledger
 from .ledger_ports import UnitLedger

@@ -10,20 +10,21 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 
-from . import binding, workers
+from . import binding
 from .config import Job
+from .core import workers
+from .core.errors import LocalError, StoreError, Trouble
+from .core.keys import movable, readable
+from .core.machine import now_ms
+from .core.model import Outcome
 from .counters import Counters
 from .credentials import for_side
 from .destination import DestinationUnit
 from .dropfolder import waiting
 from .endpoints import EndpointPool
-from .errors import LocalError, StoreError, Trouble
-from .keys import movable, readable
 from .ledger import Ledger
 from .ledger_left import left_behind
 from .ledger_read import LedgerReader
-from .machine import now_ms
-from .model import Outcome
 from .report import Report, evidence_counts, gather, save
 from .source import SourceUnit
 from .switches import Switches

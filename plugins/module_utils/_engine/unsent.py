@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 
 from .binding import Naming
-from .blame import Blame
-from .bounded import Notes
+from .core.blame import Blame
+from .core.bounded_notes import Notes
+from .core.errors import Trouble, local_trouble
+from .core.model import Origin, State
 from .endpoint import Endpoint
-from .errors import Trouble, local_trouble
 from .flight import Flight, Item
 from .ledger import Failure, Row
 from .ledger_ports import DestinationLedger
-from .model import Origin, State
 from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
 from .soundness import Damage, examine, gone

@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import binding
-from .errors import StoreError, Trouble, stop_if_refused
-from .etag import PartDigests, agree
+from .core.errors import StoreError, Trouble, stop_if_refused
+from .core.etag import PartDigests, agree
+from .core.keys import key_bytes, why_not_movable
+from .core.model import UNTOLD, Doubt, Head, ListedObject
+from .core.text import count_text, plain_text
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
-from .keys import key_bytes, why_not_movable
 from .ledger_read import LedgerReader
 from .ledger_records import Entry
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
-from .model import UNTOLD, Doubt, Head, ListedObject
 from .packing import UNPACKED
 from .patience import patience_of
-from .present import count_text, plain_text
 from .proof import etag_is_digest
 from .reach import readdressed
 from .source_check import Finding, SourceCheck

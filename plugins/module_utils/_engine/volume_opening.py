@@ -13,13 +13,13 @@ from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusa
 from .clearing import clear_given_up
 from .config import Job
 from .config import Volume as VolumeConfig
-from .errors import LocalError, Trouble
+from .core.errors import LocalError, Trouble
+from .core.layout import OWN_FOLDER, record_path
 from .fitness import NO_LIMIT, insist_on_fitness, largest_file
 from .ledger import Ledger
 from .ledger_file import identities_put_aside
 from .markers import is_folder, read_marker, write_marker
 from .volume_folders import Folders, names_held, open_folders
-from .volume_layout import OWN_FOLDER, record_path
 from .volume_load import Load
 from .volume_ownership import Ownership
 from .volumes import OpenVolume, try_writing

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .belonging import NoLedger
-from .conditions import UNAVAILABLE
-from .errors import ConfigError, SnowsyncError
+from .core.conditions import UNAVAILABLE
+from .core.errors import ConfigError, SnowsyncError
+from .core.machine import ticks_ms
+from .core.text import bytes_text, count_text, rate_text, table
 from .ledger_read import LedgerReader
-from .machine import ticks_ms
-from .present import bytes_text, count_text, rate_text, table
 from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
 

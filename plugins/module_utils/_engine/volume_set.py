@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
-from . import workers
-from .conditions import FAILED, MISSING
 from .config import Job
+from .core import workers
+from .core.conditions import FAILED, MISSING
 from .disk_calls import Silent
 from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
 from .ledger import Ledger

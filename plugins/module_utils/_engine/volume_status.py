@@ -10,16 +10,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import conditions
 from .belonging import LedgerView, Record, Whose, look, refusal
-from .conditions import Seen
+from .core import conditions
+from .core.conditions import Seen
+from .core.errors import LocalError
+from .core.layout import OWN_FOLDER
+from .core.text import bytes_text, count_text, plain_text
 from .disk_calls import DiskCalls
-from .errors import LocalError
 from .ledger_records import Tally, VolumeRow
 from .markers import is_folder, read_marker
 from .placement import is_out_of_files
-from .present import bytes_text, count_text, plain_text
-from .volume_layout import OWN_FOLDER
 
 if TYPE_CHECKING:
     from .config import Job

@@ -9,8 +9,8 @@ import contextlib
 import logging
 import time
 
-from .conditions import FAILED, READ_ONLY, word_of
-from .errors import LocalError, Trouble
+from .core.conditions import FAILED, READ_ONLY, word_of
+from .core.errors import LocalError, Trouble
 from .job_volume import JobVolume
 from .volume_notices import VolumeNotices
 from .volume_opening import VolumeOpening, why_not

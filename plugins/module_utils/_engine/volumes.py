@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Volumes: identity by marker, folders by open descriptor, durability by syncfs. What is in them: volume_layout.py.
+"""Volumes: identity by marker, folders by open descriptor, durability by syncfs. What is in them: core/layout.py.
 
 Everything is reached through directory descriptors opened when the marker was checked, so that nothing can be written
 below a mount point after its filesystem went away.
@@ -18,14 +18,14 @@ import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from . import workers
-from .conditions import MISSING, word_of
 from .config import Volume as VolumeConfig
+from .core import workers
+from .core.conditions import MISSING, word_of
+from .core.errors import Trouble, local_trouble
+from .core.layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
+from .core.removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
 from .dropped_files import DroppedFiles
-from .errors import Trouble, local_trouble
-from .removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
 from .volume_folders import Folders
-from .volume_layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
 from .volume_load import Load
 from .volume_ownership import Ownership
 

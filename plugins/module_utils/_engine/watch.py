@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .conditions import IN_USE
-from .errors import ObjectsFailed
+from .core.conditions import IN_USE
+from .core.errors import ObjectsFailed
+from .core.model import State
+from .core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
 from .ledger_records import Tally
-from .model import State
-from .present import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
 from .progress import HopView, Progress, View, VolumeView
 from .report import whereabouts
 from .status import unit_line

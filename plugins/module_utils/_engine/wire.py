@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import workers
 from .answers import (
     UNREADABLE,
     EntryParser,
@@ -32,13 +31,14 @@ from .answers import (
     unreadable,
 )
 from .connections import Permits
+from .core import workers
+from .core.errors import StoreError, Trouble
+from .core.model import MIB, UNTOLD, Head, Page
+from .core.text import url_text
 from .credentials import renewed_since
-from .errors import StoreError, Trouble
 from .listing_gaps import LAST_TEXT, PAGE_KEYS
-from .model import MIB, UNTOLD, Head, Page
 from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience, Silence
-from .present import url_text
 from .reach import Signer, host_header, place_of, query_string
 from .remedies import AskedWith
 from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl

@@ -29,19 +29,19 @@ import os
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from . import keys, volume_layout, workers
+from . import keys, layout, workers
 from .errors import SnowsyncError
+from .layout import generation_of, object_of
 from .model import State
-from .volume_layout import generation_of, object_of
 
 
 class Place(enum.Enum):
     """The parts of a volume that files are removed from."""
 
-    INCOMING = volume_layout.INCOMING
-    STAGED = volume_layout.STAGED
-    QUARANTINE = volume_layout.QUARANTINE
-    OUTGOING = volume_layout.OUTGOING
+    INCOMING = layout.INCOMING
+    STAGED = layout.STAGED
+    QUARANTINE = layout.QUARANTINE
+    OUTGOING = layout.OUTGOING
     DROP = "drop folder"
 
 
