@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from simulators.s3_store import start
 
-from snowsync import credentials
-from snowsync.config import MoverSettings, Store
+from snowsync.config import credentials
+from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import StoreError
 from snowsync.core.model import MIB, Fetch, Head, Headers, Outcome, Send
 from snowsync.endpoint import Endpoint

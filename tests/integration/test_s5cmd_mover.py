@@ -25,8 +25,8 @@ from servers import Servers
 from servers import Store as RunningStore
 from servers.client import s3_client
 
-from snowsync import credentials
-from snowsync.config import MoverSettings, Store
+from snowsync.config import credentials
+from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.s5cmd import S5cmdMover

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import servers
 
-from snowsync import credentials
-from snowsync.config import Store
+from snowsync.config import credentials
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import Store
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import MIB, Fetch, Head, Headers, ListedObject, Send
-from snowsync.credentials import Credentials
 from snowsync.s3 import Control
 from snowsync.wire import Wire
 

@@ -22,7 +22,7 @@ import pytest
 
 from snowsync import disk_calls, endpoint, mover_tools, volumes
 from snowsync.answers import UNREADABLE
-from snowsync.config import Job, parse_job
+from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.endpoint import Access

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from snowsync import ledger_schema
-from snowsync.config import Job, parse_job
+from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, ListedObject, State
 from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged

@@ -38,7 +38,7 @@ from bench.snowbench.session import (
 from bench.snowbench.stores import BenchError, Stored, compare, equal_etags
 from bench.snowbench.tools import SECRET_KEY, TOOLS, Place, snowsync_job
 
-from snowsync.config import parse_job
+from snowsync.config.job_file import parse_job
 
 
 def figures(wall: float, cpu: float = 1.0, **more: float) -> Figures:

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from ledger_rows import bring_to, listed
 
-from snowsync import VERSION, cli, cli_arguments, config
+from snowsync import VERSION, cli, cli_arguments
+from snowsync.config import job_file
 from snowsync.core import errors
 from snowsync.core.errors import (
     ConfigError,
@@ -166,7 +167,7 @@ def test_common_options_stand_before_or_after_the_command() -> None:
     parse = cli_arguments.build_parser().parse_args
     for arguments in (["--jobs-dir", "/x", "status"], ["status", "--jobs-dir", "/x"]):
         assert parse(arguments).jobs_dir == Path("/x")
-    assert parse(["status"]).jobs_dir == config.JOBS_DIR, "one default, kept twice so that --help needs no pydantic"
+    assert parse(["status"]).jobs_dir == job_file.JOBS_DIR, "one default, kept twice so that --help needs no pydantic"
 
 
 def test_starting_needs_no_third_party_package() -> None:
@@ -200,7 +201,7 @@ def test_every_error_has_its_exit_code_and_its_message(
     def fails(_path: Path) -> None:
         raise error
 
-    monkeypatch.setattr(config, "load_job", fails)
+    monkeypatch.setattr(job_file, "load_job", fails)
     assert cli.main(["--jobs-dir", str(jobs), "status", "photos"]) == RAISED[error]
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snowsync import config
+from snowsync.config import job_file
 from snowsync.core.errors import ConfigError
 from snowsync.core.model import MIB, Evidence
 
@@ -81,7 +81,7 @@ def job_with(path: str, value: object) -> dict[str, Any]:
 
 def problems_of(mapping: object) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        config.parse_job(mapping, "job.yml")
+        job_file.parse_job(mapping, "job.yml")
     return caught.value.problems
 
 
@@ -89,7 +89,7 @@ def problems_of_yaml(tmp_path: Path, text: str | bytes) -> list[str]:
     path = tmp_path / "job.yml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError) as caught:
-        config.load_job(path)
+        job_file.load_job(path)
     assert str(path) in str(caught.value)
     return caught.value.problems
 
@@ -98,7 +98,7 @@ def problems_of_yaml(tmp_path: Path, text: str | bytes) -> list[str]:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    job = config.parse_job(LEAST, "job.yml")
+    job = job_file.parse_job(LEAST, "job.yml")
     assert job.mode == "staged"
     assert (job.state_path, job.ledger_path, job.reports_path) == (
         Path("/var/lib/snowsync/photos"),
@@ -148,7 +148,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_every_option_can_be_given(tmp_path: Path) -> None:
     path = tmp_path / "job.yml"
     path.write_text(FULL)
-    job = config.load_job(path)
+    job = job_file.load_job(path)
     assert job.source is not None
     assert job.source.endpoints == ("https://snow1.example:8443", "http://[fd00::1]:8080", "https://10.0.0.7")
     assert (job.source.prefix, job.source.bucket, job.source.sorted) == ("in/2024 ", "Camera_Roll", False)
@@ -165,18 +165,18 @@ def test_full_example_names_every_option() -> None:
     """An option added to a model and not here would go untested."""
     mapping = yaml.safe_load(FULL)
     for part, model in (
-        (mapping, config.Job),
-        (mapping["source"], config.Store),
-        (mapping["volumes"][0], config.Volume),
-        (mapping["space"], config.Space),
-        (mapping["group"], config.Group),
-        (mapping["mover"], config.MoverSettings),
+        (mapping, job_file.Job),
+        (mapping["source"], job_file.Store),
+        (mapping["volumes"][0], job_file.Volume),
+        (mapping["space"], job_file.Space),
+        (mapping["group"], job_file.Group),
+        (mapping["mover"], job_file.MoverSettings),
     ):
         assert set(part) == set(model.model_fields)
 
 
 def test_job_is_frozen() -> None:
-    job = config.parse_job(LEAST, "job.yml")
+    job = job_file.parse_job(LEAST, "job.yml")
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         job.volumes[0].limit = 5  # type: ignore[misc]  # that it is refused is what is tested
 
@@ -184,14 +184,14 @@ def test_job_is_frozen() -> None:
 def test_drop_folder_stands_in_for_a_source() -> None:
     mapping = job_with("volumes[0].drop_folder", "outgoing")
     mapping["source"] = None
-    assert config.parse_job(mapping, "job.yml").source is None
+    assert job_file.parse_job(mapping, "job.yml").source is None
     del mapping["source"]
-    assert config.parse_job(mapping, "job.yml").source is None
+    assert job_file.parse_job(mapping, "job.yml").source is None
 
 
 def test_mapping_is_left_as_it_was() -> None:
     mapping = copy.deepcopy(LEAST)
-    config.parse_job(mapping, "job.yml")
+    job_file.parse_job(mapping, "job.yml")
     assert mapping == LEAST
 
 
@@ -336,18 +336,18 @@ def test_wrong_value_is_named_by_path_with_its_mend(path: str, value: object, me
 def test_every_option_of_a_job_may_be_left_out(option: str) -> None:
     mapping = yaml.safe_load(FULL)
     del mapping[option]
-    config.parse_job(mapping, "job.yml")
+    job_file.parse_job(mapping, "job.yml")
 
 
 def test_every_option_has_a_wrong_value_above() -> None:
     tested = {re.sub(r"\[.*?\]", "", path) for path, _, _ in WRONG_VALUES}
     for part, model in (
-        ("", config.Job),
-        ("source.", config.Store),
-        ("volumes.", config.Volume),
-        ("space.", config.Space),
-        ("group.", config.Group),
-        ("mover.", config.MoverSettings),
+        ("", job_file.Job),
+        ("source.", job_file.Store),
+        ("volumes.", job_file.Volume),
+        ("space.", job_file.Space),
+        ("group.", job_file.Group),
+        ("mover.", job_file.MoverSettings),
     ):
         missing = {f"{part}{name}" for name in model.model_fields} - tested
         assert missing <= {"group", "mover", "mover.large_object"}
@@ -418,7 +418,7 @@ def test_volumes_do_not_contain_each_other(first: str, second: str) -> None:
 
 def test_volumes_beside_each_other_are_fine() -> None:
     mapping = volumes_job({"name": "a", "path": "/mnt/a"}, {"name": "b", "path": "/mnt/ab"})
-    assert len(config.parse_job(mapping, "job.yml").volumes) == 2
+    assert len(job_file.parse_job(mapping, "job.yml").volumes) == 2
 
 
 @pytest.mark.parametrize(
@@ -430,8 +430,8 @@ def test_state_does_not_lie_on_a_volume(volume: str, more: dict[str, str]) -> No
 
 
 def test_volume_may_lie_beside_or_below_the_state() -> None:
-    config.parse_job(volumes_job({"name": "a", "path": "/srv/a"}, state_dir="/srv/state"), "job.yml")
-    config.parse_job(volumes_job({"name": "a", "path": "/srv/state/a"}, state_dir="/srv/state"), "job.yml")
+    job_file.parse_job(volumes_job({"name": "a", "path": "/srv/a"}, state_dir="/srv/state"), "job.yml")
+    job_file.parse_job(volumes_job({"name": "a", "path": "/srv/state/a"}, state_dir="/srv/state"), "job.yml")
 
 
 @pytest.mark.parametrize("source", [{}, {"source": None}])
@@ -485,7 +485,7 @@ def test_job_that_would_feed_itself_is_refused(source: dict[str, Any], destinati
     ],
 )
 def test_other_store_bucket_or_prefix_is_fine(source: dict[str, Any], destination: dict[str, Any]) -> None:
-    config.parse_job(stores(source, destination), "job.yml")
+    job_file.parse_job(stores(source, destination), "job.yml")
 
 
 # --- all at once ---
@@ -518,14 +518,14 @@ def test_bucket_that_cannot_stand_before_the_host_is_refused(
     (found,) = problems_of(mapping)
     assert problem in found
     mapping["source"]["addressing"] = "auto"
-    config.parse_job(mapping, "job.yml")
+    job_file.parse_job(mapping, "job.yml")
 
 
 @pytest.mark.parametrize("store", [{"endpoints": ["http://s.test"], "bucket": "a.b"}, {"bucket": "camera"}])
 def test_bucket_may_stand_before_the_host(store: dict[str, Any]) -> None:
     mapping = yaml.safe_load(FULL) | {"mover": {}}
     mapping["source"] = {"bucket": "camera", "addressing": "virtual", **store}
-    config.parse_job(mapping, "job.yml")
+    job_file.parse_job(mapping, "job.yml")
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -608,13 +608,13 @@ anything = st.recursive(
 _shape = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(config.Job.model_fields, anything),
-        "source": st.fixed_dictionaries({}, optional=dict.fromkeys(config.Store.model_fields, anything)),
+        **dict.fromkeys(job_file.Job.model_fields, anything),
+        "source": st.fixed_dictionaries({}, optional=dict.fromkeys(job_file.Store.model_fields, anything)),
         "destination": st.fixed_dictionaries(
             {"bucket": st.sampled_from(["abc", 5])}, optional={"endpoints": anything, "prefix": anything}
         ),
         "volumes": st.lists(
-            st.fixed_dictionaries({}, optional=dict.fromkeys(config.Volume.model_fields, anything)), max_size=3
+            st.fixed_dictionaries({}, optional=dict.fromkeys(job_file.Volume.model_fields, anything)), max_size=3
         ),
     },
 )
@@ -624,7 +624,7 @@ _shape = st.fixed_dictionaries(
 @example({"a\nb": 1, "job": "a\nb", "volumes": [{"x\ny": 1}]})
 def test_any_nonsense_is_a_config_error(mapping: object) -> None:
     try:
-        config.parse_job(mapping, "job.yml")
+        job_file.parse_job(mapping, "job.yml")
     except ConfigError as error:
         problems = error.problems
     else:
@@ -655,7 +655,7 @@ def test_any_nonsense_is_a_config_error(mapping: object) -> None:
     ],
 )
 def test_size_is_read(text: object, size: int) -> None:
-    assert config.parse_size(text) == size
+    assert job_file.parse_size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -664,13 +664,13 @@ def test_size_is_read(text: object, size: int) -> None:
 )
 def test_what_is_no_size_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"is not a size|unknown unit|is negative"):
-        config.parse_size(text)
+        job_file.parse_size(text)
 
 
 @given(st.integers(0, 10**7), st.sampled_from(["KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"]))
 def test_size_counts_by_its_unit(number: int, unit: str) -> None:
     base = 1024 if "i" in unit else 1000
-    assert config.parse_size(f"{number}{unit}") == number * base ** ("KMGT".index(unit[0]) + 1)
+    assert job_file.parse_size(f"{number}{unit}") == number * base ** ("KMGT".index(unit[0]) + 1)
 
 
 # --- the file ---
@@ -714,14 +714,14 @@ def test_merge_keys_are_not_taken_for_repeated_ones(tmp_path: Path) -> None:
         "job: a\nsource: &store {bucket: camera, region: snow}\ndestination:\n  <<: *store\n  bucket: archive\n"
         "volumes: [{name: a, path: /a}]\n"
     )
-    destination = config.load_job(path).destination
+    destination = job_file.load_job(path).destination
     assert (destination.bucket, destination.region) == ("archive", "snow")
 
 
 def test_missing_file_and_folder_are_said(tmp_path: Path) -> None:
     for path, problem in ((tmp_path / "absent.yml", "there is no such file"), (tmp_path, "cannot be read: Is a dir")):
         with pytest.raises(ConfigError) as caught:
-            config.load_job(path)
+            job_file.load_job(path)
         assert caught.value.origin == str(path)
         assert caught.value.problems[0].startswith(problem)
 
@@ -738,13 +738,13 @@ def jobs_dir(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("name", "file"), [("photos", "photos.yml"), ("videos", "videos.yaml"), ("both", "both.yml")])
 def test_job_is_found_by_name(jobs_dir: Path, name: str, file: str) -> None:
-    assert config.job_path(name, jobs_dir) == jobs_dir / file
-    assert config.job_path(name, str(jobs_dir)) == jobs_dir / file
+    assert job_file.job_path(name, jobs_dir) == jobs_dir / file
+    assert job_file.job_path(name, str(jobs_dir)) == jobs_dir / file
 
 
 @pytest.mark.parametrize("path", ["./photos", "/x/y.yml", "photos.yml", "other.yaml", "a/b"])
 def test_path_is_taken_as_it_is(jobs_dir: Path, path: str) -> None:
-    assert config.job_path(path, jobs_dir) == Path(path)
+    assert job_file.job_path(path, jobs_dir) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -760,26 +760,28 @@ def test_path_is_taken_as_it_is(jobs_dir: Path, path: str) -> None:
 )
 def test_unknown_job_gets_a_hint(jobs_dir: Path, name: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.job_path(name, jobs_dir)
+        job_file.job_path(name, jobs_dir)
     assert caught.value.problems[0].startswith(problem)
 
 
 def test_no_jobs_folder_is_no_jobs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no job `photos`; jobs there: none"):
-        config.job_path("photos", tmp_path / "absent")
+        job_file.job_path("photos", tmp_path / "absent")
 
 
 def test_jobs_folder_that_cannot_be_listed_is_said(tmp_path: Path) -> None:
     file = tmp_path / "jobs"
     file.touch()
     with pytest.raises(ConfigError, match="cannot be listed: Not a directory"):
-        config.job_path("photos", file)
+        job_file.job_path("photos", file)
 
 
 def test_import_leaves_the_heavy_packages_alone() -> None:
     """A command that only shows its help must not pay for the clients; yaml comes with the first file that is read."""
     heavy = "{'yaml', 'boto3', 'botocore', 'pycurl', 'rich', 'ansible'}"
-    program = f"import sys, snowsync.config, snowsync.credentials; print(sorted({heavy} & set(sys.modules)))"
+    program = (
+        f"import sys, snowsync.config.job_file, snowsync.config.credentials; print(sorted({heavy} & set(sys.modules)))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import credentials
-from snowsync.config import Job, MoverSettings, Store, parse_job
-from snowsync.connection_needs import least
+from snowsync.config import credentials
+from snowsync.config.connection_needs import least
+from snowsync.config.job_file import Job, MoverSettings, Store, parse_job
 from snowsync.connections import RESUMING, Permits, Turns, lanes_within, shares, within
 from snowsync.core.errors import ConfigError
 from snowsync.native import NativeMover

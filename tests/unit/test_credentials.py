@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import config, credentials
+from snowsync.config import credentials, job_file
 from snowsync.core.errors import ConfigError
 
 ACCESS, SECRET, TOKEN = "AKIAHUSH", "hush/secret+key=", "hush-token"
@@ -209,8 +209,8 @@ def test_credentials_do_not_show_themselves(write_file: WriteFile) -> None:
 # --- for a side of a job ---
 
 
-def job_of(**stores: object) -> config.Job:
-    return config.parse_job(
+def job_of(**stores: object) -> job_file.Job:
+    return job_file.parse_job(
         {
             "job": "photos",
             "destination": {"bucket": "archive"},

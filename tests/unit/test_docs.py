@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from snowsync.cli_arguments import build_parser
-from snowsync.config import Group, Job, MoverSettings, Space, Store, Volume
+from snowsync.config.job_file import Group, Job, MoverSettings, Space, Store, Volume
 from snowsync.core import errors
 from snowsync.core.model import Evidence, State
 from snowsync.ledger_schema import MIGRATIONS
@@ -82,7 +82,7 @@ def read(field: FieldInfo, text: str) -> Any:
 
 
 def test_the_example_is_a_job(tmp_path: Path) -> None:
-    from snowsync.config import load_job
+    from snowsync.config.job_file import load_job
 
     example = re.search(r"(?:^    .*\n)+", JOB_FILE, re.MULTILINE)
     assert example

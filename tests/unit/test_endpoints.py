@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
 
-from snowsync.config import MoverSettings
+from snowsync.config.credentials import for_side
+from snowsync.config.job_file import MoverSettings
 from snowsync.core.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import Fetch, Outcome
-from snowsync.credentials import for_side
 from snowsync.endpoint import Endpoint
 from snowsync.endpoints import EndpointPool
 

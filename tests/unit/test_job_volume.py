@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snowsync import job_volume
-from snowsync.config import Volume
+from snowsync.config.job_file import Volume
 from snowsync.disk_calls import Silent
 from snowsync.job_volume import JobVolume, loss, loss_in_silence, stuck
 

@@ -209,7 +209,7 @@ def test_what_breaks_the_layers_is_found(path: str, source: str, problem: str) -
     [
         ("wire_transfers.py", "def f():\n    import pycurl"),
         ("s3.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
-        ("config.py", "import pydantic"),
+        ("config/job_file.py", "import pydantic"),
         ("ledger_read.py", "import sqlite3"),
         ("s5cmd.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),
         ("any.py", "from . import keys\nfrom .model import State"),

@@ -13,7 +13,7 @@ import pytest
 from ledger_rows import bring_to, make_job, row_of, select
 
 from snowsync import ledger_boot
-from snowsync.config import Job
+from snowsync.config.job_file import Job
 from snowsync.core.machine import now_ms, process_ticks
 from snowsync.core.model import State
 from snowsync.draining import wait_until_drained

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snowsync.config import Store
+from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import ListedObject, Page

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from snowsync.config import MoverSettings
+from snowsync.config.job_file import MoverSettings
 from snowsync.core import backoff
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.patience import CONNECT_SECONDS, PROBE_SECONDS, Asked, Patience, Silence, patience_of

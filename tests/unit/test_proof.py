@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snowsync import proof
-from snowsync.config import Job, MoverSettings, Store
+from snowsync.config.job_file import Job, MoverSettings, Store
 from snowsync.core import etag as etag_module
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.etag import PartDigests

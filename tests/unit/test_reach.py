@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snowsync import reach
-from snowsync.config import Store
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import Store
 from snowsync.core import text
 from snowsync.core.errors import ConfigError
-from snowsync.credentials import Credentials
 
 AMAZON = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", Path("file"), "default")
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from scripted_store import ScriptedStore, reply
 
-from snowsync.config import Store
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError
-from snowsync.credentials import Credentials
 from snowsync.s3 import Control
 from snowsync.wire import Wire
 

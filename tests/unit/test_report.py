@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync.config import Job
+from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.model import Evidence, State

@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from snowsync import config, credentials
+from snowsync.config import credentials, job_file
 from snowsync.core.sizes import parse_size
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,13 +78,13 @@ def test_the_role_confesses_what_it_supports(role: Path) -> None:
 
 JOB = options_of(DUAL_SYNC)["dual_sync_jobs"]["options"]
 MODELS: dict[str, tuple[type[BaseModel], dict[str, Spec]]] = {
-    "job": (config.Job, JOB),
-    "source": (config.Store, JOB["source"]["options"]),
-    "destination": (config.Store, JOB["destination"]["options"]),
-    "volumes": (config.Volume, JOB["volumes"]["options"]),
-    "space": (config.Space, JOB["space"]["options"]),
-    "group": (config.Group, JOB["group"]["options"]),
-    "mover": (config.MoverSettings, JOB["mover"]["options"]),
+    "job": (job_file.Job, JOB),
+    "source": (job_file.Store, JOB["source"]["options"]),
+    "destination": (job_file.Store, JOB["destination"]["options"]),
+    "volumes": (job_file.Volume, JOB["volumes"]["options"]),
+    "space": (job_file.Space, JOB["space"]["options"]),
+    "group": (job_file.Group, JOB["group"]["options"]),
+    "mover": (job_file.MoverSettings, JOB["mover"]["options"]),
 }
 SECRETS = {"access_key", "secret_key", "session_token"}
 OWN = {"job": {"state"}, "source": SECRETS | {"snowball"}}
@@ -259,8 +259,8 @@ def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
     private = set(load(DUAL_SYNC / "vars/main.yml")["__dual_sync_secrets"])
     assert private == SECRETS
     job = {"job": "x", "destination": {"bucket": "archive", **dict.fromkeys(private, "X")}, "volumes": []}
-    with pytest.raises(config.ConfigError) as problems:
-        config.parse_job(job, "test")
+    with pytest.raises(job_file.ConfigError) as problems:
+        job_file.parse_job(job, "test")
     assert len([line for line in problems.value.problems if "no secrets here" in line]) == len(private)
 
 

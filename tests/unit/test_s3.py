@@ -24,11 +24,11 @@ from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
 from servers.certificates import Certificates, make_certificates
 
 from snowsync import s3_request
-from snowsync.config import Store
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import Store
 from snowsync.core import etag
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import Fetch, Headers, Outcome, Send
-from snowsync.credentials import Credentials
 from snowsync.patience import Patience
 from snowsync.s3 import Checked, Control
 from snowsync.s3_request import Section

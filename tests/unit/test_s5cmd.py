@@ -29,10 +29,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from snowsync import s5cmd_lane, s5cmd_setup, s5cmd_text, s5cmd_watch
-from snowsync.config import MoverSettings, Store
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import ConfigError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.credentials import Credentials
 from snowsync.patience import Patience
 from snowsync.s5cmd import S5cmdMover, binary_path, classify
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from role_variables import evaluated
 
-from snowsync import config
+from snowsync.config import job_file
 
 pytestmark = pytest.mark.usefixtures("collection")
 
@@ -191,7 +191,7 @@ def of_job(variable: str, job: dict[str, Any], **more: Any) -> Any:
 
 
 def test_a_job_that_names_a_snowball_is_a_job_for_the_engine() -> None:
-    job = config.parse_job(of_job("__dual_sync_config", JOB), "test")
+    job = job_file.parse_job(of_job("__dual_sync_config", JOB), "test")
     assert job.source is not None
     found = job.source.model_dump(include=set(STORE))
     assert {**found, "endpoints": list(found["endpoints"]), "ca_bundle": str(found["ca_bundle"])} == STORE
@@ -201,7 +201,7 @@ def test_a_job_that_names_a_snowball_is_a_job_for_the_engine() -> None:
 
 def test_a_snowball_may_be_the_destination() -> None:
     job = {**JOB, "source": {"bucket": "photos"}, "destination": {"bucket": "import", "snowball": "sbe-01"}}
-    parsed = config.parse_job(of_job("__dual_sync_config", job), "test")
+    parsed = job_file.parse_job(of_job("__dual_sync_config", job), "test")
     assert parsed.destination.list_version == "v1" and parsed.destination.endpoints == ("https://192.0.2.10:8443",)
     assert of_job("__dual_sync_sides_with_snowball", job) == ["destination"]
 

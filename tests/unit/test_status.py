@@ -17,7 +17,7 @@ import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
 from snowsync import status as status_module
-from snowsync.config import Job
+from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import ConfigError, LedgerError
 from snowsync.core.machine import boot_id, now_ms

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from snowsync import tool_choice
-from snowsync.config import MoverSettings
+from snowsync.config.job_file import MoverSettings
 from snowsync.core.model import MIB, Fetch, Headers, Send
 from snowsync.core.parts import NoMemory
 from snowsync.tool_choice import ToolChoice

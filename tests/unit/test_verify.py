@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_rows import bring_to, listed, make_job, row_of, stage_dropped
 
-from snowsync.config import Job, parse_job
+from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.keys import key_bytes

@@ -13,7 +13,7 @@ import pytest
 from ledger_rows import make_job
 from simulators.s3_store import start
 
-from snowsync.config import Job
+from snowsync.config.job_file import Job
 from snowsync.core.errors import JobStopped, StoreError
 from snowsync.verify import StoreSide, verify_job
 from snowsync.verify_result import Result

@@ -14,7 +14,7 @@ import jinja2
 import pytest
 from role_variables import evaluated
 
-from snowsync import config
+from snowsync.config import job_file
 
 pytestmark = pytest.mark.usefixtures("collection")
 
@@ -93,7 +93,7 @@ def test_volumes_that_are_no_list_of_volumes_are_refused_by_the_name_of_the_job(
 
 
 def test_the_engine_takes_a_job_with_provisioned_volumes() -> None:
-    job = config.parse_job(of_job("__dual_sync_config", {**JOB, "source": {"bucket": "photos"}}), "test")
+    job = job_file.parse_job(of_job("__dual_sync_config", {**JOB, "source": {"bucket": "photos"}}), "test")
     assert [(volume.name, str(volume.path), volume.require_mount) for volume in job.volumes] == [
         ("volume-01", "/srv/snowsync/volume-01", True),
         ("volume-02", "/srv/snowsync/volume-02", True),

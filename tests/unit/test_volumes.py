@@ -16,7 +16,7 @@ import pytest
 
 from snowsync import job_volume
 from snowsync import volumes as volumes_module
-from snowsync.config import Job, parse_job
+from snowsync.config.job_file import Job, parse_job
 from snowsync.core.layout import evacuated_name
 from snowsync.core.removal import AtDestination, OperatorsWord
 from snowsync.ledger import Ledger

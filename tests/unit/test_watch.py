@@ -23,7 +23,7 @@ from rich.console import Console
 
 from snowsync import progress as progress_module
 from snowsync import status as status_module
-from snowsync.config import Job
+from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LedgerError, ObjectsFailed
 from snowsync.core.machine import now_ms

@@ -22,11 +22,11 @@ from servers.certificates import Certificates, make_certificates
 
 from snowsync import wire as wire_module
 from snowsync.answers import UNREADABLE
-from snowsync.config import Store
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import Store
 from snowsync.connections import Permits
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Head
-from snowsync.credentials import Credentials
 from snowsync.listing_gaps import LAST_TEXT
 from snowsync.listing_walk import ListingWalk
 from snowsync.patience import Patience

@@ -22,7 +22,6 @@ from simulators.s3_store import start
 from snowsync import (
     adoption,
     arrivals,
-    credentials,
     deliveries,
     destination,
     dispatch,
@@ -42,13 +41,14 @@ from snowsync import (
     staging,
     unit,
 )
-from snowsync.config import MoverSettings, Store
+from snowsync.config import credentials
+from snowsync.config.credentials import for_side
+from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag, parts, workers
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
-from snowsync.credentials import for_side
 from snowsync.endpoints import EndpointPool
 from snowsync.ledger import Ledger
 from snowsync.mover_tools import S5CMD

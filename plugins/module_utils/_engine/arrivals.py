@@ -42,7 +42,7 @@ from .volumes import OpenVolume
 from .wire import LATE
 
 if TYPE_CHECKING:
-    from .config import Job  # which brings pydantic
+    from .config.job_file import Job  # which brings pydantic
 
     _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object that it is about
     _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher

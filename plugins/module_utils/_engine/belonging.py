@@ -40,7 +40,7 @@ from .core.layout import (
 from .ledger_file import identities_put_aside
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 UNKNOWN = "unknown"  # the id of a ledger that no record names
 _LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none

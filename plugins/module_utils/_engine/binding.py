@@ -18,7 +18,7 @@ from .core.errors import ConfigError
 from .core.model import Origin
 
 if TYPE_CHECKING:
-    from .config import Job, Store
+    from .config.job_file import Job, Store
 
 SIDES = ("source", "destination")
 JOB = "job"
@@ -74,7 +74,7 @@ class BoundLedger(Protocol):
 
 
 def end_of(store: Store | None) -> End:
-    from .config import addresses
+    from .config.job_file import addresses
 
     return End(store.bucket, store.prefix, tuple(sorted(addresses(store)))) if store else End()
 

@@ -26,7 +26,7 @@ from .volumes import syncfs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config import Job
+    from .config.job_file import Job
 
 _log = logging.getLogger("snowsync.volumes")
 _NAMED = 100  # kept files of one volume that are named

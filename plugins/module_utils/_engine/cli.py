@@ -25,7 +25,7 @@ from .core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, 
 from .core.text import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
     from .units import Plan, Summary
 
 EXIT_DEFECT = 1
@@ -264,7 +264,7 @@ def _report(parsed: argparse.Namespace) -> int:
 
 
 def _check_config(parsed: argparse.Namespace) -> int:
-    from .config import load_job
+    from .config.job_file import load_job
 
     job = load_job(parsed.file)
     volumes = f"{len(job.volumes)} volume{'s' if len(job.volumes) != 1 else ''}"

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from .core.keys import readable
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 EXIT_NOT_DRAINED = 124
 
 
 def load_named_job(parsed: argparse.Namespace) -> Job:
     """The job that the command line names. Raises ConfigError."""
-    from .config import job_path, load_job
+    from .config.job_file import job_path, load_job
 
     return load_job(job_path(parsed.job, parsed.jobs_dir))
 

@@ -14,7 +14,7 @@ from .cli_common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_js
 from .core.text import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
     from .ledger_records import Tally
     from .volume_status import VolumeStatus
 

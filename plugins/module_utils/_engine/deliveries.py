@@ -40,7 +40,7 @@ from .volumes import OpenVolume
 from .wire import LATE
 
 if TYPE_CHECKING:
-    from .config import Job  # which brings pydantic
+    from .config.job_file import Job  # which brings pydantic
 
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends who works it off
     _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item

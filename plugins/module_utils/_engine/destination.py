@@ -20,9 +20,9 @@ from collections.abc import Callable
 from . import adoption, asides
 from .backlog import Feed, VolumeBacklog
 from .binding import naming
-from .config import Job
+from .config.credentials import for_side
+from .config.job_file import Job
 from .core.model import Outcome, Send, State
-from .credentials import for_side
 from .deliveries import Deliveries
 from .endpoint import Endpoint
 from .endpoints import EndpointPool

@@ -27,8 +27,8 @@ from .resetting import VolumeReset
 from .volume_folders import names_held
 
 if TYPE_CHECKING:
-    from .config import Job
-    from .config import Volume as VolumeConfig
+    from .config.job_file import Job
+    from .config.job_file import Volume as VolumeConfig
 
 _NAMED = 20
 _PATIENCE_SECONDS = 10.0

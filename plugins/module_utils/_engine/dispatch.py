@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from .config.credentials import Keys
 from .control_lane import ControlLane
 from .core import etag
 from .core.errors import Trouble, file_error
 from .core.model import Fetch, Outcome, Send
-from .credentials import Keys
 from .endpoint import Endpoint
 from .mover_set import MoverSet
 from .mover_tools import BOTO3, TOOLS, MoverSetup

@@ -22,7 +22,7 @@ from .status import running, unit_status
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 _LOOK_SECONDS = 1.0
 

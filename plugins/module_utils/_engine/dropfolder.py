@@ -43,7 +43,7 @@ from .volumes import OpenVolume
 from .writers import Writer, WriterWatch
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 _log = logging.getLogger("snowsync.source")
 _LINKED = "it has other names (hard links), by which it could be changed; put a copy there"

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from .config.credentials import Keys, renewed_since
 from .connections import Permits, Turns, shares
 from .core.blame import Blame, Probe, Standing, blame
 from .core.errors import StoreError, Trouble, stop_if_refused
 from .core.model import Page
-from .credentials import Keys, renewed_since
 from .listing_walk import ListingWalk
 from .packing import Packing
 from .patience import Patience
@@ -24,8 +24,8 @@ from .reach import readdressed
 from .s3 import Control
 from .wire import Wire
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Store
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Store
 
 _log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number

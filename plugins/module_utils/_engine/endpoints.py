@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 
 from .assignments import Assignments
-from .config import MoverSettings, Store
+from .config.credentials import Keys
+from .config.job_file import MoverSettings, Store
 from .connections import Lanes, lanes_within, shares, within
 from .core.blame import TRIED_AT_ONCE, Blame
 from .core.errors import Trouble
 from .core.model import Fetch, Outcome, Send
 from .core.parts import NoMemory, PartMemory
-from .credentials import Keys
 from .dispatch import Dispatch
 from .endpoint import Endpoint, FailedRequest
 from .endpoint_probes import Probes

@@ -44,7 +44,7 @@ from .volume_set import VolumeSet
 from .volumes import OpenVolume
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 _log = logging.getLogger("snowsync.evacuate")
 _CHUNK = 1 << 20

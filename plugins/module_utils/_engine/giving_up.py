@@ -16,7 +16,7 @@ from .ledger_records import Tally
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 _NAMED = 20
 

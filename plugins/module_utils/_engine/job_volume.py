@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .config import Volume as VolumeConfig
+from .config.job_file import Volume as VolumeConfig
 from .core.conditions import FAILED, MISSING
 from .disk_calls import DiskCalls, Silent
 from .volumes import OpenVolume

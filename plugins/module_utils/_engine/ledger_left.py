@@ -17,7 +17,7 @@ from .ledger_ports import LeftBehind
 from .ledger_records import Fact
 
 if TYPE_CHECKING:
-    from .config import Store
+    from .config.job_file import Store
 
 ACTION = "left at the source"
 _FACT = "objects that cannot be moved"

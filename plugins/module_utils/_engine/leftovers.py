@@ -21,8 +21,8 @@ from .switches import Switches
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Job
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Job
 
 _PAGE = 1000
 

@@ -30,7 +30,7 @@ from .setbacks import Setbacks
 from .switches import Switches
 
 if TYPE_CHECKING:
-    from .config import Job, Store
+    from .config.job_file import Job, Store
 
 _log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help

@@ -19,7 +19,7 @@ from .core.model import ListedObject, Page
 from .core.text import url_text
 
 if TYPE_CHECKING:
-    from .config import Store
+    from .config.job_file import Store
 
 EMPTY_PAGES = 1000  # so many in a row may lead on: versioned buckets give some, no bucket gives only those
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .core.errors import JobLocked
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 UNITS = ("source", "destination")
 EVACUATION = "evacuate"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from .credentials import Keys
+from .config.credentials import Keys
 from .endpoint import Endpoint
 from .mover import Mover
 from .mover_tools import TOOLS, MoverSetup, tool_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .config import MoverSettings
+from .config.job_file import MoverSettings
 from .connections import Lanes
 from .core.model import Fetch, Outcome, Send
 from .core.parts import PartMemory

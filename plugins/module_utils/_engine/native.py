@@ -27,9 +27,9 @@ from .native_upload import LargeSend
 from .patience import patience_of
 from .volume_lanes import VolumeLanes
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import MoverSettings, Store
-    from .credentials import Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.credentials import Keys
+    from .config.job_file import MoverSettings, Store
     from .packing import Packing
 
 _NO_LIMIT = 1 << 30

@@ -20,8 +20,8 @@ from .native_requests import Request
 from .patience import CONNECT_SECONDS
 from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Store
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Store
     from .core.model import Head
 
 _log = logging.getLogger("snowsync.native")

@@ -19,12 +19,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from .answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
+from .config.credentials import renewed_since
 from .core import workers
 from .core.errors import StoreError, Trouble
 from .core.etag import ParsedEtag, agree, told_digest
 from .core.model import MIB, Fetch, Head, Headers, Send
 from .core.text import url_text
-from .credentials import renewed_since
 from .packing import PLAIN, Packing, is_unpacked, why_longer
 from .patience import Asked, Patience
 from .reach import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string
@@ -33,9 +33,9 @@ from .s3_request import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_heade
 from .sent_headers import sent_headers
 from .wire_transfers import KEPT_ERROR_BYTES, Transfer, Waiting
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Store
-    from .credentials import Credentials, Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.credentials import Credentials, Keys
+    from .config.job_file import Store
 
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
 _WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once

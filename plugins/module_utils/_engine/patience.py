@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import MoverSettings
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import MoverSettings
 
 CONNECT_SECONDS = 10.0  # for the name, the connection and the TLS handshake
 PROBE_SECONDS = 30.0  # of the question whether an endpoint is well, whatever the job says

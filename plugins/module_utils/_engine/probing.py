@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 
-from .config import Store
+from .config.job_file import Store
 from .core.backoff import is_often_over, pause
 from .core.errors import StoreError, Trouble
 from .core.keys import key_bytes

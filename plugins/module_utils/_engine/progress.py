@@ -24,7 +24,7 @@ from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 _SHARE = 20  # of the time at most one part in this many goes into SQL
 _SHOWN_SECONDS = 10  # what a shown rate is the mean of

@@ -12,7 +12,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 
-from .config import MoverSettings, Store
+from .config.job_file import MoverSettings, Store
 from .core import etag
 from .core.errors import StoreError, Trouble
 from .core.model import MIB, UNTOLD, Doubt, Evidence, Head, Received

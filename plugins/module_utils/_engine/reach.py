@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from .core.errors import ConfigError
 from .socks import SCHEMES
 
-if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
-    from .config import Store
-    from .credentials import Credentials, Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+    from .config.credentials import Credentials, Keys
+    from .config.job_file import Store
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()

@@ -25,7 +25,7 @@ from .ledger_records import Tally
 from .locks import locked_alone
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 SAME, NEW = "same", "new"
 MEANINGS = (SAME, NEW)

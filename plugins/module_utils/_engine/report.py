@@ -40,7 +40,7 @@ from .ledger_records import Census, FailureRow, Forgotten, HopSum, Moved, Tally,
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
-    from .config import Job, Store
+    from .config.job_file import Job, Store
 
 _REPORTS_KEPT = 100
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger

@@ -31,7 +31,7 @@ from .verify import verify_job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config import Job
+    from .config.job_file import Job
 
 _BATCH = 1000
 _NAMED = 100

@@ -27,7 +27,7 @@ from .locks import locked_alone
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 
 @dataclass(slots=True)

@@ -37,9 +37,9 @@ from .s3_errors import answer_headers, store_error
 from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
 from .sent_headers import ascii_headers, sent_headers
 
-if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
-    from .config import Store
-    from .credentials import Credentials, Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+    from .config.credentials import Credentials, Keys
+    from .config.job_file import Store
 
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
 _SESSION_LOCK = threading.Lock()  # a session makes one client at a time

@@ -31,9 +31,9 @@ from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, en
 from .s5cmd_text import Report, classify
 from .s5cmd_watch import Watch, traffic_of
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import MoverSettings, Store
-    from .credentials import Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.credentials import Keys
+    from .config.job_file import MoverSettings, Store
 
 __all__ = ["S5cmdMover", "binary_path", "classify"]
 

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlencode
 from .answers import METADATA_PREFIX
 from .core.model import Headers
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Job
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Job
 
 _HEADER_NAMES = (
     ("Content-Type", "content_type"),

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator
 from . import adoption
 from .arrivals import Arrivals
 from .backlog import Backlog, Feed
-from .config import Job
+from .config.credentials import for_side
+from .config.job_file import Job
 from .core import keys
 from .core.errors import JobLocked, LocalError, Trouble
 from .core.model import Fetch, Outcome, State
-from .credentials import for_side
 from .dropfolder import DropScanner
 from .endpoint import Endpoint
 from .endpoints import EndpointPool

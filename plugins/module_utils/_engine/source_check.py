@@ -15,7 +15,7 @@ from .layouts import Ask, all_parts, equal_parts, told_size
 from .proof import etag_is_digest
 
 if TYPE_CHECKING:
-    from .config import Store
+    from .config.job_file import Store
 
 
 class Finding(enum.Enum):

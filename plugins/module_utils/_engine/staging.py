@@ -32,8 +32,8 @@ from .switches import Switches
 from .volume_set import VolumeSet
 from .volumes import OpenVolume, start_writeback, sync_file
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Job
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Job
 
 _log = logging.getLogger("snowsync.source")
 # What a filesystem says of one name, which is no reason to give up the others' group, or the volume.

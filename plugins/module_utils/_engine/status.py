@@ -24,7 +24,7 @@ from .report import failure_lines, failure_record
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 RATE_SECONDS = 60
 _SILENT_SECONDS = 30.0  # a unit saves its row every two seconds
@@ -141,7 +141,7 @@ def gather_all(jobs_dir: Path) -> list[JobStatus]:
 
 def jobs_in(jobs_dir: Path) -> Iterator[tuple[Path, Job | ConfigError]]:
     """Every job's file in a folder, by name, with what is in it or what is wrong with it."""
-    from .config import load_job
+    from .config.job_file import load_job
 
     for path in sorted(path for path in jobs_dir.glob("*.y*ml") if path.suffix in (".yml", ".yaml")):
         try:

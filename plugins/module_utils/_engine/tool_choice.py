@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .config import MoverSettings
+from .config.job_file import MoverSettings
 from .core.model import Fetch, Send
 from .core.parts import PartMemory
 from .mover_tools import BOTO3, NATIVE, TOOLS, tool_of

@@ -25,8 +25,8 @@ from .ledger_ports import DestinationLedger
 from .probing import ask_heads
 from .switches import Switches
 
-if TYPE_CHECKING:  # config.py brings pydantic
-    from .config import Job
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from .config.job_file import Job
 
 _log = logging.getLogger("snowsync.destination")
 _AT_ONCE = 64

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from .config import Job
+from .config.job_file import Job
 from .core import workers
 from .core.blame import is_hopeless
 from .core.errors import LocalError, StoreError, Trouble

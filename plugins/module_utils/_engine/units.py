@@ -11,14 +11,14 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from . import binding
-from .config import Job
+from .config.credentials import for_side
+from .config.job_file import Job
 from .core import workers
 from .core.errors import LocalError, StoreError, Trouble
 from .core.keys import movable, readable
 from .core.machine import now_ms
 from .core.model import Outcome
 from .counters import Counters
-from .credentials import for_side
 from .destination import DestinationUnit
 from .dropfolder import waiting
 from .endpoints import EndpointPool

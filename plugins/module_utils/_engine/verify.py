@@ -38,7 +38,7 @@ from .source_check import Finding, SourceCheck
 from .verify_result import CombinedFile, Result
 
 if TYPE_CHECKING:
-    from .config import Job, Store
+    from .config.job_file import Job, Store
     from .wire import Wire
 
 _log = logging.getLogger("snowsync.verify")
@@ -88,7 +88,7 @@ class StoreSide:
     """A side of a job ("source", "destination"), by whichever of its endpoints answers."""
 
     def __init__(self, job: Job, side: str) -> None:
-        from .credentials import for_side
+        from .config.credentials import for_side
         from .reach import endpoint_urls
 
         store = job.source if side == "source" else job.destination

@@ -14,7 +14,7 @@ from .placement import Fullness, Pace, VolumeSpace, room_for_files
 if TYPE_CHECKING:
     import os
 
-    from .config import Job
+    from .config.job_file import Job
 
 _WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
 

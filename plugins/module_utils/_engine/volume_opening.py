@@ -11,8 +11,8 @@ import os
 
 from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .clearing import clear_given_up
-from .config import Job
-from .config import Volume as VolumeConfig
+from .config.job_file import Job
+from .config.job_file import Volume as VolumeConfig
 from .core.errors import LocalError, Trouble
 from .core.layout import OWN_FOLDER, record_path
 from .fitness import NO_LIMIT, insist_on_fitness, largest_file

@@ -19,7 +19,7 @@ from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
 
 if TYPE_CHECKING:
-    from .config import Job
+    from .config.job_file import Job
 
 
 @dataclass(frozen=True, slots=True)

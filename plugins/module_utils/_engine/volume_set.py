@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
-from .config import Job
+from .config.job_file import Job
 from .core import workers
 from .core.conditions import FAILED, MISSING
 from .disk_calls import Silent

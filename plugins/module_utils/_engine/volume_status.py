@@ -22,8 +22,8 @@ from .markers import is_folder, read_marker
 from .placement import is_out_of_files
 
 if TYPE_CHECKING:
-    from .config import Job
-    from .config import Volume as VolumeConfig
+    from .config.job_file import Job
+    from .config.job_file import Volume as VolumeConfig
 
 
 @dataclass(frozen=True, slots=True)

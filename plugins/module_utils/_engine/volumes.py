@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .config import Volume as VolumeConfig
+from .config.job_file import Volume as VolumeConfig
 from .core import workers
 from .core.conditions import MISSING, word_of
 from .core.errors import Trouble, local_trouble

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from .config import Job
+    from .config.job_file import Job
 
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 2.0

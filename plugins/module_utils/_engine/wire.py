@@ -30,12 +30,12 @@ from .answers import (
     unanswered,
     unreadable,
 )
+from .config.credentials import renewed_since
 from .connections import Permits
 from .core import workers
 from .core.errors import StoreError, Trouble
 from .core.model import MIB, UNTOLD, Head, Page
 from .core.text import url_text
-from .credentials import renewed_since
 from .listing_gaps import LAST_TEXT, PAGE_KEYS
 from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .patience import CONNECT_SECONDS, Asked, Patience, Silence
@@ -44,9 +44,9 @@ from .remedies import AskedWith
 from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
 from .xml_repair import as_utf8
 
-if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
-    from .config import Store
-    from .credentials import Credentials, Keys
+if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+    from .config.credentials import Credentials, Keys
+    from .config.job_file import Store
 
 _Answered = TypeVar("_Answered")
 _Parser = TypeVar("_Parser", bound="ListingParser")

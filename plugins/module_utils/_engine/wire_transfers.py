@@ -16,8 +16,8 @@ from .answers import status_of
 from .patience import Silence
 from .reach import ca_file, proxy_for
 
-if TYPE_CHECKING:  # config.py brings pydantic, which tests and tools may do without
-    from .config import Store
+if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+    from .config.job_file import Store
 
 KEPT_ERROR_BYTES = 65536
 # Bytes a second below which an answer stands still: libcurl looks at some 5 seconds at a time, in which one packet is

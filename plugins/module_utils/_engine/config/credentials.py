@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .core import workers
-from .core.errors import ConfigError
+from ..core import workers
+from ..core.errors import ConfigError
 
-if TYPE_CHECKING:  # config.py brings pydantic, which the users of `load` may not have
-    from .config import Job
+if TYPE_CHECKING:  # config/job_file.py brings pydantic, which the users of `load` may not have
+    from .job_file import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
-_log = logging.getLogger("snowsync.credentials")
+_log = logging.getLogger("snowsync.config.credentials")
 _LOOK_SECONDS = 1.0  # so long a file that was replaced may go unseen, unless a credential is refused
 _SETTLE_SECONDS = 20.0  # so long after a change of the file somebody may not have finished it: one key after the other
 _POLL_SECONDS = 0.2

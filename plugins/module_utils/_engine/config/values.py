@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What one value of a job's configuration may be: types for config.py, each with its own words when it is wrong.
+"""What one value of a job's configuration may be: types for job_file.py, each with its own words when it is wrong.
 
 A message says what is wrong and the mend. It repeats a value only where nobody would have put a secret.
 """
@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
-from .core.layout import OWN_FOLDER
-from .core.model import Evidence
-from .core.sizes import parse_size, show_size
+from ..core.layout import OWN_FOLDER
+from ..core.model import Evidence
+from ..core.sizes import parse_size, show_size
 
 _YEAR_SECONDS = 365 * 86_400
 

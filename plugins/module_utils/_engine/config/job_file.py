@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A job's configuration: what may stand in its YAML file, and every problem at once when it may not.
 
-config_values.py checks each value alone; what concerns several values together is checked by `_Crossing`, also when
+config/values.py checks each value alone; what concerns several values together is checked by `_Crossing`, also when
 single values are wrong, so that one run of ``snowsync check-config`` is enough to mend a file.
 Sizes are bytes (an integer, or text such as ``10GiB`` or ``500MB``), durations are seconds.
 """
@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from . import config_values as values
+from ..core.errors import ConfigError
+from ..core.model import MIB, Evidence
+from ..core.s3_limits import LARGEST_PART, SMALLEST_PART
+from ..core.sizes import parse_size
+from . import values
 from .connection_needs import least
-from .core.errors import ConfigError
-from .core.model import MIB, Evidence
-from .core.s3_limits import LARGEST_PART, SMALLEST_PART
-from .core.sizes import parse_size
 
 __all__ = [
     "JOBS_DIR",
