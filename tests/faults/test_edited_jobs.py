@@ -18,7 +18,7 @@ from faults.rig import DESTINATION, SOURCE, Rig, kill_group
 from simulators.s3_store import start
 
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 
 STAGED = 8
 

@@ -158,9 +158,10 @@ def test_a_read_only_disk_is_delivered_from(mounted: Mounted) -> None:
 # Stops itself after the effect that it was told, and says so: then the power is cut.
 STOPS = """
 import os, signal, sys
-from snowsync import config, evacuation
-from snowsync.ledger_copies import CopyLedger
-from snowsync.ledger_moves import MoveLedger
+from snowsync import evacuation
+from snowsync.config import job_file
+from snowsync.ledger.copies import CopyLedger
+from snowsync.ledger.moves import MoveLedger
 from snowsync.volumes import OpenVolume
 
 left = int(sys.argv[2])
@@ -183,7 +184,7 @@ counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "sync_directories", "discard_staged"):
     counted(OpenVolume, name)
 counted(evacuation.Evacuation, "_pour", static=True)
-evacuation.evacuate(config.load_job(sys.argv[1]), "volume-01")
+evacuation.evacuate(job_file.load_job(sys.argv[1]), "volume-01")
 print("end", flush=True)
 signal.pause()
 """

@@ -22,7 +22,7 @@ from simulators.s3_store import start
 from simulators.s3_store.client import RunningStore
 from thorough import THOROUGH
 
-from snowsync.ledger_schema import add_functions
+from snowsync.ledger.schema import add_functions
 
 OBJECTS, MOST_MEMORY = (1_000_000, 200_000_000) if THOROUGH else (200_000, 110_000_000)  # bytes of peak RSS
 PAGES = OBJECTS // 1000
@@ -105,10 +105,10 @@ def list_into_the_ledger(path: Path) -> int:
     """What the lister does, without a mover beside it; the peak RSS in bytes."""
     code = """
 import sys
-from snowsync.config import load_job
+from snowsync.config.job_file import load_job
 from snowsync.endpoint import Endpoint
-from snowsync.credentials import for_side
-from snowsync.ledger import Ledger
+from snowsync.config.credentials import for_side
+from snowsync.ledger.ledger import Ledger
 from snowsync.patience import Patience
 job = load_job(sys.argv[1])
 ledger = Ledger(job.ledger_path)

@@ -21,7 +21,7 @@ from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
 

@@ -461,8 +461,8 @@ def test_no_mover_outlives_its_engine(server: FaultServer, tmp_path: Path, crede
     server.faults = {"silent": faults.say_nothing}
     engine = textwrap.dedent(f"""\
         import pathlib, threading, time
-        from snowsync import credentials
-        from snowsync.config import MoverSettings, Store
+        from snowsync.config import credentials
+        from snowsync.config.job_file import MoverSettings, Store
         from snowsync.core.model import Fetch
         from snowsync.s5cmd import S5cmdMover
         store = Store(bucket="{BUCKET}", endpoints=("{server.url}",))

@@ -12,7 +12,7 @@ import pytest
 from fake_stores import Rig, install
 from hypothesis import HealthCheck, settings
 
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 

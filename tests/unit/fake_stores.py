@@ -26,7 +26,7 @@ from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.endpoint import Access
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.mover_tools import MoverSetup
 from snowsync.switches import Switches
 from snowsync.unit import Unit

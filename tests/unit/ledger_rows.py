@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from snowsync import ledger_schema
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, ListedObject, State
-from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged
-from snowsync.ledger_drops import Dropped
+from snowsync.ledger import schema
+from snowsync.ledger.drops import Dropped
+from snowsync.ledger.ledger import Delivered, Failure, Ledger, Row, Staged
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
 
@@ -80,8 +80,8 @@ def stage_dropped(
 def in_memory() -> Ledger:
     """A ledger without a file, for tests with many examples: fsync would be most of what they do."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    ledger_schema.migrate(connection)
-    with mock.patch("snowsync.ledger.connect", return_value=connection):
+    schema.migrate(connection)
+    with mock.patch("snowsync.ledger.ledger.connect", return_value=connection):
         return Ledger(Path(":memory:"))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from snowsync.core.model import ListedObject
-from snowsync.ledger import Row
+from snowsync.ledger.ledger import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from snowsync.core.model import Origin, State
 from snowsync.destination import DestinationUnit
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
-from snowsync.ledger import Row
+from snowsync.ledger.ledger import Row
 from snowsync.volumes import OpenVolume
 
 ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "", 0, 0, 0)

@@ -21,8 +21,8 @@ from snowsync import belonging, cli, disowning, resetting
 from snowsync.belonging import Claim, Record, Whose, read_record, whose, write_record
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.evacuation import evacuate
-from snowsync.ledger import Ledger
-from snowsync.ledger_file import identities_put_aside, put_aside
+from snowsync.ledger.files import identities_put_aside, put_aside
+from snowsync.ledger.ledger import Ledger
 from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_report import gather
 from snowsync.volume_set import VolumeSet

@@ -12,9 +12,9 @@ import pytest
 from fake_stores import DESTINATION_URL, FakeMover, Rig
 from ledger_rows import make_job, select
 
-from snowsync.binding import Binding, End, Naming, changes, end_of, naming, newest, problems
 from snowsync.core.errors import ConfigError
-from snowsync.ledger import Ledger
+from snowsync.ledger.binding import Binding, End, Naming, changes, end_of, naming, newest, problems
+from snowsync.ledger.ledger import Ledger
 from snowsync.units import plan_job
 from snowsync.verify import verify_job
 

@@ -20,7 +20,7 @@ from snowsync import lister, unit
 from snowsync.core.bounded_notes import Notes
 from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject, State
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 
 
 def test_the_oldest_note_is_forgotten() -> None:

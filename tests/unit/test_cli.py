@@ -35,7 +35,7 @@ from snowsync.core.errors import (
     Trouble,
 )
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 
 
 def run(*arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -473,7 +473,7 @@ def test_verify_fails_by_the_network_with_exit_4_and_no_secret(
 def test_verify_prints_its_result_before_it_fails(
     jobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from snowsync.ledger_records import Tally
+    from snowsync.ledger.records import Tally
     from snowsync.verify_result import Result
 
     asked: dict[str, Any] = {}

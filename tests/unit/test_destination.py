@@ -19,7 +19,7 @@ from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
 from snowsync.core.removal import Permit
 from snowsync.destination import DestinationUnit
-from snowsync.ledger_objects import ObjectLedger
+from snowsync.ledger.objects import ObjectLedger
 from snowsync.releases import Releases
 from snowsync.volumes import OpenVolume
 

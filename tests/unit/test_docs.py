@@ -21,7 +21,7 @@ from snowsync.cli_arguments import build_parser
 from snowsync.config.job_file import Group, Job, MoverSettings, Space, Store, Volume
 from snowsync.core import errors
 from snowsync.core.model import Evidence, State
-from snowsync.ledger_schema import MIGRATIONS
+from snowsync.ledger.schema import MIGRATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

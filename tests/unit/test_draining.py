@@ -18,7 +18,7 @@ from fake_stores import Rig, wait_until
 
 from snowsync import cli, draining, volume_report
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
-from snowsync.ledger_read import LedgerNotReady
+from snowsync.ledger.reader import LedgerNotReady
 
 
 def fill(rig: Rig, count: int, name: str = "object") -> None:
@@ -258,7 +258,8 @@ def test_drain_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str
 # Loads all beforehand: the interpreter of a test may lie where the owner cannot read, unlike that of a host.
 AS_OWNER = """
 import codecs, sys
-from snowsync import cli, config, evacuation, giving_up, resetting, watch
+from snowsync import cli, evacuation, giving_up, resetting, watch
+from snowsync.config import job_file
 codecs.lookup("ascii")
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -25,7 +25,7 @@ from snowsync.core.model import Origin, State
 from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
 from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.flight import Item
-from snowsync.ledger import Row
+from snowsync.ledger.ledger import Row
 from snowsync.soundness import examine
 from snowsync.writers import Writer
 

@@ -23,7 +23,7 @@ from snowsync.core.model import Origin, State
 from snowsync.core.removal import AtDestination, LiesElsewhere, NotEntitled
 from snowsync.dropped_files import DroppedFiles
 from snowsync.file_identity import Identity
-from snowsync.ledger import Row
+from snowsync.ledger.ledger import Row
 
 NAME = "it's; a `file`"
 DATA = b"people's data"

@@ -21,23 +21,15 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import (
-    adoption,
-    cli,
-    draining,
-    evacuation,
-    giving_up,
-    locks,
-    unsent,
-    volume_opening,
-)
+from snowsync import adoption, cli, draining, evacuation, giving_up, unsent, volume_opening
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.evacuation import Evacuation, evacuate
 from snowsync.flight import Item
-from snowsync.ledger import Row
-from snowsync.ledger_moves import MoveLedger
-from snowsync.ledger_records import Tally
+from snowsync.ledger import locks
+from snowsync.ledger.ledger import Row
+from snowsync.ledger.moves import MoveLedger
+from snowsync.ledger.records import Tally
 from snowsync.soundness import Damage
 from snowsync.volumes import OpenVolume
 
@@ -213,10 +205,11 @@ def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
 # Counts every effect, and ends the process after the one that it was told, as kill -9 does.
 DIES = """
 import os, sys
-from snowsync import config, draining, evacuation
-from snowsync.ledger_copies import CopyLedger
-from snowsync.ledger_moves import MoveLedger
-from snowsync.ledger_volumes import VolumeLedger
+from snowsync import draining, evacuation
+from snowsync.config import job_file
+from snowsync.ledger.copies import CopyLedger
+from snowsync.ledger.moves import MoveLedger
+from snowsync.ledger.volumes import VolumeLedger
 from snowsync.volumes import OpenVolume
 
 left = int(sys.argv[2])
@@ -240,7 +233,7 @@ counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "sync_directories", "discard_staged"):
     counted(OpenVolume, name)
 counted(evacuation.Evacuation, "_pour", static=True)
-evacuation.evacuate(config.load_job(sys.argv[1]), "one")
+evacuation.evacuate(job_file.load_job(sys.argv[1]), "one")
 """
 
 

@@ -17,7 +17,7 @@ from snowsync.cli_arguments import build_parser
 from snowsync.core.model import Doubt, Evidence, ListedObject, Origin, State
 from snowsync.core.text import key_text
 from snowsync.judge import DISAGREEMENTS, MEANINGS, Trust, judge
-from snowsync.ledger_records import Entry
+from snowsync.ledger.records import Entry
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 

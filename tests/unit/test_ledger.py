@@ -16,8 +16,8 @@ from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows,
 from snowsync.core import machine
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
-from snowsync.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
-from snowsync.ledger_listing import ListingLedger
+from snowsync.ledger.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
+from snowsync.ledger.listing import ListingLedger
 
 # -- listing ----------------------------------------------------------------------------------------------------
 

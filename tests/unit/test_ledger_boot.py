@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from ledger_rows import bring_to, make_job, row_of, select
 
-from snowsync import ledger_boot
 from snowsync.config.job_file import Job
 from snowsync.core.machine import now_ms, process_ticks
 from snowsync.core.model import State
 from snowsync.draining import wait_until_drained
-from snowsync.ledger import Ledger
-from snowsync.ledger_boot import SUSPECT_MS
-from snowsync.ledger_read import LedgerReader
+from snowsync.ledger import boot
+from snowsync.ledger.boot import SUSPECT_MS
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.reader import LedgerReader
 from snowsync.markers import write_marker
 from snowsync.status import gather, is_running, unit_status
 
@@ -133,7 +133,7 @@ def test_groups_of_an_older_version_are_suspect_by_number_or_by_time(
 def test_a_kill_while_it_is_applied_keeps_what_was_marked(
     ledger: Ledger, volume: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_boot, "_STEP", 10)
+    monkeypatch.setattr(boot, "_STEP", 10)
     ledger.journal.start_run("source")
     for number in range(25):
         bring_to(ledger, f"{number}", State.STAGED, volume)

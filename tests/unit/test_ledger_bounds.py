@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 from ledger_rows import bring_to, delivered, failure, listed, row_of, select
 
-from snowsync import ledger_pruning, ledger_read, ledger_schema
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import TRANSITIONS, State
-from snowsync.ledger import Ledger
-from snowsync.ledger_journal import new_group
-from snowsync.ledger_objects import REVIVED
-from snowsync.ledger_read import LedgerReader
-from snowsync.ledger_records import Tally
-from snowsync.ledger_schema import MIGRATIONS, add_functions
+from snowsync.ledger import pruning, schema
+from snowsync.ledger import reader as ledger_reader
+from snowsync.ledger.journal import new_group
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.objects import REVIVED
+from snowsync.ledger.reader import LedgerReader
+from snowsync.ledger.records import Tally
+from snowsync.ledger.schema import MIGRATIONS, add_functions
 
 
 def plan(ledger: Ledger, sql: str, *parameters: object) -> str:
@@ -85,7 +86,7 @@ def test_a_run_counts_only_its_own(tmp_path: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize("sql", [ledger_read.FAILURES, ledger_read.FAILURE_COUNT], ids=["failures", "count"])
+@pytest.mark.parametrize("sql", [ledger_reader.FAILURES, ledger_reader.FAILURE_COUNT], ids=["failures", "count"])
 def test_failures_go_by_index(ledger: Ledger, sql: str) -> None:
     steps = plan(ledger, sql, *([1, 2][: 1 + ("LIMIT" in sql)]))
     assert "SEARCH failures USING INDEX failures_at" in steps
@@ -103,7 +104,7 @@ def test_a_new_chance_goes_by_index(ledger: Ledger, target: int, which: str) -> 
 
 
 def test_many_get_a_new_chance_in_steps(ledger: Ledger, volume: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.ledger_objects._REVIVED_AT_ONCE", 10)
+    monkeypatch.setattr("snowsync.ledger.objects._REVIVED_AT_ONCE", 10)
     for number in range(25):
         bring_to(ledger, f"{number}", State.FAILED, volume)
     steps: list[str] = []
@@ -127,8 +128,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old is what was long ago; here it is little, and soon."""
     for name, value in {"_KEPT_GROUPS": 50, "_KEPT_MS": -1, "_GATHERED_AT_LEAST": 20, "_GATHERED_AT_MOST": 40,
                         "_KEPT_SPANS": 6}.items():  # fmt: skip
-        monkeypatch.setattr(ledger_pruning, name, value)
-    monkeypatch.setattr("snowsync.ledger_journal.GATHER_EVERY", 10)
+        monkeypatch.setattr(pruning, name, value)
+    monkeypatch.setattr("snowsync.ledger.journal.GATHER_EVERY", 10)
 
 
 def test_old_groups_become_one_and_their_sums_stay(ledger: Ledger, volume: int, few: None) -> None:
@@ -160,7 +161,7 @@ def test_a_volume_that_comes_back_after_long_names_a_group_that_is_known(
 def test_groups_of_the_last_day_stay_as_they_are(
     ledger: Ledger, volume: int, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_pruning, "_KEPT_MS", 86_400_000)
+    monkeypatch.setattr(pruning, "_KEPT_MS", 86_400_000)
     commit_groups(ledger, volume, 500)
     assert select(ledger, "SELECT COUNT(*) FROM groups") == [(500,)], "the boot rule looks at them"
 
@@ -298,8 +299,8 @@ def test_the_failures_of_an_older_version_are_counted(tmp_path: Path) -> None:
 MIGRATES = """
 import os, sys
 from pathlib import Path
-from snowsync import ledger_schema
-from snowsync.ledger import Ledger
+from snowsync.ledger import schema as ledger_schema
+from snowsync.ledger.ledger import Ledger
 
 for number, statement in ledger_schema.GRADUAL.items():
     ledger_schema.GRADUAL[number] = statement.replace("LIMIT 5000", "LIMIT 100")
@@ -333,7 +334,7 @@ def test_a_migration_that_is_killed_again_and_again_comes_to_its_end(tmp_path: P
 
 
 def test_the_migrations_tell_that_they_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_schema, "_BEAT_OPERATIONS", 100)
+    monkeypatch.setattr(schema, "_BEAT_OPERATIONS", 100)
     old_ledger(tmp_path / "ledger.db", 500)
     told: list[str] = []
     Ledger(tmp_path / "ledger.db", beat=told.append).close()

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select, staged
 
-from snowsync import ledger_schema
-from snowsync.binding import End
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import State
 from snowsync.core.removal import AtDestination, LiesElsewhere, Permit, Replaced
-from snowsync.ledger import Failure, Ledger, Row
-from snowsync.ledger_copies import Kept, entitlement
+from snowsync.ledger import schema
+from snowsync.ledger.binding import End
+from snowsync.ledger.copies import Kept, entitlement
+from snowsync.ledger.ledger import Failure, Ledger, Row
 
 FIRST, SECOND, THIRD = ("1" * 32, "2" * 32, "3" * 32)
 
@@ -481,7 +481,7 @@ def damaged(tmp_path: Path) -> Iterator[Ledger]:
     disk.create_function("row_sum", -1, lambda *_values: known, deterministic=True)
     disk.execute("DROP TRIGGER objects_are_sound")
     disk.execute("UPDATE objects SET state = 2 WHERE key = 'k'")
-    (trigger,) = [sql for sql in ledger_schema.MIGRATIONS[4] if "objects_are_sound" in sql]
+    (trigger,) = [sql for sql in schema.MIGRATIONS[4] if "objects_are_sound" in sql]
     disk.execute(trigger)
     disk.commit()
     disk.close()
@@ -504,9 +504,9 @@ def test_a_damaged_row_is_named_and_nothing_is_done_on_its_word(damaged: Ledger)
 
 def test_a_damaged_row_is_not_written(damaged: Ledger) -> None:
     stale = Row(1, "k", 10, "", 0, 1, 0, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
-    with pytest.raises(LedgerError, match=ledger_schema.UNSOUND):
+    with pytest.raises(LedgerError, match=schema.UNSOUND):
         damaged.deliveries.commit_delivered([], [stale], 0)
-    with pytest.raises(LedgerError, match=ledger_schema.UNSOUND):
+    with pytest.raises(LedgerError, match=schema.UNSOUND):
         damaged.deliveries.claim_sends([stale])
     assert select(damaged, "SELECT state, sends FROM objects WHERE key = 'k'") == [(2, 0)]
 

@@ -19,10 +19,10 @@ import pytest
 from ledger_rows import bring_to, listed, row_of, rows, select
 from thorough import THOROUGH
 
-from snowsync import ledger_schema
 from snowsync.core.errors import LedgerError
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
+from snowsync.ledger import schema
+from snowsync.ledger.ledger import Ledger
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ class FailsToCommit(sqlite3.Connection):
 def test_a_commit_that_fails_is_taken_back_and_the_next_one_works(ledger: Ledger) -> None:
     ledger.close()
     ledger.database.connection = sqlite3.connect(ledger.database.path, isolation_level=None, factory=FailsToCommit)
-    ledger_schema.add_functions(ledger.database.connection)
+    schema.add_functions(ledger.database.connection)
     with pytest.raises(LedgerError, match="disk I/O error"):
         ledger.listing.observe([listed("lost")])
     assert ledger.listing.observe([listed("kept")]).new == 1
@@ -122,9 +122,9 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 def test_a_migration_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger.db"
     Ledger(path).close()
-    newest = max(ledger_schema.MIGRATIONS) + 1
-    broken = {**ledger_schema.MIGRATIONS, newest: ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE")}
-    monkeypatch.setattr(ledger_schema, "MIGRATIONS", broken)
+    newest = max(schema.MIGRATIONS) + 1
+    broken = {**schema.MIGRATIONS, newest: ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE")}
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     with pytest.raises(LedgerError, match="NONSENSE"):
         Ledger(path)
     assert "half" not in tables(path)
@@ -148,16 +148,16 @@ class SeesAnEmptyLedger(sqlite3.Connection):
 
 def test_a_migration_that_another_process_ran_meanwhile_is_not_run_again(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, factory=SeesAnEmptyLedger)
-    ledger_schema.migrate(connection)
+    schema.migrate(connection)
     connection.close()
-    assert applied(tmp_path / "ledger.db") == sorted(ledger_schema.MIGRATIONS)
+    assert applied(tmp_path / "ledger.db") == sorted(schema.MIGRATIONS)
 
 
 DIES_WHILE_MIGRATING = """
 import os, sys
 from pathlib import Path
-from snowsync import ledger_schema
-from snowsync.ledger import Ledger
+from snowsync.ledger import schema as ledger_schema
+from snowsync.ledger.ledger import Ledger
 
 def statements():
     for number, statement in enumerate(complete):
@@ -171,7 +171,7 @@ Ledger(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("after", [0, 1, len(ledger_schema.MIGRATIONS[1]) - 1])
+@pytest.mark.parametrize("after", [0, 1, len(schema.MIGRATIONS[1]) - 1])
 def test_a_process_killed_while_migrating_does_no_harm(tmp_path: Path, after: int) -> None:
     path = tmp_path / "ledger.db"
     died = subprocess.run([sys.executable, "-c", DIES_WHILE_MIGRATING, str(path), str(after)], check=False)
@@ -187,7 +187,7 @@ def test_a_process_killed_while_migrating_does_no_harm(tmp_path: Path, after: in
 TAKES_PART = """
 import sys, time
 from pathlib import Path
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.core.model import ListedObject
 
 start, path, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -223,7 +223,7 @@ def test_processes_that_meet_a_new_ledger_at_once_all_work(tmp_path: Path) -> No
 STAGES_FOR_EVER = """
 import sys
 from pathlib import Path
-from snowsync.ledger import Ledger, Staged
+from snowsync.ledger.ledger import Ledger, Staged
 from snowsync.core.model import Evidence, ListedObject, State
 
 ledger = Ledger(Path(sys.argv[1]))
@@ -261,7 +261,7 @@ def test_a_killed_writer_leaves_whole_groups(tmp_path: Path) -> None:
 A_MILLION = """
 import json, sys, time
 from pathlib import Path
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.core.model import ListedObject
 
 def pages():

@@ -15,7 +15,7 @@ from ledger_rows import delivered, failure, in_memory, select, staged
 
 from snowsync.core.errors import LedgerError
 from snowsync.core.model import TRANSITIONS, ListedObject, State
-from snowsync.ledger import Row
+from snowsync.ledger.ledger import Row
 
 KEYS = ("a", "a/b", "b")
 

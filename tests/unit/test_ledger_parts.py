@@ -13,7 +13,7 @@ from ledger_rows import bring_to, in_memory, listed, row_of
 
 from snowsync.core.model import Fetch, Headers, Send, State
 from snowsync.core.parts import Piece, SentPart, Upload
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.part_memory import PartKeeper
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import snowsync
-from snowsync import ledger_ports
-from snowsync.ledger import Ledger
+from snowsync.ledger import ports
+from snowsync.ledger.ledger import Ledger
 
 ENGINE = Path(snowsync.__path__[0])
-PORTS = [port for port in vars(ledger_ports).values() if getattr(port, "__module__", "") == ledger_ports.__name__]
+PORTS = [port for port in vars(ports).values() if getattr(port, "__module__", "") == ports.__name__]
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def attributes_named(*, by_ledger: bool) -> set[str]:
 
 
 def _is_part(path: str) -> bool:
-    return path.startswith("ledger") and path != "ledger_left.py"  # which is a reader of the journal
+    return path.startswith("ledger") and path != "ledger/left_behind.py"  # which is a reader of the journal
 
 
 def public(members: Iterator[str]) -> set[str]:

@@ -21,8 +21,8 @@ from ledger_rows import bring_to, listed, row_of, select
 from snowsync import volume_ownership
 from snowsync.core import machine
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
-from snowsync.ledger_recovery import RECOVERED
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.recovery import RECOVERED
 from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_set import VolumeSet
 

@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select, stage_dropped
 
-from snowsync import ledger_losses
 from snowsync.core import machine
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
-from snowsync.ledger_read import LedgerReader
-from snowsync.ledger_records import Tally
+from snowsync.ledger import losses
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.reader import LedgerReader
+from snowsync.ledger.records import Tally
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_volume_without_trouble_returns_to_nothing(ledger: Ledger, volume: int
 def test_what_lies_on_a_returned_volume_is_suspect(
     ledger: Ledger, volume: int, other: int, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    monkeypatch.setattr(ledger_losses, "_STEP", step)
+    monkeypatch.setattr(losses, "_STEP", step)
     for name in "abcde":
         bring_to(ledger, name, State.STAGED, volume)
         bring_to(ledger, f"other-{name}", State.STAGED, other)

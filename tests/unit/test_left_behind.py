@@ -17,7 +17,7 @@ from snowsync.answers import unreadable
 from snowsync.core.errors import ObjectsFailed, StoreError
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Head, ListedObject, Page
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.probing import found_at
 from snowsync.progress import Progress
 from snowsync.units import plan_job

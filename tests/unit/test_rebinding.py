@@ -14,12 +14,13 @@ import yaml
 from fake_stores import FakeMover, FakeStore, Rig
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import cli, locks, rebinding
-from snowsync.binding import End
+from snowsync import cli, rebinding
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
-from snowsync.ledger_records import Tally
+from snowsync.ledger import locks
+from snowsync.ledger.binding import End
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.records import Tally
 from snowsync.rebinding import NEW, SAME
 
 HERE, THERE = End("archive", "a/", ("one:443",)), End("archive-2", "b/", ("two:443",))

@@ -18,8 +18,8 @@ from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.model import Evidence, State
-from snowsync.ledger import Failure, Ledger, Staged
-from snowsync.ledger_read import LedgerReader
+from snowsync.ledger.ledger import Failure, Ledger, Staged
+from snowsync.ledger.reader import LedgerReader
 from snowsync.report import gather, render, write_report
 
 # What consumers of the format read (see the transfer scripts' own initial document).

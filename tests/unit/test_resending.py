@@ -18,8 +18,8 @@ from ledger_rows import bring_to, row_of, select
 from snowsync import cli, resending, wire
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import Page, State
-from snowsync.ledger import Ledger
-from snowsync.ledger_objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
 
 
 class ClosingWire(FakeWire):

@@ -17,12 +17,13 @@ import pytest
 import yaml
 from fake_stores import Rig
 
-from snowsync import clearing, cli, ledger_file, locks, resetting
+from snowsync import clearing, cli, resetting
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
-from snowsync.ledger_file import put_aside
-from snowsync.ledger_read import LedgerReader
+from snowsync.ledger import files, locks
+from snowsync.ledger.files import put_aside
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.reader import LedgerReader
 
 REGULAR, LINK = stat.S_IFREG, stat.S_IFLNK
 
@@ -227,7 +228,7 @@ def reader_in_the_way(rig: Rig) -> Iterator[sqlite3.Connection]:
 def test_a_ledger_that_somebody_reads_is_not_torn_apart(
     rig: Rig, reader_in_the_way: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_file, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(files, "_BUSY_SECONDS", 0.2)
     with pytest.raises(LedgerError, match="somebody reads it"):
         put_aside(rig.job.ledger_path)
     assert rig.job.ledger_path.exists()
@@ -251,7 +252,7 @@ def test_a_damaged_ledger_is_put_aside_all_the_same(rig: Rig, capsys: pytest.Cap
 
 
 def test_two_ledgers_of_one_second_are_both_kept(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_file.time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(files.time, "time", lambda: 1_700_000_000.0)
     names = set()
     for _ in range(2):
         rig.ledger.close()

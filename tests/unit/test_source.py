@@ -17,7 +17,7 @@ from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_
 from snowsync import staging
 from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.model import State
-from snowsync.ledger_objects import ObjectLedger
+from snowsync.ledger.objects import ObjectLedger
 from snowsync.source import SourceUnit
 from snowsync.volumes import OpenVolume
 
@@ -766,7 +766,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     """A volume that went and came back has other descriptors, and its own count of what is in flight."""
     from snowsync.core.model import Evidence
     from snowsync.flight import Item
-    from snowsync.ledger import Staged
+    from snowsync.ledger.ledger import Staged
 
     fill(rig, 2)
     running = rig.start(direction="source", until="forever")

@@ -22,9 +22,9 @@ from snowsync.core import machine
 from snowsync.core.errors import ConfigError, LedgerError
 from snowsync.core.machine import boot_id, now_ms
 from snowsync.core.model import Evidence, State
-from snowsync.ledger import Ledger, Staged
-from snowsync.ledger_read import LedgerReader
-from snowsync.ledger_records import Run, Tally
+from snowsync.ledger.ledger import Ledger, Staged
+from snowsync.ledger.reader import LedgerReader
+from snowsync.ledger.records import Run, Tally
 from snowsync.markers import write_marker
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
 

@@ -17,8 +17,8 @@ from fake_stores import Rig, wait_until
 from snowsync import draining, job_volume, report, unsent, volume_opening, volumes
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.destination import DestinationUnit
-from snowsync.ledger_read import LedgerReader
-from snowsync.ledger_volumes import VolumeLedger
+from snowsync.ledger.reader import LedgerReader
+from snowsync.ledger.volumes import VolumeLedger
 from snowsync.switches import Switches
 from snowsync.volume_set import VolumeSet
 

@@ -25,8 +25,8 @@ from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Evidence, Head, Headers, ListedObject, State
-from snowsync.ledger import Delivered, Ledger, Staged
-from snowsync.ledger_records import Tally
+from snowsync.ledger.ledger import Delivered, Ledger, Staged
+from snowsync.ledger.records import Tally
 from snowsync.verify import _merge, verify_job
 from snowsync.verify_result import Result, render
 

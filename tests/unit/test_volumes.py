@@ -19,7 +19,7 @@ from snowsync import volumes as volumes_module
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.layout import evacuated_name
 from snowsync.core.removal import AtDestination, OperatorsWord
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.markers import is_folder, read_marker, write_marker
 from snowsync.placement import fits_nowhere
 from snowsync.volume_set import VolumeSet

@@ -28,9 +28,9 @@ from snowsync.core import machine
 from snowsync.core.errors import LedgerError, ObjectsFailed
 from snowsync.core.machine import now_ms
 from snowsync.core.model import State
-from snowsync.ledger import Ledger
-from snowsync.ledger_read import LedgerReader
-from snowsync.ledger_records import Tally
+from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.reader import LedgerReader
+from snowsync.ledger.records import Tally
 from snowsync.progress import HopView, Progress, eta
 from snowsync.status import Rate
 from snowsync.watch import plain_line, render, watch

@@ -38,15 +38,16 @@ from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
 from thorough import MINUTES
 
-from snowsync import ledger_schema, sweeping
-from snowsync.binding import End
+from snowsync import sweeping
 from snowsync.core import keys, layout, removal
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, State
 from snowsync.core.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
 from snowsync.counters import Counters
-from snowsync.ledger import Failure, Row
-from snowsync.ledger_read import LedgerReader
+from snowsync.ledger import schema
+from snowsync.ledger.binding import End
+from snowsync.ledger.ledger import Failure, Row
+from snowsync.ledger.reader import LedgerReader
 from snowsync.setbacks import Setbacks
 
 KEYS = ("a", "a/b", "b")
@@ -786,7 +787,7 @@ class WholeLife(RuleBasedStateMachine):
         self.ledger.close()
         self.ledger = in_memory()
         self.backup.backup(self.ledger.database.connection)
-        ledger_schema.add_functions(self.ledger.database.connection)
+        schema.add_functions(self.ledger.database.connection)
         self.was_restored = True
         # A limit: what the lost history knew of damage is lost with it, where no group came after the backup.
         for file in all_files(self.volumes):

@@ -50,7 +50,7 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.endpoints import EndpointPool
-from snowsync.ledger import Ledger
+from snowsync.ledger.ledger import Ledger
 from snowsync.mover_tools import S5CMD
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper

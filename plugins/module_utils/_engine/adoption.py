@@ -20,8 +20,8 @@ from .core.errors import Trouble
 from .core.model import Evidence, Origin, State
 from .core.removal import AtDestination
 from .core.s3_limits import can_be_sent
-from .ledger import Failure, Row
-from .ledger_ports import UnitLedger
+from .ledger.ledger import Failure, Row
+from .ledger.ports import UnitLedger
 from .proof import local_file_is_sound
 from .volume_set import VolumeSet
 from .volumes import OpenVolume

@@ -29,8 +29,8 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .fetching import Fetching
 from .flight import Flight, Item
-from .ledger import Failure, Row, Staged, dump_headers
-from .ledger_ports import SourceLedger
+from .ledger.ledger import Failure, Row, Staged, dump_headers
+from .ledger.ports import SourceLedger
 from .packing import hint
 from .part_memory import PartKeeper
 from .probing import ask_heads

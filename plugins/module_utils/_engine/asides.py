@@ -26,7 +26,7 @@ from .core.layout import aside_name, object_aside
 from .core.model import Origin, State
 from .core.removal import AtDestination, OtherName, Place, remove
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
-from .ledger_rows import Row
+from .ledger.rows import Row
 from .writers import WriterWatch
 
 _log = logging.getLogger("snowsync.volumes")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from .core.model import State
 from .flight import Flight
-from .ledger import Row
-from .ledger_ports import UnitLedger
+from .ledger.ledger import Row
+from .ledger.ports import UnitLedger
 from .setbacks import Setbacks
 
 _WAITING_GROUPS = 4  # of small objects of one volume held in memory

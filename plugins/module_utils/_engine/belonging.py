@@ -7,7 +7,7 @@ A ledger deletes files that it does not know. So it works only on volumes where 
 who finds another ledger's files there leaves them alone, and says so.
 
 The record also says which group the ledger committed last, as far as this volume knows. A ledger that does not have
-that group was put back from a backup, or from a snapshot (ledger_recovery.py).
+that group was put back from a backup, or from a snapshot (ledger/recovery.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .core.layout import (
     record_name,
     record_path,
 )
-from .ledger_file import identities_put_aside
+from .ledger.files import identities_put_aside
 
 if TYPE_CHECKING:
     from .config.job_file import Job

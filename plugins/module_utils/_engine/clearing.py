@@ -20,7 +20,7 @@ from .core import keys
 from .core.errors import LocalError, Trouble
 from .core.layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
 from .core.removal import OperatorsWord, Place, prune, remove
-from .ledger_records import Tally
+from .ledger.records import Tally
 from .volumes import syncfs
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _unexpected(error: Exception) -> int:
     """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
-    from .ledger_database import UNREADABLE, problem_text
+    from .ledger.database import UNREADABLE, problem_text
 
     if isinstance(error, UNREADABLE):
         _complain(f"Failed to read the ledger: {problem_text(error)}")
@@ -240,8 +240,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _ledger_export(parsed: argparse.Namespace) -> int:
-    from .ledger_export import export
-    from .ledger_read import LedgerReader
+    from .ledger.export import export
+    from .ledger.reader import LedgerReader
 
     with LedgerReader.open(load_named_job(parsed).ledger_path) as reader:
         export(reader, parsed.format, sys.stdout)
@@ -250,7 +250,7 @@ def _ledger_export(parsed: argparse.Namespace) -> int:
 
 def _report(parsed: argparse.Namespace) -> int:
     from . import report
-    from .ledger_read import LedgerReader
+    from .ledger.reader import LedgerReader
     from .status import is_running
 
     job = load_named_job(parsed)

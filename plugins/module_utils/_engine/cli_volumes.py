@@ -15,7 +15,7 @@ from .core.text import bytes_text, count_text
 
 if TYPE_CHECKING:
     from .config.job_file import Job
-    from .ledger_records import Tally
+    from .ledger.records import Tally
     from .volume_status import VolumeStatus
 
 _log = logging.getLogger("snowsync")

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from .binding import Naming
 from .core import workers
 from .core.errors import StoreError, Trouble
 from .core.model import Head, Outcome
@@ -28,8 +27,9 @@ from .crew import Crew
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Flight, Item
-from .ledger import Delivered, Failure, Row
-from .ledger_ports import DestinationLedger
+from .ledger.binding import Naming
+from .ledger.ledger import Delivered, Failure, Row
+from .ledger.ports import DestinationLedger
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .releases import Releases

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 from . import adoption, asides
 from .backlog import Feed, VolumeBacklog
-from .binding import naming
 from .config.credentials import for_side
 from .config.job_file import Job
 from .core.model import Outcome, Send, State
@@ -27,8 +26,9 @@ from .deliveries import Deliveries
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Item
-from .ledger import Ledger, Row, load_headers
-from .ledger_ports import DestinationLedger
+from .ledger.binding import naming
+from .ledger.ledger import Ledger, Row, load_headers
+from .ledger.ports import DestinationLedger
 from .left_uploads import abort_left_uploads
 from .leftovers import Leftovers
 from .readiness import Readiness

@@ -22,7 +22,7 @@ from .core.errors import ConfigError, LedgerError, LocalError, Trouble
 from .core.layout import OWN_FOLDER, STAGED
 from .core.removal import OperatorsWord
 from .core.text import bytes_text, count_text, plain_text
-from .ledger_records import Tally
+from .ledger.records import Tally
 from .resetting import VolumeReset
 from .volume_folders import names_held
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from . import volume_report
 from .core.errors import ConfigError, LedgerError
-from .ledger import Ledger
-from .ledger_ports import KnownVolumes
-from .ledger_read import LedgerNotReady, LedgerReader
+from .ledger.ledger import Ledger
+from .ledger.ports import KnownVolumes
+from .ledger.reader import LedgerNotReady, LedgerReader
 from .status import running, unit_status
 from .volume_status import VolumeStatus
 

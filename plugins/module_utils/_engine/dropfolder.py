@@ -32,9 +32,9 @@ from .core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .counters import Counters
 from .crew import Crew
 from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
-from .ledger import Failure, Row, dump_headers
-from .ledger_drops import Dropped
-from .ledger_ports import KnownDrops, SourceLedger
+from .ledger.drops import Dropped
+from .ledger.ledger import Failure, Row, dump_headers
+from .ledger.ports import KnownDrops, SourceLedger
 from .proof import upload_part_size
 from .setbacks import Setbacks
 from .switches import Switches

@@ -23,7 +23,7 @@ from .core.layout import OWN_FOLDER, aside_name
 from .core.removal import NeverStaged, Permit, Place
 from .core.workers import BrokenOff
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
-from .ledger_rows import Row
+from .ledger.rows import Row
 from .writers import Writer, WriterWatch
 
 _LEAST_HELD = 8

@@ -35,10 +35,10 @@ from .core.etag import PartDigests
 from .core.layout import evacuated_name
 from .core.model import State
 from .core.removal import AtDestination
-from .ledger import Failure, Ledger, Row
-from .ledger_ports import EvacuationLedger
-from .ledger_records import Tally
-from .locks import EVACUATION, locked
+from .ledger.ledger import Failure, Ledger, Row
+from .ledger.locks import EVACUATION, locked
+from .ledger.ports import EvacuationLedger
+from .ledger.records import Tally
 from .placement import Placement
 from .volume_set import VolumeSet
 from .volumes import OpenVolume

@@ -15,8 +15,8 @@ from .core.errors import Trouble
 from .core.model import Head, State
 from .endpoint import Endpoint
 from .flight import Flight, Item
-from .ledger import Failure, Row
-from .ledger_ports import SourceLedger
+from .ledger.ledger import Failure, Row
+from .ledger.ports import SourceLedger
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
 from .volumes import OpenVolume

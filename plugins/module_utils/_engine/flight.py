@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from .endpoint import Endpoint
-from .ledger import Row
+from .ledger.ledger import Row
 from .volumes import OpenVolume
 
 _LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost

@@ -12,7 +12,7 @@ from . import draining
 from .core.conditions import UNAVAILABLE
 from .core.errors import LedgerError
 from .core.text import bytes_text, count_text, key_text
-from .ledger_records import Tally
+from .ledger.records import Tally
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from .core.machine import now_ms
 from .core.parts import Upload
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .ledger_ports import LeftUploads
+from .ledger.ports import LeftUploads
 from .s3 import Control
 
 _log = logging.getLogger("snowsync.destination")

@@ -14,8 +14,8 @@ from . import asides
 from .core.model import State
 from .deliveries import Deliveries
 from .flight import Flight
-from .ledger import Row
-from .ledger_ports import DestinationLedger
+from .ledger.ledger import Row
+from .ledger.ports import DestinationLedger
 from .releases import Releases
 from .switches import Switches
 from .volume_set import VolumeSet

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import ledger_left
 from .answers import UNREADABLE
 from .core import keys, workers
 from .core.blame import is_hopeless
@@ -22,8 +21,9 @@ from .crew import Crew
 from .endpoint import Endpoint, lists_whole
 from .endpoints import EndpointPool
 from .flight import Flight
-from .ledger import Failure, Row
-from .ledger_ports import SourceLedger
+from .ledger import left_behind
+from .ledger.ledger import Failure, Row
+from .ledger.ports import SourceLedger
 from .listing_gaps import PAGE_KEYS, PageSize, Search, search
 from .listing_walk import ListingWalk
 from .setbacks import Setbacks
@@ -122,7 +122,7 @@ class Lister:
                 self._switches.space.set()
         self._counters.left_behind = self._left_behind
         if self._job.source:
-            ledger_left.note_count(self._ledger.journal, self._job.source, self._left_behind)
+            left_behind.note_count(self._ledger.journal, self._job.source, self._left_behind)
         self._forget(gone if is_all_read else set())
         return True
 
@@ -348,13 +348,13 @@ class Lister:
         known = hash((name, message))
         if known in self._told:
             return
-        is_recorded = ledger_left.is_recorded(self._ledger.journal, name, message)
+        is_recorded = left_behind.is_recorded(self._ledger.journal, name, message)
         if len(self._told) < _MOST_TOLD:
             self._told.add(known)
         elif is_recorded:
             return
         row = Row(0, name, size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
-        failure = Failure(row, "source", Trouble.UNSUPPORTED, message, ledger_left.ACTION)
+        failure = Failure(row, "source", Trouble.UNSUPPORTED, message, left_behind.ACTION)
         if not is_recorded:  # by an earlier run: the ledger does not count with every run
             self._ledger.journal.record(failure)
         self._setbacks.note(failure)

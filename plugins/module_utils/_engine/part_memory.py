@@ -20,7 +20,7 @@ from .core import workers
 from .core.errors import LedgerError
 from .core.model import Fetch, Send
 from .core.parts import Piece, SentPart, Upload
-from .ledger_parts import PartLedger
+from .ledger.parts import PartLedger
 from .volumes import sync_file
 
 _log = logging.getLogger("snowsync.core.parts")

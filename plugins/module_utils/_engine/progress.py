@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from .core.machine import boot_id, now_ms, ticks_ms
 from .core.model import State
-from .ledger_left import left_behind
-from .ledger_read import LedgerNotReady, LedgerReader
-from .ledger_records import FailureRow, GroupRow, Run, Tally
+from .ledger.left_behind import left_behind
+from .ledger.reader import LedgerNotReady, LedgerReader
+from .ledger.records import FailureRow, GroupRow, Run, Tally
 from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .binding import Naming
 from .core import workers
 from .core.errors import Trouble
 from .core.model import LONGEST_KEY, Origin
 from .flight import Item
-from .ledger import Failure, Row
-from .ledger_ports import DestinationLedger
+from .ledger.binding import Naming
+from .ledger.ledger import Failure, Row
+from .ledger.ports import DestinationLedger
 from .setbacks import Setbacks
 from .soundness import examine
 from .unsent import Unsent

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Iterable
 
-from .binding import Naming
 from .core import workers
 from .core.model import Origin
 from .core.removal import AtDestination
 from .counters import Counters
-from .ledger import Row
-from .ledger_ports import DestinationLedger
+from .ledger.binding import Naming
+from .ledger.ledger import Row
+from .ledger.ports import DestinationLedger
 from .switches import Switches
 from .volumes import OpenVolume
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import VERSION
-from .binding import Naming, naming
 from .core.errors import LocalError, Trouble
 from .core.machine import now_ms
 from .core.model import Evidence
@@ -34,9 +33,10 @@ from .core.text import (
     seconds_text,
     table,
 )
-from .ledger import Ledger
-from .ledger_read import LedgerReader
-from .ledger_records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
+from .ledger.binding import Naming, naming
+from .ledger.ledger import Ledger
+from .ledger.reader import LedgerReader
+from .ledger.records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:

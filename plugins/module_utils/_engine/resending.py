@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from . import binding
 from .core.errors import Trouble
 from .core.keys import is_utf8
 from .core.text import bytes_text, count_text, key_text
 from .judge import Verdict
-from .ledger import Ledger
-from .ledger_objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
-from .ledger_read import LedgerReader
-from .ledger_records import Tally
+from .ledger import binding
+from .ledger.ledger import Ledger
+from .ledger.objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
+from .ledger.reader import LedgerReader
+from .ledger.records import Tally
 from .verify import verify_job
 
 if TYPE_CHECKING:

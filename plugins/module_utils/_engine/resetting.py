@@ -21,9 +21,9 @@ from .core.errors import ConfigError, LedgerError, SnowsyncError
 from .core.layout import OWN_FOLDER
 from .core.removal import OperatorsWord
 from .core.text import bytes_text, count_text, plain_text
-from .ledger_file import put_aside
-from .ledger_records import Tally
-from .locks import locked_alone
+from .ledger.files import put_aside
+from .ledger.locks import locked_alone
+from .ledger.records import Tally
 from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from .crew import Crew
 from .deliveries import Batch, Deliveries
 from .endpoints import EndpointPool
 from .flight import Flight, Item
-from .ledger_ports import DestinationLedger
+from .ledger.ports import DestinationLedger
 from .switches import Switches
 from .volumes import OpenVolume
 

@@ -17,8 +17,8 @@ from .counters import Counters
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Flight, Item
-from .ledger import LONGEST_DELAY_MS, Failure, Row
-from .ledger_ports import UnitLedger
+from .ledger.ledger import LONGEST_DELAY_MS, Failure, Row
+from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
 
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts

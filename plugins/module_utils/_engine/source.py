@@ -30,10 +30,10 @@ from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .fetching import Fetching
 from .flight import Item
-from .ledger import Failure, Ledger, Row
-from .ledger_ports import SourceLedger
+from .ledger.ledger import Failure, Ledger, Row
+from .ledger.locks import EVACUATION, locked
+from .ledger.ports import SourceLedger
 from .lister import Lister
-from .locks import EVACUATION, locked
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer

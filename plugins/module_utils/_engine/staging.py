@@ -25,8 +25,8 @@ from .counters import Counters
 from .crew import Crew
 from .fetching import Fetching
 from .flight import Flight, Item
-from .ledger import Row, Staged
-from .ledger_ports import SourceLedger
+from .ledger.ledger import Row, Staged
+from .ledger.ports import SourceLedger
 from .sweeping import discard
 from .switches import Switches
 from .volume_set import VolumeSet

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import binding
 from .belonging import NoLedger
 from .core.errors import ConfigError, SnowsyncError
 from .core.machine import boot_id, now_ms, process_ticks, ticks_ms
 from .core.model import Evidence, State
 from .core.text import bytes_text, count_text, moment_text, plain_text, rate_text, seconds_text, table
-from .ledger_left import left_behind
-from .ledger_read import LedgerReader
-from .ledger_records import Fact, FailureRow, GroupRow, Run, Tally
+from .ledger import binding
+from .ledger.left_behind import left_behind
+from .ledger.reader import LedgerReader
+from .ledger.records import Fact, FailureRow, GroupRow, Run, Tally
 from .report import failure_lines, failure_record
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 

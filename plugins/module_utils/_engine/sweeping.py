@@ -17,7 +17,7 @@ from functools import partial
 from .core import keys
 from .core.removal import AtDestination
 from .disk_calls import Silent
-from .ledger_ports import SourceLedger
+from .ledger.ports import SourceLedger
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
 

@@ -13,15 +13,15 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .binding import Naming
 from .core.blame import Blame, needs_probe
 from .core.errors import StoreError, Trouble
 from .core.etag import agree
 from .core.model import UNTOLD, Head
 from .endpoint import Endpoint
 from .endpoints import EndpointPool
-from .ledger import Row
-from .ledger_ports import DestinationLedger
+from .ledger.binding import Naming
+from .ledger.ledger import Row
+from .ledger.ports import DestinationLedger
 from .probing import ask_heads
 from .switches import Switches
 

@@ -18,9 +18,9 @@ from .counters import Counters
 from .crew import Crew
 from .endpoints import EndpointPool
 from .flight import Flight
-from .ledger import Ledger
-from .ledger_ports import UnitLedger
-from .locks import locked
+from .ledger.ledger import Ledger
+from .ledger.locks import locked
+from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
 from .switches import Switches

@@ -10,7 +10,6 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 
-from . import binding
 from .config.credentials import for_side
 from .config.job_file import Job
 from .core import workers
@@ -22,9 +21,10 @@ from .counters import Counters
 from .destination import DestinationUnit
 from .dropfolder import waiting
 from .endpoints import EndpointPool
-from .ledger import Ledger
-from .ledger_left import left_behind
-from .ledger_read import LedgerReader
+from .ledger import binding
+from .ledger.ledger import Ledger
+from .ledger.left_behind import left_behind
+from .ledger.reader import LedgerReader
 from .report import Report, evidence_counts, gather, save
 from .source import SourceUnit
 from .switches import Switches

@@ -13,15 +13,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from .binding import Naming
 from .core.blame import Blame
 from .core.bounded_notes import Notes
 from .core.errors import Trouble, local_trouble
 from .core.model import Origin, State
 from .endpoint import Endpoint
 from .flight import Flight, Item
-from .ledger import Failure, Row
-from .ledger_ports import DestinationLedger
+from .ledger.binding import Naming
+from .ledger.ledger import Failure, Row
+from .ledger.ports import DestinationLedger
 from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
 from .soundness import Damage, examine, gone

@@ -19,15 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from . import binding
 from .core.errors import StoreError, Trouble, stop_if_refused
 from .core.etag import PartDigests, agree
 from .core.keys import key_bytes, why_not_movable
 from .core.model import UNTOLD, Doubt, Head, ListedObject
 from .core.text import count_text, plain_text
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
-from .ledger_read import LedgerReader
-from .ledger_records import Entry
+from .ledger import binding
+from .ledger.reader import LedgerReader
+from .ledger.records import Entry
 from .ledger_spool import SortedSpool
 from .listing_walk import ListingWalk
 from .packing import UNPACKED

@@ -16,7 +16,7 @@ from typing import IO, Any
 from .core.errors import LocalError, Trouble
 from .core.text import bytes_text, count_text, key_text, seconds_text, table
 from .judge import DIFFERS, DISAGREEMENTS, EXTRA, MEANINGS, MISSING, SAME, UNPROVEN, Verdict
-from .ledger_records import Entry, Tally
+from .ledger.records import Entry, Tally
 
 _NAMED = 20
 

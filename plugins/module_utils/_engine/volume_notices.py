@@ -9,7 +9,7 @@ import time
 from collections.abc import Container, Iterable
 
 from .job_volume import JobVolume
-from .ledger import Ledger
+from .ledger.ledger import Ledger
 
 
 class VolumeNotices:

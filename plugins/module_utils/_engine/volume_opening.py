@@ -16,8 +16,8 @@ from .config.job_file import Volume as VolumeConfig
 from .core.errors import LocalError, Trouble
 from .core.layout import OWN_FOLDER, record_path
 from .fitness import NO_LIMIT, insist_on_fitness, largest_file
-from .ledger import Ledger
-from .ledger_file import identities_put_aside
+from .ledger.files import identities_put_aside
+from .ledger.ledger import Ledger
 from .markers import is_folder, read_marker, write_marker
 from .volume_folders import Folders, names_held, open_folders
 from .volume_load import Load

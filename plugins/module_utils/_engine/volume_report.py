@@ -14,7 +14,7 @@ from .core.conditions import UNAVAILABLE
 from .core.errors import ConfigError, SnowsyncError
 from .core.machine import ticks_ms
 from .core.text import bytes_text, count_text, rate_text, table
-from .ledger_read import LedgerReader
+from .ledger.reader import LedgerReader
 from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
 

@@ -17,7 +17,7 @@ from .core import workers
 from .core.conditions import FAILED, MISSING
 from .disk_calls import Silent
 from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
-from .ledger import Ledger
+from .ledger.ledger import Ledger
 from .occupancy import Occupancy
 from .placement import VolumeSpace
 from .volume_load import space_of

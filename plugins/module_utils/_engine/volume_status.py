@@ -17,7 +17,7 @@ from .core.errors import LocalError
 from .core.layout import OWN_FOLDER
 from .core.text import bytes_text, count_text, plain_text
 from .disk_calls import DiskCalls
-from .ledger_records import Tally, VolumeRow
+from .ledger.records import Tally, VolumeRow
 from .markers import is_folder, read_marker
 from .placement import is_out_of_files
 

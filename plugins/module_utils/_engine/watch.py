@@ -14,7 +14,7 @@ from .core.conditions import IN_USE
 from .core.errors import ObjectsFailed
 from .core.model import State
 from .core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
-from .ledger_records import Tally
+from .ledger.records import Tally
 from .progress import HopView, Progress, View, VolumeView
 from .report import whereabouts
 from .status import unit_line

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .core.errors import LedgerError
-from .ledger_schema import FORBIDDEN, add_functions, migrate
+from ..core.errors import LedgerError
+from .schema import FORBIDDEN, add_functions, migrate
 
 BUSY_SECONDS = 60.0
 

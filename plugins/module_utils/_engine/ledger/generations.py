@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from .core import machine
-from .ledger_rows import Row
+from ..core import machine
+from .rows import Row
 
 _COPIED = (
     "size, etag, modified_ms, group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms"

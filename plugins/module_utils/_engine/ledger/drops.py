@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .core import machine
-from .core.model import Evidence, ListedObject, Origin, State
-from .ledger_database import Database
-from .ledger_journal import count_moved, new_group
-from .ledger_rows import ROW, Row, sound
+from ..core import machine
+from ..core.model import Evidence, ListedObject, Origin, State
+from .database import Database
+from .journal import count_moved, new_group
+from .rows import ROW, Row, sound
 
 _STAGE = (
     "INSERT INTO objects (key, size, etag, modified_ms, origin, state, volume, group_id, part_size, digest,"

@@ -9,13 +9,13 @@ import sqlite3
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from .core import machine
-from .core.errors import Trouble
-from .core.model import Origin, State
-from .ledger_database import Database
-from .ledger_generations import advance, forget
-from .ledger_journal import JournalLedger
-from .ledger_rows import AGAIN, AS_READ, ROW, UNSENT, Failure, Row, as_read, move, sound
+from ..core import machine
+from ..core.errors import Trouble
+from ..core.model import Origin, State
+from .database import Database
+from .generations import advance, forget
+from .journal import JournalLedger
+from .rows import AGAIN, AS_READ, ROW, UNSENT, Failure, Row, as_read, move, sound
 
 LONGEST_DELAY_MS = 3_600_000  # before another attempt at an object
 _REVIVED_AT_ONCE = 5000

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .core.model import Evidence, Origin, State
+from ..core.model import Evidence, Origin, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from .core import machine
-from .core.errors import Trouble
-from .core.model import ListedObject, Origin, State
-from .ledger_boot import mark_suspect, suspect_groups
-from .ledger_database import Database
-from .ledger_journal import JournalLedger
-from .ledger_rows import Failure, Row
+from ..core import machine
+from ..core.errors import Trouble
+from ..core.model import ListedObject, Origin, State
+from .boot import mark_suspect, suspect_groups
+from .database import Database
+from .journal import JournalLedger
+from .rows import Failure, Row
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers

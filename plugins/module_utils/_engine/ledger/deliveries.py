@@ -8,12 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from .core import machine
-from .core.model import State
-from .ledger_database import Database
-from .ledger_generations import advance_delivered, doubt_copies, has_copies, overtake
-from .ledger_journal import count_group, new_group
-from .ledger_rows import Delivered, Row, move
+from ..core import machine
+from ..core.model import State
+from .database import Database
+from .generations import advance_delivered, doubt_copies, has_copies, overtake
+from .journal import count_group, new_group
+from .rows import Delivered, Row, move
 
 # The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"

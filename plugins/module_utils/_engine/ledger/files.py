@@ -11,7 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from .core.errors import LedgerError
+from ..core.errors import LedgerError
 
 _BUSY_SECONDS = 60.0
 

@@ -9,14 +9,14 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from ..core import machine
+from ..core.errors import Trouble
+from ..core.model import Origin, State
 from .binding import Binding, End, Naming, naming_of, newest
-from .core import machine
-from .core.errors import Trouble
-from .core.model import Origin, State
-from .ledger_database import Database
-from .ledger_generations import NEWEST
-from .ledger_journal import JournalLedger
-from .ledger_rows import ROW, UNSENT, Failure, Row
+from .database import Database
+from .generations import NEWEST
+from .journal import JournalLedger
+from .rows import ROW, UNSENT, Failure, Row
 
 # Nothing of the object lies on any volume, as far as the ledger knows.
 _NO_COPY = (

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .core import machine
-from .core.model import State
-from .ledger_database import Database
-from .ledger_generations import note_discard
-from .ledger_journal import new_group
-from .ledger_rows import AS_READ, ROW, Row, as_read
+from ..core import machine
+from ..core.model import State
+from .database import Database
+from .generations import note_discard
+from .journal import new_group
+from .rows import AS_READ, ROW, Row, as_read
 
 
 class MoveLedger:

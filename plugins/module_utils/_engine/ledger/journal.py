@@ -9,11 +9,11 @@ import os
 import sqlite3
 from collections.abc import Sequence
 
-from .core import machine
-from .core.errors import Trouble
-from .ledger_database import Database
-from .ledger_pruning import GATHER_EVERY, RECORD, forget_old_runs, gather_groups
-from .ledger_rows import Delivered, Failure, Staged
+from ..core import machine
+from ..core.errors import Trouble
+from .database import Database
+from .pruning import GATHER_EVERY, RECORD, forget_old_runs, gather_groups
+from .rows import Delivered, Failure, Staged
 
 
 class JournalLedger:

@@ -17,21 +17,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .ledger_bindings import StoreLedger
-from .ledger_copies import CopyLedger
-from .ledger_database import Database, connect
-from .ledger_deliveries import DeliveryLedger
-from .ledger_drops import DropLedger
-from .ledger_journal import JournalLedger
-from .ledger_listing import ListingLedger
-from .ledger_losses import LossLedger
-from .ledger_moves import MoveLedger
-from .ledger_objects import LONGEST_DELAY_MS, ObjectLedger
-from .ledger_parts import PartLedger
-from .ledger_recovery import RecoveryLedger
-from .ledger_rows import Delivered, Failure, Observed, Row, Staged, dump_headers, load_headers
-from .ledger_staging import StagingLedger
-from .ledger_volumes import VolumeLedger
+from .bindings import StoreLedger
+from .copies import CopyLedger
+from .database import Database, connect
+from .deliveries import DeliveryLedger
+from .drops import DropLedger
+from .journal import JournalLedger
+from .listing import ListingLedger
+from .losses import LossLedger
+from .moves import MoveLedger
+from .objects import LONGEST_DELAY_MS, ObjectLedger
+from .parts import PartLedger
+from .recovery import RecoveryLedger
+from .rows import Delivered, Failure, Observed, Row, Staged, dump_headers, load_headers
+from .staging import StagingLedger
+from .volumes import VolumeLedger
 
 __all__ = [
     "LONGEST_DELAY_MS",

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from .core.model import State
-from .core.removal import AtDestination, LiesElsewhere, Permit, Replaced
-from .ledger_database import Database
-from .ledger_generations import NEWEST, has_copies, restore
-from .ledger_journal import JournalLedger
-from .ledger_objects import ObjectLedger
-from .ledger_rows import AS_READ, Failure, Row, as_read
+from ..core.model import State
+from ..core.removal import AtDestination, LiesElsewhere, Permit, Replaced
+from .database import Database
+from .generations import NEWEST, has_copies, restore
+from .journal import JournalLedger
+from .objects import ObjectLedger
+from .rows import AS_READ, Failure, Row, as_read
 
 # A generation that took its row back and is just what the source listed last (`next_etag` without `next_size` says so)
 # stands for the higher number that it had got by then.

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from .core.model import Evidence, Origin, State, source_evidence
-from .core.text import iso_text
-from .ledger_read import LedgerReader
+from ..core.model import Evidence, Origin, State, source_evidence
+from ..core.text import iso_text
+from .reader import LedgerReader
 
 _EVIDENCE_LABELS: dict[int | None, str | None] = {level.value: level.name.lower() for level in Evidence}
 _STATE_LABELS = tuple(state.label for state in State)

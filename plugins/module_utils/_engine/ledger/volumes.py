@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .core import machine
-from .core.errors import LedgerError
-from .ledger_database import Database
-from .ledger_journal import JournalLedger
+from ..core import machine
+from ..core.errors import LedgerError
+from .database import Database
+from .journal import JournalLedger
 
 UNUSED = "not used"  # the fact of a volume that no unit could use so far
 

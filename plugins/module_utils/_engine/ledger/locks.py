@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .core.errors import JobLocked
+from ..core.errors import JobLocked
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 UNITS = ("source", "destination")
 EVACUATION = "evacuate"

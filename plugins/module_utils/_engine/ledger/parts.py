@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .core.parts import Piece, SentPart, Upload, read_piece
-from .ledger_database import Database
+from ..core.parts import Piece, SentPart, Upload, read_piece
+from .database import Database
 
 _UPLOAD = "object_id, generation, endpoint, bucket, key, upload_id, part_size, begun_ms"
 # Parts count only for an object that is still to be fetched, in the generation that they are of.

@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .core.errors import LedgerError
-from .core.machine import boot_id
-from .core.model import Evidence, Origin, State, source_evidence
+from ..core.errors import LedgerError
+from ..core.machine import boot_id
+from ..core.model import Evidence, Origin, State, source_evidence
+from .database import problem_text
 from .ledger import Ledger
-from .ledger_database import problem_text
-from .ledger_pruning import IDLE_MS, TIMES_SINCE
-from .ledger_records import Census, Entry, Fact, FailureRow, Forgotten, GroupRow, HopSum, Moved, Run, Tally, VolumeRow
-from .ledger_rows import AGAIN
-from .ledger_schema import MIGRATIONS
-from .ledger_volumes import UNUSED
+from .pruning import IDLE_MS, TIMES_SINCE
+from .records import Census, Entry, Fact, FailureRow, Forgotten, GroupRow, HopSum, Moved, Run, Tally, VolumeRow
+from .rows import AGAIN
+from .schema import MIGRATIONS
+from .volumes import UNUSED
 
 _PAGE = 1000
 # Indexing is much cheaper than calling an enum, and these are called per object.

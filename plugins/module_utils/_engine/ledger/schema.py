@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from .core.errors import LedgerError
+from ..core.errors import LedgerError
 
 # What a row's checksum is made of: all that says what an object is, where it lies, and how it was proven.
 SUMMED = (

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ..core.errors import Trouble
+from ..core.model import Evidence, ListedObject, State
+from ..core.parts import Upload
+from ..core.removal import AtDestination, Permit
 from .binding import Binding, End
-from .core.errors import Trouble
-from .core.model import Evidence, ListedObject, State
-from .core.parts import Upload
-from .core.removal import AtDestination, Permit
-from .ledger_bindings import Holding
-from .ledger_drops import Dropped
-from .ledger_objects import Resent
-from .ledger_rows import Delivered, Failure, Observed, Row, Staged
+from .bindings import Holding
+from .drops import Dropped
+from .objects import Resent
+from .rows import Delivered, Failure, Observed, Row, Staged
 
 # -- both units -------------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from .core import machine
-from .core.model import Evidence, State
-from .ledger_database import Database
-from .ledger_generations import forget_same, has_copies
-from .ledger_journal import count_group, new_group
-from .ledger_rows import AS_READ, Row, Staged, as_read, move
+from ..core import machine
+from ..core.model import Evidence, State
+from .database import Database
+from .generations import forget_same, has_copies
+from .journal import count_group, new_group
+from .rows import AS_READ, Row, Staged, as_read, move
 
 
 class StagingLedger:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 
-from .core import machine
-from .core.conditions import MISSING
-from .core.errors import Trouble
-from .core.model import State
-from .ledger_database import Database
-from .ledger_generations import advance, forget
-from .ledger_journal import JournalLedger
-from .ledger_rows import ROW, Failure, Row, move
+from ..core import machine
+from ..core.conditions import MISSING
+from ..core.errors import Trouble
+from ..core.model import State
+from .database import Database
+from .generations import advance, forget
+from .journal import JournalLedger
+from .rows import ROW, Failure, Row, move
 
 _STEP = 5000  # rows of one transaction, where a command changes all of a volume's
 # As its index has it; SQLite does not see that one state is among two.

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 
-from .core import machine
-from .core.model import ListedObject, Origin, State
-from .ledger_database import Database
-from .ledger_generations import ANEW, forget, keep_copy, restore
-from .ledger_objects import ObjectLedger
-from .ledger_recovery import RecoveryLedger
-from .ledger_rows import AS_READ, ROW, Observed, Row, as_read, sound
+from ..core import machine
+from ..core.model import ListedObject, Origin, State
+from .database import Database
+from .generations import ANEW, forget, keep_copy, restore
+from .objects import ObjectLedger
+from .recovery import RecoveryLedger
+from .rows import AS_READ, ROW, Observed, Row, as_read, sound
 
 _KEYS_AT_ONCE = 1000
 _Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is known of its key

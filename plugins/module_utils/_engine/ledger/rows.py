@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .core.errors import LedgerError, Trouble
-from .core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
-from .ledger_schema import UNSOUND, row_sum
+from ..core.errors import LedgerError, Trouble
+from ..core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
+from .schema import UNSOUND, row_sum
 
 ROW = (
     "id, key, size, etag, modified_ms, generation, origin, state, volume, part_size, digest, headers,"

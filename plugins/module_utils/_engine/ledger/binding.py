@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .core import keys
-from .core.errors import ConfigError
-from .core.model import Origin
+from ..core import keys
+from ..core.errors import ConfigError
+from ..core.model import Origin
 
 if TYPE_CHECKING:
-    from .config.job_file import Job, Store
+    from ..config.job_file import Job, Store
 
 SIDES = ("source", "destination")
 JOB = "job"
@@ -74,7 +74,7 @@ class BoundLedger(Protocol):
 
 
 def end_of(store: Store | None) -> End:
-    from .config.job_file import addresses
+    from ..config.job_file import addresses
 
     return End(store.bucket, store.prefix, tuple(sorted(addresses(store)))) if store else End()
 

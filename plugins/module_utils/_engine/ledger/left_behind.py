@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .core.errors import Trouble
-from .core.text import url_text
-from .ledger_ports import LeftBehind
-from .ledger_records import Fact
+from ..core.errors import Trouble
+from ..core.text import url_text
+from .ports import LeftBehind
+from .records import Fact
 
 if TYPE_CHECKING:
-    from .config.job_file import Store
+    from ..config.job_file import Store
 
 ACTION = "left at the source"
 _FACT = "objects that cannot be moved"
