@@ -18,8 +18,8 @@ from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import StoreError
 from snowsync.core.model import MIB, Fetch, Head, Headers, Outcome, Send
-from snowsync.endpoint import Endpoint
 from snowsync.endpoints import EndpointPool
+from snowsync.store.endpoint import Endpoint
 
 BUCKET = "bucket"
 SMALL, LARGE = 30, 2

@@ -106,10 +106,10 @@ def list_into_the_ledger(path: Path) -> int:
     code = """
 import sys
 from snowsync.config.job_file import load_job
-from snowsync.endpoint import Endpoint
+from snowsync.store.endpoint import Endpoint
 from snowsync.config.credentials import for_side
 from snowsync.ledger.ledger import Ledger
-from snowsync.patience import Patience
+from snowsync.store.timeouts import Patience
 job = load_job(sys.argv[1])
 ledger = Ledger(job.ledger_path)
 wire = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source"), Patience()).wire()

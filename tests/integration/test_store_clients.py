@@ -23,8 +23,8 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import MIB, Fetch, Head, Headers, ListedObject, Send
-from snowsync.s3 import Control
-from snowsync.wire import Wire
+from snowsync.store.boto_client import Control
+from snowsync.store.client import Wire
 
 HOSTILE_KEYS = [
     *(" lead", "trail ", " both ", "it's", 'double"quote', "back`tick", "$(x)", "a;b", "st*r", "q?m", "ha#sh", "[]"),

@@ -20,14 +20,15 @@ from typing import Any
 
 import pytest
 
-from snowsync import disk_calls, endpoint, mover_tools, volumes
-from snowsync.answers import UNREADABLE
+from snowsync import disk_calls, mover_tools, volumes
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
-from snowsync.endpoint import Access
 from snowsync.ledger.ledger import Ledger
 from snowsync.mover_tools import MoverSetup
+from snowsync.store import endpoint
+from snowsync.store.answers import UNREADABLE
+from snowsync.store.endpoint import Access
 from snowsync.switches import Switches
 from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job

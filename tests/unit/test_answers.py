@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync import answers
 from snowsync.core.errors import Trouble
 from snowsync.core.keys import movable
 from snowsync.core.model import UNTOLD, ListedObject
+from snowsync.store import answers
 
 AMAZON = "http://s3.amazonaws.com/doc/2006-03-01/"
 FEBRUARY = 1770000000123  # 2026-02-02T02:40:00.123Z

@@ -14,10 +14,10 @@ import pytest
 from snowsync.config import credentials
 from snowsync.config.connection_needs import least
 from snowsync.config.job_file import Job, MoverSettings, Store, parse_job
-from snowsync.connections import RESUMING, Permits, Turns, lanes_within, shares, within
 from snowsync.core.errors import ConfigError
 from snowsync.native import NativeMover
 from snowsync.s5cmd_lane import Lane
+from snowsync.store.connections import RESUMING, Permits, Turns, lanes_within, shares, within
 
 
 @pytest.mark.parametrize("cap", range(least("native"), 1001))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Head, Headers
-from snowsync.layouts import all_parts, equal_parts, told_size
+from snowsync.store.part_sizes import all_parts, equal_parts, told_size
 
 ETAG = f"{'a' * 32}-3"
 OBJECT = Head(200, 100, ETAG, 0, Headers())

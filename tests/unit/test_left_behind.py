@@ -13,13 +13,13 @@ import pytest
 from fake_stores import FakeStore, FakeWire, Rig, install
 
 from snowsync import status
-from snowsync.answers import unreadable
 from snowsync.core.errors import ObjectsFailed, StoreError
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Head, ListedObject, Page
 from snowsync.ledger.ledger import Ledger
 from snowsync.probing import found_at
 from snowsync.progress import Progress
+from snowsync.store.answers import unreadable
 from snowsync.units import plan_job
 from snowsync.watch import watch
 
@@ -241,7 +241,7 @@ def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: 
 
 def garbled(rig: Rig, monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
     """The source gives no readable page that should show one of these keys."""
-    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.01)
+    monkeypatch.setattr("snowsync.store.endpoint._LONGEST_REST", 0.01)
     list_page = FakeWire.list_page
 
     def garble(self: FakeWire, token: str | None, **options: Any) -> Page:
@@ -320,7 +320,7 @@ def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypat
 
 
 def test_a_page_that_could_not_be_read_for_a_while_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.01)
+    monkeypatch.setattr("snowsync.store.endpoint._LONGEST_REST", 0.01)
     rig.source.page_size = 2
     fill(rig)
     left = iter(range(4))

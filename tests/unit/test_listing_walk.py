@@ -17,7 +17,7 @@ from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import ListedObject, Page
-from snowsync.listing_walk import EMPTY_PAGES, ListingWalk
+from snowsync.store.listing_walk import EMPTY_PAGES, ListingWalk
 
 Ask = Callable[[str | None, str], Page]
 

@@ -15,8 +15,8 @@ import pytest
 from snowsync.config.job_file import MoverSettings
 from snowsync.core import backoff
 from snowsync.core.errors import StoreError, Trouble
-from snowsync.patience import CONNECT_SECONDS, PROBE_SECONDS, Asked, Patience, Silence, patience_of
-from snowsync.wire_transfers import Waiting
+from snowsync.store.curl import Waiting
+from snowsync.store.timeouts import CONNECT_SECONDS, PROBE_SECONDS, Asked, Patience, Silence, patience_of
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs/operations.md"
 STALL, ANSWER = 7.0, 100.0

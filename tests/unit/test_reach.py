@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snowsync import reach
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core import text
 from snowsync.core.errors import ConfigError
+from snowsync.store import address
 
 AMAZON = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", Path("file"), "default")
 
@@ -38,7 +38,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_endpoints(store: Store, expected: tuple[str, ...]) -> None:
-    assert reach.endpoint_urls(store) == expected
+    assert address.endpoint_urls(store) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_proxies_are_the_environments(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert reach.proxy_for(endpoint) == expected
+    assert address.proxy_for(endpoint) == expected
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks4a", "ftp"])
@@ -79,7 +79,7 @@ def test_a_proxy_that_not_every_tool_knows_is_refused(scheme: str, monkeypatch: 
     with pytest.raises(
         ConfigError, match=f"{scheme}:// proxies are not known here; use http://, https:// or"
     ) as caught:
-        reach.proxy_for("http://store.example")
+        address.proxy_for("http://store.example")
     assert "hush" not in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_a_proxy_that_not_every_tool_knows_is_refused(scheme: str, monkeypatch: 
 def test_a_bucket_goes_before_the_host_where_the_store_says_so(
     addressing: str, refusal: str, expected: str | None
 ) -> None:
-    store = reach.readdressed(Store.model_validate({"bucket": "photos", "addressing": addressing}), refusal)
+    store = address.readdressed(Store.model_validate({"bucket": "photos", "addressing": addressing}), refusal)
     assert (store.addressing if store else None) == expected
 
 
@@ -110,18 +110,18 @@ def test_a_bucket_goes_before_the_host_where_the_store_says_so(
 )
 def test_place_of_a_bucket(addressing: str, expected: tuple[str, str, str]) -> None:
     store = Store.model_validate({"bucket": "photos", "addressing": addressing})
-    place = reach.place_of(store, "https://s.test:9")
+    place = address.place_of(store, "https://s.test:9")
     assert (place.url, place.bucket_path, place.object_path("a b")) == expected
 
 
 def test_ca_file_is_the_jobs_then_the_environments_then_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
-    system = reach.ca_file(Store(bucket="bucket"))
+    system = address.ca_file(Store(bucket="bucket"))
     assert system == "" or Path(system).is_file()
     monkeypatch.setenv("SSL_CERT_FILE", "/ssl")
-    assert reach.ca_file(Store(bucket="bucket")) == "/ssl"
+    assert address.ca_file(Store(bucket="bucket")) == "/ssl"
     monkeypatch.setenv("AWS_CA_BUNDLE", "/aws")
-    assert reach.ca_file(Store(bucket="bucket")) == "/aws"
-    assert reach.ca_file(Store(bucket="bucket", ca_bundle="/job")) == "/job"
+    assert address.ca_file(Store(bucket="bucket")) == "/aws"
+    assert address.ca_file(Store(bucket="bucket", ca_bundle="/job")) == "/job"
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_ca_file_is_the_jobs_then_the_environments_then_the_systems(monkeypatch:
     ],
 )
 def test_object_path(object_key: str, path: str) -> None:
-    assert reach.Place("http://a", "/b").object_path(object_key) == path
+    assert address.Place("http://a", "/b").object_path(object_key) == path
 
 
 def test_query_is_sorted_and_wholly_encoded() -> None:
-    assert reach.query_string({"prefix": "a/b c", "max-keys": "1"}) == "max-keys=1&prefix=a%2Fb%20c"
+    assert address.query_string({"prefix": "a/b c", "max-keys": "1"}) == "max-keys=1&prefix=a%2Fb%20c"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_query_is_sorted_and_wholly_encoded() -> None:
     ],
 )
 def test_host_header_is_what_is_sent(endpoint: str, host: str) -> None:
-    assert reach.host_header(endpoint) == host
+    assert address.host_header(endpoint) == host
 
 
 def test_a_key_is_shown_on_one_line_and_not_in_full_length() -> None:
@@ -172,7 +172,7 @@ def test_a_key_is_shown_on_one_line_and_not_in_full_length() -> None:
 )
 def test_signatures_are_amazons(query: str, signature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1369353600.5)
-    signer = reach.Signer(AMAZON, "us-east-1", "examplebucket.s3.amazonaws.com")
+    signer = address.Signer(AMAZON, "us-east-1", "examplebucket.s3.amazonaws.com")
     lines = signer.headers("GET", "/", query)
     assert lines[0].endswith(f"Signature={signature}")
     assert "x-amz-date: 20130524T000000Z" in lines
@@ -197,10 +197,10 @@ def botocore_signature(method: str, url: str, lines: list[str], credentials: Cre
 @example(object_key="//a/./../b?c#d&e=f+%41", token=True)
 def test_signatures_are_botocores(object_key: str, token: bool) -> None:
     credentials = Credentials("test:tester", "secret", "token/+=" if token else "", Path("f"), "p")
-    signer = reach.Signer(credentials, "snow", "[::1]:8080", checksum_mode=token)
+    signer = address.Signer(credentials, "snow", "[::1]:8080", checksum_mode=token)
     path, query = (
-        reach.Place("http://a", "/bucket").object_path(object_key),
-        reach.query_string({"partNumber": "1", "x": object_key}),
+        address.Place("http://a", "/bucket").object_path(object_key),
+        address.query_string({"partNumber": "1", "x": object_key}),
     )
     lines = signer.headers("HEAD", path, query)
     expected = botocore_signature("HEAD", f"http://[::1]:8080{path}?{query}", lines, credentials, "snow")
@@ -210,7 +210,7 @@ def test_signatures_are_botocores(object_key: str, token: bool) -> None:
 
 
 def test_a_signer_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    signer = reach.Signer(AMAZON, "us-east-1", "h")
+    signer = address.Signer(AMAZON, "us-east-1", "h")
     seen = []
     for now in (1_700_000_000.0, 1_700_000_000.9, 1_700_000_001.0, 1_700_090_000.0):
         monkeypatch.setattr(time, "time", lambda now=now: now)

@@ -15,8 +15,8 @@ from scripted_store import ScriptedStore, reply
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError
-from snowsync.s3 import Control
-from snowsync.wire import Wire
+from snowsync.store.boto_client import Control
+from snowsync.store.client import Wire
 
 CREDENTIALS = Credentials("AKIATEST", "secret", "", Path("file"), "default")
 PAGE = "<html><title>404 Not Found</title></html>"

@@ -200,13 +200,13 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "report.py _write_atomically": ({"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"),
     "resending.py _Findings.__init__": ({"tempfile.TemporaryFile"}, "a list on the system disk"),
     "resending.py _Findings.restart": ({".truncate"}, "the same"),
-    "s3.py Control._fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
+    "store/boto_client.py Control._fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
     "verify_result.py CombinedFile.__init__": ({"tempfile.NamedTemporaryFile"}, "a file of results"),
     "report.py save": ({".unlink"}, "reports of long ago, beside the new one"),
     "verify_result.py CombinedFile.__exit__": ({".unlink"}, "a file of results"),
     "verify_result.py CombinedFile.restart": ({".truncate"}, "a file of results"),
     "verify_result.py CombinedFile.finish": ({"open for writing", "os.replace", "shutil.copyfileobj"}, "the same"),
-    "wire_transfers.py Transfer.begin": ({".truncate"}, "a body in memory"),
+    "store/curl.py Transfer.begin": ({".truncate"}, "a body in memory"),
 }  # fmt: skip
 # Who makes permits: where it is known what they say.
 MAKERS: dict[str, set[str]] = {

@@ -15,11 +15,12 @@ import yaml
 from fake_stores import FakeMover, FakeWire, Rig, wait_until
 from ledger_rows import bring_to, row_of, select
 
-from snowsync import cli, resending, wire
+from snowsync import cli, resending
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import Page, State
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
+from snowsync.store import client
 
 
 class ClosingWire(FakeWire):
@@ -30,7 +31,7 @@ class ClosingWire(FakeWire):
 @pytest.fixture
 def compared(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """The rig, whose stores `verify` reads too."""
-    monkeypatch.setattr(wire, "Wire", lambda _store, url, _keys, **_options: ClosingWire(FakeMover.stores[url], url))
+    monkeypatch.setattr(client, "Wire", lambda _store, url, _keys, **_options: ClosingWire(FakeMover.stores[url], url))
     return rig
 
 

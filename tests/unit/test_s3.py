@@ -23,15 +23,15 @@ import pytest
 from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
 from servers.certificates import Certificates, make_certificates
 
-from snowsync import s3_request
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core import etag
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import Fetch, Headers, Outcome, Send
-from snowsync.patience import Patience
-from snowsync.s3 import Checked, Control
-from snowsync.s3_request import Section
+from snowsync.store import upload_bodies
+from snowsync.store.boto_client import Checked, Control
+from snowsync.store.timeouts import Patience
+from snowsync.store.upload_bodies import Section
 
 SECRET = "hush/very+secret=key"
 CREDENTIALS = Credentials("AKIATEST", SECRET, "hush-token", Path("file"), "default")
@@ -290,7 +290,7 @@ def test_proxies_are_the_environments(store: ScriptedStore, monkeypatch: pytest.
 
 
 def test_fetch(store: ScriptedStore, control: Control, tmp_path: Path) -> None:
-    body = os.urandom(3 * s3_request.CHUNK + 5)
+    body = os.urandom(3 * upload_bodies.CHUNK + 5)
     store.script = lambda asked: reply(200, body)
     target = tmp_path / "incoming"
     target.write_bytes(b"older and longer" * 1_000_000)
@@ -494,11 +494,11 @@ def test_a_file_is_never_in_memory_as_a_whole(
 ) -> None:
     store.script = Multipart().script if part_size else lambda asked: reply(200)
     large = tmp_path / "large"
-    large.write_bytes(b"x" * (3 * s3_request.CHUNK))
+    large.write_bytes(b"x" * (3 * upload_bodies.CHUNK))
     real, most = os.pread, []
     monkeypatch.setattr(os, "pread", lambda fd, size, start: most.append(size) or real(fd, size, start))
-    assert send(control, large, part_size=part_size and 2 * s3_request.CHUNK).ok
-    assert 0 < max(most) <= s3_request.CHUNK
+    assert send(control, large, part_size=part_size and 2 * upload_bodies.CHUNK).ok
+    assert 0 < max(most) <= upload_bodies.CHUNK
 
 
 RAW = "Grüße 雪\u00a0!"
@@ -820,7 +820,7 @@ def test_a_section_is_read_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
             raise OSError(errno.EIO, "Input/output error")
         return pread(descriptor, min(wanted, 40, bad[0] - start), start)
 
-    monkeypatch.setattr(s3_request.os, "pread", read)
+    monkeypatch.setattr(upload_bodies.os, "pread", read)
     with path.open("rb") as stream:
         assert Section(stream.fileno(), 10, 85).read_all() == bytes(range(10, 95))
         bad[0] = 60
@@ -843,6 +843,6 @@ def test_an_upload_that_is_refused_for_its_tags_says_how_to_go_without(
     trouble: Trouble, tags: dict[str, str], word: str
 ) -> None:
     refusal = StoreError(trouble, "send k", "the store denies this request", status=403)
-    told = str(s3_request.about_tags(refusal, Send(1, "k", 1, "/x", 0, Headers(tags=tags))))
+    told = str(upload_bodies.about_tags(refusal, Send(1, "k", 1, "/x", 0, Headers(tags=tags))))
     assert ("`tags: skip`" in told) is bool(word)
     assert word in told and "the store denies this request" in told

@@ -33,8 +33,8 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import ConfigError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.patience import Patience
 from snowsync.s5cmd import S5cmdMover, binary_path, classify
+from snowsync.store.timeouts import Patience
 
 BUCKET = "bucket"
 URL = "http://127.0.0.1:1"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from snowsync.core.model import Headers
-from snowsync.sent_headers import ascii_headers, carried
+from snowsync.store.object_headers import ascii_headers, carried
 
 FULL = Headers("text/css", "no-cache", "gzip", "inline", "de", "never", {"a": "b"}, {"c": "d"})
 

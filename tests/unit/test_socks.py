@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from simulators.proxy import LOGIN, running
 
-from snowsync import socks
+from snowsync.store import socks
 
 
 @contextmanager

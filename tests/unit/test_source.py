@@ -884,7 +884,7 @@ def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
 ) -> None:
     monkeypatch.setattr("snowsync.lister._LONGEST_PAUSE", 0.01)
     rests: list[str] = []
-    monkeypatch.setattr("snowsync.endpoint.Health.rest", lambda self, message: rests.append(message) or 1.0)
+    monkeypatch.setattr("snowsync.store.endpoint.Health.rest", lambda self, message: rests.append(message) or 1.0)
     asked = fail_at_the_second_page(rig, 5)
     assert rig.run().drained
     assert (len(asked), rests) == (6, [])

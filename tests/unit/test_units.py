@@ -203,7 +203,7 @@ def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
 ) -> None:
     """It is said why, no object has failed, and the next run has all of them still."""
     monkeypatch.setattr("snowsync.core.blame._LEAST_TRIALS", 2)
-    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.2)
+    monkeypatch.setattr("snowsync.store.endpoint._LONGEST_REST", 0.2)
     rig.changes = {"attempts": 1}
     for number in range(40):
         rig.source.put(f"object-{number:02}", b"x")
@@ -228,7 +228,7 @@ def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
 
 def test_a_service_goes_on_trying_a_store_that_serves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snowsync.core.blame._LEAST_TRIALS", 2)
-    monkeypatch.setattr("snowsync.endpoint._LONGEST_REST", 0.05)
+    monkeypatch.setattr("snowsync.store.endpoint._LONGEST_REST", 0.05)
     rig.changes = {"attempts": 1}
     for number in range(40):
         rig.source.put(f"object-{number:02}", b"x")

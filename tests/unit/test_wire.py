@@ -20,17 +20,17 @@ import pytest
 from scripted_store import Asked, Close, ScriptedStore, Silence, error, reply
 from servers.certificates import Certificates, make_certificates
 
-from snowsync import wire as wire_module
-from snowsync.answers import UNREADABLE
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
-from snowsync.connections import Permits
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Head
-from snowsync.listing_gaps import LAST_TEXT
-from snowsync.listing_walk import ListingWalk
-from snowsync.patience import Patience
-from snowsync.wire import Wire
+from snowsync.store import client as wire_module
+from snowsync.store.answers import UNREADABLE
+from snowsync.store.client import Wire
+from snowsync.store.connections import Permits
+from snowsync.store.listing_gaps import LAST_TEXT
+from snowsync.store.listing_walk import ListingWalk
+from snowsync.store.timeouts import Patience
 
 SECRET = "hush/very+secret=key"
 CREDENTIALS = Credentials("AKIATEST", SECRET, "hush-token", Path("file"), "default")
@@ -451,7 +451,7 @@ def test_a_listing_may_take_longer_than_a_head(store: ScriptedStore) -> None:
 def test_a_store_that_lists_slowly_is_well_if_it_shows_its_bucket(
     store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch, has_bucket: bool
 ) -> None:
-    monkeypatch.setattr("snowsync.patience.PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("snowsync.store.timeouts.PROBE_SECONDS", 0.5)
     store.script = lambda asked: reply(200 if has_bucket else 503) if asked.method == "HEAD" else Silence()
     wire = connect()
     if has_bucket:

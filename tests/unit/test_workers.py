@@ -26,7 +26,6 @@ from snowsync import (
     destination,
     dispatch,
     dropfolder,
-    endpoint,
     flight,
     lister,
     native_lanes,
@@ -54,6 +53,7 @@ from snowsync.ledger.ledger import Ledger
 from snowsync.mover_tools import S5CMD
 from snowsync.native import NativeMover
 from snowsync.part_memory import PartKeeper
+from snowsync.store import endpoint
 
 ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 

@@ -25,21 +25,21 @@ from .core.model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, 
 from .core.text import plain_text
 from .counters import Counters
 from .crew import Crew
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .fetching import Fetching
 from .flight import Flight, Item
 from .ledger.ledger import Failure, Row, Staged, dump_headers
 from .ledger.ports import SourceLedger
-from .packing import hint
 from .part_memory import PartKeeper
 from .probing import ask_heads
 from .proof import Proven, Refuted, Unproven, prove_arrival
 from .setbacks import Setbacks
 from .staging import Committer
+from .store.client import LATE
+from .store.encodings import hint
+from .store.endpoint import Endpoint
 from .switches import Switches
 from .volumes import OpenVolume
-from .wire import LATE
 
 if TYPE_CHECKING:
     from .config.job_file import Job  # which brings pydantic

@@ -24,7 +24,6 @@ from .core.model import Head, Outcome
 from .core.removal import AtDestination
 from .counters import Counters
 from .crew import Crew
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Flight, Item
 from .ledger.binding import Naming
@@ -33,11 +32,12 @@ from .ledger.ports import DestinationLedger
 from .probing import ask_heads, found_at
 from .proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .releases import Releases
+from .store.client import LATE
+from .store.endpoint import Endpoint
 from .switches import Switches
 from .unsent import KEPT, Unsent, let_go
 from .volume_set import VolumeSet
 from .volumes import OpenVolume
-from .wire import LATE
 
 if TYPE_CHECKING:
     from .config.job_file import Job  # which brings pydantic

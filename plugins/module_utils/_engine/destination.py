@@ -23,7 +23,6 @@ from .config.credentials import for_side
 from .config.job_file import Job
 from .core.model import Outcome, Send, State
 from .deliveries import Deliveries
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Item
 from .ledger.binding import naming
@@ -35,8 +34,9 @@ from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases
 from .senders import Senders
-from .sent_headers import carried
 from .setbacks import Suspects
+from .store.endpoint import Endpoint
+from .store.object_headers import carried
 from .switches import Switches
 from .touched import TouchedObjects
 from .unit import Unit

@@ -13,11 +13,11 @@ from .control_lane import ControlLane
 from .core import etag
 from .core.errors import Trouble, file_error
 from .core.model import Fetch, Outcome, Send
-from .endpoint import Endpoint
 from .mover_set import MoverSet
 from .mover_tools import BOTO3, TOOLS, MoverSetup
-from .s3 import Control
-from .s3_request import rotten
+from .store.boto_client import Control
+from .store.endpoint import Endpoint
+from .store.upload_bodies import rotten
 
 
 class Dispatch:

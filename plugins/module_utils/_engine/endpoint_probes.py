@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .core import workers
 from .core.blame import Probe
 from .core.errors import JobStopped, StoreError
-from .endpoint import Endpoint
+from .store.endpoint import Endpoint
 
 
 class Probes:

@@ -10,17 +10,17 @@ from collections.abc import Callable, Container, Sequence
 from .assignments import Assignments
 from .config.credentials import Keys
 from .config.job_file import MoverSettings, Store
-from .connections import Lanes, lanes_within, shares, within
 from .core.blame import TRIED_AT_ONCE, Blame
 from .core.errors import Trouble
 from .core.model import Fetch, Outcome, Send
 from .core.parts import NoMemory, PartMemory
 from .dispatch import Dispatch
-from .endpoint import Endpoint, FailedRequest
 from .endpoint_probes import Probes
 from .mover_tools import MoverSetup
-from .patience import patience_of
-from .reach import endpoint_urls
+from .store.address import endpoint_urls
+from .store.connections import Lanes, lanes_within, shares, within
+from .store.endpoint import Endpoint, FailedRequest
+from .store.timeouts import patience_of
 from .tool_choice import ToolChoice
 
 

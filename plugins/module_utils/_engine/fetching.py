@@ -13,12 +13,12 @@ from .core.blame import Blame
 from .core.bounded_notes import Notes
 from .core.errors import Trouble
 from .core.model import Head, State
-from .endpoint import Endpoint
 from .flight import Flight, Item
 from .ledger.ledger import Failure, Row
 from .ledger.ports import SourceLedger
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
+from .store.endpoint import Endpoint
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.source")

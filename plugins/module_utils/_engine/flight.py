@@ -9,8 +9,8 @@ import threading
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from .endpoint import Endpoint
 from .ledger.ledger import Row
+from .store.endpoint import Endpoint
 from .volumes import OpenVolume
 
 _LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost

@@ -10,10 +10,10 @@ import logging
 from .core.errors import StoreError
 from .core.machine import now_ms
 from .core.parts import Upload
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .ledger.ports import LeftUploads
-from .s3 import Control
+from .store.boto_client import Control
+from .store.endpoint import Endpoint
 
 _log = logging.getLogger("snowsync.destination")
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .answers import UNREADABLE
 from .core import keys, workers
 from .core.blame import is_hopeless
 from .core.errors import JobStopped, StoreError, Trouble, stop_if_refused
@@ -18,15 +17,16 @@ from .core.model import UNTOLD, ListedObject, Origin, Page, State
 from .core.text import plain_text
 from .counters import Counters
 from .crew import Crew
-from .endpoint import Endpoint, lists_whole
 from .endpoints import EndpointPool
 from .flight import Flight
 from .ledger import left_behind
 from .ledger.ledger import Failure, Row
 from .ledger.ports import SourceLedger
-from .listing_gaps import PAGE_KEYS, PageSize, Search, search
-from .listing_walk import ListingWalk
 from .setbacks import Setbacks
+from .store.answers import UNREADABLE
+from .store.endpoint import Endpoint, lists_whole
+from .store.listing_gaps import PAGE_KEYS, PageSize, Search, search
+from .store.listing_walk import ListingWalk
 from .switches import Switches
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from .config.credentials import Keys
-from .endpoint import Endpoint
 from .mover import Mover
 from .mover_tools import TOOLS, MoverSetup, tool_of
+from .store.endpoint import Endpoint
 
 
 class MoverSet:

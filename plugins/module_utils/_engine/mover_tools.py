@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .config.job_file import MoverSettings
-from .connections import Lanes
 from .core.model import Fetch, Outcome, Send
 from .core.parts import PartMemory
-from .endpoint import Access
 from .mover import Mover
 from .native import NativeMover
 from .s5cmd import S5cmdMover
+from .store.connections import Lanes
+from .store.endpoint import Access
 
 NATIVE, S5CMD = "native", "s5cmd"
 BOTO3 = "boto3"  # carries out what no mover can express; it is none itself, see control_lane.py

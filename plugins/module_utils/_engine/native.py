@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .connections import Lanes, lanes_within
 from .core import workers
 from .core.keys import is_utf8
 from .core.model import Fetch, Outcome, Send
@@ -24,13 +23,14 @@ from .native_large import LargeFetch, LargeKit
 from .native_requests import Bucket, can_carry
 from .native_small import fetch_small, send_small
 from .native_upload import LargeSend
-from .patience import patience_of
+from .store.connections import Lanes, lanes_within
+from .store.timeouts import patience_of
 from .volume_lanes import VolumeLanes
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.credentials import Keys
     from .config.job_file import MoverSettings, Store
-    from .packing import Packing
+    from .store.encodings import Packing
 
 _NO_LIMIT = 1 << 30
 

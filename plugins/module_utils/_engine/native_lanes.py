@@ -17,8 +17,8 @@ from .core import workers
 from .core.backoff import is_often_over, pause
 from .core.errors import StoreError
 from .native_requests import Request
-from .patience import CONNECT_SECONDS
-from .wire_transfers import Crew, Transfer, handle_options, libcurl, wait_for
+from .store.curl import Crew, Transfer, handle_options, libcurl, wait_for
+from .store.timeouts import CONNECT_SECONDS
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.job_file import Store

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from .answers import UNREADABLE
 from .core import etag
 from .core.errors import StoreError, Trouble
 from .core.model import UNTOLD, Head, Send
@@ -23,7 +22,8 @@ from .native_lanes import Stream, StreamClosed
 from .native_large import Large, LargeKit, Step
 from .native_outcomes import Result
 from .native_requests import open_to_send
-from .s3_request import PERHAPS_STORED, Section, insist_on_part, rotten
+from .store.answers import UNREADABLE
+from .store.upload_bodies import PERHAPS_STORED, Section, insist_on_part, rotten
 from .upload_requests import UploadRequests
 
 

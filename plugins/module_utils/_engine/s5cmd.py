@@ -25,11 +25,11 @@ from . import s5cmd_text
 from .core import workers
 from .core.errors import Trouble
 from .core.model import Fetch, Outcome, Send
-from .patience import patience_of
 from .s5cmd_lane import Lane, Slot
 from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment
 from .s5cmd_text import Report, classify
 from .s5cmd_watch import Watch, traffic_of
+from .store.timeouts import patience_of
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.credentials import Keys

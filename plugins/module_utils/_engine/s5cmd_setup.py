@@ -10,7 +10,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from .core.errors import ConfigError
-from .reach import ca_file, proxy_for
+from .store.address import ca_file, proxy_for
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.credentials import Credentials

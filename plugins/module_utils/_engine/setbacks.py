@@ -14,12 +14,12 @@ from .core.bounded_notes import Notes
 from .core.errors import Trouble
 from .core.model import State
 from .counters import Counters
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .flight import Flight, Item
 from .ledger.ledger import LONGEST_DELAY_MS, Failure, Row
 from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
+from .store.endpoint import Endpoint
 
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
 _LONGEST_FETCH_DELAY_MS = 60_000

@@ -26,7 +26,6 @@ from .core import keys
 from .core.errors import JobLocked, LocalError, Trouble
 from .core.model import Fetch, Outcome, State
 from .dropfolder import DropScanner
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .fetching import Fetching
 from .flight import Item
@@ -37,6 +36,7 @@ from .lister import Lister
 from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer
+from .store.endpoint import Endpoint
 from .sweeping import Sweeping
 from .switches import Switches
 from .unit import Unit

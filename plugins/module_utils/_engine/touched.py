@@ -17,12 +17,12 @@ from .core.blame import Blame, needs_probe
 from .core.errors import StoreError, Trouble
 from .core.etag import agree
 from .core.model import UNTOLD, Head
-from .endpoint import Endpoint
 from .endpoints import EndpointPool
 from .ledger.binding import Naming
 from .ledger.ledger import Row
 from .ledger.ports import DestinationLedger
 from .probing import ask_heads
+from .store.endpoint import Endpoint
 from .switches import Switches
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic

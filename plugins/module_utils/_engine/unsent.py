@@ -17,7 +17,6 @@ from .core.blame import Blame
 from .core.bounded_notes import Notes
 from .core.errors import Trouble, local_trouble
 from .core.model import Origin, State
-from .endpoint import Endpoint
 from .flight import Flight, Item
 from .ledger.binding import Naming
 from .ledger.ledger import Failure, Row
@@ -25,6 +24,7 @@ from .ledger.ports import DestinationLedger
 from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
 from .soundness import Damage, examine, gone
+from .store.endpoint import Endpoint
 from .volumes import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")

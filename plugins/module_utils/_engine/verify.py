@@ -29,17 +29,17 @@ from .ledger import binding
 from .ledger.reader import LedgerReader
 from .ledger.records import Entry
 from .ledger_spool import SortedSpool
-from .listing_walk import ListingWalk
-from .packing import UNPACKED
-from .patience import patience_of
 from .proof import etag_is_digest
-from .reach import readdressed
 from .source_check import Finding, SourceCheck
+from .store.address import readdressed
+from .store.encodings import UNPACKED
+from .store.listing_walk import ListingWalk
+from .store.timeouts import patience_of
 from .verify_result import CombinedFile, Result
 
 if TYPE_CHECKING:
     from .config.job_file import Job, Store
-    from .wire import Wire
+    from .store.client import Wire
 
 _log = logging.getLogger("snowsync.verify")
 _TELL_SECONDS = 10.0
@@ -89,7 +89,7 @@ class StoreSide:
 
     def __init__(self, job: Job, side: str) -> None:
         from .config.credentials import for_side
-        from .reach import endpoint_urls
+        from .store.address import endpoint_urls
 
         store = job.source if side == "source" else job.destination
         assert store is not None
@@ -101,7 +101,7 @@ class StoreSide:
         self.unread: list[str] = []
 
     def _wire(self) -> Wire:
-        from .wire import Wire
+        from .store.client import Wire
 
         url = self._urls[0]
         if url not in self._wires:

@@ -94,8 +94,9 @@ class Page:
     """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None: not told.
 
     `more` is the store's own word on whether anything follows, None where it says nothing that can be read. Whether
-    the listing has ended is for listing_walk.py to say: a page may contradict itself. `remarks` say what is odd of its
-    objects, by kind: each is worth one warning. `unread` names entries that could not be read: there is something.
+    the listing has ended is for store/listing_walk.py to say: a page may contradict itself. `remarks` say what is odd
+    of its objects, by kind: each is worth one warning. `unread` names entries that could not be read: there is
+    something.
     """
 
     objects: list[ListedObject]

@@ -16,12 +16,12 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from .core.errors import ConfigError
+from ..core.errors import ConfigError
 from .socks import SCHEMES
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
-    from .config.credentials import Credentials, Keys
-    from .config.job_file import Store
+    from ..config.credentials import Credentials, Keys
+    from ..config.job_file import Store
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()

@@ -9,8 +9,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..core.errors import StoreError, Trouble
 from .answers import not_s3, redirected, refused
-from .core.errors import StoreError, Trouble
 from .remedies import AskedWith, Refusal, told_region
 
 _KINDS: dict[str, tuple[Trouble, str]] = {

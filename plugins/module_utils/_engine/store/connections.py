@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .config.connection_needs import LEAST
+from ..config.connection_needs import LEAST
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import MoverSettings
+    from ..config.job_file import MoverSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .core.etag import agree
-from .core.model import UNTOLD, Head
+from ..core.etag import agree
+from ..core.model import UNTOLD, Head
 
 PLAIN, PACKED = "identity", "gzip"
 UNPACKED = "unpacked"  # the code of a StoreError: what was read is not what is stored, and reading again may help

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .core import etag
-from .core.errors import StoreError, Trouble
-from .core.model import Head
+from ..core import etag
+from ..core.errors import StoreError, Trouble
+from ..core.model import Head
 
 Ask = Callable[[int], Head]
 

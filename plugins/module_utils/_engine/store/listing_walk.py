@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .core.errors import StoreError, Trouble
-from .core.keys import key_bytes
-from .core.model import ListedObject, Page
-from .core.text import url_text
+from ..core.errors import StoreError, Trouble
+from ..core.keys import key_bytes
+from ..core.model import ListedObject, Page
+from ..core.text import url_text
 
 if TYPE_CHECKING:
-    from .config.job_file import Store
+    from ..config.job_file import Store
 
 EMPTY_PAGES = 1000  # so many in a row may lead on: versioned buckets give some, no bucket gives only those
 

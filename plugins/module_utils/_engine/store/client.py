@@ -18,6 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..config.credentials import renewed_since
+from ..core import workers
+from ..core.errors import StoreError, Trouble
+from ..core.model import MIB, UNTOLD, Head, Page
+from ..core.text import url_text
+from .address import Signer, host_header, place_of, query_string
 from .answers import (
     UNREADABLE,
     EntryParser,
@@ -30,23 +36,17 @@ from .answers import (
     unanswered,
     unreadable,
 )
-from .config.credentials import renewed_since
 from .connections import Permits
-from .core import workers
-from .core.errors import StoreError, Trouble
-from .core.model import MIB, UNTOLD, Head, Page
-from .core.text import url_text
+from .curl import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
+from .encodings import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
 from .listing_gaps import LAST_TEXT, PAGE_KEYS
-from .packing import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
-from .patience import CONNECT_SECONDS, Asked, Patience, Silence
-from .reach import Signer, host_header, place_of, query_string
 from .remedies import AskedWith
-from .wire_transfers import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
+from .timeouts import CONNECT_SECONDS, Asked, Patience, Silence
 from .xml_repair import as_utf8
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
-    from .config.credentials import Credentials, Keys
-    from .config.job_file import Store
+    from ..config.credentials import Credentials, Keys
+    from ..config.job_file import Store
 
 _Answered = TypeVar("_Answered")
 _Parser = TypeVar("_Parser", bound="ListingParser")

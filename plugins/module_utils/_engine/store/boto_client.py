@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The full client, on botocore: pre-flight, tags, multipart bookkeeping, and objects that the mover cannot express.
 
-It costs a millisecond of CPU per request and some 30 MB of memory, so `wire.py` does what happens per object, and
+It costs a millisecond of CPU per request and some 30 MB of memory, so `client.py` does what happens per object, and
 botocore is imported only when the first request is made.
 """
 
@@ -21,25 +21,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from ..core.backoff import persistently
+from ..core.errors import StoreError, Trouble, file_error, stop_if_refused
+from ..core.etag import multipart_etag, told_digest
+from ..core.model import Fetch, Head, Headers, Outcome, Send
+from ..core.text import url_text
 from . import socks
+from .address import ca_file, proxy_for
 from .answers import http_date_ms, not_s3
+from .boto_errors import answer_headers, store_error
 from .connections import Turns
-from .core.backoff import persistently
-from .core.errors import StoreError, Trouble, file_error, stop_if_refused
-from .core.etag import multipart_etag, told_digest
-from .core.model import Fetch, Head, Headers, Outcome, Send
-from .core.text import url_text
-from .packing import PLAIN, Packing, is_unpacked, why_longer
-from .patience import CONNECT_SECONDS, Asked, Patience
-from .reach import ca_file, proxy_for
+from .encodings import PLAIN, Packing, is_unpacked, why_longer
+from .object_headers import ascii_headers, sent_headers
 from .remedies import AskedWith
-from .s3_errors import answer_headers, store_error
-from .s3_request import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
-from .sent_headers import ascii_headers, sent_headers
+from .timeouts import CONNECT_SECONDS, Asked, Patience
+from .upload_bodies import CHUNK, PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
-    from .config.credentials import Credentials, Keys
-    from .config.job_file import Store
+    from ..config.credentials import Credentials, Keys
+    from ..config.job_file import Store
 
 CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
 _SESSION_LOCK = threading.Lock()  # a session makes one client at a time

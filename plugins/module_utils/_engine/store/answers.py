@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 
-from .core.errors import StoreError, Trouble
-from .core.keys import is_utf8
-from .core.model import UNTOLD, Head, Headers, ListedObject
-from .core.text import key_text, plain_text
+from ..core.errors import StoreError, Trouble
+from ..core.keys import is_utf8
+from ..core.model import UNTOLD, Head, Headers, ListedObject
+from ..core.text import key_text, plain_text
 from .entry_reader import EntryReader
 from .remedies import AskedWith, Refusal, otherwise_addressed, remedy, told_region
 from .xml_repair import XmlRepair, as_utf8
@@ -720,7 +720,7 @@ class ListingParser:
 
 
 class EntryParser(ListingParser):
-    """The same for a listing that is no XML: it is read entry by entry (`entry_reader.py`)."""
+    """The same for a listing that is no XML: it is read entry by entry (`store/entry_reader.py`)."""
 
     def __init__(self) -> None:
         self._reader = EntryReader()

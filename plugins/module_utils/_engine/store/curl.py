@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from . import VERSION
+from .. import VERSION
+from .address import ca_file, proxy_for
 from .answers import status_of
-from .patience import Silence
-from .reach import ca_file, proxy_for
+from .timeouts import Silence
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
-    from .config.job_file import Store
+    from ..config.job_file import Store
 
 KEPT_ERROR_BYTES = 65536
 # Bytes a second below which an answer stands still: libcurl looks at some 5 seconds at a time, in which one packet is

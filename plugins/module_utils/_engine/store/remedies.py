@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .core.errors import Trouble
-from .core.text import plain_text
+from ..core.errors import Trouble
+from ..core.text import plain_text
 
 _find_expected_region = re.compile(r"expecting '([\w-]+)'").search
 _WRONG_PLACE = frozenset({"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException"})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from .core.text import plain_text
+from ..core.text import plain_text
 from .xml_repair import XmlRepair
 
 _MOST_WITHOUT_ENTRY = 4 * 1024 * 1024  # characters: what has none in so many is no listing

@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from .config.credentials import Keys, renewed_since
+from ..config.credentials import Keys, renewed_since
+from ..core.blame import Blame, Probe, Standing, blame
+from ..core.errors import StoreError, Trouble, stop_if_refused
+from ..core.model import Page
+from .address import readdressed
+from .boto_client import Control
+from .client import Wire
 from .connections import Permits, Turns, shares
-from .core.blame import Blame, Probe, Standing, blame
-from .core.errors import StoreError, Trouble, stop_if_refused
-from .core.model import Page
+from .encodings import Packing
 from .listing_walk import ListingWalk
-from .packing import Packing
-from .patience import Patience
-from .reach import readdressed
-from .s3 import Control
-from .wire import Wire
+from .timeouts import Patience
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Store
+    from ..config.job_file import Store
 
 _log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number

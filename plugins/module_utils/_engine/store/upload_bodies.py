@@ -11,10 +11,10 @@ import hashlib
 import os
 import re
 
-from .core import workers
-from .core.errors import StoreError, Trouble
-from .core.etag import ParsedEtag
-from .core.model import MIB, Send
+from ..core import workers
+from ..core.errors import StoreError, Trouble
+from ..core.etag import ParsedEtag
+from ..core.model import MIB, Send
 
 CHUNK = MIB
 # What a store may say of a Complete that it carried out, or is still carrying out.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import MoverSettings
+    from ..config.job_file import MoverSettings
 
 CONNECT_SECONDS = 10.0  # for the name, the connection and the TLS handshake
 PROBE_SECONDS = 30.0  # of the question whether an endpoint is well, whatever the job says

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from ..core.model import Headers
 from .answers import METADATA_PREFIX
-from .core.model import Headers
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _HEADER_NAMES = (
     ("Content-Type", "content_type"),
