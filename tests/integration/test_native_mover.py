@@ -19,7 +19,7 @@ from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.native import NativeMover
+from snowsync.movers.native.native_mover import NativeMover
 
 BUCKET = "bucket"
 SMALL, LARGE = 3 * MIB // 2, 12 * MIB

@@ -22,7 +22,7 @@ from snowsync.core import etag
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.ledger.ledger import Ledger
-from snowsync.native import NativeMover
+from snowsync.movers.native.native_mover import NativeMover
 from snowsync.part_memory import PartKeeper
 
 BUCKET, KEY = "bucket", "large"

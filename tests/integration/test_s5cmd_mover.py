@@ -29,7 +29,7 @@ from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.s5cmd import S5cmdMover
+from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover
 
 BUCKET = "bucket"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a filesystem needs root")
@@ -464,7 +464,7 @@ def test_no_mover_outlives_its_engine(server: FaultServer, tmp_path: Path, crede
         from snowsync.config import credentials
         from snowsync.config.job_file import MoverSettings, Store
         from snowsync.core.model import Fetch
-        from snowsync.s5cmd import S5cmdMover
+        from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover
         store = Store(bucket="{BUCKET}", endpoints=("{server.url}",))
         mover = S5cmdMover(store, "{server.url}", credentials.load("{credentials_file}"), MoverSettings(),
                            direction="fetch", pass_fds=[], on_outcome=print)

@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 
-from snowsync import disk_calls, mover_tools, volumes
+from snowsync import disk_calls, volumes
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.ledger.ledger import Ledger
-from snowsync.mover_tools import MoverSetup
+from snowsync.movers import tools as mover_tools
+from snowsync.movers.tools import MoverSetup
 from snowsync.store import endpoint
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.endpoint import Access

@@ -15,8 +15,8 @@ from snowsync.config import credentials
 from snowsync.config.connection_needs import least
 from snowsync.config.job_file import Job, MoverSettings, Store, parse_job
 from snowsync.core.errors import ConfigError
-from snowsync.native import NativeMover
-from snowsync.s5cmd_lane import Lane
+from snowsync.movers.native.native_mover import NativeMover
+from snowsync.movers.s5cmd.capacity import Lane
 from snowsync.store.connections import RESUMING, Permits, Turns, lanes_within, shares, within
 
 

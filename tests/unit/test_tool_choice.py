@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync import tool_choice
 from snowsync.config.job_file import MoverSettings
 from snowsync.core.model import MIB, Fetch, Headers, Send
 from snowsync.core.parts import NoMemory
-from snowsync.tool_choice import ToolChoice
+from snowsync.movers import tool_choice
+from snowsync.movers.tool_choice import ToolChoice
 
 
 class Remembers(NoMemory):

@@ -24,14 +24,9 @@ from snowsync import (
     arrivals,
     deliveries,
     destination,
-    dispatch,
     dropfolder,
     flight,
     lister,
-    native_lanes,
-    native_large,
-    native_requests,
-    native_upload,
     part_memory,
     readiness,
     releases,
@@ -50,8 +45,10 @@ from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.endpoints import EndpointPool
 from snowsync.ledger.ledger import Ledger
-from snowsync.mover_tools import S5CMD
-from snowsync.native import NativeMover
+from snowsync.movers import dispatch
+from snowsync.movers.native import lanes, large, requests, upload
+from snowsync.movers.native.native_mover import NativeMover
+from snowsync.movers.tools import S5CMD
 from snowsync.part_memory import PartKeeper
 from snowsync.store import endpoint
 
@@ -61,14 +58,17 @@ ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 STARTS = {
     ("crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("control_lane.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
+    ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
     ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("native_lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
+    ("movers/native/lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
-    ("s5cmd.py", "_ensure_thread"): "test_what_raises_in_the_thread_of_s5cmd_is_told_and_the_mover_replaced",
+    (
+        "movers/s5cmd/s5cmd_mover.py",
+        "_ensure_thread",
+    ): "test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover",
     ("senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("source.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("staging.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
@@ -294,21 +294,21 @@ def moving(tmp_path: Path, server: Any) -> Iterator[Callable[[str], Moving]]:
 
 
 IN_A_MOVER: list[tuple[str, str, int, object, str]] = [
-    ("small fetch begins", "fetch", SMALL_SIZE, native_requests.Get, "begin"),
-    ("small fetch ends", "fetch", SMALL_SIZE, native_requests.Get, "end"),
-    ("small send begins", "send", SMALL_SIZE, native_requests.Put, "begin"),
-    ("small send ends", "send", SMALL_SIZE, native_requests.Put, "end"),
-    ("small handles", "fetch", SMALL_SIZE, native_lanes.Kit, "crew"),
-    ("small turn", "fetch", SMALL_SIZE, native_lanes.SmallLane, "_turn"),
-    ("large fetch begins", "fetch", LARGE_SIZE, native_requests.Get, "begin"),
-    ("large fetch ends", "fetch", LARGE_SIZE, native_requests.Get, "end"),
-    ("large part", "send", LARGE_SIZE, native_requests.Put, "begin"),
-    ("large complete", "send", LARGE_SIZE, native_upload.LargeSend, "_complete"),
-    ("large handles", "fetch", LARGE_SIZE, native_lanes.Kit, "prepare"),
-    ("large turn", "fetch", LARGE_SIZE, native_lanes.Stream, "_drive"),
+    ("small fetch begins", "fetch", SMALL_SIZE, requests.Get, "begin"),
+    ("small fetch ends", "fetch", SMALL_SIZE, requests.Get, "end"),
+    ("small send begins", "send", SMALL_SIZE, requests.Put, "begin"),
+    ("small send ends", "send", SMALL_SIZE, requests.Put, "end"),
+    ("small handles", "fetch", SMALL_SIZE, lanes.Kit, "crew"),
+    ("small turn", "fetch", SMALL_SIZE, lanes.SmallLane, "_turn"),
+    ("large fetch begins", "fetch", LARGE_SIZE, requests.Get, "begin"),
+    ("large fetch ends", "fetch", LARGE_SIZE, requests.Get, "end"),
+    ("large part", "send", LARGE_SIZE, requests.Put, "begin"),
+    ("large complete", "send", LARGE_SIZE, upload.LargeSend, "_complete"),
+    ("large handles", "fetch", LARGE_SIZE, lanes.Kit, "prepare"),
+    ("large turn", "fetch", LARGE_SIZE, lanes.Stream, "_drive"),
     ("large memory", "fetch", LARGE_SIZE, parts.NoMemory, "settle"),
-    ("large fetch told", "fetch", LARGE_SIZE, native_large.LargeFetch, "_finish"),
-    ("large send told", "send", LARGE_SIZE, native_upload.LargeSend, "_finish"),
+    ("large fetch told", "fetch", LARGE_SIZE, large.LargeFetch, "_finish"),
+    ("large send told", "send", LARGE_SIZE, upload.LargeSend, "_finish"),
 ]
 
 
@@ -336,7 +336,7 @@ def test_what_raises_in_a_mover_fails_that_object_only(
 
 
 def test_a_lane_that_failed_blames_no_object(moving: Callable[[str], Moving], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_lanes.SmallLane, "_turn", boom)
+    monkeypatch.setattr(lanes.SmallLane, "_turn", boom)
     assert moving("fetch").move(f"bad-{SMALL_SIZE}", SMALL_SIZE).trouble is Trouble.UNKNOWN
 
 
@@ -460,9 +460,9 @@ class Held:
 @pytest.mark.parametrize(
     ("size", "name", "where", "attribute", "doing"),
     [
-        (SMALL_SIZE, "native-fetch-0", native_requests.Get, "end", Doing.WORKS),
+        (SMALL_SIZE, "native-fetch-0", requests.Get, "end", Doing.WORKS),
         (SMALL_SIZE, "native-fetch-0", os, "pwrite", Doing.MEDIUM),
-        (LARGE_SIZE, "native-fetch-large-0", native_requests.Get, "end", Doing.WORKS),
+        (LARGE_SIZE, "native-fetch-large-0", requests.Get, "end", Doing.WORKS),
         (LARGE_SIZE, "native-fetch-large-0", os, "pwrite", Doing.MEDIUM),
     ],
 )

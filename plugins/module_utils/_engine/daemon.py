@@ -17,7 +17,7 @@ import time
 from .core import workers
 from .core.model import MIB
 from .core.workers import Doing, stands_still
-from .s5cmd_watch import traffic_of
+from .movers.s5cmd.stuck import traffic_of
 from .switches import Switches
 from .unit import Unit
 from .units import Attendant

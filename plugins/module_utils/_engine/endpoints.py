@@ -14,14 +14,14 @@ from .core.blame import TRIED_AT_ONCE, Blame
 from .core.errors import Trouble
 from .core.model import Fetch, Outcome, Send
 from .core.parts import NoMemory, PartMemory
-from .dispatch import Dispatch
 from .endpoint_probes import Probes
-from .mover_tools import MoverSetup
+from .movers.dispatch import Dispatch
+from .movers.tool_choice import ToolChoice
+from .movers.tools import MoverSetup
 from .store.address import endpoint_urls
 from .store.connections import Lanes, lanes_within, shares, within
 from .store.endpoint import Endpoint, FailedRequest
 from .store.timeouts import patience_of
-from .tool_choice import ToolChoice
 
 
 class EndpointPool:

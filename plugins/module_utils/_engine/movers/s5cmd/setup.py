@@ -9,12 +9,12 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from .core.errors import ConfigError
-from .store.address import ca_file, proxy_for
+from ...core.errors import ConfigError
+from ...store.address import ca_file, proxy_for
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.credentials import Credentials
-    from .config.job_file import MoverSettings, Store
+    from ...config.credentials import Credentials
+    from ...config.job_file import MoverSettings, Store
 
 # PR_SET_PDEATHSIG between fork and exec, without running Python in the forked copy of a process that has threads.
 # The signal comes when the *thread* that started the child ends, so the mover's own thread starts them.

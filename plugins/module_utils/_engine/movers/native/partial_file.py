@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from .core import workers
-from .core.etag import PartDigests
-from .core.model import MIB, Fetch
-from .core.parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
-from .native_requests import Target
+from ...core import workers
+from ...core.etag import PartDigests
+from ...core.model import MIB, Fetch
+from ...core.parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
+from .requests import Target
 
-_log = logging.getLogger("snowsync.native")
+_log = logging.getLogger("snowsync.movers.native.native_mover")
 _WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
 
 

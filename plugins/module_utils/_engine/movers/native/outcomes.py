@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .core.errors import StoreError, Trouble, file_error
-from .core.model import Fetch, Head, Outcome, Received, Send
-from .native_lanes import LaneFailed
-from .native_requests import Bucket
+from ...core.errors import StoreError, Trouble, file_error
+from ...core.model import Fetch, Head, Outcome, Received, Send
+from .lanes import LaneFailed
+from .requests import Bucket
 
 Result: TypeAlias = "Head | Exception | None"  # None: given up
 

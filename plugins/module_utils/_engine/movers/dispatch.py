@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .config.credentials import Keys
-from .control_lane import ControlLane
-from .core import etag
-from .core.errors import Trouble, file_error
-from .core.model import Fetch, Outcome, Send
+from ..config.credentials import Keys
+from ..core import etag
+from ..core.errors import Trouble, file_error
+from ..core.model import Fetch, Outcome, Send
+from ..store.boto_client import Control
+from ..store.endpoint import Endpoint
+from ..store.upload_bodies import rotten
+from .blocking_work import ControlLane
 from .mover_set import MoverSet
-from .mover_tools import BOTO3, TOOLS, MoverSetup
-from .store.boto_client import Control
-from .store.endpoint import Endpoint
-from .store.upload_bodies import rotten
+from .tools import BOTO3, TOOLS, MoverSetup
 
 
 class Dispatch:

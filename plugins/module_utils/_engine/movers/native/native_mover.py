@@ -13,24 +13,24 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core import workers
-from .core.keys import is_utf8
-from .core.model import Fetch, Outcome, Send
-from .core.parts import NoMemory, PartMemory
-from .core.s3_limits import fits
-from .native_lanes import Kit, SmallLane, StreamLane
-from .native_large import LargeFetch, LargeKit
-from .native_requests import Bucket, can_carry
-from .native_small import fetch_small, send_small
-from .native_upload import LargeSend
-from .store.connections import Lanes, lanes_within
-from .store.timeouts import patience_of
+from ...core import workers
+from ...core.keys import is_utf8
+from ...core.model import Fetch, Outcome, Send
+from ...core.parts import NoMemory, PartMemory
+from ...core.s3_limits import fits
+from ...store.connections import Lanes, lanes_within
+from ...store.timeouts import patience_of
+from .lanes import Kit, SmallLane, StreamLane
+from .large import LargeFetch, LargeKit
+from .requests import Bucket, can_carry
+from .small import fetch_small, send_small
+from .upload import LargeSend
 from .volume_lanes import VolumeLanes
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.credentials import Keys
-    from .config.job_file import MoverSettings, Store
-    from .store.encodings import Packing
+    from ...config.credentials import Keys
+    from ...config.job_file import MoverSettings, Store
+    from ...store.encodings import Packing
 
 _NO_LIMIT = 1 << 30
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from .config.credentials import Keys
-from .mover import Mover
-from .mover_tools import TOOLS, MoverSetup, tool_of
-from .store.endpoint import Endpoint
+from ..config.credentials import Keys
+from ..store.endpoint import Endpoint
+from .port import Mover
+from .tools import TOOLS, MoverSetup, tool_of
 
 
 class MoverSet:

@@ -13,18 +13,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .core import workers
-from .core.backoff import is_often_over, pause
-from .core.errors import StoreError
-from .native_requests import Request
-from .store.curl import Crew, Transfer, handle_options, libcurl, wait_for
-from .store.timeouts import CONNECT_SECONDS
+from ...core import workers
+from ...core.backoff import is_often_over, pause
+from ...core.errors import StoreError
+from ...store.curl import Crew, Transfer, handle_options, libcurl, wait_for
+from ...store.timeouts import CONNECT_SECONDS
+from .requests import Request
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Store
-    from .core.model import Head
+    from ...config.job_file import Store
+    from ...core.model import Head
 
-_log = logging.getLogger("snowsync.native")
+_log = logging.getLogger("snowsync.movers.native.native_mover")
 _BUFFER = 256 * 1024
 _NAP = 0.02  # how long new work may wait for its start while fewer requests are under way than could be
 _GRACE_SECONDS = 5.0

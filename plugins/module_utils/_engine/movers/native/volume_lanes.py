@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .native_lanes import SmallLane, StreamLane
+from .lanes import SmallLane, StreamLane
 
 _Lane = TypeVar("_Lane", SmallLane, StreamLane)
 

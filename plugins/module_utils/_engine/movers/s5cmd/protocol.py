@@ -11,12 +11,12 @@ from datetime import timezone
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import NamedTuple
 
-from .core.errors import Trouble
-from .core.keys import is_utf8, mover_can_express, quote
-from .core.model import MIB, Fetch, Headers, Send
-from .core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
-from .store.answers import trouble_of
-from .store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
+from ...core.errors import Trouble
+from ...core.keys import is_utf8, mover_can_express, quote
+from ...core.model import MIB, Fetch, Headers, Send
+from ...core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
+from ...store.answers import trouble_of
+from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
 
 # What needs no quotes and ends a line as one word: by it a report is matched with its work.
 _is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch

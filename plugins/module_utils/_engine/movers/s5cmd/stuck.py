@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .core.model import MIB, Fetch, Send
-from .store.timeouts import LEAST_BYTES, Asked, Patience
+from ...core.model import MIB, Fetch, Send
+from ...store.timeouts import LEAST_BYTES, Asked, Patience
 
 _SETTLING_RATE = 32 * MIB  # bytes/s at which a store may digest a whole object before it answers
 _BLIND_RATE = 64 * 1024  # bytes/s demanded of an object where /proc does not show the process

@@ -16,17 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from .core import etag
-from .core.errors import StoreError
-from .core.model import MIB, Fetch, Head, Outcome, Received, Send
-from .core.parts import PartMemory, Segment
-from .native_lanes import Stream, StreamClosed, StreamLane
-from .native_outcomes import Result, outcome_of
-from .native_requests import Bucket, Get, Request
+from ...core import etag
+from ...core.errors import StoreError
+from ...core.model import MIB, Fetch, Head, Outcome, Received, Send
+from ...core.parts import PartMemory, Segment
+from .lanes import Stream, StreamClosed, StreamLane
+from .outcomes import Result, outcome_of
 from .partial_file import PartialFile
+from .requests import Bucket, Get, Request
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
-_log = logging.getLogger("snowsync.native")
+_log = logging.getLogger("snowsync.movers.native.native_mover")
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 

@@ -21,23 +21,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from . import s5cmd_text
-from .core import workers
-from .core.errors import Trouble
-from .core.model import Fetch, Outcome, Send
-from .s5cmd_lane import Lane, Slot
-from .s5cmd_setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment
-from .s5cmd_text import Report, classify
-from .s5cmd_watch import Watch, traffic_of
-from .store.timeouts import patience_of
+from ...core import workers
+from ...core.errors import Trouble
+from ...core.model import Fetch, Outcome, Send
+from ...store.timeouts import patience_of
+from . import protocol
+from .capacity import Lane, Slot
+from .protocol import Report, classify
+from .setup import BOOTSTRAP, allow_open_files, arguments, binary_path, environment
+from .stuck import Watch, traffic_of
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.credentials import Keys
-    from .config.job_file import MoverSettings, Store
+    from ...config.credentials import Keys
+    from ...config.job_file import MoverSettings, Store
 
 __all__ = ["S5cmdMover", "binary_path", "classify"]
 
-_log = logging.getLogger("snowsync.s5cmd")
+_log = logging.getLogger("snowsync.movers.s5cmd.s5cmd_mover")
 _STOP_SECONDS = 2.0  # from TERM, upon which s5cmd removes its temporary files, to KILL
 _REAP_SECONDS = 5.0  # a killed process that is not gone by then hangs in the kernel, with its volume
 _SHORTEST_NAP, _LONGEST_NAP = 1.0, 50.0  # ms in which reports may gather: a wake-up costs more than a report
@@ -131,8 +131,8 @@ class S5cmdMover:
     ConfigError when there is no s5cmd, or the limit of open files is too low for the wanted workers.
     """
 
-    can_fetch = staticmethod(s5cmd_text.can_fetch)
-    can_send = staticmethod(s5cmd_text.can_send)
+    can_fetch = staticmethod(protocol.can_fetch)
+    can_send = staticmethod(protocol.can_send)
 
     def __init__(
         self,
@@ -242,9 +242,9 @@ class S5cmdMover:
     def _line(self, work: Fetch | Send) -> str:
         settings = self._settings
         if isinstance(work, Send):
-            return s5cmd_text.send_line(work, self._bucket, concurrency=settings.part_concurrency)
+            return protocol.send_line(work, self._bucket, concurrency=settings.part_concurrency)
         concurrency = settings.part_concurrency if settings.is_large(work.size) else 1
-        return s5cmd_text.fetch_line(work, self._bucket, part_size=settings.part_size, concurrency=concurrency)
+        return protocol.fetch_line(work, self._bucket, part_size=settings.part_size, concurrency=concurrency)
 
     def _claim(self, lane: Lane[Process]) -> tuple[Process | None, tuple[Trouble, str]]:
         """A process with room, as soon as there is one; else why there will be none."""
@@ -388,7 +388,7 @@ class S5cmdMover:
             self._end_stream(process, descriptor)
 
     def _account(self, process: Process, lines: Iterable[bytes]) -> None:
-        reports = [s5cmd_text.parse_report(line, is_fetch=self._is_fetch, bucket=self._bucket) for line in lines]
+        reports = [protocol.parse_report(line, is_fetch=self._is_fetch, bucket=self._bucket) for line in lines]
         outcomes = []
         strays = []
         with self._changed:

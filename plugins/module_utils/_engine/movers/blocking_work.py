@@ -10,8 +10,8 @@ import queue
 import time
 from collections.abc import Callable
 
-from .core import workers
-from .core.model import Fetch, Send
+from ..core import workers
+from ..core.model import Fetch, Send
 
 _log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2

@@ -13,17 +13,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from .core import etag
-from .core.errors import StoreError, Trouble
-from .core.model import UNTOLD, Head, Send
-from .core.parts import SentPart, Upload
-from .core.s3_limits import part_count
-from .native_lanes import Stream, StreamClosed
-from .native_large import Large, LargeKit, Step
-from .native_outcomes import Result
-from .native_requests import open_to_send
-from .store.answers import UNREADABLE
-from .store.upload_bodies import PERHAPS_STORED, Section, insist_on_part, rotten
+from ...core import etag
+from ...core.errors import StoreError, Trouble
+from ...core.model import UNTOLD, Head, Send
+from ...core.parts import SentPart, Upload
+from ...core.s3_limits import part_count
+from ...store.answers import UNREADABLE
+from ...store.upload_bodies import PERHAPS_STORED, Section, insist_on_part, rotten
+from .lanes import Stream, StreamClosed
+from .large import Large, LargeKit, Step
+from .outcomes import Result
+from .requests import open_to_send
 from .upload_requests import UploadRequests
 
 

@@ -9,11 +9,11 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from .core import etag
-from .core.model import Fetch, Head, Outcome, Received, Send
-from .native_lanes import Errand
-from .native_outcomes import Result, outcome_of
-from .native_requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5
+from ...core import etag
+from ...core.model import Fetch, Head, Outcome, Received, Send
+from .lanes import Errand
+from .outcomes import Result, outcome_of
+from .requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5
 
 _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from .config.job_file import MoverSettings
-from .core.model import Fetch, Send
-from .core.parts import PartMemory
-from .mover_tools import BOTO3, NATIVE, TOOLS, tool_of
+from ..config.job_file import MoverSettings
+from ..core.model import Fetch, Send
+from ..core.parts import PartMemory
+from .tools import BOTO3, NATIVE, TOOLS, tool_of
 
 _REMEMBERED = 10_000
 

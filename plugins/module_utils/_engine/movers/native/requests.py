@@ -18,24 +18,24 @@ from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
-from .config.credentials import renewed_since
-from .core import workers
-from .core.errors import StoreError, Trouble
-from .core.etag import ParsedEtag, agree, told_digest
-from .core.model import MIB, Fetch, Head, Headers, Send
-from .core.text import url_text
-from .store.address import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string
-from .store.answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
-from .store.curl import KEPT_ERROR_BYTES, Transfer, Waiting
-from .store.encodings import PLAIN, Packing, is_unpacked, why_longer
-from .store.object_headers import sent_headers
-from .store.remedies import AskedWith
-from .store.timeouts import Asked, Patience
-from .store.upload_bodies import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten
+from ...config.credentials import renewed_since
+from ...core import workers
+from ...core.errors import StoreError, Trouble
+from ...core.etag import ParsedEtag, agree, told_digest
+from ...core.model import MIB, Fetch, Head, Headers, Send
+from ...core.text import url_text
+from ...store.address import UNSIGNED_PAYLOAD, Signer, host_header, place_of, query_string
+from ...store.answers import failure, parse_error, parse_head, status_of, total_size, unanswered, unreadable
+from ...store.curl import KEPT_ERROR_BYTES, Transfer, Waiting
+from ...store.encodings import PLAIN, Packing, is_unpacked, why_longer
+from ...store.object_headers import sent_headers
+from ...store.remedies import AskedWith
+from ...store.timeouts import Asked, Patience
+from ...store.upload_bodies import CHUNK, UNSET_CONTENT_TYPE, Section, about_tags, is_header_name, rotten
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.credentials import Credentials, Keys
-    from .config.job_file import Store
+    from ...config.credentials import Credentials, Keys
+    from ...config.job_file import Store
 
 _AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
 _WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .core.model import Fetch, Send
+from ..core.model import Fetch, Send
 
 
 class Mover(Protocol):

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .core.errors import StoreError, Trouble
-from .core.model import Head, Send
-from .core.parts import SentPart
-from .native_lanes import Stream
-from .native_requests import Bucket, Post, Put, Request, object_headers, with_md5
-from .store.answers import etag_text, says_more
+from ...core.errors import StoreError, Trouble
+from ...core.model import Head, Send
+from ...core.parts import SentPart
+from ...store.answers import etag_text, says_more
+from .lanes import Stream
+from .requests import Bucket, Post, Put, Request, object_headers, with_md5
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search

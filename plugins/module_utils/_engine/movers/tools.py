@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .config.job_file import MoverSettings
-from .core.model import Fetch, Outcome, Send
-from .core.parts import PartMemory
-from .mover import Mover
-from .native import NativeMover
-from .s5cmd import S5cmdMover
-from .store.connections import Lanes
-from .store.endpoint import Access
+from ..config.job_file import MoverSettings
+from ..core.model import Fetch, Outcome, Send
+from ..core.parts import PartMemory
+from ..store.connections import Lanes
+from ..store.endpoint import Access
+from .native.native_mover import NativeMover
+from .port import Mover
+from .s5cmd.s5cmd_mover import S5cmdMover
 
 NATIVE, S5CMD = "native", "s5cmd"
-BOTO3 = "boto3"  # carries out what no mover can express; it is none itself, see control_lane.py
+BOTO3 = "boto3"  # carries out what no mover can express; it is none itself, see movers/blocking_work.py
 
 
 @dataclass(frozen=True, slots=True)
