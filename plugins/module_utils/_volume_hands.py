@@ -27,7 +27,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layo
     holds_no_object,
     links_to_dropped,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.markers import read_marker, write_marker
+from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volumes.marker import read_marker, write_marker
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (

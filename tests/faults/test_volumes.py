@@ -162,7 +162,7 @@ from snowsync import evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
-from snowsync.volumes import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume
 
 left = int(sys.argv[2])
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from snowsync import disk_calls, volumes
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
@@ -33,8 +32,9 @@ from snowsync.store.endpoint import Access
 from snowsync.switches import Switches
 from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job
-from snowsync.volume_opening import VolumeOpening
-from snowsync.volumes import OpenVolume
+from snowsync.volumes import disk_calls, open_volume
+from snowsync.volumes.open_volume import OpenVolume
+from snowsync.volumes.opening import VolumeOpening
 
 SOURCE_URL = "http://source.test:1"
 DESTINATION_URL = "http://destination.test:1"
@@ -432,7 +432,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     FakeMover.stores |= dict.fromkeys(rig.destination_endpoints, rig.destination)
     move_by(monkeypatch, FakeMover)
     monkeypatch.setattr(endpoint, "Control", FakeControl)
-    monkeypatch.setattr(volumes, "syncfs", lambda descriptor: None)
+    monkeypatch.setattr(open_volume, "syncfs", lambda descriptor: None)
     monkeypatch.setattr(endpoint.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from fake_stores import Rig
 
-from snowsync import asides
-from snowsync.asides import was_delivered
 from snowsync.core.model import Origin, State
 from snowsync.destination import DestinationUnit
-from snowsync.dropped_files import DroppedFiles
-from snowsync.file_identity import Identity
 from snowsync.ledger.ledger import Row
-from snowsync.volumes import OpenVolume
+from snowsync.volumes import outgoing_files
+from snowsync.volumes.dropped_files import DroppedFiles
+from snowsync.volumes.file_identity import Identity
+from snowsync.volumes.open_volume import OpenVolume
+from snowsync.volumes.outgoing_files import was_delivered
 
 ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
 
@@ -56,7 +56,7 @@ def aside(tmp_path: Path, content: bytes = b"people's") -> tuple[Path, Row]:
 def settle(path: Path, row: Row | None) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        asides.settle(folder, path.parent.parent / "drop", lambda _number: row, lambda _row: "deep/film")
+        outgoing_files.settle(folder, path.parent.parent / "drop", lambda _number: row, lambda _row: "deep/film")
     finally:
         os.close(folder)
 
@@ -134,7 +134,7 @@ def crash_after_the_rename(rig: Rig, monkeypatch: pytest.MonkeyPatch, instead: b
 
     with monkeypatch.context() as patch:
         patch.setattr(DroppedFiles, "_link", replaced)
-        patch.setattr(asides, "is_untouched", cut_off)
+        patch.setattr(outgoing_files, "is_untouched", cut_off)
         with pytest.raises(Crash):
             rig.run(direction="destination")
     assert [path.name for path in outgoing(rig) if not path.is_symlink()] == ["1.delivered"]
@@ -226,7 +226,7 @@ def test_a_crash_between_link_and_unlink_leaves_one_file(tmp_path: Path) -> None
     folder = os.open(tmp_path, os.O_RDONLY)
     (tmp_path / "7.delivered").write_bytes(b"people's")
     os.link(tmp_path / "7.delivered", tmp_path / "film")
-    assert asides.put_back("7.delivered", folder, folder, "film") == "film"
+    assert outgoing_files.put_back("7.delivered", folder, folder, "film") == "film"
     assert [path.name for path in tmp_path.iterdir()] == ["film"]
 
 

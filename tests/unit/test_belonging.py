@@ -17,15 +17,16 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import belonging, cli, disowning, resetting
-from snowsync.belonging import Claim, Record, Whose, read_record, whose, write_record
+from snowsync import cli, disowning, resetting
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.evacuation import evacuate
 from snowsync.ledger.files import identities_put_aside, put_aside
 from snowsync.ledger.ledger import Ledger
-from snowsync.volume_opening import VolumeOpening
 from snowsync.volume_report import gather
-from snowsync.volume_set import VolumeSet
+from snowsync.volumes import claims
+from snowsync.volumes.claims import Claim, Record, Whose, read_record, whose, write_record
+from snowsync.volumes.opening import VolumeOpening
+from snowsync.volumes.volume_set import VolumeSet
 
 # -- the decision -------------------------------------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ def test_a_record_is_read_as_it_was_written(root: int) -> None:
 def test_a_record_that_makes_no_sense_is_nobody_s(root: int, tmp_path: Path, text: str) -> None:
     write_record(root, "photos", Record("a"))
     (tmp_path / "ledgers/photos.json").write_text(text, encoding="latin-1")
-    assert read_record(root, "photos") == Record(belonging.UNKNOWN)
+    assert read_record(root, "photos") == Record(claims.UNKNOWN)
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "rename"])
@@ -93,7 +94,7 @@ def test_a_record_is_the_old_or_the_new_one_whenever_it_is_cut_off(
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(belonging.os, call, cut_off)
+        patch.setattr(claims.os, call, cut_off)
         with contextlib.suppress(KeyboardInterrupt):
             write_record(root, "photos", new)
     assert read_record(root, "photos") in (old, new)
@@ -111,7 +112,7 @@ def test_the_record_is_durable_before_it_has_its_name(root: int, monkeypatch: py
             calls.append(name)
             return real(*arguments, **options)  # type: ignore[operator]  # one of three functions of os
 
-        monkeypatch.setattr(belonging.os, name, spy)
+        monkeypatch.setattr(claims.os, name, spy)
     write_record(root, "photos", Record("a"))
     assert calls == ["fsync", "write", "fsync", "rename", "fsync"], "the folder, the file, and its name"
 
@@ -124,7 +125,7 @@ def test_a_full_volume_names_nobody_until_there_is_room(root: int, monkeypatch: 
 
     claim = Claim("photos", Record("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(belonging.os, "write", full)
+        patch.setattr(claims.os, "write", full)
         claim.make(root)
         assert read_record(root, "photos") is None
         with pytest.raises(OSError, match="full"):

@@ -21,7 +21,7 @@ from snowsync.core.removal import Permit
 from snowsync.destination import DestinationUnit
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.releases import Releases
-from snowsync.volumes import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume
 
 
 def volumes_of(rig: Rig) -> dict[str, str]:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import disk_calls, job_volume, unit, volumes
-from snowsync.disk_calls import DiskCalls, Silent
-from snowsync.volume_set import VolumeSet
+from snowsync import unit
+from snowsync.volumes import disk_calls, job_volume, open_volume
+from snowsync.volumes.disk_calls import DiskCalls, Silent
+from snowsync.volumes.volume_set import VolumeSet
 
 
 class Hang:
@@ -139,7 +140,7 @@ class BadDisk:
 CALLS: list[tuple[str, object, str, str | int]] = [
     ("statvfs", os, "fstatvfs", 0),
     ("the look at its marker", os, "stat", 0),
-    ("syncfs", volumes, "syncfs", 0),
+    ("syncfs", open_volume, "syncfs", 0),
     ("fsync of a folder", os, "fsync", 0),
     ("rename", os, "rename", "dst_dir_fd"),
     ("removal", os, "unlink", "dir_fd"),

@@ -19,15 +19,16 @@ from fake_stores import Rig, wait_until
 from test_dropped_files import append, replace_with, write_and_set_back
 from test_writers import refuse_leases
 
-from snowsync import dropfolder, writers
+from snowsync import dropfolder
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
 from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
-from snowsync.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.flight import Item
 from snowsync.ledger.ledger import Row
 from snowsync.soundness import examine
-from snowsync.writers import Writer
+from snowsync.volumes import open_writers
+from snowsync.volumes.file_identity import COARSE_SECONDS, Identity, path_of
+from snowsync.volumes.open_writers import Writer
 
 DATA = b"people's data"
 FINE = Identity(1, 2, 1_000_000_000_123, 8, 0)  # changed at 1000.0 on the clock
@@ -162,7 +163,7 @@ def test_without_a_lease_a_file_is_watched_whatever_its_times_say(
     rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_leases(monkeypatch, errno.EACCES)
-    monkeypatch.setattr(writers, "is_written_by_process", lambda _descriptor: False)
+    monkeypatch.setattr(open_writers, "is_written_by_process", lambda _descriptor: False)
     looks = []
 
     def seen(sighting: Sighting, *more: object) -> bool:
@@ -353,7 +354,7 @@ def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, mon
     for number in range(150):
         (drop / f"{number:03}").write_bytes(b"x" * number)
     syncs: list[int] = []
-    monkeypatch.setattr("snowsync.volumes.syncfs", syncs.append)
+    monkeypatch.setattr("snowsync.volumes.open_volume.syncfs", syncs.append)
     rig.run(direction="source")
     ledger = rig.ledger
     groups = list(ledger.database.stream("SELECT objects FROM groups ORDER BY id"))

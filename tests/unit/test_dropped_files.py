@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from test_writers import refuse_leases
 
-from snowsync import asides, dropped_files
 from snowsync.core import removal
 from snowsync.core.model import Origin, State
 from snowsync.core.removal import AtDestination, LiesElsewhere, NotEntitled
-from snowsync.dropped_files import DroppedFiles
-from snowsync.file_identity import Identity
 from snowsync.ledger.ledger import Row
+from snowsync.volumes import dropped_files, outgoing_files
+from snowsync.volumes.dropped_files import DroppedFiles
+from snowsync.volumes.file_identity import Identity
 
 NAME = "it's; a `file`"
 DATA = b"people's data"
@@ -52,7 +52,7 @@ class Folder:
 
     def discard(self, row: Row | None = None) -> bool:
         row = row or self.row
-        return self.files.discard(row, self.relative, asides.permit_of(row))
+        return self.files.discard(row, self.relative, outgoing_files.permit_of(row))
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.path.parent.iterdir())
@@ -279,7 +279,7 @@ def test_what_a_crash_leaves_hidden_in_a_drop_folder_is_put_back(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(asides, "is_untouched", cut_off)
+        patch.setattr(outgoing_files, "is_untouched", cut_off)
         with pytest.raises(Crash):
             folder.discard()
     (hidden,) = folder.left()
@@ -287,7 +287,7 @@ def test_what_a_crash_leaves_hidden_in_a_drop_folder_is_put_back(
     top = os.open(tmp_path / "drop", os.O_RDONLY)
 
     def look(row: Row | None) -> bool:
-        return asides.returned_hidden(top, "deep", hidden, lambda _number: row, lambda row: row.key)
+        return outgoing_files.returned_hidden(top, "deep", hidden, lambda _number: row, lambda row: row.key)
 
     assert not look(None), "without a row it is people's own"
     assert not look(replace(folder.row, key=f"elsewhere/{NAME}"))
@@ -304,7 +304,7 @@ def test_what_a_crash_leaves_hidden_in_a_drop_folder_is_put_back(
 
 def test_a_long_name_can_be_hidden_and_returned() -> None:
     name = "ä" * 127 + "x"
-    for made in (asides.hidden_name(7, name), asides._shortened(name, ".returned-1")):
+    for made in (outgoing_files.hidden_name(7, name), outgoing_files._shortened(name, ".returned-1")):
         assert len(os.fsencode(made)) <= 255
         made.encode()
 

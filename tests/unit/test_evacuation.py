@@ -21,7 +21,7 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import adoption, cli, draining, evacuation, giving_up, unsent, volume_opening
+from snowsync import adoption, cli, draining, evacuation, giving_up, unsent
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.evacuation import Evacuation, evacuate
@@ -31,7 +31,8 @@ from snowsync.ledger.ledger import Row
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.records import Tally
 from snowsync.soundness import Damage
-from snowsync.volumes import OpenVolume
+from snowsync.volumes import opening
+from snowsync.volumes.open_volume import OpenVolume
 
 COUNT = 8
 
@@ -210,7 +211,7 @@ from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.volumes import VolumeLedger
-from snowsync.volumes import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume
 
 left = int(sys.argv[2])
 
@@ -610,7 +611,7 @@ def test_a_sync_that_fails_moves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPat
 
 def test_a_read_only_volume_is_evacuated_and_its_files_go_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     count = stage(rig)
-    real = volume_opening.try_writing
+    real = opening.try_writing
     one = os.stat(rig.folder / "one/.snowsync/incoming/photos").st_ino
 
     def refuse(folder: int) -> None:
@@ -619,8 +620,8 @@ def test_a_read_only_volume_is_evacuated_and_its_files_go_later(rig: Rig, monkey
         real(folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(volume_opening, "try_writing", refuse)
-        patch.setattr("snowsync.volumes.try_writing", refuse)
+        patch.setattr(opening, "try_writing", refuse)
+        patch.setattr("snowsync.volumes.open_volume.try_writing", refuse)
         assert evacuate(rig.job, "one").moved.objects == count
         assert len(on(rig, "one")) == count, "nothing can be deleted there now"
         assert discards(rig) == count

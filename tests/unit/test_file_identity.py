@@ -16,7 +16,8 @@ import pytest
 
 from snowsync.core.etag import file_etag
 from snowsync.core.model import MIB, Origin, State
-from snowsync.file_identity import (
+from snowsync.ledger.ledger import Row
+from snowsync.volumes.file_identity import (
     Identity,
     Likeness,
     NoRegularFile,
@@ -28,7 +29,6 @@ from snowsync.file_identity import (
     open_folder,
     path_of,
 )
-from snowsync.ledger.ledger import Row
 
 FOUND = Identity(device=1, inode=2, changed_ns=1_700_000_000_123_456_789, size=8, modified_ns=1_600_000_000_000_000_001)
 ROW = Row(7, "film", 8, "", FOUND.modified_ms, 1, Origin.DROP, State.STAGED, 1, 0, "", "", 0, 0, 0, file_id=FOUND.text)

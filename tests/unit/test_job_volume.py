@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from snowsync import job_volume
 from snowsync.config.job_file import Volume
-from snowsync.disk_calls import Silent
-from snowsync.job_volume import JobVolume, loss, loss_in_silence, stuck
+from snowsync.volumes import job_volume
+from snowsync.volumes.disk_calls import Silent
+from snowsync.volumes.job_volume import JobVolume, loss, loss_in_silence, stuck
 
 
 class Opened:

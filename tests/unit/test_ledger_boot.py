@@ -20,8 +20,8 @@ from snowsync.ledger import boot
 from snowsync.ledger.boot import SUSPECT_MS
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
-from snowsync.markers import write_marker
 from snowsync.status import gather, is_running, unit_status
+from snowsync.volumes.marker import write_marker
 
 YEAR = 365 * 86_400_000
 

@@ -18,13 +18,13 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import volume_ownership
 from snowsync.core import machine
 from snowsync.core.model import State
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.recovery import RECOVERED
-from snowsync.volume_opening import VolumeOpening
-from snowsync.volume_set import VolumeSet
+from snowsync.volumes import ownership
+from snowsync.volumes.opening import VolumeOpening
+from snowsync.volumes.volume_set import VolumeSet
 
 # -- the ledger -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ def test_every_volume_knows_the_newest_group(rig: Rig) -> None:
 
 def test_the_first_group_of_a_run_is_remembered_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the run is killed within the second."""
-    monkeypatch.setattr(volume_ownership, "_REMEMBER_SECONDS", 3600.0)
+    monkeypatch.setattr(ownership, "_REMEMBER_SECONDS", 3600.0)
     monkeypatch.setattr(VolumeSet, "close", lambda self: None)
     put(rig, "a")
     rig.run(direction="source")

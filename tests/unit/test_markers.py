@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from snowsync import fitness
 from snowsync.core.errors import LocalError
-from snowsync.markers import read_marker, write_marker
+from snowsync.volumes import filesystem_check
+from snowsync.volumes.marker import read_marker, write_marker
 
 
 class FailsOnce:
@@ -89,7 +89,7 @@ def test_two_units_give_one_identity(tmp_path: Path) -> None:
 
 def test_two_units_are_told_the_same_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that the folder is gone, which the other one has just removed."""
-    monkeypatch.setattr(fitness, "unfit", lambda _folder: "it is too small")
+    monkeypatch.setattr(filesystem_check, "unfit", lambda _folder: "it is too small")
     found: list[str] = []
     start = threading.Barrier(8)
 
@@ -119,12 +119,14 @@ def test_what_a_power_cut_left_is_overwritten(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / ".snowsync") == ["volume.json"]
 
 
-@pytest.mark.parametrize("moment", ["snowsync.fitness._is_there", "snowsync.markers._write", "os.rename"])
+@pytest.mark.parametrize(
+    "moment", ["snowsync.volumes.filesystem_check._is_there", "snowsync.volumes.marker._write", "os.rename"]
+)
 def test_what_a_killed_process_left_is_gone(tmp_path: Path, moment: str) -> None:
     """Nothing of it lies beside the engine's folder, and the next one clears that up."""
     module, _dot, name = moment.rpartition(".")
     die = f"import pathlib, {module}; {moment} = lambda *_arguments, **_more: __import__('os')._exit(9)"
-    call = f"from snowsync.markers import write_marker; write_marker(pathlib.Path({str(tmp_path)!r}), 'one')"
+    call = f"from snowsync.volumes.marker import write_marker; write_marker(pathlib.Path({str(tmp_path)!r}), 'one')"
     assert subprocess.run([sys.executable, "-c", f"{die}; {call}"], check=False).returncode == 9
     assert os.listdir(tmp_path) == [".snowsync"]
     assert read_marker(tmp_path) is None
@@ -135,8 +137,8 @@ def test_what_a_killed_process_left_is_gone(tmp_path: Path, moment: str) -> None
 def test_a_filesystem_of_linux_is_fit(tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert fitness.unfit(folder) == ""
-        assert fitness.largest_file(folder) > 1 << 40
+        assert filesystem_check.unfit(folder) == ""
+        assert filesystem_check.largest_file(folder) > 1 << 40
     finally:
         os.close(folder)
     assert os.listdir(tmp_path) == []
@@ -153,6 +155,6 @@ def test_the_largest_file_is_where_the_kernel_seeks_no_further(monkeypatch: pyte
     monkeypatch.setattr(os, "lseek", seek)
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert fitness.largest_file(folder) == 2**32 - 1
+        assert filesystem_check.largest_file(folder) == 2**32 - 1
     finally:
         os.close(folder)

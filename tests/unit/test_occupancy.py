@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from snowsync.occupancy import Occupancy, good_for
+from snowsync.volumes.occupancy import Occupancy, good_for
 
 
 @pytest.fixture

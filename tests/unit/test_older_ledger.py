@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync.volume_set import VolumeSet
+from snowsync.volumes.volume_set import VolumeSet
 
 OLD, NEWER = b"the old version", b"the newer version"
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.placement import Fullness, Pace, Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
+from snowsync.volumes.placement import (
+    Fullness,
+    Pace,
+    Placement,
+    VolumeSpace,
+    fits_nowhere,
+    is_too_large_for_files,
+    takes_rest,
+)
 
 MIB, GIB = 1024**2, 1024**3
 

@@ -19,7 +19,7 @@ from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.model import State
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.source import SourceUnit
-from snowsync.volumes import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume
 
 
 def fill(rig: Rig, count: int = 5, size: int = 100) -> None:

@@ -25,8 +25,8 @@ from snowsync.core.model import Evidence, State
 from snowsync.ledger.ledger import Ledger, Staged
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.records import Run, Tally
-from snowsync.markers import write_marker
 from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
+from snowsync.volumes.marker import write_marker
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining, job_volume, report, unsent, volume_opening, volumes
+from snowsync import draining, report, unsent
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.destination import DestinationUnit
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.volumes import VolumeLedger
 from snowsync.switches import Switches
-from snowsync.volume_set import VolumeSet
+from snowsync.volumes import job_volume, open_volume, opening
+from snowsync.volumes.volume_set import VolumeSet
 
 COUNT = 8
 
@@ -31,7 +32,7 @@ class Ailing:
     def __init__(self, rig: Rig, patch: pytest.MonkeyPatch) -> None:
         self.write_error = self.read_error = self.marker_error = 0
         one = rig.folder / "one"
-        write, examine, marker = volumes.try_writing, unsent.examine, volume_opening.read_marker
+        write, examine, marker = open_volume.try_writing, unsent.examine, opening.read_marker
 
         def try_writing(folder: int) -> None:
             if self.write_error and os.path.samestat(os.fstat(folder), os.stat(one / ".snowsync/incoming/photos")):
@@ -49,11 +50,11 @@ class Ailing:
                 raise LocalError(Trouble.IO, "read the marker", str(error)) from error
             return marker(path)
 
-        patch.setattr(volumes, "try_writing", try_writing)
-        patch.setattr(volume_opening, "try_writing", try_writing)
+        patch.setattr(open_volume, "try_writing", try_writing)
+        patch.setattr(opening, "try_writing", try_writing)
         patch.setattr(unsent, "examine", look)
         patch.setattr("snowsync.readiness.examine", look)
-        patch.setattr(volume_opening, "read_marker", read_marker)
+        patch.setattr(opening, "read_marker", read_marker)
         patch.setattr(job_volume, "_READING_REST", 0.2)
 
     def heal(self) -> None:

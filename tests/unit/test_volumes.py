@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import job_volume
-from snowsync import volumes as volumes_module
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.layout import evacuated_name
 from snowsync.core.removal import AtDestination, OperatorsWord
 from snowsync.ledger.ledger import Ledger
-from snowsync.markers import is_folder, read_marker, write_marker
-from snowsync.placement import fits_nowhere
-from snowsync.volume_set import VolumeSet
-from snowsync.volumes import OpenVolume, syncfs
+from snowsync.volumes import job_volume
+from snowsync.volumes import open_volume as volumes_module
+from snowsync.volumes.marker import is_folder, read_marker, write_marker
+from snowsync.volumes.open_volume import OpenVolume, syncfs
+from snowsync.volumes.placement import fits_nowhere
+from snowsync.volumes.volume_set import VolumeSet
 
 PROOF = AtDestination(7, "k", 1, 0, "etag")
 

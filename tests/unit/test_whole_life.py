@@ -638,7 +638,7 @@ class WholeLife(RuleBasedStateMachine):
             self._volume_came(volume)
 
     def _opened(self, volume: SimVolume) -> None:
-        """As volume_opening.py does, of all volumes, before anything on them is used."""
+        """As volumes/opening.py does, of all volumes, before anything on them is used."""
         if not self.ledger.recovery.knows_group(*volume.newest):
             self.ledger.recovery.distrust(volume.id, volume.name, *volume.newest)
         self.ledger.losses.returned(volume.id)

@@ -61,7 +61,7 @@ STARTS = {
     ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
     ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
+    ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/native/lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",

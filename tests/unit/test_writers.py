@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from snowsync import writers
-from snowsync.writers import Writer, WriterWatch, is_written_by_process
+from snowsync.volumes import open_writers
+from snowsync.volumes.open_writers import Writer, WriterWatch, is_written_by_process
 
 # Opens or maps the file as told, says so, and stays until its input ends.
 HOLDER = """
@@ -124,5 +124,5 @@ def test_what_proc_tells_of_another_process(file: int, path: Path, mode: str, ho
 
 
 def test_processes_that_end_or_are_not_ours_are_passed_over(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writers, "_processes", lambda: iter(["/proc/0", "/nowhere"]))
+    monkeypatch.setattr(open_writers, "_processes", lambda: iter(["/proc/0", "/nowhere"]))
     assert not is_written_by_process(file)

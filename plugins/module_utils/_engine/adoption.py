@@ -23,10 +23,10 @@ from .core.s3_limits import can_be_sent
 from .ledger.ledger import Failure, Row
 from .ledger.ports import UnitLedger
 from .proof import local_file_is_sound
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
+from .volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.volumes")
+_log = logging.getLogger("snowsync.volumes.open_volume")
 _LARGEST = 4 << 30  # bytes that are hashed while a volume comes into use; the watchdog waits some minutes
 
 

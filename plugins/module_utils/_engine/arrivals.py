@@ -39,7 +39,7 @@ from .store.client import LATE
 from .store.encodings import hint
 from .store.endpoint import Endpoint
 from .switches import Switches
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 if TYPE_CHECKING:
     from .config.job_file import Job  # which brings pydantic

@@ -36,8 +36,8 @@ from .store.client import LATE
 from .store.endpoint import Endpoint
 from .switches import Switches
 from .unsent import KEPT, Unsent, let_go
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
+from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:
     from .config.job_file import Job  # which brings pydantic

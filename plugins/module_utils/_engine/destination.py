@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import adoption, asides
+from . import adoption
 from .backlog import Feed, VolumeBacklog
 from .config.credentials import for_side
 from .config.job_file import Job
@@ -41,7 +41,8 @@ from .switches import Switches
 from .touched import TouchedObjects
 from .unit import Unit
 from .unsent import Unsent
-from .volumes import OpenVolume
+from .volumes import outgoing_files
+from .volumes.open_volume import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
@@ -158,7 +159,7 @@ class DestinationUnit(Unit):
             return
         busy = self.flight.ids()
         outgoing, drop_path = volume.folders.outgoing, volume.config.drop_path
-        asides.settle(outgoing, drop_path, self.ledger.objects.row, self._relative, busy, self.beat)
+        outgoing_files.settle(outgoing, drop_path, self.ledger.objects.row, self._relative, busy, self.beat)
         volume.sweep_outgoing(keep=busy)
         self._releases.next_look = 0.0
 

@@ -16,15 +16,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from . import draining, resetting
-from .belonging import UNKNOWN, Record, held, read_record
-from .clearing import clear
 from .core.errors import ConfigError, LedgerError, LocalError, Trouble
 from .core.layout import OWN_FOLDER, STAGED
 from .core.removal import OperatorsWord
 from .core.text import bytes_text, count_text, plain_text
 from .ledger.records import Tally
 from .resetting import VolumeReset
-from .volume_folders import names_held
+from .volumes.claims import UNKNOWN, Record, held, read_record
+from .volumes.clearing import clear
+from .volumes.folders import names_held
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -4,11 +4,11 @@
 """Drop folders: files that people put onto a volume become staged objects, where they lie.
 
 A file counts once nobody has it open for writing and it has not changed for `drop_settle` seconds. Where the kernel
-does not tell who writes (see writers.py), only what was seen here counts: unchanged for so long, in two looks at least.
-Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger says `staged`, with
-the file's identity: small files in groups, with one sync and one transaction each. All of this has a thread of its own:
-a file of a terabyte holds up neither the listing of the source nor what is fetched meanwhile. A file is deleted only
-after its delivery is proven, and not at all with `keep_staged`.
+does not tell who writes (see volumes/open_writers.py), only what was seen here counts: unchanged for so long, in two
+looks at least. Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger
+says `staged`, with the file's identity: small files in groups, with one sync and one transaction each. All of this has
+a thread of its own: a file of a terabyte holds up neither the listing of the source nor what is fetched meanwhile. A
+file is deleted only after its delivery is proven, and not at all with `keep_staged`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import asides, volumes
 from .core import workers
 from .core.errors import LocalError, Trouble, local_trouble
 from .core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from .counters import Counters
 from .crew import Crew
-from .file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
 from .ledger.drops import Dropped
 from .ledger.ledger import Failure, Row, dump_headers
 from .ledger.ports import KnownDrops, SourceLedger
 from .proof import upload_part_size
 from .setbacks import Setbacks
 from .switches import Switches
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
-from .writers import Writer, WriterWatch
+from .volumes import open_volume, outgoing_files
+from .volumes.file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
+from .volumes.open_volume import OpenVolume
+from .volumes.open_writers import Writer, WriterWatch
+from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:
     from .config.job_file import Job
@@ -373,7 +373,7 @@ class DropScanner:
 
     def _look_at(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
         folder, _, name = relative.rpartition("/")
-        if asides.returned_hidden(top, folder, name, self._ledger.objects.row, self._relative):
+        if outgoing_files.returned_hidden(top, folder, name, self._ledger.objects.row, self._relative):
             return 0
         key, refusal = key_of(self._prefix, relative)
         if refusal:
@@ -458,7 +458,7 @@ class DropScanner:
         try:
             # First: what is mapped into somebody's memory changes a file's times from here on.
             for file in one_of_each_filesystem([candidate.file for candidate in candidates]):
-                volumes.syncfs(file)
+                open_volume.syncfs(file)
             for candidate in candidates:
                 disturbed += self._try(volume, candidate.relative, partial(self._hash, candidate, hashed))
         finally:

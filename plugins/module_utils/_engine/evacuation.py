@@ -39,9 +39,9 @@ from .ledger.ledger import Failure, Ledger, Row
 from .ledger.locks import EVACUATION, locked
 from .ledger.ports import EvacuationLedger
 from .ledger.records import Tally
-from .placement import Placement
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
+from .volumes.placement import Placement
+from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -19,7 +19,7 @@ from .ledger.ports import SourceLedger
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
 from .store.endpoint import Endpoint
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 _log = logging.getLogger("snowsync.source")
 

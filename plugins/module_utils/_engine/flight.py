@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .ledger.ledger import Row
 from .store.endpoint import Endpoint
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 _LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import asides
 from .core.model import State
 from .deliveries import Deliveries
 from .flight import Flight
@@ -18,8 +17,9 @@ from .ledger.ledger import Row
 from .ledger.ports import DestinationLedger
 from .releases import Releases
 from .switches import Switches
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes import outgoing_files
+from .volumes.open_volume import OpenVolume
+from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.job_file import Job
@@ -82,7 +82,7 @@ class Leftovers:
 
     def _delete(self, volume: OpenVolume, rows: Iterable[Row]) -> None:
         try:
-            self._releases.release((row, volume, asides.permit_of(row)) for row in rows)
+            self._releases.release((row, volume, outgoing_files.permit_of(row)) for row in rows)
             self._releases.record(now=True)
         finally:
             self._busy.discard(volume.id)

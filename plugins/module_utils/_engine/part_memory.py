@@ -21,7 +21,7 @@ from .core.errors import LedgerError
 from .core.model import Fetch, Send
 from .core.parts import Piece, SentPart, Upload
 from .ledger.parts import PartLedger
-from .volumes import sync_file
+from .volumes.open_volume import sync_file
 
 _log = logging.getLogger("snowsync.core.parts")
 _Item = TypeVar("_Item")

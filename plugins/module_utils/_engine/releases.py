@@ -19,7 +19,7 @@ from .ledger.binding import Naming
 from .ledger.ledger import Row
 from .ledger.ports import DestinationLedger
 from .switches import Switches
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 _AGAIN_SECONDS = 30.0

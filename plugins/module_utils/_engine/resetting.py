@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Resetting a job: its own files leave the volumes, its ledger is put aside, and nothing else is touched.
 
-Files first (clearing.py), ledger last: cut off in between, the units find files gone and fetch them again. What
+Files first (volumes/clearing.py), ledger last: cut off in between, the units find files gone and fetch them again. What
 belongs to another ledger is left alone; that is given up volume by volume (disowning.py). A volume that is away belongs
 to the ledger put aside, which the next one knows: it takes the volume over, and the source unit removes what is there.
 """
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import volume_report
-from .clearing import JobFiles, clear
 from .core.conditions import UNAVAILABLE
 from .core.errors import ConfigError, LedgerError, SnowsyncError
 from .core.layout import OWN_FOLDER
@@ -25,6 +24,7 @@ from .ledger.files import put_aside
 from .ledger.locks import locked_alone
 from .ledger.records import Tally
 from .volume_status import VolumeStatus
+from .volumes.clearing import JobFiles, clear
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -18,7 +18,7 @@ from .endpoints import EndpointPool
 from .flight import Flight, Item
 from .ledger.ports import DestinationLedger
 from .switches import Switches
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender

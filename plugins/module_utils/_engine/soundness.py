@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from .core import workers
 from .core.errors import Trouble
 from .core.model import Origin
-from .file_identity import Identity, Likeness, compare, digest_of
 from .flight import Item
 from .proof import local_file_is_sound
+from .volumes.file_identity import Identity, Likeness, compare, digest_of
 
 
 @dataclass(frozen=True, slots=True)

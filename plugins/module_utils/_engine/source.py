@@ -33,14 +33,14 @@ from .ledger.ledger import Failure, Ledger, Row
 from .ledger.locks import EVACUATION, locked
 from .ledger.ports import SourceLedger
 from .lister import Lister
-from .placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 from .setbacks import Suspects
 from .staging import Committer
 from .store.endpoint import Endpoint
 from .sweeping import Sweeping
 from .switches import Switches
 from .unit import Unit
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
+from .volumes.placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 
 _log = logging.getLogger("snowsync.source")
 

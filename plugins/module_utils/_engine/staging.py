@@ -29,8 +29,8 @@ from .ledger.ledger import Row, Staged
 from .ledger.ports import SourceLedger
 from .sweeping import discard
 from .switches import Switches
-from .volume_set import VolumeSet
-from .volumes import OpenVolume, start_writeback, sync_file
+from .volumes.open_volume import OpenVolume, start_writeback, sync_file
+from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from .config.job_file import Job

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .belonging import NoLedger
 from .core.errors import ConfigError, SnowsyncError
 from .core.machine import boot_id, now_ms, process_ticks, ticks_ms
 from .core.model import Evidence, State
@@ -22,6 +21,7 @@ from .ledger.reader import LedgerReader
 from .ledger.records import Fact, FailureRow, GroupRow, Run, Tally
 from .report import failure_lines, failure_record
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
+from .volumes.claims import NoLedger
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -16,10 +16,10 @@ from functools import partial
 
 from .core import keys
 from .core.removal import AtDestination
-from .disk_calls import Silent
 from .ledger.ports import SourceLedger
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes.disk_calls import Silent
+from .volumes.open_volume import OpenVolume
+from .volumes.volume_set import VolumeSet
 
 _log = logging.getLogger("snowsync.source")
 _MOST_UNKNOWN = 10_000  # files of a volume that are looked at again while the unit runs

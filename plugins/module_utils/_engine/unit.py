@@ -24,8 +24,8 @@ from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
 from .setbacks import Setbacks, Suspects
 from .switches import Switches
-from .volume_set import VolumeSet
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
+from .volumes.volume_set import VolumeSet
 
 _log = logging.getLogger("snowsync.unit")
 _END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes

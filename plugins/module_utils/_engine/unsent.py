@@ -25,7 +25,7 @@ from .refusals import Refusals
 from .setbacks import Setbacks, Suspects
 from .soundness import Damage, examine, gone
 from .store.endpoint import Endpoint
-from .volumes import OpenVolume
+from .volumes.open_volume import OpenVolume
 
 _log = logging.getLogger("snowsync.destination")
 KEPT = "kept, and sent again"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .belonging import NoLedger
 from .core.conditions import UNAVAILABLE
 from .core.errors import ConfigError, SnowsyncError
 from .core.machine import ticks_ms
@@ -17,6 +16,7 @@ from .core.text import bytes_text, count_text, rate_text, table
 from .ledger.reader import LedgerReader
 from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
+from .volumes.claims import NoLedger
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -10,16 +10,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .belonging import LedgerView, Record, Whose, look, refusal
 from .core import conditions
 from .core.conditions import Seen
 from .core.errors import LocalError
 from .core.layout import OWN_FOLDER
 from .core.text import bytes_text, count_text, plain_text
-from .disk_calls import DiskCalls
 from .ledger.records import Tally, VolumeRow
-from .markers import is_folder, read_marker
-from .placement import is_out_of_files
+from .volumes.claims import LedgerView, Record, Whose, look, refusal
+from .volumes.disk_calls import DiskCalls
+from .volumes.marker import is_folder, read_marker
+from .volumes.placement import is_out_of_files
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -9,7 +9,7 @@ On a volume the engine owns `.snowsync`::
     .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
     .snowsync/staged/<job>/<path>    proven objects
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
-    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted, see asides.py
+    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted
     .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
                                      newest group as far as known here: {"counter", "at_ms"}
 """
@@ -118,7 +118,7 @@ def is_link(name: str) -> bool:
 
 
 def aside_name(object_id: int) -> str:
-    """What a dropped file is called in `outgoing`, where it was moved to be looked at, see asides.py."""
+    """What a dropped file is called in `outgoing`, where it was moved to be looked at (volumes/outgoing_files.py)."""
     return f"{object_id}{_ASIDE}"
 
 

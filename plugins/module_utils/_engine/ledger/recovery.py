@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the ledger no longer believes: after a boot, and where it was put back from a backup, and how that is seen.
 
-Volumes remember the newest group that they saw committed (belonging.py). A ledger that does not have that group is an
-older copy of the one that worked there: it does not know what was staged, sent, moved and released since.
+Volumes remember the newest group that they saw committed (volumes/claims.py). A ledger that does not have that group is
+an older copy of the one that worked there: it does not know what was staged, sent, moved and released since.
 """
 
 from __future__ import annotations

@@ -18,16 +18,16 @@ import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .config.job_file import Volume as VolumeConfig
-from .core import workers
-from .core.conditions import MISSING, word_of
-from .core.errors import Trouble, local_trouble
-from .core.layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
-from .core.removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
+from ..config.job_file import Volume as VolumeConfig
+from ..core import workers
+from ..core.conditions import MISSING, word_of
+from ..core.errors import Trouble, local_trouble
+from ..core.layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
+from ..core.removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
 from .dropped_files import DroppedFiles
-from .volume_folders import Folders
-from .volume_load import Load
-from .volume_ownership import Ownership
+from .folders import Folders
+from .load import Load
+from .ownership import Ownership
 
 # Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .config.job_file import Volume as VolumeConfig
-from .core.conditions import FAILED, MISSING
+from ..config.job_file import Volume as VolumeConfig
+from ..core.conditions import FAILED, MISSING
 from .disk_calls import DiskCalls, Silent
-from .volumes import OpenVolume
+from .open_volume import OpenVolume
 
 STUCK_SECONDS = 20.0  # a disk that takes so long for one call gets nothing more meanwhile, if there is another one
 SILENT_SECONDS = 30.0  # a disk that answers nothing for so long is out of use until it does

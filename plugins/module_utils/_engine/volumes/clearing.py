@@ -15,20 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import asides
-from .core import keys
-from .core.errors import LocalError, Trouble
-from .core.layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
-from .core.removal import OperatorsWord, Place, prune, remove
-from .ledger.records import Tally
-from .volumes import syncfs
+from ..core import keys
+from ..core.errors import LocalError, Trouble
+from ..core.layout import INCOMING, JOB_FOLDERS, OUTGOING, OWN_FOLDER, STAGED, is_link, is_partial, object_of
+from ..core.removal import OperatorsWord, Place, prune, remove
+from ..ledger.records import Tally
+from . import outgoing_files
+from .open_volume import syncfs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
-_log = logging.getLogger("snowsync.volumes")
+_log = logging.getLogger("snowsync.volumes.open_volume")
 _NAMED = 100  # kept files of one volume that are named
 
 
@@ -83,7 +83,7 @@ def _return_dropped(top: str, drop_folder: Path | None) -> None:
     except FileNotFoundError:
         return
     try:
-        asides.settle(outgoing, drop_folder, lambda _number: None, lambda _row: "")
+        outgoing_files.settle(outgoing, drop_folder, lambda _number: None, lambda _row: "")
     finally:
         os.close(outgoing)
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from .core import keys
-from .core.errors import Trouble, local_trouble
-from .core.layout import (
+from ..core import keys
+from ..core.errors import Trouble, local_trouble
+from ..core.layout import (
     LEDGERS,
     OUTGOING,
     QUARANTINE,
@@ -37,10 +37,10 @@ from .core.layout import (
     record_name,
     record_path,
 )
-from .ledger.files import identities_put_aside
+from ..ledger.files import identities_put_aside
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 UNKNOWN = "unknown"  # the id of a ledger that no record names
 _LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none

@@ -18,10 +18,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .core import workers
-from .core.etag import PartDigests
-from .core.model import MIB
-from .ledger.rows import Row
+from ..core import workers
+from ..core.etag import PartDigests
+from ..core.model import MIB
+from ..ledger.rows import Row
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COARSE_NS = (

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from .core import workers
-from .core.layout import JOB_FOLDERS, OWN_FOLDER
+from ..core import workers
+from ..core.layout import JOB_FOLDERS, OWN_FOLDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,22 @@ import contextlib
 import logging
 import os
 
-from .belonging import Claim, Record, Whose, claim_of, look, read_record, refusal
+from ..config.job_file import Job
+from ..config.job_file import Volume as VolumeConfig
+from ..core.errors import LocalError, Trouble
+from ..core.layout import OWN_FOLDER, record_path
+from ..ledger.files import identities_put_aside
+from ..ledger.ledger import Ledger
+from .claims import Claim, Record, Whose, claim_of, look, read_record, refusal
 from .clearing import clear_given_up
-from .config.job_file import Job
-from .config.job_file import Volume as VolumeConfig
-from .core.errors import LocalError, Trouble
-from .core.layout import OWN_FOLDER, record_path
-from .fitness import NO_LIMIT, insist_on_fitness, largest_file
-from .ledger.files import identities_put_aside
-from .ledger.ledger import Ledger
-from .markers import is_folder, read_marker, write_marker
-from .volume_folders import Folders, names_held, open_folders
-from .volume_load import Load
-from .volume_ownership import Ownership
-from .volumes import OpenVolume, try_writing
+from .filesystem_check import NO_LIMIT, insist_on_fitness, largest_file
+from .folders import Folders, names_held, open_folders
+from .load import Load
+from .marker import is_folder, read_marker, write_marker
+from .open_volume import OpenVolume, try_writing
+from .ownership import Ownership
 
-_log = logging.getLogger("snowsync.volumes")
+_log = logging.getLogger("snowsync.volumes.open_volume")
 _PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
 
 

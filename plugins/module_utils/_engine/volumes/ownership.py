@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from .belonging import Claim
-from .volume_folders import Folders, names_held
+from .claims import Claim
+from .folders import Folders, names_held
 
 _REMEMBER_SECONDS = 1.0  # so often at most is the newest group written to a volume
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .fitness import NO_LIMIT
+from .filesystem_check import NO_LIMIT
 from .placement import Fullness, Pace, VolumeSpace, room_for_files
 
 if TYPE_CHECKING:
     import os
 
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
 

@@ -9,14 +9,14 @@ import contextlib
 import logging
 import time
 
-from .core.conditions import FAILED, READ_ONLY, word_of
-from .core.errors import LocalError, Trouble
+from ..core.conditions import FAILED, READ_ONLY, word_of
+from ..core.errors import LocalError, Trouble
 from .job_volume import JobVolume
-from .volume_notices import VolumeNotices
-from .volume_opening import VolumeOpening, why_not
-from .volumes import OpenVolume
+from .notices import VolumeNotices
+from .open_volume import OpenVolume
+from .opening import VolumeOpening, why_not
 
-_log = logging.getLogger("snowsync.volumes")
+_log = logging.getLogger("snowsync.volumes.open_volume")
 
 
 class VolumeTrials:

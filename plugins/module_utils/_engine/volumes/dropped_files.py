@@ -17,14 +17,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from . import asides
-from .core import removal
-from .core.layout import OWN_FOLDER, aside_name
-from .core.removal import NeverStaged, Permit, Place
-from .core.workers import BrokenOff
+from ..core import removal
+from ..core.layout import OWN_FOLDER, aside_name
+from ..core.removal import NeverStaged, Permit, Place
+from ..core.workers import BrokenOff
+from ..ledger.rows import Row
+from . import outgoing_files
 from .file_identity import Identity, Likeness, compare, folder_below, open_below, path_of
-from .ledger.rows import Row
-from .writers import Writer, WriterWatch
+from .open_writers import Writer, WriterWatch
 
 _LEAST_HELD = 8
 _held_everywhere: set[tuple[int, int]] = set()  # (id of the DroppedFiles, object): descriptors are the process's
@@ -102,7 +102,7 @@ class DroppedFiles:
     def let_go(self, object_id: int) -> None:
         """Close a file that was held, and remove what says where it belongs, unless it lies aside. OSError."""
         self._close(object_id)
-        if not asides.lies_in(self._outgoing, aside_name(object_id)):
+        if not outgoing_files.lies_in(self._outgoing, aside_name(object_id)):
             removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
 
     def close(self) -> None:
@@ -161,8 +161,8 @@ class DroppedFiles:
         known = Identity.of(status)
         likeness = compare(row, known)
         with folder_below(top, folder) as parent:
-            if likeness is Likeness.OTHER or not asides.is_called(parent, name, status):
-                return not asides.lies_in(parent, name)
+            if likeness is Likeness.OTHER or not outgoing_files.is_called(parent, name, status):
+                return not outgoing_files.lies_in(parent, name)
             if watch.is_written():
                 raise BlockingIOError(errno.EBUSY, "somebody has it open for writing", relative)
             # Without a lease a change in the last moment, and the time set back, would not be seen.
@@ -170,20 +170,20 @@ class DroppedFiles:
             digest = (row.digest, row.part_size) if is_read else None
             place, aside = self._moved_aside(row.id, top, parent, relative, file)
             try:
-                if asides.is_untouched(place, aside, file, known, watch, digest, beat):
+                if outgoing_files.is_untouched(place, aside, file, known, watch, digest, beat):
                     removal.remove(Place.DROP, place, aside, permit)
                     return True
             except (OSError, BrokenOff):
-                asides.put_back(aside, place, top, relative)
+                outgoing_files.put_back(aside, place, top, relative)
                 raise
-            asides.put_back(aside, place, top, relative)
+            outgoing_files.put_back(aside, place, top, relative)
             return False
 
     def _moved_aside(self, object_id: int, top: int, parent: int, relative: str, file: int) -> tuple[int, str]:
         """Move a file out of people's reach: the folder (a descriptor) and the name that it has now."""
         name, aside = os.path.basename(relative), aside_name(object_id)
-        if asides.lies_in(self._outgoing, aside):  # an earlier one, that could not be put back then
-            asides.put_back(aside, self._outgoing, top, relative)
+        if outgoing_files.lies_in(self._outgoing, aside):  # an earlier one, that could not be put back then
+            outgoing_files.put_back(aside, self._outgoing, top, relative)
         self._link(object_id, relative)
         try:
             os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=self._outgoing)
@@ -194,9 +194,9 @@ class DroppedFiles:
             return self._outgoing, aside
         # The drop folder is a filesystem of its own. Who scans it does not put the file back while it is locked.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        hidden = asides.hidden_name(object_id, name)
-        if asides.lies_in(parent, hidden):
-            asides.put_back(hidden, parent, top, relative)
+        hidden = outgoing_files.hidden_name(object_id, name)
+        if outgoing_files.lies_in(parent, hidden):
+            outgoing_files.put_back(hidden, parent, top, relative)
         os.rename(name, hidden, src_dir_fd=parent, dst_dir_fd=parent)
         return parent, hidden
 

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .core.conditions import OUT_OF_FILES
-from .core.model import MIB
-from .fitness import NO_LIMIT
+from ..core.conditions import OUT_OF_FILES
+from ..core.model import MIB
+from .filesystem_check import NO_LIMIT
 
 _FIRST_SPEED = 8 * MIB  # bytes per second, until one is measured: little is lost where it is wrong
 _WINDOW_SECONDS = 3.0  # one group is being made durable while the next one arrives

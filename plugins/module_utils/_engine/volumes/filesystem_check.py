@@ -13,8 +13,8 @@ import errno
 import os
 import uuid
 
-from .core.errors import LocalError, Trouble, local_trouble
-from .core.layout import PROBE
+from ..core.errors import LocalError, Trouble, local_trouble
+from ..core.layout import PROBE
 
 LONGEST_NAME = 200  # of what keys.to_path() makes
 NO_LIMIT = 2**63 - 1

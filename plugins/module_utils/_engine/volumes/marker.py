@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .core.errors import LocalError, Trouble
-from .core.layout import MARKER, MARKER_PATH, OWN_FOLDER, UNFINISHED
-from .fitness import insist_on_fitness, remove_probes
+from ..core.errors import LocalError, Trouble
+from ..core.layout import MARKER, MARKER_PATH, OWN_FOLDER, UNFINISHED
+from .filesystem_check import insist_on_fitness, remove_probes
 
 _UNFINISHED = f"{MARKER}{UNFINISHED}"
 

@@ -21,15 +21,15 @@ import re
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from .core.conditions import MISSING, word_of
-from .core.layout import aside_name, object_aside
-from .core.model import Origin, State
-from .core.removal import AtDestination, OtherName, Place, remove
+from ..core.conditions import MISSING, word_of
+from ..core.layout import aside_name, object_aside
+from ..core.model import Origin, State
+from ..core.removal import AtDestination, OtherName, Place, remove
+from ..ledger.rows import Row
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
-from .ledger.rows import Row
-from .writers import WriterWatch
+from .open_writers import WriterWatch
 
-_log = logging.getLogger("snowsync.volumes")
+_log = logging.getLogger("snowsync.volumes.open_volume")
 _MOST_NAMES = 1000
 _LONGEST_NAME = 255
 _HIDDEN = re.compile(r"\.snowsync-([0-9]+)-(.+)", re.DOTALL)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable
 
+from ..ledger.ledger import Ledger
 from .job_volume import JobVolume
-from .ledger.ledger import Ledger
 
 
 class VolumeNotices:

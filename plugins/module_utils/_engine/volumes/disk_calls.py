@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .core import workers
+from ..core import workers
 
 _Answer = TypeVar("_Answer")
 PATIENCE_SECONDS = 5.0  # so long does whoever asks wait for an answer

@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
-from .config.job_file import Job
-from .core import workers
-from .core.conditions import FAILED, MISSING
+from ..config.job_file import Job
+from ..core import workers
+from ..core.conditions import FAILED, MISSING
+from ..ledger.ledger import Ledger
 from .disk_calls import Silent
 from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
-from .ledger.ledger import Ledger
+from .load import space_of
+from .notices import VolumeNotices
 from .occupancy import Occupancy
+from .open_volume import OpenVolume
+from .opening import VolumeOpening
 from .placement import VolumeSpace
-from .volume_load import space_of
-from .volume_notices import VolumeNotices
-from .volume_opening import VolumeOpening
-from .volume_trials import VolumeTrials
-from .volumes import OpenVolume
+from .trials import VolumeTrials
 
 _Answer = TypeVar("_Answer")
 _LEFT = "objects are staged there, and the job no longer names it; put it back"
