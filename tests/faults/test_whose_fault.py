@@ -16,7 +16,7 @@ import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 from simulators.s3_store import start as simulated
 
-from snowsync.probing import HURRY_SECONDS
+from snowsync.proofs.holdings import HURRY_SECONDS
 
 ATTEMPTS = 3
 REQUESTS = 3 * ATTEMPTS * 2  # up to three times in one attempt, and libcurl again on a connection that was reset

@@ -17,8 +17,8 @@ from snowsync.core.errors import ObjectsFailed, StoreError
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Head, ListedObject, Page
 from snowsync.ledger.ledger import Ledger
-from snowsync.probing import found_at
 from snowsync.progress import Progress
+from snowsync.proofs.holdings import found_at
 from snowsync.store.answers import unreadable
 from snowsync.units import plan_job
 from snowsync.watch import watch

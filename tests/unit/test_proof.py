@@ -15,22 +15,14 @@ from fake_stores import DESTINATION_URL, FakeStore, FakeWire, Rig, etag_of, refu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync import proof
 from snowsync.config.job_file import Job, MoverSettings, Store
 from snowsync.core import etag as etag_module
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.model import MIB, UNTOLD, Evidence, Head, Headers, Received
 from snowsync.core.s3_limits import can_be_sent
-from snowsync.proof import (
-    Proven,
-    Refuted,
-    Sent,
-    Unproven,
-    prove_arrival,
-    prove_by_answer,
-    prove_delivery,
-)
+from snowsync.proofs import proof
+from snowsync.proofs.proof import Proven, Refuted, Sent, Unproven, prove_arrival, prove_by_answer, prove_delivery
 
 GIB = 1024 * MIB
 SETTINGS = MoverSettings()

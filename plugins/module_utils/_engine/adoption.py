@@ -22,7 +22,7 @@ from .core.removal import AtDestination
 from .core.s3_limits import can_be_sent
 from .ledger.ledger import Failure, Row
 from .ledger.ports import UnitLedger
-from .proof import local_file_is_sound
+from .proofs.proof import local_file_is_sound
 from .volumes.open_volume import OpenVolume
 from .volumes.volume_set import VolumeSet
 

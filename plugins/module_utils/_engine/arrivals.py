@@ -31,8 +31,8 @@ from .flight import Flight, Item
 from .ledger.ledger import Failure, Row, Staged, dump_headers
 from .ledger.ports import SourceLedger
 from .part_memory import PartKeeper
-from .probing import ask_heads
-from .proof import Proven, Refuted, Unproven, prove_arrival
+from .proofs.holdings import ask_heads
+from .proofs.proof import Proven, Refuted, Unproven, prove_arrival
 from .setbacks import Setbacks
 from .staging import Committer
 from .store.client import LATE

@@ -29,8 +29,8 @@ from .flight import Flight, Item
 from .ledger.binding import Naming
 from .ledger.ledger import Delivered, Failure, Row
 from .ledger.ports import DestinationLedger
-from .probing import ask_heads, found_at
-from .proof import Refuted, Sent, prove_by_answer, prove_delivery
+from .proofs.holdings import ask_heads, found_at
+from .proofs.proof import Refuted, Sent, prove_by_answer, prove_delivery
 from .releases import Releases
 from .store.client import LATE
 from .store.endpoint import Endpoint

@@ -33,7 +33,7 @@ from .crew import Crew
 from .ledger.drops import Dropped
 from .ledger.ledger import Failure, Row, dump_headers
 from .ledger.ports import KnownDrops, SourceLedger
-from .proof import upload_part_size
+from .proofs.proof import upload_part_size
 from .setbacks import Setbacks
 from .switches import Switches
 from .volumes import open_volume, outgoing_files

@@ -13,7 +13,7 @@ from .core import workers
 from .core.errors import Trouble
 from .core.model import Origin
 from .flight import Item
-from .proof import local_file_is_sound
+from .proofs.proof import local_file_is_sound
 from .volumes.file_identity import Identity, Likeness, compare, digest_of
 
 

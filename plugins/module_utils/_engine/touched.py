@@ -21,7 +21,7 @@ from .endpoints import EndpointPool
 from .ledger.binding import Naming
 from .ledger.ledger import Row
 from .ledger.ports import DestinationLedger
-from .probing import ask_heads
+from .proofs.holdings import ask_heads
 from .store.endpoint import Endpoint
 from .switches import Switches
 

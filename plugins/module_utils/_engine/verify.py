@@ -29,8 +29,8 @@ from .ledger import binding
 from .ledger.reader import LedgerReader
 from .ledger.records import Entry
 from .ledger_spool import SortedSpool
-from .proof import etag_is_digest
-from .source_check import Finding, SourceCheck
+from .proofs.proof import etag_is_digest
+from .proofs.source_check import Finding, SourceCheck
 from .store.address import readdressed
 from .store.encodings import UNPACKED
 from .store.listing_walk import ListingWalk

@@ -12,13 +12,13 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 
-from .config.job_file import MoverSettings, Store
-from .core import etag
-from .core.errors import StoreError, Trouble
-from .core.model import MIB, UNTOLD, Doubt, Evidence, Head, Received
-from .core.s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
-from .store.client import Wire
-from .store.part_sizes import all_parts, equal_parts, told_size
+from ..config.job_file import MoverSettings, Store
+from ..core import etag
+from ..core.errors import StoreError, Trouble
+from ..core.model import MIB, UNTOLD, Doubt, Evidence, Head, Received
+from ..core.s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
+from ..store.client import Wire
+from ..store.part_sizes import all_parts, equal_parts, told_size
 
 _CHECKSUMS = ("sha256", "sha1", "crc32")
 _OPAQUE = "; if the ETags of this store are no digests, set its `etag: opaque`"

@@ -9,13 +9,13 @@ import enum
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .core import etag
-from .core.model import Head
+from ..core import etag
+from ..core.model import Head
+from ..store.part_sizes import Ask, all_parts, equal_parts, told_size
 from .proof import etag_is_digest
-from .store.part_sizes import Ask, all_parts, equal_parts, told_size
 
 if TYPE_CHECKING:
-    from .config.job_file import Store
+    from ..config.job_file import Store
 
 
 class Finding(enum.Enum):

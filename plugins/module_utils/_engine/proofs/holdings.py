@@ -9,14 +9,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 
-from .config.job_file import Store
-from .core.backoff import is_often_over, pause
-from .core.errors import StoreError, Trouble
-from .core.keys import key_bytes
-from .core.model import Head, Headers
+from ..config.job_file import Store
+from ..core.backoff import is_often_over, pause
+from ..core.errors import StoreError, Trouble
+from ..core.keys import key_bytes
+from ..core.model import Head, Headers
+from ..store.client import LATE, Wire
+from ..store.listing_walk import ListingWalk
 from .proof import etag_is_digest
-from .store.client import LATE, Wire
-from .store.listing_walk import ListingWalk
 
 HURRY_SECONDS = 5.0  # so long does one answer that does not come hold up the others
 _LEAST_KEYS = 32  # fewer than this are asked one by one
