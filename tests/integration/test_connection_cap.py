@@ -18,7 +18,7 @@ from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import StoreError
 from snowsync.core.model import MIB, Fetch, Head, Headers, Outcome, Send
-from snowsync.endpoints import EndpointPool
+from snowsync.hops.pool import EndpointPool
 from snowsync.store.endpoint import Endpoint
 
 BUCKET = "bucket"

@@ -21,9 +21,9 @@ from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.hops.part_memory import PartKeeper
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers.native.native_mover import NativeMover
-from snowsync.part_memory import PartKeeper
 
 BUCKET, KEY = "bucket", "large"
 PART = 5 * MIB

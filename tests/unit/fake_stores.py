@@ -23,14 +23,14 @@ import pytest
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
+from snowsync.hops.switches import Switches
+from snowsync.hops.unit import Unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import tools as mover_tools
 from snowsync.movers.tools import MoverSetup
 from snowsync.store import endpoint
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.endpoint import Access
-from snowsync.switches import Switches
-from snowsync.unit import Unit
 from snowsync.units import Attendant, Summary, run_job
 from snowsync.volumes import disk_calls, open_volume
 from snowsync.volumes.open_volume import OpenVolume

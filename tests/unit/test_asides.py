@@ -16,7 +16,7 @@ import pytest
 from fake_stores import Rig
 
 from snowsync.core.model import Origin, State
-from snowsync.destination import DestinationUnit
+from snowsync.hops.destination.destination_unit import DestinationUnit
 from snowsync.ledger.ledger import Row
 from snowsync.volumes import outgoing_files
 from snowsync.volumes.dropped_files import DroppedFiles

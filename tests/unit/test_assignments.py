@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from snowsync.assignments import Assignments
+from snowsync.hops.assignments import Assignments
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 

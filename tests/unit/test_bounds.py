@@ -16,10 +16,11 @@ import pytest
 from fake_stores import Rig, wait_until
 from ledger_rows import failure, select
 
-from snowsync import lister, unit
 from snowsync.core.bounded_notes import Notes
 from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject, State
+from snowsync.hops import unit
+from snowsync.hops.source import lister
 from snowsync.ledger.ledger import Ledger
 
 

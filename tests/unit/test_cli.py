@@ -358,7 +358,7 @@ def test_a_run_ends_with_the_code_of_its_end(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_units_and_decides_the_exit_code(number: signal.Signals) -> None:
     from snowsync.daemon import Daemon
-    from snowsync.switches import Switches
+    from snowsync.hops.switches import Switches
 
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
     attendant, switches = Daemon(), Switches()
@@ -516,8 +516,8 @@ def test_interrupting_a_watch_is_quiet(jobs: Path, ledger_path: Path) -> None:
 
 def test_log_lines_have_a_time_and_a_level(capsys: pytest.CaptureFixture[str]) -> None:
     cli._set_up_logging("info")
-    logging.getLogger("snowsync.source").info("two\nlines")
-    logging.getLogger("snowsync.source").debug("unseen")
+    logging.getLogger("snowsync.hops.source.source_unit").info("two\nlines")
+    logging.getLogger("snowsync.hops.source.source_unit").debug("unseen")
     first, second = capsys.readouterr().err.splitlines()
     assert first.split()[1:] == ["INFO", "two"] and second == "lines"
 

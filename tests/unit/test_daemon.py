@@ -20,9 +20,9 @@ import pytest
 from snowsync import daemon as daemon_module
 from snowsync.core import workers
 from snowsync.core.workers import Doing
-from snowsync.counters import Counters
 from snowsync.daemon import Daemon
-from snowsync.switches import Switches
+from snowsync.hops.counters import Counters
+from snowsync.hops.switches import Switches
 
 
 class Systemd:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slowly, refuse, wait_until
 
-from snowsync import releases, unsent
 from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
 from snowsync.core.removal import Permit
-from snowsync.destination import DestinationUnit
+from snowsync.hops.destination import releases, unsent
+from snowsync.hops.destination.destination_unit import DestinationUnit
+from snowsync.hops.destination.releases import Releases
 from snowsync.ledger.objects import ObjectLedger
-from snowsync.releases import Releases
 from snowsync.volumes.open_volume import OpenVolume
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import unit
+from snowsync.hops import unit
 from snowsync.volumes import disk_calls, job_volume, open_volume
 from snowsync.volumes.disk_calls import DiskCalls, Silent
 from snowsync.volumes.volume_set import VolumeSet

@@ -121,7 +121,13 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_everything_that_a_unit_says_is_explained() -> None:
-    files = ("adoption.py", "destination.py", "source.py", "sweeping.py", "unit.py")
+    files = (
+        "hops/adoption.py",
+        "hops/destination/destination_unit.py",
+        "hops/source/source_unit.py",
+        "hops/source/sweeping.py",
+        "hops/unit.py",
+    )
     said = {text for name in files for text in statuses(ENGINE / name)}
     expected = {text.replace("the …", f"the {side}") for text in said for side in ("source", "destination")}
     explained = {re.sub(r"\bN\b|\.\.\.", "…", word) for word in words(section(OPERATIONS, "What a unit says"))}

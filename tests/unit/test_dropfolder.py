@@ -19,13 +19,13 @@ from fake_stores import Rig, wait_until
 from test_dropped_files import append, replace_with, write_and_set_back
 from test_writers import refuse_leases
 
-from snowsync import dropfolder
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
-from snowsync.dropfolder import Sighting, is_settled, one_of_each_filesystem
-from snowsync.flight import Item
+from snowsync.hops.destination.file_check import examine
+from snowsync.hops.flight import Item
+from snowsync.hops.source import drop_scanner
+from snowsync.hops.source.drop_scanner import Sighting, is_settled, one_of_each_filesystem
 from snowsync.ledger.ledger import Row
-from snowsync.soundness import examine
 from snowsync.volumes import open_writers
 from snowsync.volumes.file_identity import COARSE_SECONDS, Identity, path_of
 from snowsync.volumes.open_writers import Writer
@@ -146,7 +146,7 @@ def test_a_file_that_is_open_for_writing_is_not_taken(
 ) -> None:
     if not has_leases:
         refuse_leases(monkeypatch, errno.EACCES)
-    monkeypatch.setattr(dropfolder, "COARSE_SECONDS", 0.0)
+    monkeypatch.setattr(drop_scanner, "COARSE_SECONDS", 0.0)
     (drop / "closed").write_bytes(DATA)
     with (drop / "open").open("wb", buffering=0) as file:
         file.write(b"the first half,")
@@ -170,7 +170,7 @@ def test_without_a_lease_a_file_is_watched_whatever_its_times_say(
         looks.append(sighting.looks)
         return is_settled(sighting, *more)  # type: ignore[arg-type]  # handed through as they came
 
-    monkeypatch.setattr(dropfolder, "is_settled", seen)
+    monkeypatch.setattr(drop_scanner, "is_settled", seen)
     (drop / "film").write_bytes(DATA)
     os.utime(drop / "film", (1, 1))
     rig.run()
@@ -267,18 +267,18 @@ def test_who_waits_to_write_while_a_file_is_read_waits_no_longer_than_that(
 ) -> None:
     """The writer is let in, and the file is taken again with what was written."""
     (drop / "film").write_bytes(DATA)
-    digest = dropfolder.digest_of
+    digest = drop_scanner.digest_of
     writer = threading.Thread(target=append, args=(drop / "film",))
 
     def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
         if writer.ident is None:
             writer.start()
-            with pytest.raises(dropfolder._Disturbed):
+            with pytest.raises(drop_scanner._Disturbed):
                 wait_until(lambda: bool(beat()), seconds=20)
-            raise dropfolder._Disturbed
+            raise drop_scanner._Disturbed
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(dropfolder, "digest_of", disturbed)
+    monkeypatch.setattr(drop_scanner, "digest_of", disturbed)
     rig.run()
     writer.join()
     assert delivered(rig) == {"film": DATA + b" and more"}
@@ -289,7 +289,7 @@ def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
 ) -> None:
     refuse_leases(monkeypatch, errno.EACCES)
     (drop / "film").write_bytes(DATA)
-    digest = dropfolder.digest_of
+    digest = drop_scanner.digest_of
     reads = []
 
     def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
@@ -299,7 +299,7 @@ def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
         reads.append(found)
         return found
 
-    monkeypatch.setattr(dropfolder, "digest_of", disturbed)
+    monkeypatch.setattr(drop_scanner, "digest_of", disturbed)
     rig.run(direction="source")
     assert len(reads) == 2
     row = row_of(rig, "film")
@@ -325,8 +325,8 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
     for name in ("a-small", "z-small"):
         (drop / name).write_bytes(DATA)
     (drop / "large").write_bytes(b"large" * 100)
-    monkeypatch.setattr(dropfolder, "_GROUP_BYTES", 500)
-    digest = dropfolder.digest_of
+    monkeypatch.setattr(drop_scanner, "_GROUP_BYTES", 500)
+    digest = drop_scanner.digest_of
     reached, free = threading.Event(), threading.Event()
 
     def slow(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
@@ -335,7 +335,7 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
             assert free.wait(100)
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(dropfolder, "digest_of", slow)
+    monkeypatch.setattr(drop_scanner, "digest_of", slow)
     rig.changes["pass_interval"] = 0.1
     running = rig.start(until="forever")
     assert reached.wait(60)
@@ -389,14 +389,14 @@ def test_a_file_that_vanishes_while_its_group_is_read_leaves_the_others(
 ) -> None:
     for name in "abc":
         (drop / name).write_bytes(name.encode())
-    digest = dropfolder.digest_of
+    digest = drop_scanner.digest_of
 
     def unreadable(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
         if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
             raise OSError(errno.EIO, "Input/output error")
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(dropfolder, "digest_of", unreadable)
+    monkeypatch.setattr(drop_scanner, "digest_of", unreadable)
     open_before = len(os.listdir("/proc/self/fd"))
     rig.run()
     assert delivered(rig) == {"a": b"a", "c": b"c"}

@@ -17,7 +17,7 @@ from snowsync.config.job_file import MoverSettings
 from snowsync.core.blame import MANY, TRIED_AT_ONCE, Blame
 from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import Fetch, Outcome
-from snowsync.endpoints import EndpointPool
+from snowsync.hops.pool import EndpointPool
 from snowsync.store.endpoint import Endpoint
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"

@@ -21,16 +21,18 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import adoption, cli, draining, evacuation, giving_up, unsent
+from snowsync import cli, draining, evacuation, giving_up
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.evacuation import Evacuation, evacuate
-from snowsync.flight import Item
+from snowsync.hops import adoption
+from snowsync.hops.destination import unsent
+from snowsync.hops.destination.file_check import Damage
+from snowsync.hops.flight import Item
 from snowsync.ledger import locks
 from snowsync.ledger.ledger import Row
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.records import Tally
-from snowsync.soundness import Damage
 from snowsync.volumes import opening
 from snowsync.volumes.open_volume import OpenVolume
 

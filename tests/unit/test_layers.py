@@ -189,7 +189,7 @@ def test_engine_files_import_each_other_one_way() -> None:
         ("any.py", "from ..other import thing", "a relative import that leaves the engine"),
         ("room/any.py", "from ... import thing", "a relative import that leaves the engine"),
         ("ledger/ledger.py", "import subprocess", "imports subprocess, which is not its edge"),
-        ("source.py", "def f():\n    import sqlite3", "imports sqlite3, which is not its edge"),
+        ("hops/source/source_unit.py", "def f():\n    import sqlite3", "imports sqlite3, which is not its edge"),
         ("store/curl.py", "if True:\n    import pycurl", "imports pycurl before it is needed"),
         (
             "store/boto_client.py",

@@ -13,8 +13,8 @@ from ledger_rows import bring_to, in_memory, listed, row_of
 
 from snowsync.core.model import Fetch, Headers, Send, State
 from snowsync.core.parts import Piece, SentPart, Upload
+from snowsync.hops.part_memory import PartKeeper
 from snowsync.ledger.ledger import Ledger
-from snowsync.part_memory import PartKeeper
 
 
 @pytest.fixture

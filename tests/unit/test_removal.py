@@ -210,11 +210,11 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
 }  # fmt: skip
 # Who makes permits: where it is known what they say.
 MAKERS: dict[str, set[str]] = {
-    "adoption.py _sweep": {"AtDestination"},
+    "hops/adoption.py _sweep": {"AtDestination"},
     "volumes/outgoing_files.py _put_into": {"OtherName"},
     "volumes/outgoing_files.py permit_of": {"AtDestination"},
     "volumes/clearing.py clear_given_up": {"OperatorsWord"},
-    "deliveries.py Deliveries._delivered": {"AtDestination"},
+    "hops/destination/deliveries.py Deliveries._delivered": {"AtDestination"},
     "disowning.py give_up": {"OperatorsWord"},
     "volumes/dropped_files.py DroppedFiles._link": {"NeverStaged"},
     "volumes/dropped_files.py DroppedFiles.let_go": {"NeverStaged"},

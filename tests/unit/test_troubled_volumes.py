@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining, report, unsent
+from snowsync import draining, report
 from snowsync.core.errors import LocalError, Trouble
-from snowsync.destination import DestinationUnit
+from snowsync.hops.destination import unsent
+from snowsync.hops.destination.destination_unit import DestinationUnit
+from snowsync.hops.switches import Switches
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.volumes import VolumeLedger
-from snowsync.switches import Switches
 from snowsync.volumes import job_volume, open_volume, opening
 from snowsync.volumes.volume_set import VolumeSet
 
@@ -53,7 +54,7 @@ class Ailing:
         patch.setattr(open_volume, "try_writing", try_writing)
         patch.setattr(opening, "try_writing", try_writing)
         patch.setattr(unsent, "examine", look)
-        patch.setattr("snowsync.readiness.examine", look)
+        patch.setattr("snowsync.hops.destination.readiness.examine", look)
         patch.setattr(opening, "read_marker", read_marker)
         patch.setattr(job_volume, "_READING_REST", 0.2)
 

@@ -13,11 +13,11 @@ from fake_stores import Rig, Running, refuse, wait_until
 
 from snowsync.core.blame import MANY
 from snowsync.core.errors import JobLocked, JobStopped, LedgerError, StoreError, Trouble
+from snowsync.hops.source.source_unit import SourceUnit
+from snowsync.hops.switches import Switches
 from snowsync.ledger.listing import ListingLedger
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.ledger.staging import StagingLedger
-from snowsync.source import SourceUnit
-from snowsync.switches import Switches
 from snowsync.units import run_job
 
 

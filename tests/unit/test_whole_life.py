@@ -38,17 +38,17 @@ from ledger_rows import delivered, in_memory, select, staged
 from life_model import File, Life, Version
 from thorough import MINUTES
 
-from snowsync import sweeping
 from snowsync.core import keys, layout, removal
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, State
 from snowsync.core.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
-from snowsync.counters import Counters
+from snowsync.hops.counters import Counters
+from snowsync.hops.setbacks import Setbacks
+from snowsync.hops.source import sweeping
 from snowsync.ledger import schema
 from snowsync.ledger.binding import End
 from snowsync.ledger.ledger import Failure, Row
 from snowsync.ledger.reader import LedgerReader
-from snowsync.setbacks import Setbacks
 
 KEYS = ("a", "a/b", "b")
 VOLUMES = ("one", "two", "three")
@@ -371,7 +371,7 @@ class WholeLife(RuleBasedStateMachine):
             self.ledger.objects.gone(failure)
 
     def _adopt(self, row: Row) -> bool:
-        """As adoption.py does."""
+        """As hops/adoption.py does."""
         for volume in self._open():
             file = volume.staged.get(keys.to_path(row.key, row.generation))
             if file and volume.id != row.volume and file.etag == (row.digest or row.etag):
@@ -657,7 +657,7 @@ class WholeLife(RuleBasedStateMachine):
                 self.ledger.copies.has_quarantined(number, volume.id)
 
     def _sweep_proven(self, volume: SimVolume, relative: str) -> None:
-        """As adoption.py does in a ledger that was an old copy."""
+        """As hops/adoption.py does in a ledger that was an old copy."""
         key, generation = keys.from_path(relative)
         row = self.ledger.objects.row_of_key(key)
         if row is None or row.state not in (State.DELIVERED, State.RELEASED) or row.generation != generation:
@@ -921,7 +921,7 @@ class WholeLife(RuleBasedStateMachine):
 
     @invariant()
     def no_last_copy_is_unknown(self) -> None:
-        """What would be lost with its file is known to the ledger, or found by it (adoption.py) when it is needed."""
+        """What would be lost with its file is known to the ledger, or found by it (hops/adoption.py) when needed."""
         if self.was_restored:
             return
         for volume in self.volumes:

@@ -19,22 +19,6 @@ import pytest
 from fake_stores import FakeControl, FakeMover, Rig, install, wait_until
 from simulators.s3_store import start
 
-from snowsync import (
-    adoption,
-    arrivals,
-    deliveries,
-    destination,
-    dropfolder,
-    flight,
-    lister,
-    part_memory,
-    readiness,
-    releases,
-    senders,
-    source,
-    staging,
-    unit,
-)
 from snowsync.config import credentials
 from snowsync.config.credentials import for_side
 from snowsync.config.job_file import MoverSettings, Store
@@ -43,36 +27,39 @@ from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
-from snowsync.endpoints import EndpointPool
+from snowsync.hops import adoption, flight, part_memory, unit
+from snowsync.hops.destination import deliveries, destination_unit, readiness, releases, senders
+from snowsync.hops.part_memory import PartKeeper
+from snowsync.hops.pool import EndpointPool
+from snowsync.hops.source import arrivals, committer, drop_scanner, lister, source_unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
 from snowsync.movers.native import lanes, large, requests, upload
 from snowsync.movers.native.native_mover import NativeMover
 from snowsync.movers.tools import S5CMD
-from snowsync.part_memory import PartKeeper
 from snowsync.store import endpoint
 
 ENGINE = Path(__file__).resolve().parents[2] / "plugins/module_utils/_engine"
 
 # Every place that starts a thread, and the test that has something raise in it. A new one needs a line, and a test.
 STARTS = {
-    ("crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
-    ("deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("destination.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/destination/deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
-    ("endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/native/lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
-    ("part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
+    ("hops/part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     (
         "movers/s5cmd/s5cmd_mover.py",
         "_ensure_thread",
     ): "test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover",
-    ("senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("source.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("staging.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/destination/senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/source_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/committer.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("units.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
@@ -151,16 +138,16 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("lister", lister.Lister, "_pass", {}),
     ("finisher", arrivals.Arrivals, "_finish", {}),
     ("large finisher", arrivals.Arrivals, "_finish", LARGE),
-    ("committer", staging.Lane, "commit", {}),
-    ("committer of large objects", staging.Lane, "commit", LARGE),
+    ("committer", committer.Lane, "commit", {}),
+    ("committer of large objects", committer.Lane, "commit", LARGE),
     ("prover", deliveries.Deliveries, "_prove_batch", {}),
     ("large prover", deliveries.Deliveries, "_prove_batch", LARGE),
     ("releaser", releases.Releases, "release", {}),
     ("sender", readiness.Readiness, "is_ready", {}),
-    ("scanner", dropfolder.DropScanner, "_scan", {"volumes": None}),
-    ("left uploads", destination, "abort_left_uploads", {}),
-    ("source feeder", source.SourceUnit, "_place", {}),
-    ("destination feeder", destination.DestinationUnit, "_send_next", {}),
+    ("scanner", drop_scanner.DropScanner, "_scan", {"volumes": None}),
+    ("left uploads", destination_unit, "abort_left_uploads", {}),
+    ("source feeder", source_unit.SourceUnit, "_place", {}),
+    ("destination feeder", destination_unit.DestinationUnit, "_send_next", {}),
     ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
     ("who takes sent objects", deliveries.Deliveries, "receive", {}),
     ("probe", endpoint.Endpoint, "probe", {}),
@@ -192,7 +179,7 @@ LOSERS: list[tuple[str, object, str, dict[str, Any]]] = [
     ("finisher", arrivals.Arrivals, "_finish", {}),
     ("large finisher", arrivals.Arrivals, "_finish", LARGE),
     ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
-    ("committer", staging.Committer, "add", {}),
+    ("committer", committer.Committer, "add", {}),
     ("sender", senders.Senders, "_hand_over", {}),
     ("who takes sent objects", deliveries.Deliveries, "_put", {}),
     ("prover", deliveries.Deliveries, "_commit", {}),

@@ -17,9 +17,9 @@ import time
 from .core import workers
 from .core.model import MIB
 from .core.workers import Doing, stands_still
+from .hops.switches import Switches
+from .hops.unit import Unit
 from .movers.s5cmd.stuck import traffic_of
-from .switches import Switches
-from .unit import Unit
 from .units import Attendant
 
 _log = logging.getLogger("snowsync")

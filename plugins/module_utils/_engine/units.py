@@ -17,18 +17,18 @@ from .core.errors import LocalError, StoreError, Trouble
 from .core.keys import movable, readable
 from .core.machine import now_ms
 from .core.model import Outcome
-from .counters import Counters
-from .destination import DestinationUnit
-from .dropfolder import waiting
-from .endpoints import EndpointPool
+from .hops.counters import Counters
+from .hops.destination.destination_unit import DestinationUnit
+from .hops.pool import EndpointPool
+from .hops.source.drop_scanner import waiting
+from .hops.source.source_unit import SourceUnit
+from .hops.switches import Switches
+from .hops.unit import Unit
 from .ledger import binding
 from .ledger.ledger import Ledger
 from .ledger.left_behind import left_behind
 from .ledger.reader import LedgerReader
 from .report import Report, evidence_counts, gather, save
-from .source import SourceUnit
-from .switches import Switches
-from .unit import Unit
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100

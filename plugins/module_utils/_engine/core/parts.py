@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Parts of large objects as values, and the port through which a mover remembers them.
 
-Only decisions here: what the ledger keeps is in ledger/parts.py, what makes it durable in part_memory.py.
+Only decisions here: what the ledger keeps is in ledger/parts.py, what makes it durable in hops/part_memory.py.
 """
 
 from __future__ import annotations

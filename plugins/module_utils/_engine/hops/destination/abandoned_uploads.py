@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 
-from .core.errors import StoreError
-from .core.machine import now_ms
-from .core.parts import Upload
-from .endpoints import EndpointPool
-from .ledger.ports import LeftUploads
-from .store.boto_client import Control
-from .store.endpoint import Endpoint
+from ...core.errors import StoreError
+from ...core.machine import now_ms
+from ...core.parts import Upload
+from ...ledger.ports import LeftUploads
+from ...store.boto_client import Control
+from ...store.endpoint import Endpoint
+from ..pool import EndpointPool
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 
 
 def abort_left_uploads(parts: LeftUploads, pool: EndpointPool) -> None:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .core import workers
-from .core.errors import Trouble
-from .core.model import LONGEST_KEY, Origin
-from .flight import Item
-from .ledger.binding import Naming
-from .ledger.ledger import Failure, Row
-from .ledger.ports import DestinationLedger
-from .setbacks import Setbacks
-from .soundness import examine
+from ...core import workers
+from ...core.errors import Trouble
+from ...core.model import LONGEST_KEY, Origin
+from ...ledger.binding import Naming
+from ...ledger.ledger import Failure, Row
+from ...ledger.ports import DestinationLedger
+from ..flight import Item
+from ..setbacks import Setbacks
+from .file_check import examine
 from .unsent import Unsent
 
 

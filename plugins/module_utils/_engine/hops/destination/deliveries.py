@@ -18,34 +18,34 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from .core import workers
-from .core.errors import StoreError, Trouble
-from .core.model import Head, Outcome
-from .core.removal import AtDestination
-from .counters import Counters
-from .crew import Crew
-from .endpoints import EndpointPool
-from .flight import Flight, Item
-from .ledger.binding import Naming
-from .ledger.ledger import Delivered, Failure, Row
-from .ledger.ports import DestinationLedger
-from .proofs.holdings import ask_heads, found_at
-from .proofs.proof import Refuted, Sent, prove_by_answer, prove_delivery
+from ...core import workers
+from ...core.errors import StoreError, Trouble
+from ...core.model import Head, Outcome
+from ...core.removal import AtDestination
+from ...ledger.binding import Naming
+from ...ledger.ledger import Delivered, Failure, Row
+from ...ledger.ports import DestinationLedger
+from ...proofs.holdings import ask_heads, found_at
+from ...proofs.proof import Refuted, Sent, prove_by_answer, prove_delivery
+from ...store.client import LATE
+from ...store.endpoint import Endpoint
+from ...volumes.open_volume import OpenVolume
+from ...volumes.volume_set import VolumeSet
+from ..counters import Counters
+from ..crew import Crew
+from ..flight import Flight, Item
+from ..pool import EndpointPool
+from ..switches import Switches
 from .releases import Releases
-from .store.client import LATE
-from .store.endpoint import Endpoint
-from .switches import Switches
 from .unsent import KEPT, Unsent, let_go
-from .volumes.open_volume import OpenVolume
-from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:
-    from .config.job_file import Job  # which brings pydantic
+    from ...config.job_file import Job  # which brings pydantic
 
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends who works it off
     _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 _CLOCK_SKEW_MS = 3_600_000  # so much may a store's clock be behind ours
 _LATE_PROVERS = 2
 

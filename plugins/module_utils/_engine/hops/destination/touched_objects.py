@@ -13,22 +13,22 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .core.blame import Blame, needs_probe
-from .core.errors import StoreError, Trouble
-from .core.etag import agree
-from .core.model import UNTOLD, Head
-from .endpoints import EndpointPool
-from .ledger.binding import Naming
-from .ledger.ledger import Row
-from .ledger.ports import DestinationLedger
-from .proofs.holdings import ask_heads
-from .store.endpoint import Endpoint
-from .switches import Switches
+from ...core.blame import Blame, needs_probe
+from ...core.errors import StoreError, Trouble
+from ...core.etag import agree
+from ...core.model import UNTOLD, Head
+from ...ledger.binding import Naming
+from ...ledger.ledger import Row
+from ...ledger.ports import DestinationLedger
+from ...proofs.holdings import ask_heads
+from ...store.endpoint import Endpoint
+from ..pool import EndpointPool
+from ..switches import Switches
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Job
+    from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 _AT_ONCE = 64
 
 

@@ -9,19 +9,19 @@ import logging
 import time
 from collections.abc import Callable
 
-from .core.blame import Blame
-from .core.bounded_notes import Notes
-from .core.errors import Trouble
-from .core.model import Head, State
-from .flight import Flight, Item
-from .ledger.ledger import Failure, Row
-from .ledger.ports import SourceLedger
-from .part_memory import PartKeeper
-from .setbacks import Setbacks, Suspects
-from .store.endpoint import Endpoint
-from .volumes.open_volume import OpenVolume
+from ...core.blame import Blame
+from ...core.bounded_notes import Notes
+from ...core.errors import Trouble
+from ...core.model import Head, State
+from ...ledger.ledger import Failure, Row
+from ...ledger.ports import SourceLedger
+from ...store.endpoint import Endpoint
+from ...volumes.open_volume import OpenVolume
+from ..flight import Flight, Item
+from ..part_memory import PartKeeper
+from ..setbacks import Setbacks, Suspects
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 
 
 class Fetching:

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from .core import workers
-from .crew import Crew
+from ...core import workers
+from ...ledger.ports import DestinationLedger
+from ...volumes.open_volume import OpenVolume
+from ..crew import Crew
+from ..flight import Flight, Item
+from ..pool import EndpointPool
+from ..switches import Switches
 from .deliveries import Batch, Deliveries
-from .endpoints import EndpointPool
-from .flight import Flight, Item
-from .ledger.ports import DestinationLedger
-from .switches import Switches
-from .volumes.open_volume import OpenVolume
 
 if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender

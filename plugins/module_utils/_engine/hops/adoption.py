@@ -15,16 +15,16 @@ import os
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from .core import etag, keys, workers
-from .core.errors import Trouble
-from .core.model import Evidence, Origin, State
-from .core.removal import AtDestination
-from .core.s3_limits import can_be_sent
-from .ledger.ledger import Failure, Row
-from .ledger.ports import UnitLedger
-from .proofs.proof import local_file_is_sound
-from .volumes.open_volume import OpenVolume
-from .volumes.volume_set import VolumeSet
+from ..core import etag, keys, workers
+from ..core.errors import Trouble
+from ..core.model import Evidence, Origin, State
+from ..core.removal import AtDestination
+from ..core.s3_limits import can_be_sent
+from ..ledger.ledger import Failure, Row
+from ..ledger.ports import UnitLedger
+from ..proofs.proof import local_file_is_sound
+from ..volumes.open_volume import OpenVolume
+from ..volumes.volume_set import VolumeSet
 
 _log = logging.getLogger("snowsync.volumes.open_volume")
 _LARGEST = 4 << 30  # bytes that are hashed while a volume comes into use; the watchdog waits some minutes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from .core import workers
+from ..core import workers
 
 
 @dataclass(slots=True)

@@ -19,23 +19,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .core import keys, workers
-from .core.errors import Trouble, local_trouble
-from .counters import Counters
-from .crew import Crew
+from ...core import keys, workers
+from ...core.errors import Trouble, local_trouble
+from ...ledger.ledger import Row, Staged
+from ...ledger.ports import SourceLedger
+from ...volumes.open_volume import OpenVolume, start_writeback, sync_file
+from ...volumes.volume_set import VolumeSet
+from ..counters import Counters
+from ..crew import Crew
+from ..flight import Flight, Item
+from ..switches import Switches
 from .fetching import Fetching
-from .flight import Flight, Item
-from .ledger.ledger import Row, Staged
-from .ledger.ports import SourceLedger
 from .sweeping import discard
-from .switches import Switches
-from .volumes.open_volume import OpenVolume, start_writeback, sync_file
-from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Job
+    from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 # What a filesystem says of one name, which is no reason to give up the others' group, or the volume.
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _WORTH_WRITING = 64 * 1024  # bytes; smaller files are left to the syncfs of their group

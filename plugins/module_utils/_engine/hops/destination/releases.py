@@ -11,17 +11,17 @@ import threading
 import time
 from collections.abc import Iterable
 
-from .core import workers
-from .core.model import Origin
-from .core.removal import AtDestination
-from .counters import Counters
-from .ledger.binding import Naming
-from .ledger.ledger import Row
-from .ledger.ports import DestinationLedger
-from .switches import Switches
-from .volumes.open_volume import OpenVolume
+from ...core import workers
+from ...core.model import Origin
+from ...core.removal import AtDestination
+from ...ledger.binding import Naming
+from ...ledger.ledger import Row
+from ...ledger.ports import DestinationLedger
+from ...volumes.open_volume import OpenVolume
+from ..counters import Counters
+from ..switches import Switches
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 _AGAIN_SECONDS = 30.0
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .core import workers
+from ..core import workers
 
 
 class Crew:

@@ -17,34 +17,34 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import adoption
-from .backlog import Feed, VolumeBacklog
-from .config.credentials import for_side
-from .config.job_file import Job
-from .core.model import Outcome, Send, State
+from ...config.credentials import for_side
+from ...config.job_file import Job
+from ...core.model import Outcome, Send, State
+from ...ledger.binding import naming
+from ...ledger.ledger import Ledger, Row, load_headers
+from ...ledger.ports import DestinationLedger
+from ...store.endpoint import Endpoint
+from ...store.object_headers import carried
+from ...volumes import outgoing_files
+from ...volumes.open_volume import OpenVolume
+from .. import adoption
+from ..backlog import Feed, VolumeBacklog
+from ..flight import Item
+from ..pool import EndpointPool
+from ..setbacks import Suspects
+from ..switches import Switches
+from ..unit import Unit
+from .abandoned_uploads import abort_left_uploads
+from .delivered_files import Leftovers
 from .deliveries import Deliveries
-from .endpoints import EndpointPool
-from .flight import Item
-from .ledger.binding import naming
-from .ledger.ledger import Ledger, Row, load_headers
-from .ledger.ports import DestinationLedger
-from .left_uploads import abort_left_uploads
-from .leftovers import Leftovers
 from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases
 from .senders import Senders
-from .setbacks import Suspects
-from .store.endpoint import Endpoint
-from .store.object_headers import carried
-from .switches import Switches
-from .touched import TouchedObjects
-from .unit import Unit
+from .touched_objects import TouchedObjects
 from .unsent import Unsent
-from .volumes import outgoing_files
-from .volumes.open_volume import OpenVolume
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 _BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
 
 

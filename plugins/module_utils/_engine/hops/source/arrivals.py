@@ -17,39 +17,39 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from .core import workers
-from .core.backoff import persistently
-from .core.errors import StoreError, Trouble, local_trouble
-from .core.etag import agree, parse, prove_file
-from .core.model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
-from .core.text import plain_text
-from .counters import Counters
-from .crew import Crew
-from .endpoints import EndpointPool
+from ...core import workers
+from ...core.backoff import persistently
+from ...core.errors import StoreError, Trouble, local_trouble
+from ...core.etag import agree, parse, prove_file
+from ...core.model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
+from ...core.text import plain_text
+from ...ledger.ledger import Failure, Row, Staged, dump_headers
+from ...ledger.ports import SourceLedger
+from ...proofs.holdings import ask_heads
+from ...proofs.proof import Proven, Refuted, Unproven, prove_arrival
+from ...store.client import LATE
+from ...store.encodings import hint
+from ...store.endpoint import Endpoint
+from ...volumes.open_volume import OpenVolume
+from ..counters import Counters
+from ..crew import Crew
+from ..flight import Flight, Item
+from ..part_memory import PartKeeper
+from ..pool import EndpointPool
+from ..setbacks import Setbacks
+from ..switches import Switches
+from .committer import Committer
 from .fetching import Fetching
-from .flight import Flight, Item
-from .ledger.ledger import Failure, Row, Staged, dump_headers
-from .ledger.ports import SourceLedger
-from .part_memory import PartKeeper
-from .proofs.holdings import ask_heads
-from .proofs.proof import Proven, Refuted, Unproven, prove_arrival
-from .setbacks import Setbacks
-from .staging import Committer
-from .store.client import LATE
-from .store.encodings import hint
-from .store.endpoint import Endpoint
-from .switches import Switches
-from .volumes.open_volume import OpenVolume
 
 if TYPE_CHECKING:
-    from .config.job_file import Job  # which brings pydantic
+    from ...config.job_file import Job  # which brings pydantic
 
     _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object that it is about
     _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher
     _Step: TypeAlias = "tuple[Collection[int], Callable[[], None]]"
     _Steps: TypeAlias = "queue.SimpleQueue[_Step | None]"
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 _HEADS_AT_ONCE = 64
 
 

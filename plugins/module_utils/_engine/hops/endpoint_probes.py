@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .core import workers
-from .core.blame import Probe
-from .core.errors import JobStopped, StoreError
-from .store.endpoint import Endpoint
+from ..core import workers
+from ..core.blame import Probe
+from ..core.errors import JobStopped, StoreError
+from ..store.endpoint import Endpoint
 
 
 class Probes:

@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .core import workers
-from .core.errors import Trouble
-from .core.model import Origin
-from .flight import Item
-from .proofs.proof import local_file_is_sound
-from .volumes.file_identity import Identity, Likeness, compare, digest_of
+from ...core import workers
+from ...core.errors import Trouble
+from ...core.model import Origin
+from ...proofs.proof import local_file_is_sound
+from ...volumes.file_identity import Identity, Likeness, compare, digest_of
+from ..flight import Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,24 @@ import logging
 import time
 from collections.abc import Callable
 
-from .config.job_file import Job
-from .core import workers
-from .core.blame import is_hopeless
-from .core.errors import LocalError, StoreError, Trouble
+from ..config.job_file import Job
+from ..core import workers
+from ..core.blame import is_hopeless
+from ..core.errors import LocalError, StoreError, Trouble
+from ..ledger.ledger import Ledger
+from ..ledger.locks import locked
+from ..ledger.ports import UnitLedger
+from ..volumes.open_volume import OpenVolume
+from ..volumes.volume_set import VolumeSet
 from .counters import Counters
 from .crew import Crew
-from .endpoints import EndpointPool
 from .flight import Flight
-from .ledger.ledger import Ledger
-from .ledger.locks import locked
-from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
+from .pool import EndpointPool
 from .setbacks import Setbacks, Suspects
 from .switches import Switches
-from .volumes.open_volume import OpenVolume
-from .volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.unit")
+_log = logging.getLogger("snowsync.hops.unit")
 _END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
 _LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
 

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from .ledger.ledger import Row
-from .store.endpoint import Endpoint
-from .volumes.open_volume import OpenVolume
+from ..ledger.ledger import Row
+from ..store.endpoint import Endpoint
+from ..volumes.open_volume import OpenVolume
 
 _LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
 

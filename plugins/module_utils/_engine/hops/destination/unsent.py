@@ -13,21 +13,21 @@ import logging
 import time
 from collections.abc import Callable
 
-from .core.blame import Blame
-from .core.bounded_notes import Notes
-from .core.errors import Trouble, local_trouble
-from .core.model import Origin, State
-from .flight import Flight, Item
-from .ledger.binding import Naming
-from .ledger.ledger import Failure, Row
-from .ledger.ports import DestinationLedger
+from ...core.blame import Blame
+from ...core.bounded_notes import Notes
+from ...core.errors import Trouble, local_trouble
+from ...core.model import Origin, State
+from ...ledger.binding import Naming
+from ...ledger.ledger import Failure, Row
+from ...ledger.ports import DestinationLedger
+from ...store.endpoint import Endpoint
+from ...volumes.open_volume import OpenVolume
+from ..flight import Flight, Item
+from ..setbacks import Setbacks, Suspects
+from .file_check import Damage, examine, gone
 from .refusals import Refusals
-from .setbacks import Setbacks, Suspects
-from .soundness import Damage, examine, gone
-from .store.endpoint import Endpoint
-from .volumes.open_volume import OpenVolume
 
-_log = logging.getLogger("snowsync.destination")
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
 KEPT = "kept, and sent again"
 _PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
 

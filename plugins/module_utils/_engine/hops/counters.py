@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from .ledger.ledger import Failure
+from ..ledger.ledger import Failure
 
 _NAMED_FAILURES = 100
 

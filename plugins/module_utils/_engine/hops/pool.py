@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
+from ..config.credentials import Keys
+from ..config.job_file import MoverSettings, Store
+from ..core.blame import TRIED_AT_ONCE, Blame
+from ..core.errors import Trouble
+from ..core.model import Fetch, Outcome, Send
+from ..core.parts import NoMemory, PartMemory
+from ..movers.dispatch import Dispatch
+from ..movers.tool_choice import ToolChoice
+from ..movers.tools import MoverSetup
+from ..store.address import endpoint_urls
+from ..store.connections import Lanes, lanes_within, shares, within
+from ..store.endpoint import Endpoint, FailedRequest
+from ..store.timeouts import patience_of
 from .assignments import Assignments
-from .config.credentials import Keys
-from .config.job_file import MoverSettings, Store
-from .core.blame import TRIED_AT_ONCE, Blame
-from .core.errors import Trouble
-from .core.model import Fetch, Outcome, Send
-from .core.parts import NoMemory, PartMemory
 from .endpoint_probes import Probes
-from .movers.dispatch import Dispatch
-from .movers.tool_choice import ToolChoice
-from .movers.tools import MoverSetup
-from .store.address import endpoint_urls
-from .store.connections import Lanes, lanes_within, shares, within
-from .store.endpoint import Endpoint, FailedRequest
-from .store.timeouts import patience_of
 
 
 class EndpointPool:

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from .core.model import State
+from ..core.model import State
+from ..ledger.ledger import Row
+from ..ledger.ports import UnitLedger
 from .flight import Flight
-from .ledger.ledger import Row
-from .ledger.ports import UnitLedger
 from .setbacks import Setbacks
 
 _WAITING_GROUPS = 4  # of small objects of one volume held in memory

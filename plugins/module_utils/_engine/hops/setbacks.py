@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Container
 from functools import partial
 
-from .core.blame import Blame, needs_probe
-from .core.bounded_notes import Notes
-from .core.errors import Trouble
-from .core.model import State
+from ..core.blame import Blame, needs_probe
+from ..core.bounded_notes import Notes
+from ..core.errors import Trouble
+from ..core.model import State
+from ..ledger.ledger import LONGEST_DELAY_MS, Failure, Row
+from ..ledger.ports import UnitLedger
+from ..store.endpoint import Endpoint
 from .counters import Counters
-from .endpoints import EndpointPool
 from .flight import Flight, Item
-from .ledger.ledger import LONGEST_DELAY_MS, Failure, Row
-from .ledger.ports import UnitLedger
 from .part_memory import PartKeeper
-from .store.endpoint import Endpoint
+from .pool import EndpointPool
 
 SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
 _LONGEST_FETCH_DELAY_MS = 60_000

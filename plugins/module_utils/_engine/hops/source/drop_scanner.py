@@ -25,27 +25,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .core import workers
-from .core.errors import LocalError, Trouble, local_trouble
-from .core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
-from .counters import Counters
-from .crew import Crew
-from .ledger.drops import Dropped
-from .ledger.ledger import Failure, Row, dump_headers
-from .ledger.ports import KnownDrops, SourceLedger
-from .proofs.proof import upload_part_size
-from .setbacks import Setbacks
-from .switches import Switches
-from .volumes import open_volume, outgoing_files
-from .volumes.file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
-from .volumes.open_volume import OpenVolume
-from .volumes.open_writers import Writer, WriterWatch
-from .volumes.volume_set import VolumeSet
+from ...core import workers
+from ...core.errors import LocalError, Trouble, local_trouble
+from ...core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
+from ...ledger.drops import Dropped
+from ...ledger.ledger import Failure, Row, dump_headers
+from ...ledger.ports import KnownDrops, SourceLedger
+from ...proofs.proof import upload_part_size
+from ...volumes import open_volume, outgoing_files
+from ...volumes.file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder
+from ...volumes.open_volume import OpenVolume
+from ...volumes.open_writers import Writer, WriterWatch
+from ...volumes.volume_set import VolumeSet
+from ..counters import Counters
+from ..crew import Crew
+from ..setbacks import Setbacks
+from ..switches import Switches
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 _LINKED = "it has other names (hard links), by which it could be changed; put a copy there"
 # States in which a file is known; a failed one waits for a change or a new name. One that was released is there again
 # because somebody put it there again.

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from .core import workers
-from .core.errors import LedgerError
-from .core.model import Fetch, Send
-from .core.parts import Piece, SentPart, Upload
-from .ledger.parts import PartLedger
-from .volumes.open_volume import sync_file
+from ..core import workers
+from ..core.errors import LedgerError
+from ..core.model import Fetch, Send
+from ..core.parts import Piece, SentPart, Upload
+from ..ledger.parts import PartLedger
+from ..volumes.open_volume import sync_file
 
 _log = logging.getLogger("snowsync.core.parts")
 _Item = TypeVar("_Item")

@@ -10,29 +10,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .core import keys, workers
-from .core.blame import is_hopeless
-from .core.errors import JobStopped, StoreError, Trouble, stop_if_refused
-from .core.model import UNTOLD, ListedObject, Origin, Page, State
-from .core.text import plain_text
-from .counters import Counters
-from .crew import Crew
-from .endpoints import EndpointPool
-from .flight import Flight
-from .ledger import left_behind
-from .ledger.ledger import Failure, Row
-from .ledger.ports import SourceLedger
-from .setbacks import Setbacks
-from .store.answers import UNREADABLE
-from .store.endpoint import Endpoint, lists_whole
-from .store.listing_gaps import PAGE_KEYS, PageSize, Search, search
-from .store.listing_walk import ListingWalk
-from .switches import Switches
+from ...core import keys, workers
+from ...core.blame import is_hopeless
+from ...core.errors import JobStopped, StoreError, Trouble, stop_if_refused
+from ...core.model import UNTOLD, ListedObject, Origin, Page, State
+from ...core.text import plain_text
+from ...ledger import left_behind
+from ...ledger.ledger import Failure, Row
+from ...ledger.ports import SourceLedger
+from ...store.answers import UNREADABLE
+from ...store.endpoint import Endpoint, lists_whole
+from ...store.listing_gaps import PAGE_KEYS, PageSize, Search, search
+from ...store.listing_walk import ListingWalk
+from ..counters import Counters
+from ..crew import Crew
+from ..flight import Flight
+from ..pool import EndpointPool
+from ..setbacks import Setbacks
+from ..switches import Switches
 
 if TYPE_CHECKING:
-    from .config.job_file import Job, Store
+    from ...config.job_file import Job, Store
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 _UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _UNREADABLE_KEYS = 2  # and so many where a page was to have one key
 _LONGEST_PAUSE = 60.0  # seconds before a page is asked for again, while probes find the endpoint well: 1, 2, 4 ...

@@ -17,32 +17,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from . import adoption
+from ...config.credentials import for_side
+from ...config.job_file import Job
+from ...core import keys
+from ...core.errors import JobLocked, LocalError, Trouble
+from ...core.model import Fetch, Outcome, State
+from ...ledger.ledger import Failure, Ledger, Row
+from ...ledger.locks import EVACUATION, locked
+from ...ledger.ports import SourceLedger
+from ...store.endpoint import Endpoint
+from ...volumes.open_volume import OpenVolume
+from ...volumes.placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
+from .. import adoption
+from ..backlog import Backlog, Feed
+from ..flight import Item
+from ..pool import EndpointPool
+from ..setbacks import Suspects
+from ..switches import Switches
+from ..unit import Unit
 from .arrivals import Arrivals
-from .backlog import Backlog, Feed
-from .config.credentials import for_side
-from .config.job_file import Job
-from .core import keys
-from .core.errors import JobLocked, LocalError, Trouble
-from .core.model import Fetch, Outcome, State
-from .dropfolder import DropScanner
-from .endpoints import EndpointPool
+from .committer import Committer
+from .drop_scanner import DropScanner
 from .fetching import Fetching
-from .flight import Item
-from .ledger.ledger import Failure, Ledger, Row
-from .ledger.locks import EVACUATION, locked
-from .ledger.ports import SourceLedger
 from .lister import Lister
-from .setbacks import Suspects
-from .staging import Committer
-from .store.endpoint import Endpoint
 from .sweeping import Sweeping
-from .switches import Switches
-from .unit import Unit
-from .volumes.open_volume import OpenVolume
-from .volumes.placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest
 
-_log = logging.getLogger("snowsync.source")
+_log = logging.getLogger("snowsync.hops.source.source_unit")
 
 
 class SourceUnit(Unit):

@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .core.model import State
+from ...core.model import State
+from ...ledger.ledger import Row
+from ...ledger.ports import DestinationLedger
+from ...volumes import outgoing_files
+from ...volumes.open_volume import OpenVolume
+from ...volumes.volume_set import VolumeSet
+from ..flight import Flight
+from ..switches import Switches
 from .deliveries import Deliveries
-from .flight import Flight
-from .ledger.ledger import Row
-from .ledger.ports import DestinationLedger
 from .releases import Releases
-from .switches import Switches
-from .volumes import outgoing_files
-from .volumes.open_volume import OpenVolume
-from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from .config.job_file import Job
+    from ...config.job_file import Job
 
 _PAGE = 1000
 
