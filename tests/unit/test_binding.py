@@ -13,10 +13,10 @@ from fake_stores import DESTINATION_URL, FakeMover, Rig
 from ledger_rows import make_job, select
 
 from snowsync.core.errors import ConfigError
+from snowsync.inspection.verify import verify_job
 from snowsync.ledger.binding import Binding, End, Naming, changes, end_of, naming, newest, problems
 from snowsync.ledger.ledger import Ledger
 from snowsync.units import plan_job
-from snowsync.verify import verify_job
 
 RECORDED = End("archive", "photos/", ("a:443", "b:443"))
 

@@ -463,7 +463,7 @@ def test_report_writes_the_file_and_prints_its_sums(jobs: Path, ledger_path: Pat
 def test_verify_fails_by_the_network_with_exit_4_and_no_secret(
     jobs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snowsync.verify._PATIENCE", ())
+    monkeypatch.setattr("snowsync.inspection.verify._PATIENCE", ())
     assert cli.main(["--jobs-dir", str(jobs), "verify", "photos"]) == 4
     captured = capsys.readouterr()
     assert captured.out == "" and "127.0.0.1:9" in captured.err
@@ -473,8 +473,8 @@ def test_verify_fails_by_the_network_with_exit_4_and_no_secret(
 def test_verify_prints_its_result_before_it_fails(
     jobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from snowsync.inspection.verify_result import Result
     from snowsync.ledger.records import Tally
-    from snowsync.verify_result import Result
 
     asked: dict[str, Any] = {}
 
@@ -484,7 +484,7 @@ def test_verify_prints_its_result_before_it_fails(
         result.symbols["-"] = Tally(1, 1)
         return result
 
-    monkeypatch.setattr("snowsync.verify.verify_job", verify_job)
+    monkeypatch.setattr("snowsync.inspection.verify.verify_job", verify_job)
     base = ["--jobs-dir", str(jobs), "verify", "photos"]
     assert cli.main([*base, "--combined", str(tmp_path / "c"), "--read-back"]) == 0
     assert (asked["combined"], asked["read_back"], asked["read_all"]) == (tmp_path / "c", True, False)

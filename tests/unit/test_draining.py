@@ -16,8 +16,9 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import cli, draining, volume_report
+from snowsync import cli, draining
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
+from snowsync.inspection import volume_report
 from snowsync.ledger.reader import LedgerNotReady
 
 

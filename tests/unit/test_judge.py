@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from snowsync.cli_arguments import build_parser
 from snowsync.core.model import Doubt, Evidence, ListedObject, Origin, State
 from snowsync.core.text import key_text
-from snowsync.judge import DISAGREEMENTS, MEANINGS, Trust, judge
+from snowsync.inspection.judge import DISAGREEMENTS, MEANINGS, Trust, judge
 from snowsync.ledger.records import Entry
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32

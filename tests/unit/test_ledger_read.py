@@ -22,11 +22,11 @@ from snowsync.core import machine
 from snowsync.core.errors import LedgerError, LocalError, Trouble
 from snowsync.core.machine import boot_id
 from snowsync.core.model import Evidence, ListedObject, State
+from snowsync.inspection.listing_order import SortedSpool
 from snowsync.ledger.export import EXPORT_FORMATS, export
 from snowsync.ledger.ledger import Delivered, Ledger, Staged
 from snowsync.ledger.reader import LedgerNotReady, LedgerReader
 from snowsync.ledger.records import HopSum, Tally
-from snowsync.ledger_spool import SortedSpool
 
 ODD_KEYS = ["two\nlines", "cr\rhere", 'quo"ted', "comma,", " space ", "é", "\U0001f98a", "=1+1", "", "a/b", "a"]
 

@@ -12,12 +12,12 @@ import fake_stores
 import pytest
 from fake_stores import FakeStore, FakeWire, Rig, install
 
-from snowsync import status
 from snowsync.core.errors import ObjectsFailed, StoreError
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Head, ListedObject, Page
+from snowsync.inspection import status
+from snowsync.inspection.progress import Progress
 from snowsync.ledger.ledger import Ledger
-from snowsync.progress import Progress
 from snowsync.proofs.holdings import found_at
 from snowsync.store.answers import unreadable
 from snowsync.units import plan_job

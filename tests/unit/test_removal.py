@@ -188,7 +188,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "volumes/dropped_files.py DroppedFiles._moved_aside": ({"os.rename"}, "a dropped file, out of people's reach"),
     "evacuation.py Evacuation._pour": ({"open for writing"}, "a copy under way, made anew in `incoming` (O_EXCL)"),
     "ledger/files.py put_aside": ({"os.rename"}, "the ledger's own files, on the system disk"),
-    "ledger_spool.py SortedSpool.__init__": ({"os.unlink", "tempfile.mkstemp"}, "a listing on the system disk"),
+    "inspection/listing_order.py SortedSpool.__init__": ({"os.unlink", "tempfile.mkstemp"}, "on the system disk"),
     "ledger/locks.py locked": ({"os.ftruncate"}, "a lock file, on the system disk"),
     "volumes/filesystem_check.py largest_file": ({"os.unlink"}, "an empty file of its own, made to ask the filesystem"),
     "volumes/filesystem_check.py remove_probes": ({"os.unlink"}, "the same, that a process left which was killed"),
@@ -197,15 +197,19 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "volumes/marker.py _put": ({"O_TRUNC", "os.rename", "os.unlink"}, "the marker, written whole beside its name"),
     "movers/native/requests.py Target.open": ({"O_TRUNC"}, "a mover's target in `incoming`"),
     "movers/native/requests.py Target.open_partial": ({"os.ftruncate"}, "the same, to what the object has at most"),
-    "report.py _write_atomically": ({"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"),
+    "inspection/report.py _write_atomically": (
+        {"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"
+    ),
     "resending.py _Findings.__init__": ({"tempfile.TemporaryFile"}, "a list on the system disk"),
     "resending.py _Findings.restart": ({".truncate"}, "the same"),
     "store/boto_client.py Control._fetch": ({"O_TRUNC"}, "a mover's target in `incoming`"),
-    "verify_result.py CombinedFile.__init__": ({"tempfile.NamedTemporaryFile"}, "a file of results"),
-    "report.py save": ({".unlink"}, "reports of long ago, beside the new one"),
-    "verify_result.py CombinedFile.__exit__": ({".unlink"}, "a file of results"),
-    "verify_result.py CombinedFile.restart": ({".truncate"}, "a file of results"),
-    "verify_result.py CombinedFile.finish": ({"open for writing", "os.replace", "shutil.copyfileobj"}, "the same"),
+    "inspection/verify_result.py CombinedFile.__init__": ({"tempfile.NamedTemporaryFile"}, "a file of results"),
+    "inspection/report.py save": ({".unlink"}, "reports of long ago, beside the new one"),
+    "inspection/verify_result.py CombinedFile.__exit__": ({".unlink"}, "a file of results"),
+    "inspection/verify_result.py CombinedFile.restart": ({".truncate"}, "a file of results"),
+    "inspection/verify_result.py CombinedFile.finish": (
+        {"open for writing", "os.replace", "shutil.copyfileobj"}, "the same"
+    ),
     "store/curl.py Transfer.begin": ({".truncate"}, "a body in memory"),
 }  # fmt: skip
 # Who makes permits: where it is known what they say.

@@ -18,9 +18,9 @@ from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.model import Evidence, State
+from snowsync.inspection.report import gather, render, write_report
 from snowsync.ledger.ledger import Failure, Ledger, Staged
 from snowsync.ledger.reader import LedgerReader
-from snowsync.report import gather, render, write_report
 
 # What consumers of the format read (see the transfer scripts' own initial document).
 WORDS = {
@@ -56,7 +56,7 @@ def written(job: Job, ledger: Ledger, **options: Any) -> dict[str, Any]:
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     monkeypatch.setattr(machine, "now_ms", lambda: seconds * 1000)
-    monkeypatch.setattr("snowsync.report.now_ms", lambda: seconds * 1000)
+    monkeypatch.setattr("snowsync.inspection.report.now_ms", lambda: seconds * 1000)
 
 
 def test_it_has_every_word_of_the_format_and_the_job_in_them(job: Job, ledger: Ledger) -> None:

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 
-from snowsync import status as status_module
 from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import ConfigError, LedgerError
 from snowsync.core.machine import boot_id, now_ms
 from snowsync.core.model import Evidence, State
+from snowsync.inspection import status as status_module
+from snowsync.inspection.status import gather, gather_all, is_running, rates, render, unit_status
 from snowsync.ledger.ledger import Ledger, Staged
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.records import Run, Tally
-from snowsync.status import gather, gather_all, is_running, rates, render, unit_status
 from snowsync.volumes.marker import write_marker
 
 

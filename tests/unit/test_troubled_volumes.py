@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining, report
+from snowsync import draining
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.hops.destination import unsent
 from snowsync.hops.destination.destination_unit import DestinationUnit
 from snowsync.hops.switches import Switches
+from snowsync.inspection import report
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.volumes import VolumeLedger
 from snowsync.volumes import job_volume, open_volume, opening

@@ -25,10 +25,10 @@ from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Evidence, Head, Headers, ListedObject, State
+from snowsync.inspection.verify import _merge, verify_job
+from snowsync.inspection.verify_result import Result, render
 from snowsync.ledger.ledger import Delivered, Ledger, Staged
 from snowsync.ledger.records import Tally
-from snowsync.verify import _merge, verify_job
-from snowsync.verify_result import Result, render
 
 A = "a" * 32
 

@@ -15,8 +15,8 @@ from simulators.s3_store import start
 
 from snowsync.config.job_file import Job
 from snowsync.core.errors import JobStopped, StoreError
-from snowsync.verify import StoreSide, verify_job
-from snowsync.verify_result import Result
+from snowsync.inspection.verify import StoreSide, verify_job
+from snowsync.inspection.verify_result import Result
 
 
 def objects(result: Result) -> dict[str, int]:
@@ -85,7 +85,7 @@ def test_an_outage_is_waited_out_and_one_that_lasts_is_an_error(
     for number in range(30):
         source.put("camera", f"{number:02}", b"")
     slept: list[float] = []
-    monkeypatch.setattr("snowsync.verify.time.sleep", slept.append)
+    monkeypatch.setattr("snowsync.inspection.verify.time.sleep", slept.append)
     source.set_fault("status", operation="ListObjectsV2", status=503, code="SlowDown", first=3, count=2)
     assert objects(verify_job(wired_job(tmp_path, source, destination))) == {"+": 30}
     assert slept == [1.0, 2.0]

@@ -21,18 +21,18 @@ import pytest
 from ledger_rows import bring_to, delivered, failure, listed, make_job, row_of, rows, staged
 from rich.console import Console
 
-from snowsync import progress as progress_module
-from snowsync import status as status_module
 from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LedgerError, ObjectsFailed
 from snowsync.core.machine import now_ms
 from snowsync.core.model import State
+from snowsync.inspection import progress as progress_module
+from snowsync.inspection import status as status_module
+from snowsync.inspection.progress import HopView, Progress, eta
+from snowsync.inspection.status import Rate
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.records import Tally
-from snowsync.progress import HopView, Progress, eta
-from snowsync.status import Rate
 from snowsync.watch import plain_line, render, watch
 
 

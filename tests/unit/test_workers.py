@@ -63,7 +63,7 @@ STARTS = {
     ("units.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
-    ("verify.py", "ThreadPoolExecutor")
+    ("inspection/verify.py", "ThreadPoolExecutor")
 }  # a command, which waits for the result, and raises what it raised
 THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "start_new_thread", "Worker"}
 

@@ -205,7 +205,7 @@ def _plan_text(plan: Plan) -> str:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    from . import status
+    from .inspection import status
 
     found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(load_named_job(parsed))]
     if parsed.json:
@@ -224,8 +224,8 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from .verify import verify_job
-    from .verify_result import render
+    from .inspection.verify import verify_job
+    from .inspection.verify_result import render
 
     job = load_named_job(parsed)
     result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back, read_all=parsed.read_all)
@@ -249,9 +249,9 @@ def _ledger_export(parsed: argparse.Namespace) -> int:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from . import report
+    from .inspection import report
+    from .inspection.status import is_running
     from .ledger.reader import LedgerReader
-    from .status import is_running
 
     job = load_named_job(parsed)
     with LedgerReader.open(job.ledger_path) as reader:

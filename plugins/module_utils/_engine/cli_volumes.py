@@ -15,14 +15,14 @@ from .core.text import bytes_text, count_text
 
 if TYPE_CHECKING:
     from .config.job_file import Job
+    from .inspection.volume_status import VolumeStatus
     from .ledger.records import Tally
-    from .volume_status import VolumeStatus
 
 _log = logging.getLogger("snowsync")
 
 
 def _volumes(parsed: argparse.Namespace) -> int:
-    from . import volume_report
+    from .inspection import volume_report
 
     if parsed.job is None:
         found = volume_report.gather_all(parsed.jobs_dir)

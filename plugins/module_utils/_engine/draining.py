@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import volume_report
 from .core.errors import ConfigError, LedgerError
+from .inspection import volume_report
+from .inspection.status import running, unit_status
+from .inspection.volume_status import VolumeStatus
 from .ledger.ledger import Ledger
 from .ledger.ports import KnownVolumes
 from .ledger.reader import LedgerNotReady, LedgerReader
-from .status import running, unit_status
-from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
     from .config.job_file import Job

@@ -12,8 +12,8 @@ from . import draining
 from .core.conditions import UNAVAILABLE
 from .core.errors import LedgerError
 from .core.text import bytes_text, count_text, key_text
+from .inspection.volume_status import VolumeStatus
 from .ledger.records import Tally
-from .volume_status import VolumeStatus
 
 if TYPE_CHECKING:
     from .config.job_file import Job

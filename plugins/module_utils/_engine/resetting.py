@@ -14,16 +14,16 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import volume_report
 from .core.conditions import UNAVAILABLE
 from .core.errors import ConfigError, LedgerError, SnowsyncError
 from .core.layout import OWN_FOLDER
 from .core.removal import OperatorsWord
 from .core.text import bytes_text, count_text, plain_text
+from .inspection import volume_report
+from .inspection.volume_status import VolumeStatus
 from .ledger.files import put_aside
 from .ledger.locks import locked_alone
 from .ledger.records import Tally
-from .volume_status import VolumeStatus
 from .volumes.clearing import JobFiles, clear
 
 if TYPE_CHECKING:

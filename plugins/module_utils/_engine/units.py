@@ -24,11 +24,11 @@ from .hops.source.drop_scanner import waiting
 from .hops.source.source_unit import SourceUnit
 from .hops.switches import Switches
 from .hops.unit import Unit
+from .inspection.report import Report, evidence_counts, gather, save
 from .ledger import binding
 from .ledger.ledger import Ledger
 from .ledger.left_behind import left_behind
 from .ledger.reader import LedgerReader
-from .report import Report, evidence_counts, gather, save
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100

@@ -14,10 +14,10 @@ from .core.conditions import IN_USE
 from .core.errors import ObjectsFailed
 from .core.model import State
 from .core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
+from .inspection.progress import HopView, Progress, View, VolumeView
+from .inspection.report import whereabouts
+from .inspection.status import unit_line
 from .ledger.records import Tally
-from .progress import HopView, Progress, View, VolumeView
-from .report import whereabouts
-from .status import unit_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType

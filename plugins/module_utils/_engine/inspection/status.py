@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import ConfigError, SnowsyncError
-from .core.machine import boot_id, now_ms, process_ticks, ticks_ms
-from .core.model import Evidence, State
-from .core.text import bytes_text, count_text, moment_text, plain_text, rate_text, seconds_text, table
-from .ledger import binding
-from .ledger.left_behind import left_behind
-from .ledger.reader import LedgerReader
-from .ledger.records import Fact, FailureRow, GroupRow, Run, Tally
+from ..core.errors import ConfigError, SnowsyncError
+from ..core.machine import boot_id, now_ms, process_ticks, ticks_ms
+from ..core.model import Evidence, State
+from ..core.text import bytes_text, count_text, moment_text, plain_text, rate_text, seconds_text, table
+from ..ledger import binding
+from ..ledger.left_behind import left_behind
+from ..ledger.reader import LedgerReader
+from ..ledger.records import Fact, FailureRow, GroupRow, Run, Tally
+from ..volumes.claims import NoLedger
 from .report import failure_lines, failure_record
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
-from .volumes.claims import NoLedger
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 RATE_SECONDS = 60
 _SILENT_SECONDS = 30.0  # a unit saves its row every two seconds
@@ -141,7 +141,7 @@ def gather_all(jobs_dir: Path) -> list[JobStatus]:
 
 def jobs_in(jobs_dir: Path) -> Iterator[tuple[Path, Job | ConfigError]]:
     """Every job's file in a folder, by name, with what is in it or what is wrong with it."""
-    from .config.job_file import load_job
+    from ..config.job_file import load_job
 
     for path in sorted(path for path in jobs_dir.glob("*.y*ml") if path.suffix in (".yml", ".yaml")):
         try:

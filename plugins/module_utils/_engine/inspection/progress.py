@@ -15,16 +15,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .core.machine import boot_id, now_ms, ticks_ms
-from .core.model import State
-from .ledger.left_behind import left_behind
-from .ledger.reader import LedgerNotReady, LedgerReader
-from .ledger.records import FailureRow, GroupRow, Run, Tally
+from ..core.machine import boot_id, now_ms, ticks_ms
+from ..core.model import State
+from ..ledger.left_behind import left_behind
+from ..ledger.reader import LedgerNotReady, LedgerReader
+from ..ledger.records import FailureRow, GroupRow, Run, Tally
 from .status import Rate, UnitStatus, is_settled, running, unit_status
 from .volume_status import VolumeStatus, volume_statuses
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _SHARE = 20  # of the time at most one part in this many goes into SQL
 _SHOWN_SECONDS = 10  # what a shown rate is the mean of

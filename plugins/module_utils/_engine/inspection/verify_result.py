@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from .core.errors import LocalError, Trouble
-from .core.text import bytes_text, count_text, key_text, seconds_text, table
+from ..core.errors import LocalError, Trouble
+from ..core.text import bytes_text, count_text, key_text, seconds_text, table
+from ..ledger.records import Entry, Tally
 from .judge import DIFFERS, DISAGREEMENTS, EXTRA, MEANINGS, MISSING, SAME, UNPROVEN, Verdict
-from .ledger.records import Entry, Tally
 
 _NAMED = 20
 

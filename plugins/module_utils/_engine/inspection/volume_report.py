@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.conditions import UNAVAILABLE
-from .core.errors import ConfigError, SnowsyncError
-from .core.machine import ticks_ms
-from .core.text import bytes_text, count_text, rate_text, table
-from .ledger.reader import LedgerReader
+from ..core.conditions import UNAVAILABLE
+from ..core.errors import ConfigError, SnowsyncError
+from ..core.machine import ticks_ms
+from ..core.text import bytes_text, count_text, rate_text, table
+from ..ledger.reader import LedgerReader
+from ..volumes.claims import NoLedger
 from .status import jobs_in, lately, running, unit_status
 from .volume_status import VolumeStatus, away_text, volume_statuses
-from .volumes.claims import NoLedger
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 
 @dataclass(frozen=True, slots=True)

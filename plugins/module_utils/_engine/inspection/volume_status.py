@@ -10,20 +10,20 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .core import conditions
-from .core.conditions import Seen
-from .core.errors import LocalError
-from .core.layout import OWN_FOLDER
-from .core.text import bytes_text, count_text, plain_text
-from .ledger.records import Tally, VolumeRow
-from .volumes.claims import LedgerView, Record, Whose, look, refusal
-from .volumes.disk_calls import DiskCalls
-from .volumes.marker import is_folder, read_marker
-from .volumes.placement import is_out_of_files
+from ..core import conditions
+from ..core.conditions import Seen
+from ..core.errors import LocalError
+from ..core.layout import OWN_FOLDER
+from ..core.text import bytes_text, count_text, plain_text
+from ..ledger.records import Tally, VolumeRow
+from ..volumes.claims import LedgerView, Record, Whose, look, refusal
+from ..volumes.disk_calls import DiskCalls
+from ..volumes.marker import is_folder, read_marker
+from ..volumes.placement import is_out_of_files
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
-    from .config.job_file import Volume as VolumeConfig
+    from ..config.job_file import Job
+    from ..config.job_file import Volume as VolumeConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,29 +19,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .core.errors import StoreError, Trouble, stop_if_refused
-from .core.etag import PartDigests, agree
-from .core.keys import key_bytes, why_not_movable
-from .core.model import UNTOLD, Doubt, Head, ListedObject
-from .core.text import count_text, plain_text
+from ..core.errors import StoreError, Trouble, stop_if_refused
+from ..core.etag import PartDigests, agree
+from ..core.keys import key_bytes, why_not_movable
+from ..core.model import UNTOLD, Doubt, Head, ListedObject
+from ..core.text import count_text, plain_text
+from ..ledger import binding
+from ..ledger.reader import LedgerReader
+from ..ledger.records import Entry
+from ..proofs.proof import etag_is_digest
+from ..proofs.source_check import Finding, SourceCheck
+from ..store.address import readdressed
+from ..store.encodings import UNPACKED
+from ..store.listing_walk import ListingWalk
+from ..store.timeouts import patience_of
 from .judge import DIFFERS, MISSING, SAME, UNPROVEN, Trust, Verdict, judge
-from .ledger import binding
-from .ledger.reader import LedgerReader
-from .ledger.records import Entry
-from .ledger_spool import SortedSpool
-from .proofs.proof import etag_is_digest
-from .proofs.source_check import Finding, SourceCheck
-from .store.address import readdressed
-from .store.encodings import UNPACKED
-from .store.listing_walk import ListingWalk
-from .store.timeouts import patience_of
+from .listing_order import SortedSpool
 from .verify_result import CombinedFile, Result
 
 if TYPE_CHECKING:
-    from .config.job_file import Job, Store
-    from .store.client import Wire
+    from ..config.job_file import Job, Store
+    from ..store.client import Wire
 
-_log = logging.getLogger("snowsync.verify")
+_log = logging.getLogger("snowsync.inspection.verify")
 _TELL_SECONDS = 10.0
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between rounds over all endpoints of a store that does not answer
 
@@ -88,8 +88,8 @@ class StoreSide:
     """A side of a job ("source", "destination"), by whichever of its endpoints answers."""
 
     def __init__(self, job: Job, side: str) -> None:
-        from .config.credentials import for_side
-        from .store.address import endpoint_urls
+        from ..config.credentials import for_side
+        from ..store.address import endpoint_urls
 
         store = job.source if side == "source" else job.destination
         assert store is not None
@@ -101,7 +101,7 @@ class StoreSide:
         self.unread: list[str] = []
 
     def _wire(self) -> Wire:
-        from .store.client import Wire
+        from ..store.client import Wire
 
         url = self._urls[0]
         if url not in self._wires:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import VERSION
-from .core.errors import LocalError, Trouble
-from .core.machine import now_ms
-from .core.model import Evidence
-from .core.text import (
+from .. import VERSION
+from ..core.errors import LocalError, Trouble
+from ..core.machine import now_ms
+from ..core.model import Evidence
+from ..core.text import (
     bytes_text,
     count_text,
     evidence_text,
@@ -33,14 +33,14 @@ from .core.text import (
     seconds_text,
     table,
 )
-from .ledger.binding import Naming, naming
-from .ledger.ledger import Ledger
-from .ledger.reader import LedgerReader
-from .ledger.records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
+from ..ledger.binding import Naming, naming
+from ..ledger.ledger import Ledger
+from ..ledger.reader import LedgerReader
+from ..ledger.records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
-    from .config.job_file import Job, Store
+    from ..config.job_file import Job, Store
 
 _REPORTS_KEPT = 100
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger

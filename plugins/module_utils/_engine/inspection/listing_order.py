@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .core.errors import LocalError, Trouble
-from .core.keys import key_bytes
-from .core.model import ListedObject
+from ..core.errors import LocalError, Trouble
+from ..core.keys import key_bytes
+from ..core.model import ListedObject
 
 _PAGE = 1000
 

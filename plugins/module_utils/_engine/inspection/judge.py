@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .core.etag import parse
-from .core.model import Doubt, Evidence, ListedObject, Origin, State
-from .core.text import plain_text
-from .ledger.records import Entry
+from ..core.etag import parse
+from ..core.model import Doubt, Evidence, ListedObject, Origin, State
+from ..core.text import plain_text
+from ..ledger.records import Entry
 
 SAME, DIFFERS, MISSING, EXTRA, UNPROVEN = "=", "*", "+", "-", "!"
 
