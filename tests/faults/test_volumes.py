@@ -158,7 +158,7 @@ def test_a_read_only_disk_is_delivered_from(mounted: Mounted) -> None:
 # Stops itself after the effect that it was told, and says so: then the power is cut.
 STOPS = """
 import os, signal, sys
-from snowsync import evacuation
+from snowsync.upkeep import evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger

@@ -17,12 +17,13 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import cli, disowning, resetting
+from snowsync import cli
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
-from snowsync.evacuation import evacuate
 from snowsync.inspection.volume_report import gather
 from snowsync.ledger.files import identities_put_aside, put_aside
 from snowsync.ledger.ledger import Ledger
+from snowsync.upkeep import disowning, resetting
+from snowsync.upkeep.evacuation import evacuate
 from snowsync.volumes import claims
 from snowsync.volumes.claims import Claim, Record, Whose, read_record, whose, write_record
 from snowsync.volumes.opening import VolumeOpening

@@ -21,10 +21,9 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import cli, draining, evacuation, giving_up
+from snowsync import cli
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
-from snowsync.evacuation import Evacuation, evacuate
 from snowsync.hops import adoption
 from snowsync.hops.destination import unsent
 from snowsync.hops.destination.file_check import Damage
@@ -33,6 +32,8 @@ from snowsync.ledger import locks
 from snowsync.ledger.ledger import Row
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.records import Tally
+from snowsync.upkeep import draining, evacuation, giving_up
+from snowsync.upkeep.evacuation import Evacuation, evacuate
 from snowsync.volumes import opening
 from snowsync.volumes.open_volume import OpenVolume
 
@@ -208,7 +209,7 @@ def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
 # Counts every effect, and ends the process after the one that it was told, as kill -9 does.
 DIES = """
 import os, sys
-from snowsync import draining, evacuation
+from snowsync.upkeep import draining, evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger

@@ -15,12 +15,12 @@ from ledger_rows import bring_to, make_job, row_of, select
 from snowsync.config.job_file import Job
 from snowsync.core.machine import now_ms, process_ticks
 from snowsync.core.model import State
-from snowsync.draining import wait_until_drained
 from snowsync.inspection.status import gather, is_running, unit_status
 from snowsync.ledger import boot
 from snowsync.ledger.boot import SUSPECT_MS
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
+from snowsync.upkeep.draining import wait_until_drained
 from snowsync.volumes.marker import write_marker
 
 YEAR = 365 * 86_400_000

@@ -14,14 +14,15 @@ import yaml
 from fake_stores import FakeMover, FakeStore, Rig
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import cli, rebinding
+from snowsync import cli
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
 from snowsync.ledger import locks
 from snowsync.ledger.binding import End
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.records import Tally
-from snowsync.rebinding import NEW, SAME
+from snowsync.upkeep import rebinding
+from snowsync.upkeep.rebinding import NEW, SAME
 
 HERE, THERE = End("archive", "a/", ("one:443",)), End("archive-2", "b/", ("two:443",))
 SOURCE, OTHER = End("camera", "2026/", ("one:443",)), End("camera-2", "2026/", ("two:443",))

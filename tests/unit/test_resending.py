@@ -15,12 +15,13 @@ import yaml
 from fake_stores import FakeMover, FakeWire, Rig, wait_until
 from ledger_rows import bring_to, row_of, select
 
-from snowsync import cli, resending
+from snowsync import cli
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import Page, State
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.objects import FETCHED, GONE, ON_ITS_WAY, SENT, UNKNOWN_KEY
 from snowsync.store import client
+from snowsync.upkeep import resending
 
 
 class ClosingWire(FakeWire):

@@ -17,13 +17,14 @@ import pytest
 import yaml
 from fake_stores import Rig
 
-from snowsync import cli, resetting
+from snowsync import cli
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
 from snowsync.ledger import files, locks
 from snowsync.ledger.files import put_aside
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
+from snowsync.upkeep import resetting
 from snowsync.volumes import clearing
 
 REGULAR, LINK = stat.S_IFREG, stat.S_IFLNK

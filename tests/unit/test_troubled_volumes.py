@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync import draining
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.hops.destination import unsent
 from snowsync.hops.destination.destination_unit import DestinationUnit
@@ -22,6 +21,7 @@ from snowsync.hops.switches import Switches
 from snowsync.inspection import report
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.volumes import VolumeLedger
+from snowsync.upkeep import draining
 from snowsync.volumes import job_volume, open_volume, opening
 from snowsync.volumes.volume_set import VolumeSet
 

@@ -15,7 +15,7 @@ from .core.text import count_text
 
 
 def _rebind(parsed: argparse.Namespace) -> int:
-    from . import rebinding
+    from .upkeep import rebinding
 
     job = load_named_job(parsed)
     if parsed.confirm is None:
@@ -33,7 +33,7 @@ def _rebind(parsed: argparse.Namespace) -> int:
 
 
 def _resend(parsed: argparse.Namespace) -> int:
-    from . import resending
+    from .upkeep import resending
 
     job = load_named_job(parsed)
     if bool(parsed.keys) == parsed.lost:

@@ -37,7 +37,7 @@ def _volumes(parsed: argparse.Namespace) -> int:
 
 
 def _drain(parsed: argparse.Namespace) -> int:
-    from . import draining
+    from .upkeep import draining
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -71,7 +71,7 @@ def _left_text(status: VolumeStatus) -> str:
 
 
 def _evacuate(parsed: argparse.Namespace) -> int:
-    from . import evacuation
+    from .upkeep import evacuation
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -92,7 +92,7 @@ def _tally_text(tally: Tally) -> str:
 
 
 def _refetch(parsed: argparse.Namespace) -> int:
-    from . import giving_up
+    from .upkeep import giving_up
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -101,7 +101,7 @@ def _refetch(parsed: argparse.Namespace) -> int:
 
 
 def _reset(parsed: argparse.Namespace) -> int:
-    from . import resetting
+    from .upkeep import resetting
 
     job = load_named_job(parsed)
     if parsed.volume is not None:
@@ -119,7 +119,7 @@ def _reset(parsed: argparse.Namespace) -> int:
 
 
 def _reset_volume(parsed: argparse.Namespace, job: Job) -> int:
-    from . import disowning
+    from .upkeep import disowning
 
     if parsed.confirm is not None:
         become_owner(job)

@@ -4,7 +4,7 @@
 """Which stores a ledger speaks of: its source and its destination, compared with what the job file says now.
 
 A proof of delivery is a proof for one destination, and a listed key belongs to one source. So another bucket, another
-prefix, or endpoints of which none is known, are refused until an operator says what they mean (rebinding.py).
+prefix, or endpoints of which none is known, are refused until an operator says what they mean (upkeep/rebinding.py).
 """
 
 from __future__ import annotations

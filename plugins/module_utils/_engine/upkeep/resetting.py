@@ -14,20 +14,20 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .core.conditions import UNAVAILABLE
-from .core.errors import ConfigError, LedgerError, SnowsyncError
-from .core.layout import OWN_FOLDER
-from .core.removal import OperatorsWord
-from .core.text import bytes_text, count_text, plain_text
-from .inspection import volume_report
-from .inspection.volume_status import VolumeStatus
-from .ledger.files import put_aside
-from .ledger.locks import locked_alone
-from .ledger.records import Tally
-from .volumes.clearing import JobFiles, clear
+from ..core.conditions import UNAVAILABLE
+from ..core.errors import ConfigError, LedgerError, SnowsyncError
+from ..core.layout import OWN_FOLDER
+from ..core.removal import OperatorsWord
+from ..core.text import bytes_text, count_text, plain_text
+from ..inspection import volume_report
+from ..inspection.volume_status import VolumeStatus
+from ..ledger.files import put_aside
+from ..ledger.locks import locked_alone
+from ..ledger.records import Tally
+from ..volumes.clearing import JobFiles, clear
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 
 @dataclass(slots=True)

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core.errors import ConfigError, LedgerError
-from .inspection import volume_report
-from .inspection.status import running, unit_status
-from .inspection.volume_status import VolumeStatus
-from .ledger.ledger import Ledger
-from .ledger.ports import KnownVolumes
-from .ledger.reader import LedgerNotReady, LedgerReader
+from ..core.errors import ConfigError, LedgerError
+from ..inspection import volume_report
+from ..inspection.status import running, unit_status
+from ..inspection.volume_status import VolumeStatus
+from ..ledger.ledger import Ledger
+from ..ledger.ports import KnownVolumes
+from ..ledger.reader import LedgerNotReady, LedgerReader
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _LOOK_SECONDS = 1.0
 

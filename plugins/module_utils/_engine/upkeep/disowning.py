@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import ConfigError, LedgerError, LocalError, Trouble
+from ..core.layout import OWN_FOLDER, STAGED
+from ..core.removal import OperatorsWord
+from ..core.text import bytes_text, count_text, plain_text
+from ..ledger.records import Tally
+from ..volumes.claims import UNKNOWN, Record, held, read_record
+from ..volumes.clearing import clear
+from ..volumes.folders import names_held
 from . import draining, resetting
-from .core.errors import ConfigError, LedgerError, LocalError, Trouble
-from .core.layout import OWN_FOLDER, STAGED
-from .core.removal import OperatorsWord
-from .core.text import bytes_text, count_text, plain_text
-from .ledger.records import Tally
 from .resetting import VolumeReset
-from .volumes.claims import UNKNOWN, Record, held, read_record
-from .volumes.clearing import clear
-from .volumes.folders import names_held
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
-    from .config.job_file import Volume as VolumeConfig
+    from ..config.job_file import Job
+    from ..config.job_file import Volume as VolumeConfig
 
 _NAMED = 20
 _PATIENCE_SECONDS = 10.0

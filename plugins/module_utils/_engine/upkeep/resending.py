@@ -17,21 +17,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import Trouble
-from .core.keys import is_utf8
-from .core.text import bytes_text, count_text, key_text
-from .inspection.judge import Verdict
-from .inspection.verify import verify_job
-from .ledger import binding
-from .ledger.ledger import Ledger
-from .ledger.objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
-from .ledger.reader import LedgerReader
-from .ledger.records import Tally
+from ..core.errors import Trouble
+from ..core.keys import is_utf8
+from ..core.text import bytes_text, count_text, key_text
+from ..inspection.judge import Verdict
+from ..inspection.verify import verify_job
+from ..ledger import binding
+from ..ledger.ledger import Ledger
+from ..ledger.objects import FETCHED, GONE, ON_ITS_WAY, RESENT_ACTIONS, SENT, UNKNOWN_KEY, Resent
+from ..ledger.reader import LedgerReader
+from ..ledger.records import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _BATCH = 1000
 _NAMED = 100

@@ -27,24 +27,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..core import keys
+from ..core.conditions import MISSING
+from ..core.errors import LedgerError, LocalError, Trouble, local_trouble
+from ..core.etag import PartDigests
+from ..core.layout import evacuated_name
+from ..core.model import State
+from ..core.removal import AtDestination
+from ..ledger.ledger import Failure, Ledger, Row
+from ..ledger.locks import EVACUATION, locked
+from ..ledger.ports import EvacuationLedger
+from ..ledger.records import Tally
+from ..volumes.open_volume import OpenVolume
+from ..volumes.placement import Placement
+from ..volumes.volume_set import VolumeSet
 from . import draining
-from .core import keys
-from .core.conditions import MISSING
-from .core.errors import LedgerError, LocalError, Trouble, local_trouble
-from .core.etag import PartDigests
-from .core.layout import evacuated_name
-from .core.model import State
-from .core.removal import AtDestination
-from .ledger.ledger import Failure, Ledger, Row
-from .ledger.locks import EVACUATION, locked
-from .ledger.ports import EvacuationLedger
-from .ledger.records import Tally
-from .volumes.open_volume import OpenVolume
-from .volumes.placement import Placement
-from .volumes.volume_set import VolumeSet
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _log = logging.getLogger("snowsync.evacuate")
 _CHUNK = 1 << 20

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..core.conditions import UNAVAILABLE
+from ..core.errors import LedgerError
+from ..core.text import bytes_text, count_text, key_text
+from ..inspection.volume_status import VolumeStatus
+from ..ledger.records import Tally
 from . import draining
-from .core.conditions import UNAVAILABLE
-from .core.errors import LedgerError
-from .core.text import bytes_text, count_text, key_text
-from .inspection.volume_status import VolumeStatus
-from .ledger.records import Tally
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _NAMED = 20
 

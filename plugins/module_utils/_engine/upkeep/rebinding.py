@@ -13,19 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import ConfigError, LedgerError
-from .core.model import State
-from .core.text import bytes_text, count_text, plain_text
-from .ledger.binding import SIDES, Binding, Change, End, changes, ends_of, newest
-from .ledger.bindings import Holding
-from .ledger.ledger import Ledger
-from .ledger.locks import locked_alone
-from .ledger.ports import CountedStores, ReboundStores
-from .ledger.reader import LedgerReader
-from .ledger.records import Tally
+from ..core.errors import ConfigError, LedgerError
+from ..core.model import State
+from ..core.text import bytes_text, count_text, plain_text
+from ..ledger.binding import SIDES, Binding, Change, End, changes, ends_of, newest
+from ..ledger.bindings import Holding
+from ..ledger.ledger import Ledger
+from ..ledger.locks import locked_alone
+from ..ledger.ports import CountedStores, ReboundStores
+from ..ledger.reader import LedgerReader
+from ..ledger.records import Tally
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 SAME, NEW = "same", "new"
 MEANINGS = (SAME, NEW)
