@@ -163,7 +163,7 @@ def run(request: Mapping[str, Any], output: Sequence[int]) -> int:
 def interpret(option: str, what: str, *arguments: str) -> int:
     """What the interpreter does with these words."""
     if (option, what) == ("-m", "snowsync"):
-        from snowsync.cli import main
+        from snowsync.cli.command import main
 
         return main(arguments)
     assert option == "-c", f"a fork cannot do {option} {what}"

@@ -28,10 +28,10 @@ from snowsync.hops.unit import Unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import tools as mover_tools
 from snowsync.movers.tools import MoverSetup
+from snowsync.running.run import Attendant, Summary, run_job
 from snowsync.store import endpoint
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.endpoint import Access
-from snowsync.units import Attendant, Summary, run_job
 from snowsync.volumes import disk_calls, open_volume
 from snowsync.volumes.open_volume import OpenVolume
 from snowsync.volumes.opening import VolumeOpening

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.inspection.volume_report import gather
 from snowsync.ledger.files import identities_put_aside, put_aside

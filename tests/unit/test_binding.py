@@ -16,7 +16,7 @@ from snowsync.core.errors import ConfigError
 from snowsync.inspection.verify import verify_job
 from snowsync.ledger.binding import Binding, End, Naming, changes, end_of, naming, newest, problems
 from snowsync.ledger.ledger import Ledger
-from snowsync.units import plan_job
+from snowsync.running.run import plan_job
 
 RECORDED = End("archive", "photos/", ("a:443", "b:443"))
 

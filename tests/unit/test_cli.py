@@ -21,7 +21,9 @@ from typing import Any
 import pytest
 from ledger_rows import bring_to, listed
 
-from snowsync import VERSION, cli, cli_arguments
+from snowsync import VERSION
+from snowsync.cli import arguments as cli_arguments
+from snowsync.cli import command as cli
 from snowsync.config import job_file
 from snowsync.core import errors
 from snowsync.core.errors import (
@@ -172,7 +174,7 @@ def test_common_options_stand_before_or_after_the_command() -> None:
 
 def test_starting_needs_no_third_party_package() -> None:
     script = (
-        "import sys\nfrom snowsync.cli_arguments import build_parser\nbuild_parser().parse_args(['status'])\n"
+        "import sys\nfrom snowsync.cli.arguments import build_parser\nbuild_parser().parse_args(['status'])\n"
         "import snowsync.cli\nprint({'pydantic', 'yaml', 'rich', 'boto3', 'pycurl'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"set()\n"
@@ -235,7 +237,7 @@ def test_a_job_without_a_ledger_is_exit_8_for_what_needs_one(jobs: Path) -> None
 
 
 def summary(**changes: Any) -> Any:
-    from snowsync.units import Hop, Summary
+    from snowsync.running.run import Hop, Summary
 
     values: dict[str, Any] = {
         "job": "photos", "changed": True, "drained": True, "seconds": 1.5, "listed": {"objects": 2, "bytes": 20},
@@ -259,7 +261,7 @@ def units(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
             options["attendant"].stopped_by = signal_number
             return result
 
-        monkeypatch.setattr("snowsync.units.run_job", run_job)
+        monkeypatch.setattr("snowsync.running.run.run_job", run_job)
         return called
 
     return use
@@ -357,8 +359,8 @@ def test_a_run_ends_with_the_code_of_its_end(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_units_and_decides_the_exit_code(number: signal.Signals) -> None:
-    from snowsync.daemon import Daemon
     from snowsync.hops.switches import Switches
+    from snowsync.running.service import Daemon
 
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
     attendant, switches = Daemon(), Switches()
@@ -387,10 +389,10 @@ def test_root_does_not_run_the_job_of_another_user(
 def test_plan_says_what_would_move(
     jobs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from snowsync.units import Plan
+    from snowsync.running.run import Plan
 
     monkeypatch.setattr(
-        "snowsync.units.plan_job", lambda _job: Plan("photos", 30, 3000, [f"k{n}\n" for n in range(30)])
+        "snowsync.running.run.plan_job", lambda _job: Plan("photos", 30, 3000, [f"k{n}\n" for n in range(30)])
     )
     assert cli.main(["--jobs-dir", str(jobs), "plan", "photos", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from snowsync import daemon as daemon_module
 from snowsync.core import workers
 from snowsync.core.workers import Doing
-from snowsync.daemon import Daemon
 from snowsync.hops.counters import Counters
 from snowsync.hops.switches import Switches
+from snowsync.running import service as daemon_module
+from snowsync.running.service import Daemon
 
 
 class Systemd:

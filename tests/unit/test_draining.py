@@ -16,7 +16,7 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
 from snowsync.inspection import volume_report
 from snowsync.ledger.reader import LedgerNotReady
@@ -260,11 +260,12 @@ def test_drain_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str
 # Loads all beforehand: the interpreter of a test may lie where the owner cannot read, unlike that of a host.
 AS_OWNER = """
 import codecs, sys
-from snowsync import cli, watch
+from snowsync.cli import command
+from snowsync.show import watch
 from snowsync.upkeep import evacuation, giving_up, resetting
 from snowsync.config import job_file
 codecs.lookup("ascii")
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(command.main(sys.argv[1:]))
 """
 
 

@@ -21,7 +21,7 @@ import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.hops import adoption

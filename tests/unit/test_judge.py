@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.cli_arguments import build_parser
+from snowsync.cli.arguments import build_parser
 from snowsync.core.model import Doubt, Evidence, ListedObject, Origin, State
 from snowsync.core.text import key_text
 from snowsync.inspection.judge import DISAGREEMENTS, MEANINGS, Trust, judge

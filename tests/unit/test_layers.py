@@ -9,6 +9,7 @@ import ast
 import fnmatch
 import graphlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,24 +23,44 @@ FILES = {path.relative_to(ENGINE).as_posix(): path.read_text() for path in sorte
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 MODULE_LINES = 120
 
-# Who may import what: package -> patterns of paths in the engine. What is not here is free or forbidden to all.
+# The rooms: package -> packages that it may import besides itself. docs/design.md has the same table for people.
+ROOMS = {
+    "core": "",
+    "config": "core",
+    "ledger": "core config",
+    "store": "core config",
+    "volumes": "core config ledger",
+    "movers/native": "core config store",
+    "movers/s5cmd": "core config store",
+    "movers": "core config store movers/native movers/s5cmd",
+    "proofs": "core config store",
+    "hops": "core config ledger store volumes movers proofs",
+    "hops/source": "core config ledger store volumes proofs hops",
+    "hops/destination": "core config ledger store volumes proofs hops",
+    "inspection": "core config ledger store volumes proofs",
+    "upkeep": "core config ledger volumes inspection",
+    "show": "core config ledger inspection",
+    "running": "core config ledger hops hops/source hops/destination movers/s5cmd inspection",
+    "cli": "core config ledger inspection upkeep show running",
+}
+# Who may import what else: package -> patterns of paths in the engine. What is not here is free or forbidden to all.
 EDGES = {
     "boto3": ["store/boto_client.py"],
     "botocore": ["store/boto_client.py"],
     "multiprocessing": [],
     "pty": [],
-    "psycopg": ["ledger*.py"],
+    "psycopg": ["ledger/*.py"],
     "pycurl": ["store/curl.py"],
     "s3transfer": ["store/boto_client.py"],
-    "sqlite3": ["ledger*.py"],
+    "sqlite3": ["ledger/*.py", "inspection/listing_order.py"],
     "subprocess": ["movers/s5cmd/s5cmd_mover.py"],
 }
 # Starting or ending a process needs no import of its own.
 PROCESS_CALLS = {"kill", "killpg", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
-# What decides how this process takes a signal is daemon.py's alone; the numbers of signals are anybody's words.
+# What decides how this process takes a signal belongs to running/service.py; numbers of signals are anybody's words.
 HANDLERS = {"signal", "set_wakeup_fd", "pthread_sigmask", "sigwait", "setitimer", "alarm"}
 # What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
-EAGER = {"pydantic": ["config*.py"]}
+EAGER = {"pydantic": ["config/*.py"]}
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ def engine_problems(source: str, path: str) -> list[str]:
             problems.append(f"imports {each.package} before it is needed")
     if not allowed(EDGES, "subprocess", path):
         problems += [f"calls os.{name}" for name in used_of("os", tree) if name in PROCESS_CALLS | exec_calls()]
-    if path != "daemon.py":
+    if path != "running/service.py":
         problems += [f"calls signal.{name}" for name in used_of("signal", tree) if name in HANDLERS]
     return problems
 
@@ -180,6 +201,43 @@ def test_engine_files_import_each_other_one_way() -> None:
     list(graphlib.TopologicalSorter(graph).static_order())
 
 
+def rooms_imported() -> dict[str, set[str]]:
+    """Package -> the other packages that its files import."""
+    found: dict[str, set[str]] = {os.path.dirname(path): set() for path in FILES if "/" in path}
+    for path, source in FILES.items():
+        room = os.path.dirname(path)
+        if room:
+            found[room] |= {os.path.dirname(name) for name in imported_by(path, source)} - {room}
+    return found
+
+
+def test_rooms_import_what_the_table_says() -> None:
+    """No more, and no less: what nobody needs is not allowed."""
+    assert rooms_imported() == {room: set(others.split()) for room, others in ROOMS.items()}
+
+
+def test_the_table_of_rooms_goes_one_way() -> None:
+    """Also between packages: files alone could go to and fro without a circle."""
+    list(graphlib.TopologicalSorter({room: others.split() for room, others in ROOMS.items()}).static_order())
+
+
+def test_the_design_has_the_same_table() -> None:
+    design = (ROOT / "docs/design.md").read_text().partition("| package | may import")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([\w/]+)` \| ([\w/, ]+) \|", design, re.MULTILINE)
+    told = {room: "" if others == "nothing" else others.replace(",", "") for room, others in rows}
+    assert {room: set(others.split()) for room, others in told.items()} == {
+        room: set(others.split()) for room, others in ROOMS.items()
+    }
+
+
+def test_only_its_version_and_its_entry_lie_outside_of_the_rooms() -> None:
+    assert {path for path in FILES if "/" not in path} == {"__init__.py", "__main__.py"}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    assert [room for room in ROOMS if not ast.get_docstring(ast.parse(FILES[f"{room}/__init__.py"]))] == []
+
+
 @pytest.mark.parametrize(
     ("path", "source", "problem"),
     [
@@ -197,10 +255,10 @@ def test_engine_files_import_each_other_one_way() -> None:
             "imports boto3 before it is needed",
         ),
         ("store/boto_client.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
-        ("cli.py", "import rich.table", "imports rich before it is needed"),
-        ("cli.py", "import pydantic", "imports pydantic before it is needed"),
-        ("cli.py", "import os\nos.system('true')", "calls os.system"),
-        ("cli.py", "from os import execvp", "calls os.execvp"),
+        ("cli/command.py", "import rich.table", "imports rich before it is needed"),
+        ("cli/command.py", "import pydantic", "imports pydantic before it is needed"),
+        ("cli/command.py", "import os\nos.system('true')", "calls os.system"),
+        ("cli/command.py", "from os import execvp", "calls os.execvp"),
         ("movers/s5cmd/s5cmd_mover.py", "import signal\nsignal.signal(15, print)", "calls signal.signal"),
     ],
 )

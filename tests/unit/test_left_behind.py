@@ -19,9 +19,9 @@ from snowsync.inspection import status
 from snowsync.inspection.progress import Progress
 from snowsync.ledger.ledger import Ledger
 from snowsync.proofs.holdings import found_at
+from snowsync.running.run import plan_job
+from snowsync.show.watch import watch
 from snowsync.store.answers import unreadable
-from snowsync.units import plan_job
-from snowsync.watch import watch
 
 LATIN = "caf\udce9"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_stores import Rig
 
-from snowsync.units import plan_job
+from snowsync.running.run import plan_job
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import yaml
 from fake_stores import FakeMover, FakeStore, Rig
 from ledger_rows import bring_to, listed, row_of, select
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
 from snowsync.ledger import locks

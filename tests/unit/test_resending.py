@@ -15,7 +15,7 @@ import yaml
 from fake_stores import FakeMover, FakeWire, Rig, wait_until
 from ledger_rows import bring_to, row_of, select
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import LedgerError, Trouble
 from snowsync.core.model import Page, State
 from snowsync.ledger.ledger import Ledger

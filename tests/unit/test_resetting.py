@@ -17,7 +17,7 @@ import pytest
 import yaml
 from fake_stores import Rig
 
-from snowsync import cli
+from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
 from snowsync.core.model import State
 from snowsync.ledger import files, locks

@@ -139,7 +139,7 @@ def test_a_run_returns_the_commands_document(run: Run, command: Command) -> None
 def test_the_stand_in_and_the_documentation_know_all_that_the_engine_says() -> None:
     import yaml
 
-    from snowsync.units import Plan, Summary
+    from snowsync.running.run import Plan, Summary
 
     said, planned = ({entry.name for entry in dataclasses.fields(model)} for model in (Summary, Plan))
     assert set(RAN) == said and set(PLANNED) == planned
@@ -170,7 +170,7 @@ def test_options_become_words(run: Run, command: Command, options: dict[str, Any
 
 def test_every_word_is_one_the_real_command_knows(run: Run, command: Command) -> None:
     """The stand-in takes anything; the real command's parser must take the same words."""
-    from snowsync.cli_arguments import build_parser
+    from snowsync.cli.arguments import build_parser
 
     run(job="photos", direction="source", until="one_pass", timeout=5)
     run(job="photos", check=True)
@@ -264,7 +264,7 @@ def test_objects_that_failed_fail_the_task_and_their_names_are_returned(run: Run
 
 
 def test_every_exit_code_of_the_engine_has_a_meaning() -> None:
-    from snowsync import cli
+    from snowsync.cli import command as cli
     from snowsync.core import errors
 
     result = importlib.import_module(f"{PACKAGE}.module_utils._result")

@@ -18,7 +18,7 @@ from snowsync.hops.switches import Switches
 from snowsync.ledger.listing import ListingLedger
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.ledger.staging import StagingLedger
-from snowsync.units import run_job
+from snowsync.running.run import run_job
 
 
 def test_the_control_everything_is_delivered_and_nothing_is_left(rig: Rig) -> None:
@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_before_it_listed_everything_is_not_drained(
         held.append(Switches())
         return held[-1]
 
-    monkeypatch.setattr("snowsync.units.Switches", switches)
+    monkeypatch.setattr("snowsync.running.run.Switches", switches)
     rig.source.put("a", b"x")
     probed: list[str] = []
 

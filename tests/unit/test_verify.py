@@ -225,7 +225,7 @@ def test_what_was_not_asked_for_is_told_and_ends_no_comparison(tmp_path: Path) -
 
 
 def test_the_document_is_json_for_every_reader(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    from snowsync.cli_common import print_json
+    from snowsync.cli.common import print_json
 
     source = Shelf({"caf\udce9": b"1", "\U0001f98a\\udce9": b"2"})
     print_json(compare(job, source, Shelf({})).record())

@@ -33,7 +33,7 @@ from snowsync.inspection.status import Rate
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.records import Tally
-from snowsync.watch import plain_line, render, watch
+from snowsync.show.watch import plain_line, render, watch
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def test_without_a_terminal_it_prints_lines_and_ends_when_drained(
         bring_to(ledger, "k", State.RELEASED, volume)
         end(ledger, run)
 
-    monkeypatch.setattr("snowsync.watch.time.sleep", meanwhile)
+    monkeypatch.setattr("snowsync.show.watch.time.sleep", meanwhile)
     assert watch(job) is True
     first, last = capsys.readouterr().out.splitlines()
     assert "1 pending" in first and "drained" in last
@@ -372,7 +372,7 @@ def test_it_goes_on_while_a_unit_runs_unless_told_to_end_when_drained(
         if len(slept) == 3:
             end(ledger, run)
 
-    monkeypatch.setattr("snowsync.watch.time.sleep", meanwhile)
+    monkeypatch.setattr("snowsync.show.watch.time.sleep", meanwhile)
     assert watch(job) is True
     assert len(slept) == 3
 
@@ -387,7 +387,7 @@ WATCHES = """
 import sys
 from ledger_rows import make_job
 from pathlib import Path
-from snowsync.watch import watch
+from snowsync.show.watch import watch
 print("drained" if watch(make_job(Path(sys.argv[1])), until_drained=True) else "timed out")
 """
 

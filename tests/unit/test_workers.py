@@ -60,7 +60,7 @@ STARTS = {
     ("hops/source/source_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/committer.py", "_lane"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("units.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("running/run.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
     ("inspection/verify.py", "ThreadPoolExecutor")

@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from . import cli_stores, cli_volumes
-from .cli_arguments import build_parser
-from .cli_common import EXIT_NOT_DRAINED, load_named_job, print_json
-from .core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
-from .core.text import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
+from ..core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
+from ..core.text import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
+from . import store_commands, volume_commands
+from .arguments import build_parser
+from .common import EXIT_NOT_DRAINED, load_named_job, print_json
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
-    from .units import Plan, Summary
+    from ..config.job_file import Job
+    from ..running.run import Plan, Summary
 
 EXIT_DEFECT = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _unexpected(error: Exception) -> int:
     """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
-    from .ledger.database import UNREADABLE, problem_text
+    from ..ledger.database import UNREADABLE, problem_text
 
     if isinstance(error, UNREADABLE):
         _complain(f"Failed to read the ledger: {problem_text(error)}")
@@ -72,8 +72,8 @@ def _unexpected(error: Exception) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from .daemon import Daemon
-    from .units import run_job
+    from ..running.run import run_job
+    from ..running.service import Daemon
 
     job, attendant = load_named_job(parsed), Daemon()
     _refuse_root_for_another(job)
@@ -183,7 +183,7 @@ def _ending_text(summary: Summary) -> str:
 
 
 def _plan(parsed: argparse.Namespace) -> int:
-    from .units import plan_job
+    from ..running.run import plan_job
 
     plan = plan_job(load_named_job(parsed))
     if parsed.json:
@@ -205,7 +205,7 @@ def _plan_text(plan: Plan) -> str:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    from .inspection import status
+    from ..inspection import status
 
     found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(load_named_job(parsed))]
     if parsed.json:
@@ -217,15 +217,15 @@ def _status(parsed: argparse.Namespace) -> int:
 
 
 def _watch(parsed: argparse.Namespace) -> int:
-    from .watch import watch
+    from ..show.watch import watch
 
     drained = watch(load_named_job(parsed), until_drained=parsed.until_drained, timeout=parsed.timeout)
     return 0 if drained else EXIT_NOT_DRAINED
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from .inspection.verify import verify_job
-    from .inspection.verify_result import render
+    from ..inspection.verify import verify_job
+    from ..inspection.verify_result import render
 
     job = load_named_job(parsed)
     result = verify_job(job, combined=parsed.combined, read_back=parsed.read_back, read_all=parsed.read_all)
@@ -240,8 +240,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _ledger_export(parsed: argparse.Namespace) -> int:
-    from .ledger.export import export
-    from .ledger.reader import LedgerReader
+    from ..ledger.export import export
+    from ..ledger.reader import LedgerReader
 
     with LedgerReader.open(load_named_job(parsed).ledger_path) as reader:
         export(reader, parsed.format, sys.stdout)
@@ -249,9 +249,9 @@ def _ledger_export(parsed: argparse.Namespace) -> int:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from .inspection import report
-    from .inspection.status import is_running
-    from .ledger.reader import LedgerReader
+    from ..inspection import report
+    from ..inspection.status import is_running
+    from ..ledger.reader import LedgerReader
 
     job = load_named_job(parsed)
     with LedgerReader.open(job.ledger_path) as reader:
@@ -264,7 +264,7 @@ def _report(parsed: argparse.Namespace) -> int:
 
 
 def _check_config(parsed: argparse.Namespace) -> int:
-    from .config.job_file import load_job
+    from ..config.job_file import load_job
 
     job = load_job(parsed.file)
     volumes = f"{len(job.volumes)} volume{'s' if len(job.volumes) != 1 else ''}"
@@ -281,8 +281,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": _ledger_export,
     "report": _report,
     "check-config": _check_config,
-    **cli_volumes.ACTIONS,
-    **cli_stores.ACTIONS,
+    **volume_commands.ACTIONS,
+    **store_commands.ACTIONS,
 }
 
 

@@ -10,17 +10,17 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .core.keys import readable
+from ..core.keys import readable
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 EXIT_NOT_DRAINED = 124
 
 
 def load_named_job(parsed: argparse.Namespace) -> Job:
     """The job that the command line names. Raises ConfigError."""
-    from .config.job_file import job_path, load_job
+    from ..config.job_file import job_path, load_job
 
     return load_job(job_path(parsed.job, parsed.jobs_dir))
 

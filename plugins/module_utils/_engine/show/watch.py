@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .core.conditions import IN_USE
-from .core.errors import ObjectsFailed
-from .core.model import State
-from .core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
-from .inspection.progress import HopView, Progress, View, VolumeView
-from .inspection.report import whereabouts
-from .inspection.status import unit_line
-from .ledger.records import Tally
+from ..core.conditions import IN_USE
+from ..core.errors import ObjectsFailed
+from ..core.model import State
+from ..core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
+from ..inspection.progress import HopView, Progress, View, VolumeView
+from ..inspection.report import whereabouts
+from ..inspection.status import unit_line
+from ..ledger.records import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from .config.job_file import Job
+    from ..config.job_file import Job
 
 _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 2.0

@@ -9,13 +9,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from .cli_common import become_owner, load_named_job, print_json
-from .core.errors import ConfigError, ObjectsFailed
-from .core.text import count_text
+from ..core.errors import ConfigError, ObjectsFailed
+from ..core.text import count_text
+from .common import become_owner, load_named_job, print_json
 
 
 def _rebind(parsed: argparse.Namespace) -> int:
-    from .upkeep import rebinding
+    from ..upkeep import rebinding
 
     job = load_named_job(parsed)
     if parsed.confirm is None:
@@ -33,7 +33,7 @@ def _rebind(parsed: argparse.Namespace) -> int:
 
 
 def _resend(parsed: argparse.Namespace) -> int:
-    from .upkeep import resending
+    from ..upkeep import resending
 
     job = load_named_job(parsed)
     if bool(parsed.keys) == parsed.lost:

@@ -10,25 +10,25 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 
-from .config.credentials import for_side
-from .config.job_file import Job
-from .core import workers
-from .core.errors import LocalError, StoreError, Trouble
-from .core.keys import movable, readable
-from .core.machine import now_ms
-from .core.model import Outcome
-from .hops.counters import Counters
-from .hops.destination.destination_unit import DestinationUnit
-from .hops.pool import EndpointPool
-from .hops.source.drop_scanner import waiting
-from .hops.source.source_unit import SourceUnit
-from .hops.switches import Switches
-from .hops.unit import Unit
-from .inspection.report import Report, evidence_counts, gather, save
-from .ledger import binding
-from .ledger.ledger import Ledger
-from .ledger.left_behind import left_behind
-from .ledger.reader import LedgerReader
+from ..config.credentials import for_side
+from ..config.job_file import Job
+from ..core import workers
+from ..core.errors import LocalError, StoreError, Trouble
+from ..core.keys import movable, readable
+from ..core.machine import now_ms
+from ..core.model import Outcome
+from ..hops.counters import Counters
+from ..hops.destination.destination_unit import DestinationUnit
+from ..hops.pool import EndpointPool
+from ..hops.source.drop_scanner import waiting
+from ..hops.source.source_unit import SourceUnit
+from ..hops.switches import Switches
+from ..hops.unit import Unit
+from ..inspection.report import Report, evidence_counts, gather, save
+from ..ledger import binding
+from ..ledger.ledger import Ledger
+from ..ledger.left_behind import left_behind
+from ..ledger.reader import LedgerReader
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100
@@ -90,7 +90,7 @@ class Plan:
 
 
 class Attendant:
-    """Who looks after running units from the main thread; this one does nothing (see daemon.py)."""
+    """Who looks after running units from the main thread; this one does nothing (see running/service.py)."""
 
     def beat(self, doing: str) -> None:
         """Called now and then before that, while the ledger is made ready: `doing` says what is done."""

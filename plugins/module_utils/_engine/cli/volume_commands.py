@@ -10,19 +10,19 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .cli_common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_json
-from .core.text import bytes_text, count_text
+from ..core.text import bytes_text, count_text
+from .common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_json
 
 if TYPE_CHECKING:
-    from .config.job_file import Job
-    from .inspection.volume_status import VolumeStatus
-    from .ledger.records import Tally
+    from ..config.job_file import Job
+    from ..inspection.volume_status import VolumeStatus
+    from ..ledger.records import Tally
 
 _log = logging.getLogger("snowsync")
 
 
 def _volumes(parsed: argparse.Namespace) -> int:
-    from .inspection import volume_report
+    from ..inspection import volume_report
 
     if parsed.job is None:
         found = volume_report.gather_all(parsed.jobs_dir)
@@ -37,7 +37,7 @@ def _volumes(parsed: argparse.Namespace) -> int:
 
 
 def _drain(parsed: argparse.Namespace) -> int:
-    from .upkeep import draining
+    from ..upkeep import draining
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -71,7 +71,7 @@ def _left_text(status: VolumeStatus) -> str:
 
 
 def _evacuate(parsed: argparse.Namespace) -> int:
-    from .upkeep import evacuation
+    from ..upkeep import evacuation
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -92,7 +92,7 @@ def _tally_text(tally: Tally) -> str:
 
 
 def _refetch(parsed: argparse.Namespace) -> int:
-    from .upkeep import giving_up
+    from ..upkeep import giving_up
 
     job = load_named_job(parsed)
     become_owner(job)
@@ -101,7 +101,7 @@ def _refetch(parsed: argparse.Namespace) -> int:
 
 
 def _reset(parsed: argparse.Namespace) -> int:
-    from .upkeep import resetting
+    from ..upkeep import resetting
 
     job = load_named_job(parsed)
     if parsed.volume is not None:
@@ -119,7 +119,7 @@ def _reset(parsed: argparse.Namespace) -> int:
 
 
 def _reset_volume(parsed: argparse.Namespace, job: Job) -> int:
-    from .upkeep import disowning
+    from ..upkeep import disowning
 
     if parsed.confirm is not None:
         become_owner(job)

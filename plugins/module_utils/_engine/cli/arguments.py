@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from . import VERSION
+from .. import VERSION
 
 JOBS_DIR = Path("/etc/snowsync/jobs")
 

@@ -14,13 +14,13 @@ import signal
 import socket
 import time
 
-from .core import workers
-from .core.model import MIB
-from .core.workers import Doing, stands_still
-from .hops.switches import Switches
-from .hops.unit import Unit
-from .movers.s5cmd.stuck import traffic_of
-from .units import Attendant
+from ..core import workers
+from ..core.model import MIB
+from ..core.workers import Doing, stands_still
+from ..hops.switches import Switches
+from ..hops.unit import Unit
+from ..movers.s5cmd.stuck import traffic_of
+from .run import Attendant
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
