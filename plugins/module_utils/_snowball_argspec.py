@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 
 # Which device, and how it is spoken to.
 DEVICE = ArgumentSpec(

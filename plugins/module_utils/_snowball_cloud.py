@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
 
 try:

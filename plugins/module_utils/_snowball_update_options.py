@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import Access
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import WAIT

@@ -256,9 +256,9 @@ exit_code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import COMMAND, JOB, ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._command import JobCommand, from_parameters
-from ansible_collections.edgeops.snowsync.plugins.module_utils._result import CommandFailed, diff_of, from_plan
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import COMMAND, JOB, ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.command import JobCommand, from_parameters
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.result import CommandFailed, diff_of, from_plan
 
 RUN = ArgumentSpec(
     {

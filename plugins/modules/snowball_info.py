@@ -261,7 +261,7 @@ snowball:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail, open_client
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError

@@ -121,7 +121,7 @@ snowball:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient, fail, open_client
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError

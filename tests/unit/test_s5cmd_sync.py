@@ -267,7 +267,7 @@ def test_every_exit_code_of_the_engine_has_a_meaning() -> None:
     from snowsync.cli import command as cli
     from snowsync.core import errors
 
-    result = importlib.import_module(f"{PACKAGE}.module_utils._result")
+    result = importlib.import_module(f"{PACKAGE}.module_utils._common.result")
     found = [errors.SnowsyncError]
     for error in found:
         found += error.__subclasses__()
@@ -297,7 +297,7 @@ def test_a_missing_command_names_what_installs_it(run: Run, tmp_path: Path) -> N
 
 @pytest.fixture
 def command_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    module = importlib.import_module(f"{PACKAGE}.module_utils._command")
+    module = importlib.import_module(f"{PACKAGE}.module_utils._common.command")
     monkeypatch.setattr(module, "STATE_ROOT", str(tmp_path / "state"))
     monkeypatch.setattr(module, "CREDENTIALS_ROOT", str(tmp_path / "credentials"))
     return module

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._result import CANNOT_START, CommandFailed
+from ansible_collections.edgeops.snowsync.plugins.module_utils._common.result import CANNOT_START, CommandFailed
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
