@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of every module that speaks to a Snowball: DEVICE and WAIT of module_utils/_snowball_argspec.py."""
+"""Options of every module that speaks to a Snowball: DEVICE and WAIT of module_utils/_snowball/argspec.py."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ import os
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.module_utils.common.text.converters import to_native
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import snowdirs
 
 # As Ansible has it for localhost.
 CONNECTION = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -91,9 +91,9 @@ VARIABLES = {
     "device_ip_addresses": "snowball_device_ips",
 }
 NEEDED = {
-    "snowball_manifest": f"there is no *{_snowdirs.MANIFEST_ENDING}",
-    "snowball_endpoint": f"{_snowdirs.CONFIG_NAME} has no endpoint_url",
-    "snowball_unlock_code": f"{_snowdirs.CONFIG_NAME} has no unlock_key",
+    "snowball_manifest": f"there is no *{snowdirs.MANIFEST_ENDING}",
+    "snowball_endpoint": f"{snowdirs.CONFIG_NAME} has no endpoint_url",
+    "snowball_unlock_code": f"{snowdirs.CONFIG_NAME} has no unlock_key",
 }
 
 
@@ -134,7 +134,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _scan(self, folder):
         """One mapping per snowdir, of plain values: `path`, `manifests`, `has_config`, `problem`."""
         try:
-            names = _snowdirs.names_in(folder)
+            names = snowdirs.names_in(folder)
         except OSError as error:
             raise AnsibleParserError(f"Failed to read the folder of snowdirs {folder}: {error.strerror}") from error
         return [self._look(os.path.join(folder, name)) for name in names]
@@ -142,7 +142,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     @staticmethod
     def _look(path):
         try:
-            found = _snowdirs.look(path)
+            found = snowdirs.look(path)
         except OSError as error:
             return {
                 "path": path,
@@ -158,7 +158,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _add(self, group, found):
         name = os.path.basename(found["path"])
-        if not _snowdirs.NAME.fullmatch(name):
+        if not snowdirs.NAME.fullmatch(name):
             self.display.warning(f"Snowdir {found['path']} is left out: {name!r} cannot be the name of a host")
             return
         problems = [found["problem"]] if found["problem"] else []
@@ -167,7 +167,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             variables["snowball_manifest"] = found["manifests"][0]
         if found["has_config"]:
             try:
-                variables |= self._configured(os.path.join(found["path"], _snowdirs.CONFIG_NAME))
+                variables |= self._configured(os.path.join(found["path"], snowdirs.CONFIG_NAME))
             except SnowdirError as error:
                 problems.append(str(error))
         for problem in problems:
@@ -180,9 +180,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             config = self.loader.load_from_file(path, cache="none")
         except (AnsibleError, OSError, ValueError) as error:
             # The message of a YAML error quotes the line, which may be the one with the code.
-            raise SnowdirError(f"{_snowdirs.CONFIG_NAME} cannot be read: {_without_content(error)}") from None
+            raise SnowdirError(f"{snowdirs.CONFIG_NAME} cannot be read: {_without_content(error)}") from None
         if not isinstance(config, dict):
-            raise SnowdirError(f"{_snowdirs.CONFIG_NAME} must be a mapping with endpoint_url and unlock_key")
+            raise SnowdirError(f"{snowdirs.CONFIG_NAME} must be a mapping with endpoint_url and unlock_key")
         given = {str(key): value for key, value in config.items() if _is_given(value)}
         _refuse_what_cannot_be(given)
         return {VARIABLES.get(key, f"snowball_{key}"): value for key, value in given.items()}
@@ -218,11 +218,11 @@ def _is_literal(value):
 
 def _refuse_what_cannot_be(config):
     code, endpoint = config.get("unlock_key"), config.get("endpoint_url")
-    if _is_literal(code) and not _snowdirs.CODE.fullmatch(code):
+    if _is_literal(code) and not snowdirs.CODE.fullmatch(code):
         raise SnowdirError(
             "unlock_key is no unlock code, which is five groups of five letters or digits with - between"
         )
-    if _is_literal(endpoint) and not _snowdirs.ENDPOINT.fullmatch(endpoint):
+    if _is_literal(endpoint) and not snowdirs.ENDPOINT.fullmatch(endpoint):
         raise SnowdirError(f"endpoint_url is {endpoint}, and has to be like https://198.51.100.7")
 
 

@@ -125,10 +125,10 @@ snowball:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_client_config import run
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import DEVICE
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import fail
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client_config import run
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
 
 
 def main():

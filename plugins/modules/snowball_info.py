@@ -262,10 +262,10 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail, open_client
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_info import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import DEVICE
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import fail, open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.info import (
     SUBSETS,
     days_left,
     expiry_warning,

@@ -154,7 +154,7 @@ ca_bundle:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_profile import ProfileError, run
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.profile import ProfileError, run
 
 
 def main():

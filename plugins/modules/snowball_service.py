@@ -185,17 +185,17 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import fail, open_client
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_interfaces import wanted_of
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_service import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import DEVICE, WAIT
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import fail, open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.interfaces import wanted_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.service import (
     FILE_SERVICES,
     INTERFACES_NEEDED,
     Wish,
     ensure,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import patience_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import patience_of
 
 INTERFACE = {
     "arn": {"type": "str"},

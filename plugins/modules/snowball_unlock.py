@@ -122,22 +122,22 @@ snowball:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient, fail, open_client
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_keys import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import DEVICE, WAIT
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient, fail, open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.keys import (
     KEY_ID,
     SECRET,
     keys_file,
     keys_path,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_unlock import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.unlock import (
     ensure_unlocked,
     find_devices,
     out_of_reach,
     state_of,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import patience_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import patience_of
 
 UNLOCK = ArgumentSpec(
     {

@@ -228,12 +228,12 @@ snowball:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import open_client
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import DEVICE, WAIT
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_cloud import ACCOUNT, BOTO3_ERROR
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_download import DownloadError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update_options import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import DEVICE, WAIT
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import open_client
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.download import DownloadError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.link import ACCOUNT, BOTO3_ERROR
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.options import (
     UPDATE,
     carry_out,
     diff_of,

@@ -145,7 +145,7 @@ snowdirs:
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowjobs import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.jobs import (
     Account,
     SnowjobError,
     fetch,

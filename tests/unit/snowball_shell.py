@@ -75,7 +75,7 @@ def ask_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     For tests of what modules ask and decide. How a client is started and ended is shown in test_snowball_client.py and
     test_snowball_secrets.py, and whole runs with real ones here and there, and in integration/test_snowball_play.py.
     """
-    snowball = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball")
+    snowball = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball.client")
     start = snowball.SnowballClient._run
 
     def run(self: Any, words: Sequence[str], limit: float, data: str) -> tuple[int, str, str, bool]:

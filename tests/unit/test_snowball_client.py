@@ -104,7 +104,7 @@ def opened(client: Client, tmp_path: Path) -> Open:
     from ansible.module_utils.basic import AnsibleModule
     from ansible.module_utils.testing import patch_module_args
 
-    spec = utils("_snowball_argspec")
+    spec = utils("_snowball.argspec")
 
     @contextlib.contextmanager
     def make(**options: Any) -> Iterator[Any]:
@@ -113,7 +113,7 @@ def opened(client: Client, tmp_path: Path) -> Open:
         ansible = {"_ansible_tmpdir": str(tmp_path / "tmp"), "_ansible_keep_remote_files": True}
         with patch_module_args({**arguments, **ansible}):
             module = AnsibleModule(supports_check_mode=True, **(spec.DEVICE | spec.WAIT).as_arguments())
-        with utils("_snowball").open_client(module) as made:
+        with utils("_snowball.client").open_client(module) as made:
             yield made
 
     return make
@@ -123,7 +123,7 @@ def opened(client: Client, tmp_path: Path) -> Open:
 def trouble(word: str) -> Iterator[list[Any]]:
     """The block raises a SnowballError of this kind; the list has it afterwards."""
     found: list[Any] = []
-    with pytest.raises(utils("_snowball_errors").SnowballError) as info:
+    with pytest.raises(utils("_snowball.errors").SnowballError) as info:
         yield found
     found.append(info.value)
     assert info.value.trouble == word
@@ -166,7 +166,7 @@ def test_nothing_is_left_behind_by_an_error(client: Client, opened: Open, snowdi
 @pytest.mark.skipif(shutil.which("java") is None, reason="shows what a real Java does, and there is none here")
 def test_java_takes_the_private_folder_for_its_home(opened: Open, snowdir: Snowdir, client: Client) -> None:
     """The client is a Java program, and Java does not look at HOME."""
-    environment = utils("_snowball").environment("/private/a folder")
+    environment = utils("_snowball.client").environment("/private/a folder")
     said = subprocess.run(
         ["java", "-XshowSettings:properties", "-version"],
         env=os.environ | environment,
@@ -179,11 +179,11 @@ def test_java_takes_the_private_folder_for_its_home(opened: Open, snowdir: Snowd
 
 def test_java_options_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Dhttps.proxyHost=proxy")
-    assert utils("_snowball").environment("/h") == {
+    assert utils("_snowball.client").environment("/h") == {
         "HOME": "/h",
         "JAVA_TOOL_OPTIONS": "-Dhttps.proxyHost=proxy '-Duser.home=/h'",
     }
-    assert utils("_snowball").environment("") == {}
+    assert utils("_snowball.client").environment("") == {}
 
 
 def test_a_profile_of_the_user_is_left_to_the_client(
@@ -427,7 +427,7 @@ def test_a_client_that_cannot_be_started_says_what_to_do(client: Client, opened:
 
 
 def test_every_trouble_has_a_word_and_a_mend_of_its_own() -> None:
-    base = utils("_snowball_errors").SnowballError
+    base = utils("_snowball.errors").SnowballError
     kinds = [base, *base.__subclasses__()]
     assert len({kind.trouble for kind in kinds}) == len({kind.mend for kind in kinds}) == len(kinds) > 15
 
@@ -436,7 +436,7 @@ def test_every_trouble_has_a_word_and_a_mend_of_its_own() -> None:
 
 
 def access(**options: Any) -> Any:
-    return utils("_snowball_access").access_of(options)
+    return utils("_snowball.access").access_of(options)
 
 
 def test_options_come_before_the_folder(snowdir: Snowdir, tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ values = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp
 def test_what_is_written_is_what_is_read_by_us_and_by_yaml(first: str, second: str) -> None:
     import yaml
 
-    files = utils("_snowball_files")
+    files = utils("_snowball.secret_files")
     wanted = {"aws_access_key_id": first, "aws_secret_access_key": second}
     text = files.with_values("# mine\nother: 1\naws_access_key_id: old\n", wanted)
     assert files.flat_mapping(text) == {"other": "1", **wanted}
@@ -501,7 +501,7 @@ def test_a_plain_value_is_what_yaml_says_it_is(value: str) -> None:
     except yaml.YAMLError:
         return
     if isinstance(said, dict) and isinstance(said.get("unlock_key"), str):
-        assert utils("_snowball_files").flat_mapping(text) == said
+        assert utils("_snowball.secret_files").flat_mapping(text) == said
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,7 @@ def test_what_is_wrong_with_a_folder_is_said_before_a_device_is_asked(
 
 
 def test_a_device_is_named_in_every_way_of_naming_it(tmp_path: Path) -> None:
-    made = utils("_snowball_access").Access
+    made = utils("_snowball.access").Access
     assert made(folder="/a/x", endpoint="https://y").name == "x (https://y)"
     assert made(endpoint="https://y").name == "https://y"
     assert made(profile="p").name == "of profile p"
@@ -560,7 +560,7 @@ class Clock:
 
 def wait(answers: list[Any], clock: Clock, timeout: float = 60, **options: Any) -> Any:
     """Waits for "there"; an answer that is an exception is raised."""
-    patience = utils("_snowball_wait").Patience(timeout, 10, lambda: clock.now, clock.sleep)
+    patience = utils("_snowball.wait").Patience(timeout, 10, lambda: clock.now, clock.sleep)
     left = iter(answers)
 
     def ask() -> Any:
@@ -579,7 +579,7 @@ def test_waiting_asks_at_once_and_then_at_intervals() -> None:
 
 
 def test_a_silent_device_is_weather_while_it_is_waited_for() -> None:
-    errors = utils("_snowball_errors")
+    errors = utils("_snowball.errors")
     silence = [errors.Unreachable("ask", "x", "refused"), errors.CommandTimedOut("ask", "x", "nothing")]
     assert wait([*silence, "there"], Clock()) == "there"
     with trouble("unreachable"):
@@ -595,13 +595,13 @@ def test_the_time_is_over_after_one_more_question() -> None:
     assert clock.slept == [10, 10, 5]
     assert "after 25 seconds it is d" in str(found[0])
     with trouble("timed_out") as found:
-        wait([utils("_snowball_errors").Unreachable("ask", "x", "refused")], Clock(), timeout=0)
+        wait([utils("_snowball.errors").Unreachable("ask", "x", "refused")], Clock(), timeout=0)
     assert "it does not answer (refused)" in str(found[0])
 
 
 def test_a_deadline_holds_for_all_waits_together() -> None:
     clock = Clock()
-    patience = utils("_snowball_wait").Patience(25, 10, lambda: clock.now, clock.sleep).begun()
+    patience = utils("_snowball.wait").Patience(25, 10, lambda: clock.now, clock.sleep).begun()
     asked = iter(["no", "no", "there", "no", "no", "no"])
     for expected in (True, False):
         with contextlib.nullcontext() if expected else trouble("timed_out"):

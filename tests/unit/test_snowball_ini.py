@@ -20,7 +20,7 @@ EXAMPLES = 100
 
 @pytest.fixture(scope="session")
 def ini(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return run_module.backend("_snowball_ini", tmp_path_factory.mktemp("collections"))
+    return run_module.backend("_snowball.ini", tmp_path_factory.mktemp("collections"))
 
 
 def target(ini: Any, name: str = "own") -> Any:

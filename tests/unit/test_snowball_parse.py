@@ -27,7 +27,7 @@ few = settings(max_examples=60, deadline=None)
 
 
 def parse(name: str, text: str) -> Any:
-    return getattr(importlib.import_module(f"{PACKAGE}._snowball_parse"), name)(text)
+    return getattr(importlib.import_module(f"{PACKAGE}._snowball.parse"), name)(text)
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def test_an_install_state_has_one_spelling(said: str, state: str) -> None:
 
 
 def test_every_install_state_of_the_model_is_its_own_spelling() -> None:
-    states = importlib.import_module(f"{PACKAGE}._snowball_model").INSTALL_STATES
+    states = importlib.import_module(f"{PACKAGE}._snowball.model").INSTALL_STATES
     assert len(states) == 9
     assert [parse("install_state", state) for state in states] == list(states)
     assert [parse("install_state", state.replace("_", " ").title()) for state in states[1:]] == list(states[1:])
@@ -296,7 +296,7 @@ def test_every_date_comes_back(moment: datetime, zone: str, weekday: str) -> Non
 
 
 def not_after(pem: str) -> datetime | None:
-    found: datetime | None = importlib.import_module(f"{PACKAGE}._snowball_certificate").not_after(pem)
+    found: datetime | None = importlib.import_module(f"{PACKAGE}._snowball.certificate").not_after(pem)
     return found
 
 

@@ -275,7 +275,7 @@ def test_a_device_that_is_locked_says_what_to_do(fleet: Fleet, run: Run) -> None
 
 
 def test_somebody_else_who_starts_it_first_does_no_harm(device: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = utils("_snowball").SnowballClient
+    client = utils("_snowball.client").SnowballClient
     real = client.start_service
 
     def be_late(self: Any, *arguments: Any) -> None:
@@ -301,21 +301,21 @@ STATES = {
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("wanted", ["started", "stopped"])
 def test_the_steps_from_every_settled_state(state: str, wanted: str) -> None:
-    service = utils("_snowball_service")
-    described = utils("_snowball_model").Service("nfs", state)
+    service = utils("_snowball.service")
+    described = utils("_snowball.model").Service("nfs", state)
     wish = service.Wish("nfs", wanted)
     assert service.is_settled(described, wish)
     expected = STATES[state][wanted]
     if expected is None:
-        with pytest.raises(utils("_snowball_errors").ServiceFailed):
+        with pytest.raises(utils("_snowball.errors").ServiceFailed):
             service.plan("x", state, described, wish)
     else:
         assert service.plan("x", state, described, wish) == expected
 
 
 def test_hosts_that_the_device_does_not_tell_are_taken_for_right() -> None:
-    service = utils("_snowball_service")
-    described = utils("_snowball_model").Service("nfs", "ACTIVE", allowed_hosts=None)
+    service = utils("_snowball.service")
+    described = utils("_snowball.model").Service("nfs", "ACTIVE", allowed_hosts=None)
     assert service.plan("x", "ACTIVE", described, service.Wish("nfs", "started", allowed_hosts=("a",))) == ()
 
 

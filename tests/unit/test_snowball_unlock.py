@@ -95,7 +95,7 @@ def test_a_device_that_unlocks_already_is_only_waited_for(fleet: Fleet, run: Run
 
 def test_the_client_s_own_profile_will_do(fleet: Fleet, run: Run, tmp_path: Path) -> None:
     device = fleet.make("alpha")
-    module = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access")
+    module = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access")
     entry = module.profile_entry(module.access_of({"snowdir": str(device.snowdir)}), "mine")
     path = fleet.home / module.PROFILE_FILE
     path.parent.mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_every_trouble_names_the_device_and_the_mend(
 def test_the_wait_goes_through_silence(fleet: Fleet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first answer of the device counts, what refuses after it is weather."""
     device = fleet.make("alpha")
-    client = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball")
+    client = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client")
     real = client.SnowballClient.unlock_device
 
     def unlock_and_pull_the_cable(self: Any) -> None:
@@ -151,7 +151,7 @@ def test_the_wait_goes_through_silence(fleet: Fleet, run: Run, monkeypatch: pyte
 
 def test_somebody_else_who_unlocks_first_does_no_harm(fleet: Fleet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     device = fleet.make("alpha")
-    client = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball")
+    client = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client")
     real = client.SnowballClient.unlock_device
 
     def be_late(self: Any) -> None:

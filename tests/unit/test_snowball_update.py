@@ -297,7 +297,7 @@ def test_a_device_that_locks_itself_while_it_is_waited_for(
 ) -> None:
     """A power cut during the download: it is unlocked, and the download is ordered again by the next run only."""
     device = make(fleet, software={"seconds": {"DOWNLOADING": 600.0}})
-    client = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball").SnowballClient
+    client = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball.client").SnowballClient
     original, asked = client.call, []
 
     def call(self: Any, command: str, *arguments: str, **options: Any) -> str:
@@ -338,7 +338,7 @@ def test_the_file_is_deleted_on_request_once_the_version_is_there(run: Run, flee
 
 def _run_and_die(folder: str, options: dict[str, Any], after: int, before: int) -> None:
     """A run that is killed right after its `after`th order was sent, or right before its `before`th; 0 for never."""
-    client = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball").SnowballClient
+    client = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball.client").SnowballClient
     original, count = client.call, 0
 
     def call(self: Any, command: str, *arguments: str, **given: Any) -> str:

@@ -123,7 +123,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Any:
-    return run_module.backend("_snowball_download", tmp_path / "collections")
+    return run_module.backend("_snowball.update.download", tmp_path / "collections")
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def test_two_tasks_that_want_one_file_fetch_it_once(backend: Any, site: Site, pa
 
 
 def _fetch_and_die(path: str, link: str) -> None:
-    from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_download as backend
+    from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update import download as backend
 
     original = backend.os.fsync
     # Killed when all bytes that will come have come, and before anything is made of them.

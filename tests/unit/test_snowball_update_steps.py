@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 @pytest.fixture(scope="session")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return run_module.backend("_snowball_update_steps", tmp_path_factory.mktemp("collections"))
+    return run_module.backend("_snowball.update.steps", tmp_path_factory.mktemp("collections"))
 
 
 OLD, NEW = "118", "119"
@@ -114,7 +114,7 @@ def test_next_step(
 
 
 def test_the_table_has_every_state_and_every_decision(steps: Any) -> None:
-    from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import INSTALL_STATES
+    from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import INSTALL_STATES
 
     assert len(INSTALL_STATES) == 9
     assert set(INSTALL_STATES) <= {row[0] for row in TABLE}

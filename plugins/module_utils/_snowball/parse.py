@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import (
     ADAPTER,
     CONTROL,
     OBJECT,

@@ -13,15 +13,15 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_changes as changing
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient, find_executable
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import shared_files
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access import (
     PROFILE_FILE,
     Access,
     access_of,
     profile_entry,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import Misconfigured, UnknownOutput
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient, find_executable
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import Misconfigured, UnknownOutput
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -89,7 +89,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if access:
         module.no_log_values.add(access.unlock_code)
     writing = access is not None or os.path.isdir(os.path.dirname(path))
-    with changing.one_writer(os.path.dirname(path)) if writing and not module.check_mode else nullcontext():
+    with shared_files.one_writer(os.path.dirname(path)) if writing and not module.check_mode else nullcontext():
         before = read(path)
         after = with_profile(before, name, access) if access else without_profile(before, name)
         change = change_for(path, before, after)
@@ -98,7 +98,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             if options["interactive"] and access and before != after:
                 configure(module, access, name, path)
                 change = change_for(path, made := read(path), with_profile(made, name, access))
-            changing.apply(module, change)
+            shared_files.apply(module, change)
         if loose and not module.check_mode:
             os.chmod(os.path.dirname(path), PRIVATE_FOLDER)
     result = {"changed": before != after or change.needed or loose, "profile": name, "config_file": path}
@@ -109,7 +109,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def read(path: str) -> dict[str, Any]:
     """The file's document, an empty one when there is none or nothing in it; raises Damaged."""
-    text = changing.read_text(path) or ""
+    text = shared_files.read_text(path) or ""
     if not text.strip():
         return {}
     doing = "read the client's profile file"
@@ -144,11 +144,11 @@ def without_profile(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**document, "profiles": {key: entry for key, entry in profiles.items() if key != name}}
 
 
-def change_for(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> changing.Change:
+def change_for(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> shared_files.Change:
     """The change of the file; one that says the same is not written again, whatever its layout."""
-    text = changing.read_text(path)
+    text = shared_files.read_text(path)
     wanted = text if before == after else json.dumps(after, indent=2) + "\n"
-    return changing.change_of(path, text, wanted, None if wanted is None else changing.PRIVATE)
+    return shared_files.change_of(path, text, wanted, None if wanted is None else shared_files.PRIVATE)
 
 
 def is_loose(path: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowdirs
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping, move_in
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import snowdirs
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import flat_mapping, move_in
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -120,7 +120,7 @@ def wanted_jobs(folder: str, given: list[dict[str, Any]] | None, account: Accoun
         for job in given
     ]
     names = [each.name for each in wanted]
-    wrong = sorted({name for name in names if names.count(name) > 1 or not _snowdirs.NAME.fullmatch(name)})
+    wrong = sorted({name for name in names if names.count(name) > 1 or not snowdirs.NAME.fullmatch(name)})
     if wrong:
         raise SnowjobError(f"Failed to name the snowdirs: {', '.join(wrong)} is used twice or cannot be a host's name.")
     return wanted
@@ -128,9 +128,9 @@ def wanted_jobs(folder: str, given: list[dict[str, Any]] | None, account: Accoun
 
 def _homes(folder: str) -> Iterator[tuple[str, str]]:
     """Job id and snowdir of what was fetched before."""
-    for name in _snowdirs.names_in(folder) if os.path.isdir(folder) else []:
-        for manifest in _snowdirs.look(os.path.join(folder, name)).manifests:
-            job_id = os.path.basename(manifest).removesuffix(f"_{_snowdirs.MANIFEST_ENDING}")
+    for name in snowdirs.names_in(folder) if os.path.isdir(folder) else []:
+        for manifest in snowdirs.look(os.path.join(folder, name)).manifests:
+            job_id = os.path.basename(manifest).removesuffix(f"_{snowdirs.MANIFEST_ENDING}")
             yield job_id, name
 
 
@@ -147,7 +147,7 @@ def fetch(module: AnsibleModule, folder: str, wanted: Wanted, account: Account) 
 
 
 def _fill(module: AnsibleModule, written: Written, wanted: Wanted, account: Account) -> None:
-    found = _snowdirs.look(written.path) if os.path.isdir(written.path) else None
+    found = snowdirs.look(written.path) if os.path.isdir(written.path) else None
     content = account.manifest(wanted.job_id)
     known = [manifest for manifest in (found.manifests if found else ()) if _read(manifest) == content]
     if found and found.manifests and not known:
@@ -156,8 +156,8 @@ def _fill(module: AnsibleModule, written: Written, wanted: Wanted, account: Acco
             f"Failed to write the manifest of job {wanted.job_id}: snowdir {wanted.name} has another one ({names}), "
             f"which is never overwritten. Give the job another name, or move {written.path} away."
         )
-    path = known[0] if known else os.path.join(written.path, f"{wanted.job_id}_{_snowdirs.MANIFEST_ENDING}")
-    config = os.path.join(written.path, _snowdirs.CONFIG_NAME)
+    path = known[0] if known else os.path.join(written.path, f"{wanted.job_id}_{snowdirs.MANIFEST_ENDING}")
+    config = os.path.join(written.path, snowdirs.CONFIG_NAME)
     before = _read(config) if found and found.has_config else b""
     after = _completed(before, {"endpoint_url": wanted.endpoint, "unlock_key": account.code(wanted.job_id)}, written)
     _folders(module, written)
@@ -169,11 +169,11 @@ def _completed(before: bytes, values: dict[str, str], written: Written) -> bytes
     """sbe_config.yaml with what is missing there; what it says already may be vaulted or a template, and stays."""
     text = before.decode()
     if text.startswith("$ANSIBLE_VAULT"):
-        written.kept.append(_snowdirs.CONFIG_NAME)
+        written.kept.append(snowdirs.CONFIG_NAME)
         return before
     said = flat_mapping(text)
     for key, value in values.items():
-        pattern = _snowdirs.CODE if key == "unlock_key" else _snowdirs.ENDPOINT
+        pattern = snowdirs.CODE if key == "unlock_key" else snowdirs.ENDPOINT
         if value and said.get(key) not in (None, value) and pattern.fullmatch(said[key]):
             written.kept.append(key)
     written.incomplete = not (said.get("endpoint_url") or values["endpoint_url"])
@@ -187,9 +187,9 @@ def _folders(module: AnsibleModule, written: Written) -> None:
         written.changed = True
         if module.check_mode:
             return
-        os.makedirs(os.path.dirname(written.path), _snowdirs.FOLDER_MODE, exist_ok=True)
-        os.mkdir(written.path, _snowdirs.FOLDER_MODE)
-    written.changed = module.set_mode_if_different(written.path, _snowdirs.FOLDER_MODE, written.changed)
+        os.makedirs(os.path.dirname(written.path), snowdirs.FOLDER_MODE, exist_ok=True)
+        os.mkdir(written.path, snowdirs.FOLDER_MODE)
+    written.changed = module.set_mode_if_different(written.path, snowdirs.FOLDER_MODE, written.changed)
 
 
 def _file(module: AnsibleModule, written: Written, path: str, content: bytes, is_there: bool) -> None:
@@ -200,9 +200,9 @@ def _file(module: AnsibleModule, written: Written, path: str, content: bytes, is
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        move_in(module, temporary, path, _snowdirs.FILE_MODE)
+        move_in(module, temporary, path, snowdirs.FILE_MODE)
     if os.path.exists(path):
-        written.changed = module.set_mode_if_different(path, _snowdirs.FILE_MODE, written.changed)
+        written.changed = module.set_mode_if_different(path, snowdirs.FILE_MODE, written.changed)
 
 
 def _read(path: str) -> bytes:

@@ -13,15 +13,15 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import Access
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_argspec import WAIT
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_cloud import update_link, version_in
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_download import Download
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import Misconfigured
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update import Notebook, Update
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update_steps import Goal
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import patience_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access import Access
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.argspec import WAIT
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import Misconfigured
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.download import Download
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.link import update_link, version_in
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.run import Notebook, Update
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.steps import Goal
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import patience_of
 
 FILE_NAME = "offline-updates"  # as AWS calls it
 UPDATE = ArgumentSpec(

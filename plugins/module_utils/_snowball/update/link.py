@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import SnowballError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import SnowballError
 
 try:
     import boto3

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import UNLOCKED, Software
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import UNLOCKED, Software
 
 # A device is restarted twice after an installation, and unlocked after each (AWS: "reboot, unlock, reboot, unlock").
 REBOOTS = 2

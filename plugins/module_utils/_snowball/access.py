@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from glob import escape, glob
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     Misconfigured,
     WrongCode,
     WrongManifest,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import flat_mapping
 
 SETTINGS_FILE = "sbe_config.yaml"
 KEYS_FILE = "keys.yaml"

@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import Access
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import Misconfigured
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access import Access
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import Misconfigured
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import Keys
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import (
     PRIVATE,
     flat_mapping,
     mode_of,
@@ -20,7 +21,6 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files i
     with_values,
     write_private,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import Keys
 
 KEY_ID, SECRET = "aws_access_key_id", "aws_secret_access_key"
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_parse as parse
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access import (
     LOG_FOLDER,
     PROFILE_FILE,
     Access,
@@ -29,7 +29,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access 
     profile_document,
     profile_entry,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     ClientMissing,
     ClientNotExecutable,
     CommandTimedOut,
@@ -38,12 +38,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
     from_words,
     without,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import (
-    make_private,
-    private_folder,
-    write_new_private,
-)
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import (
     Certificate,
     ClientVersion,
     Cluster,
@@ -53,6 +48,11 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model i
     Software,
     Updates,
     VirtualInterface,
+)
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import (
+    make_private,
+    private_folder,
+    write_new_private,
 )
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import Misconfigured
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import Misconfigured
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import (
     Device,
     Interface,
     VirtualInterface,

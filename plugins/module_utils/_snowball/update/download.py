@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_changes import PRIVATE, read_text
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.shared_files import PRIVATE, read_text
 
 CHUNK = 1 << 20
 SOCKET_TIMEOUT = 60.0  # seconds without a byte

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_changes as changing
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_ini as ini
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_access import KEYS_FILE
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import flat_mapping
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import ini, shared_files
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.access import KEYS_FILE
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import flat_mapping
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -65,7 +64,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         changes = [change for change in changes_for(name, profile, places) if change.needed]
         if not module.check_mode:
             for change in changes:
-                changing.apply(module, change)
+                shared_files.apply(module, change)
     result: dict[str, Any] = {
         "changed": bool(changes),
         "profile": name,
@@ -86,7 +85,7 @@ def _only_writer(places: Places, make_folders: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
             if make_folders or os.path.isdir(folder):
-                stack.enter_context(changing.one_writer(folder))
+                stack.enter_context(shared_files.one_writer(folder))
         yield
 
 
@@ -150,7 +149,7 @@ def certificates_in(text: str) -> str:
 def keys_of(snowdir: str | None) -> dict[str, str]:
     """The device's keys as the unlocked snowdir holds them, none when it has no keys file."""
     path = os.path.join(snowdir or "", KEYS_FILE)
-    text = changing.read_text(path) if snowdir else None
+    text = shared_files.read_text(path) if snowdir else None
     if text is None:
         return {}
     found = flat_mapping(text)
@@ -159,28 +158,30 @@ def keys_of(snowdir: str | None) -> dict[str, str]:
     return {name: found[name] for name in KEY_NAMES}
 
 
-def changes_for(name: str, profile: Profile | None, places: Places) -> list[changing.Change]:
+def changes_for(name: str, profile: Profile | None, places: Places) -> list[shared_files.Change]:
     """What becomes of each file, also where nothing does; `profile` None takes it away.
 
     The config file comes last: it names the certificate, which has to be there, and to be found again for removal.
     """
-    certificate = changing.read_text(places.certificate)
+    certificate = shared_files.read_text(places.certificate)
     changes = []
     if profile is None:
-        named = ini.values_of(changing.read_text(places.config) or "", config_section(name)).get("ca_bundle")
+        named = ini.values_of(shared_files.read_text(places.config) or "", config_section(name)).get("ca_bundle")
         if named == places.certificate:
-            changes.append(changing.change_of(places.certificate, certificate, None, None))
+            changes.append(shared_files.change_of(places.certificate, certificate, None, None))
     elif profile.certificate:
-        changes.append(changing.change_of(places.certificate, certificate, profile.certificate, changing.PUBLIC))
+        changes.append(
+            shared_files.change_of(places.certificate, certificate, profile.certificate, shared_files.PUBLIC)
+        )
     if profile is None or profile.credentials:
         credentials = profile.credentials if profile else None
-        changes.append(_edited(places.credentials, credentials_section(name), credentials, changing.PRIVATE))
+        changes.append(_edited(places.credentials, credentials_section(name), credentials, shared_files.PRIVATE))
     changes.append(_edited(places.config, config_section(name), profile.config if profile else None, None))
     return changes
 
 
-def _edited(path: str, target: ini.Target, values: Mapping[str, str] | None, mode: int | None) -> changing.Change:
-    before = changing.read_text(path)
+def _edited(path: str, target: ini.Target, values: Mapping[str, str] | None, mode: int | None) -> shared_files.Change:
+    before = shared_files.read_text(path)
     try:
         if values is not None:
             after: str | None = ini.with_values(before or "", target, values)
@@ -189,7 +190,7 @@ def _edited(path: str, target: ini.Target, values: Mapping[str, str] | None, mod
             mode = None  # a file that is left alone keeps its mode too
     except ini.IniError as error:
         raise ProfileError(f"Failed to edit {path}: {error}") from error
-    return changing.change_of(path, before, after, mode)
+    return shared_files.change_of(path, before, after, mode)
 
 
 def config_section(name: str) -> ini.Target:
@@ -213,7 +214,7 @@ def credentials_section(name: str) -> ini.Target:
     return ini.Target(name, lambda header: header == name)
 
 
-def diff_of(change: changing.Change, name: str, places: Places) -> dict[str, str]:
+def diff_of(change: shared_files.Change, name: str, places: Places) -> dict[str, str]:
     """The profile's own lines before and after, no other profile's; of a secret only whether it is another one."""
     if change.path == places.certificate:
         before, after = change.before or "", change.after or ""

@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils import _snowball_changes as changing
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_download import Download
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import shared_files
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     CommandTimedOut,
     Misconfigured,
     SnowballError,
@@ -27,18 +26,19 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
     WrongState,
     WrongUpdateState,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import UNLOCKED, Software
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_unlock import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import UNLOCKED, Software
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.unlock import (
     ensure_unlocked,
     find_devices,
     state_of,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update_services import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.download import Download
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.services import (
     running_services,
     start_services,
     stop_services,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update_steps import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.steps import (
     BUSY,
     TOLD,
     Done,
@@ -50,7 +50,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_update_
     is_at_least,
     next_step,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import Patience
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
 # The client answers before the device begins, so the state may be the old one for some answers more.
 STILL_ANSWERS = 3
@@ -87,7 +87,7 @@ class Notebook:
     path: str
 
     def read(self) -> Memory:
-        text = changing.read_text(self.path)
+        text = shared_files.read_text(self.path)
         try:
             return Memory() if text is None else Memory(**_plain(json.loads(text)))
         except (ValueError, TypeError) as error:
@@ -96,9 +96,9 @@ class Notebook:
 
     def write(self, memory: Memory) -> Memory:
         text = json.dumps(asdict(memory), indent=2) + "\n"
-        change = changing.change_of(self.path, changing.read_text(self.path), text, changing.PRIVATE)
+        change = shared_files.change_of(self.path, shared_files.read_text(self.path), text, shared_files.PRIVATE)
         if change.needed:
-            changing.apply(self.client.module, change)
+            shared_files.apply(self.client.module, change)
         return memory
 
 

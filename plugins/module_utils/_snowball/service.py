@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     AlreadyStarted,
     CannotBeStopped,
     Misconfigured,
@@ -19,10 +19,10 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
     SnowballError,
     Unsupported,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_info import service_facts
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_interfaces import Chosen, Wanted, choose
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import Service
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import Patience
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.info import service_facts
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.interfaces import Chosen, Wanted, choose
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import Service
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
 # A device runs these from the moment it is unlocked; AWS says that they cannot be stopped.
 ALWAYS_ON = ("s3", "ec2", "sts", "iam")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_files import move_in
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_files import move_in
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_certificate import not_after
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.certificate import not_after
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     ClientMissing,
     ClientNotExecutable,
     CommandTimedOut,
@@ -22,7 +22,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors 
     WrongCode,
     WrongManifest,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import (
     ADAPTER,
     CONTROL,
     OBJECT,

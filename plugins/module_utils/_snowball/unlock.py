@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     FellBackToLocked,
     Unreachable,
     WrongState,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import (
     LOCKED,
     UNLOCKED,
     UNLOCKING,
     Device,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import Patience
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
 Devices = Sequence[Device]
 # The client answers before the device begins, so it may be LOCKED for some answers more.

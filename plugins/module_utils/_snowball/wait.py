@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import (
     CommandTimedOut,
     TimedOut,
     Unreachable,

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import SnowballClient
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_errors import CannotBeStopped
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_interfaces import Wanted
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_model import Service, VirtualInterface
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_service import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client import SnowballClient
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.errors import CannotBeStopped
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.interfaces import Wanted
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import Service, VirtualInterface
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.service import (
     ALWAYS_ON,
     INTERFACES_NEEDED,
     STARTED,
@@ -22,7 +22,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_service
     Wish,
     ensure,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball_wait import Patience
+from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
 
 def running_services(client: SnowballClient) -> dict[str, Any]:
