@@ -293,9 +293,9 @@ steps:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume import provision
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import VolumeError
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_options import OPTIONS, runner, wish_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import VolumeError
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.options import OPTIONS, runner, wish_of
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.provision import provision
 
 
 def main():

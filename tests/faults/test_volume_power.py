@@ -59,7 +59,7 @@ class PowerHost(LoopHost):
 
 @pytest.fixture(scope="session")
 def volume(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume", tmp_path_factory.mktemp("collection"))
+    return backend("_volume.provision", tmp_path_factory.mktemp("collection"))
 
 
 def provision_until(host: PowerHost, steps: int, patch: pytest.MonkeyPatch, **options: Any) -> list[str]:

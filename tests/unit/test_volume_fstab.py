@@ -26,7 +26,7 @@ lines = st.lists(
 
 @pytest.fixture(scope="module")
 def fstab(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume_fstab", tmp_path_factory.mktemp("collection"))
+    return backend("_volume.fstab", tmp_path_factory.mktemp("collection"))
 
 
 def is_ours(line: str) -> bool:

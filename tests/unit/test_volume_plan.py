@@ -22,7 +22,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The brain of the module: model, plan and the reasons to leave a disk alone."""
     folder = tmp_path_factory.mktemp("collection")
     return {
-        name: run_module.backend(f"_volume_{name}", folder) for name in ("model", "plan", "leave", "remove", "options")
+        name: run_module.backend(f"_volume.{name}", folder)
+        for name in ("model", "plan", "left_alone", "remove", "options")
     }
 
 

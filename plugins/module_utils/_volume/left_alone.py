@@ -9,8 +9,8 @@ import fnmatch
 from collections.abc import Iterator
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text import bytes_text
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import MIB, Device, Machine, Wish
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import MIB, Device, Machine, Wish
 
 # A disk with one of these mounted carries the running system.
 _SYSTEM = (

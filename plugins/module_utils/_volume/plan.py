@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import line_of, parse, without
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import line_of, parse, without
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import (
     carries,
     in_use,
     is_begun,
@@ -25,7 +25,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave imp
     twin,
     unusable,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     GROWTH,
     MARKER_WAY,
     UNREADABLE,

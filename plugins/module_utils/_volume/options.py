@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.sizes import parse_size
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import Run
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import FILESYSTEMS, VolumeError, Wish
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.look import Run
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import FILESYSTEMS, VolumeError, Wish
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import parse
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import carries
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import parse
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import carries
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     Device,
     Entry,
     Machine,
@@ -20,7 +20,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
     VolumePlan,
     Wish,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_plan import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.plan import (
     Carrier,
     best_name,
     carriers_of,

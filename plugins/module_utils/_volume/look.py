@@ -30,10 +30,10 @@ from typing import Any
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.errors import LocalError
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layout import MARKER_PATH, OWN_FOLDER
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volumes.marker import read_marker
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, ends, is_empty, places
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import unescape
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import is_candidate
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.blank import content_of, ends, is_empty, places
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import unescape
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import is_candidate
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     FILESYSTEMS,
     UNREADABLE,
     Device,

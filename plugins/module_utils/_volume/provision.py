@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the module ``volume_provision`` does with a host: look, decide (_volume_plan.py), act, and tell."""
+"""What the module ``volume_provision`` does with a host: look, decide (_volume/plan.py), act, and tell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_hands import Hands, locked
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_leave import carries
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import Places, Run, look
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.actions import Hands, locked
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import with_line, without
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import carries
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.look import Places, Run, look
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     Entry,
     Machine,
     Plan,
@@ -26,8 +26,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model imp
     VolumePlan,
     Wish,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_plan import plan_present
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_remove import plan_removed
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.plan import plan_present
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.remove import plan_removed
 
 
 @dataclass

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text import bytes_text
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import CANNOT_READ, MIB, Signature
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import CANNOT_READ, MIB, Signature
 
 CHUNK = MIB // 16  # what is read at once
 SAMPLES = 1024  # one in each 1/1024 of the disk

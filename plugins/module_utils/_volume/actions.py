@@ -28,9 +28,9 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layo
     links_to_dropped,
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volumes.marker import read_marker, write_marker
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_blank import content_of, make_blank
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_fstab import with_line, without
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.blank import content_of, make_blank
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import with_line, without
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.look import (
     READ_ONLY,
     Places,
     Run,
@@ -41,7 +41,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_look impo
     signatures_on,
     was_mounted,
 )
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume_model import (
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     MARKER_WAY,
     Device,
     Entry,
