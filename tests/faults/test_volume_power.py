@@ -58,8 +58,8 @@ class PowerHost(LoopHost):
 
 
 @pytest.fixture(scope="session")
-def volume(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume.provision", tmp_path_factory.mktemp("collection"))
+def volume() -> Any:
+    return backend("_volume.provision")
 
 
 def provision_until(host: PowerHost, steps: int, patch: pytest.MonkeyPatch, **options: Any) -> list[str]:

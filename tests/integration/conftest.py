@@ -81,9 +81,9 @@ def new_bucket(client: Any) -> Callable[[], str]:
 
 
 @pytest.fixture(scope="session")
-def volume(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def volume() -> Any:
     """The brain of the module volume_provision."""
-    return backend("_volume.provision", tmp_path_factory.mktemp("collection"))
+    return backend("_volume.provision")
 
 
 @pytest.fixture

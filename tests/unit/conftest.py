@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from fake_stores import Rig, install
 from hypothesis import HealthCheck, settings
+from run_module import load_collection
 
 from snowsync.ledger.ledger import Ledger
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # How long an example takes is a matter of what else the machine does.
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,15 +21,9 @@ settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> None:
+def collection() -> None:
     """Ansible finds the checkout under the collection's name."""
-    from ansible.plugins.loader import init_plugin_loader
-
-    tree = tmp_path_factory.mktemp("collections")
-    namespace = tree / "ansible_collections" / "edgeops"
-    namespace.mkdir(parents=True)
-    (namespace / "snowsync").symlink_to(ROOT)
-    init_plugin_loader([str(tree)])
+    load_collection()
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.edgeops.snowsync.plugins"
-_tree: list[Path] = []
+COLLECTIONS = ROOT / ".build/collections"  # as make has it
 
 
-def backend(name: str, folder: Path) -> Any:
-    """A file of plugins/module_utils; `folder` is where the checkout may get its name as a collection."""
-    load_collection(folder)
+def backend(name: str) -> Any:
+    """A file of plugins/module_utils."""
+    load_collection()
     return importlib.import_module(f"{PACKAGE}.module_utils.{name}")
 
 
-def load_collection(folder: Path) -> None:
-    """Ansible finds the checkout under the collection's name."""
+@functools.cache
+def load_collection() -> None:
+    """Let Ansible find the checkout under the collection's name, in this process for as long as it lives.
+
+    So nothing that belongs to one test may hold that name: the folder of a test goes with it.
+    """
     from ansible.plugins.loader import init_plugin_loader
 
-    if f"{PACKAGE}" in sys.modules:
-        return
-    namespace = folder / "ansible_collections" / "edgeops"
-    namespace.mkdir(parents=True)
-    (namespace / "snowsync").symlink_to(ROOT)
-    init_plugin_loader([str(folder)])
+    namespace = COLLECTIONS / "ansible_collections/edgeops"
+    namespace.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (namespace / "snowsync").symlink_to(ROOT)
+    init_plugin_loader([str(COLLECTIONS)])
     importlib.import_module(PACKAGE)
 
 

@@ -43,7 +43,7 @@ with open(os.path.dirname(os.path.abspath(__file__)) + "/mode", "w") as file:
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    run_module.load_collection(tmp_path / "collections")
+    run_module.load_collection()
     fleet = Fleet(tmp_path)
     for name, value in fleet.environment().items():
         monkeypatch.setenv(name, value)

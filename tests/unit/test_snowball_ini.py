@@ -19,8 +19,8 @@ EXAMPLES = 100
 
 
 @pytest.fixture(scope="session")
-def ini(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return run_module.backend("_snowball.ini", tmp_path_factory.mktemp("collections"))
+def ini() -> Any:
+    return run_module.backend("_snowball.ini")
 
 
 def target(ini: Any, name: str = "own") -> Any:

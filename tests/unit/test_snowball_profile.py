@@ -28,7 +28,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    run_module.load_collection(tmp_path / "collections")
+    run_module.load_collection()
     return tmp_path / "home" / ".aws"
 
 
@@ -273,7 +273,7 @@ def test_options_that_do_not_suffice(run: Run, options: dict[str, Any]) -> None:
 
 def _one_of_many(folder: str, number: int) -> None:
     os.environ["HOME"] = folder
-    run_module.load_collection(Path(folder) / f"collections{number}")
+    run_module.load_collection()
     run_module.run_module("snowball_profile", Path(folder), profile=f"sb{number}", **KEYS)
 
 

@@ -39,7 +39,7 @@ EFFECTS = (*ORDERS, "unlock-device")
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    run_module.load_collection(tmp_path / "collections")
+    run_module.load_collection()
     fleet = Fleet(tmp_path)
     for name, value in fleet.environment().items():
         monkeypatch.setenv(name, value)

@@ -122,8 +122,8 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Any:
-    return run_module.backend("_snowball.update.download", tmp_path / "collections")
+def backend() -> Any:
+    return run_module.backend("_snowball.update.download")
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_killed_in_the_middle_it_goes_on_in_the_next_run(download: Any, site: Si
 
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    run_module.load_collection(tmp_path / "collections")
+    run_module.load_collection()
     fleet = Fleet(tmp_path)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

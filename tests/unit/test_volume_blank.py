@@ -18,13 +18,13 @@ SIZES = [4096, 60 * MIB, 65 * MIB, 400 * MIB, GIB + 512, 500 * 10**9, 4 * TIB, 1
 
 
 @pytest.fixture(scope="module")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume.blank", tmp_path_factory.mktemp("collection"))
+def blank() -> Any:
+    return backend("_volume.blank")
 
 
 @pytest.fixture(scope="module")
 def signature() -> Any:
-    return backend("_volume.model", Path("/dev/null")).Signature
+    return backend("_volume.model").Signature
 
 
 def image(path: Path, size: int, *pieces: tuple[int, bytes]) -> str:

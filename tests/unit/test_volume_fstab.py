@@ -25,8 +25,8 @@ lines = st.lists(
 
 
 @pytest.fixture(scope="module")
-def fstab(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume.fstab", tmp_path_factory.mktemp("collection"))
+def fstab() -> Any:
+    return backend("_volume.fstab")
 
 
 def is_ours(line: str) -> bool:

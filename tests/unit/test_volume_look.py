@@ -39,8 +39,8 @@ realtime =none                   extsz=4096   blocks=0, rtextents=0
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return backend("_volume.look", tmp_path_factory.mktemp("collection"))
+def look() -> Any:
+    return backend("_volume.look")
 
 
 def test_signatures_are_told_once(look: Any) -> None:
@@ -112,7 +112,7 @@ def test_tools_that_fail_make_no_disk_blank(look: Any) -> None:
         "wipefs": (1, "", "wipefs: error: /dev/sdx: probing initialization failed: Input/output error\n"),
         "blkid": (2, "", ""),
     }
-    wish = backend("_volume.model", Path(os.devnull)).Wish()
+    wish = backend("_volume.model").Wish()
     machine = look.look(lambda argv, data=None: answers[argv[0]], wish, look.Places("/x", "/x", "/etc/hostname"))
     (device,) = machine.disks
     assert [signature.kind for signature in device.signatures] == ["unreadable"]
@@ -168,7 +168,7 @@ def test_a_filesystem_whose_disk_is_gone_is_told(look: Any, tmp_path: Path, monk
     monkeypatch.setattr(os, "listdir", failing)
     disk = {"name": "sdc", "path": "/dev/sdc", "type": "disk", "size": 1 << 40, "ro": False, "maj:min": "8:32"}
     answers = {"lsblk": (0, json.dumps({"blockdevices": [{**disk, "serial": None, "wwn": None}]}), "")}
-    wish = backend("_volume.model", Path(os.devnull)).Wish(mount_root=str(tmp_path))
+    wish = backend("_volume.model").Wish(mount_root=str(tmp_path))
     machine = look.look(
         lambda argv, data=None: answers.get(argv[0], (1, "", "")), wish, look.Places("/x", "/x", "/etc/hostname")
     )

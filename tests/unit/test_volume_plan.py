@@ -18,12 +18,10 @@ GIB = 1 << 30
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def parts() -> Any:
     """The brain of the module: model, plan and the reasons to leave a disk alone."""
-    folder = tmp_path_factory.mktemp("collection")
     return {
-        name: run_module.backend(f"_volume.{name}", folder)
-        for name in ("model", "plan", "left_alone", "remove", "options")
+        name: run_module.backend(f"_volume.{name}") for name in ("model", "plan", "left_alone", "remove", "options")
     }
 
 
