@@ -72,8 +72,8 @@ def open_fleet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
 def ask_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The modules' questions are answered by the simulated client in this process: two interpreters less for each.
 
-    For tests of what modules ask and decide. How a client is started and ended is shown in test_snowball_client.py and
-    test_snowball_secrets.py, and whole runs with real ones here and there, and in integration/test_snowball_play.py.
+    For tests of what modules ask and decide. How a client is started and ended is shown in snowball/test_client.py and
+    snowball/test_secrets.py, and whole runs with real ones here and there, and in integration/test_snowball_play.py.
     """
     snowball = importlib.import_module(f"{run_module.PACKAGE}.module_utils._snowball.client")
     start = snowball.SnowballClient._run
