@@ -238,6 +238,23 @@ def test_every_room_says_what_it_is_for() -> None:
     assert [room for room in ROOMS if not ast.get_docstring(ast.parse(FILES[f"{room}/__init__.py"]))] == []
 
 
+def test_every_file_has_a_test_or_says_where_it_is_tested() -> None:
+    """A file that has gone, or has a test of its own by now, is told no more."""
+    tests = ROOT / "tests/unit"
+    rows = re.findall(r"^\| (`.*\.py`) \| (.+) \|$", (tests / "README.md").read_text(), re.MULTILINE)
+    told = {path for files, _ in rows for path in re.findall(r"`([\w/]+\.py)`", files)}
+    mirrored = {path for path in FILES if own_test_of(path).is_file()}
+    named = {path for path in FILES if os.path.basename(path) not in ("__init__.py", "__main__.py")}
+    assert told == named - mirrored
+    where = {name for _, places in rows for name in re.findall(r"`([\w/]+\.py)`", places)}
+    assert [name for name in where if not (tests / name).is_file() and not (ROOT / "tests" / name).is_file()] == []
+
+
+def own_test_of(path: str) -> Path:
+    """Packages inside packages have their tests in the outer one's folder."""
+    return ROOT / "tests/unit" / path.split("/")[0] / f"test_{os.path.basename(path)}"
+
+
 @pytest.mark.parametrize(
     ("path", "source", "problem"),
     [

@@ -22,7 +22,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
-
 from simulators.boto_client import client_of
 from simulators.dataset import HOSTILE_KEYS
 from simulators.s3_store import RunningStore, start

@@ -26,7 +26,6 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
-
 from simulators.boto_client import client_of
 from simulators.s3_store import RemoteStore, RunningStore, Storage, start
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-
 from simulators.boto_client import client_of
 from simulators.s3_store import RunningStore, start
 

@@ -13,11 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from snowball_shell import FOR_EVER, GENERATIONS, Shell, addresses, lines, make_interfaces, open_fleet, state_of
-
 from simulators.snowball import Device, Fleet
 from simulators.snowball.commands import COMMANDS
 from simulators.snowball.profiles import profile_file
+from snowball_shell import FOR_EVER, GENERATIONS, Shell, addresses, lines, make_interfaces, open_fleet, state_of
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from snowball_shell import Shell, open_fleet
-
 from simulators.snowball import Fleet, timeline
 from simulators.snowball.__main__ import main as administer
 from simulators.snowball.fleet import HERE
 from simulators.snowball.model import STATES, new_device
+from snowball_shell import Shell, open_fleet
 
 
 @pytest.fixture

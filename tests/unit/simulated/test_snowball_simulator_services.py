@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from snowball_shell import FOR_EVER, GENERATIONS, Shell, addresses, lines, make_interfaces, open_fleet
-
 from simulators.snowball import Device, Fleet, timeline
 from simulators.snowball.model import ALWAYS_ON, INSTALL_STATES, merge, new_device
+from snowball_shell import FOR_EVER, GENERATIONS, Shell, addresses, lines, make_interfaces, open_fleet
 
 
 @pytest.fixture
