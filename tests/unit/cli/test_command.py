@@ -518,8 +518,8 @@ def test_interrupting_a_watch_is_quiet(jobs: Path, ledger_path: Path) -> None:
 
 def test_log_lines_have_a_time_and_a_level(capsys: pytest.CaptureFixture[str]) -> None:
     cli._set_up_logging("info")
-    logging.getLogger("snowsync.hops.source.source_unit").info("two\nlines")
-    logging.getLogger("snowsync.hops.source.source_unit").debug("unseen")
+    logging.getLogger("snowsync.source").info("two\nlines")
+    logging.getLogger("snowsync.source").debug("unseen")
     first, second = capsys.readouterr().err.splitlines()
     assert first.split()[1:] == ["INFO", "two"] and second == "lines"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which the users of `loa
     from .job_file import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
-_log = logging.getLogger("snowsync.config.credentials")
+_log = logging.getLogger("snowsync.credentials")
 _LOOK_SECONDS = 1.0  # so long a file that was replaced may go unseen, unless a credential is refused
 _SETTLE_SECONDS = 20.0  # so long after a change of the file somebody may not have finished it: one key after the other
 _POLL_SECONDS = 0.2

@@ -23,7 +23,7 @@ from ..core.parts import Piece, SentPart, Upload
 from ..ledger.parts import PartLedger
 from ..volumes.open_volume import sync_file
 
-_log = logging.getLogger("snowsync.core.parts")
+_log = logging.getLogger("snowsync.parts")
 _Item = TypeVar("_Item")
 
 

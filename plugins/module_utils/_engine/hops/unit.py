@@ -27,7 +27,7 @@ from .pool import EndpointPool
 from .setbacks import Setbacks, Suspects
 from .switches import Switches
 
-_log = logging.getLogger("snowsync.hops.unit")
+_log = logging.getLogger("snowsync.unit")
 _END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
 _LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
 

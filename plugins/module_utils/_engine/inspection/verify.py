@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..config.job_file import Job, Store
     from ..store.client import Wire
 
-_log = logging.getLogger("snowsync.inspection.verify")
+_log = logging.getLogger("snowsync.verify")
 _TELL_SECONDS = 10.0
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between rounds over all endpoints of a store that does not answer
 

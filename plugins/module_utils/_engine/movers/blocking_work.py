@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ..core import workers
 from ..core.model import Fetch, Send
 
-_log = logging.getLogger("snowsync.hops.pool")
+_log = logging.getLogger("snowsync.endpoints")
 _WORKERS = 2
 _GRACE_SECONDS = 5.0
 

@@ -27,7 +27,7 @@ from .timeouts import Patience
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ..config.job_file import Store
 
-_log = logging.getLogger("snowsync.hops.pool")
+_log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number
 _LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
 

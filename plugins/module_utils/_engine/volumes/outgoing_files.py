@@ -29,7 +29,7 @@ from ..ledger.rows import Row
 from .file_identity import Identity, digest_of, has_inode_of, made_folder, open_file, open_folder
 from .open_writers import WriterWatch
 
-_log = logging.getLogger("snowsync.volumes.open_volume")
+_log = logging.getLogger("snowsync.volumes")
 _MOST_NAMES = 1000
 _LONGEST_NAME = 255
 _HIDDEN = re.compile(r"\.snowsync-([0-9]+)-(.+)", re.DOTALL)

@@ -16,7 +16,7 @@ from .notices import VolumeNotices
 from .open_volume import OpenVolume
 from .opening import VolumeOpening, why_not
 
-_log = logging.getLogger("snowsync.volumes.open_volume")
+_log = logging.getLogger("snowsync.volumes")
 
 
 class VolumeTrials:

@@ -15,7 +15,7 @@ from ...store.boto_client import Control
 from ...store.endpoint import Endpoint
 from ..pool import EndpointPool
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 
 
 def abort_left_uploads(parts: LeftUploads, pool: EndpointPool) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends who works it off
     _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 _CLOCK_SKEW_MS = 3_600_000  # so much may a store's clock be behind ours
 _LATE_PROVERS = 2
 

@@ -21,7 +21,7 @@ from ...volumes.open_volume import OpenVolume
 from ..counters import Counters
 from ..switches import Switches
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 _AGAIN_SECONDS = 30.0
 _RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
 

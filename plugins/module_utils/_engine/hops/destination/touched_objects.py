@@ -28,7 +28,7 @@ from ..switches import Switches
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 _AT_ONCE = 64
 
 

@@ -27,7 +27,7 @@ from ..setbacks import Setbacks, Suspects
 from .file_check import Damage, examine, gone
 from .refusals import Refusals
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 KEPT = "kept, and sent again"
 _PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
 

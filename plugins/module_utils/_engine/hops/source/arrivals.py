@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     _Step: TypeAlias = "tuple[Collection[int], Callable[[], None]]"
     _Steps: TypeAlias = "queue.SimpleQueue[_Step | None]"
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 _HEADS_AT_ONCE = 64
 
 

@@ -35,7 +35,7 @@ from .sweeping import discard
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 # What a filesystem says of one name, which is no reason to give up the others' group, or the volume.
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _WORTH_WRITING = 64 * 1024  # bytes; smaller files are left to the syncfs of their group

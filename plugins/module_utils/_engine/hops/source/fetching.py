@@ -21,7 +21,7 @@ from ..flight import Flight, Item
 from ..part_memory import PartKeeper
 from ..setbacks import Setbacks, Suspects
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 
 
 class Fetching:

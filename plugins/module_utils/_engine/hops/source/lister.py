@@ -32,7 +32,7 @@ from ..switches import Switches
 if TYPE_CHECKING:
     from ...config.job_file import Job, Store
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
 _UNREADABLE_KEYS = 2  # and so many where a page was to have one key
 _LONGEST_PAUSE = 60.0  # seconds before a page is asked for again, while probes find the endpoint well: 1, 2, 4 ...

@@ -42,7 +42,7 @@ from .fetching import Fetching
 from .lister import Lister
 from .sweeping import Sweeping
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 
 
 class SourceUnit(Unit):

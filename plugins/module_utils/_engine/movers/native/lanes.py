@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Store
     from ...core.model import Head
 
-_log = logging.getLogger("snowsync.movers.native.native_mover")
+_log = logging.getLogger("snowsync.native")
 _BUFFER = 256 * 1024
 _NAP = 0.02  # how long new work may wait for its start while fewer requests are under way than could be
 _GRACE_SECONDS = 5.0

@@ -26,7 +26,7 @@ from .partial_file import PartialFile
 from .requests import Bucket, Get, Request
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
-_log = logging.getLogger("snowsync.movers.native.native_mover")
+_log = logging.getLogger("snowsync.native")
 _PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
 _CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
 

@@ -15,7 +15,7 @@ from ...core.model import MIB, Fetch
 from ...core.parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
 from .requests import Target
 
-_log = logging.getLogger("snowsync.movers.native.native_mover")
+_log = logging.getLogger("snowsync.native")
 _WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
 
 
