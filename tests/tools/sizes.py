@@ -39,14 +39,16 @@ def sizes_of(source: str) -> Iterator[tuple[str, str, int]]:
         if isinstance(node, ast.ClassDef):
             methods = [each for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
             assigned = {name for method in methods for name in assigned_in(method)}
-            fields = {each.target.id for each in node.body if is_field(each)}
+            fields = set(fields_of(node))
             yield "methods of a class", node.name, len(methods)
             kind = "attributes of a class" if assigned - fields else "fields of a value"
             yield kind, node.name, len(assigned | fields)
 
 
-def is_field(node: ast.stmt) -> bool:
-    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+def fields_of(node: ast.ClassDef) -> Iterator[str]:
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            yield each.target.id
 
 
 def assigned_in(method: ast.AST) -> Iterator[str]:
