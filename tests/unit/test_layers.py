@@ -242,11 +242,11 @@ def test_every_file_has_a_test_or_says_where_it_is_tested() -> None:
     """A file that has gone, or has a test of its own by now, is told no more."""
     tests = ROOT / "tests/unit"
     rows = re.findall(r"^\| (`.*\.py`) \| (.+) \|$", (tests / "README.md").read_text(), re.MULTILINE)
-    told = {path for files, _ in rows for path in re.findall(r"`([\w/]+\.py)`", files)}
+    told = {path for files, _places in rows for path in re.findall(r"`([\w/]+\.py)`", files)}
     mirrored = {path for path in FILES if own_test_of(path).is_file()}
     named = {path for path in FILES if os.path.basename(path) not in ("__init__.py", "__main__.py")}
     assert told == named - mirrored
-    where = {name for _, places in rows for name in re.findall(r"`([\w/]+\.py)`", places)}
+    where = {name for _files, places in rows for name in re.findall(r"`([\w/]+\.py)`", places)}
     assert [name for name in where if not (tests / name).is_file() and not (ROOT / "tests" / name).is_file()] == []
 
 
