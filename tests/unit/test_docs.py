@@ -98,12 +98,12 @@ def test_every_state_is_explained() -> None:
 
 
 def test_every_trouble_is_explained() -> None:
-    assert words(section(OPERATIONS, "Trouble words")) == {trouble.value for trouble in errors.Trouble}
+    assert words(section(OPERATIONS, "Error codes")) == {trouble.value for trouble in errors.Trouble}
 
 
-def test_weather_is_what_the_code_calls_weather() -> None:
-    rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Trouble words"))}
-    assert {word for word, kind in rows.items() if kind == "weather"} == {
+def test_each_trouble_is_of_the_kind_that_the_code_says() -> None:
+    rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Error codes"))}
+    assert {word for word, kind in rows.items() if kind == "transient"} == {
         x.value for x in errors.Trouble if x.is_weather
     }
     assert {word for word, kind in rows.items() if kind == "stops"} == {x.value for x in errors.Trouble if x.stops_job}
