@@ -101,7 +101,7 @@ def test_every_trouble_is_explained() -> None:
     assert words(section(OPERATIONS, "Error codes")) == {trouble.value for trouble in errors.Trouble}
 
 
-def test_each_trouble_is_of_the_kind_that_the_code_says() -> None:
+def test_the_docs_call_transient_what_the_code_does() -> None:
     rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Error codes"))}
     assert {word for word, kind in rows.items() if kind == "transient"} == {
         x.value for x in errors.Trouble if x.is_weather
