@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users read: it exists, Ansible can show it, it leads somewhere, and it says what the code does."""
+"""The documentation for users: it exists, Ansible can show it, its links work, and it matches the code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAGES = tracked("*.md")
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, Any]:
-    """All that ansible-doc knows of the collection, by kind and full name."""
+    """Everything that ansible-doc knows about the collection, by kind and full name."""
     argv = [Path(sys.executable).with_name("ansible-doc"), "--metadata-dump", "--no-fail-on-errors", COLLECTION]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/collections")}
     done = subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 def broken_links(page: Path) -> list[str]:
-    """Links of a page to files and headings of the project that are not there."""
+    """Links of a page to files and headings of the project that do not exist."""
     broken = []
     for link in LINK.findall(page.read_text()):
         place, _hash, heading = link.partition("#")
@@ -102,7 +102,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a heading is called in a link: lower case, no punctuation, blanks as hyphens."""
+    """The anchors of the headings: lower case, no punctuation, spaces as hyphens."""
     titles = HEADING.findall(page.read_text())
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is shipped: the archive that `ansible-galaxy collection build` makes, and the versions that are pinned."""
+"""The shipped archive, as `ansible-galaxy collection build` creates it, and the pinned versions."""
 
 from __future__ import annotations
 

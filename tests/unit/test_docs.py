@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pages for people against the code: no option, word or code without a line, no line that says otherwise."""
+"""The documentation against the code: every option, error code and exit code has a line, and each line is correct."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def section(page: str, title: str) -> str:
 
 
 def table(text: str) -> Iterator[list[str]]:
-    """The cells of every row of the tables in a text, without heads and rules."""
+    """The cells of every row of the tables in a text, without headers and rules."""
     for line in text.splitlines():
         if line.startswith("| ") and not line.startswith(("| ---", "| option", "| |")):
             yield [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
 def words(text: str) -> set[str]:
-    """What stands in backticks in the first cell of any row."""
+    """The texts in backticks in the first cell of any row."""
     return {word for cells in table(text) for word in re.findall(r"`([^`]+)`", cells[0])}
 
 
@@ -76,7 +76,7 @@ def test_every_default_is_the_code_s(title: str, model: type[BaseModel]) -> None
 
 
 def read(field: FieldInfo, text: str) -> Any:
-    """A default as a job file would give it."""
+    """A default as a job file would contain it."""
     kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(kind).validate_python(yaml.safe_load(text))
 
@@ -135,7 +135,7 @@ def test_everything_that_a_unit_says_is_explained() -> None:
 
 
 def statuses(path: Path) -> Iterator[str]:
-    """All that a unit's code can put into its `status`; what varies is a "…"."""
+    """Every text that a unit's code can put into its `status`; variable parts are a "…"."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and node.name == "_describe":
             yield from (text for part in ast.walk(node) if isinstance(part, ast.Return) for text in texts(part.value))
@@ -168,7 +168,7 @@ def test_every_rung_of_evidence_is_described() -> None:
 
 
 def test_files_that_design_names_exist() -> None:
-    """By their paths in the engine, in the tests, or in the row of a package there."""
+    """By their paths in the engine, in the tests, or relative to the package whose row names them."""
     named = {name for _room, name in names_in_design()}
     missing = {
         name
@@ -179,7 +179,7 @@ def test_files_that_design_names_exist() -> None:
 
 
 def names_in_design() -> Iterator[tuple[str, str]]:
-    """(package whose row of the table it is, or "", name of a file)."""
+    """(package whose table row it is, or ""; name of a file)."""
     for line in DESIGN.splitlines():
         row = re.match(r"\| `([\w/]+)` \|", line)
         for name in re.findall(r"`([\w/]+\.py)`", line):
@@ -209,7 +209,7 @@ def test_readme_names_every_command() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/job-file.md", "docs/design.md"])
 def test_pictures_and_pages_are_there(page: str) -> None:
-    """Also what only the rendered page shows; the links between pages are looked at by tests/docs."""
+    """Also pictures, which only the rendered page shows; tests/docs checks the links between pages."""
     folder = (ROOT / page).parent
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     assert [name for name in pictures if not (folder / name).is_file()] == []
