@@ -193,7 +193,7 @@ def test_readme_names_every_module_role_and_playbook() -> None:
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
     roles = {path.name for path in (ROOT / "roles").iterdir() if path.is_dir()}
     playbooks = {path.name for path in (ROOT / "playbooks").glob("*.yml")}
-    rows = [cells for cells in table(section(README, "What is in it")) if len(cells) == 3]
+    rows = [cells for cells in table(section(README, "Contents")) if len(cells) == 3]
     named = {(cells[0], *re.findall(r"`([^`]+)`", cells[1])) for cells in rows}
     inventories = {path.stem for path in (ROOT / "plugins/inventory").glob("*.py")}
     kinds = (("module", modules), ("inventory", inventories), ("role", roles), ("playbook", playbooks))
