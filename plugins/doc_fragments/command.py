@@ -10,11 +10,11 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   executable:
-    description: The command C(snowsync) on the host. The role P(edgeops.snowsync.engine#role) installs it.
+    description: The C(snowsync) command on the host. The role P(edgeops.snowsync.engine#role) installs it.
     type: path
     default: /opt/snowsync/bin/snowsync
   jobs_dir:
-    description: Where the files of named jobs are on the host.
+    description: The folder of the job files on the host.
     type: path
     default: /etc/snowsync/jobs
 requirements:

@@ -6,30 +6,30 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: snowdirs
-short_description: A folder with one folder per Snowball becomes hosts
+short_description: Create one host for each Snowball folder
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - Each folder in O(path), a snowdir, becomes a host of its name in the group O(group). Hidden folders are left out.
-  - A snowdir holds one C(*manifest.bin) and a C(sbe_config.yaml) with C(endpoint_url) and C(unlock_key). The host has
-    them as C(snowball_manifest), C(snowball_endpoint) and C(snowball_unlock_code), beside C(snowball_name) and
-    C(snowball_snowdir). The nodes of a cluster, C(device_ip_addresses), are C(snowball_device_ips). Every further key
-    of C(sbe_config.yaml) becomes a host variable with C(snowball_) before it, so that C(host) becomes
+  - Each folder in O(path), a snowdir, becomes a host with its name in the group O(group). Hidden folders are ignored.
+  - A snowdir holds one C(*manifest.bin) and a C(sbe_config.yaml) with C(endpoint_url) and C(unlock_key). The host gets
+    them as C(snowball_manifest), C(snowball_endpoint) and C(snowball_unlock_code), in addition to C(snowball_name) and
+    C(snowball_snowdir). The nodes of a cluster, C(device_ip_addresses), become C(snowball_device_ips). Every other key
+    of C(sbe_config.yaml) becomes a host variable with the prefix C(snowball_). For example C(host) becomes
     C(snowball_host), see the role P(edgeops.snowsync.snowball#role).
-  - Any value of C(sbe_config.yaml) may be a template, such as a lookup in a secret store, or encrypted with
-    C(ansible-vault), and so may the whole file. This plugin hands them on as they are; Ansible decrypts and evaluates
+  - Any value of C(sbe_config.yaml), and the whole file, may be encrypted with C(ansible-vault). A value may also be a
+    template, such as a lookup in a secret store. This plugin passes them on unchanged. Ansible decrypts and evaluates
     them where they are used.
-  - Hosts are in the group V(unlockable) when manifest, endpoint and code are known, else in V(incomplete), where
-    C(snowball_problems) says what is missing. What O(compose) adds counts too, so that a code does not have to be in
-    the folder at all. A folder that cannot be read or contradicts itself is a warning with its name.
-  - No module runs on a Snowball itself. Tasks for such a host run on the controller, as C(ansible_connection) is
-    V(local) for it, or where C(delegate_to) sends them, as those of the role P(edgeops.snowsync.snowball#role).
+  - Hosts are in the group V(unlockable) if manifest, endpoint and code are known, otherwise in V(incomplete), where
+    C(snowball_problems) says what is missing. Variables that O(compose) adds count too, so the code does not have to be
+    in the folder. A folder that is unreadable or contradictory causes a warning with its name.
+  - No module runs on a Snowball itself. Tasks for such a host run on the controller, because C(ansible_connection) is
+    V(local) for it, or where C(delegate_to) sends them, as in the role P(edgeops.snowsync.snowball#role).
 extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
 notes:
-  - The cache holds names of folders and files and nothing of their content; C(sbe_config.yaml) is read each time.
-    It saves time where the folders are on a slow network filesystem.
+  - The cache holds only the names of folders and files, not their content. C(sbe_config.yaml) is read each time.
+    The cache saves time if the folders are on a slow network filesystem.
 options:
   plugin:
     description: The name of this plugin.
@@ -39,8 +39,8 @@ options:
   path:
     description:
       - The folder of the snowdirs, relative to the file with these options.
-      - It must not be inside a folder that is an inventory itself, as Ansible would read each C(sbe_config.yaml) there
-        as one more inventory.
+      - It must not be inside an inventory folder, because Ansible would read each C(sbe_config.yaml) there as another
+        inventory.
     type: str
     required: true
   group:
@@ -50,7 +50,7 @@ options:
 """
 
 EXAMPLES = r"""
-# inventory/snowdirs.yml; `ansible-inventory -i inventory --graph` shows what comes of it
+# inventory/snowdirs.yml; show the result with `ansible-inventory -i inventory --graph`
 plugin: edgeops.snowsync.snowdirs
 path: /srv/snowdirs
 
@@ -61,7 +61,7 @@ unlock_key: "{{ lookup('community.hashi_vault.vault_kv2_get', 'snowballs/site-a-
 host: edge1
 
 ---
-# All codes in one place, groups by the first part of the name, and the host that has the client
+# All codes in one place, groups by the first part of the name, and the host with the client
 plugin: edgeops.snowsync.snowdirs
 path: /srv/snowdirs
 compose:
@@ -81,10 +81,10 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball import snowdirs
 
-# As Ansible has it for localhost.
+# The same as Ansible sets for localhost.
 CONNECTION = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 STATES = ("unlockable", "incomplete")
-# sbe_config.yaml has the forerunners' words, and those of the client; the modules have their own.
+# sbe_config.yaml uses the names of the predecessor scripts and of the client; the modules use their own.
 VARIABLES = {
     "endpoint_url": "snowball_endpoint",
     "unlock_key": "snowball_unlock_code",
@@ -98,12 +98,12 @@ NEEDED = {
 
 
 class SnowdirError(Exception):
-    """A folder that cannot be a Snowball's as it is; never says what the code is."""
+    """A folder that is not a valid snowdir; the message never contains the code."""
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "edgeops.snowsync.snowdirs"
-    # What an operator writes into a snowdir is trusted as what is written into any other inventory.
+    # The content of a snowdir is trusted like that of any other inventory.
     trusted_by_default = True
 
     def verify_file(self, path):
@@ -120,11 +120,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add(group, found)
 
     def _found(self, folder, path, cache):
-        """What scan() says, from the cache if that is wanted and has it."""
+        """The result of _scan(), from the cache if it is enabled and has it."""
         if not self.get_option("cache"):
             return self._scan(folder)
         self.load_cache_plugin()
-        # Another folder in the same file of options is another inventory.
+        # Another folder in the same options file is another inventory.
         key = self.get_cache_key(f"{path}:{folder}")
         if cache and key in self._cache:
             return self._cache[key]
@@ -136,7 +136,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             names = snowdirs.names_in(folder)
         except OSError as error:
-            raise AnsibleParserError(f"Failed to read the folder of snowdirs {folder}: {error.strerror}") from error
+            raise AnsibleParserError(f"Failed to read the snowdir folder {folder}: {error.strerror}") from error
         return [self._look(os.path.join(folder, name)) for name in names]
 
     @staticmethod
@@ -153,13 +153,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         problem = ""
         if len(found.manifests) > 1:
             names = ", ".join(os.path.basename(manifest) for manifest in found.manifests)
-            problem = f"it has {len(found.manifests)} manifests ({names}), and a Snowball has one"
+            problem = f"it has {len(found.manifests)} manifests ({names}), but a Snowball has one"
         return {"path": path, "manifests": list(found.manifests), "has_config": found.has_config, "problem": problem}
 
     def _add(self, group, found):
         name = os.path.basename(found["path"])
         if not snowdirs.NAME.fullmatch(name):
-            self.display.warning(f"Snowdir {found['path']} is left out: {name!r} cannot be the name of a host")
+            self.display.warning(f"Snowdir {found['path']} is ignored: {name!r} is not a valid host name")
             return
         problems = [found["problem"]] if found["problem"] else []
         variables = {**CONNECTION, "snowball_name": name, "snowball_snowdir": found["path"]}
@@ -207,29 +207,27 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 
 def _is_given(value):
-    # A vaulted value is no str, and comparing it would ask for the password of who only lists the hosts.
+    # A vaulted value is not a str, and comparing it would require the vault password just to list the hosts.
     return value is not None and not (isinstance(value, str) and not value)
 
 
 def _is_literal(value):
-    """Whether a value is plain text that can be judged now: no template, and nothing vaulted, which is no str."""
+    """Whether a value is plain text that can be validated now: not a template, and not vaulted (not a str)."""
     return isinstance(value, str) and "{{" not in value and "{%" not in value
 
 
 def _refuse_what_cannot_be(config):
     code, endpoint = config.get("unlock_key"), config.get("endpoint_url")
     if _is_literal(code) and not snowdirs.CODE.fullmatch(code):
-        raise SnowdirError(
-            "unlock_key is no unlock code, which is five groups of five letters or digits with - between"
-        )
+        raise SnowdirError("unlock_key is not an unlock code (five groups of five letters or digits, separated by -)")
     if _is_literal(endpoint) and not snowdirs.ENDPOINT.fullmatch(endpoint):
-        raise SnowdirError(f"endpoint_url is {endpoint}, and has to be like https://198.51.100.7")
+        raise SnowdirError(f"endpoint_url is {endpoint}, but must look like https://198.51.100.7")
 
 
 def _without_content(error):
-    """The first line of an error, which says what is wrong and not where, without what the file says."""
+    """The first line of an error, which says what is wrong, without any content of the file."""
     cause = error.__cause__ if error.__cause__ is not None else error
     place = getattr(cause, "problem_mark", None)
     if place is not None:
-        return f"it is no YAML at line {place.line + 1} or above"
+        return f"invalid YAML at or above line {place.line + 1}"
     return to_native(getattr(error, "strerror", None) or str(error).splitlines()[0])

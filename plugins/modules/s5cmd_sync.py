@@ -7,68 +7,69 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s5cmd_sync
-short_description: Run a snowsync job once, until everything has arrived
+short_description: Run a snowsync job once, until everything is delivered
 version_added: 0.1.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
   - Runs one job in the foreground, for a bounded time. Objects go from the source bucket through local volumes to the
-    destination bucket, each hop proven, and recorded in the ledger of the job.
-  - What has been delivered is never sent again, so a run can be repeated, and one that was cut off is simply run again.
-  - For a transfer that goes on for ever, as systemd units, see P(edgeops.snowsync.dual_sync#role).
+    destination bucket. Each hop is verified and recorded in the job's ledger.
+  - Delivered objects are never sent again, so a run can be repeated, and an interrupted run can simply be restarted.
+  - For a continuous transfer that runs as systemd units, see P(edgeops.snowsync.dual_sync#role).
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
   - edgeops.snowsync.command
 attributes:
   check_mode:
     support: full
-    details: The source is listed and compared with the ledger, nothing is moved and nothing is recorded.
+    details: The source is listed and compared with the ledger. Nothing is moved and nothing is recorded.
   diff_mode:
     support: full
-    details: Shows the first 100 keys that are to move. Outside of check mode this needs another listing of the source.
+    details: Shows the first 100 keys to move. Outside check mode this needs an additional listing of the source.
   idempotent:
     support: full
 options:
   job:
     description:
-      - The name of a job on the host, whose file is in O(jobs_dir).
+      - The name of a job on the host. Its file is in O(jobs_dir).
     type: str
   config:
     description:
-      - The job itself, with the same keys as a job's file, see the options of P(edgeops.snowsync.dual_sync#role).
-      - It never holds a secret. Each store names a V(credentials_file) on the host in the format of
-        C(~/.aws/credentials), which nobody but its owner may read.
-      - Give it the same V(job) and V(state_dir) each time, the ledger there knows what has been delivered.
+      - The job itself, with the same keys as a job file. See the options of P(edgeops.snowsync.dual_sync#role).
+      - It never holds a secret. Each store names a V(credentials_file) on the host, in the format of
+        C(~/.aws/credentials), that only its owner may read.
+      - Use the same V(job) and V(state_dir) each time, because the ledger there records what has been delivered.
     type: dict
   user:
     description:
-      - Run as this user, in a transient systemd unit that is handed the job's credentials as the long-lived units are.
-      - By default a task that runs as root runs O(job) as the owner of C(/var/lib/snowsync/<job>), if there is such a
-        folder, so that nothing is left there that the job's units cannot use. In all other cases it runs as the task's
-        own user.
+      - Run as this user, in a transient systemd unit that receives the job's credentials in the same way as the
+        long-running units do.
+      - By default a task that runs as root runs O(job) as the owner of C(/var/lib/snowsync/<job>), if that folder
+        exists, so that every file left there is usable by the job's units. In all other cases it runs as the task's
+        user.
     type: str
   direction:
     description:
-      - V(source) only fills the volumes, V(destination) only empties them, V(both) does both at once.
+      - V(source) only fills the volumes, V(destination) only empties them, V(both) does both at the same time.
     type: str
     choices: [both, source, destination]
     default: both
   until:
     description:
-      - With V(drained) the run ends when everything that is listed is delivered and proven, failed or quarantined.
-      - With V(one_pass) the source is listed once and every object is tried once.
+      - With V(drained) the run ends when every listed object is delivered and verified, failed or quarantined.
+      - With V(one_pass) the source is listed once and each object is tried once.
     type: str
     choices: [drained, one_pass]
     default: drained
   timeout:
     description:
-      - The run ends after this many seconds at the latest. If the job is not drained by then, the task fails;
-        what was moved is kept.
-      - By default there is no limit.
+      - End the run after this many seconds. If the job is not drained by then, the task fails, and what was moved
+        is kept.
+      - By default there is no time limit.
     type: float
 """
 
 EXAMPLES = r"""
-- name: Empty the volumes before the ship leaves, for two hours at most
+- name: Empty the volumes before the ship leaves, within two hours
   edgeops.snowsync.s5cmd_sync:
     job: photos
     direction: destination
@@ -100,13 +101,13 @@ EXAMPLES = r"""
           limit: 2TiB
   register: survey
 
-- name: See what would move
+- name: Preview what would move
   edgeops.snowsync.s5cmd_sync:
     job: photos
   check_mode: true
   register: photos
 
-- name: Say it
+- name: Show the totals
   ansible.builtin.debug:
     msg: "{{ photos.plan.objects }} objects, {{ photos.plan.bytes | human_readable }}"
 """
@@ -126,7 +127,7 @@ plan:
       description: The name of the job.
       type: str
     objects:
-      description: How many objects are listed or staged and not delivered.
+      description: The number of objects that are listed or staged and not yet delivered.
       type: int
     bytes:
       description: Their size in bytes.
@@ -136,10 +137,10 @@ plan:
       type: list
       elements: str
     left_behind:
-      description: How many listed objects cannot be moved because of their keys (no UTF-8, too long).
+      description: The number of listed objects that cannot be moved because of their keys (not UTF-8, too long).
       type: int
     left:
-      description: The first 100 of them, each with the reason; a byte that is no UTF-8 is written as C(\xNN).
+      description: The first 100 of them, each with the reason. A byte that is not UTF-8 is written as C(\xNN).
       type: list
       elements: dict
   sample:
@@ -151,13 +152,13 @@ plan:
     left: []
 drained:
   description:
-    - Whether all that is listed was delivered, and proven. Not while objects are failed or quarantined, were refused by
-      the destination, or cannot be moved.
+    - Whether every listed object was delivered and verified. It is false while objects are failed or quarantined, were
+      rejected by the destination, or cannot be moved.
   returned: when the job ran
   type: bool
   sample: true
 seconds:
-  description: How long the run took, in seconds.
+  description: The duration of the run in seconds.
   returned: when the job ran
   type: float
   sample: 41.27
@@ -167,41 +168,42 @@ listed:
   type: dict
   sample: {"objects": 1041, "bytes": 530579456}
 staged:
-  description: What this run brought from the source to the volumes, and the seconds this hop was at work.
+  description: What this run staged from the source to the volumes, and for how many seconds this hop was active.
   returned: when the job ran
   type: dict
   sample: {"objects": 1041, "bytes": 530579456, "seconds": 38.4}
 delivered:
-  description: What this run brought from the volumes to the destination, and the seconds this hop was at work.
+  description:
+    - What this run delivered from the volumes to the destination, and for how many seconds this hop was active.
   returned: when the job ran
   type: dict
   sample: {"objects": 1041, "bytes": 530579456, "seconds": 39.1}
 refused:
   description:
-    - How many staged objects the destination did not take. They are kept on their volumes, and the next run sends
+    - The number of staged objects that the destination rejected. They stay on their volumes, and the next run sends
       them again.
   returned: when the job ran
   type: int
   sample: 0
 released:
-  description: What this run deleted from the volumes, after the destination's copy was proven.
+  description: What this run deleted from the volumes after the destination's copy was verified.
   returned: when the job ran
   type: dict
   sample: {"objects": 1041, "bytes": 530579456}
 states:
-  description: How many objects of the ledger are in each state, whichever run brought them there.
+  description: The number of objects in each state of the ledger, over all runs.
   returned: when the job ran
   type: dict
   sample: {"pending": 0, "staged": 0, "delivered": 0, "released": 1041, "quarantined": 0, "failed": 0}
 evidence:
   description:
-    - How the objects of the ledger were proven on each hop, from V(size) (nothing but the size) and V(not_proven) (two
-      reads agree, and nothing better can be had) to V(medium) (read back from the medium or by an independent reader).
+    - How the objects in the ledger were verified on each hop, from V(size) (size only) and V(not_proven) (two reads
+      agree, and nothing stronger is available) to V(medium) (read back from the medium or by an independent reader).
   returned: when the job ran
   type: dict
   sample: {"source": {"store_digest": 1041}, "destination": {"store_digest": 1041}}
 failures:
-  description: The first 100 objects that could not be moved, each with one word for the kind of trouble and a message.
+  description: The first 100 objects that could not be moved, each with a one-word error class and a message.
   returned: when the job ran
   type: list
   elements: dict
@@ -210,46 +212,46 @@ failures:
       trouble: denied
       message: "Failed to get 2026/locked.jpg: the store denies this request (HTTP 403, AccessDenied)"
 failure_count:
-  description: How many failures there were in all.
+  description: The total number of failures.
   returned: when the job ran
   type: int
   sample: 0
 lost:
   description:
-    - How many objects had a newer version at the source that was listed and is gone. The older one, which was staged,
-      is delivered.
+    - The number of objects whose newer version was listed at the source and has since disappeared. The older version,
+      which was staged, is delivered.
   returned: when the job ran
   type: int
   sample: 0
 left_behind:
   description:
-    - How many objects are listed at the source and cannot be moved because of their keys (no UTF-8, too long). The job
-      is not drained and the task fails while there are any.
+    - The number of objects listed at the source that cannot be moved because of their keys (not UTF-8, too long). While
+      there are any, the job is not drained and the task fails.
   returned: when the job ran
   type: int
   sample: 0
 unserved:
   description:
-    - A sentence for each store that answered and served no object, however often some were tried. What is still to be
-      moved is kept, and the next run goes on with it.
+    - One sentence for each store that responded but served no object despite retries. The remaining objects stay in
+      the ledger, and the next run continues with them.
   returned: when the job ran
   type: list
   elements: str
   sample: []
 waiting:
-  description: What each direction was doing or waiting for when O(timeout) ended the run; empty otherwise.
+  description: What each direction was doing or waiting for when O(timeout) ended the run. Otherwise empty.
   returned: when the job ran
   type: list
   elements: str
   sample: []
 report:
-  description: The report of this run on the host; empty if there was nothing to report.
+  description: The path of this run's report on the host. Empty if there was nothing to report.
   returned: when the job ran
   type: str
   sample: /var/lib/snowsync/photos/reports/dt_data_1795267139.json
 exit_code:
   description:
-    - The exit code of the command, see C(snowsync --help).
+    - The exit code of the command. See C(snowsync --help).
   returned: when the command failed
   type: int
   sample: 5

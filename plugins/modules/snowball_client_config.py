@@ -7,49 +7,49 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snowball_client_config
-short_description: Give a Snowball a profile in the Snowball Edge client
+short_description: Manage the profile of a Snowball in the Snowball Edge client
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - Makes a profile in the file of the Snowball Edge client, as C(snowballEdge configure) does, so that afterwards
-    C(snowballEdge describe-device --profile ...) works for everybody who uses this account, without any other option;
-    with the default O(profile) also without that one.
-  - The modules of this collection do not need it, they hand the client a profile of their own when they have the
+  - Creates a profile in the configuration file of the Snowball Edge client, as C(snowballEdge configure) does.
+    Afterwards C(snowballEdge describe-device --profile ...) works for everyone who uses this account, without other
+    options. With the default O(profile), C(--profile) can be omitted too.
+  - The modules of this collection do not need it. They give the client a profile of their own when they have the
     manifest and the unlock code.
-  - The file holds unlock codes. It is readable by its owner only afterwards, and so is the client's folder. Other
-    profiles in it, and fields of this profile that nothing here is about, stay what they are.
-  - A file that is not JSON is an error, and is left as it is.
-  - Each file is replaced in one step, and by one task at a time. For that a file C(.snowsync.lock) stays beside it.
+  - The file holds unlock codes. The module makes the file and the client's folder readable by the owner only. Other
+    profiles in the file, and fields of this profile that this module does not manage, are not changed.
+  - A file that is not JSON is an error and is not changed.
+  - Each file is replaced atomically and by one task at a time. The lock file C(.snowsync.lock) stays beside it.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
   - edgeops.snowsync.snowball
 attributes:
   check_mode:
     support: full
-    details: With O(interactive) the client is not started, so the code is not checked against the manifest.
+    details: With O(interactive) the client is not started, so the unlock code is not checked against the manifest.
   diff_mode:
     support: full
-    details: Shows this profile only. Of the unlock code it tells only whether it is another one than before.
+    details: Shows this profile only. For the unlock code it shows only whether it changed.
   idempotent:
     support: full
 options:
   state:
-    description: Whether the profile is to be there. Without it the file stays, even if it is empty then.
+    description: Whether the profile should exist. With V(absent) the file stays, even if it becomes empty.
     type: str
     choices: [present, absent]
     default: present
   profile:
     description:
       - The name of the profile.
-      - The default is the one that C(snowballEdge) uses when it is called without C(--profile), as the client has it
-        by all that is known; AWS documents no name for it. O(interactive) leaves the choice to the client.
+      - The default is the profile that C(snowballEdge) appears to use when it is called without C(--profile). AWS does
+        not document its name. O(interactive) leaves the choice to the client.
     type: str
     default: default
   snowdir:
     description:
       - The folder of the device. It holds one file C(*manifest.bin), and C(sbe_config.yaml) with C(unlock_key) and
         C(endpoint_url).
-      - One of O(snowdir) and O(manifest) is needed when O(state=present).
+      - O(snowdir) or O(manifest) is required when O(state=present).
     type: path
   device_ips:
     description:
@@ -58,15 +58,15 @@ options:
     elements: str
   unlock_code:
     description:
-      - The unlock code of the device's job, 25 letters and digits in five groups. It ends up in the file, and in no
-        command line, log or result.
+      - The unlock code of the device's job, 25 letters and digits in five groups. It is written to the file, and never
+        appears on a command line, in a log or in a result.
     type: str
   interactive:
     description:
-      - Have the client itself write the profile, C(snowballEdge configure), by answering its questions on a terminal.
-        It checks the unlock code against the manifest and notes the job's id.
-      - This is only done when the profile is not there or differs. The client needs no device for it.
-      - The client writes to its own file. Give O(config_file) only if it is another one than the default.
+      - Have the client write the profile itself. The module runs C(snowballEdge configure) on a terminal and answers
+        its prompts. The client checks the unlock code against the manifest and records the job ID.
+      - This is done only when the profile is missing or differs. The client does not need the device for this.
+      - The client writes to its own file. Set O(config_file) only if that file is not the default one.
     type: bool
     default: false
   config_file:
@@ -79,11 +79,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The device that snowballEdge speaks to without options
+- name: Set the device that snowballEdge uses without options
   edgeops.snowsync.snowball_client_config:
     snowdir: /srv/snowballs/snowball-7
 
-- name: One profile per device, the code from a vault
+- name: Create one profile per device, with the code from a vault
   edgeops.snowsync.snowball_client_config:
     profile: "{{ inventory_hostname }}"
     endpoint: https://192.0.2.10
@@ -95,7 +95,7 @@ EXAMPLES = r"""
     snowdir: /srv/snowballs/snowball-7
     interactive: true
 
-- name: The device goes back to AWS
+- name: Remove the profile when the device is returned to AWS
   edgeops.snowsync.snowball_client_config:
     profile: snowball-7
     state: absent
@@ -113,12 +113,12 @@ config_file:
   type: str
   sample: /root/.aws/snowball/config/snowball-edge.config
 trouble:
-  description: One word for what went wrong, for example V(wrong_code), V(wrong_manifest) or V(damaged_file).
+  description: A one-word error class, for example V(wrong_code), V(wrong_manifest) or V(damaged_file).
   returned: failure
   type: str
   sample: damaged_file
 snowball:
-  description: The device as messages name it.
+  description: The name of the device in messages.
   returned: failure
   type: str
   sample: snowball-7 (https://192.0.2.10)

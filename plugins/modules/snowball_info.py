@@ -7,21 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snowball_info
-short_description: All that a Snowball Edge device tells of itself
+short_description: Gather information about a Snowball Edge device
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - The device with its state, network interfaces and room; its software and the end of its certificate; its services,
-    and where its S3 answers.
-  - A device that is locked tells less. What it does not tell is named in RV(unavailable), and fails nothing.
-  - Warns when a certificate of the device ends soon, because the device cannot be used any more then.
+  - Returns the device with its state, network interfaces and capacities, its software version, when its certificate
+    expires, its services, and its S3 endpoints.
+  - A locked device reports less. RV(unavailable) lists what it does not report. This does not fail the task.
+  - Warns when a certificate of the device is about to expire, because the device cannot be used after that.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
   - edgeops.snowsync.snowball
 attributes:
   check_mode:
     support: full
-    details: The device is only asked.
+    details: The device is only queried.
   diff_mode:
     support: N/A
     details: Nothing is changed.
@@ -30,9 +30,9 @@ attributes:
 options:
   gather:
     description:
-      - What to ask for beside the device itself. Each subset is one or more commands of the client, which takes a
-        second or two for each.
-      - V(services) is the services and the endpoints of S3, V(software) the versions and the end of the certificate,
+      - What to query in addition to the device itself. Each subset needs one or more client commands, which take a
+        second or two each.
+      - V(services) is the services and the S3 endpoints, V(software) the versions and the expiry of the certificate,
         V(interfaces) the virtual network interfaces, V(certificates) every certificate in PEM, V(features) e.g. remote
         management, V(time) the time sources, V(client) the version of the client.
     type: list
@@ -41,22 +41,22 @@ options:
     default: [certificates, client, features, interfaces, services, software, time]
   certificate_warning_days:
     description:
-      - Warn when a certificate ends in this many days or less.
+      - Warn when a certificate expires in this many days or fewer.
     type: int
     default: 30
 """
 
 EXAMPLES = r"""
-- name: Ask a device for everything
+- name: Gather everything about a device
   edgeops.snowsync.snowball_info:
     snowdir: /srv/snowballs/survey-1
   register: survey
 
-- name: Say where its S3 adapter answers
+- name: Show the endpoint of its S3 adapter
   ansible.builtin.debug:
     msg: "{{ survey.s3_endpoints.adapter | selectattr('protocol', 'eq', 'https') | map(attribute='url') | first }}"
 
-- name: Keep the certificate that this endpoint shows
+- name: Save the certificate that this endpoint presents
   ansible.builtin.copy:
     content: >-
       {{ survey.certificates | selectattr('arn', 'eq', survey.s3_endpoints.object[0].certificate_arn)
@@ -64,7 +64,7 @@ EXAMPLES = r"""
     dest: /etc/snowsync/survey-1.pem
     mode: "0644"
 
-- name: Only see the software and how long the certificate lasts
+- name: Gather only the software version and the expiry of the certificate
   edgeops.snowsync.snowball_info:
     profile: survey-1
     gather: [software]
@@ -78,17 +78,17 @@ state:
   type: str
   sample: UNLOCKED
 device_id:
-  description: The id of the device.
+  description: The ID of the device.
   returned: success
   type: str
   sample: JID2EXAMPLE-0c40-49a7-9f53-916aEXAMPLE81
 device:
-  description: The device. What it does not tell is empty or null.
+  description: The device. Fields that it does not report are empty or null.
   returned: success
   type: dict
   contains:
     device_id:
-      description: The id of the device.
+      description: The ID of the device.
       type: str
     state:
       description: V(LOCKED), V(UNLOCKING) or V(UNLOCKED).
@@ -101,22 +101,22 @@ device:
       type: str
     interfaces:
       description:
-        - The physical network interfaces, each with C(interface_id), C(connector), C(assignment), C(ip_address),
+        - The physical network interfaces. Each has C(interface_id), C(connector), C(assignment), C(ip_address),
           C(netmask), C(gateway), C(mac_address) and C(mtu).
       type: list
       elements: dict
     capacities:
-      description: Room by kind, each with C(name), C(unit), C(total), C(used) and C(available).
+      description: The capacities by kind. Each has C(name), C(unit), C(total), C(used) and C(available).
       type: list
       elements: dict
     cluster_id:
-      description: The cluster it belongs to.
+      description: The cluster that the device belongs to.
       type: str
     association:
-      description: How it belongs to the cluster, e.g. V(ASSOCIATED).
+      description: Its association with the cluster, e.g. V(ASSOCIATED).
       type: str
     reachability:
-      description: Whether the cluster reaches it.
+      description: Whether the cluster can reach it.
       type: str
     tags:
       description: Its tags.
@@ -146,8 +146,8 @@ device:
     reachability: ""
     tags: {}
 software:
-  description: Its software and the end of its certificate, in UTC; V(certificate_days_left) is negative afterwards.
-  returned: when it is asked for and told
+  description: Its software and the expiry of its certificate in UTC. V(certificate_days_left) is negative after expiry.
+  returned: when requested and reported
   type: dict
   sample:
     installed: "118"
@@ -159,14 +159,14 @@ software:
     certificate_days_left: 129
 certificate_days_left:
   description:
-    - The whole days until the first of its certificates ends, from RV(software) and RV(certificates). Null when the
-      device tells of none.
+    - The whole days until the first of its certificates expires, from RV(software) and RV(certificates). Null when the
+      device reports none.
   returned: success
   type: int
   sample: 129
 services:
-  description: Its services by their id.
-  returned: when they are asked for and told
+  description: Its services by ID.
+  returned: when requested and reported
   type: dict
   sample:
     s3:
@@ -189,10 +189,10 @@ services:
           state: ""
 s3_endpoints:
   description:
-    - Where its S3 answers. V(adapter) is the S3 adapter, V(object) and V(control) are the two of S3 compatible storage
-      (C(s3-snow)), V(unknown) is there only for one that does not say which it is.
-    - C(state) is that of the service, as endpoints are listed before it is ready.
-  returned: when services are asked for and told
+    - Its S3 endpoints. V(adapter) is the S3 adapter. V(object) and V(control) are the two of S3 compatible storage
+      (C(s3-snow)). V(unknown) is present only for an endpoint that does not say which it is.
+    - C(state) is the state of the service, because endpoints are listed before the service is ready.
+  returned: when services are requested and reported
   type: dict
   sample:
     adapter:
@@ -205,7 +205,7 @@ s3_endpoints:
     control: []
 virtual_interfaces:
   description: Its virtual network interfaces.
-  returned: when they are asked for and told
+  returned: when requested and reported
   type: list
   elements: dict
   sample:
@@ -217,8 +217,8 @@ virtual_interfaces:
       gateway: 192.0.2.1
       mac_address: EX:AM:PL:E1:23:45
 certificates:
-  description: Its certificates. The one of an endpoint is named there, it need not be the first.
-  returned: when they are asked for and told
+  description: Its certificates. Each endpoint names its certificate, which is not always the first one.
+  returned: when requested and reported
   type: list
   elements: dict
   sample:
@@ -229,32 +229,32 @@ certificates:
       certificate_days_left: 129
 features:
   description: Its features.
-  returned: when they are asked for and told
+  returned: when requested and reported
   type: dict
   sample: {"remote_management_state": "INSTALLED_ONLY"}
 time_sources:
   description: Its time sources.
-  returned: when they are asked for and told
+  returned: when requested and reported
   type: list
   elements: dict
   sample: [{"address": "192.0.2.123", "state": "CURRENT", "type": "SERVER", "stratum": "3"}]
 client:
-  description: The version of the client, V(build) is null if it does not tell.
-  returned: when it is asked for
+  description: The version of the client. V(build) is null if the client does not report it.
+  returned: when requested
   type: dict
   sample: {"version": "1.2.0", "build": 661}
 unavailable:
-  description: The subsets that the device did not tell, each with the reason.
+  description: The subsets that the device did not report, each with the reason.
   returned: success
   type: dict
   sample: {}
 trouble:
-  description: One word for what went wrong, e.g. V(unreachable), see M(edgeops.snowsync.snowball_unlock).
+  description: A one-word error class, e.g. V(unreachable). See M(edgeops.snowsync.snowball_unlock).
   returned: failure
   type: str
   sample: unreachable
 snowball:
-  description: The device as the message names it.
+  description: The name of the device in the message.
   returned: failure
   type: str
   sample: survey-1 (https://192.0.2.10)

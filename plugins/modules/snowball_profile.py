@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snowball_profile
-short_description: Give a Snowball a profile for AWS tools
+short_description: Manage the profile of a Snowball for AWS tools
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - Makes a profile in the files C(~/.aws/config) and C(~/.aws/credentials), so that the AWS CLI, the AWS SDKs and all
-    programs built on them (boto3, s5cmd, rclone and others) speak to the device with C(--profile) and nothing else.
-  - Other profiles, comments, blank lines, line endings, and options of this profile that are not named here stay byte
-    for byte what they are. Each file is replaced in one step, and by one task at a time, so that a play may do this
-    for many devices at once. For that a file C(.snowsync.lock) stays beside it.
-  - A profile that is there twice in one file is an error; botocore does not read such a file at all.
+  - Creates a profile in the files C(~/.aws/config) and C(~/.aws/credentials), so that the AWS CLI, the AWS SDKs and all
+    programs built on them (boto3, s5cmd, rclone and others) need only C(--profile) to use the device.
+  - Other profiles, comments, blank lines, line endings, and options of this profile that are not named here are kept
+    byte for byte. Each file is replaced atomically and by one task at a time, so a play can do this for many devices
+    at once. The lock file C(.snowsync.lock) stays beside it.
+  - A profile that appears twice in one file is an error. botocore cannot read such a file at all.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
 attributes:
@@ -24,78 +24,79 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: Shows the lines of this profile only. Of a secret it tells only whether it is another one than before.
+    details: Shows the lines of this profile only. For a secret it shows only whether it changed.
   idempotent:
     support: full
 options:
   state:
     description:
-      - With V(present) the profile is there, with the options given here.
-      - With V(absent) it is in neither file. The certificate file that O(ca_bundle) has by default is gone as well, if
-        the profile named it. Comments after the last option of the profile stay, they may be about what follows.
+      - With V(present) the profile exists with the options given here.
+      - With V(absent) the profile is removed from both files. The default certificate file of O(ca_bundle) is removed
+        as well, if the profile named it. Comments after the last option of the profile stay, because they may belong
+        to what follows.
     type: str
     choices: [present, absent]
     default: present
   profile:
     description:
       - The name of the profile. By default it is the name of the folder O(snowdir).
-      - At least one of O(profile) and O(snowdir) is needed.
+      - At least one of O(profile) and O(snowdir) is required.
     type: str
   snowdir:
     description:
       - The folder of the device. If it holds a file C(keys.yaml) (see M(edgeops.snowsync.snowball_unlock)) and
-        O(access_key) is not given, then the keys are taken from there.
+        O(access_key) is not given, the keys are read from that file.
     type: path
   access_key:
     description:
-      - The access key of the device. Without it and without a file C(keys.yaml) the credentials file is left alone.
+      - The access key of the device. Without it and without a file C(keys.yaml) the credentials file is not changed.
     type: str
   secret_key:
     description:
       - The secret key that belongs to O(access_key).
     type: str
   region:
-    description: The region that requests are signed for. All interfaces of a Snowball expect V(snow).
+    description: The region used to sign requests. All interfaces of a Snowball expect V(snow).
     type: str
     default: snow
   output:
-    description: In which format the AWS CLI prints.
+    description: The output format of the AWS CLI.
     type: str
     choices: [json, text, table, yaml, yaml-stream]
     default: json
   endpoint_url:
     description:
-      - The endpoint of the device that requests of this profile go to, mostly that of S3, for example
+      - The endpoint of the device that this profile sends requests to, usually the S3 endpoint, for example
         V(https://192.0.2.10:8443).
-      - Without it the profile's line C(endpoint_url), if there is one, stays what it is. Programs older than 2023 do
-        not know this line and need the endpoint as an argument.
+      - Without it the profile's line C(endpoint_url), if there is one, is kept. Programs older than 2023 do not
+        support this line and need the endpoint as an argument.
     type: str
   checksums:
     description:
-      - Whether newer AWS SDKs add checksums of their own to each request, C(request_checksum_calculation) and
-        C(response_checksum_validation). The S3 adapter of a Snowball refuses such requests.
+      - When newer AWS SDKs add checksums of their own to requests, as C(request_checksum_calculation) and
+        C(response_checksum_validation). The S3 adapter of a Snowball rejects requests with such checksums.
     type: str
     choices: [when_required, when_supported]
     default: when_required
   certificate:
     description:
-      - The certificate of the device as PEM text. It is written to the file O(ca_bundle), which anybody may read.
-      - All else in the text than certificates is left out.
+      - The certificate of the device as PEM text. It is written to the file O(ca_bundle), which is world-readable.
+      - Anything in the text other than certificates is omitted.
     type: str
   ca_bundle:
     description:
       - The file with the certificates that programs trust when they use this profile.
-      - By default, if O(certificate) is given, it is a file named like the profile with the suffix C(.pem), in the
+      - If O(certificate) is given, the default is a file named after the profile with the suffix C(.pem), in the
         folder of O(config_file).
-      - Without O(certificate) the file is only named. If neither is given, the profile's line C(ca_bundle) stays what
-        it is.
+      - Without O(certificate) the profile refers to the file, but the file is not written. If neither is given, the
+        profile's line C(ca_bundle) is kept.
     type: path
   config_file:
-    description: The config file. A new one is readable by its owner only, an existing one keeps its mode.
+    description: The config file. A new file is readable by its owner only. An existing file keeps its mode.
     type: path
     default: ~/.aws/config
   credentials_file:
-    description: The credentials file. It is readable and writable by its owner only afterwards.
+    description: The credentials file. The module makes it readable and writable by its owner only.
     type: path
     default: ~/.aws/credentials
 seealso:
@@ -107,11 +108,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A profile named snowball-7, with the keys that snowball_unlock left in the folder
+- name: Create the profile snowball-7 with the keys that snowball_unlock saved in the folder
   edgeops.snowsync.snowball_profile:
     snowdir: /srv/snowballs/snowball-7
 
-- name: A profile with everything in it
+- name: Create a profile with all options
   edgeops.snowsync.snowball_profile:
     profile: survey
     access_key: "{{ survey_access_key }}"
@@ -119,12 +120,12 @@ EXAMPLES = r"""
     certificate: "{{ survey_certificate }}"
     endpoint_url: https://192.0.2.10:8443
 
-- name: Use it
+- name: Use the profile
   ansible.builtin.command:
     cmd: aws s3 ls --profile survey
   changed_when: false
 
-- name: The device goes back to AWS, its profile goes too
+- name: Remove the profile when the device is returned to AWS
   edgeops.snowsync.snowball_profile:
     profile: survey
     state: absent
@@ -147,7 +148,7 @@ credentials_file:
   type: str
   sample: /root/.aws/credentials
 ca_bundle:
-  description: The file of certificates that this task put into the profile; empty if it named none.
+  description: The file of certificates that this task set in the profile. Empty if it set none.
   returned: when O(state=present)
   type: str
   sample: /root/.aws/snowball-7.pem

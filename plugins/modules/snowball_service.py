@@ -12,8 +12,8 @@ version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
   - Starts S3 compatible storage (C(s3-snow)), NFS and other services of an unlocked device with the virtual network
-    interfaces they need, or stops them, and waits until the device says so.
-  - Virtual interfaces that are there are used again, missing ones are made. None is ever deleted.
+    interfaces they need, or stops them, and waits until the device reports the new state.
+  - Existing virtual interfaces are reused, and missing ones are created. None is ever deleted.
   - The services V(s3) (the S3 adapter), V(ec2), V(sts) and V(iam) run as long as the device is unlocked. They cannot be
     stopped, and O(state=started) only waits for them.
 extends_documentation_fragment:
@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: A service that is starting or stopping by itself is taken to get there.
+    details: A service that is already starting or stopping is assumed to finish.
   diff_mode:
     support: full
   idempotent:
@@ -31,39 +31,39 @@ attributes:
 options:
   service:
     description:
-      - The id of the service, for example V(s3-snow), V(nfs), V(fileinterface), V(ec2) or V(greengrass). See
-        RV(edgeops.snowsync.snowball_info#module:services) for those of a device.
+      - The ID of the service, for example V(s3-snow), V(nfs), V(fileinterface), V(ec2) or V(greengrass). See
+        RV(edgeops.snowsync.snowball_info#module:services) for the services of a device.
     type: str
     required: true
   state:
     description:
-      - V(started) also takes a service that works with a node less (C(DEGRADED)), with a warning.
-      - A service that is C(UNHEALTHY) is an error for V(started). Stop it first, which ends whoever uses it.
+      - V(started) also accepts a service that runs with one node fewer (C(DEGRADED)), with a warning.
+      - A service that is C(UNHEALTHY) is an error for V(started). Stop it first, which interrupts all its clients.
     type: str
     choices: [started, stopped]
     default: started
   interfaces:
     description:
-      - The virtual network interfaces to start the service with. A service that runs keeps those it has.
-      - V(s3-snow) needs two on each device, V(nfs) and V(fileinterface) one. By default that many by DHCP.
-      - Each is one that is there (O(interfaces[].arn)), one with a static address (O(interfaces[].ip_address)), or
-        otherwise one by DHCP.
-      - For one by DHCP any is taken that has its address by DHCP and on which no other service of the device answers.
-        The client does not tell which interfaces EC2-compatible instances use, so where instances have some by DHCP,
-        give static addresses here.
+      - The virtual network interfaces to start the service with. A running service keeps the interfaces it has.
+      - V(s3-snow) needs two on each device, V(nfs) and V(fileinterface) need one. The default is that many with DHCP.
+      - Each is an existing one (O(interfaces[].arn)), one with a static address (O(interfaces[].ip_address)), or
+        otherwise one with DHCP.
+      - For an interface with DHCP, the module uses any existing one that has its address by DHCP and that no other
+        service of the device listens on. The client does not report which interfaces EC2-compatible instances use. If
+        instances use DHCP, give static addresses here.
     type: list
     elements: dict
     default: []
     suboptions:
       arn:
         description:
-          - Use this virtual interface.
+          - Use this existing virtual interface.
         type: str
       physical:
         description:
-          - The physical interface to make it on, by its id or by its connector, for example V(RJ45), V(RJ45_2),
+          - The physical interface to create it on, by its ID or by its connector, for example V(RJ45), V(RJ45_2),
             V(SFP_PLUS) or V(QSFP).
-          - By default the one that has the address of the device.
+          - By default the one with the address of the device.
         type: str
       ip_address:
         description:
@@ -71,26 +71,27 @@ options:
         type: str
       netmask:
         description:
-          - The mask of the static address. By default that of the physical interface.
+          - The netmask of the static address. By default the netmask of the physical interface.
         type: str
   allowed_hosts:
     description:
-      - Hosts and networks (CIDR) that may mount, for V(nfs) and V(fileinterface). Without any, the device denies all.
-      - When a running service has others it is stopped and started again, which interrupts the mounts.
-      - By default they are left as they are.
+      - Hosts and networks (CIDR) that may mount V(nfs) and V(fileinterface). If the list is empty, the device denies
+        all hosts.
+      - If a running service has a different list, it is stopped and started again, which interrupts the mounts.
+      - By default the list is not changed.
     type: list
     elements: str
   device_ips:
     description:
-      - The addresses of the nodes of a cluster to start the service on. Virtual interfaces are only made on the node of
-        O(endpoint), so name those of all nodes by their O(interfaces[].arn).
+      - The addresses of the cluster nodes to start the service on. Virtual interfaces are only created on the node of
+        O(endpoint), so list the interfaces of all nodes by their O(interfaces[].arn).
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: Start S3 compatible storage with two addresses by DHCP
+- name: Start S3 compatible storage with two DHCP addresses
   edgeops.snowsync.snowball_service:
     snowdir: /srv/snowballs/survey-1
     service: s3-snow
@@ -108,13 +109,13 @@ EXAMPLES = r"""
         netmask: 255.255.255.0
   register: survey
 
-- name: Let one network mount the device
+- name: Allow one network to mount the device
   edgeops.snowsync.snowball_service:
     profile: survey-2
     service: nfs
     allowed_hosts: [198.51.100.0/24]
 
-- name: Stop what has to be stopped before an update
+- name: Stop the services that must be stopped before an update
   edgeops.snowsync.snowball_service:
     profile: survey-2
     service: "{{ item }}"
@@ -126,19 +127,19 @@ RETURN = r"""
 state:
   description:
     - The state of the service, V(INACTIVE), V(ACTIVATING), V(ACTIVE), V(DEGRADED), V(DEACTIVATING), V(DEACTIVATED),
-      V(UPGRADING) or V(UNHEALTHY). In check mode the one it has now.
+      V(UPGRADING) or V(UNHEALTHY). In check mode the current state.
   returned: success
   type: str
   sample: ACTIVE
 steps:
-  description: What was done, or would be in check mode, V(stop) and V(start) in this order.
+  description: What was done, or would be done in check mode, V(stop) and V(start) in this order.
   returned: success
   type: list
   elements: str
   sample: [start]
 interfaces:
   description:
-    - The virtual interfaces that the service was, or would be, started with. One that would be made has no C(arn).
+    - The virtual interfaces that the service was, or would be, started with. One that would be created has no C(arn).
   returned: success, empty when the service is not started
   type: list
   elements: dict
@@ -171,13 +172,13 @@ service:
         state: ACTIVE
 trouble:
   description:
-    - One word for what went wrong, among them V(cannot_be_stopped), V(service_failed), V(wrong_state) (the device is
+    - A one-word error class, among others V(cannot_be_stopped), V(service_failed), V(wrong_state) (the device is
       locked) and those of M(edgeops.snowsync.snowball_unlock).
   returned: failure
   type: str
   sample: wrong_state
 snowball:
-  description: The device as the message names it.
+  description: The name of the device in the message.
   returned: failure
   type: str
   sample: survey-1 (https://192.0.2.10)
@@ -235,9 +236,9 @@ def wish_of(options):
 
 def warnings_of(name, wish, result):
     if wish.is_started and result["state"] == "DEGRADED":
-        yield f"The service {wish.service_id} of Snowball {name} is DEGRADED: it works, with a node less"
+        yield f"The service {wish.service_id} of Snowball {name} is DEGRADED: it runs with one node fewer"
     if wish.service_id in FILE_SERVICES and "start" in result["steps"] and not wish.allowed_hosts:
-        yield f"Snowball {name} denies all mounts of {wish.service_id}: there are no allowed_hosts"
+        yield f"Snowball {name} denies all mounts of {wish.service_id}: allowed_hosts is empty"
 
 
 def main():

@@ -11,9 +11,10 @@ short_description: Unlock a Snowball Edge device or cluster
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - Asks the device for its state, unlocks it if it is locked, and waits until it is unlocked.
-  - On request keeps the device's keys in a file for its owner alone, for example C(keys.yaml) in the device's folder.
-  - A device locks itself when its power is cut or it is restarted, so run this again whenever it was.
+  - Queries the state of the device, unlocks it if it is locked, and waits until it is unlocked.
+  - Optionally saves the device's keys in a file that only its owner can read, for example C(keys.yaml) in the device's
+    folder.
+  - A device locks itself when it loses power or restarts. Run this module again after that.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
   - edgeops.snowsync.snowball
@@ -22,8 +23,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - The device is asked, and not unlocked. The keys of a device that is locked cannot be known, so O(keys_file) is
-        compared only when it is unlocked already.
+      - The device is queried but not unlocked. A locked device does not give out its keys, so O(keys_file) is compared
+        only when the device is already unlocked.
   diff_mode:
     support: full
     details: Shows the state of the device, and O(keys_file) without its secret.
@@ -32,29 +33,29 @@ attributes:
 options:
   device_ips:
     description:
-      - The addresses of all nodes of a cluster. The nodes share one manifest and one unlock code, O(endpoint) is that
-        of any node.
-      - By default what C(device_ip_addresses) says in C(sbe_config.yaml) of O(snowdir), otherwise it is one device.
-      - A node that the cluster does not reach is a warning, as a cluster works without one or two.
+      - The addresses of all nodes of a cluster. The nodes share one manifest and one unlock code. O(endpoint) can be
+        the address of any node.
+      - By default the value of C(device_ip_addresses) in C(sbe_config.yaml) of O(snowdir), otherwise a single device.
+      - A node that the cluster cannot reach causes a warning, because a cluster works without one or two nodes.
     type: list
     elements: str
     default: []
   keys_file:
     description:
-      - Keep the keys of the unlocked device in this file, as C(aws_access_key_id) and C(aws_secret_access_key) in YAML.
-        Its mode becomes V(0600), other lines in it stay.
-      - A relative name is one in O(snowdir), for example V(keys.yaml).
-      - By default the keys are not asked for.
+      - Save the keys of the unlocked device in this file, as C(aws_access_key_id) and C(aws_secret_access_key) in YAML.
+        Its mode is set to V(0600). Other lines in it are kept.
+      - A relative path is relative to O(snowdir), for example V(keys.yaml).
+      - By default the keys are not requested.
     type: str
 """
 
 EXAMPLES = r"""
-- name: Unlock the device of a folder, and keep its keys there
+- name: Unlock the device of a folder and save its keys there
   edgeops.snowsync.snowball_unlock:
     snowdir: /srv/snowballs/survey-1
     keys_file: keys.yaml
 
-- name: Unlock a device whose code is kept in a vault
+- name: Unlock a device whose code is in a vault
   edgeops.snowsync.snowball_unlock:
     endpoint: https://192.0.2.10
     manifest: /srv/snowballs/JID2EXAMPLE-0c40-49a7-9f53-916aEXAMPLE81_manifest.bin
@@ -66,7 +67,7 @@ EXAMPLES = r"""
     profile: cluster-1
     device_ips: [192.0.2.10, 192.0.2.11, 192.0.2.12]
 
-- name: See whether a device is locked
+- name: Check whether a device is locked
   edgeops.snowsync.snowball_unlock:
     snowdir: /srv/snowballs/survey-1
   check_mode: true
@@ -77,18 +78,18 @@ EXAMPLES = r"""
 RETURN = r"""
 state:
   description:
-    - The state of the device, V(LOCKED), V(UNLOCKING) or V(UNLOCKED). Of a cluster that of the node that is farthest
-      from unlocked.
+    - The state of the device, V(LOCKED), V(UNLOCKING) or V(UNLOCKED). For a cluster, the state of the node that is
+      furthest from unlocked.
   returned: success
   type: str
   sample: UNLOCKED
 device_id:
-  description: The id of the device, or of the first node of a cluster.
+  description: The ID of the device, or of the first node of a cluster.
   returned: success
   type: str
   sample: JID2EXAMPLE-0c40-49a7-9f53-916aEXAMPLE81
 devices:
-  description: The device, or all nodes of a cluster. The state of a node out of reach is empty.
+  description: The device, or all nodes of a cluster. The state of an unreachable node is empty.
   returned: success
   type: list
   elements: dict
@@ -97,24 +98,24 @@ devices:
       state: UNLOCKED
       ip_address: 192.0.2.10
 keys_file:
-  description: The file of the keys.
+  description: The file with the keys.
   returned: when O(keys_file) is given
   type: str
   sample: /srv/snowballs/survey-1/keys.yaml
 keys:
-  description: The keys of the device. The secret is always masked, read it from RV(keys_file).
+  description: The keys of the device. The secret is always masked. Read it from RV(keys_file).
   returned: when O(keys_file) is given and the device is unlocked
   type: dict
   sample: {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}
 trouble:
   description:
-    - One word for what went wrong, among them V(unreachable), V(wrong_code), V(wrong_manifest), V(fell_back_to_locked),
+    - A one-word error class, among others V(unreachable), V(wrong_code), V(wrong_manifest), V(fell_back_to_locked),
       V(timed_out), V(command_timed_out), V(client_missing), V(client_not_executable), V(unknown_output), V(options).
   returned: failure
   type: str
   sample: wrong_code
 snowball:
-  description: The device as the message names it.
+  description: The name of the device in the message.
   returned: failure
   type: str
   sample: survey-1 (https://192.0.2.10)
@@ -148,7 +149,7 @@ UNLOCK = ArgumentSpec(
 
 
 def unlock(client: SnowballClient):
-    """What came of the device's state: result, and the diff's two sides."""
+    """Unlocks the device and returns the result, with both sides of the diff."""
     devices = find_devices(client)
     before = state_of(devices)
     if not client.module.check_mode:
@@ -163,12 +164,12 @@ def unlock(client: SnowballClient):
         "diff": {"before": {"state": before}, "after": {"state": "UNLOCKED"}},
     }
     for device_id in out_of_reach(devices):
-        client.module.warn(f"Node {device_id} of Snowball {client.name} is out of the cluster's reach")
+        client.module.warn(f"Node {device_id} of Snowball {client.name} cannot be reached by the cluster")
     return result
 
 
 def keep_keys(client: SnowballClient, path, result):
-    """Adds what came of the file of keys."""
+    """Saves the keys and adds the keys file to the result."""
     result["keys_file"] = path
     if result["state"] != "UNLOCKED":
         return

@@ -7,72 +7,72 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snowdir_fetch
-short_description: Get manifests and unlock codes of an account's Snowball jobs from AWS
+short_description: Get the manifests and unlock codes of an account's Snowball jobs from AWS
 version_added: 0.2.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
-  - Asks AWS for the Snowball jobs of an account and writes manifest and unlock code of each into a folder of its own,
-    a snowdir, which the inventory plugin P(edgeops.snowsync.snowdirs#inventory) makes a host.
-  - AWS does not know the address that a device gets on the site. Give it as O(jobs[].endpoint), or write
-    C(endpoint_url) into C(sbe_config.yaml) later; until then the inventory plugin calls the snowdir incomplete.
-  - What a snowdir holds is never overwritten, neither another manifest nor values in its C(sbe_config.yaml), which may
-    be vaulted or templates. Only what is missing is added.
-  - A job that fails does not keep the others from being written; the task fails in the end and names it.
+  - Requests the Snowball jobs of an account from AWS and writes the manifest and unlock code of each job into a folder
+    of its own, a snowdir. The inventory plugin P(edgeops.snowsync.snowdirs#inventory) turns each snowdir into a host.
+  - AWS does not know the address that a device gets on the site. Set it with O(jobs[].endpoint), or write
+    C(endpoint_url) into C(sbe_config.yaml) later. Until then the inventory plugin lists the snowdir as incomplete.
+  - Existing content of a snowdir is never overwritten, neither another manifest nor values in its C(sbe_config.yaml),
+    which may be vaulted or templates. Only what is missing is added.
+  - A job that fails does not stop the others from being written. The task fails at the end and names it.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
 attributes:
   check_mode:
     support: full
-    details: AWS is asked all the same, which changes nothing there.
+    details: AWS is still queried, which changes nothing there.
   diff_mode:
     support: none
-    details: All that is written is secret.
+    details: Everything that is written is secret.
   idempotent:
     support: full
 options:
   path:
     description:
-      - The folder of the snowdirs. A folder that is made has the mode 0700, files have 0600.
+      - The folder of the snowdirs. Folders are created with mode 0700, files with 0600.
     type: path
     required: true
   jobs:
     description:
-      - The jobs to get. By default all jobs of the account, in O(region), whose device is with the customer.
+      - The jobs to get. By default all jobs of the account in O(region) whose device is with the customer.
     type: list
     elements: dict
     suboptions:
       job_id:
-        description: The id of the job.
+        description: The ID of the job.
         type: str
         required: true
       name:
         description:
-          - The name of the snowdir, and so of the device, of its host and of its profiles.
-          - By default the name of the snowdir that has this job's manifest already, else the id of the job.
+          - The name of the snowdir, and therefore of the device, its host and its profiles.
+          - By default the name of the snowdir that already has this job's manifest, otherwise the ID of the job.
         type: str
       endpoint:
         description: The address of the device on the site, for example V(https://192.0.2.10).
         type: str
   region:
     description:
-      - The AWS region that the devices were ordered in. By default what boto3 finds in the environment or in
+      - The AWS region that the devices were ordered in. By default boto3 takes it from the environment or from
         C(~/.aws/config).
     type: str
   aws_profile:
     description:
-      - The profile in C(~/.aws) to use. Without it and O(aws_access_key) boto3 looks where it always does.
+      - The profile in C(~/.aws) to use. Without it and O(aws_access_key) boto3 uses its default credential chain.
     type: str
   aws_access_key:
-    description: The access key of the AWS account. Not one of a device.
+    description: The access key of the AWS account, not of a device.
     type: str
   aws_secret_key:
-    description: Its secret key.
+    description: The secret key of the AWS account.
     type: str
   aws_session_token:
-    description: Its session token, when it is temporary.
+    description: The session token, if the credentials are temporary.
     type: str
 requirements:
-  - boto3 on the host that runs the task, which is best the controller (C(delegate_to=localhost))
+  - boto3 on the host that runs the task, preferably the controller (C(delegate_to=localhost))
 seealso:
   - plugin: edgeops.snowsync.snowdirs
     plugin_type: inventory
@@ -86,7 +86,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Get two by name, and say where they are
+- name: Get two jobs with names and one endpoint
   edgeops.snowsync.snowdir_fetch:
     path: /srv/snowdirs
     region: eu-central-1
@@ -99,38 +99,38 @@ EXAMPLES = r"""
         name: site-a-02
   delegate_to: localhost
 
-- name: Look again, now that the folder has changed
+- name: Reload the inventory after the folder has changed
   ansible.builtin.meta: refresh_inventory
 """
 
 RETURN = r"""
 snowdirs:
   description: One entry per job.
-  returned: when AWS could be asked
+  returned: when AWS could be queried
   type: list
   elements: dict
   contains:
     job_id:
-      description: The id of the job.
+      description: The ID of the job.
       type: str
     name:
       description: The name of the snowdir.
       type: str
     path:
-      description: Where it is.
+      description: The path of the snowdir.
       type: str
     changed:
-      description: Whether something was written or its mode was changed.
+      description: Whether anything was written or a mode was changed.
       type: bool
     incomplete:
       description: Whether it still has no C(endpoint_url).
       type: bool
     kept:
-      description: What in it differs from what AWS or O(jobs) says and was left as it is.
+      description: The content that differs from AWS or O(jobs) and was not changed.
       type: list
       elements: str
     problem:
-      description: Why it could not be written; empty if it was.
+      description: Why it could not be written. Empty if it was written.
       type: str
   sample:
     - job_id: JID8ca334a9-0d5a-4c11-bd0b-4e5a3ff9b0a1
@@ -199,7 +199,7 @@ def account_of(module):
     try:
         client = client_of(module.params)
     except BotoCoreError as error:
-        raise SnowjobError(f"Failed to reach AWS: {error}. Name region and credentials, see the options.") from error
+        raise SnowjobError(f"Failed to reach AWS: {error}. Set region and credentials, see the options.") from error
     return Account(
         client,
         errors=(BotoCoreError, ClientError),
@@ -222,7 +222,7 @@ def main():
     result = {"changed": any(each.changed for each in written), "snowdirs": [each.as_result() for each in written]}
     for each in written:
         if each.kept:
-            module.warn(f"Snowdir {each.name} keeps its own {', '.join(each.kept)}, job {each.job_id} has another")
+            module.warn(f"Snowdir {each.name} keeps its own {', '.join(each.kept)}, unlike job {each.job_id}")
     problems = [each.problem for each in written if each.problem]
     if problems:
         module.fail_json(msg="\n".join(problems), **result)

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: volume_provision
-short_description: Make volumes of disks, once, and never format what carries anything
+short_description: Turn blank disks into volumes, and never format a disk that holds data
 version_added: 0.3.0
 author: edgeops.snowsync contributors (@edgeops)
 description:
   - Turns disks into the volumes that jobs stage on. A volume is a filesystem with a UUID and a marker, mounted by its
     UUID in C(/etc/fstab) with C(nofail), so that a host boots without it.
-  - Only disks that are provably blank are taken by themselves. All others are left alone, and the result says why.
-    A disk that carries anything is only formatted when it is named, alone, with O(force) and O(force_signature).
+  - Only disks that are provably blank are used automatically. All others are left alone, and the result says why.
+    A disk that holds anything is only formatted when it is named, alone, with O(force) and O(force_signature).
   - A disk keeps its name (C(volume-01), C(volume-02), and so on) across restarts, whatever the kernel calls it, and
     also while it is unplugged.
-  - Everything is decided from one look at the host, before anything is done. Before each disk is formatted the host
-    records, in C(/var/lib/snowsync-volumes/volumes.json), which UUID it is given. When the power is cut between any two
-    steps, the next run goes on there, and formats nothing twice.
-  - A filesystem whose disk grew is grown.
+  - All decisions are made from one scan of the host, before anything is changed. Before each disk is formatted, the
+    UUID that it will get is recorded in C(/var/lib/snowsync-volumes/volumes.json). After a power cut between any two
+    steps, the next run continues from that point, and formats nothing twice.
+  - A filesystem whose disk has grown is grown to fit.
 extends_documentation_fragment:
   - edgeops.snowsync.attributes
 attributes:
   check_mode:
     support: full
     details: >-
-      To read markers, filesystems that may be volumes are mounted for a moment, read-only and without their journal
-      being replayed, in check mode as well.
+      To read markers, filesystems that may be volumes are mounted briefly, read-only and without journal replay, in
+      check mode as well.
   diff_mode:
     support: full
   idempotent:
@@ -36,40 +36,41 @@ attributes:
 options:
   state:
     description:
-      - V(present) makes and mounts volumes, V(absent) unmounts them and takes them out of C(/etc/fstab), with their
-        data untouched. One that is V(absent) comes back when its device is named with O(state=present).
-      - V(wiped) makes the disks of volumes blank again. This is refused as long as any ledger of this host has staged
-        objects there, or any file is on them that is not of snowsync. The name is not given again, because ledgers
-        tie names to disks.
+      - V(present) creates and mounts volumes. V(absent) unmounts them and removes them from C(/etc/fstab), with their
+        data untouched. To bring an V(absent) volume back, name its device with O(state=present).
+      - V(wiped) makes the disks of volumes blank again. This is refused while any ledger of this host has staged
+        objects on them, or while they hold any file that snowsync did not create. The name is not reused, because
+        ledgers tie names to disks.
     type: str
     choices: [present, absent, wiped]
     default: present
   devices:
     description:
       - The disks or partitions, each by its path, by a link such as C(/dev/disk/by-id/...), or by its serial number.
-      - One that must not be used means that nothing is done to any of them.
+      - If one of them must not be used, none of them is changed.
     type: list
     elements: str
     default: []
   select:
     description:
-      - V(blank) takes every whole disk that is provably blank, and makes good whatever the volumes of this host lack.
-      - Blank is a disk without a partition table or signature that C(wipefs) or C(blkid) know, that holds nothing where
-        partitions and filesystems usually begin, at its ends, and in samples of all of it (64 MiB are read at most, see
-        C(docs/volumes.md)), that is not mounted, not in use by anything, not read-only, not in C(/etc/fstab), not the
-        disk of the running system, and not shown twice, as a disk on two cables is without multipath.
+      - V(blank) uses every whole disk that is provably blank, and restores whatever the existing volumes of this host
+        lack.
+      - A disk is blank if it has no partition table or signature known to C(wipefs) or C(blkid), holds no data where
+        partitions and filesystems usually begin, at its ends, or in samples across the whole disk (64 MiB are read at
+        most, see C(docs/volumes.md)), and is not mounted, not in use, not read-only, not in C(/etc/fstab), not the
+        disk of the running system, and not visible twice, as a disk with two paths is without multipath.
     type: str
     choices: [blank]
   match:
     description:
-      - Shell patterns. O(select) only looks at disks with a path, a link below C(/dev/disk) or a serial number like one
-        of these. Loop devices are only looked at when a pattern names them.
+      - Shell patterns. O(select) only considers disks whose path, link below C(/dev/disk) or serial number matches one
+        of these. Loop devices are only considered when a pattern matches them.
     type: list
     elements: str
     default: []
   count:
     description:
-      - With O(select), the host gets so many volumes at most. Those that are unplugged count, until they are V(absent).
+      - With O(select), the maximum number of volumes of the host. Unplugged volumes count until they are V(absent).
     type: int
   size_min:
     description:
@@ -82,13 +83,13 @@ options:
     type: str
   filesystem:
     description:
-      - What new volumes are formatted as. Volumes that are there stay what they are.
+      - The filesystem of new volumes. Existing volumes are not changed.
     type: str
     choices: [ext4, xfs]
     default: ext4
   partition:
     description:
-      - Whether a new volume lies on the one partition of a GPT, instead of on the whole disk.
+      - Whether a new volume is placed on a single GPT partition instead of on the whole disk.
     type: bool
     default: false
   mount_root:
@@ -98,25 +99,25 @@ options:
     default: /srv/snowsync
   mount_options:
     description:
-      - Options of C(mount) beside C(nofail) and the time-out, which are always there. A change is written into
-        C(/etc/fstab), and holds from the next mount on.
+      - Mount options in addition to C(nofail) and the timeout, which are always set. A change is written to
+        C(/etc/fstab), and takes effect at the next mount.
     type: list
     elements: str
     default: [noatime]
   device_timeout:
     description:
-      - For how many seconds a boot waits for a disk that is not there.
+      - How many seconds the boot waits for a missing disk.
     type: int
     default: 10
   owner:
     description:
-      - The user that volumes belong to, by name or number. A change is one of the top folder and the marker, and not
-        of what jobs have staged.
+      - The user that owns the volumes, by name or number. A change applies to the top folder and the marker, but not
+        to what jobs have staged.
     type: str
     default: snowsync
   group:
     description:
-      - The group that volumes belong to, by name or number.
+      - The group that owns the volumes, by name or number.
     type: str
     default: snowsync
   mode:
@@ -126,33 +127,33 @@ options:
     default: "0750"
   adopt_foreign:
     description:
-      - Whether a named device that is a volume of another host is taken over with all that is on it. Its name changes
-        when this host has a volume of that name.
+      - Whether a named device that is a volume of another host is adopted with everything on it. Its name changes if
+        this host already has a volume of that name.
     type: bool
     default: false
   force:
     description:
-      - Formats the one device that is named, with everything on it lost for ever, if O(force_signature) says what it
-        is.
-      - A volume of this host is never formatted this way, and no disk that C(/etc/fstab) mounts. A host whose fstab
-        waits for a filesystem that is no more may not boot. See O(state=wiped).
+      - Formats the one named device if O(force_signature) matches its content. Everything on it is permanently lost.
+      - A volume of this host is never formatted this way, nor is a disk that C(/etc/fstab) mounts, because a host whose
+        fstab waits for a filesystem that no longer exists may not boot. See O(state=wiped).
     type: bool
     default: false
   force_signature:
     description:
-      - With O(force), the UUID or the type of what is on the device now, for example V(ntfs), as the error without
-        O(force) tells it. V(unknown) for data of no known kind, or that does not begin where the device does.
+      - With O(force), the UUID or the type of what is on the device now, for example V(ntfs), as reported by the error
+        without O(force). Use V(unknown) for data of an unknown type, or data that does not begin at the start of the
+        device.
     type: str
     default: ""
   volumes:
     description:
-      - The names of the volumes that O(state=absent) and O(state=wiped) concern.
+      - The names of the volumes that O(state=absent) or O(state=wiped) applies to.
     type: list
     elements: str
     default: []
   executable:
     description:
-      - The command C(snowsync), which is asked before a volume is wiped.
+      - The command C(snowsync), which is queried before a volume is wiped.
     type: path
     default: /opt/snowsync/bin/snowsync
 seealso:
@@ -160,13 +161,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make a volume of each blank disk, four at most
+- name: Create a volume on each blank disk, four at most
   edgeops.snowsync.volume_provision:
     select: blank
     count: 4
     size_min: 500GB
 
-- name: Only look at the disks of one bay
+- name: Only consider the disks of one bay
   edgeops.snowsync.volume_provision:
     select: blank
     match: ["/dev/disk/by-path/pci-0000:3b:00.0-*"]
@@ -178,18 +179,18 @@ EXAMPLES = r"""
       - /dev/disk/by-id/wwn-0x5000c500a1b2c3d4
       - S5GXNX0T123456
 
-- name: Give up what is on one disk, knowing what that is
+- name: Format one disk that holds a known filesystem
   edgeops.snowsync.volume_provision:
     devices: [/dev/disk/by-id/wwn-0x5000c500a1b2c3d4]
     force: true
     force_signature: 6e2b8b0a-8d1c-4a63-9b0e-1f0a3c5d7e9f
 
-- name: Take a volume along to another host
+- name: Remove a volume to move it to another host
   edgeops.snowsync.volume_provision:
     state: absent
     volumes: [volume-03]
 
-- name: Make an empty volume a blank disk again
+- name: Turn an empty volume back into a blank disk
   edgeops.snowsync.volume_provision:
     state: wiped
     volumes: [volume-03]
@@ -197,13 +198,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 volumes:
-  description: The volumes that the task is about, with O(select) all of the host.
+  description: The volumes that the task applies to, with O(select) all volumes of the host.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: The name that stays with the disk.
+      description: The permanent name of the volume.
       type: str
       returned: always
     path:
@@ -211,15 +212,15 @@ volumes:
       type: str
       returned: always
     device:
-      description: The disk or partition it lies on now, empty when it is V(missing).
+      description: The disk or partition that it is on now. Empty when it is V(missing).
       type: str
       returned: always
     disk:
-      description: The name of the disk that says most, as it was first seen.
+      description: The most descriptive name of the disk, as it was first seen.
       type: str
       returned: always
     size:
-      description: The size of the device in bytes, 0 when it is V(missing).
+      description: The size of the device in bytes. 0 when it is V(missing).
       type: int
       returned: always
     filesystem:
@@ -227,21 +228,21 @@ volumes:
       type: str
       returned: always
     filesystem_uuid:
-      description: What C(/etc/fstab) mounts it by.
+      description: The UUID that C(/etc/fstab) mounts it by.
       type: str
       returned: always
     identity:
-      description: What ledgers know it by.
+      description: The identity by which ledgers know it.
       type: str
       returned: always
     state:
-      description: V(ready), V(missing), V(failed), V(absent) or V(wiped). In check mode what it would be.
+      description: V(ready), V(missing), V(failed), V(absent) or V(wiped). In check mode the expected state.
       type: str
       returned: always
     was:
       description:
-        - What it was before, V(new), V(ready), V(unmounted), V(adopted), V(absent), V(missing), V(wiped), or how far
-          an earlier run came, V(formatting), V(formatted) or V(wiping).
+        - The state before, V(new), V(ready), V(unmounted), V(adopted), V(absent), V(missing), V(wiped), or the step
+          that an earlier run reached, V(formatting), V(formatted) or V(wiping).
       type: str
       returned: always
   sample:
@@ -256,7 +257,7 @@ volumes:
       state: ready
       was: new
 left_alone:
-  description: The disks that O(select) looked at and left as they are.
+  description: The disks that O(select) considered and did not use.
   returned: success
   type: list
   elements: dict
@@ -266,7 +267,7 @@ left_alone:
       type: str
       returned: always
     reason:
-      description: Why.
+      description: Why the disk was not used.
       type: str
       returned: always
   sample:
@@ -275,7 +276,7 @@ left_alone:
     - device: /dev/sdc
       reason: it has a signature of ntfs (label DATA, UUID 1C2D3E4F5A6B7C8D)
 steps:
-  description: What was done, or would be in check mode, in this order.
+  description: What was done, or would be done in check mode, in this order.
   returned: success
   type: list
   elements: str
@@ -301,7 +302,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.provision
 def main():
     module = AnsibleModule(OPTIONS, supports_check_mode=True)
     if os.geteuid() != 0:
-        module.fail_json(msg="Failed to look at the disks: only root can. Give the task `become: true`.")
+        module.fail_json(msg="Failed to examine the disks: root is required. Set `become: true` on the task.")
     try:
         outcome = provision(
             runner(module),

@@ -220,13 +220,13 @@ def test_an_empty_folder_is_incomplete_in_all(folder: Path, read: Read) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        (f"unlock_key: {CODE}\nendpoint_url: [", "sbe_config.yaml cannot be read: it is no YAML at line 3 or above"),
-        (f"unlock_key: '{CODE}", "sbe_config.yaml cannot be read: it is no YAML"),
+        (f"unlock_key: {CODE}\nendpoint_url: [", "sbe_config.yaml cannot be read: invalid YAML at or above line 3"),
+        (f"unlock_key: '{CODE}", "sbe_config.yaml cannot be read: invalid YAML"),
         (f"- unlock_key: {CODE}\n", "sbe_config.yaml must be a mapping with endpoint_url and unlock_key"),
         (f"{CODE}\n", "sbe_config.yaml must be a mapping with endpoint_url and unlock_key"),
         ("endpoint_url: 2026-13-01\n", "sbe_config.yaml cannot be read: "),
         ("", "sbe_config.yaml must be a mapping with endpoint_url and unlock_key"),
-        (f"unlock_key: {CODE}x\nendpoint_url: {ENDPOINT}\n", "unlock_key is no unlock code"),
+        (f"unlock_key: {CODE}x\nendpoint_url: {ENDPOINT}\n", "unlock_key is not an unlock code"),
         (f"unlock_key: {CODE}\nendpoint_url: 198.51.100.7\n", "endpoint_url is 198.51.100.7"),
     ],
 )
@@ -282,12 +282,12 @@ def test_a_name_that_no_host_can_have_is_left_out(folder: Path, read: Read, capf
     snowdir(folder, "sbe-01")
     snowdir(folder, "a:b,c d")
     assert read().hosts() == ["sbe-01"]
-    assert "'a:b,c d' cannot be the name of a host" in unwrapped(capfd)
+    assert "'a:b,c d' is not a valid host name" in unwrapped(capfd)
 
 
 def test_a_missing_folder_is_said(tmp_path: Path, read: Read, capfd: pytest.CaptureFixture[str]) -> None:
     assert read(path="elsewhere").hosts() == []
-    assert f"Failed to read the folder of snowdirs {tmp_path}/elsewhere" in unwrapped(capfd)
+    assert f"Failed to read the snowdir folder {tmp_path}/elsewhere" in unwrapped(capfd)
 
 
 def test_groups_of_every_kind(folder: Path, read: Read) -> None:

@@ -276,4 +276,4 @@ def test_without_a_region_it_says_what_to_give(run: Run, monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     result = run(region=None)
-    assert result["failed"] and "Name region and credentials" in result["msg"]
+    assert result["failed"] and "Set region and credentials" in result["msg"]
