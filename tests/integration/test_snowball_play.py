@@ -243,14 +243,14 @@ def test_the_status_of_all_is_one_line_each(site: Site, first: Run) -> None:
     status = site.play("snowball_status")
     assert status.code == 0 and set(status.changed.values()) == {0}
     assert set(status.verdicts) == set(NAMES)
-    assert status.verdicts["sbe-01"].startswith("UNLOCKED, software 118 (NA), certificate ends in 3")
+    assert status.verdicts["sbe-01"].startswith("UNLOCKED, software 118 (NA), certificate expires in 3")
     assert "DOWNLOADED" in status.verdicts[UPDATING]
     assert "connection refused" in status.verdicts[UNREACHABLE]
 
 
 def test_an_archive_that_is_not_the_pinned_one_is_refused(site: Site, first: Run) -> None:
     refused = site.play("unlock", "--limit=sbe-01", "--extra-vars=snowball_client_checksum=sha256:00ff")
-    assert refused.code == 2 and "Get the archive from AWS again" in refused.verdicts["sbe-01"]
+    assert refused.code == 2 and "Download the archive from AWS again" in refused.verdicts["sbe-01"]
 
 
 def test_an_incomplete_folder_says_what_it_lacks(site: Site, first: Run) -> None:

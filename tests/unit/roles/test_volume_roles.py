@@ -159,7 +159,7 @@ def test_each_volume_and_each_disk_left_alone_has_a_line() -> None:
     removed = {"volumes": [{**entry("volume-03", "absent"), "device": "/dev/sdc", "filesystem": "xfs"}]}
     assert evaluated("volumes", "__volumes_lines", __volumes_present=present, __volumes_removed=removed) == [
         "volume-01: ready at /srv/snowsync/volume-01, ext4 on /dev/sdb",
-        "volume-02: missing at /srv/snowsync/volume-02, its disk is not there",
+        "volume-02: missing at /srv/snowsync/volume-02, its disk is missing",
         "volume-03: absent at /srv/snowsync/volume-03, xfs on /dev/sdc",
         "/dev/sda is left alone: it carries the running system (/)",
     ]
@@ -200,7 +200,7 @@ def test_a_reset_is_needed_where_there_is_a_ledger_or_a_file() -> None:
 
 def test_what_stays_is_said() -> None:
     lines = of_reset("__dual_sync_reset_lines", survey(files=3, bytes=2048, kept_count=2), ledger=True)
-    assert lines[0] == "volume-01 at /srv/a: 3 files of the job (2.00 KB) would be removed, 2 others stay"
+    assert lines[0] == "volume-01 at /srv/a: 3 files of the job (2.00 KB) would be removed, 2 others kept"
 
 
 def test_only_units_that_ran_are_started_again() -> None:
