@@ -284,7 +284,7 @@ steps:
     - record volume-01 as formatting
     - format /dev/sdb as ext4 for volume-01
     - record volume-01 as formatted
-    - "write into fstab: UUID=0b1f2a58-53a1-4d1c-8a86-0c53b13d7a0e /srv/snowsync/volume-01 ext4
+    - "write to fstab: UUID=0b1f2a58-53a1-4d1c-8a86-0c53b13d7a0e /srv/snowsync/volume-01 ext4
       noatime,nofail,x-systemd.device-timeout=10s 0 2"
     - mount volume-01 at /srv/snowsync/volume-01
     - write the marker of volume-01

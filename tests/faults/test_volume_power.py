@@ -223,7 +223,7 @@ def test_a_disk_that_fails_while_it_is_mounted_is_told_and_can_be_taken_out(
             run(["sync", "--file-system", str(host.root / "volume-01")])  # which fails
             outcome = host.provision(filesystem=filesystem)
             assert outcome.as_result()["steps"] == []
-            assert "Look at `dmesg`: the disk fails" in str(outcome.problems[0])
+            assert "Check `dmesg`: the disk is failing" in str(outcome.problems[0])
             absent = host.provision(state="absent", volumes=("volume-01",))
             assert not absent.problems, [str(problem) for problem in absent.problems]
             assert host.mounted() == {}

@@ -68,7 +68,7 @@ def test_absent_takes_a_volume_out_of_use_and_leaves_its_data(host: LoopHost) ->
     precious.write_text("data", encoding="ascii")
     held = precious.open(encoding="ascii")
     outcome = host.provision(state="absent", volumes=("volume-01",))
-    assert "Something uses it: stop the units of its jobs" in str(outcome.problems[0])
+    assert "If it is in use, stop the units of its jobs" in str(outcome.problems[0])
     held.close()
 
     assert done(host.provision(state="absent", volumes=("volume-01",)))["changed"]
@@ -96,10 +96,10 @@ def test_a_volume_that_holds_anything_is_not_wiped(host: LoopHost, tmp_path: Pat
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"object")
     outcome = host.provision(state="wiped", volumes=("volume-01",))
-    assert "1 files are on it, .snowsync/staged/photos/a among them" in str(outcome.problems[0])
+    assert "it holds 1 file, including .snowsync/staged/photos/a" in str(outcome.problems[0])
     staged.unlink()
     (folder / "mine.txt").write_bytes(b"not of snowsync")
-    assert "mine.txt among them" in str(host.provision(state="wiped", devices=(device,)).problems[0])
+    assert "including mine.txt" in str(host.provision(state="wiped", devices=(device,)).problems[0])
     (folder / "mine.txt").unlink()
 
     ledger = {
@@ -111,14 +111,14 @@ def test_a_volume_that_holds_anything_is_not_wiped(host: LoopHost, tmp_path: Pat
     engine.chmod(0o755)
     wish = host.wish(state="wiped", volumes=("volume-01",))
     outcome = host.backend.provision(run, wish, check=False, command=str(engine), places=host.places)
-    assert "3 objects of job photos are on it" in str(outcome.problems[0])
+    assert "it holds 3 objects of job photos" in str(outcome.problems[0])
     assert host.mounted() == {volume["path"]: device}
 
     ledger = Path(host.places.ledgers) / "photos" / "ledger.db"
     ledger.parent.mkdir(parents=True)
     ledger.touch()
     outcome = host.provision(state="wiped", volumes=("volume-01",))
-    assert not outcome.done and "there are ledgers below" in str(outcome.problems[0]), "and nobody to ask them"
+    assert not outcome.done and "there are ledgers below" in str(outcome.problems[0]), "and no command to query them"
     ledger.unlink()
     result = done(host.provision(state="wiped", volumes=("volume-01",)))
     assert result["changed"]
@@ -157,6 +157,6 @@ def test_a_strangers_disk_is_never_wiped(host: LoopHost) -> None:
     command("mkfs.ext4", "-q", device)
     before = digest(host.disks[device])
     for state in ("wiped", "absent"):
-        with pytest.raises(host.backend.VolumeError, match="it is no volume of this host, it has a signature of ext4"):
+        with pytest.raises(host.backend.VolumeError, match="it is not a volume of this host: it has a signature"):
             host.provision(state=state, devices=(device,))
     assert digest(host.disks[device]) == before

@@ -45,7 +45,7 @@ def test_a_partition_that_was_begun_and_then_used_otherwise_is_not_formatted(
 ) -> None:
     """The power fails before mkfs; somebody makes a filesystem of his own on the partition."""
     host.new_disk("disk")
-    assert until(host, 2, partition=True)[-1].startswith("make one partition")
+    assert until(host, 2, partition=True)[-1].startswith("create one partition")
     (device,) = host.disks
     part = partition_of(host, device)
     command(f"mkfs.{kind}", "-q", part)
@@ -54,7 +54,7 @@ def test_a_partition_that_was_begun_and_then_used_otherwise_is_not_formatted(
     result = done(host.provision(partition=True))
     assert result["volumes"] == []
     assert f"1 partition (1: a signature of {kind}" in reasons(result)[device]
-    with pytest.raises(host.backend.VolumeError, match="Either leave it out of `devices`"):
+    with pytest.raises(host.backend.VolumeError, match="Either remove it from `devices`"):
         host.provision(devices=(device,))
     assert digest(host.disks[device]) == before
 
@@ -74,7 +74,7 @@ def test_a_filesystem_that_was_used_before_its_making_was_noted_is_not_made_once
     before = digest(host.disks[device])
     outcome = host.provision(filesystem=filesystem)
     if outcome.problems:
-        assert "it was mounted once" in str(outcome.problems[0])
+        assert "it was mounted before" in str(outcome.problems[0])
         assert digest(host.disks[device]) == before
     else:
         assert (host.root / "volume-01/precious").read_text(encoding="ascii") == "data"
@@ -205,7 +205,7 @@ def test_what_is_staged_while_a_volume_is_asked_about_is_not_wiped(host: LoopHos
 
     monkeypatch.setattr(hands, "_unmount", late)
     outcome = host.provision(state="wiped", volumes=("volume-01",))
-    assert "late among them" in str(outcome.problems[0])
+    assert "including late" in str(outcome.problems[0])
     monkeypatch.undo()
     assert done(host.provision())["volumes"][0]["was"] == "unmounted"
     assert Path(volume["path"], "late").exists()
@@ -217,11 +217,11 @@ def test_check_mode_says_that_a_volume_is_still_needed(host: LoopHost) -> None:
     (volume,) = done(host.provision())["volumes"]
     Path(volume["path"], "mine").write_text("data", encoding="ascii")
     outcome = host.provision(check=True, state="wiped", volumes=("volume-01",))
-    assert "mine among them" in str(outcome.problems[0])
+    assert "including mine" in str(outcome.problems[0])
     command("umount", volume["path"])
     before = digest(host.disks[device])
     outcome = host.provision(check=True, state="wiped", volumes=("volume-01",))
-    assert "mine among them" in str(outcome.problems[0])
+    assert "including mine" in str(outcome.problems[0])
     assert digest(host.disks[device]) == before
 
 
@@ -350,7 +350,7 @@ def test_a_disk_and_its_partition_are_not_two_volumes(host: LoopHost) -> None:
     done(host.provision(partition=True))
     command("umount", str(host.root / "volume-01"))
     Path(host.places.record).unlink()
-    with pytest.raises(host.backend.VolumeError, match="is a part of"):
+    with pytest.raises(host.backend.VolumeError, match="is part of"):
         host.provision(devices=(device, f"{device}p1"))
     assert not Path(host.places.record).exists()
 
@@ -477,7 +477,7 @@ def test_a_missing_mkfs_is_told_before_anything_is_lost(host: LoopHost) -> None:
 
     def without(argv: Any, data: str | None = None) -> tuple[int, str, str]:
         if argv[0] == "mkfs.xfs":
-            raise host.backend.VolumeError("run", argv[0], "there is no such command on this host")
+            raise host.backend.VolumeError("run", argv[0], "this command is not installed")
         return run(argv, data)
 
     wish = host.wish(devices=(device,), force=True, force_signature="ext4", filesystem="xfs")
@@ -607,7 +607,7 @@ def test_another_disk_by_the_name_of_a_blank_one_is_not_formatted(host: LoopHost
 
     monkeypatch.setattr(hands, "_record", swapped)
     outcome = host.provision()
-    assert "another disk has that name now" in str(outcome.problems[0])
+    assert "another disk has this name now" in str(outcome.problems[0])
     assert digest(other) == before
 
 
@@ -641,9 +641,9 @@ def test_a_clone_stops_its_volume_alone_and_can_be_given_up(host: LoopHost, file
     clone, blank = host.plug(copy), host.new_disk("blank")
     options = {"force": True, "force_signature": volume["filesystem_uuid"], "filesystem": filesystem}
     for named in (device, clone):
-        with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+        with pytest.raises(host.backend.VolumeError, match="both hold it; one must be a copy"):
             host.provision(devices=(named,), **options)
-    with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+    with pytest.raises(host.backend.VolumeError, match="both hold it; one must be a copy"):
         host.provision(state="wiped", volumes=("volume-01",))
     outcome = host.provision(filesystem=filesystem)
     assert len(outcome.problems) == 1
@@ -651,7 +651,7 @@ def test_a_clone_stops_its_volume_alone_and_can_be_given_up(host: LoopHost, file
     assert not {device, clone} & set(host.mounted().values())
 
     command("mount", device, volume["path"])
-    with pytest.raises(host.backend.VolumeError, match="both carry it, one must be a copy"):
+    with pytest.raises(host.backend.VolumeError, match="both hold it; one must be a copy"):
         host.provision(devices=(device,), **options)
     (made,) = done(host.provision(devices=(clone,), **options))["volumes"]
     assert (made["device"], made["was"], made["name"]) == (clone, "new", "volume-04")

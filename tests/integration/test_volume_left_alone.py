@@ -82,10 +82,10 @@ def test_disks_that_cannot_be_used_are_left_alone(host: LoopHost, tmp_path: Path
             read_only: "it is read-only",
             small: "it is too small: 30.0 MiB, ext4 needs 64.0 MiB",
             large: "it is too large: 2.0 GiB, `size_max` is 1000.0 MiB",
-            busy: "a program or the kernel holds it for itself",
+            busy: "a program or the kernel holds it exclusively",
             listed: "fstab has it for /mnt/backup",
         }
-        assert reasons(done(host.provision(size_min=500 * MIB)))[busy] == "a program or the kernel holds it for itself"
+        assert reasons(done(host.provision(size_min=500 * MIB)))[busy] == "a program or the kernel holds it exclusively"
     finally:
         os.close(held)
         command("umount", str(tmp_path / "mnt"))
@@ -120,7 +120,7 @@ def test_a_named_disk_that_carries_something_is_refused_with_two_ways_out(host: 
             host.provision(devices=(carrying,), **options)
         said = str(refused.value)
         assert said.startswith(f"Failed to use {carrying}: it has a signature of ext4 (UUID {found})")
-        assert "Either leave it out of `devices`" in said
+        assert "Either remove it from `devices`" in said
         assert said.endswith(f"with `force: true` and `force_signature:` {found}.")
     with pytest.raises(host.backend.VolumeError, match="one device at a time"):
         host.provision(devices=(carrying, blank), force=True, force_signature=found)
@@ -157,7 +157,7 @@ def test_a_disk_that_changed_since_it_was_looked_at_is_not_formatted(host: LoopH
 
     late_done: list[str] = []
     outcome = host.backend.provision(late, host.wish(), check=False, command=host.engine, places=host.places)
-    assert "it changed meanwhile: there is xfs" in str(outcome.problems[0])
+    assert "it has changed since the scan: it now has xfs" in str(outcome.problems[0])
     assert "TYPE=xfs" in command("blkid", "--probe", "--output", "export", device)
 
 

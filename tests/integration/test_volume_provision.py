@@ -204,5 +204,5 @@ def test_two_copies_of_one_volume_are_refused(host: LoopHost) -> None:
     copy.write_bytes(host.disks[device].read_bytes())
     host.plug(copy)
     (problem,) = host.provision().problems
-    assert "both carry it, one must be a copy" in str(problem)
+    assert "both hold it; one must be a copy" in str(problem)
     assert host.mounted() == {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Doing what a plan says, step by step: each step is durable when it ends, and may be done again."""
+"""Carries out a plan step by step: each step is durable when it ends, and can be repeated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model imp
     Wish,
 )
 
-_SAID = 300  # characters of what a command that failed said, its end
+_SAID = 300  # characters from the end of a failed command's output
 _AGAIN = "Run the task again"
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
@@ -71,7 +71,7 @@ class Hands:
     _partitions: dict[str, str] = field(default_factory=dict)  # made by this run, by volume
 
     def do(self, step: Step) -> None:
-        """One step; VolumeError when it fails."""
+        """Performs one step; VolumeError if it fails."""
         action: Callable[[Step], None] = getattr(self, f"_{step.do}")
         try:
             action(step)
@@ -81,12 +81,12 @@ class Hands:
             raise VolumeError(str(step), "", str(error)) from error
 
     def _command(
-        self, step: Step, argv: list[str], mend: str = "", *, good: tuple[int, ...] = (0,), data: str | None = None
+        self, step: Step, argv: list[str], fix: str = "", *, good: tuple[int, ...] = (0,), data: str | None = None
     ) -> str:
         code, printed, error = self.run(argv, data)
         if code not in good:
-            said = " ".join((error.strip() or printed.strip() or f"it ended with {code}").split())[-_SAID:]
-            raise VolumeError(str(step), "", f"{argv[0]}: {said}", mend)
+            said = " ".join((error.strip() or printed.strip() or f"exit code {code}").split())[-_SAID:]
+            raise VolumeError(str(step), "", f"{argv[0]}: {said}", fix)
         return printed
 
     # The record and fstab
@@ -114,10 +114,10 @@ class Hands:
         self._rewrite_fstab(lambda text: without(text, step.entry.path, f"UUID={step.entry.filesystem_uuid}"))
 
     def _rewrite_fstab(self, edit: Callable[[str], str]) -> None:
-        # What it links to is edited, the link stays.
+        # The target of a symlink is edited, and the symlink is kept.
         write_durably(os.path.realpath(self.places.fstab), edit(read_text(self.places.fstab)), self.move)
         if os.path.isdir("/run/systemd/system") and self.places.fstab == Places.fstab:
-            # Else systemd would go on mounting, and unmounting, what stood there before.
+            # Otherwise systemd would keep mounting and unmounting the old entries.
             self.run(["systemctl", "daemon-reload"])
 
     # Disks
@@ -127,7 +127,7 @@ class Hands:
         self._make_blank(step, [*self._partitions_of(step.device), step.device])
 
     def _make_blank(self, step: Step, devices: list[str]) -> None:
-        """Without signatures, and zeroed where blank disks are looked at: blkid may know what wipefs does not."""
+        """Erases signatures and zeroes every place that the blank check reads: blkid may know more than wipefs."""
 
         def erase() -> None:
             for device in devices:
@@ -143,18 +143,18 @@ class Hands:
         return [partition.path for partition in disk.partitions] if disk else []
 
     def _must_still_be(self, step: Step) -> None:
-        """Refuse a device on which there is something else than when it was looked at, or another one of its name."""
+        """Refuse a device whose content has changed since the scan, or a different device of the same name."""
         seen_device = next((device for device in self._devices() if device.path == step.device), None)
         if seen_device:
             number = os.stat(step.device).st_rdev
             is_same = seen_device.sequence == sequence_of(f"{os.major(number)}:{os.minor(number)}")
             was_blank = not (seen_device.signatures or seen_device.content or seen_device.children)
             if not is_same or (was_blank and not step.signatures and content_of(step.device, seen_device.size)):
-                raise VolumeError(str(step), "", "another disk has that name now, or somebody wrote to it", _AGAIN)
+                raise VolumeError(str(step), "", "another disk has this name now, or data was written to it", _AGAIN)
         found, seen = set(signatures_on(self.run, step.device)), set(step.signatures)
         if found != seen:
             there = ", ".join(sorted(str(signature) for signature in found)) or "nothing"
-            raise VolumeError(str(step), "", f"it changed meanwhile: there is {there} now", _AGAIN)
+            raise VolumeError(str(step), "", f"it has changed since the scan: it now has {there}", _AGAIN)
 
     def _partition(self, step: Step) -> None:
         self._must_still_be(step)
@@ -171,7 +171,7 @@ class Hands:
             paths = [child["path"] for child in children if child["type"] == "part" and os.path.exists(child["path"])]
             if paths:
                 return str(paths[0])
-            # A kernel that did not look again, or cannot read a GPT itself, is told.
+            # For a kernel that did not rescan the disk, or that cannot read a GPT.
             self.run(["partx", "--update", step.device])
             time.sleep(0.1)
         raise VolumeError(
@@ -186,13 +186,13 @@ class Hands:
         if entry.filesystem == "xfs":
             argv = ["mkfs.xfs", "-q", "-m", f"uuid={entry.filesystem_uuid}", "-L", entry.name, device]
         else:
-            # Nothing is kept back for root: the engine has a reserve of its own.
+            # No blocks reserved for root: the engine has its own reserve.
             argv = ["mkfs.ext4", "-q", "-m", "0", "-U", entry.filesystem_uuid, "-L", entry.name, device]
         self._command(step, argv)
         _sync(device)
 
     def _check(self, step: Step) -> None:
-        """A filesystem whose making was cut off: complete as it is, or made once more, it never held anything."""
+        """A filesystem whose creation was interrupted: it is complete, or is created again, as it never held data."""
         code, _printed, _error = self.run([*_FSCK[step.entry.filesystem], step.device])
         if code == 0:
             return
@@ -201,15 +201,15 @@ class Hands:
         self._format(replace(step, signatures=()))
 
     def _refuse_files(self, step: Step) -> None:
-        """A filesystem that was complete may have been mounted by hand before any run noted that it is."""
+        """A complete filesystem may have been mounted manually before a run recorded it."""
         filesystem = step.entry.filesystem
         if was_mounted(step.device, filesystem):
             repair = "e2fsck -f" if filesystem == "ext4" else "xfs_repair"
             raise VolumeError(
                 "finish",
                 step.entry.name,
-                f"the filesystem on {step.device} is damaged, and it was mounted once, so that it may hold files",
-                f"Repair it with `{repair} {step.device}`, or give it up with `wipefs --all {step.device}`, and run the"
+                f"the filesystem on {step.device} is damaged, and it was mounted before, so it may hold files",
+                f"Repair it with `{repair} {step.device}`, or discard it with `wipefs --all {step.device}`, and run the"
                 " task again",
             )
 
@@ -225,7 +225,7 @@ class Hands:
             self._command(step, ["xfs_growfs", step.entry.path])
             return
         if not os.path.ismount(step.entry.path):
-            # 1: there was something to correct, and it is corrected.
+            # 1: errors were found and corrected.
             self._command(step, ["e2fsck", "-f", "-p", step.device], good=(0, 1))
         self._command(step, ["resize2fs", step.device])
 
@@ -234,13 +234,13 @@ class Hands:
     def _mount(self, step: Step) -> None:
         if not os.path.isdir(step.entry.path):
             os.makedirs(os.path.dirname(step.entry.path), mode=0o755, exist_ok=True)
-            # Nobody but root can write here while nothing is mounted.
+            # Only root can write here while nothing is mounted.
             os.mkdir(step.entry.path, 0o555)
         self._command(step, ["mount", "--fstab", self.places.fstab, step.entry.path])
 
     def _unmount(self, step: Step) -> None:
-        mend = f"Something uses it: stop the units of its jobs, see `fuser --mount {step.entry.path}`"
-        self._command(step, ["umount", step.entry.path], mend)
+        fix = f"If it is in use, stop the units of its jobs, see `fuser --mount {step.entry.path}`"
+        self._command(step, ["umount", step.entry.path], fix)
 
     def _mark(self, step: Step) -> None:
         entry = step.entry
@@ -256,7 +256,7 @@ class Hands:
         marker = _marker_of(entry)
         if marker and marker["uuid"] != entry.identity:
             raise VolumeError(
-                str(step), "", f"it has a marker with another identity, {marker['uuid']}", "Find out which disk it is"
+                str(step), "", f"it has a marker with another identity, {marker['uuid']}", "Find out which disk this is"
             )
         if marker is None:
             write_marker(folder, entry.name, wanted)
@@ -265,7 +265,7 @@ class Hands:
         self._own(step)
 
     def _own(self, step: Step) -> None:
-        """Neither of the folders is reached through a link: they belong to a user, who may make one."""
+        """Opens both folders without following symlinks: their owner is a user, who could create one."""
         self._must_be_mounted(step)
         user, group = self._owner()
         with _folder(step.entry.path) as top, _folder(OWN_FOLDER, top) as own:
@@ -280,7 +280,7 @@ class Hands:
         return _number(self.wish.owner, pwd.getpwnam), _number(self.wish.group, grp.getgrnam)
 
     def prepare(self, steps: Iterable[Step]) -> None:
-        """VolumeError where it can be told before anything is done that some step cannot be."""
+        """VolumeError if it is known before any change that some step will fail."""
         for step in steps:
             if step.do in ("mark", "own"):
                 self._owner()
@@ -289,9 +289,9 @@ class Hands:
 
     def _must_be_mounted(self, step: Step) -> None:
         if not os.path.ismount(step.entry.path):
-            raise VolumeError(str(step), "", "nothing is mounted there", "Look at `dmesg`")
+            raise VolumeError(str(step), "", "nothing is mounted there", "Check `dmesg`")
 
-    # The end of a volume
+    # Removing a volume
 
     def _vouch(self, step: Step) -> None:
         self.vouch(step.entry)
@@ -301,8 +301,8 @@ class Hands:
             raise VolumeError(
                 "wipe",
                 step.entry.name,
-                f"{len(left)} files are on it, {left[0]} among them",
-                "Let `snowsync evacuate` or `snowsync drain` empty it, and move away what is not of snowsync",
+                f"it holds {len(left)} file{'s' * (len(left) != 1)}, including {left[0]}",
+                "Empty it with `snowsync evacuate` or `snowsync drain`, and move away files that are not from snowsync",
             )
 
     @contextlib.contextmanager
@@ -311,7 +311,7 @@ class Hands:
             yield step.entry.path
             return
         folder = tempfile.mkdtemp(prefix="snowsync-vouch-")
-        # Writable, so that its journal is replayed: what is in it counts.
+        # Writable, so that its journal is replayed, because files in it count.
         options = READ_ONLY[step.entry.filesystem] if self.only_looks else "nosuid,nodev,noexec"
         try:
             self._command(step, ["mount", "-t", step.entry.filesystem, "-o", options, step.device, folder])
@@ -328,10 +328,10 @@ class Hands:
 
 
 def _left_on(folder: str) -> Iterator[str]:
-    """Files, links and whatever else is on a volume, but for what snowsync and the filesystem put there themselves.
+    """Files, links and everything else on a volume, except what snowsync and the filesystem created there.
 
-    A dropped file may lie among links to such files, for the moment between its delivery and its end: it counts.
-    OSError where a folder cannot be read: nobody knows what is in it.
+    A dropped file may be among links to such files, between its delivery and its removal: it counts.
+    OSError if a folder cannot be read, because its content is unknown.
     """
     for base, folders, files in os.walk(folder, onerror=_raise):
         links = [name for name in folders if os.path.islink(f"{base}/{name}")]
@@ -356,7 +356,7 @@ def _marker_of(entry: Entry) -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def _folder(path: str, parent: int | None = None) -> Iterator[int]:
-    """A descriptor of a folder that is no link."""
+    """A descriptor of a folder that is not a symlink."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
         yield descriptor
@@ -365,19 +365,22 @@ def _folder(path: str, parent: int | None = None) -> Iterator[int]:
 
 
 def _number(name: str, find: Callable[[str], Any]) -> int:
-    """The number of a user or group, by its name or as it is."""
+    """The number of a user or group, from its name or number."""
     if name.isdecimal():
         return int(name)
     try:
         return int(find(name)[2])
     except KeyError:
         raise VolumeError(
-            "give the volume to", name, "there is no such user or group", "Let the role edgeops.snowsync.engine make it"
+            "set the owner of the volume to",
+            name,
+            "there is no such user or group",
+            "The role edgeops.snowsync.engine creates it",
         ) from None
 
 
 def write_durably(path: str, text: str, move: Callable[[str, str], None]) -> None:
-    """Replace a file as a whole: the old or the new one is there after a power cut. `move` keeps owner and mode."""
+    """Replace a file atomically: after a power cut the old or the new one exists. `move` keeps owner and mode."""
     temporary = f"{path}.{uuid.uuid4()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
@@ -402,13 +405,13 @@ def _sync(path: str) -> None:
 
 @contextlib.contextmanager
 def locked(places: Places) -> Iterator[None]:
-    """One run at a time: two would give one name to two disks."""
+    """One run at a time: two runs would give the same name to two disks."""
     lock = f"{places.record}.lock"
     try:
         os.makedirs(os.path.dirname(lock), mode=0o755, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise VolumeError("make", lock, str(error.strerror), "Nothing can be made that cannot be recorded") from error
+        raise VolumeError("create", lock, str(error.strerror), "Volumes cannot be created without a record") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

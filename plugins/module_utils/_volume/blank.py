@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether a disk is blank: which places of it are read, and what is said of what they hold.
+"""Whether a disk is blank: the places that are read, and the description of what they hold.
 
-A disk without a partition table may be one that lost it. So it is read wherever a filesystem or a partition usually
-begins, where filesystems keep copies of their superblocks, at both ends, and in samples that are spread all over it.
-The places follow from the size alone: what is read to find a disk blank is what is zeroed to make it blank.
+A disk without a partition table may have lost it. So it is read wherever a filesystem or a partition usually begins,
+where filesystems keep copies of their superblocks, at both ends, and in samples spread across the whole disk. The
+places depend only on the size: the places that are read for the blank check are those that are zeroed by a wipe.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text import bytes_text
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import CANNOT_READ, MIB, Signature
 
-CHUNK = MIB // 16  # what is read at once
+CHUNK = MIB // 16  # bytes in one read
 SAMPLES = 1024  # one in each 1/1024 of the disk
 SAMPLE = MIB // 64
 HEAD = 16 * MIB
 TAIL = 8 * MIB
-MOST_READ = 64 * MIB  # of one disk, whatever its size
+MOST_READ = 64 * MIB  # of one disk, regardless of its size
 
 _SECTOR = 512
 _PAGE = 4096
 _CYLINDER = 255 * 63 * _SECTOR
-_SUPERBLOCKS = 2 * CHUNK  # from the beginning of a filesystem, the last one is that of btrfs, at 64 KiB
+_SUPERBLOCKS = 2 * CHUNK  # from the start of a filesystem; the last one is that of btrfs, at 64 KiB
 _QUARTER = 2 * MIB  # around each quarter of the disk, where the groups of an XFS begin
 _EXT4_GROUP = 128 * MIB  # with blocks of 4 KiB
 
-# Where a first partition, or the data of what lies below one, begins.
+# The usual starts of a first partition, or of the data below it.
 _BEGINNINGS_IN_HEAD = (
     0,
     34 * _SECTOR,  # behind a GPT
@@ -52,7 +52,7 @@ _BEGINNINGS_IN_HEAD = (
     8 * MIB,  # 2048 sectors of 4 KiB, and memory cards
     16 * MIB,  # the data of LUKS2, and memory cards
 )
-# Where a second or third one begins, behind partitions of usual sizes for booting and for swap; in MiB.
+# The usual starts of a second or third one, after boot and swap partitions of common sizes; in MiB.
 _BEGINNINGS_BEHIND = (
     *(64, 65),  # also the second superblock of a btrfs that begins at 0 or 1 MiB
     *(101, 117, 128, 129, 132),  # Windows' 100 MiB and its reserved 16; the data of mdadm 1.2
@@ -60,12 +60,12 @@ _BEGINNINGS_BEHIND = (
     *(1025, 1125, 1537, 1625, 2049, 4097, 8193),
 )
 BEGINNINGS = (*_BEGINNINGS_IN_HEAD, *(mib * MIB for mib in _BEGINNINGS_BEHIND), 409640 * _SECTOR)
-_STARTS_OF_EXT4 = (0, MIB, _CYLINDER, 8 * MIB)  # 31.5 KiB and 64 KiB lie in what is read for 0
+_STARTS_OF_EXT4 = (0, MIB, _CYLINDER, 8 * MIB)  # 31.5 KiB and 64 KiB are covered by the read at 0
 _XFS_GROUP = MIB * MIB - _PAGE  # the largest one: an XFS of more than 4 TiB has these, and none begins at a quarter
 _THIRD_OF_BTRFS = 256 * 1024 * MIB  # its third superblock
 _STARTS_OF_OTHERS = (0, 63 * _SECTOR, MIB // 16, MIB, _CYLINDER, 8 * MIB)
 
-# What is known by its look where blkid does not search: name, place in its sector, bytes.
+# Magic numbers where blkid does not search: name, offset in the sector, bytes.
 _MARKS = (
     ("a GPT, of sectors of another size", 0, b"EFI PART"),
     ("a label of LVM", 0, b"LABELONE"),
@@ -74,7 +74,7 @@ _MARKS = (
     ("a boot sector of NTFS", 3, b"NTFS    "),
 )
 _EXT4_MARK = b"\x53\xef"
-_MOST_SPOTS = 64  # chunks that hold something: enough to say what it is
+_MOST_SPOTS = 64  # chunks with data: enough to identify it
 _MOST_NAMED = 3
 
 Place = tuple[int, int]  # offset and length in bytes
@@ -82,7 +82,7 @@ Place = tuple[int, int]  # offset and length in bytes
 
 @dataclass(frozen=True)
 class Spot:
-    """A chunk that is not blank: where it begins, where its first byte is that is not, what it looks like and where."""
+    """A chunk that is not blank: its start, its first byte that is not blank, what it looks like and where."""
 
     chunk: int
     first: int
@@ -91,7 +91,7 @@ class Spot:
 
 
 def places(size: int) -> list[Place]:
-    """All that is read of a disk of `size` bytes, in order, none of it twice: all of a small one."""
+    """The places that are read on a disk of `size` bytes, in order and without overlap: all of a small one."""
     if size <= MOST_READ:
         return [(0, size)]
     wanted = [(0, HEAD), *ends(size)]
@@ -104,12 +104,12 @@ def places(size: int) -> list[Place]:
 
 
 def ends(size: int) -> list[Place]:
-    """The first MiB and the last ones, of a disk of which nothing is to be made."""
+    """The first and last MiBs, for a disk that will not be formatted."""
     return _merged([(0, MIB), (size - TAIL, TAIL)], size)
 
 
 def _ext4_copies(size: int) -> Iterator[int]:
-    """Where the groups begin that hold a copy of the superblock: 1 and the powers of 3, 5 and 7."""
+    """The starts of the groups with a copy of the superblock: 1 and the powers of 3, 5 and 7."""
     for base in (3, 5, 7):
         group = 1
         while group * _EXT4_GROUP < size:
@@ -118,13 +118,13 @@ def _ext4_copies(size: int) -> Iterator[int]:
 
 
 def _other_copies(size: int) -> Iterator[int]:
-    """Where XFS and btrfs have copies of a superblock that lie at none of the other places."""
+    """The copies of XFS and btrfs superblocks that are not covered by the other places."""
     yield _THIRD_OF_BTRFS
     yield from range(_XFS_GROUP, size, _XFS_GROUP)
 
 
 def _samples(size: int) -> Iterator[Place]:
-    """One in each part, never in the same place of it: what repeats at an even distance is not missed by all."""
+    """One in each part, at varying offsets, so that data at regular intervals is not missed by all of them."""
     part = size / SAMPLES
     for number in range(SAMPLES):
         within = number * 0.6180339887498949 % 1
@@ -132,7 +132,7 @@ def _samples(size: int) -> Iterator[Place]:
 
 
 def _merged(wanted: Iterable[Place], size: int) -> list[Place]:
-    """In order and in whole pages, as far as the disk goes."""
+    """In order, in whole pages, and within the disk."""
     found: list[list[int]] = []
     for offset, length in sorted(wanted):
         start = max(0, offset) // _PAGE * _PAGE
@@ -150,15 +150,15 @@ def content_of(
     known_at: Callable[[int], Signature | None] = lambda offset: None,
     where: Callable[[int], list[Place]] = places,
 ) -> str:
-    """What a device without signatures holds; "" when all that is read of it is 0, or erased flash.
+    """The content of a device without signatures; "" if everything that is read is 0 or erased flash.
 
-    `known_at` says what begins at an offset, as far as the tools of the host know.
+    `known_at` returns what the tools of the host find at an offset.
     """
     offset = 0
     spots: list[Spot] = []
     try:
         with open(path, "rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # nothing is read beside the places
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead
             for offset, length in _chunks(where(size)):
                 data = _read(file.fileno(), offset, length)
                 if not is_empty(data):
@@ -171,9 +171,9 @@ def content_of(
 
 
 def make_blank(path: str, erase: Callable[[], None]) -> None:
-    """Zeroes wherever `content_of` reads; `erase` takes the signatures away, and lets the kernel see that.
+    """Zeroes everything that `content_of` reads; `erase` removes the signatures and informs the kernel.
 
-    The beginning last: until then it says what the disk was, so that a wipe that was cut off can be done once more.
+    The start is zeroed last: until then it identifies the disk, so that an interrupted wipe can be repeated.
     """
     head, *others = places(_size_of(path))
     _zero(path, others)
@@ -194,7 +194,7 @@ def _zero(path: str, where: Iterable[Place]) -> None:
 
 
 def is_empty(data: bytes) -> bool:
-    """Whether nobody wrote there, or zeros: all of it is 0, or as flash is that was erased."""
+    """Whether it was never written, or only with zeros: all bytes are 0, or as in erased flash."""
     return data in (bytes(len(data)), b"\xff" * len(data))
 
 
@@ -207,7 +207,7 @@ def _chunks(where: Iterable[Place]) -> Iterator[Place]:
 def _read(descriptor: int, offset: int, length: int) -> bytes:
     data = os.pread(descriptor, length, offset)
     if len(data) < length:
-        raise OSError(errno.EIO, "it ends before the size that the kernel has of it")
+        raise OSError(errno.EIO, "it is shorter than the size that the kernel reports")
     return data
 
 
@@ -228,12 +228,12 @@ def _look_of(data: bytes) -> tuple[str, int]:
 
 
 def _is_superblock_of_ext4(sector: bytes) -> bool:
-    """The mark has two bytes only: with it a revision of the format, 0 or 1."""
+    """The magic number has only two bytes, so the format revision must also be 0 or 1."""
     return sector[56:58] == _EXT4_MARK and int.from_bytes(sector[76:80], "little") <= 1
 
 
 def _named(spots: list[Spot], size: int, known_at: Callable[[int], Signature | None]) -> Iterator[str]:
-    """What the tools know where something was found: from the places where things begin, and from the find itself."""
+    """The signatures that the tools find near the data: at the usual starts, and at the data itself."""
     usual = [start for start in BEGINNINGS if any(_may_begin(start, spot) for spot in spots)]
     for start in sorted({*usual, *(spot.chunk for spot in spots[:_MOST_NAMED])}):
         signature = known_at(start) if start < size else None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Lines of fstab, edited so that every other line stays as it is, byte for byte. No effects here."""
+"""Edits lines of fstab and keeps every other line byte for byte. No side effects here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _UNSAFE = re.compile(r"[ \t\n\\]")
-_lines = re.compile(r"[^\n]*\n|[^\n]+").findall  # with their ends, and nothing but a line feed is one
+_lines = re.compile(r"[^\n]*\n|[^\n]+").findall  # with their endings; only a line feed ends a line
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One line: what is mounted where."""
+    """One line: the source and the mount point."""
 
     source: str
     path: str
@@ -23,7 +23,7 @@ class Mount:
 
 
 def parse(text: str) -> list[Mount]:
-    """The mounts of a text, comments and damaged lines left out."""
+    """The mounts of a text, without comments and damaged lines."""
     return [found for line in _lines(text) if (found := _mount(line.rstrip("\r\n")))]
 
 
@@ -35,14 +35,14 @@ def _mount(line: str) -> Mount | None:
 
 
 def line_of(uuid: str, path: str, filesystem: str, options: tuple[str, ...], device_timeout: int) -> str:
-    """The line for a volume: a missing disk holds up a boot for `device_timeout` seconds, and fails nothing."""
+    """The line for a volume: a missing disk delays the boot by `device_timeout` seconds, and fails nothing."""
     words = [*dict.fromkeys([*options, "nofail", f"x-systemd.device-timeout={device_timeout}s"])]
-    # ext filesystems are checked at boot, after the root; XFS has its own ways.
+    # ext filesystems are checked at boot, after the root filesystem. XFS needs no check.
     return f"UUID={uuid} {_escape(path)} {filesystem} {','.join(words)} 0 {2 if filesystem == 'ext4' else 0}"
 
 
 def with_line(text: str, path: str, line: str) -> str:
-    """The text with `line` as the only one for `path`, at its old place if it had one."""
+    """The text with `line` as the only one for `path`, in its old position if it had one."""
     lines, written = [], False
     for old in _lines(text):
         found = _mount(old)
@@ -70,5 +70,5 @@ def _escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """A name as fstab, mountinfo and swaps write it, with its white space again."""
+    """A name from fstab, mountinfo or swaps with its whitespace unescaped."""
     return _ESCAPED.sub(lambda found: chr(int(found.group(1), 8)), text)

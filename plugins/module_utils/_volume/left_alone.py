@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Why a disk is left alone: the reasons an operator reads. No effects here."""
+"""Why a disk is left alone: the reasons shown to the operator. No side effects here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.text
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import parse
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import MIB, Device, Machine, Wish
 
-# A disk with one of these mounted carries the running system.
+# A disk with one of these mount points holds the running system.
 _SYSTEM = (
     "/",
     "/boot",
@@ -28,7 +28,7 @@ _SYSTEM = (
     "/var/lib",
     "/var/log",
 )
-# What blkid calls the parts of something larger.
+# The names that blkid uses for members of a larger structure.
 _MEMBERS = {
     "LVM2_member": "a physical volume of LVM",
     "linux_raid_member": "a member of a Linux RAID",
@@ -42,15 +42,15 @@ _MEMBERS = {
     "PMBR": "a protective partition table",
 }
 _TABLES = ("gpt", "dos", "sun", "mac", "bsd", "sgi", "atari", "PMBR")
-# Disks that are memory, or that come and go with a program.
+# Devices that are not disks: memory, removable media.
 _NO_DISKS = ("/dev/zram", "/dev/ram", "/dev/fd", "/dev/sr", "/dev/mtdblock")
-# By which names fstab may call what lies behind a link below /dev/disk.
+# The fstab tags for the links below /dev/disk.
 _TAGS = {"by-uuid": "UUID", "by-label": "LABEL", "by-partuuid": "PARTUUID", "by-partlabel": "PARTLABEL"}
 _SMALLEST = {"ext4": 64 * MIB, "xfs": 320 * MIB}
 
 
 def is_candidate(disk: Device, match: tuple[str, ...]) -> bool:
-    """Whether ``select`` looks at this device: whole disks, and loop and network devices where `match` names them."""
+    """Whether ``select`` considers this device: whole disks, and loop and network devices that `match` names."""
     if disk.path.startswith(_NO_DISKS):
         return False
     if match:
@@ -59,7 +59,7 @@ def is_candidate(disk: Device, match: tuple[str, ...]) -> bool:
 
 
 def in_use(disk: Device, but_for: str = "") -> str:
-    """How the running system uses the disk or what lies on it, beside the mount `but_for`; "" when it does not."""
+    """How the running system uses the disk or anything on it, except the mount `but_for`; "" if it does not."""
     family = list(disk.family())
     mounts = [mount for device in family for mount in device.mounts if mount != but_for]
     system = [mount for mount in mounts if mount in _SYSTEM]
@@ -76,13 +76,13 @@ def in_use(disk: Device, but_for: str = "") -> str:
 
 
 def carries(disk: Device) -> str:
-    """What is on the disk, "" when it is provably blank."""
+    """What is on the disk, "" if it is provably blank."""
     if disk.marker:
-        return f"it is {disk.marker['name']} of {disk.marker.get('host_name') or 'a host that has not said its name'}"
+        return f"it is {disk.marker['name']} of {disk.marker.get('host_name') or 'an unnamed host'}"
     if disk.partitions:
         inside = [carries(partition) or "nothing known" for partition in disk.partitions]
         tables = {signature.kind for signature in disk.signatures if signature.kind in _TABLES}
-        table = " and ".join(sorted(tables - {"PMBR"} or tables))  # a GPT protects itself with the other one
+        table = " and ".join(sorted(tables - {"PMBR"} or tables))  # a GPT includes a protective MBR
         return f"it has a partition table ({table or 'of an unknown kind'}) with {_listed(inside)}"
     if any(signature.kind in _TABLES for signature in disk.signatures):
         return "it has a partition table without partitions: " + _signatures(disk)
@@ -105,11 +105,11 @@ def _signatures(device: Device) -> str:
 
 
 def unusable(disk: Device, machine: Machine, wish: Wish) -> str:
-    """Why nothing can be made of a disk, whatever is on it; "" when something can."""
+    """Why a disk cannot become a volume, whatever is on it; "" if it can."""
     if disk.read_only:
         return "it is read-only"
     if disk.is_busy:
-        return "a program or the kernel holds it for itself"
+        return "a program or the kernel holds it exclusively"
     called = {name for device in disk.family() for name in _fstab_names(device)}
     named = [mount.path for mount in parse(machine.fstab) if _plain(mount.source) in called]
     if named:
@@ -121,7 +121,7 @@ def unusable(disk: Device, machine: Machine, wish: Wish) -> str:
 
 
 def _fstab_names(device: Device) -> Iterator[str]:
-    """All that a line of fstab may begin with and mean this device, see fstab(5)."""
+    """All fstab sources that refer to this device, see fstab(5)."""
     tags = [("by-partuuid", device.partition_uuid)] if device.partition_uuid else []
     for signature in device.signatures:
         tags += [(by, value) for by, value in (("by-uuid", signature.uuid), ("by-label", signature.label)) if value]
@@ -133,15 +133,15 @@ def _fstab_names(device: Device) -> Iterator[str]:
 
 
 def _plain(source: str) -> str:
-    """Quotes and case make no difference to UUIDs, and rather too much is protected than too little."""
+    """Without quotes and case, which do not matter for UUIDs; in doubt, a match protects the disk."""
     return source.replace('"', "").replace("'", "").lower()
 
 
 def twin(disk: Device, machine: Machine, *, is_named: bool = False) -> str:
-    """Why the disk may be another one that the kernel shows as well; "" when it is not.
+    """Why the disk may be the same as another one that the kernel shows; "" if it is not.
 
-    Two ways lead to it and nobody has set multipath up. Some USB adapters give all disks one serial number: where the
-    operator names one of them, only a WWN counts.
+    This happens with two paths to a disk and no multipath. Some USB adapters report the same serial number for all
+    disks: if the operator names one of them, only a WWN counts.
     """
     for other in machine.disks:
         is_same = bool(disk.wwn) and disk.wwn == other.wwn
@@ -154,7 +154,7 @@ def twin(disk: Device, machine: Machine, *, is_named: bool = False) -> str:
 
 
 def out_of_bounds(disk: Device, wish: Wish) -> str:
-    """Why a disk is not of the size that ``select`` is to look for."""
+    """Why the size of a disk is outside the limits of ``select``."""
     if disk.size < wish.size_min:
         return f"it is too small: {bytes_text(disk.size)}, `size_min` is {bytes_text(wish.size_min)}"
     if wish.size_max is not None and disk.size > wish.size_max:
@@ -163,9 +163,9 @@ def out_of_bounds(disk: Device, wish: Wish) -> str:
 
 
 def is_begun(disk: Device, machine: Machine) -> bool:
-    """Whether this host began to format the disk, which was blank then, and got so far that it is neither yet.
+    """Whether this host started to format the disk while it was blank, and was interrupted before any signature.
 
-    Only a name that stays with the disk will do: by its path it may be another one since the last boot.
+    Only a persistent name counts: its path may refer to another disk since the last boot.
     """
     if disk.signatures or disk.partitions or not disk.starts_empty:
         return False
@@ -175,6 +175,6 @@ def is_begun(disk: Device, machine: Machine) -> bool:
 
 
 def obstacle(disk: Device, machine: Machine, wish: Wish) -> str:
-    """Why ``select: blank`` leaves a disk alone; "" when it is blank and may be taken."""
+    """Why ``select: blank`` leaves a disk alone; "" if it is blank and may be used."""
     found = "" if is_begun(disk, machine) else carries(disk)
     return in_use(disk) or found or unusable(disk, machine, wish) or twin(disk, machine) or out_of_bounds(disk, wish)

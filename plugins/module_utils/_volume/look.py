@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""One look at a host's disks: lsblk, wipefs, blkid, the kernel's tables, and the markers. Changes nothing.
+"""Scans a host's disks: lsblk, wipefs, blkid, the kernel's tables, and the markers. Changes nothing.
 
-A filesystem that is not mounted is mounted for a moment, read-only and without replaying its journal, where the record
-or its label says that it may be a volume, or where the operator named its device.
+A filesystem that is not mounted is mounted briefly, read-only and without journal replay, if according to the record or
+its label it may be a volume, or if the operator named its device.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model imp
 
 _COLUMNS = "NAME,PATH,TYPE,SIZE,RO,SERIAL,WWN,MAJ:MIN"
 READ_ONLY = {"ext4": "ro,noload,nosuid,nodev,noexec", "xfs": "ro,norecovery,nouuid,nosuid,nodev,noexec"}
-_SECTOR = 512  # /sys counts in these, whatever the disk's own are
-# Runs a command: its exit code and what it printed; VolumeError when there is no such command.
+_SECTOR = 512  # the unit of /sys, whatever the sector size of the disk
+# Runs a command and returns its exit code, stdout and stderr; VolumeError if the command does not exist.
 Run = Callable[..., "tuple[int, str, str]"]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a host keeps what volumes need; a test has its own."""
+    """The paths that volumes need on a host; tests use their own."""
 
     fstab: str = "/etc/fstab"
     record: str = "/var/lib/snowsync-volumes/volumes.json"
@@ -62,7 +62,7 @@ class Places:
 
 
 def look(run: Run, wish: Wish, places: Places) -> Machine:
-    """The machine at this moment. VolumeError when something about it cannot be told."""
+    """The current state of the machine. VolumeError if part of it cannot be determined."""
     record = read_record(places.record)
     fstab = read_text(places.fstab)
     seen = _Look(run, wish, record)
@@ -80,10 +80,10 @@ def look(run: Run, wish: Wish, places: Places) -> Machine:
 
 
 def host_id(places: Places) -> str:
-    """What stands for this host in markers: the machine id itself is nobody's business, see machine-id(5)."""
+    """The ID of this host in markers: the machine ID itself must stay confidential, see machine-id(5)."""
     machine_id = read_text(places.machine_id).strip()
     if not machine_id:
-        raise VolumeError("read", places.machine_id, "it is empty or not there", "Run systemd-machine-id-setup")
+        raise VolumeError("read", places.machine_id, "it is empty or missing", "Run systemd-machine-id-setup")
     return hashlib.sha256(f"snowsync:{machine_id}".encode()).hexdigest()[:32]
 
 
@@ -99,7 +99,7 @@ def read_record(path: str) -> tuple[Entry, ...]:
                 "read",
                 path,
                 f"it has version {content['version']}",
-                "Use the edgeops.snowsync that wrote it, or a newer one",
+                "Use the version of edgeops.snowsync that wrote it, or a newer one",
             )
         return tuple(_entry(row) for row in content["volumes"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -111,12 +111,12 @@ def read_record(path: str) -> tuple[Entry, ...]:
 def _entry(row: dict[str, Any]) -> Entry:
     entry = Entry(**{name: value if value is not None else "" for name, value in row.items()})
     if not all(isinstance(value, str) for value in entry.as_json().values()):
-        raise ValueError(f"{row} has something else than text")
+        raise ValueError(f"{row} has a value that is not text")
     return entry
 
 
 def read_text(path: str) -> str:
-    """All of a file, with bytes that are no UTF-8 and ends of lines as they are."""
+    """The text of a file, with bytes that are not UTF-8 and line endings preserved."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read()
@@ -127,7 +127,7 @@ def read_text(path: str) -> str:
 
 
 def _filled_folders(root: str, mounts: set[str]) -> Iterator[str]:
-    """Folders below the mount root that hold something on the disk of the root: none of them becomes a mount point."""
+    """Non-empty folders below the mount root that are not mounted: none of them becomes a mount point."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(root):
             if entry.path not in mounts and not _is_empty(entry):
@@ -137,7 +137,7 @@ def _filled_folders(root: str, mounts: set[str]) -> Iterator[str]:
 def _is_empty(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path)
-    except OSError:  # as of a filesystem whose disk is gone
+    except OSError:  # e.g. a filesystem whose disk is gone
         return False
 
 
@@ -148,9 +148,9 @@ class _Look:
         self.known = {entry.filesystem_uuid for entry in record}
         self.links = _links()
         for name in wish.devices:
-            # A link of the host's own, as rules for udev make them.
+            # A link specific to this host, e.g. from its own udev rules.
             self.links.setdefault(os.path.realpath(name), []).append(name)
-        # The kernel tells where mount points really are, fstab and record may go through symbolic links.
+        # The kernel reports the real mount points. Paths in fstab and the record may contain symlinks.
         self.aliases = {os.path.realpath(entry.path): entry.path for entry in record}
         self.real_root = os.path.realpath(wish.mount_root)
         mountinfo = read_text("/proc/self/mountinfo")
@@ -165,7 +165,7 @@ class _Look:
         return self.aliases.get(path) or (self.wish.path(name) if folder == self.real_root else path)
 
     def stale(self) -> Iterator[str]:
-        """Where volumes' kinds of filesystems are mounted of which the device is gone; known after `disks`."""
+        """The mount points of filesystems of a volume kind whose device is gone; known after `disks`."""
         for number, kind, path in _block_mounts(read_text("/proc/self/mountinfo")):
             if kind in FILESYSTEMS and number not in self.numbers:
                 yield self._as_named(path)
@@ -173,15 +173,15 @@ class _Look:
     def disks(self) -> Iterator[Device]:
         code, printed, error = self.run(["lsblk", "--json", "--bytes", "--output", _COLUMNS])
         if code != 0:
-            raise VolumeError("list", "the disks of this host", error or f"lsblk ended with {code}")
+            raise VolumeError("list", "the disks of this host", error or f"exit code {code} of lsblk")
         for row in json.loads(printed)["blockdevices"]:
             self.numbers.update(_numbers(row))
-            # An optical drive or an empty card reader is no disk to look into.
+            # Optical drives and empty card readers are not disks.
             if row["type"] != "rom" and int(row["size"] or 0) > 0:
                 yield self._device(row, None)
 
     def _device(self, row: Mapping[str, Any], disk: Device | None) -> Device:
-        """What lsblk says of a device and what lies on it; `disk` is the one it lies on itself."""
+        """A device from the output of lsblk, with everything on it; `disk` is the disk that it is on."""
         path = str(row["path"])
         real = os.path.realpath(path)
         serial, wwn = (row.get("serial") or "").strip(), row.get("wwn") or ""
@@ -204,7 +204,7 @@ class _Look:
         return self._probed(device, disk or device) if device.kind in ("disk", "loop", "part") else device
 
     def _probed(self, device: Device, disk: Device) -> Device:
-        """With what is on it."""
+        """The device with its content."""
         signatures = tuple(signatures_on(self.run, device.path))
         device = replace(
             device,
@@ -220,15 +220,15 @@ class _Look:
                 device = replace(
                     device,
                     filesystem_size=self._filesystem_size(device, filesystem),
-                    # Without its journal a filesystem in the record may look damaged: the marker is read again once
-                    # it is mounted.
+                    # Without journal replay a filesystem in the record may look damaged: the marker is read again
+                    # once it is mounted.
                     marker=marker_at(folder, may_be_damaged=not device.mounts and filesystem.uuid in self.known),
                     root=owner_of(folder, self.wish.owner, self.wish.group),
                 )
         return device
 
     def _content(self, device: Device, disk: Device) -> str:
-        """What tools do not see on it. All over it where it may be formatted, else at its ends."""
+        """Data that tools do not detect. Reads the whole range if it may be formatted, else only its ends."""
         selected = not self.wish.devices and device.path == disk.path and is_candidate(disk, self.wish.match)
         may_be_formatted = selected or self._is_named(device, disk)
         begins = functools.partial(signature_at, self.run, device.path)
@@ -252,7 +252,7 @@ class _Look:
 
     @contextlib.contextmanager
     def _mounted(self, device: Device, filesystem: Signature) -> Iterator[str]:
-        """A folder to see the filesystem at, "" when it cannot be mounted."""
+        """The folder where the filesystem is mounted, "" if it cannot be mounted."""
         if device.mounts:
             yield device.mounts[0]
             return
@@ -268,7 +268,7 @@ class _Look:
 
     def _filesystem_size(self, device: Device, filesystem: Signature) -> int:
         if filesystem.kind == "xfs" and device.mounts:
-            # The superblock on the disk of a mounted XFS is an old one.
+            # The superblock on disk is outdated while an XFS is mounted.
             _code, printed, _error = self.run(["xfs_info", device.mounts[0]])
             return xfs_size(printed)
         try:
@@ -278,9 +278,9 @@ class _Look:
 
 
 def signatures_on(run: Run, path: str) -> Iterator[Signature]:
-    """What wipefs and blkid know on a device, each thing once."""
+    """The signatures that wipefs and blkid find on a device, without duplicates."""
     code, printed, error = run(["wipefs", "--no-act", "--json", path])
-    trouble = error.strip() or f"wipefs ended with {code}" if code != 0 else _trouble_of_medium(path)
+    trouble = error.strip() or f"exit code {code} of wipefs" if code != 0 else _trouble_of_medium(path)
     if trouble:
         yield Signature(UNREADABLE, label=trouble)
     found = signatures_of(printed)
@@ -293,13 +293,13 @@ def signatures_on(run: Run, path: str) -> Iterator[Signature]:
 
 
 def signature_at(run: Run, path: str, offset: int) -> Signature | None:
-    """What blkid knows of a filesystem or a partition table that begins so many bytes into a device."""
+    """The filesystem or partition table that blkid finds at this offset of a device."""
     code, printed, _error = run(["blkid", "--probe", "--offset", str(offset), "--output", "export", path])
     return Signature("ambivalent") if code == 8 else blkid_signature(printed)
 
 
 def marker_at(folder: str, *, may_be_damaged: bool = False) -> dict[str, str] | None:
-    """The marker of what is mounted there; one that cannot be read counts as somebody's, unless it `may_be_damaged`."""
+    """The marker of the mounted filesystem; an unreadable one counts as foreign, unless it `may_be_damaged`."""
     if not folder:
         return None
     try:
@@ -309,28 +309,28 @@ def marker_at(folder: str, *, may_be_damaged: bool = False) -> dict[str, str] | 
         damaged = {"uuid": UNREADABLE, "name": "a volume whose marker is damaged", "host": UNREADABLE}
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno != errno.ELOOP:
-            damaged["trouble"] = str(cause)  # of the disk, and not of the marker
+            damaged["trouble"] = str(cause)  # of the disk, not of the marker
         return None if may_be_damaged else damaged
 
 
 def refuse_links(folder: str) -> None:
-    """OSError where a volume's marker is no file in a folder of its own: its owner may lead root anywhere."""
+    """OSError if a volume's marker is not a regular file in a real folder: its owner could redirect root anywhere."""
     for path, is_right in (
         (f"{folder}/{OWN_FOLDER}", stat.S_ISDIR),
         (f"{folder}/{MARKER_PATH}", stat.S_ISREG),
     ):
         with contextlib.suppress(FileNotFoundError):
             if not is_right(os.lstat(path).st_mode):
-                raise OSError(errno.ELOOP, "it is a link, or another thing that is no marker", path)
+                raise OSError(errno.ELOOP, "it is a symlink or another kind of file", path)
 
 
 def owner_of(folder: str, owner: str, group: str) -> tuple[str, str, int] | None:
-    """Owner, group and mode of a folder; the first two by number where wished so, or where they have no name."""
+    """Owner, group and mode of a folder; the first two as numbers if requested so, or if they have no name."""
     if not folder:
         return None
     try:
         status = os.stat(folder)
-    except OSError:  # as of a disk that fails while it is mounted
+    except OSError:  # e.g. a disk that fails while it is mounted
         return None
     user, team = str(status.st_uid), str(status.st_gid)
     with contextlib.suppress(KeyError):
@@ -341,7 +341,7 @@ def owner_of(folder: str, owner: str, group: str) -> tuple[str, str, int] | None
 
 
 def signatures_of(printed: str) -> list[Signature]:
-    """What ``wipefs --no-act --json`` printed, each thing once (a GPT has two tables)."""
+    """The output of ``wipefs --no-act --json``, without duplicates (a GPT has two tables)."""
     try:
         rows = json.loads(printed)["signatures"] if printed.strip() else []
     except (ValueError, KeyError):
@@ -356,7 +356,7 @@ def pairs_of(printed: str) -> dict[str, str]:
 
 
 def blkid_signature(printed: str) -> Signature | None:
-    """What blkid alone found; None when it only tells of the partition itself."""
+    """The signature in the output of blkid; None if it only describes the partition itself."""
     found = pairs_of(printed)
     kind = found.get("TYPE") or found.get("PTTYPE")
     return Signature(kind, found.get("UUID") or found.get("PTUUID", ""), found.get("LABEL", "")) if kind else None
@@ -365,7 +365,7 @@ def blkid_signature(printed: str) -> Signature | None:
 def mounts_of(mountinfo: str) -> dict[str, list[str]]:
     """Mount points by MAJOR:MINOR, from /proc/self/mountinfo (proc(5)), those of a whole filesystem first.
 
-    A filesystem that has numbers of its own, as btrfs, shows the device as its source.
+    A filesystem with its own device numbers, like btrfs, shows the device as its source.
     """
     found: dict[str, list[str]] = {}
     lines = [line.partition(" - ") for line in mountinfo.splitlines()]
@@ -381,7 +381,7 @@ def mounts_of(mountinfo: str) -> dict[str, list[str]]:
 
 
 def _block_mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
-    """MAJOR:MINOR, kind and mount point of what is mounted from a device."""
+    """MAJOR:MINOR, kind and mount point of each mounted device."""
     for line in mountinfo.splitlines():
         left, _dash, right = line.partition(" - ")
         if right.split()[1].startswith("/dev/"):
@@ -389,7 +389,7 @@ def _block_mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> Iterator[str]:
-    """MAJOR:MINOR of a device that lsblk shows, and of all that lies on it."""
+    """MAJOR:MINOR of a device that lsblk shows, and of everything on it."""
     yield row["maj:min"]
     for child in row.get("children", ()):
         yield from _numbers(child)
@@ -408,7 +408,7 @@ def _starts_empty(path: str) -> bool:
 
 
 def superblock_size(block: bytes, kind: str) -> int:
-    """The size of a filesystem by the first 4 KiB of its device, 0 when they do not tell."""
+    """The size of a filesystem from the first 4 KiB of its device, 0 if unknown."""
     if kind == "xfs" and block[:4] == b"XFSB":
         block_size, blocks = struct.unpack(">IQ", block[4:16])
         return int(block_size * blocks)
@@ -420,16 +420,16 @@ def superblock_size(block: bytes, kind: str) -> int:
 
 
 def was_mounted(path: str, kind: str) -> bool:
-    """Whether a filesystem was ever mounted so that it could be written to; of XFS, mounted in any way but ours.
+    """Whether a filesystem was ever mounted writable; for XFS, mounted in any way other than ours.
 
-    The time of the last mount of ext4, and the log sequence number in the superblock of XFS, are 0 as mkfs leaves them.
+    mkfs leaves the last mount time of ext4, and the log sequence number in the superblock of XFS, at 0.
     """
     offset, length = {"ext4": (1024 + 0x2C, 4), "xfs": (240, 8)}[kind]
     return any(_read_at(path, offset, length))
 
 
 def xfs_size(printed: str) -> int:
-    """The size of the data section that ``xfs_info`` tells of, 0 when it does not."""
+    """The size of the data section in the output of ``xfs_info``, 0 if unknown."""
     for line in printed.splitlines():
         words = dict(word.split("=", 1) for word in line.replace(",", " ").split() if "=" in word)
         if line.startswith("data ") and words.get("bsize", "").isdigit() and words.get("blocks", "").isdigit():
@@ -443,16 +443,16 @@ def _read_at(path: str, offset: int, length: int) -> bytes:
 
 
 def _trouble_of_medium(path: str) -> str:
-    """Why the first block cannot be read, "" when it can: from the disk, not from what the kernel remembers of it.
+    """Why the first block cannot be read, "" if it can: from the disk itself, not from the page cache.
 
-    All that was read of a device stays in memory while a filesystem on it is mounted, also when its disk has failed.
+    Cached blocks of a device stay in memory while a filesystem on it is mounted, even if the disk has failed.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
-    except OSError:  # a driver that cannot read past the memory
+    except OSError:  # a driver without support for O_DIRECT
         return ""
     try:
-        with mmap.mmap(-1, mmap.PAGESIZE) as block:  # it is aligned, as O_DIRECT asks
+        with mmap.mmap(-1, mmap.PAGESIZE) as block:  # aligned, as O_DIRECT requires
             os.preadv(descriptor, [block], 0)
     except OSError as error:
         return "" if error.errno == errno.EINVAL else f"it cannot be read: {error.strerror}"
@@ -462,7 +462,7 @@ def _trouble_of_medium(path: str) -> str:
 
 
 def _is_busy(path: str) -> bool:
-    """Whether anything holds the device for itself, in another container, say: O_EXCL, see open(2)."""
+    """Whether anything holds the device exclusively, e.g. in another container: O_EXCL, see open(2)."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
     except OSError:
@@ -478,7 +478,7 @@ def _start(number: str) -> int:
 
 
 def sequence_of(number: str) -> str:
-    """Which disk it was that got this MAJOR:MINOR: a later one has another number, from Linux 5.15 on."""
+    """The sequence number of the disk with this MAJOR:MINOR: a later disk has another one, since Linux 5.15."""
     for path in (f"/sys/dev/block/{number}/diskseq", f"/sys/dev/block/{number}/../diskseq"):
         with contextlib.suppress(OSError):
             return Path(path).read_text(encoding="ascii").strip()

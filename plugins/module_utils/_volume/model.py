@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is known of a host's disks and volumes at one moment, and what is wanted of them. No effects here."""
+"""The data model of a host's disks and volumes, and of the desired state. No side effects here."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layo
 
 MIB = 1024**2
 FILESYSTEMS = ("ext4", "xfs")
-# A filesystem leaves up to one of its groups at the end of a device unused: less than this is not worth growing for.
+# A filesystem leaves up to one of its groups unused at the end of a device. Growing by less than this is not worth it.
 GROWTH = 16 * MIB
-# The kind of a signature, or identity of a marker, that cannot be read: somebody's, nobody knows whose.
+# The kind of a signature, or the identity of a marker, that cannot be read: the owner is unknown.
 UNREADABLE = "unreadable"
 CANNOT_READ = "it cannot be read"
-MARKER_WAY = "Remove that file: it is written anew from the record of this host"
+MARKER_WAY = "Remove that file: it is rewritten from the record of this host"
 
 
 class VolumeError(Exception):
-    """What was being done to which device, the cause, and the mend. `device` may be the name of a volume."""
+    """Names the operation, the device, the cause and the fix. `device` may be the name of a volume."""
 
-    def __init__(self, doing: str, device: str, cause: str, mend: str = "") -> None:
+    def __init__(self, doing: str, device: str, cause: str, fix: str = "") -> None:
         self.device = device
         thing = f"{doing} {device}".rstrip()
-        super().__init__(f"Failed to {thing}: {cause.strip().rstrip('.')}." + (f" {mend}." if mend else ""))
+        super().__init__(f"Failed to {thing}: {cause.strip().rstrip('.')}." + (f" {fix}." if fix else ""))
 
 
 @dataclass(frozen=True)
 class Signature:
-    """One thing that ``wipefs`` or ``blkid`` knows on a device: ext4, swap, gpt, LVM2_member ..."""
+    """One signature that ``wipefs`` or ``blkid`` finds on a device: ext4, swap, gpt, LVM2_member ..."""
 
     kind: str
     uuid: str = ""
@@ -45,14 +45,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class Device:
-    """A disk, a partition, or what lies on one. Sizes and `start` in bytes.
+    """A disk, a partition, or a device on top of one. Sizes and `start` are in bytes.
 
-    `names` are all names it goes by, `path` among them. `held_by` says what uses it beside mounts and swap.
-    `marker` is what `.snowsync/volume.json` on its filesystem says; None when there is none, or nobody looked.
+    `names` are all its names, including `path`. `held_by` says what uses it besides mounts and swap.
+    `marker` is the content of `.snowsync/volume.json` on its filesystem; None if there is none or it was not read.
     """
 
     path: str
-    kind: str  # disk, loop, part, lvm, crypt, raid1 ..., as lsblk has it
+    kind: str  # disk, loop, part, lvm, crypt, raid1 ..., as in lsblk
     size: int
     names: tuple[str, ...] = ()
     read_only: bool = False
@@ -64,9 +64,9 @@ class Device:
     mounts: tuple[str, ...] = ()
     is_swap: bool = False
     is_busy: bool = False
-    content: str = ""  # what is on it that tools do not see on the whole device, or why it cannot be read
-    sequence: str = ""  # the kernel's number for this disk at this name; "" where it has none
-    starts_empty: bool = True  # the first KiB, which no mkfs of ours ever fills before a signature is there
+    content: str = ""  # data on it that tools do not detect on the whole device, or why it cannot be read
+    sequence: str = ""  # the kernel's sequence number of this disk; "" if it has none
+    starts_empty: bool = True  # the first KiB, which none of our mkfs commands fills before the signature
     filesystem_size: int = 0
     marker: Mapping[str, str] | None = None
     root: tuple[str, str, int] | None = None  # owner, group, mode of the mounted filesystem's top folder
@@ -78,18 +78,18 @@ class Device:
 
     @property
     def filesystem(self) -> Signature | None:
-        """The one filesystem of a kind that volumes have, if nothing else is there."""
+        """The filesystem, if it is of a kind that volumes have and nothing else is on the device."""
         return self.signatures[0] if len(self.signatures) == 1 and self.signatures[0].kind in FILESYSTEMS else None
 
     @property
     def unreadable(self) -> str:
-        """Why it cannot be read, "" when it can. For wipefs and blkid a disk that fails may have no signatures."""
+        """Why it cannot be read, "" if it can. On a failing disk wipefs and blkid may find no signatures."""
         if self.content.startswith(CANNOT_READ):
             return self.content
         return next((signature.label for signature in self.signatures if signature.kind == UNREADABLE), "")
 
     def family(self) -> Iterator[Device]:
-        """This device and everything that lies on it."""
+        """This device and everything on it."""
         yield self
         for child in self.children:
             yield from child.family()
@@ -99,7 +99,7 @@ class Device:
 class Entry:
     """A volume in the host's record. `state`: formatting, formatted, ready, absent (out of use), wiping, wiped.
 
-    A wiped one is on no disk. It keeps its name from being given again: ledgers tie names to identities.
+    A wiped one is on no disk. It stays so that its name is not reused: ledgers tie names to identities.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Machine:
-    """One look at a host. `folders` are the names below the mount root that hold something although not mounted,
+    """One scan of a host. `folders` are the names below the mount root that are not mounted but not empty,
     `stale` the mount points of filesystems whose disk is gone.
     """
 
@@ -163,12 +163,12 @@ class Wish:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do, none of which needs another look at the machine. `entry` is the volume as recorded then."""
+    """One action, which needs no further scan of the machine. `entry` is the volume as recorded at that time."""
 
     do: str  # a key of _SAYINGS
     entry: Entry
     device: str = ""
-    signatures: tuple[Signature, ...] = ()  # what has to be on the device still, or the step is refused
+    signatures: tuple[Signature, ...] = ()  # must still be on the device, otherwise the step is refused
     line: str = ""
 
     def __str__(self) -> str:
@@ -178,26 +178,26 @@ class Step:
 _SAYINGS = {
     "record": "record {entry.name} as {entry.state}",
     "forget": "forget {entry.name}",
-    "clear": "clear every signature of {device}",
-    "partition": "make one partition on {device}",
+    "clear": "erase all signatures on {device}",
+    "partition": "create one partition on {device}",
     "format": "format {device} as {entry.filesystem} for {entry.name}",
-    "check": "check the filesystem on {device}, which was not finished",
-    "fstab": "write into fstab: {line}",
+    "check": "check the unfinished filesystem on {device}",
+    "fstab": "write to fstab: {line}",
     "mount": "mount {entry.name} at {entry.path}",
     "grow_partition": "grow the partition {device}",
     "grow": "grow the filesystem of {entry.name}",
     "mark": "write the marker of {entry.name}",
     "own": "set owner and mode of {entry.path}",
     "unmount": "unmount {entry.path}",
-    "fstab_out": "take {entry.path} out of fstab",
-    "vouch": "make sure that {entry.name} holds nothing that is still needed",
+    "fstab_out": "remove {entry.path} from fstab",
+    "vouch": "verify that {entry.name} holds nothing that is still needed",
     "wipe": "wipe {device}",
 }
 
 
 @dataclass(frozen=True)
 class VolumePlan:
-    """What is to be done to one volume, in this order; `state` is the one it has before."""
+    """The steps for one volume, in this order; `state` is its state before."""
 
     entry: Entry
     device: str = ""
@@ -210,7 +210,7 @@ class VolumePlan:
 class Plan:
     volumes: tuple[VolumePlan, ...] = ()
     left_alone: tuple[tuple[str, str], ...] = ()  # device and reason
-    problems: tuple[VolumeError, ...] = ()  # volumes that cannot be used, which keeps none of the others from it
+    problems: tuple[VolumeError, ...] = ()  # volumes that cannot be used, without effect on the others
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The options of the module ``volume_provision``, and how they become a wish."""
+"""The options of the module ``volume_provision``, and their conversion to a Wish."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ _PACKAGES = {
 
 
 def wish_of(options: Mapping[str, Any]) -> Wish:
-    """The wish that options are; VolumeError for those that do not go together, or say nothing."""
+    """The Wish for the options; VolumeError for options that are contradictory or insufficient."""
     present = options["state"] == "present"
-    _refuse(present and bool(options["devices"]) == bool(options["select"]), "give either `devices` or `select: blank`")
-    _refuse(present and bool(options["volumes"]), "`volumes` is for `state: absent` and `state: wiped`; give `devices`")
+    _refuse(present and bool(options["devices"]) == bool(options["select"]), "set either `devices` or `select: blank`")
+    _refuse(present and bool(options["volumes"]), "`volumes` is for `state: absent` and `state: wiped`; use `devices`")
     named = bool(options["devices"] or options["volumes"])
     _refuse(
-        not present and (options["select"] or not named), f"`state: {options['state']}` wants `volumes` or `devices`"
+        not present and (options["select"] or not named), f"`state: {options['state']}` requires `volumes` or `devices`"
     )
-    _refuse(options["force"] and not (present and options["devices"]), "`force` wants the one device in `devices`")
-    _refuse(bool(options["force_signature"]) and not options["force"], "`force_signature` wants `force: true` as well")
+    _refuse(options["force"] and not (present and options["devices"]), "`force` requires one device in `devices`")
+    _refuse(bool(options["force_signature"]) and not options["force"], "`force_signature` also requires `force: true`")
     return Wish(
         state=options["state"],
         devices=tuple(options["devices"]),
@@ -109,7 +109,7 @@ def _folder(path: str) -> str:
 
 def _mount_options(words: list[str]) -> tuple[str, ...]:
     for word in words:
-        _refuse(not re.fullmatch(r"[^\s,#]+", word), f"`mount_options` has {word!r}; give each option as an item")
+        _refuse(not re.fullmatch(r"[^\s,#]+", word), f"`mount_options` has {word!r}; list each option as an item")
     return tuple(words)
 
 
@@ -119,14 +119,14 @@ def _mode(text: str) -> int:
 
 
 def runner(module: AnsibleModule) -> Run:
-    """``module.run_command`` in English, where a command that is missing is an error with the name of its package."""
+    """``module.run_command`` with an English locale; a missing command is an error that names its package."""
 
     def run(argv: list[str], data: str | None = None) -> tuple[int, str, str]:
         command = module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin"])
         if command is None:
             package = _PACKAGES.get(argv[0])
-            mend = f"Install the package {package}" if package else ""
-            raise VolumeError("run", argv[0], "there is no such command on this host", mend)
+            fix = f"Install the package {package}" if package else ""
+            raise VolumeError("run", argv[0], "this command is not installed", fix)
         environment = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
         code, printed, error = module.run_command([command, *argv[1:]], data=data, environ_update=environment)
         return int(code), str(printed), str(error)

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What has to be done so that a host has its volumes: decided from one look, before anything is done. No effects here.
+"""Plans the volumes of a host: all decisions come from one scan, before any change. No side effects here.
 
-A volume is made in steps, and the host's record says before each which one it is: a power cut between any two of them
-leaves a disk that the record knows by the UUID it was, or was to be, given. So the next run goes on where the last one
-stopped, and formats nothing twice.
+A volume is created in steps, and the host's record is updated before each of them. After a power cut between any two
+steps, the record identifies the disk by the UUID that it was given or was about to be given. So the next run continues
+where the last one stopped, and formats nothing twice.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ _NAME = re.compile(r"volume-([0-9]{2,4})")
 _USABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")  # XFS labels have twelve characters
 _OUT_OF_USE = {
     "absent": "taken out of use; name it in `devices` to bring it back",
-    "wiping": "being wiped; `state: wiped` finishes that",
+    "wiping": "being wiped; `state: wiped` finishes this",
 }
 _TWO_WAYS = (
-    "Either leave it out of `devices`, or, to lose what is on it for ever, name it alone with `force: true` and"
+    "Either remove it from `devices`, or, to permanently erase its content, name it alone with `force: true` and"
     " `force_signature:` {signature}"
 )
 _FOREIGN_WAYS = (
-    "Either take it over with all that is on it, with `adopt_foreign: true`, or, to lose that for ever, name it alone"
-    " with `force: true` and `force_signature:` {signature}"
+    "Either adopt it with everything on it, with `adopt_foreign: true`, or, to permanently erase its content, name it"
+    " alone with `force: true` and `force_signature:` {signature}"
 )
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """A volume of the record and the device it lies on: a disk, or the partition on it.
+    """A volume of the record and its device: a disk, or a partition on it.
 
-    `copies` are other devices that say they are the same, with their disks; it is none of them that is mounted.
+    `copies` are other devices with the same identity, with their disks. None of them is mounted.
     """
 
     entry: Entry
@@ -73,26 +73,26 @@ class Carrier:
         return {device.path for device in (self.disk, self.device, *self.copies)}
 
     def refuse_copies(self) -> None:
-        """VolumeError when nobody can tell which disk is the volume, or which one the next boot would mount."""
+        """VolumeError if it is unclear which disk is the volume, or which one the next boot would mount."""
         if self.copies:
             there = " and ".join(device.path for device in (self.device, self.copies[0]))
             raise VolumeError(
-                "tell",
+                "identify",
                 self.entry.name,
-                f"{there} both carry it, one must be a copy, or both are one disk on two ways",
-                "Take one of them out of this host, or mount the right one at its place, and, to lose what is on the"
-                " other for ever, name that alone with `force: true` and `force_signature:`"
+                f"{there} both hold it; one must be a copy, or both are the same disk on two paths",
+                "Remove one of them from this host, or mount the right one at its mount point and, to permanently erase"
+                " the other, name that one alone with `force: true` and `force_signature:`"
                 f" {self.entry.filesystem_uuid}",
             )
 
 
 def plan_present(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Plan:
-    """The plan for ``state: present``; VolumeError for what must not be done, or cannot, and then nothing is done."""
+    """The plan for ``state: present``; VolumeError if it must not or cannot be done, and then nothing is changed."""
     return _Present(machine, wish, new_uuid).plan()
 
 
 def carriers_of(machine: Machine) -> dict[str, Carrier]:
-    """Where each volume of the record lies, by name."""
+    """The device of each volume in the record, by name."""
     found: dict[str, Carrier] = {}
     for entry in machine.record:
         everything = ((disk, device) for disk in machine.disks for device in (disk, *disk.partitions))
@@ -112,19 +112,19 @@ def _is_that(device: Device, entry: Entry) -> bool:
         return True
     if device.unreadable and entry.path in device.mounts:
         return True
-    # One that is half made or half wiped is known by its partition, as long as nobody made anything else of that.
+    # A half created or half wiped volume is identified by its partition, unless something else is on it now.
     is_half = entry.state in ("formatting", "wiping") and not device.signatures
     return is_half and bool(entry.partition_uuid) and device.partition_uuid == entry.partition_uuid
 
 
 def resolve(name: str, machine: Machine) -> Device:
-    """The one device of this path, link or serial; VolumeError when there is none, or more than one."""
+    """The one device with this path, link or serial number; VolumeError if there is none or more than one."""
     devices = [device for disk in machine.disks for device in (disk, *disk.partitions)]
     found = [device for device in devices if name in device.names]
     if len(found) != 1:
         there = ", ".join(device.path for device in found) or "none"
         raise VolumeError(
-            "find", name, f"devices with this path, link or serial: {there}", "See `lsblk --output PATH,SERIAL,SIZE`"
+            "find", name, f"devices with this path, link or serial number: {there}", "See `lsblk -o PATH,SERIAL,SIZE`"
         )
     return found[0]
 
@@ -135,9 +135,9 @@ class _Present:
         self.wish = wish
         self.new_uuid = new_uuid
         self.carriers = carriers_of(machine)
-        # What was to be formatted and never was is no volume: its name is free again.
+        # An entry that was never formatted is not a volume: its name is free again.
         self.known = [entry for entry in machine.record if entry.state != "formatting" or entry.name in self.carriers]
-        self.names: dict[str, str] = {}  # of what is adopted, by device
+        self.names: dict[str, str] = {}  # of adopted volumes, by device
         self.taken = {entry.name for entry in self.known} | set(machine.folders)
         below = (mount.path.rpartition("/") for mount in parse(machine.fstab))
         self.taken |= {name for folder, _slash, name in below if folder == wish.mount_root}
@@ -157,24 +157,24 @@ class _Present:
         self._keep_names(part for device in devices if not self._carriers_on(device) and (part := _marked(device)))
         if self.wish.force and len(devices) != 1:
             raise VolumeError(
-                "format", "several devices", "`force` is for one device at a time", "Give each a task of its own"
+                "format", "several devices", "`force` is for one device at a time", "Use a separate task for each"
             )
         plans = [plan for device in devices for plan in self._tried(self._for_named, device)]
         if len(self.problems) == 1:
             raise self.problems[0]
         if self.problems:
             said = "\n".join(map(str, self.problems))
-            raise VolumeError("use", "several devices, and nothing was done", said)
+            raise VolumeError("use", "several devices, and nothing was changed", said)
         yield from plans
 
     def _refuse_parts(self, devices: list[Device]) -> None:
         for device in devices:
             disk = self._disk_of(device)
             if disk is not device and disk in devices:
-                raise VolumeError("use", device.path, f"it is a part of {disk.path}", "Name one of them only")
+                raise VolumeError("use", device.path, f"it is part of {disk.path}", "Name only one of them")
 
     def _tried(self, plan_for: Callable[[_Subject], VolumePlan], subject: _Subject) -> list[VolumePlan]:
-        """The plan for one device or carrier; what is wrong with it is kept, for it alone."""
+        """The plan for one device or carrier; its error is recorded and does not affect the others."""
         try:
             return [plan_for(subject)]
         except VolumeError as error:
@@ -187,7 +187,7 @@ class _Present:
         if carrier and self._is_given_up(carrier, device):
             return self._make_over(device, carrier.entry)
         if carrier and carrier.entry.state == "wiping":
-            raise VolumeError("use", device.path, f"{carrier.entry.name} is being wiped", "Finish that: `state: wiped`")
+            raise VolumeError("use", device.path, f"{carrier.entry.name} is being wiped", "Finish with `state: wiped`")
         if carrier and carrier.entry.state == "absent":
             plan = self._ensure(replace(carrier, entry=replace(carrier.entry, state="formatted")))
             return replace(plan, state="absent")
@@ -196,7 +196,7 @@ class _Present:
         return self._make_over(device)
 
     def _make_over(self, device: Device, copied: Entry | None = None) -> VolumePlan:
-        """A device that is no volume of this host, or that is a copy of one and was given up."""
+        """A device that is not a volume of this host, or that is a copy of one and may be erased."""
         marked = _marked(device)
         used = in_use(device, self._home(marked) if marked else "")
         if used:
@@ -219,7 +219,7 @@ class _Present:
         return [carrier for carrier in self.carriers.values() if device.path in carrier.paths]
 
     def _is_given_up(self, carrier: Carrier, device: Device) -> bool:
-        """Whether force is for a copy, while the volume itself is in its place."""
+        """Whether force applies to a copy while the volume itself is mounted at its mount point."""
         is_copy = device.path in {copy.path for copy in carrier.copies}
         return self.wish.force and is_copy and carrier.entry.path in carrier.device.mounts
 
@@ -228,21 +228,19 @@ class _Present:
         return paths.get(device.path, device)
 
     def _insist(self, device: Device, found: str, ways: str) -> None:
-        """Let a disk that carries something be formatted only for who says what it is that will be lost."""
+        """Allow a disk with data to be formatted only if `force_signature` matches what will be lost."""
         signatures = [signature for part in (device, *device.partitions) for signature in part.signatures]
         accepted = {word for signature in signatures for word in (signature.uuid, signature.kind) if word}
         accepted |= {"unknown"} if not signatures else set()
         if not self.wish.force or self.wish.force_signature not in accepted:
             said = (
-                f"; `force_signature: {self.wish.force_signature}` is not what is there"
-                if self.wish.force_signature
-                else ""
+                f"; `force_signature: {self.wish.force_signature}` does not match" if self.wish.force_signature else ""
             )
             best = next((signature.uuid for signature in signatures if signature.uuid), sorted(accepted)[0])
             raise VolumeError("use", device.path, f"{found}{said}", ways.format(signature=best))
 
     def _adopt(self, disk: Device, marked: Device) -> VolumePlan:
-        """A volume that its marker tells of and the record does not."""
+        """A volume that has a marker but is not in the record."""
         marker = marked.marker or {}
         if not self._is_own(marked) and marker.get("host") and not self.wish.adopt_foreign:
             best = next((signature.uuid for signature in marked.signatures), "")
@@ -255,8 +253,8 @@ class _Present:
             raise VolumeError(
                 "adopt",
                 marked.path,
-                f"its marker has the identity of {original}, one of them must be a copy",
-                f"Take it out of this host, or, to lose what is on it for ever, name it alone with `force: true` and"
+                f"its marker has the identity of {original}, so one of them must be a copy",
+                f"Remove it from this host, or, to permanently erase its content, name it alone with `force: true` and"
                 f" `force_signature:` {filesystem.uuid}",
             )
         name = self.names.get(marked.path) or self._next_name()
@@ -275,7 +273,7 @@ class _Present:
         return replace(plan, state="adopted", steps=(Step("record", entry), *plan.steps))
 
     def _keep_names(self, found: Iterable[Device]) -> None:
-        """Before any name is given: what is adopted keeps its own, where no other volume of this host has that."""
+        """Before names are assigned: an adopted volume keeps its name, unless another volume of this host has it."""
         known = {entry.name for entry in self.known}
         for device in found:
             name = (device.marker or {})["name"]
@@ -287,13 +285,13 @@ class _Present:
                 self.taken.add(name)
 
     def _home(self, marked: Device, name: str = "") -> str:
-        """Where fstab has a volume of that name, else where it would be."""
+        """The mount point of a volume of that name in fstab, else its default one."""
         name = name or (marked.marker or {})["name"]
         paths = [mount.path for mount in parse(self.machine.fstab) if mount.source == _source(marked)]
         return next((path for path in paths if path.endswith(f"/{name}")), self.wish.path(name))
 
     def _original_of(self, marked: Device) -> str:
-        """What else in this host has the identity of a device that the record does not know."""
+        """What else in this host has the identity of a device that is not in the record."""
         identity = (marked.marker or {})["uuid"]
         entries = [entry.name for entry in self.known if entry.identity == identity and entry.state != "wiped"]
         everything = (part for disk in self.machine.disks for part in (disk, *disk.partitions))
@@ -334,14 +332,14 @@ class _Present:
                 yield VolumePlan(entry, state="missing")
 
     def _own_on(self, disk: Device) -> Device | None:
-        """What is on the disk of this host's volumes although the record does not know it."""
+        """The volume of this host on the disk that is not in the record."""
         marked = None if self._carriers_on(disk) else _marked(disk)
         return marked if marked and self._is_own(marked) and not in_use(disk, self._home(marked)) else None
 
     def _select(self, disk: Device, room: int | None) -> VolumePlan | None:
         reason = obstacle(disk, self.machine, self.wish)
         if not reason and room is not None and room <= 0:
-            reason = f"it is blank, and `count` asks for {self.wish.count} volumes, which are there or known"
+            reason = f"it is blank, and `count` asks for {self.wish.count} volumes, which already exist"
         if reason:
             self.left_alone.append((disk.path, reason))
             return None
@@ -355,7 +353,7 @@ class _Present:
         return f"volume-{number:02d}"
 
     def _make(self, device: Device) -> VolumePlan:
-        """A new volume on a disk that is blank, or that the operator gave up."""
+        """A new volume on a disk that is blank, or that the operator allowed to be erased."""
         name = self._next_name()
         self.taken.add(name)
         partition = self.wish.partition and device.kind != "part"
@@ -369,7 +367,7 @@ class _Present:
             partition_uuid=self.new_uuid() if partition else "",
             state="formatting",
         )
-        # What was begun under another name on this disk is over.
+        # An entry that was started under another name on this disk is obsolete.
         stale = [old for old in self.machine.record if (old.state, old.disk) == ("formatting", entry.disk)]
         steps = [Step("forget", old) for old in stale if old.name != name and old.name not in self.carriers]
         steps.append(Step("record", entry))
@@ -383,7 +381,7 @@ class _Present:
         return VolumePlan(entry, device.path, device.size, "new", (*steps, *self._finish(entry, None)))
 
     def _ensure(self, carrier: Carrier) -> VolumePlan:
-        """A volume of ours: whatever is missing of it is made good, and it is never formatted once it was complete."""
+        """A volume of ours: whatever it lacks is restored, and it is never formatted once it was complete."""
         entry, device = carrier.entry, carrier.device
         carrier.refuse_copies()
         steps: list[Step] = []
@@ -401,8 +399,8 @@ class _Present:
     def _refuse_strangers(self, entry: Entry, device: Device) -> None:
         trouble = device.unreadable or (device.marker or {}).get("trouble")
         if trouble:
-            mend = "Look at `dmesg`: the disk fails. `state: absent` takes it out of use"
-            raise VolumeError("read", f"{entry.name} on {device.path}", trouble, mend)
+            fix = "Check `dmesg`: the disk is failing. `state: absent` takes it out of use"
+            raise VolumeError("read", f"{entry.name} on {device.path}", trouble, fix)
         if device.marker and device.marker["uuid"] == UNREADABLE:
             raise VolumeError("use", device.path, f"its marker {entry.marker_path} is damaged", MARKER_WAY)
         if device.marker and device.marker["uuid"] != entry.identity:
@@ -411,20 +409,20 @@ class _Present:
                 device.path,
                 f"its marker has identity {device.marker['uuid']}, this host's record has {entry.identity} for"
                 f" {entry.name}",
-                "Find out which disk this is, and take it out of this host or put its own marker back",
+                "Find out which disk this is, and remove it from this host or restore its own marker",
             )
         others = [mount for mount in parse(self.machine.fstab) if mount.path == entry.path]
         others = [mount for mount in others if mount.source != f"UUID={entry.filesystem_uuid}"]
         if others:
             raise VolumeError(
-                "use", device.path, f"fstab has {others[0].source} for {entry.path}", "Take that line out first"
+                "use", device.path, f"fstab has {others[0].source} for {entry.path}", "Remove that line first"
             )
         if device.mounts and entry.path not in device.mounts:
             there = ", ".join(device.mounts)
             raise VolumeError("use", device.path, f"{entry.name} is mounted at {there}", "Unmount it there first")
 
     def _finish(self, entry: Entry, carrier: Carrier | None) -> Iterator[Step]:
-        """What a formatted filesystem needs to be a volume in use."""
+        """The steps that turn a formatted filesystem into a volume in use."""
         device = carrier.device if carrier else None
         if entry.state == "formatting":
             yield Step("record", replace(entry, state="formatted"))
@@ -434,7 +432,7 @@ class _Present:
             yield Step("fstab", entry, line=line)
         grows = carrier is not None and (_has_room_behind(carrier) or _is_smaller(carrier.device))
         grow = [Step("grow", entry, device.path)] if device and grows else []
-        # XFS grows while it is mounted only, ext4 with fewer conditions while it is not.
+        # XFS can only grow while it is mounted. ext4 has fewer conditions while it is not mounted.
         if device is None or entry.path not in device.mounts:
             yield from grow if entry.filesystem == "ext4" else ()
             if entry.path in self.machine.stale:
@@ -460,23 +458,23 @@ def _marked(device: Device) -> Device | None:
 
 
 def _source(device: Device) -> str:
-    """As volumes are called in fstab."""
+    """The source of a volume in fstab."""
     return f"UUID={device.filesystem.uuid}" if device.filesystem else ""
 
 
 def _is_smaller(device: Device) -> bool:
-    """Whether a filesystem is smaller than what it lies on; one of unknown size is not."""
+    """Whether a filesystem is smaller than its device; false if its size is unknown."""
     return 0 < device.filesystem_size <= device.size - GROWTH
 
 
 def _has_room_behind(carrier: Carrier) -> bool:
-    """Whether the disk goes on behind the partition, which is its only one."""
+    """Whether there is free space after the partition, which is the only one on its disk."""
     disk, device = carrier.disk, carrier.device
     return len(disk.partitions) == 1 and device.path != disk.path and disk.size - device.start - device.size >= GROWTH
 
 
 def best_name(device: Device) -> str:
-    """The name that says most of a device wherever it is plugged in: by-id, else its serial, else its path."""
+    """The most descriptive name of a device, independent of its port: by-id, else its serial number, else its path."""
     by_id = sorted(name for name in device.names if name.startswith("/dev/disk/by-id/"))
     serials = sorted(name for name in device.names if not name.startswith("/"))
     return (by_id or serials or [device.path])[0]

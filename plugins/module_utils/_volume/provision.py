@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the module ``volume_provision`` does with a host: look, decide (_volume/plan.py), act, and tell."""
+"""The module ``volume_provision``: scan the host, plan (_volume/plan.py), act and report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.remove im
 
 @dataclass
 class Outcome:
-    """What was done, or would be: `done` holds the steps, `problems` what failed, each for one volume alone."""
+    """What was done, or would be done: `done` holds the steps, `problems` the failures, each of one volume."""
 
     machine: Machine
     wish: Wish
@@ -75,13 +75,13 @@ class Outcome:
         for volume in self.plan.volumes:
             entry = volume.entry
             if self.wish.state == "present" and volume.state == "missing":
-                gone = f"The disk of {entry.name} ({entry.disk}) is not in this host"
+                gone = f"The disk of {entry.name} ({entry.disk}) is missing from this host"
                 yield f"{gone}; `state: absent` takes it out of use"
             if entry.name in self.machine.folders:
-                yield f"{entry.path} held files while nothing was mounted there: they lie hidden below the mount now"
+                yield f"{entry.path} held files while nothing was mounted there: they are now hidden below the mount"
 
     def diff(self) -> list[dict[str, str]]:
-        """Two diffs: the devices that are touched, and fstab."""
+        """Two diffs: the devices that are changed, and fstab."""
         before, after = self.machine.fstab, self.machine.fstab
         for step in self.plan.steps:
             after = with_line(after, step.entry.path, step.line) if step.do == "fstab" else after
@@ -130,7 +130,7 @@ def provision(
     places: Places | None = None,
     move: Callable[[str, str], None] = os.rename,
 ) -> Outcome:
-    """Bring a host's volumes to what is wished, or say what that would take. VolumeError: nothing was done."""
+    """Bring a host's volumes to the desired state, or predict the steps. VolumeError: nothing was changed."""
     places = places or Places()
     ask = partial(vouch, run, command, places.ledgers)
     if check:
@@ -155,7 +155,7 @@ def _decide(machine: Machine, wish: Wish, new_uuid: Callable[[], str]) -> Outcom
 
 
 def _ask(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
-    """What check mode can do as well: find out whether a volume may be wiped."""
+    """The part that check mode can do as well: check whether a volume may be wiped."""
     try:
         for step in volume.steps[:1]:
             if step.do == "vouch":
@@ -166,7 +166,7 @@ def _ask(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
 
 
 def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
-    """One volume; what fails keeps none of the others from being made."""
+    """Process one volume; a failure does not affect the others."""
     for step in volume.steps:
         try:
             hands.do(step)
@@ -178,35 +178,41 @@ def _act(hands: Hands, volume: VolumePlan, outcome: Outcome) -> None:
 
 
 def vouch(run: Run, command: str, ledgers: str, entry: Entry) -> None:
-    """Ask the ledgers of this host whether anything on the volume is still needed; VolumeError when it is."""
+    """Check in the ledgers of this host whether the volume still holds anything needed; VolumeError if it does."""
     if not os.access(command, os.X_OK):
         if any(os.path.exists(f"{ledgers}/{name}/ledger.db") for name in _names(ledgers)):
             raise VolumeError(
-                "wipe", entry.name, f"there are ledgers below {ledgers}, and no {command} to ask them", "Name it"
+                "wipe",
+                entry.name,
+                f"there are ledgers below {ledgers}, but there is no {command} to query them",
+                "Set `executable`",
             )
         return
     code, printed, error = run([command, "volumes", "--json"])
     if code != 0:
-        raise VolumeError("ask the ledgers of this host about", entry.name, error or f"exit code {code}")
+        raise VolumeError("query the ledgers of this host about", entry.name, error or f"exit code {code}")
     try:
         problems = list(needed(json.loads(printed), entry))
     except (ValueError, KeyError, TypeError) as problem:
         raise VolumeError(
-            "ask the ledgers of this host about", entry.name, f"{command} says what cannot be read ({problem})"
+            "query the ledgers of this host about", entry.name, f"the output of {command} cannot be parsed ({problem})"
         ) from problem
     for problem in problems:
         raise VolumeError(
-            "wipe", entry.name, problem, "Let `snowsync evacuate` or `snowsync drain` empty it, and wait until it has"
+            "wipe",
+            entry.name,
+            problem,
+            "Empty it with `snowsync evacuate` or `snowsync drain`, and wait until it is empty",
         )
 
 
 def needed(answer: Any, entry: Entry) -> Iterator[str]:
-    """Why jobs still need a volume, by what ``snowsync volumes --json`` says."""
+    """Why jobs still need a volume, from the output of ``snowsync volumes --json``."""
     for job in answer if isinstance(answer, list) else [answer]:
         for volume in job["volumes"]:
             count = max(volume["staged_objects"], volume["undelivered_objects"])
             if volume["identity"] == entry.identity and count:
-                yield f"{count} objects of job {job['job']} are on it"
+                yield f"it holds {count} object{'s' * (count != 1)} of job {job['job']}"
 
 
 def _names(folder: str) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What has to be done so that a host no longer has a volume: taken out of use, or wiped. No effects here."""
+"""Plans the removal of a volume from a host: taken out of use, or wiped. No side effects here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.plan impo
 
 
 def plan_removed(machine: Machine, wish: Wish) -> Plan:
-    """The plan for ``state: absent`` and ``state: wiped``; VolumeError for a disk that is no volume of this host."""
+    """The plan for ``state: absent`` and ``state: wiped``; VolumeError for a disk that is not a volume of this host."""
     carriers = carriers_of(machine)
     names = dict.fromkeys(wish.volumes)
     for device in (resolve(name, machine) for name in wish.devices):
@@ -39,7 +39,7 @@ def plan_removed(machine: Machine, wish: Wish) -> Plan:
 
 
 def _name_on(device: Device, machine: Machine, carriers: dict[str, Carrier]) -> str:
-    """The volume on a named device, "" for one that is blank: it was wiped already."""
+    """The volume on a named device, "" for a blank one, which was already wiped."""
     for name, carrier in carriers.items():
         if device.path in carrier.paths:
             carrier.refuse_copies()
@@ -49,12 +49,12 @@ def _name_on(device: Device, machine: Machine, carriers: dict[str, Carrier]) -> 
         name = own.marker["name"]
         if any(entry.name == name and entry.state != "wiped" for entry in machine.record):
             raise VolumeError(
-                "remove", own.path, f"it is not the disk of {name}, it must be a copy", "Nothing was done to either"
+                "remove", own.path, f"it is not the disk of {name}, so it must be a copy", "Neither was changed"
             )
         return name
     found = carries(device)
     if found:
-        raise VolumeError("remove", device.path, f"it is no volume of this host, {found}", "Nothing was done to it")
+        raise VolumeError("remove", device.path, f"it is not a volume of this host: {found}", "It was not changed")
     return ""
 
 
@@ -78,11 +78,11 @@ def _removed(name: str, machine: Machine, wish: Wish, carriers: dict[str, Carrie
     elif entry.state == "wiped":
         yield _plan_of(entry, None, [])
     else:
-        raise VolumeError("wipe", name, "its disk is not in this host", "Plug it in, or forget it with `state: absent`")
+        raise VolumeError("wipe", name, "its disk is missing from this host", "Attach it, or use `state: absent`")
 
 
 def _unrecorded(name: str, machine: Machine, wish: Wish) -> Carrier | None:
-    """A volume of this host that its record forgot: that is how far an earlier run came that was cut off."""
+    """A volume of this host that is not in its record, because an earlier run was interrupted at this point."""
     for disk in machine.disks:
         for device in (disk, *disk.partitions):
             marker, filesystem = device.marker, device.filesystem
@@ -111,13 +111,13 @@ def _absent(entry: Entry, carrier: Carrier | None, machine: Machine) -> VolumePl
 
 
 def _wiped(entry: Entry, carrier: Carrier, machine: Machine) -> VolumePlan:
-    """Once it is recorded that it is being wiped, nobody asks again whether it may: half of it may be gone."""
+    """Once the wipe is recorded, the check for needed data is not repeated: half of the volume may be gone."""
     device, disk = carrier.device, carrier.disk
     steps = []
     if entry.state != "wiping":
         asked, (*unused,) = Step("vouch", entry, device.path), _out_of_use(entry, carrier, machine)
         if any(step.do == "unmount" for step in unused):
-            unused.insert(1, asked)  # what came there meanwhile
+            unused.insert(1, asked)  # for files that were added in the meantime
         steps = [asked, *unused, Step("record", replace(entry, state="wiping"))]
     if device.signatures:
         steps.append(Step("wipe", entry, device.path, signatures=device.signatures))
@@ -127,7 +127,7 @@ def _wiped(entry: Entry, carrier: Carrier, machine: Machine) -> VolumePlan:
 
 
 def _wiped_step(entry: Entry) -> Step:
-    """Its name stays: a ledger that knew it takes no other disk of that name."""
+    """Its name stays recorded: a ledger that knew it accepts no other disk of that name."""
     return Step("record", replace(entry, state="wiped"))
 
 

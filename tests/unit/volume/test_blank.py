@@ -161,7 +161,7 @@ def test_a_disk_that_cannot_be_read_is_not_blank(blank: Any, tmp_path: Path) -> 
     assert blank.content_of(str(tmp_path), 4096) == "it cannot be read: Is a directory"
     path = image(tmp_path / "image", 4 * MIB)
     assert blank.content_of(path, 8 * MIB) == (
-        "it cannot be read: it ends before the size that the kernel has of it, at byte 4194304 (4.0 MiB)"
+        "it cannot be read: it is shorter than the size that the kernel reports, at byte 4194304 (4.0 MiB)"
     )
 
 

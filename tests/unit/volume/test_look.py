@@ -141,7 +141,7 @@ def test_a_record_that_is_empty_or_odd_is_damaged(look: Any, tmp_path: Path) -> 
 
 def test_a_record_of_a_newer_version_is_not_called_damaged(look: Any, tmp_path: Path) -> None:
     (tmp_path / "volumes.json").write_text('{"version": 2, "volumes": [{"new": 1}]}', encoding="ascii")
-    with pytest.raises(Exception, match=r"it has version 2\. Use the edgeops\.snowsync that wrote it"):
+    with pytest.raises(Exception, match=r"it has version 2\. Use the version of edgeops\.snowsync that wrote it"):
         look.read_record(str(tmp_path / "volumes.json"))
 
 

@@ -123,7 +123,7 @@ def test_nothing_that_carries_anything_is_ever_formatted(parts: Any, kinds: list
         ({"mounts": ("/media/stick",)}, "it is mounted at /media/stick"),
         ({"is_swap": True}, "it is used as swap space"),
         ({"read_only": True}, "it is read-only"),
-        ({"is_busy": True}, "a program or the kernel holds it for itself"),
+        ({"is_busy": True}, "a program or the kernel holds it exclusively"),
         ({"content": "it cannot be read: Input/output error"}, "it cannot be read: Input/output error"),
         ({"size": GIB // 2}, "it is too small: 512.0 MiB, `size_min` is 1.0 GiB"),
     ],
@@ -200,14 +200,14 @@ def test_a_named_device_is_found_by_any_of_its_names(world: World) -> None:
         plan = world.plan(devices=(name,))
         assert names(plan) == {"/dev/sdb": "volume-01"}
         assert plan.volumes[0].entry.disk == "/dev/disk/by-id/wwn-0x5"
-    with pytest.raises(Exception, match=r"Failed to find SERIAL9: devices with this path, link or serial: none"):
+    with pytest.raises(Exception, match=r"Failed to find SERIAL9: devices with this path, link or serial number: none"):
         world.plan(devices=("SERIAL9",))
 
 
 def test_every_wrong_device_is_named_at_once(world: World) -> None:
     for path, kind in (("/dev/sdb", "ntfs"), ("/dev/sdc", "vfat")):
         world.disk(path, signatures=(world.model.Signature(kind, f"{kind}-uuid"),))
-    with pytest.raises(Exception, match=r"(?s)nothing was done.*ntfs-uuid.*vfat-uuid"):
+    with pytest.raises(Exception, match=r"(?s)nothing was changed.*ntfs-uuid.*vfat-uuid"):
         world.plan(devices=("/dev/sdb", "/dev/sdc"))
 
 
@@ -219,17 +219,17 @@ def options_of(parts: Any, **given: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "give either `devices` or `select: blank`"),
-        ({"devices": ["a"], "select": "blank"}, "give either"),
+        ({}, "set either `devices` or `select: blank`"),
+        ({"devices": ["a"], "select": "blank"}, "set either"),
         ({"select": "blank", "volumes": ["volume-01"]}, "`volumes` is for `state: absent`"),
-        ({"state": "absent"}, "`state: absent` wants `volumes` or `devices`"),
-        ({"state": "wiped", "select": "blank"}, "`state: wiped` wants"),
-        ({"select": "blank", "force": True}, "`force` wants the one device"),
-        ({"devices": ["a"], "force_signature": "ext4"}, "`force_signature` wants `force: true` as well"),
+        ({"state": "absent"}, "`state: absent` requires `volumes` or `devices`"),
+        ({"state": "wiped", "select": "blank"}, "`state: wiped` requires"),
+        ({"select": "blank", "force": True}, "`force` requires one device"),
+        ({"devices": ["a"], "force_signature": "ext4"}, "`force_signature` also requires `force: true`"),
         ({"select": "blank", "size_min": "10 apples"}, "`size_min` has the unknown unit 'apples'"),
         ({"select": "blank", "mode": "rwx"}, "`mode` 'rwx' must be octal"),
         ({"select": "blank", "mount_root": "/"}, "must be a folder below /"),
-        ({"select": "blank", "mount_options": ["a,b"]}, "give each option as an item"),
+        ({"select": "blank", "mount_options": ["a,b"]}, "list each option as an item"),
     ],
 )
 def test_options_that_do_not_go_together(parts: Any, given: dict[str, Any], said: str) -> None:
@@ -318,4 +318,4 @@ def test_a_disk_that_fails_is_no_reason_to_remove_its_marker(world: World) -> No
     world.volume(2, "/dev/sdc")
     plan = world.plan()
     assert names(plan) == {"/dev/sdc": "volume-02"}
-    assert "Input/output error. Look at `dmesg`" in str(plan.problems[0])
+    assert "Input/output error. Check `dmesg`" in str(plan.problems[0])
