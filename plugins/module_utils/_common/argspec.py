@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Argument specifications as values: a module merges what it needs with ``|``, and conditions travel along."""
+"""Argument specifications as values: a module merges what it needs with ``|``, including the conditions."""
 
 from __future__ import annotations
 

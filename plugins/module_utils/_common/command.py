@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Calling the host's command ``snowsync`` for one job: as whom, with what, and what came of it."""
+"""Calling the host's command ``snowsync`` for one job: the user, the arguments and the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDES = ("source", "destination")
 
 @dataclass(frozen=True)
 class JobCommand:
-    """The command for one job: `job` is a name or the path of a job file, `user` as whom (empty: the task's user)."""
+    """The command for one job: `job` is a name or the path of a job file, `user` runs it (empty: the task's user)."""
 
     module: AnsibleModule
     executable: str
@@ -48,7 +48,7 @@ class JobCommand:
 
 
 def from_parameters(module: AnsibleModule) -> JobCommand:
-    """The command as the module's options ask for it; an inline configuration becomes a file for its owner alone."""
+    """The command for the module's options; an inline configuration becomes a file that only its owner can read."""
     options = module.params
     job = options["job"] or _write_config(module, options["config"])
     user = options["user"] or (state_owner(job) if options["job"] else "")
@@ -65,7 +65,7 @@ def _write_config(module: AnsibleModule, config: dict[str, Any]) -> str:
 
 
 def state_owner(job: str) -> str:
-    """Who owns a job's state when root runs the task, else "": root must leave no files that the units cannot use."""
+    """The owner of a job's state if root runs the task, else "": root must leave no files that the units cannot use."""
     if os.geteuid() != 0:
         return ""
     try:
@@ -76,7 +76,7 @@ def state_owner(job: str) -> str:
 
 
 def as_user(user: str, job: str) -> list[str]:
-    """What stands before a command so that it runs as `user`, who is handed the job's credentials as the units are."""
+    """The prefix that runs a command as `user`, with the job's credentials passed in the same way as to the units."""
     if not user:
         return []
     files = ((side, os.path.join(CREDENTIALS_ROOT, job, side)) for side in SIDES)

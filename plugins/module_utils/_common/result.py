@@ -1,40 +1,40 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""From what the command ``snowsync`` said to what a module returns. No effects here."""
+"""From the output of the command ``snowsync`` to the result of a module. No side effects here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-CANNOT_START = 203  # as systemd says it
+CANNOT_START = 203  # as in systemd
 
 # What the exit codes of the command mean for somebody who has to do something next.
 EXIT_CODES: Mapping[int, str] = {
-    1: "The engine failed in a way nobody foresaw; please report it",
-    2: "The configuration of the job is wrong; correct what is listed",
+    1: "Unexpected failure of the engine; please report it",
+    2: "The configuration of the job is wrong; fix the listed problems",
     3: "The run ended, but {failure_count} objects could not be moved; see `failures` and the report {report}",
-    4: "A store could not be reached or failed; the ledger is kept, run the job again when the store answers",
-    5: "A store refuses the credential or the bucket; correct it, trying again would not help",
-    6: "A volume or the state folder of the job failed; what was staged and delivered so far is kept",
-    7: "Another process runs this job; stop its units first, or wait for it",
-    8: "The ledger of the job refuses; do not remove it, it knows what has been delivered",
-    124: "Timed out before the job was drained; what was moved is kept, run the job again to go on",
-    CANNOT_START: "The command could not be started; the role edgeops.snowsync.engine installs it",
+    4: "A store is unreachable or failed; the ledger is kept, run the job again when the store responds",
+    5: "A store rejected the credentials or the bucket; fix this first, a retry would not help",
+    6: "A volume or the state folder of the job failed; everything staged and delivered so far is kept",
+    7: "Another process is running this job; stop its units first, or wait for it",
+    8: "The ledger of the job cannot be used; do not remove it, it records what has been delivered",
+    124: "Timed out before the job was drained; what was moved is kept, run the job again to continue",
+    CANNOT_START: "The command could not be started; install it with the role edgeops.snowsync.engine",
 }
 _LAST_LINES = 20
-_SPEAKER = "snowsync: "  # begins the error, log lines begin with their time
+_SPEAKER = "snowsync: "  # starts the error; log lines start with their time
 
 
 class CommandFailed(Exception):
-    """The command exited with `code`, or said nothing that can be read; `document` holds what it said before that."""
+    """The command exited with `code`, or its output cannot be parsed; `document` is the JSON it printed, if any."""
 
     def __init__(self, command: str, job: str, code: int, document: Mapping[str, Any], stderr: str) -> None:
         self.code = code
         self.document = document
         self.said = last_words(stderr)
-        meaning = EXIT_CODES.get(code, "It ended unexpectedly" if code else "It printed nothing that can be read")
+        meaning = EXIT_CODES.get(code, "It exited unexpectedly" if code else "Its output cannot be parsed")
         meaning = meaning.format(
             failure_count=document.get("failure_count", "some"), report=document.get("report") or "(none)"
         )
@@ -44,7 +44,7 @@ class CommandFailed(Exception):
 
 
 def last_words(stderr: str) -> str:
-    """The error the command ended with (it may have many lines), or the last lines of its log when there is none."""
+    """The final error of the command (it may have many lines), or the last lines of its log if there is none."""
     lines = stderr.strip().splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith(_SPEAKER)]
     said = lines[starts[-1] :] if starts else lines[-_LAST_LINES:]
@@ -57,7 +57,7 @@ def from_plan(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def diff_of(plan: Mapping[str, Any]) -> dict[str, str]:
-    """What would be at the destination afterwards and is not there now: the first keys, and how many more."""
+    """The objects that would be added to the destination: the first keys, and how many more."""
     keys = list(plan["keys"])
     lines = [json_line(key) for key in keys]
     if plan["objects"] > len(keys):
@@ -72,5 +72,5 @@ def diff_of(plan: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_line(key: str) -> str:
-    """A key as one line: as it is where that is safe to print, else escaped."""
+    """A key as one line: unchanged if it is printable, else escaped."""
     return key if key.isprintable() else ascii(key)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which device is meant: its address, manifest and unlock code, from options or from its folder. No device is asked."""
+"""The address, manifest and unlock code of a device, from options or from its folder. No device is queried."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_
 SETTINGS_FILE = "sbe_config.yaml"
 KEYS_FILE = "keys.yaml"
 NODES = "device_ip_addresses"  # in the folder of a cluster: [192.0.2.10, 192.0.2.11, ...]
-# Below the home folder of whoever starts the client.
+# Below the home folder of the user who starts the client.
 PROFILE_FILE = os.path.join(".aws", "snowball", "config", "snowball-edge.config")
 LOG_FOLDER = os.path.join(".aws", "snowball", "logs")
 _CODE = re.compile(r"[0-9A-Za-z]{5}(-[0-9A-Za-z]{5}){4}")
@@ -32,7 +32,7 @@ _JOB_ID = re.compile(r"(JID[0-9A-Za-z-]+)_manifest\.bin")
 
 @dataclass(frozen=True)
 class Access:
-    """How a device is spoken to.
+    """How to access a device.
 
     Either with `manifest` (absolute path) and `unlock_code`, or with a `profile` of the user's own profile file ("" is
     the client's default profile). `endpoint` is a URL, "" only with a profile. `folder` is the device's snowdir or "".
@@ -47,19 +47,19 @@ class Access:
 
     @property
     def is_private(self) -> bool:
-        """Whether the client needs a profile file made for it."""
+        """Whether the client needs a temporary profile file."""
         return bool(self.unlock_code)
 
     @property
     def name(self) -> str:
-        """The device as messages name it."""
+        """The name of the device in messages."""
         name = os.path.basename(self.folder) or (f"of profile {self.profile}" if self.profile else "")
         address = self.endpoint or ("" if name else "of the client's default profile")
         return f"{name} ({address})" if name and address else name or address
 
 
 def access_of(options: Mapping[str, Any]) -> Access:
-    """The device as a module's options name it; raises Misconfigured, WrongCode or WrongManifest before it is asked."""
+    """The device from a module's options; raises Misconfigured, WrongCode or WrongManifest before it is queried."""
     folder = os.path.abspath(options["snowdir"]) if options.get("snowdir") else ""
     given = Access(options.get("endpoint") or "", folder=folder, profile=options.get("profile") or "")
     settings = _read_settings(given) if folder else {}
@@ -103,10 +103,10 @@ def _check(access: Access) -> None:
     }
     missing = [text for text, value in wanted.items() if not value]
     if missing:
-        raise Misconfigured("find what is needed to reach it", access.name, f"there is no {', and no '.join(missing)}")
+        raise Misconfigured("read the access settings", access.name, f"there is no {', and no '.join(missing)}")
     if not _CODE.fullmatch(access.unlock_code):
         raise WrongCode(
-            "use the unlock code", access.name, "it is not five groups of five letters or digits, joined by hyphens"
+            "use the unlock code", access.name, "it is not five groups of five letters or digits, separated by hyphens"
         )
     try:
         with open(access.manifest, "rb") as file:
@@ -142,7 +142,7 @@ def _read_settings(given: Access) -> dict[str, str]:
         raise Misconfigured(
             "read the snowdir",
             given.name,
-            f"{path} is encrypted with Ansible Vault, which a module cannot open",
-            "Give `endpoint` and `unlock_code` as options, from variables of the inventory plugin snowdirs or a vault",
+            f"{path} is encrypted with Ansible Vault, which a module cannot decrypt",
+            "Set `endpoint` and `unlock_code` as options, from variables of the inventory plugin snowdirs or a vault",
         )
     return flat_mapping(text)

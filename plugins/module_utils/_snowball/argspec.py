@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.edgeops.snowsync.plugins.module_utils._common.argspec import ArgumentSpec
 
-# Which device, and how it is spoken to.
+# The device and how to access it.
 DEVICE = ArgumentSpec(
     {
         "client": {"type": "path", "default": "snowballEdge"},
@@ -21,7 +21,7 @@ DEVICE = ArgumentSpec(
     mutually_exclusive=[("profile", "snowdir"), ("profile", "manifest"), ("profile", "unlock_code")],
 )
 
-# How long a module waits for a state of the device, and how often it asks.
+# How long a module waits for a state of the device, and how often it queries it.
 WAIT = ArgumentSpec(
     {
         "timeout": {"type": "float", "default": 600.0},

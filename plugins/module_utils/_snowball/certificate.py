@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""When a certificate ends: as much of X.509 as that takes, because a host need not have a library for it."""
+"""The expiry of a certificate: only the X.509 parsing needed for that, because a host may not have a library for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
 
 
 def not_after(pem: str) -> datetime | None:
-    """The end of the first certificate of a text in PEM, in UTC; None if it cannot be read (RFC 5280, 4.1)."""
+    """The expiry of the first certificate in a PEM text, in UTC; None if it cannot be parsed (RFC 5280, 4.1)."""
     block = _BLOCK.search(pem)
     try:
         der = base64.b64decode("".join(block.group(1).split()), validate=True) if block else b""
@@ -30,7 +30,7 @@ def not_after(pem: str) -> datetime | None:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of each DER element; raises IndexError or ValueError where they do not fit."""
+    """Tag and content of each DER element; raises IndexError or ValueError if they are malformed."""
     place = 0
     while place < len(data):
         tag, length = data[place], data[place + 1]
@@ -40,7 +40,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
             length = int.from_bytes(data[place : place + size], "big")
             place += size
         if place + length > len(data):
-            raise ValueError("an element is longer than what holds it")
+            raise ValueError("an element is longer than its container")
         yield tag, data[place : place + length]
         place += length
 
@@ -49,5 +49,5 @@ def _time(tag: int, text: str) -> datetime:
     if tag == _UTC_TIME:
         text = ("20" if int(text[:2]) < 50 else "19") + text
     elif tag != _GENERALIZED_TIME:
-        raise ValueError("no time")
+        raise ValueError("not a time")
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)

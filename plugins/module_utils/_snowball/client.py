@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The one place that starts ``snowballEdge``: a command for one device, its time-out, its answer as a value.
+"""The only place that starts ``snowballEdge``: a command for one device, its timeout, its output as a value.
 
-A module opens a client, asks, and turns SnowballError into fail_json at its edge::
+A module opens a client, calls it, and turns SnowballError into fail_json::
 
     with open_client(module) as client:
         state = client.describe_device().state
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 PRIVATE_PROFILE = "snowsync"
-# run_command cannot end a command, and the client is a script around a Java process: killing the script alone would
-# leave Java behind. So the command becomes the leader of a process group of its own first. Nothing may wait for input.
+# run_command cannot kill a command, and the client is a script around a Java process: killing only the script would
+# leave Java running. So the command first becomes the leader of its own process group. It must never wait for input.
 LAUNCHER = """\
 import os, sys
 os.setsid()
@@ -83,8 +83,8 @@ _NOISE = ("Picked up JAVA_TOOL_OPTIONS", "Picked up _JAVA_OPTIONS")
 class SnowballClient:
     """The client for one device.
 
-    `home` is the folder with the profile file made for this device, "" when the user's own is used. `secrets` are
-    what must never be repeated. `through` are the words of a program that starts the client. Every method raises
+    `home` is the folder with the profile file created for this device, "" if the user's own file is used. `secrets`
+    must never be printed. `through` is the command line of a program that starts the client. Every method raises
     SnowballError.
     """
 
@@ -98,7 +98,7 @@ class SnowballClient:
 
     @property
     def name(self) -> str:
-        """The device as messages name it."""
+        """The name of the device in messages."""
         return self.access.name
 
     def at(self, endpoint: str) -> SnowballClient:
@@ -110,14 +110,14 @@ class SnowballClient:
     ) -> str:
         """Runs ``snowballEdge COMMAND ARGUMENTS`` and returns its stdout.
 
-        `timeout` is in seconds, `data` its input (none: the end of file). Only an `addressed` command names the device.
+        `timeout` is in seconds, `data` is its input (empty: end of file). Only an `addressed` command names the device.
         """
         words = [*self.through, self.executable, command, *arguments, *(self._address() if addressed else ())]
         limit = self.command_timeout if timeout is None else timeout
         code, stdout, stderr, ended = self._run(words, limit, data)
         said = without(self.secrets, "\n".join(part for part in (quiet(stderr), stdout.strip()) if part))
         if ended:
-            raise CommandTimedOut(f"run {command}", self.name, f"no answer in {limit:g} seconds. {said}")
+            raise CommandTimedOut(f"run {command}", self.name, f"no response within {limit:g} seconds. {said}")
         if code != 0:
             raise from_words(command, self.name, code, said)
         return stdout
@@ -147,14 +147,14 @@ class SnowballClient:
         return code, stdout, stderr, watch.has_ended_it
 
     def ask(self, parser: Callable[[str], Value], command: str, *arguments: str, **options: Any) -> Value:
-        """What the parser makes of the answer to a command."""
+        """The parsed output of a command."""
         text = self.call(command, *arguments, **options)
         try:
             return parser(text)
         except ValueError as error:
-            # Of what may hold a secret nothing is repeated, not even in the chain of exceptions.
+            # Output that may hold a secret is never repeated, not even in the chain of exceptions.
             shown = "" if command == "get-secret-access-key" else f": {without(self.secrets, text.strip())[:500]!r}"
-            raise UnknownOutput(f"understand the answer to {command}", self.name, f"{error}{shown}") from None
+            raise UnknownOutput(f"parse the output of {command}", self.name, f"{error}{shown}") from None
 
     # -- the device --
 
@@ -185,10 +185,10 @@ class SnowballClient:
     # -- keys and certificates --
 
     def keys(self) -> Keys:
-        """The first of the device's root keys; its secret is kept out of every result from here on."""
+        """The first of the device's root keys; its secret is masked in every result from here on."""
         ids = self.ask(parse.access_key_ids, "list-access-keys")
         if not ids:
-            raise UnknownOutput("understand the answer to list-access-keys", self.name, "there is no access key in it")
+            raise UnknownOutput("parse the output of list-access-keys", self.name, "it contains no access key")
         found = self.ask(parse.keys, "get-secret-access-key", "--access-key-id", ids[0])
         self.keep_secret(found.secret_access_key)
         return found
@@ -215,7 +215,7 @@ class SnowballClient:
         configuration: str = "",
         device_ips: Sequence[str] = (),
     ) -> None:
-        """`configuration` is what stands after ``--service-configuration``, e.g. ``AllowedHosts=192.0.2.0/24``."""
+        """`configuration` is the value of ``--service-configuration``, e.g. ``AllowedHosts=192.0.2.0/24``."""
         arguments = ["--service-id", service_id]
         arguments += ["--virtual-network-interface-arns", *interface_arns] if interface_arns else []
         arguments += ["--device-ip-addresses", *device_ips] if device_ips else []
@@ -229,7 +229,7 @@ class SnowballClient:
         return self.ask(parse.virtual_interfaces, "describe-virtual-network-interfaces")
 
     def create_virtual_interface(self, physical_id: str, ip_address: str = "", netmask: str = "") -> VirtualInterface:
-        """A virtual interface on a physical one: by DHCP, or with a static address."""
+        """Creates a virtual interface on a physical one, with DHCP or a static address."""
         arguments = ["--physical-network-interface-id", physical_id]
         arguments += ["--ip-address-assignment", "static" if ip_address else "dhcp"]
         if ip_address:
@@ -251,14 +251,14 @@ class SnowballClient:
         self.call("install-updates")
 
     def keep_secret(self, value: str) -> None:
-        """From here on the value is masked in results, logs and errors."""
+        """Masks the value in results, logs and errors from here on."""
         if value:
             self.secrets.add(value)
             self.module.no_log_values.add(value)
 
 
 class Watch:
-    """Ends a command, with all that it started, when its seconds are over."""
+    """Kills a command and all its child processes after its timeout."""
 
     def __init__(self, seconds: float) -> None:
         self.has_ended_it = False
@@ -266,7 +266,7 @@ class Watch:
         self._timer = threading.Timer(seconds, lambda: None)
 
     def over(self, process: subprocess.Popen[bytes]) -> None:
-        """From now on."""
+        """Starts the timer."""
         self._timer = threading.Timer(self._seconds, self._kill, (process,))
         self._timer.daemon = True
         self._timer.start()
@@ -276,16 +276,16 @@ class Watch:
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            process.kill()  # it has no group of its own yet
+            process.kill()  # it does not have its own group yet
 
     def end(self) -> None:
         self._timer.cancel()
 
 
 def environment(home: str) -> dict[str, str]:
-    """What makes the client find its profile file in `home` instead of the user's own folder.
+    """The environment in which the client finds its profile file in `home` instead of the user's own folder.
 
-    Java takes the home folder from the user database and not from HOME; only its own property moves it.
+    Java takes the home folder from the user database and not from HOME; only its own property changes it.
     """
     if not home:
         return {}
@@ -294,13 +294,13 @@ def environment(home: str) -> dict[str, str]:
 
 
 def quiet(stderr: str) -> str:
-    """What the client said, without what Java says of its options."""
+    """The client's stderr without Java's messages about its options."""
     return "\n".join(line for line in stderr.strip().splitlines() if not line.startswith(_NOISE))
 
 
 @contextmanager
 def open_client(module: AnsibleModule) -> Iterator[SnowballClient]:
-    """The client as the options of DEVICE ask for it; the unlock code is on disk only for as long as this is open."""
+    """The client for the options of DEVICE; the unlock code is on disk only while this is open."""
     options = module.params
     access = access_of(options)
     with private_folder(module) as folder:
@@ -328,9 +328,9 @@ def find_executable(module: AnsibleModule, client: str, access: Access) -> str:
     for place in places:
         if os.path.isfile(place):
             raise ClientNotExecutable("start the client", access.name, f"{place} is not executable")
-    raise ClientMissing("start the client", access.name, f"there is no {client}")
+    raise ClientMissing("start the client", access.name, f"{client} was not found")
 
 
 def fail(module: AnsibleModule, error: SnowballError) -> None:
-    """The one way out for an error."""
+    """Fails the module with the error."""
     module.fail_json(**error.as_result())

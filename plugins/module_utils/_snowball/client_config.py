@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""One profile in the profile file of the client: by editing the JSON, or by ``snowballEdge configure``."""
+"""One profile in the profile file of the client: written by editing the JSON, or with ``snowballEdge configure``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SECRET = "unlockCode"
 HIDDEN = "********"
 PRIVATE_FOLDER = 0o700
 
-# What the client asks in `configure`, as the end of a line of its output, and the field that answers it.
+# The prompts of `configure`, as the end of an output line, and the fields that answer them.
 QUESTIONS = {
     r"manifest[^\n]*:\s*$": "manifestPath",
     r"unlock\s*code[^\n]*:\s*$": SECRET,
     r"endpoint[^\n]*:\s*$": "defaultEndpoint",
 }
-# Java reads a secret from a terminal only, so the client gets one, which does not echo. The answers come as JSON on the
-# standard input, and each is given when its question stands at the end of the output.
+# Java reads secrets only from a terminal, so the client gets one without echo. The answers come as JSON on standard
+# input, and each is sent when its prompt is at the end of the output.
 TERMINAL = r"""
 import json, os, pty, re, sys, termios
 answers = [(re.compile(question, re.I), answer) for question, answer in json.load(sys.stdin)]
@@ -74,14 +74,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
 
 
 class Damaged(Misconfigured):
-    """The profile file is no such JSON."""
+    """The profile file is not valid JSON of this kind."""
 
     trouble = "damaged_file"
-    mend = "Repair the file or move it away; it is left as it is, as other profiles may be in it"
+    fix = "Repair the file or move it away; it was not changed, because it may hold other profiles"
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Brings the file to what the module's options ask for; returns the module's result. Raises SnowballError."""
+    """Updates the file to the module's options; returns the module's result. Raises SnowballError."""
     options = module.params
     name = options["profile"]
     path = os.path.abspath(options["config_file"])
@@ -108,7 +108,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The file's document, an empty one when there is none or nothing in it; raises Damaged."""
+    """The file's document, an empty one if it does not exist or is empty; raises Damaged."""
     text = shared_files.read_text(path) or ""
     if not text.strip():
         return {}
@@ -116,7 +116,7 @@ def read(path: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        # Only the place, and not as the cause: the error carries the text, and that holds unlock codes.
+        # Only the line number, and not as the cause: the error contains the text, which holds unlock codes.
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise Damaged(doing, "profiles", f"{path} is not JSON{place}") from None
     profiles = document.get("profiles", {}) if isinstance(document, dict) else None
@@ -126,7 +126,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def with_profile(document: Mapping[str, Any], name: str, access: Access) -> dict[str, Any]:
-    """The document with the profile; what else it or the profile holds stays, and what is not known is not changed."""
+    """The document with the profile; all other content is kept, and unknown values are not changed."""
     profiles = document.get("profiles", {})
     made = profile_entry(access, name)
     known = {key: value for key, value in made.items() if value}
@@ -145,14 +145,14 @@ def without_profile(document: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def change_for(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> shared_files.Change:
-    """The change of the file; one that says the same is not written again, whatever its layout."""
+    """The change of the file; equal content is not written again, even if its layout differs."""
     text = shared_files.read_text(path)
     wanted = text if before == after else json.dumps(after, indent=2) + "\n"
     return shared_files.change_of(path, text, wanted, None if wanted is None else shared_files.PRIVATE)
 
 
 def is_loose(path: str) -> bool:
-    """Whether others may look into the client's own folder; a folder of another place is not ours to close."""
+    """Whether others can read the client's own folder; the mode of any other folder is not changed."""
     folder = os.path.dirname(os.path.realpath(path))
     return (
         path.endswith(os.sep + PROFILE_FILE)
@@ -162,7 +162,7 @@ def is_loose(path: str) -> bool:
 
 
 def configure(module: AnsibleModule, access: Access, name: str, path: str) -> None:
-    """Has the client write the profile itself, which checks the code against the manifest; raises SnowballError."""
+    """Has the client write the profile, which checks the code against the manifest; raises SnowballError."""
     executable = find_executable(module, module.params["client"], access)
     entry = profile_entry(access, name)
     answers = [(question, entry[field]) for question, field in QUESTIONS.items()]
@@ -170,7 +170,7 @@ def configure(module: AnsibleModule, access: Access, name: str, path: str) -> No
     terminal.keep_secret(access.unlock_code)
     terminal = replace(terminal, through=(sys.executable, "-ISc", TERMINAL))
     named = [] if name == DEFAULT_PROFILE else ["--profile", name]
-    umask = os.umask(0o077)  # the client leaves the protection of its file to others
+    umask = os.umask(0o077)  # the client does not protect its file
     try:
         said = terminal.call("configure", *named, data=json.dumps(answers), addressed=False)
     finally:
@@ -179,13 +179,13 @@ def configure(module: AnsibleModule, access: Access, name: str, path: str) -> No
         raise UnknownOutput(
             "configure the client",
             access.name,
-            f"it wrote no profile {name} to {path}. It said: {said.strip()}",
-            "Set `config_file` to the file that it names, or leave `interactive` out",
+            f"it wrote no profile {name} to {path}. Its output: {said.strip()}",
+            "Set `config_file` to the file that it names, or omit `interactive`",
         )
 
 
 def diff_of(path: str, before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> dict[str, str]:
-    """This profile before and after; of the unlock code only whether it is another one."""
+    """This profile before and after; for the unlock code only whether it changed."""
     old, new = (document.get("profiles", {}).get(name) for document in (before, after))
     another = bool(old and new and old.get(SECRET) != new.get(SECRET))
     header = f"{path} (profile {name})"
@@ -193,7 +193,7 @@ def diff_of(path: str, before: Mapping[str, Any], after: Mapping[str, Any], name
         "before_header": header,
         "after_header": header,
         "before": _shown(old, HIDDEN),
-        "after": _shown(new, f"{HIDDEN} (another one)" if another else HIDDEN),
+        "after": _shown(new, f"{HIDDEN} (changed)" if another else HIDDEN),
     }
 
 

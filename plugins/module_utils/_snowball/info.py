@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""All that a device tells of itself, subset by subset: what it does not tell now is named, and fails nothing."""
+"""Gathers the information of a device by subset: subsets that are not available are listed and do not fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model i
 )
 
 SUBSETS = ("certificates", "client", "features", "interfaces", "services", "software", "time")
-# What is not a subset's own trouble.
+# Errors that concern the whole device, not a subset.
 _FATAL = (
     ClientMissing,
     ClientNotExecutable,
@@ -125,13 +125,13 @@ _GATHERERS: Mapping[str, Callable[[SnowballClient], dict[str, Any]]] = {
 
 
 def service_facts(service: Service) -> dict[str, Any]:
-    """A service as a module returns it."""
+    """The result of a module for a service."""
     endpoints = [asdict(endpoint) | {"url": endpoint.url} for endpoint in service.endpoints]
     return asdict(service) | {"endpoints": endpoints}
 
 
 def s3_facts(service: Service, endpoint: Endpoint) -> dict[str, Any]:
-    """One S3 endpoint as a transfer needs it. The state is the service's, endpoints are listed before it is ready."""
+    """One S3 endpoint for a transfer. The state is the service's, because endpoints are listed before it is ready."""
     return {
         "url": endpoint.url,
         "protocol": endpoint.protocol,
@@ -142,7 +142,7 @@ def s3_facts(service: Service, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def software_facts(software: Software) -> dict[str, Any]:
-    """The software as a module returns it."""
+    """The result of a module for the software."""
     return {
         "installed": software.installed,
         "installing": software.installing,
@@ -154,7 +154,7 @@ def software_facts(software: Software) -> dict[str, Any]:
 
 
 def expiry_facts(expiry: datetime | None, now: datetime | None = None) -> dict[str, Any]:
-    """When a certificate ends, and the whole days that are left (negative: it is over)."""
+    """The expiry of a certificate, and the whole days left (negative: it has expired)."""
     if expiry is None:
         return {"certificate_expiry": None, "certificate_days_left": None}
     left = expiry - (now or datetime.now(timezone.utc))
@@ -162,18 +162,18 @@ def expiry_facts(expiry: datetime | None, now: datetime | None = None) -> dict[s
 
 
 def days_left(result: Mapping[str, Any]) -> int | None:
-    """The days until the first of the device's certificates ends, None if it tells of none."""
+    """The days until the first of the device's certificates expires, None if it reports none."""
     told = [result.get("software", {}), *result.get("certificates", [])]
     days = [each["certificate_days_left"] for each in told if each.get("certificate_days_left") is not None]
     return min(days, default=None)
 
 
 def expiry_warning(name: str, days: int | None, warning_days: int) -> Sequence[str]:
-    """What there is to say about the days that are left: nothing, or one warning."""
+    """The warning about the days left, if any."""
     if days is None or days > warning_days:
         return ()
-    when = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
+    when = f"expires in {days} days" if days >= 0 else f"expired {-days} days ago"
     return (
-        f"The certificate of Snowball {name} {when}. When it has ended the device cannot be used any more: ask AWS "
-        "Support for the update that renews it, which brings a new manifest and unlock code, or send the device back.",
+        f"The certificate of Snowball {name} {when}. The device cannot be used after its certificate expires: ask AWS "
+        "Support for the update that renews it, which brings a new manifest and unlock code, or return the device.",
     )

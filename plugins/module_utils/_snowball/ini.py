@@ -1,11 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Editing one section of an INI text as AWS tools read it, all other bytes staying what they are. No effects here.
+"""Edits one section of an INI text as AWS tools read it, and keeps all other bytes. No side effects here.
 
-What is a header, an option, or the next line of a value is decided as Python's configparser decides it, because that
-is what botocore reads these files with: an indented line belongs to the value above it, also when it looks like a
-header.
+Headers, options and continuation lines are recognized as in Python's configparser, because botocore reads these files
+with it: an indented line belongs to the value above it, even if it looks like a header.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _COMMENTS = ("#", ";")
 
 
 class IniError(Exception):
-    """The section cannot be edited without harm; the message says why, and never quotes a value."""
+    """The section cannot be edited safely; the message says why, and never quotes a value."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The section to edit: `header` is what is written for a new one, `matches` tells it from the name of a header."""
+    """The section to edit: `header` is written for a new one, `matches` recognizes it by the name in a header."""
 
     header: str
     matches: Callable[[str], bool]
@@ -36,7 +35,7 @@ class Target:
 
 @dataclass
 class Option:
-    """`name` in lower case; its lines are `first` up to, not including, `end`."""
+    """`name` is in lower case; its lines are `first` up to but not including `end`."""
 
     name: str
     value: str
@@ -46,7 +45,7 @@ class Option:
 
 @dataclass
 class Section:
-    """`end` is after the last option: comments and blank lines that follow belong to nobody."""
+    """`end` is after the last option: comments and blank lines that follow belong to no section."""
 
     name: str
     first: int
@@ -55,7 +54,7 @@ class Section:
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines with their endings, cut only where configparser cuts."""
+    """Lines with their endings, split only where configparser splits."""
     return _LINE.findall(text)
 
 
@@ -87,7 +86,7 @@ def _continue_option(section: Section, content: str, number: int) -> None:
 
 
 def _add_option(section: Section, content: str, number: int) -> bool:
-    """Whether the line is an option; a line that is nothing still belongs to the section."""
+    """Whether the line is an option; any other line still belongs to the section."""
     section.end = number + 1
     found = _OPTION.match(content)
     if not found or not found["name"]:
@@ -97,26 +96,26 @@ def _add_option(section: Section, content: str, number: int) -> bool:
 
 
 def values_of(text: str, target: Target) -> dict[str, str]:
-    """Options of the section; none when it is not there. Of an option that is there twice, the last one."""
+    """Options of the section, empty if it does not exist. The last one wins if an option appears twice."""
     matching = [section for section in sections_of(split_lines(text)) if target.matches(section.name)]
     return {option.name: option.value for section in matching for option in section.options}
 
 
 def section_text(text: str, target: Target) -> str:
-    """The section's own lines, empty when it is not there."""
+    """The section's own lines, empty if it does not exist."""
     lines = split_lines(text)
     matching = [section for section in sections_of(lines) if target.matches(section.name)]
     return "".join(line for section in matching for line in lines[section.first : section.end])
 
 
 def with_values(text: str, target: Target, values: Mapping[str, str]) -> str:
-    """`text` with these options in the section, which is added at the end if it is not there; raises IniError."""
+    """`text` with these options in the section, which is appended if it does not exist; raises IniError."""
     lines = split_lines(text)
     sections = sections_of(lines)
     matching = [section for section in sections if target.matches(section.name)]
     if len(matching) > 1:
         places = ", ".join(str(section.first + 1) for section in matching)
-        raise IniError(f"section [{matching[0].name}] is there more than once (lines {places}); keep one of them")
+        raise IniError(f"section [{matching[0].name}] appears more than once (lines {places}); keep one of them")
     if matching:
         edited = _with_options(lines, sections, matching[0], values)
     else:
@@ -125,7 +124,7 @@ def with_values(text: str, target: Target, values: Mapping[str, str]) -> str:
 
 
 def without_section(text: str, target: Target) -> str:
-    """`text` without the section, however often it is there; comments after its last option stay. Raises IniError."""
+    """`text` without any copy of the section; comments after its last option are kept. Raises IniError."""
     lines = split_lines(text)
     for section in reversed(sections_of(lines)):
         if target.matches(section.name):
@@ -148,7 +147,7 @@ def _with_options(
     added = [f"{indent}{name} = {value}{ending}" for name, value in values.items() if name not in known]
     head, tail = lines[: section.end], lines[section.end :]
     first = {option.name: option for option in reversed(section.options)}
-    # From the end, so that the numbers of the lines before hold.
+    # From the end, so that earlier line numbers stay valid.
     for option in reversed(section.options):
         if option.name not in values:
             continue
@@ -161,14 +160,14 @@ def _with_options(
 
 def _with_value(line: str, option: Option, value: str) -> str:
     found = _UP_TO_VALUE.match(line)
-    if found is None:  # an option has a separator, or it would not be one
+    if found is None:  # every option has a separator
         raise IniError(f"option {option.name} cannot be read")
     had_value = bool(option.value.partition("\n")[0])
     return f"{found['key']}{found['space'] if had_value else ' '}{value}{_ending(line)}"
 
 
 def _indent_for(lines: Sequence[str], sections: Sequence[Section], section: Section) -> str:
-    """As deep as the last option: any other depth could make what follows a part of the new value."""
+    """The indentation of the last option: any other could make the following lines part of the new value."""
     following = [other.first for other in sections if other.first > section.first]
     if section.options:
         model = lines[section.options[-1].first]
@@ -180,7 +179,7 @@ def _indent_for(lines: Sequence[str], sections: Sequence[Section], section: Sect
 
 
 def _ended(lines: list[str], ending: str) -> list[str]:
-    """The lines, the last one with an ending, so that something can follow."""
+    """The lines with an ending on the last one, so that lines can be appended."""
     return [*lines[:-1], lines[-1] + ("" if _ending(lines[-1]) else ending)] if lines else []
 
 
@@ -190,7 +189,7 @@ def _ending(line: str) -> str:
 
 
 def _checked(before: str, after: str, target: Target) -> str:
-    """`after`, if all other sections are read from it as from `before`: indentation can bind lines across headers."""
+    """`after`, if all other sections parse as in `before`: indentation can join lines across headers."""
     if _others(before, target) != _others(after, target):
         raise IniError("an indented header or option would change its meaning; remove that indentation first")
     return after

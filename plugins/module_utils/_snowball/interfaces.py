@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The virtual network interfaces that a service is started with: which of them are there, which are to be made."""
+"""The virtual network interfaces that a service is started with: which exist and which must be created."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NO_ADDRESS = ("", "0.0.0.0")
 
 @dataclass(frozen=True)
 class Wanted:
-    """An interface to start a service with: one that is there (`arn`), a static address, or else one by DHCP.
+    """An interface to start a service with: an existing one (`arn`), a static address, or else one with DHCP.
 
-    `physical` is the id or the connector of a physical interface, "" is the one with the device's address.
+    `physical` is the ID or the connector of a physical interface, "" is the one with the device's address.
     """
 
     arn: str = ""
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What becomes of a wanted interface: the one that is there, or how one is made."""
+    """The choice for a wanted interface: an existing one, or how to create one."""
 
     existing: VirtualInterface | None
     physical_id: str = ""
@@ -46,7 +46,7 @@ class Chosen:
         return self.existing or client.create_virtual_interface(self.physical_id, self.ip_address, self.netmask)
 
     def facts(self, made: VirtualInterface | None = None) -> dict[str, Any]:
-        """As a module returns it; without an arn it is still to be made."""
+        """The result for a module; without an ARN it still has to be created."""
         there = self.existing or made
         return {
             "arn": there.arn if there else "",
@@ -57,7 +57,7 @@ class Chosen:
 
 
 def wanted_of(entries: Sequence[Mapping[str, Any]], count: int) -> tuple[Wanted, ...]:
-    """The option of a module as values; without it as many interfaces by DHCP as the service needs."""
+    """The option of a module as values; by default as many interfaces with DHCP as the service needs."""
     names = ("arn", "physical", "ip_address", "netmask")
     given = tuple(Wanted(**{name: entry.get(name) or "" for name in names}) for entry in entries)
     return given or (Wanted(),) * count
@@ -71,9 +71,9 @@ def choose(
     taken: Collection[str],
     own: Collection[str] = (),
 ) -> list[Chosen]:
-    """One choice for each wanted interface. No interface is chosen twice, none by DHCP whose address is in `taken`.
+    """One choice for each wanted interface. No interface is used twice, and none with DHCP whose address is `taken`.
 
-    Where anything will do, those come first that the service answers on already, at the addresses `own`.
+    If any interface will do, those that the service already listens on (addresses `own`) come first.
     """
     left = sorted(existing, key=lambda interface: interface.ip_address not in own)
     choices = []
@@ -97,7 +97,7 @@ def _choose(
         if not found:
             known = ", ".join(interface.arn for interface in left) or "none"
             raise Misconfigured(
-                "choose virtual interfaces", name, f"{wanted.arn} is not there, or wanted twice. There is: {known}"
+                "choose virtual interfaces", name, f"{wanted.arn} does not exist or is listed twice. Available: {known}"
             )
         return Chosen(found[0])
     if wanted.ip_address:
@@ -117,7 +117,7 @@ def _choose(
 
 
 def physical_interface(name: str, wanted: str, device: Device) -> Interface:
-    """By its id or connector, e.g. QSFP; "" is the one that has the device's address. Raises Misconfigured."""
+    """By its ID or connector, e.g. QSFP; "" is the one with the device's address. Raises Misconfigured."""
     connected = [each for each in device.interfaces if each.ip_address not in _NO_ADDRESS]
     if wanted:
         found = [each for each in device.interfaces if wanted in (each.interface_id, each.connector)]
@@ -125,6 +125,6 @@ def physical_interface(name: str, wanted: str, device: Device) -> Interface:
         found = [each for each in connected if each.ip_address == device.ip_address] or connected
     if not found:
         known = ", ".join(f"{each.interface_id} ({each.connector})" for each in device.interfaces) or "none"
-        looked_for = wanted or "one that is connected"
-        raise Misconfigured("choose a physical interface", name, f"there is not {looked_for}. There is: {known}")
+        cause = f"there is no interface {wanted}" if wanted else "no interface is connected"
+        raise Misconfigured("choose a physical interface", name, f"{cause}. Available: {known}")
     return found[0]

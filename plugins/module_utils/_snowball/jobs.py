@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The Snowball jobs of an AWS account, and the snowdirs that they become."""
+"""The Snowball jobs of an AWS account, and their snowdirs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# Before, AWS has no manifest for the job; afterwards, the device is gone.
+# Before this state AWS has no manifest for the job. After it the device is gone.
 READY = "WithCustomer"
-MENDS = {
+FIXES = {
     "AccessDeniedException": "Allow snowball:ListJobs, snowball:GetJobManifest and snowball:GetJobUnlockCode",
-    "InvalidJobStateException": f"AWS hands out manifest and code while the job is {READY}: wait until it has arrived",
-    "InvalidResourceException": "Look at the job id, and at the region: a job belongs to the region it was ordered in",
+    "InvalidJobStateException": f"AWS provides manifest and code only while the job is {READY}: wait for its arrival",
+    "InvalidResourceException": "Check the job ID and the region: a job belongs to the region it was ordered in",
 }
 
 
 class SnowjobError(Exception):
-    """Says what was asked of which job, the cause, and what to do next; never a code and never a presigned URL."""
+    """Names the operation, the job, the cause and the fix; never contains a code or a presigned URL."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One snowdir to be: `endpoint` is "" where the address is not known yet."""
+    """A desired snowdir: `endpoint` is "" if the address is not known yet."""
 
     job_id: str
     name: str
@@ -41,7 +41,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Account:
-    """The account behind a boto3 client; `errors` are boto3's own, `download` gets the bytes behind a URL."""
+    """The account of a boto3 client; `errors` are the exceptions of boto3, `download` gets the content of a URL."""
 
     client: Any
     errors: tuple[type[Exception], ...]
@@ -49,7 +49,7 @@ class Account:
     keep_secret: Callable[[str], object]
 
     def ready(self) -> list[str]:
-        """The ids of all jobs whose device is with the customer."""
+        """The IDs of all jobs whose device is with the customer."""
         with self._asking("list the jobs of the account"):
             pages = self.client.get_paginator("list_jobs").paginate()
             return [job["JobId"] for page in pages for job in page["JobListEntries"] if job.get("JobState") == READY]
@@ -67,9 +67,9 @@ class Account:
         self.keep_secret(url)
         try:
             content = self.download(url)
-        except Exception as error:  # urllib, ssl and ansible each have their own
+        except Exception as error:  # urllib, ssl and ansible each raise their own
             cause = getattr(error, "code", "") or getattr(error, "reason", "") or type(error).__name__
-            raise SnowjobError(f"Failed to {doing}: its download failed ({cause}). Run the task again.") from None
+            raise SnowjobError(f"Failed to {doing}: the download failed ({cause}). Run the task again.") from None
         if not content:
             raise SnowjobError(f"Failed to {doing}: it is empty. Run the task again.")
         return content
@@ -79,7 +79,7 @@ class Account:
 
 
 class _Asking:
-    """What boto3 raises within becomes a SnowjobError."""
+    """Turns boto3 exceptions into SnowjobError."""
 
     def __init__(self, doing: str, errors: tuple[type[Exception], ...]) -> None:
         self.doing, self.errors = doing, errors
@@ -90,13 +90,13 @@ class _Asking:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if isinstance(error, self.errors):
             code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            mend = MENDS.get(code, "Look at the credentials, the region and the network of the host that runs this")
-            raise SnowjobError(f"Failed to {self.doing}: {error}. {mend}.") from error
+            fix = FIXES.get(code, "Check the credentials, the region and the network of the host that runs this")
+            raise SnowjobError(f"Failed to {self.doing}: {error}. {fix}.") from error
 
 
 @dataclass
 class Written:
-    """What became of one job; `kept` names what was in the snowdir already and differs from what AWS says."""
+    """The result for one job; `kept` lists what was already in the snowdir and differs from AWS."""
 
     job_id: str
     name: str
@@ -111,7 +111,7 @@ class Written:
 
 
 def wanted_jobs(folder: str, given: list[dict[str, Any]] | None, account: Account) -> list[Wanted]:
-    """The jobs asked for, or all that are ready; one that has a snowdir keeps it, whatever that is called."""
+    """The requested jobs, or all that are ready; a job that already has a snowdir keeps it under any name."""
     if given is None:
         given = [{"job_id": job_id} for job_id in account.ready()]
     homes = dict(_homes(folder))
@@ -122,12 +122,14 @@ def wanted_jobs(folder: str, given: list[dict[str, Any]] | None, account: Accoun
     names = [each.name for each in wanted]
     wrong = sorted({name for name in names if names.count(name) > 1 or not snowdirs.NAME.fullmatch(name)})
     if wrong:
-        raise SnowjobError(f"Failed to name the snowdirs: {', '.join(wrong)} is used twice or cannot be a host's name.")
+        raise SnowjobError(
+            f"Failed to name the snowdirs: {', '.join(wrong)} is used twice or is not a valid host name."
+        )
     return wanted
 
 
 def _homes(folder: str) -> Iterator[tuple[str, str]]:
-    """Job id and snowdir of what was fetched before."""
+    """Job ID and snowdir of what was fetched before."""
     for name in snowdirs.names_in(folder) if os.path.isdir(folder) else []:
         for manifest in snowdirs.look(os.path.join(folder, name)).manifests:
             job_id = os.path.basename(manifest).removesuffix(f"_{snowdirs.MANIFEST_ENDING}")
@@ -135,14 +137,14 @@ def _homes(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def fetch(module: AnsibleModule, folder: str, wanted: Wanted, account: Account) -> Written:
-    """Brings one job into its snowdir. What is in the way there is a problem in the result, never overwritten."""
+    """Writes one job into its snowdir. Conflicting content is reported as a problem and never overwritten."""
     written = Written(wanted.job_id, wanted.name, os.path.join(folder, wanted.name))
     try:
         _fill(module, written, wanted, account)
     except SnowjobError as error:
         written.problem = str(error)
     except OSError as error:
-        written.problem = f"Failed to write the snowdir of job {wanted.job_id}: {error}. Look at its owner and mode."
+        written.problem = f"Failed to write the snowdir of job {wanted.job_id}: {error}. Check its owner and mode."
     return written
 
 
@@ -154,7 +156,7 @@ def _fill(module: AnsibleModule, written: Written, wanted: Wanted, account: Acco
         names = ", ".join(os.path.basename(path) for path in found.manifests)
         raise SnowjobError(
             f"Failed to write the manifest of job {wanted.job_id}: snowdir {wanted.name} has another one ({names}), "
-            f"which is never overwritten. Give the job another name, or move {written.path} away."
+            f"which is never overwritten. Set another name for the job, or move {written.path} away."
         )
     path = known[0] if known else os.path.join(written.path, f"{wanted.job_id}_{snowdirs.MANIFEST_ENDING}")
     config = os.path.join(written.path, snowdirs.CONFIG_NAME)
@@ -166,7 +168,7 @@ def _fill(module: AnsibleModule, written: Written, wanted: Wanted, account: Acco
 
 
 def _completed(before: bytes, values: dict[str, str], written: Written) -> bytes:
-    """sbe_config.yaml with what is missing there; what it says already may be vaulted or a template, and stays."""
+    """sbe_config.yaml with the missing values added; existing values may be vaulted or templates, and are kept."""
     text = before.decode()
     if text.startswith("$ANSIBLE_VAULT"):
         written.kept.append(snowdirs.CONFIG_NAME)

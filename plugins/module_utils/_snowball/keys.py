@@ -26,20 +26,20 @@ KEY_ID, SECRET = "aws_access_key_id", "aws_secret_access_key"
 
 
 def keys_path(name: str, access: Access) -> str:
-    """Where the keys go: a relative name is one in the snowdir. Raises Misconfigured where nothing can be written."""
+    """The path of the keys file: relative to the snowdir. Raises Misconfigured if it cannot be written."""
     path = os.path.join(access.folder, name)
     if not os.path.isabs(path):
-        raise Misconfigured("choose the file of keys", access.name, f"{name} is relative, and there is no snowdir")
+        raise Misconfigured("choose the keys file", access.name, f"{name} is relative, but there is no snowdir")
     if not os.path.isdir(os.path.dirname(path)):
-        raise Misconfigured("choose the file of keys", access.name, f"there is no folder {os.path.dirname(path)}")
+        raise Misconfigured("choose the keys file", access.name, f"there is no folder {os.path.dirname(path)}")
     if os.path.isdir(path):
-        raise Misconfigured("choose the file of keys", access.name, f"{path} is a folder")
+        raise Misconfigured("choose the keys file", access.name, f"{path} is a folder")
     return path
 
 
 @dataclass(frozen=True)
 class KeysFile:
-    """The file as it is and as it should be. Neither secret is ever shown."""
+    """The current and the desired file. Secrets are never shown."""
 
     path: str
     text: str
@@ -57,10 +57,10 @@ class KeysFile:
             raise Misconfigured("write the keys", client.name, f"{self.path}: {error.strerror}") from error
 
     def diff(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the file says before and afterwards, without secrets."""
+        """The content before and after, without secrets."""
         before, after = flat_mapping(self.text), flat_mapping(self.wanted_text)
         is_same = before.get(SECRET) == after.get(SECRET)
-        shown = "" if SECRET not in before else "(hidden)" if is_same else "(hidden, another one)"
+        shown = "" if SECRET not in before else "(hidden)" if is_same else "(hidden, changed)"
         return (
             _shown(self.path, self.mode, before, shown) if self.mode is not None else {},
             _shown(self.path, PRIVATE, after, "(hidden)"),
@@ -72,11 +72,11 @@ def _shown(path: str, mode: int | None, values: dict[str, str], secret: str) -> 
 
 
 def keys_file(client: SnowballClient, path: str, keys: Keys) -> KeysFile:
-    """The file against the device's keys; what else stands in it stays."""
+    """The file with the device's keys; all other content is kept."""
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured("read the file of keys", client.name, f"{path}: {error}") from error
+        raise Misconfigured("read the keys file", client.name, f"{path}: {error}") from error
     client.keep_secret(flat_mapping(text).get(SECRET, ""))
     wanted = with_values(text, {KEY_ID: keys.access_key_id, SECRET: keys.secret_access_key})
     return KeysFile(path, text, wanted, mode_of(path))

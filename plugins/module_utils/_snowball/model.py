@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is known of a Snowball, as values: only its id and its state are sure to be there.
+"""The data model of a Snowball: only its ID and its state are always present.
 
-Every other field has a value for "not told": an empty string, an empty tuple, None.
+Every other field has a value for "not reported": an empty string, an empty tuple, None.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Room of one kind, in `unit` (``Byte`` for storage)."""
+    """The capacity of one kind, in `unit` (``Byte`` for storage)."""
 
     name: str
     unit: str = ""
@@ -56,7 +56,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Device:
-    """A device or a node of a cluster. `state` is LOCKED, UNLOCKING or UNLOCKED; "" for a node out of reach."""
+    """A device or a node of a cluster. `state` is LOCKED, UNLOCKING or UNLOCKED; "" for an unreachable node."""
 
     device_id: str
     state: str
@@ -94,7 +94,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a service answers. `kind` is adapter, object or control for S3, else the service's id."""
+    """An endpoint of a service. `kind` is adapter, object or control for S3, else the ID of the service."""
 
     protocol: str
     host: str
@@ -113,7 +113,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Service:
-    """A service; `state` is the top-level one, `allowed_hosts` None when the device does not tell them."""
+    """A service; `state` is the top-level one, `allowed_hosts` is None if the device does not report them."""
 
     service_id: str
     state: str
@@ -137,7 +137,7 @@ class VirtualInterface:
 
 @dataclass(frozen=True)
 class Software:
-    """`state` is one of INSTALL_STATES, or what the device says beyond them, or "" when it does not tell."""
+    """`state` is one of INSTALL_STATES, any other value that the device reports, or "" if it reports none."""
 
     installed: str
     installing: str = ""

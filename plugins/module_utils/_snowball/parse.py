@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the client prints, of either generation of its software, as values. Nothing here has an effect.
+"""Parses the client's output, of either generation of its software. No side effects here.
 
-JSON is tried first, then ``Key: value`` lines; keys are found whatever their case and spaces; fields that are not known
-are passed over. What cannot be read is a ValueError, which never repeats what was printed.
+JSON is tried first, then ``Key: value`` lines. Case and spaces in keys are ignored, and unknown fields are skipped.
+Output that cannot be parsed is a ValueError, which never repeats the output.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _KEY_LINE = re.compile(r"^\s*([A-Za-z][\w ./-]*?)\s*[:=]\s*(.*?)\s*$")
 
 
 class Fields:
-    """A mapping of the device, whose keys are found whatever their case, spaces and hyphens."""
+    """A mapping from the device; case, spaces and hyphens in its keys are ignored."""
 
     def __init__(self, value: Any) -> None:
         pairs = value.items() if isinstance(value, Mapping) else ()
@@ -58,7 +58,7 @@ class Fields:
         return self._values.get(_plain(name))
 
     def text(self, *names: str) -> str:
-        """The first of these fields that is there, as text."""
+        """The first of these fields that exists, as text."""
         for name in names:
             value = self.raw(name)
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
@@ -93,9 +93,9 @@ def _plain(key: str) -> str:
 
 
 def document(text: str) -> Any:
-    """The JSON in a text (lines before and after it are passed over), else its ``Key: value`` lines as a mapping.
+    """The JSON in a text (lines before and after it are skipped), else its ``Key: value`` lines as a mapping.
 
-    Raises ValueError when there is neither.
+    Raises ValueError if there is neither.
     """
     for candidate in _json_texts(text):
         try:
@@ -123,10 +123,10 @@ def _key_lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _mapping(text: str, *wanted: str) -> Fields:
-    """The document as fields; raises ValueError unless at least one of the wanted fields is there."""
+    """The document as fields; raises ValueError unless at least one of the wanted fields exists."""
     fields = Fields(document(text))
     if not any(name in fields for name in wanted):
-        raise ValueError(f"there is no {' or '.join(wanted)} in it")
+        raise ValueError(f"it contains no {' or '.join(wanted)}")
     return fields
 
 
@@ -138,7 +138,7 @@ def device(text: str) -> Device:
     fields = _mapping(text, "UnlockStatus", "UnlockState", "State")
     found = _device(fields)
     if not found.state:
-        raise ValueError("there is no UnlockStatus.State in it")
+        raise ValueError("it contains no UnlockStatus.State")
     return found
 
 
@@ -209,11 +209,11 @@ def access_key_ids(text: str) -> tuple[str, ...]:
 
 
 def keys(text: str) -> Keys:
-    """``get-secret-access-key``: INI, whatever its section is called. An error never repeats the text."""
+    """``get-secret-access-key``: INI, with any section name. An error never repeats the text."""
     fields = Fields(dict(_key_lines(text)))
     found = Keys(fields.text("aws_access_key_id"), fields.text("aws_secret_access_key"))
     if not found.access_key_id or not found.secret_access_key:
-        raise ValueError("there is no aws_access_key_id with an aws_secret_access_key in it")
+        raise ValueError("it contains no aws_access_key_id with an aws_secret_access_key")
     return found
 
 
@@ -227,7 +227,7 @@ def pem(text: str) -> str:
     """``get-certificate``: the certificates in it, bare or inside JSON, in PEM, each ending with a newline."""
     blocks = _PEM.findall(text.replace("\\n", "\n").replace("\r", ""))
     if not blocks:
-        raise ValueError("there is no certificate in PEM in it")
+        raise ValueError("it contains no PEM certificate")
     return "".join(f"{block}\n" for block in blocks)
 
 
@@ -281,9 +281,9 @@ def _endpoint(service_id: str, fields: Fields) -> Endpoint:
 
 
 def endpoint_kind(service_id: str, description: str) -> str:
-    """Which of the device's S3 endpoints this is; "" for one of s3-snow that does not say.
+    """Which of the device's S3 endpoints this is; "" for one of s3-snow without that information.
 
-    Old software says ``s3-snow bucket API endpoint`` and ``s3-snow object API endpoint``, new software
+    Old software prints ``s3-snow bucket API endpoint`` and ``s3-snow object API endpoint``, new software
     ``s3-snow bucket API endpoint (for s3control SDK)`` and ``s3-snow object & bucket API endpoint (for s3api SDK)``.
     """
     if service_id != "s3-snow":
@@ -304,7 +304,7 @@ def virtual_interfaces(text: str) -> tuple[VirtualInterface, ...]:
     )
     found = tuple(_virtual_interface(Fields(each)) for each in entries)
     if not all(each.arn for each in found):
-        raise ValueError("there is an entry without a VirtualNetworkInterfaceArn in it")
+        raise ValueError("it contains an entry without a VirtualNetworkInterfaceArn")
     return found
 
 
@@ -356,7 +356,7 @@ def _version_or_nothing(text: str) -> str:
 
 
 def install_state(text: str) -> str:
-    """One spelling per state: ``Requires Reboot`` of the documentation is REQUIRE_REBOOT of the API."""
+    """One spelling for each state: ``Requires Reboot`` in the documentation is REQUIRE_REBOOT in the API."""
     token = _token(text).replace("/", "")
     return {"REQUIRES_REBOOT": "REQUIRE_REBOOT", "REBOOT_REQUIRED": "REQUIRE_REBOOT"}.get(token, token)
 
@@ -376,7 +376,7 @@ def date(text: str) -> datetime | None:
 
 
 def _offset(zone: str) -> timedelta:
-    # Names of zones other than UTC are not to be told apart without a database; a day matters here, an hour does not.
+    # Zone names other than UTC are ambiguous without a database. Days matter here, hours do not.
     found = _OFFSET.fullmatch(zone)
     if not found:
         return timedelta()
@@ -388,7 +388,7 @@ def client_version(text: str) -> ClientVersion:
     """``version``, with or without a build number."""
     found = _VERSION.search(text)
     if not found:
-        raise ValueError("there is no `version:` in it")
+        raise ValueError("it contains no `version:`")
     return ClientVersion(found.group(1), int(found.group(2)) if found.group(2) else None)
 
 
@@ -396,7 +396,7 @@ def features(text: str) -> dict[str, str]:
     """``describe-features``, its keys in snake_case."""
     value = document(text)
     if not isinstance(value, Mapping):
-        raise ValueError("there are no features in it")
+        raise ValueError("it contains no features")
     return {_snake(key): str(state) for key, state in value.items()}
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A profile for a Snowball in the files that AWS tools read: what becomes of each file, and what a diff may show."""
+"""A profile for a Snowball in the files that AWS tools read: the change of each file, and what a diff may show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.secret_
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-REGION = "snow"  # what S3, EC2, IAM and STS of every Snowball are signed for
+REGION = "snow"  # the signing region for S3, EC2, IAM and STS of every Snowball
 KEY_NAMES = ("aws_access_key_id", "aws_secret_access_key")
 
 _FORBIDDEN = re.compile(r"[\[\]\"'\\/\x00-\x1f\x7f]")
@@ -32,12 +32,12 @@ _SECRET_NAME = re.compile(r"secret|token|password|passphrase|process")
 
 
 class ProfileError(Exception):
-    """The profile cannot be made as asked; the message says of which file, why, and what to do."""
+    """The profile cannot be written; the message names the file, the cause and the fix."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """The files of one user. `certificate` is where given PEM text goes."""
+    """The files of one user. `certificate` is the file for the given PEM text."""
 
     config: str
     credentials: str
@@ -46,7 +46,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Profile:
-    """Options to be there in either file; without `credentials` that file is left alone. `certificate` is PEM text."""
+    """Options for each file; without `credentials` that file is not changed. `certificate` is PEM text."""
 
     name: str
     config: Mapping[str, str]
@@ -55,7 +55,7 @@ class Profile:
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Brings the files to what the module's options ask for; returns the module's result. Raises ProfileError."""
+    """Updates the files to the module's options; returns the module's result. Raises ProfileError."""
     options = module.params
     name = name_of(options["profile"], options["snowdir"])
     places = places_of(options, name)
@@ -80,7 +80,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _only_writer(places: Places, make_folders: bool) -> Iterator[None]:
-    """Always in the same order, so that two tasks cannot wait for each other."""
+    """Locks always in the same order, so that two tasks cannot deadlock."""
     folders = {os.path.dirname(os.path.realpath(path)) for path in (places.config, places.credentials)}
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
@@ -90,12 +90,12 @@ def _only_writer(places: Places, make_folders: bool) -> Iterator[None]:
 
 
 def name_of(profile: str | None, snowdir: str | None) -> str:
-    """The profile's name, by default the folder's; refuses what some reader of the files would not understand."""
+    """The profile's name, by default the folder's; rejects names that some reader of the files cannot parse."""
     name = profile if profile is not None else os.path.basename(os.path.abspath(snowdir or ""))
     if not name or name != name.strip() or name == "DEFAULT" or _FORBIDDEN.search(name):
         raise ProfileError(
-            f"Failed to name a profile {name!r}: AWS tools would not read it back. Use a name without brackets, "
-            "quotes, slashes, control characters or outer blanks, and other than DEFAULT"
+            f"Failed to name a profile {name!r}: AWS tools cannot read such a name. Use a name without brackets, "
+            "quotes, slashes, control characters or surrounding spaces, and other than DEFAULT"
         )
     return name
 
@@ -112,7 +112,7 @@ def places_of(options: Mapping[str, Any], name: str) -> Places:
 
 
 def profile_from(options: Mapping[str, Any], name: str, places: Places) -> Profile:
-    """The profile as the options ask for it, with keys from the snowdir when none are given."""
+    """The profile for the options, with keys from the snowdir if none are given."""
     certificate = None if options["certificate"] is None else certificates_in(options["certificate"])
     bundle = places.certificate if certificate else options["ca_bundle"] and os.path.abspath(options["ca_bundle"])
     config = {
@@ -130,38 +130,38 @@ def profile_from(options: Mapping[str, Any], name: str, places: Places) -> Profi
     for key, value in {**wanted, **keys}.items():
         if _CONTROL.search(value) or value != value.strip():
             raise ProfileError(
-                f"Failed to write {key} of profile {name}: its value must be one line, without outer blanks"
+                f"Failed to write {key} of profile {name}: its value must be one line without surrounding spaces"
             )
     return Profile(name, wanted, keys, certificate)
 
 
 def certificates_in(text: str) -> str:
-    """The certificates of a PEM text and nothing else, as anybody may read the file; raises ProfileError."""
+    """The certificates of a PEM text and nothing else, because the file is world-readable; raises ProfileError."""
     found = _CERTIFICATE.findall(text)
     if not found:
         raise ProfileError(
-            "Failed to read the option certificate: there is no PEM certificate in it. "
-            "`snowballEdge get-certificate --certificate-arn ARN` prints that of a device"
+            "Failed to read the option certificate: it contains no PEM certificate. "
+            "`snowballEdge get-certificate --certificate-arn ARN` prints the certificate of a device"
         )
     return "".join(f"{certificate}\n" for certificate in found)
 
 
 def keys_of(snowdir: str | None) -> dict[str, str]:
-    """The device's keys as the unlocked snowdir holds them, none when it has no keys file."""
+    """The device's keys from the snowdir, empty if it has no keys file."""
     path = os.path.join(snowdir or "", KEYS_FILE)
     text = shared_files.read_text(path) if snowdir else None
     if text is None:
         return {}
     found = flat_mapping(text)
     if not all(found.get(name) for name in KEY_NAMES):
-        raise ProfileError(f"Failed to read {path}: {' and '.join(KEY_NAMES)} must be there; unlock the device again")
+        raise ProfileError(f"Failed to read {path}: {' and '.join(KEY_NAMES)} are required; unlock the device again")
     return {name: found[name] for name in KEY_NAMES}
 
 
 def changes_for(name: str, profile: Profile | None, places: Places) -> list[shared_files.Change]:
-    """What becomes of each file, also where nothing does; `profile` None takes it away.
+    """The change of each file, including unchanged files; `profile` None removes it.
 
-    The config file comes last: it names the certificate, which has to be there, and to be found again for removal.
+    The config file comes last: it names the certificate, which must exist by then, and must be found for removal.
     """
     certificate = shared_files.read_text(places.certificate)
     changes = []
@@ -187,14 +187,14 @@ def _edited(path: str, target: ini.Target, values: Mapping[str, str] | None, mod
             after: str | None = ini.with_values(before or "", target, values)
         else:
             after = None if before is None else ini.without_section(before, target)
-            mode = None  # a file that is left alone keeps its mode too
+            mode = None  # an unchanged file keeps its mode too
     except ini.IniError as error:
         raise ProfileError(f"Failed to edit {path}: {error}") from error
     return shared_files.change_of(path, before, after, mode)
 
 
 def config_section(name: str) -> ini.Target:
-    """The profile's section of the config file, where only `default` goes without the word profile."""
+    """The profile's section of the config file, where only `default` has no prefix `profile`."""
     quoted = f'"{name}"' if re.search(r"\s", name) else name
 
     def matches(header: str) -> bool:
@@ -215,7 +215,7 @@ def credentials_section(name: str) -> ini.Target:
 
 
 def diff_of(change: shared_files.Change, name: str, places: Places) -> dict[str, str]:
-    """The profile's own lines before and after, no other profile's; of a secret only whether it is another one."""
+    """The lines of this profile before and after, and of no other; for a secret only whether it changed."""
     if change.path == places.certificate:
         before, after = change.before or "", change.after or ""
     else:
@@ -231,13 +231,13 @@ def diff_of(change: shared_files.Change, name: str, places: Places) -> dict[str,
 
 
 def _masked(section: str, is_new: Mapping[str, bool]) -> str:
-    """The section as `name = value` lines with every secret replaced."""
+    """The section as `name = value` lines with every secret masked."""
     lines = []
     everything = ini.Target("", lambda header: True)
     values = ini.values_of(section, everything)
     headers = [part.name for part in ini.sections_of(ini.split_lines(section))]
     lines += [f"[{header}]\n" for header in headers]
     for name, value in values.items():
-        hidden = "********" + (" (another one)" if is_new.get(name) else "")
+        hidden = "********" + (" (changed)" if is_new.get(name) else "")
         lines.append(f"{name} = {hidden if _SECRET_NAME.search(name) else value}\n")
     return "".join(lines)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Small files with secrets: flat YAML without PyYAML, files and folders for their owner alone."""
+"""Small files with secrets: flat YAML without PyYAML, and files and folders that only their owner can read."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
 def flat_mapping(text: str) -> dict[str, str]:
-    """The top-level ``key: value`` pairs of a YAML text whose values are strings on one line; the rest is left out.
+    """The top-level ``key: value`` pairs of a YAML text whose values are strings on one line; the rest is ignored.
 
-    A host need not have PyYAML, and what a snowdir's files hold is no more than this. JSON is YAML, and read as well.
+    A host may not have PyYAML, and the files of a snowdir need no more than this. JSON is YAML, and is read as well.
     """
     try:
         document = json.loads(text)
@@ -45,7 +45,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def scalar(text: str) -> str:
-    """The value of a one-line YAML scalar: quotes and a comment behind it are taken off."""
+    """The value of a one-line YAML scalar, without quotes and trailing comment."""
     text = text.strip()
     single, double = _SINGLE.fullmatch(text), _DOUBLE.fullmatch(text)
     if single:
@@ -59,7 +59,7 @@ def scalar(text: str) -> str:
 
 
 def with_values(text: str, values: Mapping[str, str]) -> str:
-    """The flat YAML text with these values, other lines as they are; a value that is already right keeps its line."""
+    """The flat YAML text with these values; other lines, and lines that are already right, are kept."""
     lines = []
     left = dict(values)
     for line in text.splitlines():
@@ -78,7 +78,7 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
 
 
 def read_text(path: str) -> str:
-    """The text of a file, "" when there is none."""
+    """The text of a file, "" if it does not exist."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -87,7 +87,7 @@ def read_text(path: str) -> str:
 
 
 def mode_of(path: str) -> int | None:
-    """The permission bits of a file, None when there is none."""
+    """The permission bits of a file, None if it does not exist."""
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def mode_of(path: str) -> int | None:
 
 
 def write_private(module: AnsibleModule, path: str, text: str) -> None:
-    """Writes a file that only its owner may read, at no moment anybody else. A link stays one; raises OSError."""
+    """Writes a file that only its owner can read at any time. A symlink is kept; raises OSError."""
     target = os.path.realpath(path)
     descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
     module.add_cleanup_file(temporary)
@@ -106,8 +106,8 @@ def write_private(module: AnsibleModule, path: str, text: str) -> None:
 
 
 def move_in(module: AnsibleModule, temporary: str, path: str, mode: int) -> None:
-    """`atomic_move` of a file that allows nobody more than `mode`, at no moment."""
-    # It gives the new file the old one's mode, or what the umask allows, before anybody can correct it.
+    """`atomic_move` of a file that never has more permissions than `mode`."""
+    # It gives the new file the old one's mode, or what the umask allows, before the mode can be corrected.
     if os.path.exists(path):
         os.chmod(path, mode)
     umask = os.umask(0o777 & ~mode)
@@ -119,7 +119,7 @@ def move_in(module: AnsibleModule, temporary: str, path: str, mode: int) -> None
 
 @contextmanager
 def private_folder(module: AnsibleModule) -> Iterator[str]:
-    """A folder for this process's user alone, removed afterwards, also when Ansible is told to keep its own files."""
+    """A folder that only this process's user can access, removed afterwards, even if Ansible keeps its own files."""
     path = tempfile.mkdtemp(prefix="snowball-", dir=module.tmpdir)
     try:
         yield path
@@ -128,7 +128,7 @@ def private_folder(module: AnsibleModule) -> Iterator[str]:
 
 
 def write_new_private(path: str, text: str) -> None:
-    """Writes a new file, and the folders on its way, inside a private folder."""
+    """Writes a new file and its parent folders inside a private folder."""
     make_private(os.path.dirname(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -136,8 +136,8 @@ def write_new_private(path: str, text: str) -> None:
 
 
 def make_private(folder: str) -> None:
-    """Makes a folder, and those on its way, for this process's user alone."""
-    umask = os.umask(0o077)  # the mode that makedirs takes is only the last folder's
+    """Creates a folder and its parents that only this process's user can access."""
+    umask = os.umask(0o077)  # the mode argument of makedirs applies only to the last folder
     try:
         os.makedirs(folder, exist_ok=True)
     finally:

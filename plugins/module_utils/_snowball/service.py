@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Starting and stopping a service of a device: what is to be done, doing it, waiting on its top-level state."""
+"""Starting and stopping a service of a device: planning, execution, waiting for its top-level state."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.interfa
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model import Service
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
-# A device runs these from the moment it is unlocked; AWS says that they cannot be stopped.
+# A device runs these from the moment it is unlocked. According to AWS they cannot be stopped.
 ALWAYS_ON = ("s3", "ec2", "sts", "iam")
-# What must be stopped before an update is installed.
+# Services that must be stopped before an update is installed.
 STOP_BEFORE_UPDATE = ("s3-snow", "nfs", "fileinterface", "greengrass")
 # Virtual interfaces for each device: s3-snow has one for buckets (s3control) and one for objects (s3api).
 INTERFACES_NEEDED = {"s3-snow": 2, "nfs": 1, "fileinterface": 1}
@@ -35,15 +35,15 @@ FILE_SERVICES = ("nfs", "fileinterface")
 RUNNING = ("ACTIVE", "DEGRADED")
 STOPPED = ("INACTIVE", "DEACTIVATED")
 STARTED, STOP, START = "started", "stop", "start"
-# What a state becomes by itself.
+# The state that follows each transitional state.
 _BECOMES = {"ACTIVATING": "ACTIVE", "UPGRADING": "ACTIVE", "DEACTIVATING": "INACTIVE"}
-# The client answers before the device begins, so the service may be INACTIVE for some answers more.
+# The client returns before the device starts the operation, so the service may be INACTIVE for a few more queries.
 STOPPED_ANSWERS = 3
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a service should be: `state` started or stopped; `allowed_hosts` None leaves them as they are."""
+    """The desired service: `state` is started or stopped; `allowed_hosts` None does not change them."""
 
     service_id: str
     state: str
@@ -62,7 +62,7 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What was found, what was (or, in check mode, would be) done about it, and what is there now."""
+    """The state before, the steps that were (in check mode: would be) done, and the state after."""
 
     before: Service
     steps: tuple[str, ...] = ()
@@ -96,43 +96,43 @@ def _shown(service: Service) -> dict[str, Any]:
     return shown if service.allowed_hosts is None else shown | {"allowed_hosts": sorted(service.allowed_hosts)}
 
 
-# -- what is to be done -------------------------------------------------------------------------------------------
+# -- planning -----------------------------------------------------------------------------------------------------
 
 
 def check(name: str, wish: Wish) -> None:
-    """Raises for what no device can do, before one is asked."""
+    """Raises for what no device supports, before one is queried."""
     if not wish.is_started and wish.service_id in ALWAYS_ON:
         raise CannotBeStopped(
             f"stop {wish.service_id}", name, f"a Snowball runs {', '.join(ALWAYS_ON)} as long as it is unlocked"
         )
     needed = INTERFACES_NEEDED.get(wish.service_id, 0)
     if wish.is_started and len(wish.interfaces) < needed:
-        cause = f"it needs {needed} virtual interfaces on each device, and there are {len(wish.interfaces)}"
+        cause = f"it needs {needed} virtual interfaces on each device, but {len(wish.interfaces)} are given"
         raise Misconfigured(f"start {wish.service_id}", name, cause)
     wrong = [host for host in wish.allowed_hosts or () if not host or any(c in ", =\t\n" for c in host)]
     if wrong:
-        raise Misconfigured(f"start {wish.service_id}", name, f"{wrong[0]!r} is no host or network (CIDR)")
+        raise Misconfigured(f"start {wish.service_id}", name, f"{wrong[0]!r} is not a host or network (CIDR)")
     if wish.allowed_hosts is not None and wish.service_id not in FILE_SERVICES:
         raise Misconfigured(f"start {wish.service_id}", name, f"only {' and '.join(FILE_SERVICES)} have allowed hosts")
 
 
 def is_settled(service: Service, wish: Wish) -> bool:
-    """Whether the state can be judged; a service that hangs while it starts can be stopped."""
+    """Whether the state is final; a service that hangs while starting can be stopped."""
     return service.state not in _BECOMES or (service.state == "ACTIVATING" and not wish.is_started)
 
 
 def plan(name: str, state: str, service: Service, wish: Wish) -> tuple[str, ...]:
-    """The steps from a settled `state` to the wish; raises ServiceFailed from where no step leads there."""
+    """The steps from a settled `state` to the desired one; raises ServiceFailed if there are none."""
     if not wish.is_started:
         return () if state in STOPPED else (STOP,)
     if wish.service_id in ALWAYS_ON:
-        return ()  # it starts by itself, and is waited for
+        return ()  # it starts on its own, and the caller waits for it
     if state in RUNNING:
         return () if _has_hosts(service, wish) else (STOP, START)
     if state == "INACTIVE":
         return (START,)
     if state == "DEACTIVATED":
-        # After a loss of power a device refuses to start the service that it has not stopped (AWS, managing NFS).
+        # After a power loss the device refuses to start a service that was not stopped (AWS, managing NFS).
         return (STOP, START)
     raise ServiceFailed(f"start {wish.service_id}", name, f"it is {_state(service)}")
 
@@ -146,11 +146,11 @@ def _state(service: Service) -> str:
     return f"{service.state} ({service.details})" if service.details else service.state
 
 
-# -- doing it -----------------------------------------------------------------------------------------------------
+# -- execution ----------------------------------------------------------------------------------------------------
 
 
 def ensure(client: SnowballClient, wish: Wish, patience: Patience, check_mode: bool) -> Outcome:
-    """Brings the service where it should be; raises SnowballError. In check mode nothing is changed or waited for."""
+    """Brings the service into the desired state; raises SnowballError. Check mode changes nothing and does not wait."""
     check(client.name, wish)
     patience = patience.begun()
     outcome = Outcome(before=describe(client, wish.service_id))
@@ -169,7 +169,7 @@ def ensure(client: SnowballClient, wish: Wish, patience: Patience, check_mode: b
 def _carry_out(
     client: SnowballClient, wish: Wish, patience: Patience, outcome: Outcome, choices: list[Chosen]
 ) -> Service | None:
-    """Takes the steps; returns the service as the last of them left it, None when there was nothing to wait for."""
+    """Performs the steps; returns the service after the last one, None if there was nothing to wait for."""
     if STOP in outcome.steps:
         stopped = stop(client, wish, patience)
         if START not in outcome.steps:
@@ -184,7 +184,7 @@ def _carry_out(
 
 
 def describe(client: SnowballClient, service_id: str) -> Service:
-    """The service; an error names those that the device has, if this is none of them."""
+    """The service; if the device does not have it, the error lists those that it has."""
     try:
         return client.service(service_id)
     except SnowballError as error:
@@ -194,13 +194,13 @@ def describe(client: SnowballClient, service_id: str) -> Service:
         if service_id in known:
             raise
     cause = f"the device has no service {service_id}, only: {', '.join(known)}"
-    mend = "Name one of these; whether a device has the S3 adapter or NFS was chosen when it was ordered"
-    raise Misconfigured(f"describe {service_id}", client.name, cause, mend)
+    fix = "Use one of these; whether a device has the S3 adapter or NFS was decided when it was ordered"
+    raise Misconfigured(f"describe {service_id}", client.name, cause, fix)
 
 
 def start(client: SnowballClient, wish: Wish, interface_arns: list[str], patience: Patience) -> Service:
-    """Starts the service and waits until it works."""
-    # Somebody else may be faster; it is waited for all the same.
+    """Starts the service and waits until it runs."""
+    # Someone else may have started it in the meantime. Wait for it anyway.
     with suppress(AlreadyStarted):
         client.start_service(wish.service_id, interface_arns, wish.configuration, wish.device_ips)
     return _wait(client, wish, patience, Starting(client.name, wish.service_id).is_there)
@@ -216,7 +216,7 @@ def stop(client: SnowballClient, wish: Wish, patience: Patience) -> Service:
 
 
 def _is_left(service: Service, wish: Wish) -> bool:
-    # DEACTIVATED is stopped, but no state to start from.
+    # DEACTIVATED counts as stopped, but a service cannot be started from it.
     return service.state in STOPPED and not wish.is_started
 
 
@@ -232,7 +232,7 @@ def _wait(client: SnowballClient, wish: Wish, patience: Patience, is_there: Call
 
 @dataclass
 class Starting:
-    """What a service that was told to start has answered so far."""
+    """The states that a starting service has reported so far."""
 
     name: str
     service_id: str
@@ -247,7 +247,7 @@ class Starting:
         is_over = service.state in STOPPED and (self.has_begun or self.stopped_answers >= STOPPED_ANSWERS)
         if is_over or service.state == "UNHEALTHY":
             raise ServiceFailed(
-                f"start {self.service_id}", self.name, f"it accepted the request and is {_state(service)}"
+                f"start {self.service_id}", self.name, f"it accepted the request but is {_state(service)}"
             )
         return False
 
@@ -263,6 +263,6 @@ def _interfaces(client: SnowballClient, wish: Wish, service: Service) -> list[Ch
 
 
 def addresses_of_others(client: SnowballClient, service_id: str) -> Collection[str]:
-    """Where the device's other services answer."""
+    """The addresses of the device's other services."""
     others = [client.service(each) for each in client.service_ids() if each != service_id]
     return {endpoint.host for service in others for endpoint in service.endpoints}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files that several Snowballs share: read whole, replaced whole, one writer at a time, never readable too early."""
+"""Files that several Snowballs share: read and replaced as a whole, one writer at a time, never too permissive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOCK = ".snowsync.lock"
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one file: `after` is its text, None when it goes. `mode` None keeps the mode of a file."""
+    """The change of one file: `after` is its text, None if it is removed. `mode` None keeps the file's mode."""
 
     path: str
     before: str | None
@@ -41,7 +41,7 @@ class Change:
 
 
 def read_text(path: str) -> str | None:
-    """The file's text, None when there is none; bytes that are not UTF-8 survive being written again."""
+    """The file's text, None if it does not exist; bytes that are not UTF-8 are preserved when it is written again."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read()
@@ -57,7 +57,7 @@ def change_of(path: str, before: str | None, after: str | None, mode: int | None
 
 @contextlib.contextmanager
 def one_writer(folder: str) -> Iterator[None]:
-    """Makes the folder and keeps other tasks out of it: Ansible's forks change these files at the same time."""
+    """Creates the folder and locks it: Ansible's forks change these files at the same time."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     descriptor = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
@@ -68,7 +68,7 @@ def one_writer(folder: str) -> Iterator[None]:
 
 
 def apply(module: AnsibleModule, change: Change) -> None:
-    """Makes it so; raises OSError. A link stays a link: the file it leads to is replaced."""
+    """Applies the change; raises OSError. A symlink is kept: the file it points to is replaced."""
     path = os.path.realpath(change.path)
     if change.after is None:
         with contextlib.suppress(FileNotFoundError):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Snowdirs: one folder per Snowball, named like it, with ``*manifest.bin`` and ``sbe_config.yaml``.
+"""Snowdirs: one folder for each Snowball, with its name, ``*manifest.bin`` and ``sbe_config.yaml``.
 
-Only names and modes are known here. What ``sbe_config.yaml`` says may be vaulted or a template: Ansible reads it.
+This module handles only names and modes. ``sbe_config.yaml`` may be vaulted or hold templates, so Ansible reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MANIFEST_ENDING = "manifest.bin"
 CONFIG_NAME = "sbe_config.yaml"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-# 25 letters and digits in five groups; real ones look hexadecimal, those of the vendor's examples do not.
+# 25 letters and digits in five groups; real codes look hexadecimal, those in the vendor's examples do not.
 CODE = re.compile(r"[0-9A-Za-z]{5}(-[0-9A-Za-z]{5}){4}")
 ENDPOINT = re.compile(r"https?://[^\s/]+/?")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -24,7 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Snowdir:
-    """One folder: `manifests` are the paths of all its manifests, which should be one; `config` may not exist."""
+    """One folder: `manifests` are the paths of all its manifests, normally one; `config` may not exist."""
 
     path: str
     manifests: tuple[str, ...]
@@ -46,7 +46,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def look(path: str) -> Snowdir:
-    """What lies in one folder. Raises OSError."""
+    """The content of one folder. Raises OSError."""
     files = sorted(name for name in os.listdir(path) if not name.startswith("."))
     manifests = tuple(os.path.join(path, name) for name in files if name.endswith(MANIFEST_ENDING))
     return Snowdir(path, manifests, CONFIG_NAME in files)

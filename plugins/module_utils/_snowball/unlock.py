@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Unlocking a device or a cluster: what is to be done, doing it, waiting for it."""
+"""Unlocking a device or a cluster: planning, execution, waiting."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model i
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
 Devices = Sequence[Device]
-# The client answers before the device begins, so it may be LOCKED for some answers more.
+# The client returns before the device starts the operation, so it may be LOCKED for a few more queries.
 LOCKED_ANSWERS = 3
 _GONE = ("DISASSOCIATING", "DISASSOCIATED")
 
 
 def find_devices(client: SnowballClient) -> tuple[Device, ...]:
-    """The device, or the nodes that belong to its cluster when addresses of nodes were given."""
+    """The device, or the nodes of its cluster if node addresses were given."""
     if not client.access.device_ips:
         return (client.describe_device(),)
     nodes = tuple(node for node in client.describe_cluster().devices if node.association not in _GONE)
     if not any(node.state for node in nodes):
-        raise Unreachable("run describe-cluster", client.name, "the cluster names no node that is within its reach")
+        raise Unreachable("run describe-cluster", client.name, "the cluster reports no node that it can reach")
     return nodes
 
 
 def state_of(devices: Devices) -> str:
-    """The state of a device, or of a cluster: the one that is farthest from UNLOCKED. A node out of reach has none."""
+    """The state of a device, or the cluster state furthest from UNLOCKED. An unreachable node has none."""
     states = {device.state for device in devices if device.state}
     for state in (LOCKED, UNLOCKING, UNLOCKED):
         if state in states:
@@ -48,14 +48,14 @@ def state_of(devices: Devices) -> str:
 
 
 def out_of_reach(devices: Devices) -> list[str]:
-    """Ids of the nodes that the cluster does not reach."""
+    """IDs of the nodes that the cluster cannot reach."""
     return [device.device_id for device in devices if not device.state]
 
 
 def ensure_unlocked(client: SnowballClient, patience: Patience, devices: Devices = ()) -> tuple[Device, ...]:
-    """Unlocks what is LOCKED and waits until all is UNLOCKED; raises FellBackToLocked or TimedOut.
+    """Unlocks LOCKED devices and waits until all are UNLOCKED; raises FellBackToLocked or TimedOut.
 
-    `devices` is what `find_devices` said just before, to ask once less.
+    `devices` is a recent result of `find_devices`, to save one query.
     """
     found = tuple(devices) or find_devices(client)
     if state_of(found) == UNLOCKED:
@@ -76,13 +76,13 @@ def _unlock(client: SnowballClient) -> None:
         else:
             client.unlock_device()
     except WrongState:
-        # Somebody else unlocks it in this moment. If nobody does, it is found LOCKED below.
+        # Someone else is unlocking it right now. If not, it is found LOCKED below.
         return
 
 
 @dataclass
 class Progress:
-    """What a device that was told to unlock has answered so far; one that falls back to LOCKED will not unlock."""
+    """The states that an unlocking device has reported so far; one that returns to LOCKED will not unlock."""
 
     name: str
     unlocking: set[str] = field(default_factory=set)
@@ -96,10 +96,10 @@ class Progress:
         self.locked_answers += bool(locked)
         if locked & self.unlocking:
             raise FellBackToLocked(
-                "unlock the device", self.name, f"it was UNLOCKING and is LOCKED again{_ids(locked)}"
+                "unlock the device", self.name, f"it was UNLOCKING but is LOCKED again{_ids(locked)}"
             )
         if self.locked_answers >= LOCKED_ANSWERS:
-            cause = f"it accepted the request and is still LOCKED{_ids(locked)}"
+            cause = f"it accepted the request but is still LOCKED{_ids(locked)}"
             raise FellBackToLocked("unlock the device", self.name, cause)
         self.saw(devices)
         return state_of(devices) == UNLOCKED

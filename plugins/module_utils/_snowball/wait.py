@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Waiting for a device: asking again until it is there, or the time is over."""
+"""Waiting for a device: polling until it reaches a state, or until the timeout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORTEST_INTERVAL = 0.1
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait and how often to ask, in seconds."""
+    """The timeout and the polling interval, in seconds."""
 
     timeout: float
     interval: float
@@ -32,7 +32,7 @@ class Patience:
     deadline: float = 0.0
 
     def begun(self) -> Patience:
-        """The same patience for all that is waited for from now on, instead of for each wait."""
+        """The same timeout, but for all waits from now on together instead of for each wait."""
         return replace(self, deadline=self.clock() + self.timeout)
 
     def until(
@@ -45,10 +45,10 @@ class Patience:
         show: Callable[[Value], str] = str,
         through_silence: bool = True,
     ) -> Value:
-        """Asks until the answer is what was waited for, and returns it; `is_there` may raise to give up.
+        """Polls until `is_there` accepts the answer, and returns the answer; `is_there` may raise to give up.
 
-        A device that does not answer in between is weather (`through_silence`): it is asked again until the time is
-        over. Raises TimedOut, which says `doing` (e.g. "wait for UNLOCKED") and the last answer.
+        A device that does not respond is a transient error (`through_silence`): it is polled again until the timeout.
+        Raises TimedOut, which names `doing` (e.g. "wait for UNLOCKED") and the last answer.
         """
         end = self.deadline or self.clock() + self.timeout
         while True:
@@ -57,7 +57,7 @@ class Patience:
             except (Unreachable, CommandTimedOut) as error:
                 if not through_silence:
                     raise
-                last = f"it does not answer ({error.cause})"
+                last = f"it does not respond ({error.cause})"
             else:
                 if is_there(answer):
                     return answer
@@ -69,5 +69,5 @@ class Patience:
 
 
 def patience_of(options: Mapping[str, Any]) -> Patience:
-    """As the options of WAIT ask for it, but never without a pause."""
+    """From the options of WAIT, but never without a pause."""
     return Patience(options["timeout"], max(options["poll_interval"], SHORTEST_INTERVAL))

@@ -232,13 +232,13 @@ LOG = "2026-11-21T14:00:00 INFO    volume disk1 is in use\n"
     [
         (1, "please report it"),
         (2, "configuration of the job is wrong"),
-        (4, "store could not be reached"),
-        (5, "refuses the credential or the bucket"),
+        (4, "store is unreachable"),
+        (5, "rejected the credentials or the bucket"),
         (6, "volume or the state folder"),
-        (7, "Another process runs this job"),
-        (8, "ledger of the job refuses"),
+        (7, "Another process is running this job"),
+        (8, "ledger of the job cannot be used"),
         (124, "Timed out"),
-        (77, "ended unexpectedly"),
+        (77, "exited unexpectedly"),
     ],
 )
 def test_an_exit_code_becomes_a_message_with_the_commands_words(
@@ -286,7 +286,7 @@ def test_without_an_error_the_end_of_the_log_is_told(run: Run, command: Command)
 @pytest.mark.parametrize("stdout", ["", "no JSON", "[1]", '{"job": '])
 def test_an_answer_that_cannot_be_read_is_a_failure(run: Run, command: Command, stdout: str) -> None:
     command.answers("run", stdout=stdout)
-    assert "nothing that can be read" in run(job="photos")["msg"]
+    assert "output cannot be parsed" in run(job="photos")["msg"]
 
 
 def test_a_missing_command_names_what_installs_it(run: Run, tmp_path: Path) -> None:

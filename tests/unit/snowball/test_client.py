@@ -297,7 +297,7 @@ def test_a_device_without_keys_says_so(client: Client, opened: Open) -> None:
     client.says('{"AccessKeyIds": []}')
     with trouble("unknown_output") as found, opened() as device:
         device.keys()
-    assert "there is no access key in it" in str(found[0])
+    assert "it contains no access key" in str(found[0])
 
 
 # -- what goes wrong ------------------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_the_words_of_the_client_have_a_meaning(
     client.says(words if on_stdout else "", error="" if on_stdout else words, code=1)
     with trouble(word) as found, opened() as device:
         device.install_updates()
-    assert (words.rstrip(".") or "it said nothing (exit code 1)") in str(found[0])
+    assert (words.rstrip(".") or "it printed nothing (exit code 1)") in str(found[0])
 
 
 def test_an_answer_that_cannot_be_read_is_shown_without_the_code(
@@ -373,7 +373,7 @@ time.sleep(1000)
     )
     with trouble("command_timed_out") as found, opened(command_timeout=2) as device:
         device.describe_device()
-    assert "no answer in 2 seconds. so far" in str(found[0])
+    assert "no response within 2 seconds. so far" in str(found[0])
     child = (client.folder / "child").read_text()
     for _attempt in range(200):
         if not is_running(child):
@@ -429,7 +429,7 @@ def test_a_client_that_cannot_be_started_says_what_to_do(client: Client, opened:
 def test_every_trouble_has_a_word_and_a_mend_of_its_own() -> None:
     base = utils("_snowball.errors").SnowballError
     kinds = [base, *base.__subclasses__()]
-    assert len({kind.trouble for kind in kinds}) == len({kind.mend for kind in kinds}) == len(kinds) > 15
+    assert len({kind.trouble for kind in kinds}) == len({kind.fix for kind in kinds}) == len(kinds) > 15
 
 
 # -- which device ---------------------------------------------------------------------------------------------------
@@ -596,7 +596,7 @@ def test_the_time_is_over_after_one_more_question() -> None:
     assert "after 25 seconds it is d" in str(found[0])
     with trouble("timed_out") as found:
         wait([utils("_snowball.errors").Unreachable("ask", "x", "refused")], Clock(), timeout=0)
-    assert "it does not answer (refused)" in str(found[0])
+    assert "it does not respond (refused)" in str(found[0])
 
 
 def test_a_deadline_holds_for_all_waits_together() -> None:

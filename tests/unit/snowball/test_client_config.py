@@ -228,7 +228,7 @@ def test_no_secret_is_shown(run: Run, fleet: Fleet, path: Path) -> None:
     for device in (old, new):
         assert device.unlock_code not in str(results)
     assert '"unlockCode": "********"' in results[0]["diff"]["after"]
-    assert "another one" in results[1]["diff"]["after"] and results[1]["diff"] == results[2]["diff"]
+    assert "(changed)" in results[1]["diff"]["after"] and results[1]["diff"] == results[2]["diff"]
     assert all(new.unlock_code not in " ".join(call["argv"]) for call in fleet.calls())
 
 

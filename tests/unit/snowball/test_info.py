@@ -204,10 +204,10 @@ def text_in(days: float) -> str:
     ("days", "limit", "said"),
     [
         (31.5, {}, None),
-        (30.5, {}, "ends in 30 days"),
-        (0.5, {}, "ends in 0 days"),
-        (-3.5, {}, "ended 4 days ago"),
-        (59.5, {"certificate_warning_days": 60}, "ends in 59 days"),
+        (30.5, {}, "expires in 30 days"),
+        (0.5, {}, "expires in 0 days"),
+        (-3.5, {}, "expired 4 days ago"),
+        (59.5, {"certificate_warning_days": 60}, "expires in 59 days"),
         (20.5, {"certificate_warning_days": 10}, None),
     ],
 )

@@ -212,7 +212,7 @@ def test_a_diff_shows_this_profile_only_and_no_secret(run: Run, folder: Path) ->
     assert "[profile x]" not in printed
     credentials, config = result["diff"]
     assert "aws_secret_access_key = ********\n" in credentials["before"]
-    assert "aws_secret_access_key = ******** (another one)\n" in credentials["after"]
+    assert "aws_secret_access_key = ******** (changed)\n" in credentials["after"]
     assert "region = snow\n" in config["after"] and "region" not in config["before"]
     assert credentials["after_header"].endswith("credentials (profile sb)")
 

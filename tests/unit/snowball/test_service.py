@@ -130,8 +130,8 @@ def test_an_interface_may_be_named(device: Any, run: Run) -> None:
     ("interfaces", "said"),
     [
         ([{}], "needs 2 virtual interfaces"),
-        ([{"physical": "WIFI"}, {}], "there is not WIFI"),
-        ([{"arn": "arn:none"}, {}], "arn:none is not there"),
+        ([{"physical": "WIFI"}, {}], "there is no interface WIFI"),
+        ([{"arn": "arn:none"}, {}], "arn:none does not exist"),
     ],
 )
 def test_interfaces_that_cannot_be_had_are_told_before_anything_is_made(

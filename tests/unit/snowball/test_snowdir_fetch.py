@@ -239,9 +239,9 @@ def test_what_is_missing_is_added_and_modes_are_mended(run: Run, aws: Aws, folde
 @pytest.mark.parametrize(
     ("method", "code", "words"),
     [
-        ("get_job_manifest", "InvalidJobStateException", "wait until it has arrived"),
-        ("get_job_manifest", "InvalidResourceException", "Look at the job id"),
-        ("get_job_manifest", "ThrottlingException", "Look at the credentials"),
+        ("get_job_manifest", "InvalidJobStateException", "wait for its arrival"),
+        ("get_job_manifest", "InvalidResourceException", "Check the job ID"),
+        ("get_job_manifest", "ThrottlingException", "Check the credentials"),
     ],
 )
 def test_a_refusal_says_what_to_do(run: Run, aws: Aws, folder: Path, method: str, code: str, words: str) -> None:

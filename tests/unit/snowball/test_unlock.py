@@ -110,9 +110,9 @@ def test_the_client_s_own_profile_will_do(fleet: Fleet, run: Run, tmp_path: Path
 
 @pytest.mark.parametrize("client", GENERATIONS)
 @pytest.mark.parametrize(
-    ("fields", "trouble", "mend"),
+    ("fields", "trouble", "fix"),
     [
-        ({"reachable": False}, "unreachable", "whether the device is on"),
+        ({"reachable": False}, "unreachable", "that the device is on"),
         ({"wrong_code": True}, "wrong_code", "get-job-unlock-code"),
         ({"wrong_manifest": True}, "wrong_manifest", "get-job-manifest"),
         ({"relock": True}, "fell_back_to_locked", "restart the device"),
@@ -124,14 +124,14 @@ def test_the_client_s_own_profile_will_do(fleet: Fleet, run: Run, tmp_path: Path
     ],
 )
 def test_every_trouble_names_the_device_and_the_mend(
-    fleet: Fleet, run: Run, client: str, fields: dict[str, Any], trouble: str, mend: str
+    fleet: Fleet, run: Run, client: str, fields: dict[str, Any], trouble: str, fix: str
 ) -> None:
     fleet.set_client(client)
     device = fleet.make("alpha", **fields)
     result = run(snowdir=str(device.snowdir), timeout=2)
     assert result["failed"] and result["trouble"] == trouble
     assert result["snowball"] == f"alpha ({device.endpoint})" and result["snowball"] in result["msg"]
-    assert mend in result["msg"]
+    assert fix in result["msg"]
 
 
 def test_the_wait_goes_through_silence(fleet: Fleet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,7 @@ def test_a_file_that_has_no_room_is_refused_before_it_comes(
 ) -> None:
     usage = backend.shutil.disk_usage("/")
     monkeypatch.setattr(backend.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(backend.DiskFull, match=f"{len(CONTENT)} bytes are to come and 1000 are free"):
+    with pytest.raises(backend.DiskFull, match=f"{len(CONTENT)} bytes remain, but only 1000 are free"):
         download.fetch()
 
 
@@ -374,7 +374,7 @@ def test_from_the_job_to_the_new_version(device: Any, site: Site, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("refusal", "mend"),
+    ("refusal", "fix"),
     [
         ("InvalidJobStateException", "WithCustomer"),
         ("InvalidResourceException", "region"),
@@ -382,10 +382,10 @@ def test_from_the_job_to_the_new_version(device: Any, site: Site, tmp_path: Path
         ("Oops", "credentials"),
     ],
 )
-def test_aws_refuses(device: Any, site: Site, tmp_path: Path, refusal: str, mend: str) -> None:
+def test_aws_refuses(device: Any, site: Site, tmp_path: Path, refusal: str, fix: str) -> None:
     site.refusal = refusal
     result = run(device, site, tmp_path)
-    assert result["trouble"] == "cloud" and JOB in result["msg"] and mend in result["msg"]
+    assert result["trouble"] == "cloud" and JOB in result["msg"] and fix in result["msg"]
     assert device.calls() == []
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""One large file from a link, on through breaks of the connection and of the run.
+"""Downloads one large file from a link, and resumes after connection failures and interrupted runs.
 
-The bytes go to ``PATH.part``; what they are a part of (ETag, size) stands in ``PATH.source.json``, so that bytes of two
-versions are never joined and a complete file is known again. A link is a secret: it is in no message.
+The bytes go to ``PATH.part``. Their ETag and total size are in ``PATH.source.json``, so that bytes of two versions are
+never mixed and a complete file is recognized. A link is a secret and never appears in a message.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.shared_
 CHUNK = 1 << 20
 SOCKET_TIMEOUT = 60.0  # seconds without a byte
 TRIES = 5  # in a row without a new byte
-PAUSE = 2.0  # seconds after the first of them, then twice as long each time
+PAUSE = 2.0  # backoff in seconds after the first of them, doubled each time
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
-# A link that has ended is refused like a wrong one.
+# An expired link is rejected like a wrong one.
 _REFUSED = (400, 401, 403, 404, 410)
 
 
 class DownloadError(Exception):
-    """The file could not be had; the message says why and what to do, and never the link."""
+    """The download failed; the message names the cause and the fix, and never contains the link."""
 
 
 class DiskFull(DownloadError):
-    """There is no room; what is there already is kept, the next run goes on from it."""
+    """The disk is full; the bytes downloaded so far are kept, and the next run continues from them."""
 
 
 class LinkRefused(DownloadError):
-    """The store refuses the link, mostly because its time is over; it is `code` of HTTP."""
+    """The store rejects the link, usually because it has expired."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which bytes these are. `size` in bytes, None where the store does not tell."""
+    """The identity of the content. `size` is in bytes, None if the store does not report it."""
 
     etag: str
     size: int | None
@@ -62,7 +62,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Download:
-    """The file `path` from what `link` returns. `link` is asked again when the store refuses what it said."""
+    """The file `path` from the URL that `link` returns. `link` is called again if the store rejects the URL."""
 
     path: str
     link: Callable[[], str]
@@ -78,7 +78,7 @@ class Download:
         return f"{self.path}.source.json"
 
     def fetch(self) -> int:
-        """Returns the bytes that were transferred, 0 when the file was complete; raises DownloadError."""
+        """Returns the bytes that were transferred, 0 if the file was complete; raises DownloadError."""
         try:
             with self._alone():
                 return self._fetch()
@@ -86,7 +86,7 @@ class Download:
             raise self._out_of_room(error) from error
 
     def forget(self) -> None:
-        """The next fetch begins anew, as the file turned out to be bad."""
+        """Makes the next fetch start over, because the file turned out to be bad."""
         for path in (self.note, self.part):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -95,7 +95,7 @@ class Download:
         if error.errno in _DISK_FULL:
             return DiskFull(
                 f"Failed to download the update to {self.path}: the disk is full ({self._free()} bytes are free). "
-                "Make room or choose another path; what is there already is kept"
+                "Free some space or choose another path; the bytes downloaded so far are kept"
             )
         return DownloadError(f"Failed to download the update to {self.path}: {error.strerror or error}")
 
@@ -104,7 +104,7 @@ class Download:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Two tasks that want one file (nodes of a cluster share it) fetch it once."""
+        """Locks the file: two tasks that need the same file (nodes of a cluster share it) fetch it once."""
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
         descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
@@ -130,8 +130,8 @@ class Download:
                 was_refused = was_refused and gained <= 0
                 if failures >= TRIES:
                     raise DownloadError(
-                        f"Failed to download the update to {self.path}: {_cause(error)}, {TRIES} times in a row. Look "
-                        f"at the network; {self._have()} bytes are kept, the next run goes on from them"
+                        f"Failed to download the update to {self.path}: {_cause(error)}, {TRIES} times in a row. Check "
+                        f"the network; {self._have()} bytes are kept, and the next run continues from them"
                     ) from None
                 if failures:
                     self.sleep(self.pause * 2 ** (failures - 1))
@@ -161,12 +161,12 @@ class Download:
                 return 0
             if identity.size is not None and identity.size - start > self._free():
                 raise DiskFull(
-                    f"Failed to download the update to {self.path}: {identity.size - start} bytes are to come and "
-                    f"{self._free()} are free. Make room or choose another path"
+                    f"Failed to download the update to {self.path}: {identity.size - start} bytes remain, but only "
+                    f"{self._free()} are free. Free some space or choose another path"
                 )
             if start and known and known.etag != identity.etag:
                 self.forget()
-                raise http.client.HTTPException("the rest of another file")
+                raise http.client.HTTPException("the remaining bytes belong to another file")
             received = self._receive(answer, start, identity) if answer.status != 416 else 0
         self._finish(identity)
         return received
@@ -175,17 +175,17 @@ class Download:
         try:
             return open_url(url, headers=headers, timeout=SOCKET_TIMEOUT, decompress=False, http_agent="snowsync")
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # everything asked for is there
+            if error.code == 416:  # all requested bytes are already here
                 return error
             if error.code in _REFUSED:
                 raise LinkRefused(
-                    f"Failed to download the update to {self.path}: the store refuses the link (HTTP {error.code}). "
-                    "Links of AWS live two days: get another one, or give job_id instead"
+                    f"Failed to download the update to {self.path}: the store rejected the link (HTTP {error.code}). "
+                    "AWS links are valid for two days: get a new one, or use job_id instead"
                 ) from None
             raise
 
     def _known(self) -> Identity | None:
-        """What part and file are of; nothing where that was not noted."""
+        """The recorded identity of the part and the file, None if it was not recorded."""
         try:
             said = json.loads(read_text(self.note) or "")
             return Identity(str(said["etag"]), said["size"])
@@ -196,7 +196,7 @@ class Download:
         return os.path.isfile(self.path) and os.stat(self.path).st_size == identity.size and not self._have()
 
     def _receive(self, answer: Any, start: int, identity: Identity) -> int:
-        """The part is there before the note changes: a note without a part is about the complete file."""
+        """Creates the part before the note changes: a note without a part belongs to the complete file."""
         received = 0
         with open(self.part, "r+b" if os.path.exists(self.part) else "x+b") as file:
             os.fchmod(file.fileno(), PRIVATE)
@@ -226,7 +226,7 @@ class Download:
 
 
 def _place(answer: Any) -> tuple[int, Identity]:
-    """Where the bytes of the answer begin, and what they are of."""
+    """The offset and the identity of the bytes in the response."""
     etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     found = _RANGE.fullmatch(answer.headers.get("Content-Range") or "")
     if answer.status in (206, 416) and found:
@@ -236,9 +236,9 @@ def _place(answer: Any) -> tuple[int, Identity]:
 
 
 def _cause(error: Exception) -> str:
-    """Why, in words that cannot hold the link."""
+    """The cause, in words that cannot contain the link."""
     if isinstance(error, urllib.error.HTTPError):
-        return f"the store answers HTTP {error.code}"
+        return f"the store returned HTTP {error.code}"
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, OSError):
         return reason.strerror or type(reason).__name__

@@ -20,7 +20,7 @@ except ImportError as error:
 else:
     BOTO3_ERROR = None
 
-# Which account and region; never the keys of a device.
+# The AWS account and region; never the keys of a device.
 ACCOUNT = ArgumentSpec(
     {
         "region": {"type": "str"},
@@ -33,30 +33,30 @@ ACCOUNT = ArgumentSpec(
     mutually_exclusive=[("aws_profile", "aws_access_key")],
     required_by={"aws_access_key": ("aws_secret_key",), "aws_session_token": ("aws_access_key",)},
 )
-_MENDS = {
+_FIXES = {
     "AccessDeniedException": "Allow snowball:GetSoftwareUpdates to these credentials",
-    "InvalidResourceException": "Look at job_id, and at region: a job belongs to the region it was ordered in",
-    "InvalidJobStateException": "AWS hands out updates while the device is with the customer (job state WithCustomer)",
+    "InvalidResourceException": "Check job_id and region: a job belongs to the region it was ordered in",
+    "InvalidJobStateException": "AWS provides updates only while the device is with the customer (state WithCustomer)",
 }
-# .../<job id>/<version>/offline-updates, as seen by users; AWS documents no form.
+# .../<job id>/<version>/offline-updates, as seen by users. AWS does not document the format.
 _VERSION = re.compile(r"/(?:JID|MID|CID)[^/?]*/(\d+)/[^/?]+(?:\?|$)")
 
 
 class CloudRefused(SnowballError):
-    """AWS gives no link to an update."""
+    """AWS provides no link to an update."""
 
     trouble = "cloud"
-    mend = "Look at the credentials, at region and at the network of the host that runs this task"
+    fix = "Check the credentials, the region and the network of the host that runs this task"
 
 
 def update_link(options: Mapping[str, Any], device: str) -> str:
-    """A link to the update for the job of the options; it lives two days. Raises CloudRefused."""
+    """A link to the update for the job in the options; it is valid for two days. Raises CloudRefused."""
     doing = f"get the software update of job {options['job_id']}"
     try:
         answer = _client(options).get_software_updates(JobId=options["job_id"])
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        raise CloudRefused(doing, device, str(error), _MENDS.get(code, "")) from error
+        raise CloudRefused(doing, device, str(error), _FIXES.get(code, "")) from error
     except (BotoCoreError, ValueError) as error:
         raise CloudRefused(doing, device, str(error)) from error
     link = str(answer.get("UpdatesURI") or "")
@@ -77,6 +77,6 @@ def _client(options: Mapping[str, Any]) -> Any:
 
 
 def version_in(link: str) -> str:
-    """The version that a link of AWS leads to, "" when it does not tell."""
+    """The version in an AWS link, "" if it has none."""
     found = _VERSION.search(link)
     return found[1] if found else ""

@@ -42,11 +42,11 @@ UPDATE = ArgumentSpec(
 
 
 def update_of(client: SnowballClient, options: Mapping[str, Any]) -> Update:
-    """The run that the options ask for; raises SnowballError."""
+    """The run for the options; raises SnowballError."""
     path = file_of(options, client)
     notebook = Notebook(client, state_file_of(options, path, client.access))
     memory = notebook.read()
-    # A link may be refused by now, and is not needed when the device has the update.
+    # A link may have expired, and is not needed if the device already has the update.
     needs_link = _has_link(options) and not memory.is_under_way
     link = Link(options, client) if needs_link else None
     source = memory.source
@@ -67,7 +67,7 @@ def _has_link(options: Mapping[str, Any]) -> bool:
 
 
 class Link:
-    """The link as Download asks for it: what is known already, then a new one from AWS."""
+    """The link for Download: first the known one, then a new one from AWS."""
 
     def __init__(self, options: Mapping[str, Any], client: SnowballClient) -> None:
         self._options = options
@@ -89,38 +89,36 @@ class Link:
 
 
 def file_of(options: Mapping[str, Any], client: SnowballClient) -> str:
-    """Where the update is or is to be on this host, "" when the device gets it by itself."""
+    """The path of the update on this host, "" if the device downloads it itself."""
     if options["path"]:
         path = os.path.abspath(options["path"])
         return os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
     if not _has_link(options):
         return ""
     if not client.access.folder:
-        raise Misconfigured("choose the file", client.name, "there is neither `path` nor `snowdir` to download to")
+        raise Misconfigured("choose the file", client.name, "neither `path` nor `snowdir` is set")
     return os.path.join(client.access.folder, FILE_NAME)
 
 
 def state_file_of(options: Mapping[str, Any], path: str, access: Access) -> str:
-    """Where the memory of this device is: beside the update, which nodes of a cluster share."""
+    """The state file of this device: beside the update, which the nodes of a cluster share."""
     if options["state_file"]:
         return os.path.abspath(options["state_file"])
     if not path and not access.folder:
-        raise Misconfigured(
-            "choose the state file", access.name, "there is neither `path` nor `snowdir` to keep it beside"
-        )
+        raise Misconfigured("choose the state file", access.name, "neither `path` nor `snowdir` is set")
     key = access.endpoint.rpartition("//")[2] or access.profile or "default"
     key = re.sub(r"[^\w.-]+", "-", key).strip("-")
     return f"{path or os.path.join(access.folder, FILE_NAME)}.{key}.json"
 
 
 def without_query(link: str) -> str:
-    """What a link leads to, without the signature that makes it a secret."""
+    """The link without the signature that makes it a secret."""
     parts = urlsplit(link)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def identity_of(path: str) -> str:
-    """The file as it is, "" when there is none."""
+    """The identity of the file, "" if it does not exist."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -129,7 +127,7 @@ def identity_of(path: str) -> str:
 
 
 def carry_out(update: Update, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Runs it, or tells what a run would do; returns the module's result."""
+    """Runs the update, or predicts its steps; returns the module's result."""
     if check_mode:
         steps = [step.value for step in update.forecast()]
         return result_of(update, steps) | {"changed": bool(steps)}
@@ -140,7 +138,7 @@ def carry_out(update: Update, options: Mapping[str, Any], check_mode: bool) -> d
 
 
 def _delete(path: str) -> bool:
-    """The file and what belongs to it; AWS wants it gone after the installation."""
+    """Deletes the file and its records; AWS requires this after the installation."""
     was_there = bool(path) and os.path.exists(path)
     for ending in ("", ".part", ".source.json", ".lock") if path else ():
         with contextlib.suppress(FileNotFoundError):
@@ -149,7 +147,7 @@ def _delete(path: str) -> bool:
 
 
 def result_of(update: Update, steps: list[str]) -> dict[str, Any]:
-    """What is known now, also after a failure."""
+    """The result so far, also after a failure."""
     before, after = update.before, update.software
     return {
         "steps": steps,

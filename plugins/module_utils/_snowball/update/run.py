@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Carrying out a software update: looking at the device, taking the next step, remembering it before and after.
+"""Performs a software update: queries the device, performs the next step, records it before and after.
 
-The memory is written before a step that must not be forgotten, so that a run that is killed at any moment leaves all
-that the next one needs to go on.
+The memory is written before each step that must be recorded, so that a run that is killed at any time leaves
+everything that the next run needs to continue.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.update.
 )
 from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait import Patience
 
-# The client answers before the device begins, so the state may be the old one for some answers more.
+# The client returns before the device starts the operation, so the state may be the old one for a few more queries.
 STILL_ANSWERS = 3
 MOST_STEPS = 100
 SILENT = (Unreachable, CommandTimedOut)
@@ -60,22 +60,22 @@ SILENT = (Unreachable, CommandTimedOut)
 
 class UpdateFailed(SnowballError):
     trouble = "update_failed"
-    mend = "Run the task again to try it once more; if it fails again, give AWS Support the logs of the device"
+    fix = "Run the task again; if it fails again, send the logs of the device to AWS Support"
 
 
 class StateFileDamaged(Misconfigured):
     trouble = "damaged_file"
-    mend = (
-        "If no update of this device is under way, remove the file; else restore it, as it names the services that are "
-        "to be started again"
+    fix = (
+        "If no update of this device is in progress, remove the file; otherwise restore it, because it lists the "
+        "services to start again"
     )
 
 
-_MENDS = {
-    "DOWNLOAD_FAILED": "Look whether the host that runs the client stays connected to the device, then run it again",
+_FIXES = {
+    "DOWNLOAD_FAILED": "Check that the host that runs the client stays connected to the device, then run it again",
     "DECRYPT_FAILED": "The file is damaged or belongs to another job: run the task again with the update of this job",
-    "INSTALL_FAILED": UpdateFailed.mend,
-    "REQUIRE_REBOOT": "Restart the device once more by hand; if that does not help, ask AWS Support",
+    "INSTALL_FAILED": UpdateFailed.fix,
+    "REQUIRE_REBOOT": "Restart the device manually once more; if that does not help, contact AWS Support",
 }
 
 
@@ -104,13 +104,13 @@ class Notebook:
 
 def _plain(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("services", {}), dict):
-        raise ValueError("it is no mapping as this module writes it")
+        raise ValueError("it is not a mapping written by this module")
     return document
 
 
 @dataclass
 class Update:
-    """One run. `download` is None when the file is there, or when the device gets the update by itself."""
+    """One run. `download` is None if the file exists, or if the device downloads the update itself."""
 
     client: SnowballClient
     notebook: Notebook
@@ -127,7 +127,7 @@ class Update:
     software: Software | None = None
 
     def run(self) -> None:
-        """Takes steps until the goal is reached; raises SnowballError or DownloadError."""
+        """Performs steps until the goal is reached; raises SnowballError or DownloadError."""
         self.memory = self.notebook.read()
         for _turn in range(MOST_STEPS):
             seen = self.look()
@@ -138,20 +138,20 @@ class Update:
                 raise self.failure()
             EFFECTS[step](self)
             self.done = self.done.and_then(step)
-        raise UpdateFailed("update the software", self.client.name, f"no end after {MOST_STEPS} steps")
+        raise UpdateFailed("update the software", self.client.name, f"not finished after {MOST_STEPS} steps")
 
     def forecast(self) -> list[Step]:
-        """What `run` would do; the device is asked, and nothing is changed."""
+        """The steps that `run` would perform; the device is queried and not changed."""
         self.memory = self.notebook.read()
         return forecast(self.look(remember=False), self.memory, self.goal)
 
     def told(self) -> list[str]:
-        """The steps of this run as a user is told of them."""
+        """The steps of this run that are reported to the user."""
         steps = [step for step in self.done.steps if step in TOLD]
         return [step.value for step in steps if step is not Step.FETCH or self.fetched]
 
     def look(self, remember: bool = True) -> Seen:
-        """The device now. It may be silent only while it boots because of us."""
+        """The device now. It may be unresponsive only during a restart of ours."""
         try:
             seen = self._ask()
         except SILENT:
@@ -179,7 +179,7 @@ class Update:
         return Seen(state, software, running)
 
     def _ask_for_latest(self, software: Software) -> None:
-        """A device with a connection knows what is the latest; it decides when nothing else names a version."""
+        """A device with a connection reports the latest version, which is used if no other version is given."""
         if self.goal.version or self.has_asked or software.state != "NA":
             return
         self.has_asked = True
@@ -190,7 +190,7 @@ class Update:
         except SnowballError:
             if not self.path:
                 raise
-            return  # the device is offline, or says so in words that nobody knows; the file is there
+            return  # the device is offline, possibly with an unknown message; the file exists
         if not self.path or is_at_least(software.installed, latest):
             self.goal = replace(self.goal, version=latest)
 
@@ -198,18 +198,18 @@ class Update:
         self.memory = self.notebook.write(replace(self.memory, **changes))
 
     def failure(self) -> UpdateFailed:
-        """Why trying on would not help."""
+        """Why retrying would not help."""
         software = self.software or Software("")
-        cause = f"InstallState is {software.state or 'not told'}"
+        cause = f"InstallState is {software.state or 'not reported'}"
         if software.state == "DECRYPT_FAILED" and self.download:
             self.download.forget()
         if software.state in ("NA", "DOWNLOADED"):
             wanted = self.memory.target or self.goal.version or "another one"
-            cause = f"version {software.installed} is installed and not {wanted}, in state {software.state}"
+            cause = f"version {software.installed} is installed instead of {wanted}, in state {software.state}"
         if software.error:
             cause += f": {software.error}"
-        mend = _MENDS.get(software.state, UpdateFailed.mend)
-        return UpdateFailed("update the software", self.client.name, cause, mend)
+        fix = _FIXES.get(software.state, UpdateFailed.fix)
+        return UpdateFailed("update the software", self.client.name, cause, fix)
 
     # -- the steps --
 
@@ -230,9 +230,9 @@ class Update:
         self.goal = replace(self.goal, must_fetch=False)
 
     def order_download(self) -> None:
-        """The client reads the whole file, so it may take as long as a wait."""
+        """The client reads the whole file, so this may take as long as a wait."""
         if self.path and not os.path.isfile(self.path):
-            raise Misconfigured("download the update", self.client.name, f"there is no file {self.path}")
+            raise Misconfigured("download the update", self.client.name, f"{self.path} does not exist")
         self.memory = self.notebook.write(Memory(services=self.memory.services, source=self.goal.source))
         uri = f"file://{quote(self.path)}" if self.path else ""
         limit = max(self.patience.timeout, self.client.command_timeout)
@@ -243,7 +243,7 @@ class Update:
         self._order(self.client.install_updates)
 
     def _order(self, send: Any) -> None:
-        """Sends a command and sees it begin; one that the device took in a run before is not an error."""
+        """Sends a command and waits for it to start; one that the device accepted in an earlier run is not an error."""
         was = self.software.state if self.software else ""
         try:
             send()
@@ -255,13 +255,13 @@ class Update:
         self.patience.until(
             self.client.software,
             lambda software: software.state != was or next(answers, None) is None,
-            doing=f"see it leave {was}",
+            doing=f"wait for it to leave {was}",
             device=self.client.name,
             show=lambda software: software.state,
         )
 
     def wait(self) -> None:
-        """Until the state is one to act upon; a device that was locked in between is unlocked first."""
+        """Waits until the state needs an action; a device that was locked in between is unlocked first."""
         try:
             self.patience.until(
                 self.client.software,
@@ -279,7 +279,7 @@ class Update:
         stop_services(self.client, running, self.patience)
 
     def reboot(self) -> None:
-        # What somebody else installed, or this did in a run before, may have left services running.
+        # An installation by someone else, or by an earlier run, may have left services running.
         if not self.memory.reboots and not self.memory.is_rebooting and Step.INSTALL not in self.done:
             self.remember(services={**running_services(self.client), **self.memory.services})
         self.remember(is_rebooting=True)
@@ -287,7 +287,7 @@ class Update:
         self.patience.until(
             self._state_or_silence,
             lambda state: state != UNLOCKED,
-            doing="see it restart",
+            doing="wait for it to restart",
             device=self.client.name,
         )
         self.note_reboot()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Services around a software update: which run, stopping them, starting them again as they were."""
+"""Services during a software update: which are running, stopping them, starting them again as they were."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.wait im
 
 
 def running_services(client: SnowballClient) -> dict[str, Any]:
-    """All services that run and can be stopped, each with what it takes to start it again as it is."""
+    """All running services that can be stopped, each with the settings to start it again."""
     ids = [service_id for service_id in client.service_ids() if service_id not in ALWAYS_ON]
     running = [service for service in map(client.service, ids) if service.state not in STOPPED]
     interfaces = client.virtual_interfaces() if running else ()
@@ -34,7 +34,7 @@ def running_services(client: SnowballClient) -> dict[str, Any]:
 
 
 def _as_it_is(service: Service, interfaces: Sequence[VirtualInterface]) -> dict[str, Any]:
-    """A service answers at the addresses of the virtual interfaces that it was started with."""
+    """A service listens on the addresses of the virtual interfaces that it was started with."""
     hosts = {endpoint.host for endpoint in service.endpoints}
     return {
         "interfaces": [asdict(each) for each in interfaces if each.ip_address in hosts],
@@ -43,7 +43,7 @@ def _as_it_is(service: Service, interfaces: Sequence[VirtualInterface]) -> dict[
 
 
 def stop_services(client: SnowballClient, services: Mapping[str, Any], patience: Patience) -> None:
-    """Stops them. One that a device does not let be stopped, and AWS does not name, is left to the installation."""
+    """Stops them. A service that cannot be stopped, and that AWS does not list, is left to the installation."""
     for service_id in services:
         try:
             ensure(client, Wish(service_id, "stopped"), patience, check_mode=False)
@@ -53,7 +53,7 @@ def stop_services(client: SnowballClient, services: Mapping[str, Any], patience:
 
 
 def start_services(client: SnowballClient, services: Mapping[str, Any], patience: Patience) -> Iterator[str]:
-    """Starts them one by one, and yields the id of each that runs again."""
+    """Starts them one by one, and yields the ID of each that runs again."""
     for service_id, how in services.items():
         known = {each.arn: each for each in client.virtual_interfaces()}
         noted = [_wanted(each, known) for each in (how or {}).get("interfaces", [])]
@@ -70,7 +70,7 @@ def start_services(client: SnowballClient, services: Mapping[str, Any], patience
 
 
 def _wanted(noted: Mapping[str, Any], known: Mapping[str, VirtualInterface]) -> Wanted:
-    """The interface itself, or one like it if the update has lost it."""
+    """The interface itself, or an equivalent one if it was lost during the update."""
     if noted["arn"] in known:
         return Wanted(arn=noted["arn"])
     if noted["assignment"].upper() == "STATIC":

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What comes next in a software update: from what the device says and what only we know, one step. No effects here.
+"""The next step of a software update, from the device's state and our own records. No side effects here.
 
-The device tells its InstallState, so a run that was cut off goes on wherever the device is. It does not tell how often
-it was restarted since the installation, nor which services ran before: that is the memory, kept in a file.
+The device reports its InstallState, so an interrupted run continues from the device's state. It does not report how
+often it was restarted since the installation, nor which services ran before. These are in the memory, kept in a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.model i
 
 # A device is restarted twice after an installation, and unlocked after each (AWS: "reboot, unlock, reboot, unlock").
 REBOOTS = 2
-# One more is tried when it still asks for it, as a count may include a restart that came too early.
+# One more is tried if the device still asks for it, because the count may include a restart that came too early.
 MOST_REBOOTS = 3
 
 BUSY = ("DOWNLOADING", "DECRYPTING", "INSTALLING")
@@ -27,22 +27,22 @@ INSTALLATION = ("DOWNLOADED", "INSTALLING", "REQUIRE_REBOOT")
 
 
 class Step(Enum):
-    WAIT_FOR_BOOT = "wait for the device to answer"
-    NOTE_REBOOT = "note that it was restarted"
+    WAIT_FOR_BOOT = "wait for the device to respond"
+    NOTE_REBOOT = "record the restart"
     UNLOCK = "unlock"
     FETCH = "fetch"
     DOWNLOAD = "download"
-    WAIT = "wait for the device to get on"
+    WAIT = "wait for the device to finish"
     STOP_SERVICES = "stop_services"
     INSTALL = "install"
     REBOOT = "reboot"
     START_SERVICES = "start_services"
-    FINISH = "note that it is installed"
+    FINISH = "record the installation"
     FAIL = "fail"
     NOTHING = "nothing"
 
 
-# What a user is told of; the others wait or take notes.
+# The steps that are reported to the user. The others wait or update the records.
 TOLD = (
     Step.UNLOCK,
     Step.FETCH,
@@ -56,11 +56,11 @@ TOLD = (
 
 @dataclass(frozen=True)
 class Memory:
-    """What only we know of an update, kept in the state file.
+    """Our own records of an update, kept in the state file.
 
-    `target` is the version that is being installed, once the device has told it. `services` are those to start again,
-    each with what it was started with. `is_rebooting` is set before a restart is ordered and taken back after it was
-    seen. `done` says that `target` was installed from the update `source` names.
+    `target` is the version that is being installed, once the device has reported it. `services` are those to start
+    again, each with its settings. `is_rebooting` is set before a restart is requested and cleared after it was
+    observed. `done` means that `target` was installed from the update `source`.
     """
 
     target: str = ""
@@ -80,7 +80,7 @@ class Memory:
         return self.is_rebooting or (self.is_under_way and self.reboots > 0)
 
     def seeing(self, software: Software) -> Memory:
-        """What is learned from the device, also when somebody else began the installation."""
+        """Adds what the device reports, even if someone else started the installation."""
         if software.state not in INSTALLATION:
             return self
         memory = Memory(services=self.services, source=self.source) if self.done else self
@@ -90,9 +90,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted: `version` or a later one, "" for the one that `source` brings.
+    """The target: `version` or a later one, "" for the one in `source`.
 
-    `is_forced` installs it over itself. `must_fetch` says that the file is not complete on this host yet.
+    `is_forced` reinstalls the same version. `must_fetch` means that the file is not complete on this host yet.
     """
 
     version: str = ""
@@ -103,8 +103,8 @@ class Goal:
 
 @dataclass(frozen=True)
 class Seen:
-    """The device now: `state` "" when it does not answer; `software` None unless it is unlocked; `running` are the
-    services that must be stopped before an installation, told only when one is due."""
+    """The device now: `state` is "" if it does not respond; `software` is None unless it is unlocked; `running` are the
+    services that must be stopped before an installation, set only when one is due."""
 
     state: str
     software: Software | None = None
@@ -113,7 +113,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Done:
-    """The steps of this run: nothing that the device refused or failed at is tried twice in one run."""
+    """The steps of this run: a step that failed is not tried twice in one run."""
 
     steps: tuple[Step, ...] = ()
 
@@ -129,7 +129,7 @@ class Done:
 
 
 def next_step(seen: Seen, memory: Memory, goal: Goal, done: Done) -> Step:
-    """The one thing to do now; NOTHING when the goal is reached, FAIL when trying on would not help."""
+    """The next step; NOTHING if the goal is reached, FAIL if retrying would not help."""
     if not seen.state:
         return Step.WAIT_FOR_BOOT
     if memory.is_rebooting:
@@ -149,14 +149,14 @@ def next_step(seen: Seen, memory: Memory, goal: Goal, done: Done) -> Step:
 
 
 def _after_failure(memory: Memory, goal: Goal, done: Done) -> Step:
-    """What failed in this run has failed; what failed before is tried once more, from the download on."""
+    """A failure in this run is final; an earlier failure is retried once, starting with the download."""
     if done.since_finish(Step.DOWNLOAD) or done.since_finish(Step.INSTALL):
         return _give_up(memory, done)
     return Step.FETCH if goal.must_fetch else Step.DOWNLOAD
 
 
 def _give_up(memory: Memory, done: Done) -> Step:
-    """A device that keeps its old version works with its services on."""
+    """A device that keeps its old version gets its services back."""
     return Step.START_SERVICES if memory.services and Step.START_SERVICES not in done else Step.FAIL
 
 
@@ -181,7 +181,7 @@ def _at_rest(software: Software, memory: Memory, goal: Goal, done: Done) -> Step
     if memory.is_under_way and 0 < memory.reboots < REBOOTS:
         return Step.REBOOT
     if memory.is_under_way and memory.target in ("", software.installed):
-        # Also when somebody else has restarted it twice, or the version was the same.
+        # Also if someone else restarted it twice, or if the version was the same.
         return Step.START_SERVICES if memory.services else Step.FINISH
     if memory.is_under_way and memory.reboots >= REBOOTS:
         return _give_up(memory, done)
@@ -193,7 +193,7 @@ def _at_rest(software: Software, memory: Memory, goal: Goal, done: Done) -> Step
 
 
 def is_reached(software: Software, memory: Memory, goal: Goal, done: Done) -> bool:
-    """Whether nothing is to be installed."""
+    """Whether nothing has to be installed."""
     if goal.is_forced:
         return Step.FINISH in done
     if goal.version:
@@ -202,17 +202,17 @@ def is_reached(software: Software, memory: Memory, goal: Goal, done: Done) -> bo
 
 
 def is_at_least(installed: str, wanted: str) -> bool:
-    """Versions are whole numbers in all that is known; others must be equal."""
+    """All known versions are whole numbers; any others must be equal."""
     if installed.isdecimal() and wanted.isdecimal():
         return int(installed) >= int(wanted)
     return installed == wanted
 
 
-# -- what would be done ---------------------------------------------------------------------------------------------
+# -- check mode -----------------------------------------------------------------------------------------------------
 
 
 def forecast(seen: Seen, memory: Memory, goal: Goal, most: int = 60) -> list[Step]:
-    """The steps to the goal if nothing goes wrong; what follows the unlocking of a device is not known before it."""
+    """The steps to the goal if nothing fails; the steps after an unlock cannot be predicted."""
     steps: list[Step] = []
     done = Done()
     for _turn in range(most):
@@ -230,7 +230,7 @@ def forecast(seen: Seen, memory: Memory, goal: Goal, most: int = 60) -> list[Ste
 
 
 def _after(step: Step, seen: Seen, memory: Memory, goal: Goal) -> tuple[Seen, Memory, Goal]:
-    """Device, memory and goal when a step went well."""
+    """Device, memory and goal after a successful step."""
     software = seen.software or Software("")
     if step is Step.FETCH:
         goal = replace(goal, must_fetch=False)
