@@ -10,7 +10,7 @@ from typing import Any
 
 CANNOT_START = 203  # as in systemd
 
-# What the exit codes of the command mean for somebody who has to do something next.
+# The meaning of the command's exit codes, with the next action.
 EXIT_CODES: Mapping[int, str] = {
     1: "Unexpected failure of the engine; please report it",
     2: "The configuration of the job is wrong; fix the listed problems",

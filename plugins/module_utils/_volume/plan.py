@@ -164,7 +164,7 @@ class _Present:
             raise self.problems[0]
         if self.problems:
             said = "\n".join(map(str, self.problems))
-            raise VolumeError("use", "several devices, and nothing was changed", said)
+            raise VolumeError("use", "several devices (nothing was changed)", said)
         yield from plans
 
     def _refuse_parts(self, devices: list[Device]) -> None:
