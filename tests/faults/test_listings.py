@@ -167,9 +167,9 @@ def test_every_command_tells_of_a_key_that_cannot_be_moved(any_bytes: Rig) -> No
     assert LATIN_SHOWN in rig.snowsync("plan", "JOB").stdout
     status = json.loads(rig.snowsync("status", "JOB", "--json").stdout)["jobs"][0]
     assert (status["drained"], status["left_behind"]) == (False, 1)
-    assert "1 objects left at the source" in rig.snowsync("status", "JOB").stdout
+    assert "1 object left at the source" in rig.snowsync("status", "JOB").stdout
     watch = rig.snowsync("watch", "JOB")
-    assert (watch.returncode, "1 objects cannot be moved" in watch.stdout) == (3, True), watch.stderr
+    assert (watch.returncode, "1 object cannot be moved" in watch.stdout) == (3, True), watch.stderr
     for command in (["report", "JOB"], ["ledger", "export", "JOB"], ["ledger", "export", "JOB", "--format", "json"]):
         result = rig.snowsync(*command)
         assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr

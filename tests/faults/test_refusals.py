@@ -89,7 +89,7 @@ def assert_kept(rig: Rig, data: Mapping[str, bytes], code: int, summary: Mapping
     assert (code, summary["drained"]) == (3, False), errors
     assert sorted(staged(rig).values()) == sorted(data.values())
     assert summary["states"]["staged"] == len(data) and summary["refused"] == len(data)
-    assert summary["failure_count"] >= 1 and "the destination did not take them" in errors
+    assert summary["failure_count"] >= 1 and "the destination did not accept" in errors
     report = json.loads(Path(summary["report"]).read_text(encoding="utf-8"))["snowsync"]
     assert {failure["key"] for failure in report["failures"]} <= set(data)
 
@@ -207,7 +207,7 @@ def test_a_refusal_while_the_volume_fills_up(rig: Rig) -> None:
         assert (code, summary["drained"]) == (3, False), errors
         assert summary["states"]["staged"] + summary["states"]["pending"] == 30
         assert len(staged(rig)) == summary["states"]["staged"] >= 10
-        assert "are still at the source" in errors
+        assert "not fetched from the source" in errors
     rig.destination.clear_faults()
     code, summary, errors = rig.run()
     assert (code, summary["drained"]) == (0, True), errors

@@ -191,4 +191,4 @@ def test_a_source_that_rotted_after_the_transfer_is_told_by_reading(rig: Rig) ->
     assert rig.snowsync("verify", "JOB").returncode == 0, "no listing shows it"
     deep = rig.snowsync("verify", "JOB", "--read-all")
     assert deep.returncode == 3
-    assert f"* {KEY}: read back: the source gives bytes" in deep.stdout
+    assert f"* {KEY}: read back: the source returns bytes" in deep.stdout

@@ -291,7 +291,7 @@ def test_run_prints_a_table_for_people(
     for expected in ("staged", *proven, "drained after 1.5 s, changed; all objects: 2 released", "dt_data_1.json"):
         assert expected in text
     assert '"two\\nlines": mismatch: not what was\\nlisted' in text
-    assert "30 failures in all" in text
+    assert "30 failures in total" in text
 
 
 def test_a_run_names_the_count_of_what_is_not_proven(
@@ -302,7 +302,7 @@ def test_a_run_names_the_count_of_what_is_not_proven(
     assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once"]) == 0
     text = capsys.readouterr().out
     assert "proven at the source so far: 1 not proven, 2 by store digest" in text
-    assert "`snowsync report photos` names them" in text
+    assert "`snowsync report photos` lists them" in text
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_plan_says_what_would_move(
     }  # fmt: skip
     assert cli.main(["--jobs-dir", str(jobs), "plan", "photos"]) == 0
     text = capsys.readouterr().out
-    assert "30 objects, 2.9 KiB would move" in text
+    assert "30 objects (2.9 KiB) would be moved" in text
     assert '  "k19\\n"\n  ... and 10 more' in text
 
 
@@ -500,7 +500,7 @@ def test_verify_prints_its_result_before_it_fails(
 def test_watch_without_an_end_in_sight_times_out(jobs: Path, ledger_path: Path) -> None:
     done = run("--jobs-dir", str(jobs), "watch", "photos", "--timeout", "0.1")
     assert (done.returncode, done.stderr) == (124, "")
-    assert "no unit runs" in done.stdout
+    assert "no unit is running" in done.stdout
 
 
 def test_interrupting_a_watch_is_quiet(jobs: Path, ledger_path: Path) -> None:

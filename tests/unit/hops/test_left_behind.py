@@ -142,10 +142,10 @@ def test_another_source_has_left_nothing(rig: Rig) -> None:
 def test_those_who_watch_are_told_and_do_not_wait_for_ever(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     fill(rig, LATIN)
     rig.run()
-    with pytest.raises(ObjectsFailed, match="1 objects cannot be moved"):
+    with pytest.raises(ObjectsFailed, match="1 object cannot be moved"):
         watch(rig.job, until_drained=True, timeout=100)
-    assert "1 objects cannot be moved" in capsys.readouterr().out
-    assert "1 objects left at the source" in status.render(status.gather(rig.job))
+    assert "1 object cannot be moved" in capsys.readouterr().out
+    assert "1 object left at the source" in status.render(status.gather(rig.job))
     progress = Progress(rig.job)
     view = progress.look()
     progress.close()

@@ -162,7 +162,7 @@ def test_a_job_whose_source_was_never_listed_is_not_drained(job: Job, ledger: Le
     ledger.journal.update_run(run, status="stopped", listed=(0, 0), passes=0, failures=0, ended=True)
     status = gather(job)
     assert not status.drained
-    assert "the source is not listed to its end" in render(status)
+    assert "the listing of the source is not complete" in render(status)
 
 
 def test_the_record_is_plain_json_with_labels(job: Job, ledger: Ledger) -> None:
@@ -235,7 +235,7 @@ def test_a_volume_that_cannot_be_used_says_why(job: Job, ledger: Ledger) -> None
         shutil.rmtree(config.path / ".snowsync")
     write_marker(job.volumes[1].path, "foreign")
     missing, foreign = gather(job).volumes
-    assert "marker is not there" in missing.problem
+    assert "marker is missing" in missing.problem
     assert "another volume (foreign" in foreign.problem
     shutil.rmtree(job.volumes[0].path)
     assert gather(job).volumes[0].problem == "there is no such directory"

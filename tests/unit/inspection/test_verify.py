@@ -286,7 +286,7 @@ def test_what_is_in_flight_is_named_apart(job: Job) -> None:
     assert result.missing == {"failed": 1, "pending": 1, "quarantined": 1, "staged": 1}
     assert result.disagreements == {}
     text = render(result)
-    assert "in flight, says the ledger: 1 pending (10 B), 1 staged (10 B)" in text
+    assert "in flight according to the ledger: 1 pending (10 B), 1 staged (10 B)" in text
     assert "+ staged: staged on volume one" in text
     assert "+ failed: failed: mismatch: not what was promised" in text
     ledger.close()
@@ -308,7 +308,7 @@ def test_where_the_ledger_and_the_stores_disagree_is_counted_and_named(job: Job)
     assert found == {"lost": (25, 20), "outdated": (1, 1), "gone": (1, 1), "unlisted": (1, 1)}
     assert objects(result) == {"+": 27, "!": 1}
     text = render(result)
-    assert "25 delivered, says the ledger, but the destination lacks them:\n  lost00" in text
+    assert "25 delivered according to the ledger, but missing at the destination:\n  lost00" in text
     assert "... and 5 more" in text
     record = json.loads(json.dumps(result.record()))
     assert record["disagreements"]["lost"]["objects"] == 25
@@ -495,7 +495,7 @@ def test_an_object_that_is_overwritten_meanwhile_refutes_nothing(job: Job) -> No
     source.head = lambda key, **_more: Head(200, 10, "b" * 32, 0, Headers())  # type: ignore[method-assign]
     result = compare(job, source, destination, read_all=True)
     assert objects(result) == {"!": 1}
-    assert "it was overwritten since it was listed" in result.findings[0].reason
+    assert "it was overwritten after it was listed" in result.findings[0].reason
     assert result.held.count == 0
 
 

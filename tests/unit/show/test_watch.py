@@ -235,7 +235,7 @@ def test_after_the_end_the_rate_is_the_mean_of_the_run(
     end(ledger, run)
     view = progress.look()
     assert (view.seconds, view.hops["source"].rate.objects) == (10.0, 2.0)
-    assert "no unit runs" in plain_line(view)
+    assert "no unit is running" in plain_line(view)
 
 
 @pytest.mark.parametrize("step", [400, -400], ids=["forward", "back"])
@@ -323,12 +323,12 @@ def test_a_screen_without_volumes_or_totals_does_not_divide_by_zero(ledger: Ledg
 def test_the_end_names_what_failed(ledger: Ledger, volume: int, progress: Progress) -> None:
     end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "k", State.FAILED, volume)
-    assert re.search(r"not drained, [0-9. a-z]+, 1 objects are failed or quarantined$", plain_line(progress.look()))
+    assert re.search(r"not drained, [0-9. a-z]+, 1 object failed or quarantined$", plain_line(progress.look()))
 
 
 def test_a_run_that_was_stopped_before_it_listed_the_source_drained_nothing(ledger: Ledger, progress: Progress) -> None:
     end(ledger, ledger.journal.start_run("source"), passes=0)
-    assert "no unit runs" in plain_line(progress.look())
+    assert "no unit is running" in plain_line(progress.look())
 
 
 def test_no_state_is_broken_between_two_lines(ledger: Ledger, volume: int, progress: Progress) -> None:
@@ -453,5 +453,5 @@ def test_a_watch_does_not_call_it_drained_when_objects_failed(
 ) -> None:
     end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "k", State.FAILED, 1)
-    with pytest.raises(ObjectsFailed, match="1 objects are failed or quarantined: see `snowsync report photos`"):
+    with pytest.raises(ObjectsFailed, match="1 object failed or quarantined: see `snowsync report photos`"):
         watch(job, until_drained=True)

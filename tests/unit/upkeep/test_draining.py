@@ -222,13 +222,13 @@ def test_what_lies_on_a_missing_volume_is_unavailable(rig: Rig, capsys: pytest.C
     (rig.folder / "one").rename(rig.folder / "elsewhere")
     found = volumes_json(rig, capsys)
     assert found["one"]["state"] == "missing"
-    assert "marker is not there" in found["one"]["reason"]
+    assert "marker is missing" in found["one"]["reason"]
     assert (found["one"]["unavailable_objects"], found["one"]["unavailable_bytes"]) == (count, 100 * count)
     assert found["two"]["unavailable_objects"] == 0
     assert cli.main(["volumes", job_file(rig)]) == 0
-    assert f"one: {count} staged objects ({count * 100} B) are unavailable" in capsys.readouterr().out
+    assert f"one: {count} staged objects ({count * 100} B) unavailable" in capsys.readouterr().out
     assert cli.main(["status", job_file(rig)]) == 0
-    assert f"{count} staged objects ({count * 100} B) are unavailable" in capsys.readouterr().out
+    assert f"{count} staged objects ({count * 100} B) unavailable" in capsys.readouterr().out
 
 
 def test_volumes_of_all_jobs(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +244,7 @@ def test_volumes_of_all_jobs(rig: Rig, capsys: pytest.CaptureFixture[str]) -> No
 def test_drain_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     first_run(rig)
     assert cli.main(["drain", job_file(rig), "one"]) == 0
-    assert f"takes nothing new; {len(on(rig, 'one'))} objects" in capsys.readouterr().out
+    assert f"is draining: {len(on(rig, 'one'))} objects" in capsys.readouterr().out
     assert cli.main(["drain", job_file(rig), "one", "--wait", "--timeout", "0.01"]) == 124
     assert "is not drained" in capsys.readouterr().err
     rig.run()

@@ -310,7 +310,7 @@ def test_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
         code, _out, error = run(*words)
         assert code == 2 and "snowsync rebind photos" in error, words
     code, out, _error = run("status")
-    assert code == 0 and "the job file is refused: destination.bucket: is 'archive-2'" in out
+    assert code == 0 and "the job file is rejected: destination.bucket: is 'archive-2'" in out
     code, out, _error = run("rebind", "--json")
     document: dict[str, Any] = json.loads(out)
     assert (code, document["confirmed"], document["released_objects"]) == (0, False, 2)

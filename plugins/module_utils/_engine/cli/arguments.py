@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the command ``snowsync`` may be told, and the help it gives."""
+"""The arguments and the help texts of the command ``snowsync``."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from .. import VERSION
 JOBS_DIR = Path("/etc/snowsync/jobs")
 
 _EPILOG = """\
-A first transfer, from a job file to the proof that it worked:
-  snowsync check-config photos.yml              every mistake in the file, all at once
-  snowsync plan photos.yml                      what would move; nothing is moved
-  snowsync run photos.yml --until-drained       move it, prove it, release the volumes
+A first transfer, from the job file to the final check:
+  snowsync check-config photos.yml              list every mistake in the file
+  snowsync plan photos.yml                      list what would be moved; nothing is moved
+  snowsync run photos.yml --until-drained       move and verify the objects, free the volumes
   snowsync verify photos.yml                    compare source, ledger and destination
 JOB is the name of a job (a file of that name in --jobs-dir) or the path of a YAML file.
 
 exit codes:
     0  done; for `verify`: source and destination agree
-    1  a defect, or something nobody foresaw
-    2  wrong arguments, or a wrong configuration: every problem is listed
-    3  objects are failed or quarantined; for `verify`: something differs, is missing or cannot be proven
+    1  unexpected error, probably a bug in snowsync
+    2  invalid arguments or configuration: every problem is listed
+    3  objects failed or are quarantined; for `verify`: something differs, is missing or cannot be proven
     4  a request to a store failed
-    5  a store refuses the credential or the bucket: waiting would not help
+    5  a store rejects the credentials or the bucket: retrying does not help
     6  a volume or the state directory failed
-    7  another process runs this unit of the job
-    8  the ledger refuses: there is none yet, it is damaged, or from a newer snowsync
-  124  --timeout ended before the job, or the volume, was drained
-  130  interrupted (Ctrl-C); 143 by SIGTERM, which is how `run --forever` is stopped: then 0
-  141  whoever read the output stopped reading it
+    7  another process is running this unit of the job
+    8  the ledger cannot be used: it does not exist yet, is damaged, or was written by a newer snowsync
+  124  --timeout expired before the job, or the volume, was drained
+  130  interrupted (Ctrl-C); 143 after SIGTERM, except for `run --forever`, which SIGTERM ends with 0
+  141  the reader of the output closed the pipe
 """
 
 _VERIFY_EPILOG = """\
 One symbol per object, as in rclone's `check --combined`:
-  =  identical: the same size, and the destination's digest is the source's or the one proven at delivery
-  *  differs in size or digest
+  =  identical: the same size, and the destination's digest equals the source's or the one proven at delivery
+  *  size or digest differs
   +  only at the source: missing at the destination
-  -  only at the destination (fails only with --exact)
-  !  cannot be proven (digests of different kinds and no proof in the ledger; see --read-back), or an error; also what
-     two reads of the source gave where its ETag proves nothing (evidence `not_proven`). Of the latter, what the job
-     accepts (`unproven`) is counted and named apart, and is no failure
+  -  only at the destination (a failure only with --exact)
+  !  cannot be proven (digests of different kinds and no proof in the ledger; see --read-back), or an error; also
+     objects whose source ETag proves nothing, so that only two reads of the source agree (evidence `not_proven`).
+     Those that the job accepts (`unproven`) are counted and listed separately, and are not failures
 
-A listing does not say whether an object lies under a KMS key, where no ETag is a digest. Equal ETags that look like
-MD5s count as proof, unless the job calls that store's ETags opaque or the ledger has the object as not proven. Where
-the destination's ETag is the one that the object had when it was proven there, that proof counts. --read-back and
---read-all also hold what the source gives against its own ETag: a source that rotted is told, also where both sides
-are equal.
+A listing does not show whether an object is encrypted with a KMS key, in which case its ETag is not a digest. Equal
+ETags that look like MD5s count as proof, unless the job declares that store's ETags opaque or the ledger has the object
+as not proven. If the destination's ETag is the one that the object had when it was proven there, that proof counts.
+--read-back and --read-all also compare what the source returns with its own ETag, and so report corruption at the
+source even where both sides are equal.
 
---combined FILE holds one line per object: the symbol, a space, the key. The key is the source's, and the destination's
-for "-". A key that has control characters, invisible characters or white space at an end, or that begins with a double
-quote, stands there as a JSON string in double quotes: "two\\nlines". All other keys stand as they are.
+--combined FILE contains one line per object: the symbol, a space, the key. It is the source's key, or the destination's
+for "-". A key with control characters, invisible characters or leading or trailing white space, or one that begins with
+a double quote, is written as a JSON string in double quotes: "two\\nlines". All other keys are written unchanged.
 
-Nothing is written to a store, and no more than some pages of a listing are held in memory. The sums also say what the
-ledger has in flight (pending, staged), and where the ledger and the stores disagree.
+Nothing is written to a store, and at most a few pages of a listing are held in memory. The totals also show what is in
+flight according to the ledger (pending, staged), and where the ledger and the stores disagree.
 """
 
 
@@ -73,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="snowsync",
-        description="Moves objects from one S3 store through local volumes to another, each one proven.",
+        description="Moves objects from one S3 store through local volumes to another and verifies each of them.",
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"snowsync {VERSION}")
@@ -102,19 +102,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    """Options that stand before or after the command. SUPPRESS: the second parser must not undo the first."""
+    """Options allowed before or after the command. SUPPRESS: the second parser must not override the first."""
     parser.add_argument(
         "--jobs-dir",
         type=Path,
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help=f"where the jobs' files are (default {JOBS_DIR})",
+        help=f"directory of the job files (default {JOBS_DIR})",
     )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=argparse.SUPPRESS,
-        help="what is said on stderr (default: info for `run`, else warning)",
+        help="minimum level of log messages on stderr (default: info for `run`, otherwise warning)",
     )
 
 
@@ -127,7 +127,7 @@ def _command(commands: Any, name: str, summary: str, description: str = "", **mo
 
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="name of a job, or path of its YAML file")
+    parser.add_argument("job", metavar="JOB", help="name of a job or path of its YAML file")
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -146,8 +146,8 @@ def _add_run(commands: Any) -> None:
         commands,
         "run",
         "run a job in the foreground",
-        "What is proven is not moved again, so a run that was cut off is simply started again. It prints what it did at"
-        " its end; `snowsync watch JOB` beside it shows its progress.",
+        "Objects that are already proven are not moved again, so an interrupted run can simply be restarted. A summary"
+        " is printed at the end; `snowsync watch JOB` shows the progress meanwhile.",
     )
     _add_job(parser)
     until = parser.add_mutually_exclusive_group(required=True)
@@ -156,13 +156,17 @@ def _add_run(commands: Any) -> None:
         dest="until",
         action="store_const",
         const="drained",
-        help="end when everything listed is delivered and released, failed or quarantined",
+        help="exit when everything listed is delivered and released, failed or quarantined",
     )
     until.add_argument(
-        "--once", dest="until", action="store_const", const="once", help="one pass: list once, try every object once"
+        "--once", dest="until", action="store_const", const="once", help="one pass: list once, try each object once"
     )
     until.add_argument(
-        "--forever", dest="until", action="store_const", const="forever", help="pass after pass, as the units do"
+        "--forever",
+        dest="until",
+        action="store_const",
+        const="forever",
+        help="repeat passes until stopped, as the systemd units do",
     )
     parser.add_argument(
         "--direction",
@@ -171,14 +175,14 @@ def _add_run(commands: Any) -> None:
         help="source: only fill the volumes; destination: only empty them (default both)",
     )
     parser.add_argument(
-        "--timeout", type=_positive_seconds, metavar="SECONDS", help="end after this time at the latest"
+        "--timeout", type=_positive_seconds, metavar="SECONDS", help="exit after this time at the latest"
     )
     _add_json(parser)
 
 
 def _add_plan(commands: Any) -> None:
     parser = _command(
-        commands, "plan", "list the source and say what would move", "Nothing is moved and nothing is recorded."
+        commands, "plan", "list the source and show what would be moved", "Nothing is moved and nothing is recorded."
     )
     _add_job(parser)
     _add_json(parser)
@@ -188,9 +192,9 @@ def _add_status(commands: Any) -> None:
     parser = _command(
         commands,
         "status",
-        "say how one job or all jobs are",
-        "States, units, rates, what is being waited for, volumes, endpoints and the last failures; from the ledger and"
-        " the volumes alone, no store is asked.",
+        "show the status of one job or all jobs",
+        "Shows states, units, rates, what the units wait for, volumes, endpoints and the latest failures. Reads only"
+        " the ledger and the volumes; sends no request to a store.",
     )
     parser.add_argument("job", metavar="JOB", nargs="?", help="name or YAML file (default: every job of --jobs-dir)")
     _add_json(parser)
@@ -200,16 +204,16 @@ def _add_watch(commands: Any) -> None:
     parser = _command(
         commands,
         "watch",
-        "show a job's progress as it happens",
-        "It only reads the ledger and can be started and ended (Ctrl-C) at any time. Ends by itself when the job is"
-        " drained and no unit runs. Without a terminal it prints a line every two seconds.",
+        "show a job's progress live",
+        "Only reads the ledger, and can be started and stopped (Ctrl-C) at any time. Exits when the job is drained and"
+        " no unit is running. Without a terminal it prints a line every two seconds.",
     )
     _add_job(parser)
     parser.add_argument(
-        "--until-drained", action="store_true", help="end when the job is drained, also while its units go on"
+        "--until-drained", action="store_true", help="exit when the job is drained, even if its units keep running"
     )
     parser.add_argument(
-        "--timeout", type=_positive_seconds, metavar="SECONDS", help="end after this time at the latest"
+        "--timeout", type=_positive_seconds, metavar="SECONDS", help="exit after this time at the latest"
     )
 
 
@@ -223,20 +227,23 @@ def _add_verify(commands: Any) -> None:
     parser.add_argument(
         "--read-back",
         action="store_true",
-        help="read objects whose digests cannot be compared from both sides, and compare their MD5",
+        help="read objects whose digests cannot be compared from both sides, and compare their MD5s",
     )
     parser.add_argument(
-        "--read-all", action="store_true", help="read every object from both sides: slow, each byte travels twice"
+        "--read-all", action="store_true", help="read every object from both sides: slow, transfers all data twice"
     )
-    parser.add_argument("--exact", action="store_true", help='objects only at the destination ("-") are a failure too')
+    parser.add_argument(
+        "--exact", action="store_true", help='also fail on objects that exist only at the destination ("-")'
+    )
 
 
 def _add_volumes(commands: Any) -> None:
     parser = _command(
         commands,
         "volumes",
-        "say how the volumes of one job or all jobs are",
-        "State, space, what lies there, what is unavailable with a volume that is away, and what goes in and out.",
+        "show the volumes of one job or all jobs",
+        "Shows state, space, contents, what is unavailable because its volume is missing or failed, and the transfer"
+        " rates in and out.",
     )
     parser.add_argument("job", metavar="JOB", nargs="?", help="name or YAML file (default: every job of --jobs-dir)")
     _add_json(parser)
@@ -251,14 +258,15 @@ def _add_drain(commands: Any) -> None:
     parser = _command(
         commands,
         "drain",
-        "place nothing more on a volume, deliver what is there",
-        "Durable, and heeded within seconds by units that run; they need not. The volume stays as it is until --undo.",
+        "place nothing new on a volume and deliver what is there",
+        "The setting is durable. Running units apply it within seconds; the units need not be running. The volume keeps"
+        " draining until --undo.",
     )
     _add_volume(parser)
-    parser.add_argument("--undo", action="store_true", help="use the volume again")
+    parser.add_argument("--undo", action="store_true", help="put the volume back into use")
     parser.add_argument("--wait", action="store_true", help="wait until nothing of the job is left there")
     parser.add_argument(
-        "--timeout", type=_positive_seconds, metavar="SECONDS", help="with --wait: end after this time at the latest"
+        "--timeout", type=_positive_seconds, metavar="SECONDS", help="with --wait: exit after this time at the latest"
     )
 
 
@@ -266,9 +274,9 @@ def _add_evacuate(commands: Any) -> None:
     parser = _command(
         commands,
         "evacuate",
-        "move what is staged on a volume to the others",
-        "Nothing is fetched again. Drains the volume first; works beside running units and without, and may be cut off"
-        " and begun again at any time. Dropped files stay: they are delivered from where they lie.",
+        "move what is staged on a volume to the other volumes",
+        "Nothing is fetched again. Drains the volume first. Works with or without running units, and can be interrupted"
+        " and restarted at any time. Dropped files stay: they are delivered from their drop folder.",
     )
     _add_volume(parser)
 
@@ -278,8 +286,8 @@ def _add_refetch(commands: Any) -> None:
         commands,
         "refetch",
         "give up a disk that will not come back",
-        "What was staged there is fetched again from the source; files that were dropped there are lost, each by name."
-        " Only for a volume that is missing or failed; without --yes it only says what that means.",
+        "What was staged there is fetched again from the source; files that were dropped there are lost and listed by"
+        " name. Only for a volume that is missing or failed. Without --yes it only shows the consequences.",
     )
     _add_volume(parser)
     parser.add_argument("--yes", action="store_true", help="do it")
@@ -289,19 +297,19 @@ def _add_reset(commands: Any) -> None:
     parser = _command(
         commands,
         "reset",
-        "throw away what a job has staged, and its ledger",
-        "Without --confirm it only says what would be lost. Removes the job's own files from its volumes, names every"
-        " other file and leaves it, leaves drop folders alone, keeps the ledger beside the new one as"
-        " ledger.db.reset-EPOCH. The job's units must be stopped.",
+        "discard what a job has staged, and its ledger",
+        "Without --confirm it only shows what would be lost. Removes the job's own files from its volumes, lists every"
+        " other file and keeps it, does not touch drop folders, and keeps the old ledger as ledger.db.reset-EPOCH. The"
+        " job's units must be stopped.",
     )
     _add_job(parser)
     parser.add_argument(
-        "--confirm", metavar="NAME", help="do it: the job's name once more; with --volume the id of the other ledger"
+        "--confirm", metavar="NAME", help="do it: repeat the job's name, or with --volume the id of the other ledger"
     )
     parser.add_argument(
         "--volume",
         metavar="VOLUME",
-        help="give up only what another ledger staged on this volume; the job, its ledger and its units go on",
+        help="discard only what another ledger staged on this volume; the job, its ledger and its units are kept",
     )
     _add_json(parser)
 
@@ -310,24 +318,26 @@ def _add_rebind(commands: Any) -> None:
     parser = _command(
         commands,
         "rebind",
-        "say what another source or destination in the job file means",
-        "Without --confirm it only says what changed, and what each answer would mean. A run refuses a job file that"
-        " names another bucket, prefix or store than the ledger speaks of. No file is removed. The job's units must be"
-        " stopped.",
+        "accept a changed source or destination in the job file",
+        "Without --confirm it only shows what changed and what each choice would do. A run refuses a job file whose"
+        " bucket, prefix or store differs from the one recorded in the ledger. No file is removed. The job's units must"
+        " be stopped.",
     )
     _add_job(parser)
     parser.add_argument(
         "--as",
         dest="meaning",
         choices=("same", "new"),
-        help="same: the same store under another name, all proofs stay; new: another one, where nothing is proven",
+        help="same: the same store under another name, all proofs stay valid; new: another store, where nothing is"
+        " proven",
     )
     parser.add_argument(
         "--side",
         choices=("source", "destination"),
-        help="only this side, also where its values are as before: another store answers there (default: what changed)",
+        help="only this side, even if its values are unchanged because another store now answers there (default: every"
+        " side that changed)",
     )
-    parser.add_argument("--confirm", metavar="NAME", help="do it: the job's name once more")
+    parser.add_argument("--confirm", metavar="NAME", help="do it: repeat the job's name")
     _add_json(parser)
 
 
@@ -335,19 +345,20 @@ def _add_resend(commands: Any) -> None:
     parser = _command(
         commands,
         "resend",
-        "send objects again that the destination lost",
-        "From the volume where the file is still there, else fetched again. The destination is asked before anything is"
-        " sent, nothing is removed, and units may run. Also for an object that is failed or quarantined.",
+        "resend objects that the destination lost",
+        "Sends from the volume if the file is still there, otherwise fetches it again. The destination is checked"
+        " before anything is sent, nothing is removed, and units may be running. Also for failed or quarantined"
+        " objects.",
     )
     _add_job(parser)
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="an object, by its whole key at the source")
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="full key of an object at the source")
     parser.add_argument(
         "--lost",
         action="store_true",
-        help="all that is delivered, says the ledger, and that the destination lacks or has something else for,"
-        " as `snowsync verify` finds it",
+        help="all objects that are delivered according to the ledger, but are missing or different at the destination,"
+        " as found by `snowsync verify`",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     _add_json(parser)
 
 
@@ -358,7 +369,7 @@ def _add_ledger(commands: Any) -> None:
         actions,
         "export",
         "write every object of the ledger to stdout",
-        "csv and json have every column, times in UTC; forerunner is `Key,Size` of everything delivered or released.",
+        "csv and json have all columns, times in UTC; forerunner is `Key,Size` of everything delivered or released.",
     )
     _add_job(export)
     export.add_argument("--format", choices=("csv", "json", "forerunner"), default="csv", help="default csv")
@@ -368,16 +379,16 @@ def _add_report(commands: Any) -> None:
     parser = _command(
         commands,
         "report",
-        "write the job's report and print its sums",
-        "The file is <state_dir>/reports/dt_data_<epoch>.json; <epoch> is where it begins: the job's first run, or"
-        " --since. Every run that moved something has left such a report of its own.",
+        "write the job's report and print its totals",
+        "The file is <state_dir>/reports/dt_data_<epoch>.json; <epoch> is the start of the reported period: the job's"
+        " first run, or --since. Every run that moved something also writes a report of its own.",
     )
     _add_job(parser)
     parser.add_argument(
-        "--since", type=int, metavar="EPOCH", help="cover only what happened since this time (seconds since 1970)"
+        "--since", type=int, metavar="EPOCH", help="cover only what happened since this time (Unix time)"
     )
 
 
 def _add_check_config(commands: Any) -> None:
-    parser = _command(commands, "check-config", "read a job's file and list every mistake in it")
+    parser = _command(commands, "check-config", "check a job file and list every mistake in it")
     parser.add_argument("file", metavar="FILE", type=Path, help="the YAML file")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command ``snowsync``: arguments in, text or one JSON document on stdout, everything else on stderr.
 
-This is the one place where exceptions become messages and exit codes.
+This is the only place where exceptions become messages and exit codes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
-from ..core.text import bytes_text, count_text, evidence_text, key_text, plain_text, rate_text, seconds_text, table
+from ..core.text import (
+    bytes_text,
+    count_text,
+    counted_text,
+    evidence_text,
+    key_text,
+    plain_text,
+    rate_text,
+    seconds_text,
+    table,
+)
 from . import store_commands, volume_commands
 from .arguments import build_parser
 from .common import EXIT_NOT_DRAINED, load_named_job, print_json
@@ -45,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end; that must not fail.
+        # The interpreter flushes stdout again when it exits; that must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except SnowsyncError as error:
@@ -58,13 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    """Say what an exception that no part of the engine foresaw means to the operator; returns its exit code."""
+    """Report an exception that nothing else handled; returns its exit code."""
     from ..ledger.database import UNREADABLE, problem_text
 
     if isinstance(error, UNREADABLE):
         _complain(f"Failed to read the ledger: {problem_text(error)}")
         return LedgerError.exit_code
-    logging.getLogger("snowsync").critical("A defect: %s: %s", type(error).__name__, error, exc_info=error)
+    logging.getLogger("snowsync").critical(
+        "Unexpected error, probably a bug in snowsync: %s: %s", type(error).__name__, error, exc_info=error
+    )
     return EXIT_DEFECT
 
 
@@ -87,7 +99,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _refuse_root_for_another(job: Job) -> None:
-    """Raise LocalError when root would leave files that the user of the job's units can neither read nor delete."""
+    """Raise LocalError when root would create files that the user of the job's units can neither read nor delete."""
     import pwd
 
     try:
@@ -99,13 +111,13 @@ def _refuse_root_for_another(job: Job) -> None:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:
             name = str(owner)
-        reason = f"{job.state_path} belongs to {name}, who could not use the files that root leaves"
+        reason = f"{job.state_path} belongs to {name}, who could not use files created by root"
         mend = "start its units, use the module s5cmd_sync, or run it as that user"
         raise LocalError(Trouble.IO, f"run job {job.job} as root", f"{reason}; {mend}")
 
 
 def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> int:
-    """The exit code of a run that ended in order. A service that was told to stop did nothing wrong."""
+    """The exit code of a run that ended normally. A service stopped by SIGTERM exits with 0."""
     if stopped_by and not (parsed.until == "forever" and stopped_by == signal.SIGTERM):
         return 128 + stopped_by
     if summary.waiting and not summary.drained:
@@ -118,25 +130,28 @@ def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> 
 
 
 def _problems(parsed: argparse.Namespace, summary: Summary) -> Iterator[str]:
-    """What a run that ended by itself has not moved, and where to look."""
+    """What a run that was not interrupted did not move, and where to look."""
     bad = summary.states.get("failed", 0) + summary.states.get("quarantined", 0)
     report = f"see `snowsync report {parsed.job}`"
     if bad:
-        yield f"{count_text(bad)} objects are failed or quarantined: {report}"
+        yield f"{counted_text(bad, 'object')} failed or quarantined: {report}"
     if summary.refused:
-        refused = f"{count_text(summary.refused)} objects are staged, and the destination did not take them"
+        refused = f"the destination did not accept {counted_text(summary.refused, 'staged object')}"
         yield f"{refused}: they are kept, and the next run sends them again; {report}"
     pending = summary.states.get("pending", 0)
     yield from summary.unserved
     if pending and summary.unserved:
-        yield f"{count_text(pending)} objects are still at the source"
+        yield f"{counted_text(pending, 'object')} not fetched from the source"
     elif pending and parsed.until == "drained" and parsed.direction != "destination":
-        yield f"{count_text(pending)} objects are still at the source: the volumes have no room for them"
+        yield f"{counted_text(pending, 'object')} not fetched from the source: the volumes have no room for them"
     if summary.lost:
-        yield f"{count_text(summary.lost)} objects left the source before their newest version was fetched: {report}"
+        lost = (
+            f"{counted_text(summary.lost, 'object')} disappeared from the source before the newest version was fetched"
+        )
+        yield f"{lost}: {report}"
     if summary.left_behind:
-        left = f"{count_text(summary.left_behind)} objects were left at the source, since their keys cannot be moved"
-        yield f"{left}: rename them there, `snowsync plan {parsed.job}` names them"
+        left = f"{counted_text(summary.left_behind, 'object')} left at the source because their keys cannot be moved"
+        yield f"{left}: rename them there; `snowsync plan {parsed.job}` lists them"
 
 
 def _summary_text(summary: Summary) -> str:
@@ -159,21 +174,21 @@ def _summary_text(summary: Summary) -> str:
         lines += [f"proven at the {hop} so far: {evidence_text(evidence)}"] if evidence else []
         if evidence.get("not_proven"):
             lines.append(
-                f"  not proven: only two reads of the source agree; `snowsync report {summary.job}` names them"
+                f"  not proven: only two reads of the source agree; `snowsync report {summary.job}` lists them"
             )
     lines += [
         f"  {key_text(failure['key'])}: {failure['trouble']}: {plain_text(failure['message'])}"
         for failure in values["failures"][:20]
     ]
     if summary.failure_count > 20:
-        lines.append(f"  ... {count_text(summary.failure_count)} failures in all")
+        lines.append(f"  ... {count_text(summary.failure_count)} failures in total")
     if summary.report:
         lines.append(f"report: {summary.report}")
     return "\n".join(lines)
 
 
 def _ending_text(summary: Summary) -> str:
-    """How the run ended, and where all objects of the job are now."""
+    """How the run ended, and the states of all objects of the job."""
     changed = "changed" if summary.changed else "nothing to do" if summary.drained else "nothing moved"
     states = ", ".join(f"{count_text(number)} {state}" for state, number in summary.states.items() if number)
     if summary.left_behind:
@@ -194,12 +209,12 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _plan_text(plan: Plan) -> str:
-    lines = [f"job {plan.job}: {count_text(plan.objects)} objects, {bytes_text(plan.bytes)} would move"]
+    lines = [f"job {plan.job}: {counted_text(plan.objects, 'object')} ({bytes_text(plan.bytes)}) would be moved"]
     lines += [f"  {key_text(object_key)}" for object_key in plan.keys[:20]]
     if plan.objects > 20:
         lines.append(f"  ... and {count_text(plan.objects - 20)} more")
     if plan.left_behind:
-        lines.append(f"{count_text(plan.left_behind)} objects cannot be moved:")
+        lines.append(f"{counted_text(plan.left_behind, 'object')} cannot be moved:")
         lines += [f"  {key_text(left['key'])}: {plain_text(left['reason'])}" for left in plan.left[:20]]
     return "\n".join(lines)
 
@@ -267,8 +282,7 @@ def _check_config(parsed: argparse.Namespace) -> int:
     from ..config.job_file import load_job
 
     job = load_job(parsed.file)
-    volumes = f"{len(job.volumes)} volume{'s' if len(job.volumes) != 1 else ''}"
-    print(f"{parsed.file}: job {job.job} is well-formed ({job.mode}, {volumes})")
+    print(f"{parsed.file}: job {job.job} is valid ({job.mode}, {counted_text(len(job.volumes), 'volume')})")
     return 0
 
 
@@ -290,7 +304,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _make_output_safe() -> None:
-    """No character of a key may end the command, whatever the locale is."""
+    """No key may abort the command with an encoding error, whatever the locale is."""
     for stream, encoding in ((sys.stdout, "utf-8"), (sys.stderr, None)):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
@@ -305,7 +319,7 @@ def _flush_quietly() -> None:
 
 
 def _to_journal() -> bool:
-    """Whether stderr is the journal's socket (systemd says which one it gave us)."""
+    """Whether stderr is connected to the journal, as $JOURNAL_STREAM tells."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(sys.stderr.fileno())
@@ -324,7 +338,7 @@ def _write_stderr(text: str) -> None:
 
 
 class _JournalFormatter(logging.Formatter):
-    """syslog priority before every line, and no time: the journal has its own."""
+    """Prefixes every line with its syslog priority; no time, since the journal records its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = (

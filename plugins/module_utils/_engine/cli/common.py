@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the parts of the command have in common."""
+"""Helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def load_named_job(parsed: argparse.Namespace) -> Job:
 
 
 def become_owner(job: Job) -> None:
-    """Go on as the user whom the job's state belongs to: what root would leave, its units could not use."""
+    """Switch to the owner of the job's state directory: its units could not use files created by root."""
     import pwd
 
     try:
         owner = job.state_path.stat()
     except OSError:
-        return  # there is nothing yet, and nobody whose files would be mixed with ours
+        return  # no state yet, so no other owner
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     try:
@@ -44,12 +44,12 @@ def become_owner(job: Job) -> None:
 
 
 def print_json(document: object) -> None:
-    # ASCII only: whatever the terminal's encoding is, the document stays one.
+    # ASCII only, so that the document is valid whatever the terminal's encoding is.
     print(json.dumps(_readable(document), indent=2, default=str))
 
 
 def _readable(value: object) -> object:
-    """A document without half characters, which stand for bytes that are no UTF-8: few readers of JSON take them."""
+    """The document without lone surrogates, which stand for bytes that are not UTF-8: few JSON parsers accept them."""
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands about what the ledger says of the two stores: rebind, resend."""
+"""Commands that correct what the ledger records about the stores: rebind, resend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from ..core.errors import ConfigError, ObjectsFailed
-from ..core.text import count_text
+from ..core.text import counted_text
 from .common import become_owner, load_named_job, print_json
 
 
@@ -21,7 +21,7 @@ def _rebind(parsed: argparse.Namespace) -> int:
     if parsed.confirm is None:
         found = rebinding.survey(job, parsed.side)
     elif parsed.meaning is None:
-        raise ConfigError("--as", ["is missing: say `same` or `new`; without --confirm it is said what each means"])
+        raise ConfigError("--as", ["is missing: use `same` or `new`; without --confirm the effect of each is shown"])
     else:
         become_owner(job)
         found = rebinding.rebind(job, parsed.meaning, parsed.confirm, parsed.side)
@@ -37,7 +37,7 @@ def _resend(parsed: argparse.Namespace) -> int:
 
     job = load_named_job(parsed)
     if bool(parsed.keys) == parsed.lost:
-        raise ConfigError("KEY", ["name the objects to send again, or let --lost find them: one of both"])
+        raise ConfigError("KEY", ["give either the keys of the objects to resend or --lost, not both"])
     become_owner(job)
     if parsed.lost:
         found = resending.resend_lost(job, dry_run=parsed.dry_run)
@@ -49,7 +49,7 @@ def _resend(parsed: argparse.Namespace) -> int:
         print(resending.render(found))
     if found.failed:
         sys.stdout.flush()
-        raise ObjectsFailed(f"{count_text(found.failed)} objects of job {job.job} cannot be sent again")
+        raise ObjectsFailed(f"{counted_text(found.failed, 'object')} of job {job.job} cannot be resent")
     return 0
 
 

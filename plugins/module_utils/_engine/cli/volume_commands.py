@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands about volumes: volumes, drain, evacuate, refetch, reset."""
+"""Commands for volumes: volumes, drain, evacuate, refetch, reset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..core.text import bytes_text, count_text
+from ..core.text import bytes_text, counted_text
 from .common import EXIT_NOT_DRAINED, become_owner, load_named_job, print_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _drain(parsed: argparse.Namespace) -> int:
     become_owner(job)
     draining.set_draining(job, parsed.volume, not parsed.undo)
     if parsed.undo:
-        print(f"volume {parsed.volume} of job {job.job} is used again")
+        print(f"volume {parsed.volume} of job {job.job} is no longer being drained")
         return 0
     print(_drain_text(job, draining.look(job, parsed.volume)), flush=True)
     if not parsed.wait:
@@ -58,16 +58,18 @@ def _drain(parsed: argparse.Namespace) -> int:
 
 def _drain_text(job: Job, status: VolumeStatus) -> str:
     if status.is_drained:
-        return f"volume {status.name} of job {job.job} is drained: nothing is there, and nothing will be placed there"
-    return f"volume {status.name} of job {job.job} takes nothing new; {_left_text(status)}"
+        return (
+            f"volume {status.name} of job {job.job} is drained: nothing is left on it, and nothing will be placed there"
+        )
+    return f"volume {status.name} of job {job.job} is draining: {_left_text(status)}"
 
 
 def _left_text(status: VolumeStatus) -> str:
     if not status.held.objects:
-        return "what is on its way there is waited for"
-    left = f"{count_text(status.undelivered.objects)} objects ({bytes_text(status.undelivered.bytes)}) to deliver"
+        return "waiting for objects that may still be written to it"
+    left = f"{_tally_text(status.undelivered)} to deliver"
     done = status.held.objects - status.undelivered.objects
-    return f"{left}, {count_text(done)} delivered ones to delete" if done else left
+    return f"{left}, {counted_text(done, 'delivered object')} to delete" if done else left
 
 
 def _evacuate(parsed: argparse.Namespace) -> int:
@@ -78,9 +80,9 @@ def _evacuate(parsed: argparse.Namespace) -> int:
     done = evacuation.evacuate(job, parsed.volume, lambda text: print(text, flush=True))
     print(f"volume {parsed.volume} of job {job.job}: moved {_tally_text(done.moved)} to other volumes")
     for tally, what in (
-        (done.released, "were delivered already, and removed"),
-        (done.refetched, "could not be read, and are fetched again from the source"),
-        (done.dropped, "dropped files stay: they are delivered from where they lie"),
+        (done.released, "already delivered: deleted from the volume"),
+        (done.refetched, "unreadable or damaged: will be fetched again from the source"),
+        (done.dropped, "in drop folders: not moved, will be delivered from there"),
     ):
         if tally.objects:
             print(f"{_tally_text(tally)} {what}")
@@ -88,7 +90,7 @@ def _evacuate(parsed: argparse.Namespace) -> int:
 
 
 def _tally_text(tally: Tally) -> str:
-    return f"{count_text(tally.objects)} objects ({bytes_text(tally.bytes)})"
+    return f"{counted_text(tally.objects, 'object')} ({bytes_text(tally.bytes)})"
 
 
 def _refetch(parsed: argparse.Namespace) -> int:

@@ -80,6 +80,11 @@ def count_text(number: int) -> str:
     return f"{number:,}"
 
 
+def counted_text(number: int, noun: str) -> str:
+    """`1 object`, `2,000 objects`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def iso_text(at_ms: int) -> str:
     """`2026-11-21T13:00:00.123Z` from milliseconds since the epoch."""
     moment = datetime.fromtimestamp(at_ms // 1000, timezone.utc).isoformat()

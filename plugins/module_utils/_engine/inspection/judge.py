@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What source, ledger and destination together say of one object. No effects here."""
+"""The verdict on one object from source, ledger and destination. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MEANINGS = {
     UNPROVEN: "cannot be proven, or an error",
 }
 
-# Where the ledger and the stores disagree; every kind is counted, and its first objects named.
+# Where the ledger and the stores disagree; every kind is counted, and its first objects are listed.
 DISAGREEMENTS = {
-    "lost": "delivered, says the ledger, but the destination lacks them",
-    "replaced": "delivered, says the ledger, but the destination has something else now",
-    "outdated": "staged, but the source has changed since: they will be fetched again",
-    "changed": "delivered, and the source has changed since: not seen by the job yet",
-    "gone": "pending, but the source no longer has them",
-    "unlisted": "at the source, but not in the ledger: not seen by the job yet",
+    "lost": "delivered according to the ledger, but missing at the destination",
+    "replaced": "delivered according to the ledger, but replaced at the destination since",
+    "outdated": "staged, but changed at the source since: will be fetched again",
+    "changed": "delivered, but changed at the source since: not listed again by the job yet",
+    "gone": "pending, but no longer at the source",
+    "unlisted": "at the source, but not in the ledger: not listed by the job yet",
 }
 
 _PROVEN = (State.DELIVERED, State.RELEASED)
@@ -37,9 +37,10 @@ _PROVEN = (State.DELIVERED, State.RELEASED)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One symbol with its reason; `disagreement` is a key of DISAGREEMENTS or empty. `comparable` false: read back.
+    """One symbol with its reason; `disagreement` is a key of DISAGREEMENTS or empty.
 
-    `doubt`: all agrees, as far as it goes, but nothing proves that the source gave what was once stored there.
+    Not `comparable`: must be read back. `doubt`: everything agrees, but nothing proves that the source returned what
+    was once stored there.
     """
 
     symbol: str
@@ -51,7 +52,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whether the ETags of each store say anything about the bytes, and whether there is a ledger at all."""
+    """Whether the ETags of each store can be digests, and whether there is a ledger at all."""
 
     source: bool = True
     destination: bool = True
@@ -59,7 +60,7 @@ class Trust:
 
 
 def judge(source: ListedObject | None, entry: Entry | None, destination: ListedObject | None, trust: Trust) -> Verdict:
-    """The verdict on one object, of which at least one of the three is known."""
+    """The verdict on one object; at least one of the three must be given."""
     if source and destination:
         return _both(source, entry, destination, trust)
     if source:
@@ -68,13 +69,13 @@ def judge(source: ListedObject | None, entry: Entry | None, destination: ListedO
         return _dropped(entry, destination, trust)
     if destination:
         return _only_destination(entry)
-    return _nowhere(entry) if entry else Verdict(UNPROVEN, "nothing is known of it")
+    return _nowhere(entry) if entry else Verdict(UNPROVEN, "nothing is known about it")
 
 
 def _both(source: ListedObject, entry: Entry | None, destination: ListedObject, trust: Trust) -> Verdict:
     pinned = entry if entry and _is_same_object(entry, source, trust) else None
     disagreement = _unseen(source, entry, trust)
-    size = pinned.size if pinned else source.size  # as it is read, where the listing has another one
+    size = pinned.size if pinned else source.size  # as read, if the listing has another one
     if size != destination.size:
         replaced = disagreement or ("replaced" if pinned and pinned.state in _PROVEN else "")
         return Verdict(DIFFERS, f"{size} bytes at the source, {destination.size} at the destination", replaced)
@@ -90,21 +91,21 @@ def _both(source: ListedObject, entry: Entry | None, destination: ListedObject, 
 
 
 def _not_proven(entry: Entry, disagreement: str, trust: Trust) -> Verdict:
-    """What was delivered is what was staged. An ETag that is equal may be no digest: the ledger knows from a HEAD."""
+    """Delivered is what was staged. An equal ETag may not be a digest: the ledger knows that from a HEAD."""
     parsed = parse(entry.etag)
     doubt = Doubt.LAYOUT if trust.source and parsed and parsed.parts > 1 else Doubt.OPAQUE
-    reason = "it is what two reads of the source gave; the ETag there does not prove that"
+    reason = "two reads of the source agree, but its ETag does not prove the content"
     return Verdict(UNPROVEN, reason, disagreement, comparable=False, doubt=doubt)
 
 
 def _is_same_object(entry: Entry, source: ListedObject, trust: Trust) -> bool:
-    """Whether the ledger's row is about what the source has now. An opaque ETag alone does not say so."""
+    """Whether the ledger's row describes what the source has now. An opaque ETag alone is not enough."""
     same = entry.origin == Origin.SOURCE and entry.as_listed[:2] == (source.size, source.etag)
     return same and (trust.source or entry.as_listed[2] == source.modified_ms)
 
 
 def _proves(entry: Entry, destination: ListedObject, trust: Trust) -> bool:
-    """Whether the destination still has what was proven: at delivery, or (by the digest) when it was staged."""
+    """Whether the destination still has what was proven at delivery, or (by its digest) when it was staged."""
     if entry.size != destination.size:
         return False
     if entry.state in _PROVEN and entry.destination_etag and entry.destination_etag == destination.etag:
@@ -113,13 +114,13 @@ def _proves(entry: Entry, destination: ListedObject, trust: Trust) -> bool:
 
 
 def _equal(etag: str, other: str, trust: Trust) -> bool:
-    """Whether both are one digest, as far as listings tell: they are silent about keys, under which none is one."""
+    """Whether both are the same digest, as far as listings show: they omit KMS keys, with which no ETag is a digest."""
     parsed = parse(etag)
     return trust.source and trust.destination and parsed is not None and parsed == parse(other)
 
 
 def _are_md5s(etag: str, other: str) -> bool:
-    """Whether both are the MD5 of all bytes, so that different ones mean different bytes."""
+    """Whether both are MD5s of the whole object, so that different values mean different bytes."""
     first, second = parse(etag), parse(other)
     return first is not None and second is not None and first.parts == second.parts == 0
 
@@ -139,7 +140,7 @@ def _incomparable(etag: str, destination: ListedObject, trust: Trust) -> str:
 
 
 def _unseen(source: ListedObject, entry: Entry | None, trust: Trust) -> str:
-    """What the ledger does not know of the source's object yet."""
+    """What the ledger does not know about the source's object yet."""
     if not trust.ledger:
         return ""
     if entry is None:
@@ -151,7 +152,7 @@ def _unseen(source: ListedObject, entry: Entry | None, trust: Trust) -> str:
 
 def _only_source(source: ListedObject, entry: Entry | None, trust: Trust) -> Verdict:
     if entry is None:
-        return Verdict(MISSING, "the job has not seen it yet" if trust.ledger else "", _unseen(source, entry, trust))
+        return Verdict(MISSING, "not listed by the job yet" if trust.ledger else "", _unseen(source, entry, trust))
     return Verdict(MISSING, _whereabouts(entry), "lost" if entry.state in _PROVEN else _unseen(source, entry, trust))
 
 
@@ -163,7 +164,7 @@ def _whereabouts(entry: Entry) -> str:
 
 
 def _dropped(entry: Entry, destination: ListedObject | None, trust: Trust) -> Verdict:
-    """A drop folder's object: the ledger's digest stands in for the source."""
+    """An object from a drop folder: the ledger's digest replaces the source."""
     delivered = entry.state in _PROVEN
     if destination is None:
         return Verdict(MISSING, f"from a drop folder, {_whereabouts(entry)}", "lost" if delivered else "")
@@ -183,13 +184,13 @@ def _dropped(entry: Entry, destination: ListedObject | None, trust: Trust) -> Ve
 def _only_destination(entry: Entry | None) -> Verdict:
     if entry is None:
         return Verdict(EXTRA, "unknown to the job")
-    return Verdict(EXTRA, f"the source no longer has it ({_whereabouts(entry)})")
+    return Verdict(EXTRA, f"no longer at the source ({_whereabouts(entry)})")
 
 
 def _nowhere(entry: Entry) -> Verdict:
-    """A row whose object neither store has."""
+    """A row whose object is in neither store."""
     if entry.state in _PROVEN:
-        return Verdict(UNPROVEN, f"{entry.state.label}, says the ledger, but neither store has it", "lost")
+        return Verdict(UNPROVEN, f"{entry.state.label} according to the ledger, but in neither store", "lost")
     if entry.state == State.STAGED:
-        return Verdict(MISSING, f"{_whereabouts(entry)}; the source no longer has it")
-    return Verdict(UNPROVEN, f"{_whereabouts(entry)}; the source no longer has it", "gone")
+        return Verdict(MISSING, f"{_whereabouts(entry)}; no longer at the source")
+    return Verdict(UNPROVEN, f"{_whereabouts(entry)}; no longer at the source", "gone")

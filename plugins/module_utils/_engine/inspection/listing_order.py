@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A listing put into order on disk, for stores that list without one."""
+"""Sorts a listing on disk, for stores that do not list in key order."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PAGE = 1000
 
 
 class SortedSpool:
-    """Takes pages in any order, gives their objects back by the UTF-8 bytes of their keys, each key once.
+    """Takes pages in any order and returns their objects sorted by the UTF-8 bytes of their keys, each key once.
 
-    The file has no name from the beginning: whatever ends the process, nothing stays behind. Raises LocalError.
+    The file is unlinked at once, so that nothing is left behind however the process ends. Raises LocalError.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A job's progress as numbers, read from its ledger at most a twentieth of the time.
+"""A job's progress in numbers; reading the ledger takes at most a twentieth of the time.
 
-Every look reads the run's rows and the groups committed since the last look. Sums over objects cost time in
-proportion to the ledger, so they are taken as seldom as they are dear, and carried forward by the groups in between.
+Every look reads the run's rows and the groups committed since the previous look. Totals over all objects take time in
+proportion to the size of the ledger, so the slower they are, the less often they are computed; in between they are
+updated from the groups.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from .volume_status import VolumeStatus, volume_statuses
 if TYPE_CHECKING:
     from ..config.job_file import Job
 
-_SHARE = 20  # of the time at most one part in this many goes into SQL
-_SHOWN_SECONDS = 10  # what a shown rate is the mean of
-_ETA_SECONDS = 60  # a longer one: groups of large objects come seldom
+_SHARE = 20  # at most this fraction (1/n) of the time goes into SQL
+_SHOWN_SECONDS = 10  # a displayed rate is the mean over this time
+_ETA_SECONDS = 60  # longer, since groups of large objects are rare
 _FAILURES = 3
 HOPS = ("source", "destination")
 
 
 @dataclass(frozen=True, slots=True)
 class HopView:
-    """One hop of the current run. `remaining` is what this hop has still to do; `eta_seconds` None: not known."""
+    """One hop of the current run. `remaining` is what this hop still has to move; `eta_seconds` None: not known."""
 
     moved: Tally
     remaining: Tally
@@ -44,7 +45,7 @@ class HopView:
 
     @property
     def fraction(self) -> float:
-        """Bytes and objects weigh the same: neither a flood of empty objects nor one giant stands for the whole."""
+        """The mean of the fractions by bytes and by objects: neither many small objects nor one huge one dominate."""
         parts = [
             done / (done + left)
             for done, left in (
@@ -58,7 +59,7 @@ class HopView:
 
 @dataclass(frozen=True, slots=True)
 class VolumeView:
-    """One volume with what becomes staged on it per second."""
+    """One volume with the rate at which objects become staged on it."""
 
     status: VolumeStatus
     rate: Rate
@@ -66,7 +67,7 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One look at a job. `waiting_for` says why there is nothing to see yet."""
+    """A snapshot of a job. `waiting_for` says why there is nothing to show yet."""
 
     job: str
     waiting_for: str = ""
@@ -82,12 +83,12 @@ class View:
 
     @property
     def troubled(self) -> int:
-        """Objects that failed, or of which a copy lies in quarantine."""
+        """The number of failed or quarantined objects."""
         return sum(self.states[state].objects for state in (State.QUARANTINED, State.FAILED)) if self.states else 0
 
     @property
     def drained(self) -> bool:
-        """Whether all that was listed is delivered, and proven."""
+        """Whether everything listed is delivered and proven."""
         return self.is_settled and not self.troubled and not self.left_behind
 
     @property
@@ -101,7 +102,7 @@ class View:
 
 
 class Progress:
-    """Looks at one job, again and again."""
+    """Takes snapshots of one job."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -113,9 +114,9 @@ class Progress:
         self._failures: list[FailureRow] = []
         self._failure_count = 0
         self._sums_due = 0.0
-        self._sums_are_last = False  # they were taken when nothing was left to do
+        self._sums_are_last = False  # they were computed when nothing was left to do
         self._sum_seconds = 0.0
-        self.cost_seconds = 0.0  # of the last look, but for the sums
+        self.cost_seconds = 0.0  # of the last look, without the totals
 
     def close(self) -> None:
         if self._reader:
@@ -123,7 +124,7 @@ class Progress:
             self._reader = None
 
     def look(self) -> View:
-        """The job now. Raises LedgerError for a ledger that cannot be read; one that is not there yet is waited for."""
+        """The job now. Raises LedgerError for an unreadable ledger; while there is none yet, `waiting_for` is set."""
         started = time.monotonic()
         self._sum_seconds = 0.0
         try:
@@ -137,7 +138,7 @@ class Progress:
             self.cost_seconds = time.monotonic() - started - self._sum_seconds
 
     def pause(self, wanted: float) -> float:
-        """How long to wait before the next look, in seconds: `wanted`, or longer where looking is dear."""
+        """Seconds to wait before the next look: `wanted`, or more if a look takes long."""
         return max(wanted, self.cost_seconds * _SHARE)
 
     def _begin(self, reader: LedgerReader) -> None:
@@ -161,7 +162,7 @@ class Progress:
             self._carry_forward(fresh)
         else:
             self._sum_up(reader, span.since_ms, units)
-            self._sums_are_last = settled  # asked before: they are as new as that, or newer
+            self._sums_are_last = settled  # determined first, so the totals are at least as recent
         return View(
             job=self._job.job,
             seconds=span.seconds,
@@ -178,7 +179,7 @@ class Progress:
         )
 
     def _are_sums_due(self, *, settled: bool) -> bool:
-        """Now and then; and when nothing is left to do, which is the last that people see."""
+        """From time to time, and once nothing is left to do, since that is what stays on the screen."""
         return time.monotonic() >= self._sums_due or (settled and not self._sums_are_last)
 
     def _sum_up(self, reader: LedgerReader, since_ms: int, units: list[UnitStatus]) -> None:
@@ -212,9 +213,9 @@ class Progress:
             remaining = remaining + self._states[State.STAGED]
         if span.over:
             return HopView(moved, remaining, Rate(moved.objects / span.divisor, moved.bytes / span.divisor), None)
-        # One group says nothing of a rate: the first one may hold eight empty objects, of many large ones to come.
+        # A single group is not enough for a rate: the first may hold eight empty objects, with many large ones to come.
         of_hop = [group.volume for group in self._recent if group.hop == hop and group.ticks_ms >= span.started]
-        is_known = len(of_hop) > len(set(of_hop))  # one commit may be a group of each volume
+        is_known = len(of_hop) > len(set(of_hop))  # one commit may be one group per volume
         lasting = self._rate(span, _ETA_SECONDS, hop=hop) if is_known else Rate()
         return HopView(moved, remaining, self._rate(span, _SHOWN_SECONDS, hop=hop), eta(remaining, lasting))
 
@@ -233,9 +234,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The current run's time, or the last one's (`over`): in ms since its boot, which no clock that is set changes.
+    """The time span of the current run, or of the last one (`over`), in ms since boot: unaffected by clock changes.
 
-    `since_ms` is when it began as its failures are dated.
+    `since_ms` is the start in wall-clock time, as the failures are dated.
     """
 
     started: int
@@ -250,7 +251,7 @@ class _Span:
 
     @property
     def divisor(self) -> float:
-        """At least a second: the first group of a run says nothing of a rate."""
+        """At least a second: the first group of a run is not enough for a rate."""
         return max(1.0, self.seconds)
 
 
@@ -259,12 +260,12 @@ def _span(units: list[UnitStatus], now: int) -> _Span:
     newest = max((unit.run for unit in units), key=lambda run: run.id, default=None)
     if newest is None:
         return _Span(now, now, now, over=True, since_ms=now_ms())
-    # Units of one run start together; one that ran another time, with another direction, is not of this run.
+    # Units of one run start together; a unit that ran at another time, with another direction, is not part of this run.
     runs = alive or [unit.run for unit in units if _began_with(unit.run, newest)]
     started = min(now if run.started_ticks_ms is None else run.started_ticks_ms for run in runs)
     ended = now if alive else max(run.saved_ticks_ms or started for run in runs)
     since_ms = min(run.started_ms for run in runs)
-    if newest.boot_id == boot_id():  # a clock that was set back dates what happens now before the beginning
+    if newest.boot_id == boot_id():  # if the clock was set back, events may be dated before the start of the run
         since_ms = min(since_ms, now_ms() - max(0, now - started))
     return _Span(started, now, ended, over=not alive, since_ms=since_ms)
 
@@ -276,7 +277,7 @@ def _began_with(run: Run, newest: Run) -> bool:
 
 
 def eta(remaining: Tally, rate: Rate) -> float | None:
-    """Seconds until `remaining` is done; by objects or by bytes, whichever takes longer. None: nothing moves."""
+    """Seconds until `remaining` is moved, by objects or by bytes, whichever is longer. None: nothing moves."""
     if not remaining.objects:
         return 0.0
     if not rate.objects:

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The record of a job: `dt_data_<start epoch>.json` in the format of the transfer scripts, and a table for people.
+"""The report of a job: `dt_data_<start epoch>.json` in the format of the transfer scripts, and as text.
 
-Of the format's words: `completion_percentage` is a fraction of 1, `failed_objects` maps keys to sizes, a value that is
-not known yet is false, and "unsynced" is all that is not proven at the destination. `status` is "Completed" only when
-nothing is pending, staged, failed or quarantined. What the format has no word for stands under "snowsync".
+In this format `completion_percentage` is a fraction of 1, `failed_objects` maps keys to sizes, a value that is not
+known yet is false, and "unsynced" is everything that is not proven at the destination. `status` is "Completed" only
+when nothing is pending, staged, failed or quarantined. Whatever the format has no field for is under "snowsync".
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..core.model import Evidence
 from ..core.text import (
     bytes_text,
     count_text,
+    counted_text,
     evidence_text,
     key_text,
     moment_text,
@@ -50,7 +51,7 @@ _FORGOTTEN_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened since `since_ms`. `running`: a unit is still at work, so what is open is no failure."""
+    """What happened since `since_ms`. `running`: a unit is still running, so open objects are not failures."""
 
     since_ms: int
     until_ms: int
@@ -62,7 +63,7 @@ class Report:
     failures: list[FailureRow]
     failure_count: int
     not_proven: list[str] = field(default_factory=list)  # keys of the first such objects
-    forgotten: list[Forgotten] = field(default_factory=list)  # the newest
+    forgotten: list[Forgotten] = field(default_factory=list)  # the most recent
     forgotten_count: int = 0
 
     @property
@@ -73,20 +74,20 @@ class Report:
 
     @property
     def words(self) -> str:
-        """The status for people: what is merely open has not failed."""
+        """The status as text; open objects alone are not a failure."""
         if self.status == "Failed" and self.census.open.objects:
             return "not finished"
         return self.status.lower()
 
 
 def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool = False) -> Report:
-    """Everything but the list of moved objects. `since_ms` None: since the job was first run."""
+    """Everything except the list of moved objects. `since_ms` None: since the job's first run."""
     if since_ms is None:
         since_ms = reader.first_started_ms() or now_ms()
     census = reader.census(since_ms)
     return Report(
         since_ms=since_ms,
-        until_ms=max(since_ms, now_ms()),  # of a clock that was set back
+        until_ms=max(since_ms, now_ms()),  # in case the clock was set back
         running=running,
         census=census,
         hops=reader.hops(since_ms),
@@ -101,22 +102,22 @@ def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool =
 
 
 def _not_proven(census: Census) -> int:
-    """How many objects came from the source by two reads that agree, and no better proof."""
+    """How many objects are proven only by two reads of the source that agree."""
     return census.source.get(Evidence.NOT_PROVEN, 0)
 
 
 def write_report(job: Job, ledger: Ledger, *, since_ms: int | None = None, running: bool = False) -> Path:
-    """Write the report of what happened since `since_ms` (ms; None: since the job was first run); returns its path.
+    """Write the report of what happened since `since_ms` (ms; None: since the job's first run); returns its path.
 
-    `running` says that a unit goes on working, so that open objects make it "Running" and not "Failed".
-    The file appears whole and durable or not at all. Raises LocalError when it cannot be written.
+    `running`: a unit is still running, so that open objects make the status "Running" instead of "Failed".
+    The file is written atomically and durably. Raises LocalError when it cannot be written.
     """
     reader = LedgerReader(ledger)
     return save(job, reader, gather(reader, since_ms=since_ms, running=running))
 
 
 def save(job: Job, reader: LedgerReader, report: Report) -> Path:
-    """Write a gathered report to its place; returns the path."""
+    """Save a gathered report; returns its path."""
     path = job.reports_path / f"dt_data_{report.since_ms // 1000}.json"
     try:
         if not job.reports_path.is_dir():
@@ -131,14 +132,14 @@ def save(job: Job, reader: LedgerReader, report: Report) -> Path:
 
 
 def surplus(folder: Path, newest: Path) -> list[Path]:
-    """Reports beyond the last hundred, the oldest first; `newest` was written just now, whenever its run began."""
+    """Reports beyond the last hundred, oldest first; `newest` was just written and is kept, whenever its run began."""
     found = [path for path in folder.glob("dt_data_*.json") if _is_ours(path) and path != newest]
     found.sort(key=lambda path: int(path.stem.removeprefix("dt_data_")))
     return found[: max(0, len(found) + 1 - _REPORTS_KEPT)]
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether the name is one that a report gets: what people put there stays."""
+    """Whether the name is that of a report: other files in the directory are kept."""
     return path.stem.removeprefix("dt_data_").isdecimal()
 
 
@@ -163,14 +164,14 @@ def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
 
 
 def _hand_over(what: Path | int, like: Path) -> None:
-    """Give what root makes to the owner of the folder around it: the units go on writing there."""
+    """Give what root created to the owner of the parent directory, since the units write there too."""
     if os.geteuid() == 0:
         owner = like.stat()
         os.chown(what, owner.st_uid, owner.st_gid)
 
 
 def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
-    """The JSON document piece by piece: the lists of objects may hold millions."""
+    """The JSON document in pieces: the lists of objects may have millions of entries."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     head = {"service": "snowsync", **_side("src", job.source), **_side("dst", job.destination)}
     head |= {
@@ -206,11 +207,11 @@ def _side(name: str, store: Store | None) -> dict[str, Any]:
 
 
 def _moved(naming: Naming, moved: Moved, encode: Callable[[str], str]) -> str:
-    # The mover's own start is not kept per object: the time counts from when the object was first seen.
+    # The start of the transfer is not recorded per object: the time counts from when the object was first listed.
     start, end = moved.listed_ms / 1000, moved.delivered_ms / 1000
     try:
         name = naming.destination_key(moved.key)
-    except ValueError:  # a row from before prefixes were recorded has no place there any more
+    except ValueError:  # a row written before prefixes were recorded has no name there
         name = naming.destination + moved.key
     return (
         f'{{"src_key": {encode(moved.key)}, "dst_key": {encode(name)},'
@@ -239,7 +240,7 @@ def _totals(report: Report) -> dict[str, Any]:
 
 
 def _availability(status: VolumeStatus | None) -> dict[str, Any]:
-    """How a volume is as the report is written; nothing for one that left the job and holds nothing."""
+    """The state of a volume when the report is written; empty for one that was removed from the job and is empty."""
     if status is None:
         return {}
     away = status.unavailable
@@ -290,7 +291,7 @@ def _more(job: Job, report: Report) -> dict[str, Any]:
 
 
 def evidence_counts(census: Census) -> dict[str, dict[str, int]]:
-    """{"source": {"store_digest": n}, "destination": {...}}, as `run --json` has it."""
+    """{"source": {"store_digest": n}, "destination": {...}}, as in `run --json`."""
     return {
         hop: {level.name.lower(): rungs[level] for level in Evidence if level in rungs}
         for hop, rungs in (("source", census.source), ("destination", census.destination))
@@ -317,7 +318,7 @@ def failure_record(failure: FailureRow) -> dict[str, Any]:
 
 
 def render(job: Job, report: Report, path: Path | None = None, *, names: int = 20) -> str:
-    """The report as text; at most `names` failures by name."""
+    """The report as text; lists at most `names` failures."""
     census = report.census
     sections = [
         f"job {job.job}: {report.words}, {moment_text(report.since_ms)} to {moment_text(report.until_ms)}"
@@ -381,7 +382,7 @@ def _volume_rows(report: Report) -> list[tuple[str, ...]]:
 def _forgotten_lines(report: Report, names: int) -> str:
     if not report.forgotten_count:
         return ""
-    lines = [f"{count_text(report.forgotten_count)} objects are no longer in the ledger, newest first:"]
+    lines = [f"{counted_text(report.forgotten_count, 'object')} removed from the ledger, newest first:"]
     lines += [f"  {key_text(each.key)}: {plain_text(each.reason)}" for each in report.forgotten[:names]]
     lines += ["  ... and more: see the report file and the ledger"] if len(report.forgotten) > names else []
     return "\n".join(lines)
@@ -391,17 +392,17 @@ def _not_proven_lines(report: Report, names: int) -> str:
     count = _not_proven(report.census)
     if not count:
         return ""
-    lines = [f"{count_text(count)} not proven at the source: two reads agreed, and nothing better is to be had:"]
+    lines = [f"{count_text(count)} not proven at the source: two reads agreed, but no better proof is available:"]
     lines += [f"  {key_text(object_key)}" for object_key in report.not_proven[:names]]
     if count > names:
-        lines.append(f"  ... and {count_text(count - names)} more: source_evidence in the ledger's export")
+        lines.append(f"  ... and {count_text(count - names)} more: see source_evidence in `snowsync ledger export`")
     return "\n".join(lines)
 
 
 def _failure_lines(report: Report, names: int) -> str:
     if not report.failure_count:
         return "no failures, nothing quarantined"
-    lines = [f"{count_text(report.failure_count)} failures; by object, newest first:"]
+    lines = [f"{counted_text(report.failure_count, 'failure')}; by object, newest first:"]
     for failure in report.failures[:names]:
         lines += failure_lines(failure)
         if failure.expected or failure.found:
@@ -414,12 +415,12 @@ def _failure_lines(report: Report, names: int) -> str:
 
 
 def whereabouts(failure: FailureRow) -> str:
-    """Where the object is by now."""
+    """The current state of the object."""
     return f"now {failure.state.label}" if failure.state is not None else "not in the ledger"
 
 
 def failure_lines(failure: FailureRow) -> list[str]:
-    """One failure for people: what, then what was done about it."""
+    """One failure as text, with what was done about it."""
     times = f", {failure.times} times, first {moment_text(failure.first_ms)}" if failure.times > 1 else ""
     return [
         f"  {key_text(failure.key)}: {whereabouts(failure)}",

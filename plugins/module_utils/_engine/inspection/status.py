@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How jobs are, from their ledgers and volumes alone: no store is asked, so it answers during an outage too."""
+"""The status of jobs from their ledgers and volumes alone: no store is contacted, so it works during an outage too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ConfigError, SnowsyncError
 from ..core.machine import boot_id, now_ms, process_ticks, ticks_ms
 from ..core.model import Evidence, State
-from ..core.text import bytes_text, count_text, moment_text, plain_text, rate_text, seconds_text, table
+from ..core.text import bytes_text, count_text, counted_text, moment_text, plain_text, rate_text, seconds_text, table
 from ..ledger import binding
 from ..ledger.left_behind import left_behind
 from ..ledger.reader import LedgerReader
@@ -33,7 +33,7 @@ _FAILURES = 10
 
 @dataclass(frozen=True, slots=True)
 class UnitStatus:
-    """The newest run of one unit. `alive`: its process exists; `silent_seconds` since it last saved its row."""
+    """The latest run of one unit. `alive`: its process exists; `silent_seconds` since it last saved its row."""
 
     run: Run
     alive: bool
@@ -50,7 +50,7 @@ class UnitStatus:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one hop commits per second, over the last RATE_SECONDS or the time since its first group."""
+    """What one hop commits per second, averaged over the last RATE_SECONDS or since its first group."""
 
     objects: float = 0.0
     bytes: float = 0.0
@@ -58,11 +58,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Everything `snowsync status` says of one job. `error`: why there is nothing to say.
+    """Everything `snowsync status` shows about one job. `error`: why there is nothing to show.
 
-    `settled`: nothing is open, and the source's newest run listed it to its end; `drained`: besides, nothing failed,
-    and nothing that it listed had to be left there (`left_behind` objects whose keys cannot be moved). `refused`: why
-    the next run will not take the job file.
+    `settled`: nothing is open, and the latest run of the source unit completed a listing; `drained`: in addition,
+    nothing failed, and nothing listed was left at the source (`left_behind` objects whose keys cannot be moved).
+    `refused`: why the next run will reject the job file.
     """
 
     job: str
@@ -78,7 +78,7 @@ class JobStatus:
     facts: list[Fact] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     failure_count: int = 0
-    not_proven: int = 0  # objects that came from the source by two reads that agree, and no better proof
+    not_proven: int = 0  # objects proven only by two reads of the source that agree
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -129,7 +129,7 @@ def _unit_record(unit: UnitStatus) -> dict[str, Any]:
 
 
 def gather_all(jobs_dir: Path) -> list[JobStatus]:
-    """Every job that has a file in `jobs_dir`; one whose file is wrong carries its error."""
+    """Every job that has a file in `jobs_dir`; a job with an invalid file has its error set."""
     found = []
     for path, job in jobs_in(jobs_dir):
         if isinstance(job, ConfigError):
@@ -140,7 +140,7 @@ def gather_all(jobs_dir: Path) -> list[JobStatus]:
 
 
 def jobs_in(jobs_dir: Path) -> Iterator[tuple[Path, Job | ConfigError]]:
-    """Every job's file in a folder, by name, with what is in it or what is wrong with it."""
+    """Every job file in a directory, by name, with the job or with what is wrong with it."""
     from ..config.job_file import load_job
 
     for path in sorted(path for path in jobs_dir.glob("*.y*ml") if path.suffix in (".yml", ".yaml")):
@@ -181,9 +181,9 @@ def gather(job: Job, *, origin: str = "") -> JobStatus:
 
 
 def is_settled(units: list[UnitStatus], *, is_open: bool) -> bool:
-    """Whether nothing is left to do: nothing open, and the newest run of the source unit listed it to its end.
+    """Whether nothing is left to do: nothing is open, and the latest run of the source unit completed a listing.
 
-    What failed, lies in quarantine, or was left at the source may be left: then it is not drained.
+    Objects may still be failed, quarantined or left at the source: then the job is settled but not drained.
     """
     return not is_open and any(unit.run.unit == "source" and unit.run.passes for unit in units)
 
@@ -200,9 +200,9 @@ def unit_status(run: Run) -> UnitStatus:
 
 
 def is_running(run: Run) -> bool:
-    """Whether the process of a run still exists (and is not another one that got its number).
+    """Whether the process of a run still exists (and its PID was not reused).
 
-    No clock that can be set has a say in it, but for runs that an older version recorded.
+    Independent of the wall clock, except for runs that were recorded by an older version.
     """
     if run.ended_ms is not None or run.boot_id != boot_id():
         return False
@@ -214,7 +214,7 @@ def is_running(run: Run) -> bool:
 
 
 def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
-    """What each hop committed per second of late; `now` in milliseconds since the boot."""
+    """What each hop committed per second recently; `now` in milliseconds since boot."""
     sums = {"source": [0, 0], "destination": [0, 0]}
     groups, seconds = lately(reader, ticks_ms() if now is None else now)
     for group in groups:
@@ -225,7 +225,7 @@ def rates(reader: LedgerReader, now: int | None = None) -> dict[str, Rate]:
 
 
 def lately(reader: LedgerReader, now: int) -> tuple[Iterator[GroupRow], float]:
-    """The groups of the last RATE_SECONDS before `now` (ticks_ms()), and the seconds that they stand for."""
+    """The groups of the last RATE_SECONDS before `now` (ticks_ms()), and the number of seconds that they cover."""
     started = [run.started_ticks_ms for run in reader.runs() if run.boot_id == boot_id()]
     known = [ticks for ticks in started if ticks is not None]
     seconds = min(RATE_SECONDS, max(1.0, (now - min(known)) / 1000)) if known else RATE_SECONDS
@@ -241,7 +241,7 @@ def render(status: JobStatus) -> str:
         return f"job {status.job}: {status.error}"
     lines = [_headline(status)]
     lines += [f"  {unit_line(unit)}" for unit in status.units]
-    lines += [f"  the job file is refused: {plain_text(problem)}" for problem in status.refused]
+    lines += [f"  the job file is rejected: {plain_text(problem)}" for problem in status.refused]
     sections = [_state_table(status), _volume_table(status), _fact_table(status), _failure_lines(status)]
     return "\n\n".join(["\n".join(lines), *(section for section in sections if section)])
 
@@ -256,13 +256,13 @@ def _headline(status: JobStatus) -> str:
     elif status.settled:
         text = "not drained"
     elif open_objects.objects:
-        text = f"{count_text(open_objects.objects)} objects open ({bytes_text(open_objects.bytes)})"
+        text = f"{counted_text(open_objects.objects, 'object')} open ({bytes_text(open_objects.bytes)})"
     elif status.left_behind:
         text = "not drained"
     else:
-        text = "nothing open so far, the source is not listed to its end"
+        text = "nothing open so far, but the listing of the source is not complete"
     if status.left_behind:
-        text += f", {count_text(status.left_behind)} objects left at the source, since their keys cannot be moved"
+        text += f", {counted_text(status.left_behind, 'object')} left at the source because their keys cannot be moved"
     if troubled.objects:
         text += f", {count_text(troubled.objects)} failed or quarantined"
     if status.not_proven:
@@ -277,7 +277,7 @@ def unit_line(unit: UnitStatus) -> str:
     if unit.word == "stopped":
         when = f"at {moment_text(run.ended_ms or 0)}"
     elif unit.word == "died":
-        when = f"after {moment_text(run.updated_ms)}, without a word"
+        when = f"unexpectedly, last update {moment_text(run.updated_ms)}"
     elif unit.word == "silent":
         when = f"for {seconds_text(unit.silent_seconds)}"
     said = plain_text(run.status).removeprefix(unit.word).removeprefix(": ")
@@ -329,7 +329,7 @@ def _fact_table(status: JobStatus) -> str:
 def _failure_lines(status: JobStatus) -> str:
     if not status.failure_count:
         return ""
-    lines = [f"{count_text(status.failure_count)} failures recorded, the last ones:"]
+    lines = [f"{counted_text(status.failure_count, 'failure')} recorded, latest:"]
     for failure in status.failures:
         lines += failure_lines(failure)
     return "\n".join(lines)

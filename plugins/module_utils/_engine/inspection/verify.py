@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The independent comparison of source, ledger and destination, object by object.
 
-Three iterators in the order of the keys' UTF-8 bytes are merged: no bucket is ever in memory. A store that lists in
-another order is sorted on the state disk first.
+Merges three iterators in the order of the keys' UTF-8 bytes, so that no bucket is held in memory. The listing of a
+store that lists in another order is first sorted on the disk of the state directory.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("snowsync.verify")
 _TELL_SECONDS = 10.0
-_PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between rounds over all endpoints of a store that does not answer
+_PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between attempts on all endpoints of a store that does not answer
 
 
 class Side(Protocol):
-    """One store, as `verify` sees it. `unread` names what its listing showed last, and could not be read."""
+    """One store, as `verify` sees it. `unread` names the entries of its last listing that could not be read."""
 
     unread: list[str]
 
@@ -55,7 +55,7 @@ class Side(Protocol):
         """The listing of the job's prefix, page by page."""
 
     def read(self, object_key: str, sink: Callable[[bytes], object], stored: Head) -> None:
-        """Every byte of one object goes to `sink`, as it is `stored`."""
+        """Pass every byte of one object to `sink`, as it is `stored`."""
 
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         """HEAD of one object, or of one of its parts."""
@@ -64,17 +64,17 @@ class Side(Protocol):
 
 
 class Listener(Protocol):
-    """Who wants to hear of every object."""
+    """Receives the verdict on every object."""
 
     def note(self, key: str, verdict: Verdict) -> None:
-        """The verdict on one object, by its key in the ledger where it is there."""
+        """The verdict on one object; `key` is its key in the ledger if it is there."""
 
     def restart(self) -> None:
-        """All of it comes once more."""
+        """The comparison starts again from the beginning."""
 
 
 class _OutOfOrder(Exception):
-    """A listing that should be sorted is not."""
+    """A listing that should be sorted is not sorted."""
 
     def __init__(self, side: str) -> None:
         super().__init__(side)
@@ -85,7 +85,7 @@ class _OutOfOrder(Exception):
 
 
 class StoreSide:
-    """A side of a job ("source", "destination"), by whichever of its endpoints answers."""
+    """One side of a job ("source", "destination"), through whichever of its endpoints answers."""
 
     def __init__(self, job: Job, side: str) -> None:
         from ..config.credentials import for_side
@@ -109,7 +109,7 @@ class StoreSide:
         return self._wires[url]
 
     def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:
-        """After a failed request: the next endpoint, or a pause once all have failed. Raises what cannot be mended."""
+        """After a failed request: switch to the next endpoint, or pause once all failed. Raises permanent errors."""
         store = readdressed(self._store, error.code)
         if store:
             self._store, self._wires = store, {}
@@ -122,7 +122,7 @@ class StoreSide:
         if pause is None:
             raise error
         if pause:
-            _log.warning("%s; trying again in %g s", error, pause)
+            _log.warning("%s; retrying in %g s", error, pause)
             time.sleep(pause)
 
     def _pauses(self) -> Iterator[float]:
@@ -132,7 +132,7 @@ class StoreSide:
 
     def pages(self) -> Iterator[Sequence[ListedObject]]:
         self.unread = []
-        # Without a marker that leads on, such a store (the Snowball's adapter) gives all in one answer.
+        # Such a store (the Snowball's adapter) returns everything in one response, without a marker for the next page.
         if self._store.list_version == "v1" and not self._store.sorted:
             yield from self._whole()
             return
@@ -150,7 +150,7 @@ class StoreSide:
             yield page.objects
 
     def _whole(self) -> Iterator[Sequence[ListedObject]]:
-        """The listing in one answer; begun again after an outage, since sorting drops what comes twice."""
+        """The listing in one response; restarted after an outage, since sorting removes duplicates."""
         pauses = self._pauses()
         while True:
             try:
@@ -186,11 +186,11 @@ def verify_job(
 ) -> Result:
     """Compare source, ledger and destination of a job; `combined` gets one line per object.
 
-    `read_back` reads both sides where digests cannot be compared, `read_all` wherever both sides have the object. What
-    the source gives is then also held against its ETag.
+    `read_back` reads both sides if digests cannot be compared, `read_all` whenever both sides have the object. What
+    the source returns is then also compared with its ETag.
 
-    Nothing is written to a store. Raises StoreError when a listing cannot be had (an object that cannot be read back
-    is a finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written, ConfigError for a
+    Nothing is written to a store. Raises StoreError when a listing fails (an object that cannot be read back is a
+    finding), LedgerError for an unreadable ledger, LocalError when `combined` cannot be written, ConfigError for a
     job file that names other stores than the ledger.
     """
     started = time.monotonic()
@@ -213,7 +213,7 @@ def verify_job(
 
 
 class _Comparison:
-    """One comparison, begun again from the start when a listing turns out to be out of order."""
+    """One comparison; starts again from the beginning if a listing turns out to be unsorted."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class _Comparison:
         self._ledger = ledger
         self._output = output
         self._read = read
-        self._has_told = False  # that the destination contradicts itself
+        self._has_told = False  # warned that the destination contradicts itself
         self._listener = listener
         stores = {"source": job.source, "destination": job.destination}
         self._unsorted = {name for name, store in stores.items() if store and not store.sorted}
@@ -246,7 +246,9 @@ class _Comparison:
             try:
                 return self._run()
             except _OutOfOrder as error:
-                _log.warning("the %s lists out of order: sorting its listing in %s", error.side, self._job.state_path)
+                _log.warning(
+                    "the %s does not list in key order: sorting its listing in %s", error.side, self._job.state_path
+                )
                 self._unsorted.add(error.side)
                 for hearer in (self._output, self._listener):
                     if hearer:
@@ -266,14 +268,14 @@ class _Comparison:
                 self._look_at(result, source, entry, destination)
                 if number % 1000 == 0 and time.monotonic() > tell_at:
                     tell_at = time.monotonic() + _TELL_SECONDS
-                    _log.info("compared %s objects", count_text(number))
+                    _log.info("compared %s objects so far", count_text(number))
             self._note_unread(result)
         return result
 
     def _note_unread(self, result: Result) -> None:
         for name, side in self._sides.items():
             for what in side.unread:
-                verdict = Verdict(UNPROVEN, f"in the listing of the {name}: nothing says what it is about")
+                verdict = Verdict(UNPROVEN, f"unreadable entry in the listing of the {name}")
                 self._note(result, ListedObject(what, 0, "", 0), None, verdict)
 
     def _look_at(
@@ -294,7 +296,7 @@ class _Comparison:
         self._note(result, known, entry, verdict, accepted=accepted)
 
     def _as_answered(self, listed: ListedObject) -> ListedObject:
-        """The destination's object as HEAD shows it: what was proven was proven by that, whatever the listing says."""
+        """The destination's object according to HEAD, which the proof was based on, whatever the listing shows."""
         try:
             head = self._sides["destination"].head(listed.key)
         except StoreError:
@@ -304,8 +306,8 @@ class _Comparison:
         if not self._has_told:
             self._has_told = True
             _log.warning(
-                "the destination contradicts itself: its listing shows %r with %d bytes and the ETag %r, HEAD says %d"
-                " bytes and %r; HEAD counts",
+                "the destination contradicts itself: its listing shows %r with %d bytes and ETag %r, HEAD shows %d"
+                " bytes and ETag %r; using HEAD",
                 listed.key,
                 listed.size,
                 listed.etag,
@@ -336,7 +338,7 @@ class _Comparison:
         return bool(self._read) and not verdict.comparable
 
     def _listed(self, side: str, stack: contextlib.ExitStack) -> Iterable[Sequence[ListedObject]]:
-        """Pages of a side, in the order of keys."""
+        """Pages of a side, in key order."""
         if side not in self._sides:
             return ()
         pages: Iterable[Sequence[ListedObject]] = self._sides[side].pages()
@@ -349,7 +351,7 @@ class _Comparison:
     def _below_prefix(
         self, result: Result, pages: Iterable[Sequence[ListedObject]]
     ) -> Iterator[Sequence[ListedObject]]:
-        """The source's pages without what was not asked for: it has no place at the destination."""
+        """The source's pages without keys outside the prefix: these have no name at the destination."""
         for page in pages:
             for listed in page:
                 if not listed.key.startswith(self._source_prefix):
@@ -373,7 +375,7 @@ class _Comparison:
         return key_bytes(object_key)
 
     def _entries(self) -> Iterator[tuple[bytes, Entry]]:
-        """(key at the destination, row); of two rows with one name there, from before and after a rebind, the newer."""
+        """(key at the destination, row); if two rows map to the same key (before and after a rebind), the newer."""
         naming = self._naming
         last = b""
         lanes = [self._entries_under(prefix) for prefix in (naming.current, *naming.earlier)]
@@ -409,7 +411,7 @@ class _Comparison:
                     if source and check
                     else None
                 )
-                # What came from a drop folder may be gone: the ledger has its ETag, made with this part size.
+                # A dropped file may be gone: the ledger has its ETag, computed with this part size.
                 ours = self._digest(destination, entry.part_size if entry and not source else 0)
                 if theirs:
                     theirs.result()
@@ -426,10 +428,10 @@ class _Comparison:
         assert store is not None
         head = side.head(source.key)
         listed = (source.size, source.etag, source.modified_ms)
-        # What was read is what is meant, where the source contradicts its own listing.
+        # If the source contradicts its own listing, the object as read is the right one.
         is_known = entry is not None and bool(entry.digest) and entry.as_listed == listed
         if not agree(source.etag, head.etag) and not is_known:
-            raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten since it was listed")
+            raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten after it was listed")
         if head.size == UNTOLD:
             head = replace(head, size=source.size)
         return SourceCheck(store, head, lambda number: side.head(source.key, part_number=number))
@@ -444,13 +446,13 @@ class _Comparison:
     # -- what is not proven -----------------------------------------------------------------------------------
 
     def _is_accepted(self, doubt: Doubt, source: ListedObject | None) -> bool:
-        """Whether the job takes such an object as it is."""
+        """Whether the job accepts such an object."""
         if doubt is Doubt.LAYOUT and self._job.unproven == "auto" and source and self._is_under_key(source.key):
             doubt = Doubt.OPAQUE
         return doubt.is_accepted(self._job.unproven)
 
     def _is_under_key(self, object_key: str) -> bool:
-        """A listing does not tell."""
+        """Asks with HEAD, since a listing does not show it."""
         try:
             head = self._sides["source"].head(object_key)
         except StoreError:
@@ -459,20 +461,20 @@ class _Comparison:
 
 
 def _as_read(verdict: Verdict, source: ListedObject | None, finding: Finding, expected: str, ours: str) -> Verdict:
-    """The verdict once both sides were read; `expected` and `ours` are the digests of what they gave."""
+    """The verdict after reading both sides; `expected` and `ours` are the digests of what was read."""
     disagreement = verdict.disagreement
     if source and finding is Finding.REFUTES:
-        reason = f"the source gives bytes (MD5 {expected}) that are not its ETag {plain_text(source.etag)}"
+        reason = f"the source returns bytes (MD5 {expected}) that do not match its ETag {plain_text(source.etag)}"
         return Verdict(DIFFERS, f"read back: {reason}; MD5 {ours} at the destination", disagreement)
     if ours != expected:
         return Verdict(DIFFERS, f"read back: {expected} expected, {ours} at the destination", disagreement)
     if source and finding is Finding.UNKNOWN:
-        reason = f"both sides give the same bytes (MD5 {ours}), but the source's ETag {plain_text(source.etag)}"
-        return Verdict(UNPROVEN, f"{reason} fits no known layout of parts", disagreement, doubt=Doubt.LAYOUT)
+        reason = f"both sides have the same bytes (MD5 {ours}), but the source's ETag {plain_text(source.etag)}"
+        return Verdict(UNPROVEN, f"{reason} matches no known part layout", disagreement, doubt=Doubt.LAYOUT)
     return Verdict(SAME, disagreement=disagreement if verdict.symbol == SAME else "")
 
 
-_BEYOND = b"\xff" * 65536  # comes after every key: they have at most 1,024 bytes where a store keeps to S3
+_BEYOND = b"\xff" * 65536  # sorts after every key: S3 keys have at most 1,024 bytes
 _Merged = tuple["ListedObject | None", "Entry | None", "ListedObject | None"]
 
 
@@ -481,7 +483,7 @@ def _merge(
     entries: Iterator[tuple[bytes, Entry]],
     destination: Iterator[tuple[bytes, ListedObject]],
 ) -> Iterator[_Merged]:
-    """What the three say of each key, in order; each of them sorted by its first element."""
+    """What the three have for each key, in order; each of them is sorted by its first element."""
     end: tuple[bytes, None] = (_BEYOND, None)
     listed: tuple[bytes, ListedObject | None] = next(source, end)
     row: tuple[bytes, Entry | None] = next(entries, end)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a comparison found: counted, named, written one line per object, and told to people."""
+"""The result of a comparison: totals, findings, the file with one line per object, and the text output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import LocalError, Trouble
-from ..core.text import bytes_text, count_text, key_text, seconds_text, table
+from ..core.text import bytes_text, count_text, counted_text, key_text, seconds_text, table
 from ..ledger.records import Entry, Tally
 from .judge import DIFFERS, DISAGREEMENTS, EXTRA, MEANINGS, MISSING, SAME, UNPROVEN, Verdict
 
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Disagreement:
-    """Objects of one kind of disagreement: all counted, the first ones named."""
+    """Objects of one kind of disagreement: all are counted, the first ones are listed."""
 
     count: int = 0
     keys: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Disagreement:
 
 @dataclass(slots=True)
 class Result:
-    """What a comparison found. `findings` has the first objects of every symbol but `=`."""
+    """What a comparison found. `findings` has the first objects of every symbol except `=`."""
 
     job: str
     symbols: dict[str, Tally] = field(default_factory=lambda: dict.fromkeys(MEANINGS, Tally()))
@@ -53,21 +53,21 @@ class Result:
     missing: dict[str, int] = field(default_factory=dict)  # missing at the destination, by the ledger's state
     findings: list[Finding] = field(default_factory=list)
     disagreements: dict[str, Disagreement] = field(default_factory=dict)
-    # What agrees although nothing proves what the source gave; these too have the symbol `!`.
+    # Objects that agree although nothing proves what the source returned; they too have the symbol `!`.
     held: Disagreement = field(default_factory=Disagreement)
-    accepted: Disagreement = field(default_factory=Disagreement)  # by the job's `unproven`: no failure
+    accepted: Disagreement = field(default_factory=Disagreement)  # by the job's `unproven`: not a failure
     read_back: int = 0
     seconds: float = 0.0
     combined: str = ""
 
     def agrees(self, *, exact: bool = False) -> bool:
-        """Whether every object is identical, or is accepted; with `exact` also nothing more lies at the destination."""
+        """Whether every object is identical or accepted; with `exact` also that the destination has nothing else."""
         failing = (DIFFERS, MISSING, EXTRA) if exact else (DIFFERS, MISSING)
         return not self.failing_unproven and not any(self.symbols[symbol].objects for symbol in failing)
 
     @property
     def failing_unproven(self) -> int:
-        """How many objects cannot be proven, but for those that the job accepts."""
+        """How many objects cannot be proven, without those that the job accepts."""
         return self.symbols[UNPROVEN].objects - self.accepted.count
 
     def record(self, *, exact: bool = False) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Result:
         }
 
     def note(self, key: str, size: int, entry: Entry | None, verdict: Verdict, *, accepted: bool = False) -> None:
-        """Count one object; `accepted`: the job takes it, although it is not proven."""
+        """Count one object; `accepted`: the job accepts it although it is not proven."""
         self.symbols[verdict.symbol] += Tally(1, size)
         if entry and entry.state.label in self.in_flight:
             self.in_flight[entry.state.label] += Tally(1, entry.size)
@@ -116,11 +116,11 @@ class Result:
 
 
 class CombinedFile:
-    """One line per object; it takes its name only when it is complete."""
+    """The file with one line per object; it gets its name only when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # What is no ordinary file (a pipe, /dev/stdout) cannot be replaced: it gets the lines at the end.
+        # A target that is not a regular file (a pipe, /dev/stdout) cannot be replaced: the lines are copied at the end.
         self._replaces = path.is_file() or not path.exists()
         try:
             self._stream: IO[str] = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed by __exit__
@@ -169,7 +169,7 @@ class CombinedFile:
 
 
 def render(result: Result, *, exact: bool = False) -> str:
-    """The result as text: sums, what is in flight, what is wrong by name."""
+    """The result as text: totals, what is in flight, and a list of what is wrong."""
     total = sum(result.symbols.values(), Tally())
     rows = [
         (symbol, count_text(tally.objects), bytes_text(tally.bytes), MEANINGS[symbol])
@@ -188,10 +188,10 @@ def render(result: Result, *, exact: bool = False) -> str:
     sections.append("\n".join(_disagreement_lines(result)))
     word = "agree" if result.agrees(exact=exact) else "do NOT agree"
     closing = f"job {result.job}: source and destination {word} ({seconds_text(result.seconds)}"
-    closing += f", {count_text(result.read_back)} objects read back" if result.read_back else ""
+    closing += f", {counted_text(result.read_back, 'object')} read back" if result.read_back else ""
     not_proven = result.held.count + result.accepted.count
     closing += f", {count_text(not_proven)} not proven at the source)" if not_proven else ")"
-    sections.append(closing + (f"\nevery object by name: {result.combined}" if result.combined else ""))
+    sections.append(closing + (f"\nall objects are listed in {result.combined}" if result.combined else ""))
     return "\n\n".join(section for section in sections if section)
 
 
@@ -202,13 +202,13 @@ def _in_flight_lines(result: Result) -> Iterator[str]:
         if tally.objects
     ]
     if moving:
-        yield f"in flight, says the ledger: {', '.join(moving)}"
+        yield f"in flight according to the ledger: {', '.join(moving)}"
     if result.missing:
-        known = {"unlisted": "not seen by the job yet"}
+        known = {"unlisted": "not listed by the job yet"}
         states = ", ".join(
             f"{count_text(number)} {known.get(state, state)}" for state, number in result.missing.items()
         )
-        yield f"of the missing, says the ledger: {states}"
+        yield f"ledger states of the missing objects: {states}"
 
 
 def _finding_lines(result: Result, symbol: str) -> Iterator[str]:

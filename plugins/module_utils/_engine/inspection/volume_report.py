@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `snowsync volumes` says: state, space, what lies there, and what goes in and out of late."""
+"""The output of `snowsync volumes`: state, space, contents, and recent transfer rates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VolumeLine:
-    """One volume with the bytes per second that become durable there, and that are delivered from there."""
+    """One volume with the bytes per second that become durable on it and that are delivered from it."""
 
     status: VolumeStatus
     in_rate: float = 0.0
@@ -56,7 +56,7 @@ class VolumeLine:
 
 @dataclass(frozen=True, slots=True)
 class JobVolumes:
-    """The volumes of one job. `error`: why the ledger could not be asked; then nothing is known of what lies there."""
+    """The volumes of one job. `error`: why the ledger could not be read; their contents are then unknown."""
 
     job: str
     volumes: list[VolumeLine] = field(default_factory=list)
@@ -88,7 +88,7 @@ def gather(job: Job) -> JobVolumes:
 
 
 def gather_all(jobs_dir: Path) -> list[JobVolumes]:
-    """The volumes of every job that has a file in `jobs_dir`; one whose file is wrong carries its error."""
+    """The volumes of every job that has a file in `jobs_dir`; a job with an invalid file has its error set."""
     return [
         JobVolumes(path.stem, error=job) if isinstance(job, ConfigError) else gather(job)
         for path, job in jobs_in(jobs_dir)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The volumes of a job as they are now, from the ledger and a look at each: no unit is asked."""
+"""The current state of a job's volumes, from the ledger and the volumes themselves, without asking a unit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core import conditions
 from ..core.conditions import Seen
 from ..core.errors import LocalError
 from ..core.layout import OWN_FOLDER
-from ..core.text import bytes_text, count_text, plain_text
+from ..core.text import bytes_text, counted_text, plain_text
 from ..ledger.records import Tally, VolumeRow
 from ..volumes.claims import LedgerView, Record, Whose, look, refusal
 from ..volumes.disk_calls import DiskCalls
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStatus:
-    """One volume; `problem` is empty when it is there. `total` and `free` in bytes (0: unknown).
+    """One volume; `problem` is empty if it is available. `total` and `free` in bytes (0: unknown).
 
     `number` is the ledger's, 0 for a volume that it does not know yet; `identity` the UUID of its marker. `state` is
-    one of conditions.WORDS, `reason` why. `held` is what lies there, `undelivered` the staged part of it.
+    one of conditions.WORDS, `reason` why. `held` is what is on it, `undelivered` the staged part of that.
     """
 
     number: int
@@ -49,12 +49,12 @@ class VolumeStatus:
     dropped: Tally = field(default_factory=Tally)
     draining: bool = False
     is_drained: bool = False
-    awaited: bool = False  # the source unit runs, and may have something on its way there
-    another: str = ""  # the id, as people are told it, of another ledger whose files the job has there
+    awaited: bool = False  # the source unit is running and may have objects in flight to it
+    another: str = ""  # short id of another ledger whose files of this job are there
 
     @property
     def usable(self) -> int:
-        """Bytes that objects may fill: the limit, or the whole filesystem."""
+        """Bytes that objects may occupy: the limit, or the whole filesystem."""
         return self.total if self.limit is None else self.limit
 
     @property
@@ -64,20 +64,20 @@ class VolumeStatus:
 
     @property
     def words(self) -> str:
-        """The state for people."""
+        """The state with its reason, as text."""
         return f"{self.state}: {plain_text(self.reason)}" if self.reason else self.state
 
 
-_disks: dict[str, DiskCalls] = {}  # by path: one that hangs is asked once
+_disks: dict[str, DiskCalls] = {}  # by path, so that a disk that hangs is asked only once
 
 
 def volume_statuses(
     job: Job, known: list[VolumeRow], running: Collection[str] = (), ledger: LedgerView | None = None
 ) -> list[VolumeStatus]:
-    """The job's volumes as they are now, and others that still hold its objects.
+    """The current state of the job's volumes, and of others that still hold its objects.
 
-    `known` is what the ledger says, `running` the names of the units that run. Without `ledger` nobody can say whether
-    the files there are its own, and none are taken for another's.
+    `known` is what the ledger records, `running` the names of the running units. Without `ledger` it is unknown whether
+    the files on a volume are the ledger's own, and none are attributed to another ledger.
     """
     rows = {volume.name: volume for volume in known}
     found = [
@@ -89,12 +89,12 @@ def volume_statuses(
 
 
 def unavailable(volumes: list[VolumeStatus]) -> Tally:
-    """What is staged on volumes that are not there, or cannot be read."""
+    """What is staged on volumes that are missing or cannot be read."""
     return sum((volume.unavailable for volume in volumes), Tally())
 
 
 def away_text(away: Tally) -> str:
-    return f"{count_text(away.objects)} staged objects ({bytes_text(away.bytes)}) are unavailable"
+    return f"{counted_text(away.objects, 'staged object')} ({bytes_text(away.bytes)}) unavailable"
 
 
 def _left_out(row: VolumeRow) -> VolumeStatus:
@@ -135,7 +135,7 @@ def _volume(
 
 
 def of_another(job: Job, config: VolumeConfig, ledger: LedgerView, number: int) -> Record | None:
-    """The record of another ledger whose files the job has on a volume; None also where that cannot be seen."""
+    """The record of another ledger whose files of this job are on a volume; None also if that cannot be determined."""
     try:
         root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -143,7 +143,7 @@ def of_another(job: Job, config: VolumeConfig, ledger: LedgerView, number: int) 
         finally:
             os.close(root)
     except OSError:
-        return None  # its trouble has words of its own; who may not look there is told nothing wrong
+        return None  # the volume's own problem is reported elsewhere; without permission nothing wrong is claimed
     return record if verdict is Whose.ANOTHERS else None
 
 
@@ -173,9 +173,9 @@ def _status(
 
 
 def _answers(config: VolumeConfig, row: VolumeRow) -> tuple[str, str, str, os.statvfs_result | None]:
-    """(MISSING or FAILED, why, the marker's identity, its space); the first two are '' for a volume that is there.
+    """(MISSING or FAILED, why, the marker's identity, its space); the first two are '' for an available volume.
 
-    One whose disk hangs is not waited for.
+    Does not wait for a disk that hangs.
     """
     disk = _disks.setdefault(str(config.path), DiskCalls(config.name))
     try:
@@ -202,7 +202,7 @@ def _problem(config: VolumeConfig, row: VolumeRow) -> tuple[str, str]:
     if not row.id:
         return "", identity
     if marker is None:
-        return "its marker is not there: another disk, or an empty mount point", ""
+        return "its marker is missing: another disk, or an empty mount point", ""
     if identity != row.uuid:
         return f"another volume ({marker['name']}, {identity}) is mounted there", identity
     return "", identity

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Live progress on a terminal, or a line every two seconds where there is none."""
+"""Live progress on a terminal, or one line every two seconds without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..core.conditions import IN_USE
 from ..core.errors import ObjectsFailed
 from ..core.model import State
-from ..core.text import bytes_text, count_text, key_text, plain_text, rate_text, seconds_text
+from ..core.text import bytes_text, count_text, counted_text, key_text, plain_text, rate_text, seconds_text
 from ..inspection.progress import HopView, Progress, View, VolumeView
 from ..inspection.report import whereabouts
 from ..inspection.status import unit_line
@@ -31,14 +31,14 @@ _LIVE_SECONDS = 0.5
 _PLAIN_SECONDS = 2.0
 _TITLES = {"source": "source → volumes", "destination": "volumes → destination"}
 _PLAIN_TITLES = {"source": "to volumes", "destination": "to destination"}
-_WIDE = 112  # columns from which on there is room for long titles and bars
+_WIDE = 112  # minimum width in columns for long titles and bars
 
 
 def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None) -> bool:
-    """Show progress on stdout until the job is drained and no unit runs (`until_drained`: also while units go on).
+    """Show progress on stdout until the job is drained and no unit runs (`until_drained`: even if units still run).
 
-    Returns whether it was drained; False only when `timeout` seconds passed. Raises LedgerError, and ObjectsFailed
-    where nothing is left to do but objects failed, or were left at the source.
+    Returns whether it was drained; False only after `timeout` seconds. Raises LedgerError, and ObjectsFailed when
+    nothing is left to do, but objects failed or were left at the source.
     """
     from rich.console import Console
 
@@ -59,9 +59,9 @@ def _ending(view: View) -> bool:
 
 
 def _left(view: View) -> str:
-    """What is left although nothing is left to do."""
-    counts = ((view.troubled, "are failed or quarantined"), (view.left_behind, "cannot be moved"))
-    return "; ".join(f"{count_text(count)} objects {what}" for count, what in counts if count)
+    """The objects that were not moved although nothing is left to do."""
+    counts = ((view.troubled, "failed or quarantined"), (view.left_behind, "cannot be moved"))
+    return "; ".join(f"{counted_text(count, 'object')} {what}" for count, what in counts if count)
 
 
 def _views(
@@ -90,18 +90,18 @@ def _watch_plain(progress: Progress, until_drained: bool, timeout: float | None)
 
 
 def plain_line(view: View) -> str:
-    """One look as one line."""
+    """A snapshot as one line."""
     if view.waiting_for:
         return f"{view.job}: {plain_text(view.waiting_for)}"
     parts = [
-        f"{_PLAIN_TITLES[name]} {count_text(hop.moved.objects)} objects {bytes_text(hop.moved.bytes)}"
+        f"{_PLAIN_TITLES[name]} {counted_text(hop.moved.objects, 'object')} {bytes_text(hop.moved.bytes)}"
         f" ({hop.rate.objects:,.0f}/s, {rate_text(hop.rate.bytes)})"
         for name, hop in view.hops.items()
     ]
     parts.append(f"{count_text(view.states[State.PENDING].objects)} pending")
     parts.append(f"{count_text(view.states[State.STAGED].objects)} staged")
     if view.failure_count:
-        parts.append(f"{count_text(view.failure_count)} failures")
+        parts.append(counted_text(view.failure_count, "failure"))
     parts.append(_closing(view))
     waits = [plain_text(unit.run.status) for unit in view.units if unit.alive and "waiting" in unit.run.status]
     return f"{view.job}: {', '.join(parts)}" + (f" [{'; '.join(waits)}]" if waits else "")
@@ -113,7 +113,7 @@ def _closing(view: View) -> str:
     if view.is_settled:
         return f"not drained, {seconds_text(view.seconds)}, {_left(view)}"
     if not view.is_running:
-        return "no unit runs"
+        return "no unit is running"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
 
 
@@ -131,7 +131,7 @@ def _watch_live(console: Console, progress: Progress, until_drained: bool, timeo
 
 
 def render(view: View, width: int = _WIDE) -> Group:
-    """One look as a renderable of `rich`, for a terminal of `width` columns."""
+    """A snapshot as a renderable of `rich`, for a terminal of `width` columns."""
     from rich.console import Group
     from rich.text import Text
 
@@ -165,7 +165,7 @@ def _bar(percent: float, width: int, style: str, finished_style: str) -> Progres
 
 
 def _grid(*columns: tuple[str, str]) -> Table:
-    """A table without lines; each column is (title, alignment)."""
+    """A table without borders; each column is (title, alignment)."""
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -193,7 +193,7 @@ def _hop_table(view: View, width: int) -> Table:
 
 def _hop_cells(hop: HopView, width: int) -> tuple[RenderableType, ...]:
     done = not hop.remaining.objects
-    # The last percent is reached only when nothing remains.
+    # 100 % is shown only when nothing remains.
     percent = 100 if done else min(99, int(hop.fraction * 100))
     eta = "" if done else (seconds_text(hop.eta_seconds) if hop.eta_seconds is not None else "?")
     return (
@@ -218,7 +218,7 @@ _STATE_STYLES: dict[State, Callable[[Tally], str]] = {
 
 
 def _state_grid(view: View, width: int) -> Table:
-    """All states, in one line where there is room for six, else in two of which nothing moves as numbers change."""
+    """All states, on one line if there is room for six, otherwise on two; columns stay put as the numbers change."""
     from rich.table import Table
     from rich.text import Text
 
@@ -283,7 +283,7 @@ def _failure_lines(view: View) -> list[RenderableType]:
 
     if not view.failure_count:
         return []
-    lines: list[RenderableType] = ["", Text(f"{count_text(view.failure_count)} failures, the last ones:", style="red")]
+    lines: list[RenderableType] = ["", Text(f"{counted_text(view.failure_count, 'failure')}, latest:", style="red")]
     for failure in view.failures:
         times = f" ({failure.times} times)" if failure.times > 1 else ""
         what = f"{key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
