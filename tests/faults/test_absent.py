@@ -79,7 +79,7 @@ def test_deleted_between_the_listing_and_the_fetch(rig: Rig, size: int) -> None:
     rig.assert_delivered()
     ((key, found_size, found_etag, reason),) = rows(rig, "SELECT key, size, etag, reason FROM forgotten")
     assert (key, found_size, found_etag) == (GONE, size, etag)
-    assert "does not list it any more" in reason
+    assert "no longer lists it" in reason
     assert rows(rig, f"SELECT COUNT(*) FROM objects WHERE key = '{GONE}'") == [(0,)]
     assert rows(rig, f"SELECT COUNT(*) FROM failures WHERE key = '{GONE}'") != [(0,)], "what was said of it stays"
 

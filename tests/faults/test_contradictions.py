@@ -178,7 +178,7 @@ def test_what_the_destination_lost_is_moved_again_when_it_is_touched(rig: Rig) -
     assert (code, summary["drained"]) == (0, True), errors
     rig.assert_delivered()
     assert traffic(rig) == (before[0] + 2, before[1] + 2)
-    assert "the source shows it under a new time, and the destination no longer has it" in str(rig.failures())
+    assert "the source lists it with a new time, and the destination no longer has it" in str(rig.failures())
 
 
 def test_a_source_unit_alone_leaves_the_question_to_the_destination_unit(rig: Rig) -> None:

@@ -146,7 +146,7 @@ def test_a_file_that_is_too_large_for_one_volume_goes_to_another(
     assert code == 0, errors
     rig.assert_delivered()
     assert rig.failures() == []
-    assert "volume-01 takes no file of 3145728 bytes" in errors
+    assert "volume-01 does not accept files of 3145728 bytes" in errors
 
 
 def test_a_file_that_is_too_large_for_every_volume_fails_with_that_word(rig: Rig, stack: ExitStack) -> None:
@@ -171,7 +171,7 @@ def test_a_quota_is_a_full_volume(rig: Rig, stack: ExitStack) -> None:
     fill(rig, 60, 100_000)
     result = rig.snowsync("run", "JOB", "--direction", "source", "--once")
     assert result.returncode == 0, result.stderr
-    assert "volume volume-01 says that it is full, and rests" in result.stderr
+    assert "volume volume-01 reports that it is full" in result.stderr
     assert "is out of use" not in result.stderr
     counts = [len(list((volume / ".snowsync/staged").rglob("*~1"))) for volume in rig.volumes]
     assert 0 < counts[0] <= 20

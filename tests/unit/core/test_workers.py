@@ -195,7 +195,7 @@ def test_an_object_that_nobody_has_any_more_ends_the_unit(
     with monkeypatch.context() as patch:
         patch.setattr(where, name, lambda *_arguments, **_options: None)
         patch.setattr(flight, "_LOST_SECONDS", 0.1)
-        with pytest.raises(LocalError, match="'object' is on its way, and no thread has it"):
+        with pytest.raises(LocalError, match="'object' is in flight, but no thread has it"):
             rig.start(until="forever").join()
     rig.run()
     rig.assert_delivered()

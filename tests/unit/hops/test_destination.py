@@ -520,7 +520,7 @@ def test_a_source_prefix_changed_under_way_is_asked_not_obeyed(rig: Rig) -> None
     files = rig.staged_files()
     rig.changes = {"source": {"prefix": "elsewhere/"}}
     rig.source.put("elsewhere/a", b"data")
-    with pytest.raises(ConfigError, match=r"source\.prefix: is 'elsewhere/', the ledger was made with ''"):
+    with pytest.raises(ConfigError, match=r"source\.prefix: is 'elsewhere/', but the ledger was created with ''"):
         rig.run()
     assert rig.staged_files() == files and not rig.destination.objects
 
@@ -604,7 +604,7 @@ def test_a_destination_that_refuses_everything_is_tried_now_and_then(
     assert (summary.refused, summary.drained) == (60, False)
     assert len(rig.staged_files()) == 60
     assert rig.source.count("fetch") == 60
-    assert sum("refuses what it is sent" in record.message for record in caplog.records) == 1, "said once"
+    assert sum("refuses all uploads" in record.message for record in caplog.records) == 1, "said once"
     assert len(rig.failures()) <= 60
     rig.destination.before = lambda operation, key: None
     assert rig.run().drained
@@ -621,7 +621,7 @@ def test_a_service_goes_on_by_itself_once_the_destination_takes_objects_again(ri
     try:
         unit = running.unit("destination")
         wait_until(lambda: unit.refusals.trials >= 1)
-        wait_until(lambda: "the destination refuses what it is sent" in unit.status)
+        wait_until(lambda: "the destination refuses all uploads" in unit.status)
         sent = rig.destination.count("send")
         refusing.clear()
         wait_until(lambda: set(rig.states().values()) == {"released"})

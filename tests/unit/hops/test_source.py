@@ -443,7 +443,7 @@ def test_an_object_that_a_volume_does_not_take_goes_to_another_one(
     rig.run()
     rig.assert_delivered()
     assert sorted(places) == ["one", "two"]
-    assert sum("does not take 'object-1', others do first" in text for text in caplog.messages) == 1
+    assert sum("does not accept 'object-1', trying other volumes first" in text for text in caplog.messages) == 1
 
 
 def test_a_full_volume_is_waited_for(rig: Rig) -> None:

@@ -49,7 +49,7 @@ def test_a_second_run_of_a_unit_is_refused_and_told_what_to_do(rig: Rig) -> None
     first = SourceUnit(rig.job, ledger, Switches(), until="drained", alone=True)
     with first.locked(), pytest.raises(JobLocked) as caught:
         rig.run()
-    assert f"already runs (pid {os.getpid()})" in str(caught.value)
+    assert f"is already running (pid {os.getpid()})" in str(caught.value)
     assert "snowsync status photos" in str(caught.value)
     assert rig.run(direction="destination").drained, "the other unit is free"
 
@@ -217,7 +217,7 @@ def test_a_run_ends_without_a_store_that_answers_and_serves_nothing(
     summary = rig.run(until=until)
     assert not summary.drained
     (unserved,) = summary.unserved
-    assert unserved.startswith(f"the {side} answers, and serves no object: ")
+    assert unserved.startswith(f"the {side} answers but serves no objects: ")
     assert "HTTP 500" in unserved
     waiting = summary.states["pending"] + summary.states["staged"]
     assert waiting >= 40 - (MANY - 1), "only what failed before it was seen is counted"

@@ -297,4 +297,4 @@ def test_a_thread_that_waits_for_a_disk_is_named_and_not_killed(
     assert lives(daemon, systemd, clock, 20)
     assert "disk" not in daemon.status_line()
     assert lives(daemon, systemd, clock, 3600)
-    assert "source-finisher-0 has waited 3620 s for its disk" in daemon.status_line()
+    assert "source-finisher-0 has been waiting 3620 s for its disk" in daemon.status_line()

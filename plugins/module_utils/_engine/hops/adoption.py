@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Staged files that the ledger does not know: an older copy of it does not know what was staged since.
+"""Staged files that are unknown to the ledger, since a restored older ledger does not know what was staged later.
 
-Such a file may be the last copy of its object, so it is never removed for being unknown. It is used where the object
-cannot be had in another way: the source no longer has it, or the file that the ledger does know is gone. It goes once
-the destination holds the same bytes, proven.
+Such a file may be the last copy of its object, so it is never removed merely because it is unknown. It is used if the
+object is not available otherwise: the source no longer has it, or the file that the ledger knows is gone. It is removed
+once the destination is proven to hold the same bytes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ..proofs.proof import local_file_is_sound
 from ..volumes.open_volume import OpenVolume
 from ..volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.volumes")
-_LARGEST = 4 << 30  # bytes that are hashed while a volume comes into use; the watchdog waits some minutes
+_log = logging.getLogger("snowsync.volumes.open_volume")
+_LARGEST = 4 << 30  # bytes hashed while a volume comes into use; the watchdog waits some minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Found:
 
 
 def adopt(ledger: UnitLedger, volumes: VolumeSet, row: Row, wake: Callable[[], None]) -> bool:
-    """Let an object be staged where an unknown file of this generation, with its digest, lies; False: there is none.
+    """Stage an object from an unknown file of this generation that has its digest; False: there is none.
 
-    True as well where its own file is there again: an evacuation moved it away, and another one back. `wake` is called
-    where something is staged by this.
+    Also True if its own file is there again because one evacuation moved it away and another one moved it back. `wake`
+    is called if something was staged.
     """
     if row.origin != Origin.SOURCE:
         return False
@@ -90,23 +90,23 @@ def _say_staged(ledger: UnitLedger, row: Row, found: Found) -> bool:
     except OSError:
         return False
     if adopted:
-        message = f"found on volume {volume.name}, where the ledger did not know of it"
-        message += "" if row.digest else "; its content type and metadata are not known"
+        message = f"found on volume {volume.name}, where it was unknown to the ledger"
+        message += "" if row.digest else "; its content type and metadata are unknown"
         _log.warning("%r: %s", row.key, message)
-        failure = Failure(row, "source", Trouble.NOT_FOUND, message, "staged there, and delivered")
+        failure = Failure(row, "source", Trouble.NOT_FOUND, message, "staged there and delivered")
         ledger.journal.record(failure)
     return adopted
 
 
 def overtaken(ledger: UnitLedger, volume: OpenVolume, beat: Callable[[], None]) -> set[str]:
-    """Keys of which this volume holds a newer generation than an old copy of the ledger knows.
+    """Keys of which this volume holds a newer generation than a restored older ledger knows.
 
-    `beat` is called meanwhile.
+    `beat` is called for every file.
     """
     keys_there: set[str] = set()
     for relative in volume.staged_files():
         beat()
-        workers.beat()  # a stop breaks it off: who has seen a part of them may send nothing
+        workers.beat()  # raises on a stop: with an incomplete result nothing may be sent
         try:
             key, generation = keys.from_path(relative)
         except ValueError:
@@ -120,13 +120,13 @@ def overtaken(ledger: UnitLedger, volume: OpenVolume, beat: Callable[[], None]) 
 def sweep_delivered(
     ledger: UnitLedger, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]
 ) -> int:
-    """Remove unknown staged files of which the destination holds the same bytes, proven. Returns how many.
+    """Remove unknown staged files whose bytes the destination is proven to hold. Returns how many.
 
-    `goes_on` is told what is done, and says whether to.
+    `goes_on` gets a description of the work and returns whether to continue.
     """
     removed: list[str] = []
     for seen, relative in enumerate(volume.staged_files()):
-        if not goes_on(f"looking through volume {volume.name}: {seen} staged files so far"):
+        if not goes_on(f"scanning volume {volume.name}: {seen} staged files so far"):
             break
         if relative not in spared and _sweep(ledger, volume, relative):
             removed.append(relative)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which objects each endpoint of a store was given, and has not ended."""
+"""Which objects are assigned to each endpoint of a store and have not ended."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Container
 
 
 class Assignments:
-    """Objects by their numbers, endpoints by their URLs. Any thread may tell and ask."""
+    """Objects by their ids, endpoints by their URLs. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._given: dict[int, tuple[str, bool]] = {}  # by object: its endpoint, whether it is large
         self._counts: Counter[str] = Counter()
-        # Objects that take part of what an endpoint has for large ones, also those that are about to be given.
+        # Large objects that count against an endpoint's limit, including those that are about to be assigned.
         self._large: defaultdict[str, set[int]] = defaultdict(set)
 
     def begin(self, url: str, object_id: int, *, is_large: bool) -> None:
-        """An object is given to an endpoint."""
+        """An object is assigned to an endpoint."""
         with self._lock:
             self._given[object_id] = (url, is_large)
             self._counts[url] += 1
@@ -29,7 +29,7 @@ class Assignments:
                 self._large[url].add(object_id)
 
     def end(self, object_id: int) -> bool:
-        """It has its outcome. Returns whether it was large."""
+        """An object has its outcome. Returns whether it was large."""
         with self._lock:
             url, is_large = self._given.pop(object_id, ("", False))
             if url:
@@ -38,12 +38,12 @@ class Assignments:
         return is_large
 
     def expect_large(self, url: str, object_id: int) -> None:
-        """A large object is about to be given."""
+        """A large object is about to be assigned."""
         with self._lock:
             self._large[url].add(object_id)
 
     def expect_no_more(self, url: str, object_id: int) -> None:
-        """It is not, after all."""
+        """It will not be assigned after all."""
         with self._lock:
             self._large[url].discard(object_id)
 
@@ -51,7 +51,7 @@ class Assignments:
         return self._counts[url]
 
     def large(self, url: str, held_up: Container[int] = ()) -> int:
-        """How many large ones an endpoint has, but for those that are `held_up`."""
+        """How many large objects an endpoint has, without those that are `held_up`."""
         with self._lock:
             return sum(number not in held_up for number in self._large[url])
 

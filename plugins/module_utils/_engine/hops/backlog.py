@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a feeder does next: rows of one state, read from the ledger in the order of listing, large objects apart."""
+"""What a feeder does next: rows of one state, read from the ledger in listing order, large objects separately."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..ledger.ports import UnitLedger
 from .flight import Flight
 from .setbacks import Setbacks
 
-_WAITING_GROUPS = 4  # of small objects of one volume held in memory
-_LARGE_WAITING = 64  # large objects of one volume that are held until their lane has room
+_WAITING_GROUPS = 4  # groups of small objects per volume held in memory
+_LARGE_WAITING = 64  # large objects per volume that are held until their lane has room
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Where rows are read, and what keeps some of them from being next. `is_large` of a size in bytes."""
+    """Where rows are read from, and what excludes some of them. `is_large` takes a size in bytes."""
 
     ledger: UnitLedger
     flight: Flight
@@ -32,7 +32,7 @@ class Feed:
 
 
 class Backlog:
-    """Rows that are due and not on their way, in two queues: a full lane of large objects holds up no small one.
+    """Rows that are due and not in flight, in two queues: a full lane of large objects does not delay small ones.
 
     Used by the feeder's thread only.
     """
@@ -50,17 +50,17 @@ class Backlog:
         return bool(self.small or self.large)
 
     def rewind(self) -> None:
-        """Rows were put back: they lie behind the cursor. Any thread may call this."""
+        """Rows were put back, behind the cursor. Any thread may call this."""
         self._rewind_at = 0.0
 
     def fill(self, limit: int, volumes: Collection[int] | None = None) -> None:
-        """Read on, up to `limit` rows that are not on their way, when the small ones are used up."""
+        """When the small rows are used up, read up to `limit` more rows that are not in flight."""
         if self.small:
             return
         now = time.monotonic()
         busy = self._feed.flight.ids()
         busy.update(self._held())
-        # What is on its way was read before, so it lies at the beginning.
+        # Rows in flight were read before, so they are at the beginning.
         more = 0 if self._cursor else len(busy)
         rows, last = self._feed.ledger.objects.work_beside(
             busy, self._state, after_id=self._cursor, limit=limit + more, volumes=volumes
@@ -82,7 +82,7 @@ class Backlog:
         return (row.id for row in self.large)
 
     def has_large(self) -> bool:
-        """Whether a large object is next, as the ledger knows it now: it may have waited here for hours."""
+        """Whether a large object is next that is still as in the ledger: it may have waited here for hours."""
         while self.large:
             if self.is_as_known(self.large[0]):
                 return True
@@ -101,7 +101,7 @@ class Backlog:
 
 
 class VolumeBacklog(Backlog):
-    """The small ones are sorted by volume, so that the rows of a slow one hold up no other."""
+    """A backlog with small objects sorted by volume, so that the rows of a slow volume do not delay the others."""
 
     def __init__(self, feed: Feed, state: State, *, rewind_seconds: float) -> None:
         super().__init__(feed, state, rewind_seconds=rewind_seconds)
@@ -111,7 +111,7 @@ class VolumeBacklog(Backlog):
         return super().__bool__() or any(self.by_volume.values())
 
     def fill_for(self, hungry: Collection[int], limit: int, volumes: Collection[int] | None = None) -> None:
-        """Read on when there is nothing for one of the volumes `hungry`, and sort what was read."""
+        """Read more if there is nothing for one of the volumes `hungry`, and sort what was read."""
         if not all(self.by_volume.get(number) for number in hungry):
             self.fill(limit * len(hungry), volumes)
         while self.small:
@@ -126,7 +126,7 @@ class VolumeBacklog(Backlog):
             yield from (row.id for row in queue)
 
     def pick_some(self, count: int, *, first: Collection[int]) -> list[Row]:
-        """Take some rows, whichever; those of the objects `first` before others. The rest is found again later."""
+        """Take some arbitrary rows, those of the objects `first` before others. The rest is found again later."""
         rows = [*self.large, *(row for queue in self.by_volume.values() for row in queue)]
         random.shuffle(rows)
         rows.sort(key=lambda row: row.id not in first)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What one run of a unit did, counted by all its threads."""
+"""Counters of one run of a unit, updated by all its threads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NAMED_FAILURES = 100
 
 @dataclass(slots=True)
 class Counters:
-    """What one run of a unit did. `failures` holds the first hundred, `failure_count` all of them.
+    """What one run of a unit did. `failures` holds the first hundred failures, `failure_count` counts all.
 
-    `left_behind`: the objects that the last pass listed and no run can move, since their keys cannot be.
+    `left_behind`: how many objects of the last pass cannot be moved because of their keys.
     """
 
     listed_objects: int = 0
@@ -28,7 +28,7 @@ class Counters:
     released_objects: int = 0
     released_bytes: int = 0
     passes: int = 0
-    lost: int = 0  # listed generations that the source no longer had, of objects of which an older one is delivered
+    lost: int = 0  # listed generations that the source no longer had; an older generation is delivered instead
     failure_count: int = 0
     left_behind: int = 0
     run_id: int = 0  # in the ledger

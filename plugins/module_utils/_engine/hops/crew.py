@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The workers of a unit: none of them dies unseen."""
+"""The worker threads of a unit: an error in any of them ends the unit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..core import workers
 
 
 class Crew:
-    """If one of them raises, the whole unit ends with that error: no half-dead unit. `stop` ends it in order."""
+    """If a worker raises, the whole unit ends with that error, never half of it. `stop` ends it cleanly."""
 
     def __init__(self, name: str, stop: workers.Stop) -> None:
         self.name = name
-        self.ending = threading.Event()  # the unit ends: its workers leave
+        self.ending = threading.Event()  # the unit ends: its workers must end too
         self.error: BaseException | None = None
         self._stop = stop
         self._threads: list[workers.Worker] = []
 
     def spawn(self, target: Callable[[], None], name: str, disk: int = 0) -> None:
-        """Start a worker. `disk`: the number of the volume whose medium it waits for, and no other one's."""
+        """Start a worker. `disk`: the number of the only volume whose disk it waits for."""
         worker = workers.start(target, f"{self.name}-{name}", self.fail, self._stop.is_overdue, disk=disk)
         self._threads.append(worker)
 

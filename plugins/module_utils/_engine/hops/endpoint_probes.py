@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Endpoints are probed each in a thread of its own: one that says nothing holds up nobody."""
+"""Each endpoint is probed in its own thread, so that one that does not answer delays nothing else."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..store.endpoint import Endpoint
 
 
 class Probes:
-    """Asks endpoints whether they are well, each once at a time. Any thread may call this.
+    """Probes endpoints, each with one probe at a time. Any thread may call this.
 
-    `on_refusal` hears what waiting cannot fix, and what ended a thread here.
+    `on_refusal` receives permanent errors, and errors that ended a thread here.
     """
 
     def __init__(self, name: str, on_refusal: Callable[[BaseException], None]) -> None:
@@ -29,11 +29,11 @@ class Probes:
         self._questions: dict[str, list[Callable[[Probe], None]]] = {}  # by URL
 
     def is_asked(self, endpoint: Endpoint) -> bool:
-        """Whether it is being probed now."""
+        """Whether the endpoint is being probed now."""
         return endpoint.url in self._asked
 
     def ask(self, endpoint: Endpoint, question: Callable[[Probe], None] | None = None) -> None:
-        """Probe an endpoint; `question` is answered by a probe that began after it was put, from its thread."""
+        """Probe an endpoint; `question` is called from the thread of a probe that began after this call."""
         with self._changed:
             if question:
                 self._questions.setdefault(endpoint.url, []).append(question)
@@ -43,7 +43,7 @@ class Probes:
         workers.start(lambda: self._probe(endpoint), self._name, self._refuse)
 
     def wait(self, is_enough: Callable[[], bool]) -> None:
-        """Until it is enough, or until nobody is being probed."""
+        """Wait until `is_enough`, or until no probe is in progress."""
         with self._changed:
             while not is_enough() and self._asked:
                 self._changed.wait(0.1)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The objects on their way through a unit: which, where each is to lie or lies, and who has it."""
+"""The objects in flight in a unit: which ones, where their files are or will be, and what is working on them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..ledger.ledger import Row
 from ..store.endpoint import Endpoint
 from ..volumes.open_volume import OpenVolume
 
-_LOST_SECONDS = 60.0  # an object that nobody has had for so long is lost
+_LOST_SECONDS = 60.0  # an object that nothing has been working on for this long is lost
 
 
 @dataclass(slots=True)
 class Item:
-    """One object on its way through a unit."""
+    """One object in flight in a unit."""
 
     row: Row
     volume: OpenVolume
@@ -28,9 +28,9 @@ class Item:
 
 
 class Held:
-    """Which objects the queues and workers of a unit have, and how many of them have each.
+    """Which objects the queues and workers of a unit have, and how many of these have each object.
 
-    Who takes an object over says so before the one that it comes from lets it go. Any thread may call these.
+    On a handover the new owner takes an object before the previous one lets it go. Any thread may call these.
     """
 
     def __init__(self) -> None:
@@ -57,16 +57,16 @@ class Held:
 
 
 class Flight:
-    """By object id, one item each. Any thread may call these.
+    """One item per object id. Any thread may call these.
 
-    `lock` is also for what is counted together with them; whoever holds it may call these as well.
+    `lock` also protects what is counted together with them; these may be called while holding it.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.held = Held()  # the others a mover has
+        self.held = Held()  # all other objects are at a mover
         self._items: dict[int, Item] = {}
-        self._missed: dict[int, float] = {}  # nobody has them, since then
+        self._missed: dict[int, float] = {}  # objects that nothing is working on, with the time since when
 
     def __len__(self) -> int:
         return len(self._items)
@@ -82,7 +82,7 @@ class Flight:
         return self._items.get(object_id)
 
     def leave(self, object_id: int) -> bool:
-        """False: it had left before."""
+        """False: it had already left."""
         with self.lock:
             return self._items.pop(object_id, None) is not None
 
@@ -91,16 +91,16 @@ class Flight:
             return list(self._items.values())
 
     def ids(self) -> set[int]:
-        """Taken before rows are read: what ended in between still looks like work there."""
+        """To be called before rows are read, since objects that end in between still look like work there."""
         with self.lock:
             return set(self._items)
 
     def on(self, volumes: Container[int]) -> list[Item]:
-        """Those of volumes, by their numbers."""
+        """The items of volumes, given by number."""
         return [item for item in self.items() if item.volume.id in volumes]
 
     def lost(self, now: float, at_movers: Container[int]) -> Item | None:
-        """One that no queue, no worker and no mover has had for a minute; `now` in monotonic seconds."""
+        """An item that no queue, worker or mover has had for a minute; `now` in monotonic seconds."""
         items = {item.row.id: item for item in self.items()}
         held = self.held.all()
         missed = [number for number in items if number not in held and number not in at_movers]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The memory inside large objects: what was fetched is made durable and recorded, what was sent is recorded.
+"""Progress within large objects: fetched ranges are made durable and recorded, sent parts are recorded.
 
-Order for a range that was fetched: in the file and hashed -> fdatasync of the file -> one transaction for all ranges
-that came meanwhile. A thread of each object under way waits for medium and ledger, nobody else does.
+Order for a fetched range: in the file and hashed -> fdatasync of the file -> one transaction for all ranges that
+arrived meanwhile. Each object in flight has a thread that waits for disk and ledger; nothing else waits for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(slots=True)
 class _Trust:
-    """What this process itself wrote, or read again, of one partial file; `file` is its device and inode."""
+    """What this process itself wrote to, or read again from, one partial file; `file` is its device and inode."""
 
     generation: int
     volume: int
@@ -41,7 +41,7 @@ class _Trust:
 
 
 class _Recorder(Generic[_Item]):
-    """Hands what came meanwhile to `write`, in a thread that is started when first needed."""
+    """Passes what arrived meanwhile to `write`, in a thread that is started when first needed."""
 
     def __init__(self, name: str, write: Callable[[list[_Item]], None]) -> None:
         self._name = name
@@ -60,9 +60,9 @@ class _Recorder(Generic[_Item]):
             self._changed.notify()
 
     def finish(self) -> None:
-        """Wait until all is written. Raises what `write` raised: OSError when the medium failed.
+        """Wait until everything is written. Raises what `write` raised (OSError when the disk failed).
 
-        Nothing after that was written.
+        Nothing was written after such an error.
         """
         with self._changed:
             self._is_ending = True
@@ -81,7 +81,7 @@ class _Recorder(Generic[_Item]):
             try:
                 self._write(batch)
             except LedgerError as error:
-                _log.warning("%s; parts of large objects that are not recorded are carried again if interrupted", error)
+                _log.warning("%s; unrecorded parts of large objects are transferred again after an interruption", error)
 
     def _next(self) -> list[_Item]:
         with self._changed:
@@ -105,7 +105,7 @@ class PartKeeper:
         self._progress: set[int] = set()
 
     def remembers(self, work: Fetch | Send) -> bool:
-        """Whether something of it has come, or gone, that need not be moved again."""
+        """Whether parts of it were fetched or sent that need not be moved again."""
         if not work.generation:
             return False
         if isinstance(work, Fetch):
@@ -115,7 +115,7 @@ class PartKeeper:
     # -- for movers: fetched ------------------------------------------------------------------------------------
 
     def fetched(self, work: Fetch) -> list[Piece]:
-        """What the file at `work.path` holds already, by start."""
+        """The pieces that the file at `work.path` already holds, sorted by start."""
         pieces = self._ledger.pieces(work.id, work.generation, work.volume) if work.generation else []
         file = _identity(work.path) if pieces else None
         if file is None:
@@ -125,7 +125,7 @@ class PartKeeper:
         return [replace(piece, is_trusted=trust.holds(piece)) for piece in pieces]
 
     def _trusted(self, work: Fetch, file: tuple[int, int]) -> _Trust:
-        """What is trusted of this very file: nothing when it is another one than before."""
+        """What is trusted of this very file: nothing if it is not the same file as before."""
         with self._lock:
             trust = self._trust.get(work.id)
             if trust is None or (trust.generation, trust.volume, trust.file) != (work.generation, work.volume, file):
@@ -133,7 +133,7 @@ class PartKeeper:
             return trust
 
     def forget_fetched(self, work: Fetch) -> None:
-        """The file is begun anew."""
+        """The file is started again from scratch."""
         if work.generation:
             self.forget(work.id)
 
@@ -176,7 +176,7 @@ class PartKeeper:
     # -- for movers: sent ---------------------------------------------------------------------------------------
 
     def uploads(self, work: Send) -> list[Upload]:
-        """All uploads of this object that nobody has ended, those of other generations among them."""
+        """All uploads of this object that have not ended, including those of other generations."""
         return self._ledger.uploads(work.id) if work.generation else []
 
     def begin_upload(self, upload: Upload) -> None:
@@ -205,17 +205,17 @@ class PartKeeper:
             self._progress.add(work.id)
 
     def end_upload(self, upload: Upload) -> None:
-        """It was completed or aborted, or is gone."""
+        """The upload was completed or aborted, or no longer exists."""
         self._ledger.end_upload(upload)
 
     # -- for units ----------------------------------------------------------------------------------------------
 
     def partial(self, object_id: int, generation: int) -> tuple[int, int] | None:
-        """(volume, bytes) of the partial file of an object that is still to be fetched; None: there is none."""
+        """(volume, bytes) of the partial file of an object that is not completely fetched; None: there is none."""
         return self._ledger.partial(object_id, generation)
 
     def lies_on(self, object_id: int, volume: int) -> bool:
-        """Whether the partial file of this object on this volume is to be kept, in the generation it has by now."""
+        """Whether to keep the partial file of this object on this volume, for its current generation."""
         return object_id in self._ledger.partials(volume)
 
     def kept_on(self, volume: int) -> set[int]:
@@ -223,12 +223,12 @@ class PartKeeper:
         return self._ledger.partials(volume)
 
     def doubt(self, volume: int) -> None:
-        """A volume came, or came back: what lies there is hashed again before anybody counts on it."""
+        """A volume came, or came back: what is there is hashed again before it is used."""
         with self._lock:
             self._trust = {number: trust for number, trust in self._trust.items() if trust.volume != volume}
 
     def forget(self, object_id: int) -> None:
-        """The partial file of an object is of no use any more."""
+        """The partial file of an object is no longer of use."""
         self._distrust(object_id)
         self._ledger.forget_pieces(object_id)
 
@@ -237,7 +237,7 @@ class PartKeeper:
             self._trust.pop(object_id, None)
 
     def progressed(self, object_id: int) -> bool:
-        """Whether parts of this object were recorded since this was asked last."""
+        """Whether parts of this object were recorded since the previous call."""
         with self._lock:
             found = object_id in self._progress
             self._progress.discard(object_id)

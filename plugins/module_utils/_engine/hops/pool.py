@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""All endpoints of one store: which one takes the next piece of work, and what carries it out."""
+"""All endpoints of one store: which one gets the next piece of work, and which mover carries it out."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .endpoint_probes import Probes
 class EndpointPool:
     """All endpoints of one side of a job (none for a job without a source), with a mover each.
 
-    Outcomes arrive on `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object is
-    in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
-    `examples` names objects of which a store that serves anything serves one.
-    `volumes` is their number, `memory` remembers the parts of large objects. `refusal` is what waiting cannot fix: a
-    probe found it, or it ended a thread here, and whoever takes outcomes is lost with it.
+    Outcomes are passed to `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object
+    is in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
+    `examples` names objects, at least one of which a working store serves. `volumes` is the number of volumes, `memory`
+    remembers the parts of large objects. `refusal` is a permanent error that a probe found, or an error that ended a
+    thread here, in which case outcomes are no longer delivered.
     """
 
     def __init__(
@@ -76,33 +76,33 @@ class EndpointPool:
 
     @property
     def none_answers(self) -> bool:
-        """Whether every endpoint is down, and a probe said so: not merely one request that failed."""
+        """Whether every endpoint is down according to a probe, not merely because a request failed."""
         return all(endpoint.health.failed_probe for endpoint in self.endpoints)
 
     @property
     def serves_nothing(self) -> bool:
-        """Whether every endpoint answers, and has served no object lately, so that only some are tried."""
+        """Whether every endpoint answers but has recently served no object, so that only a few objects are tried."""
         return bool(self.endpoints) and all(endpoint.serves_nothing for endpoint in self.endpoints)
 
     @property
     def trials(self) -> int:
-        """How often every endpoint was tried since then, in vain."""
+        """How often every endpoint was tried without success since then."""
         return min((endpoint.trials for endpoint in self.endpoints), default=0)
 
     def is_probed(self, endpoint: Endpoint) -> bool:
-        """Whether it is being asked now whether it is well."""
+        """Whether the endpoint is being probed now."""
         return self._probes.is_asked(endpoint)
 
     def probe_due(self) -> None:
-        """Look again at endpoints whose rest is over."""
+        """Probe endpoints whose rest is over."""
         for endpoint in self.endpoints:
             if endpoint.health.is_due and not self._probes.is_asked(endpoint):
                 self._probes.ask(endpoint)
 
     def preflight(self, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Probe every endpoint; return when one is well, or none is. Raises JobStopped; one that is down merely rests.
+        """Probe every endpoint; return when one is healthy, or all have failed. Raises JobStopped.
 
-        What answers later joins in later.
+        Endpoints that are down rest; those that answer later are used later.
         """
         for endpoint in self.endpoints:
             endpoint.health.expect_answer(f"{endpoint.url} has not answered yet")
@@ -121,9 +121,9 @@ class EndpointPool:
         *,
         progressed: bool = False,
     ) -> None:
-        """Whose fault a failure at an endpoint was: `told` is called once a probe has ended, from its thread.
+        """Find out what caused a failure at an endpoint: `told` is called from the thread of a probe when it has ended.
 
-        At once where the endpoint is known to be down. `progressed`: parts of the object moved since it failed last.
+        At once if the endpoint is known to be down. `progressed`: parts of the object moved since its last failure.
         """
         endpoint.failed(object_id)
         if not endpoint.is_up:
@@ -133,7 +133,7 @@ class EndpointPool:
         self._probes.ask(endpoint, lambda probe: told(endpoint.whose_fault(failed, probe, self._examples)))
 
     def _refuse(self, error: BaseException) -> None:
-        """What waiting cannot fix, or what ended a thread, ends the unit."""
+        """A permanent error, or one that ended a thread, ends the unit."""
         self.refusal = self.refusal or error
         self._wake()
 
@@ -141,7 +141,7 @@ class EndpointPool:
         return "; ".join(endpoint.health.message for endpoint in self.endpoints if not endpoint.is_up)
 
     def messages(self) -> str:
-        """What every endpoint last failed with."""
+        """The last failure of every endpoint."""
         return "; ".join(endpoint.health.message for endpoint in self.endpoints)
 
     # -- choice -----------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class EndpointPool:
     def pick(self, avoid: str = "", *, large: bool = False, held_up: Container[int] = ()) -> Endpoint | None:
         """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
 
-        With `large` only one that takes another large object at once: those `held_up` by their disks do not count.
+        With `large` only one that accepts another large object now: those `held_up` by their disks do not count.
         """
         up = [endpoint for endpoint in self.endpoints if endpoint.is_up and not self._is_busy(endpoint)]
         if large:
@@ -160,14 +160,14 @@ class EndpointPool:
         return min(others or up, key=self._load)
 
     def pick_to_ask(self) -> Endpoint | None:
-        """The healthy endpoint with the least in flight, for a question: one that serves no object may answer it."""
+        """The healthy endpoint with the least in flight for a metadata request, even if it serves no objects."""
         return min((endpoint for endpoint in self.endpoints if endpoint.is_up), key=self._load, default=None)
 
     def _load(self, endpoint: Endpoint) -> int:
         return self._assigned.count(endpoint.url)
 
     def _is_busy(self, endpoint: Endpoint) -> bool:
-        """Whether it serves nothing, and has as many objects as are tried with it."""
+        """Whether it serves nothing and already has as many trial objects as allowed."""
         return endpoint.serves_nothing and self._load(endpoint) >= TRIED_AT_ONCE
 
     def _takes_large(self, endpoint: Endpoint, held_up: Container[int]) -> bool:
@@ -178,18 +178,18 @@ class EndpointPool:
         self._assigned.expect_large(endpoint.url, object_id)
 
     def expect_no_more(self, endpoint: Endpoint, object_id: int) -> None:
-        """It is not, after all."""
+        """It is not handed over after all."""
         self._assigned.expect_no_more(endpoint.url, object_id)
         self._wake()
 
     # -- work -------------------------------------------------------------------------------------------------
 
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
-        """The folders movers may reach, by descriptors of their directories."""
+        """Set the directories that movers may access, by their descriptors."""
         self._dispatch.movers.set_descriptors(descriptors)
 
     def follow_credentials(self) -> None:
-        """New work is moved with the credentials that count now."""
+        """Use the current credentials for new work."""
         self._dispatch.movers.follow_credentials()
 
     def owned(self) -> set[int]:
@@ -197,11 +197,11 @@ class EndpointPool:
         return self._assigned.objects()
 
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
-        """Whether `submit` of such work would not block, as far as the mover can tell; else `wake` says when."""
+        """Whether `submit` of such work would not block, as far as the mover can tell; otherwise `wake` signals it."""
         return self._settings.is_large(size) or self._dispatch.movers.has_room(endpoint, volume)
 
     def choose_tool(self, work: Fetch | Send) -> str:
-        """The tool for another attempt to move an object, which is handed over with it."""
+        """The tool for the next attempt to move an object, to be passed to `submit`."""
         return self._choice.choose(work)
 
     def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
@@ -213,24 +213,24 @@ class EndpointPool:
         is_large = self._assigned.end(outcome.id)
         try:
             self._on_outcome(outcome)
-        except Exception as error:  # nobody would ever hear of this object again
+        except Exception as error:  # otherwise this object would be lost silently
             self._refuse(error)
         if is_large:
             self._wake()
 
     def traffic(self) -> int:
-        """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
+        """Bytes that the running movers have read and written: grows while a long transfer makes progress."""
         return self._dispatch.movers.traffic()
 
     def close(self) -> None:
-        """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
+        """End the movers; what they had in flight becomes UNKNOWN. A running boto3 transfer is abandoned."""
         self._dispatch.close()
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
-    """Large objects are fetched half as many at once as they are sent: they then end one after another.
+    """Fetch half as many large objects at once as are sent, so that they end one after another.
 
-    Fetched all together they end together, and the second hop has nothing to do until then.
+    Fetched all at once, they would end at the same time, and the second hop would be idle until then.
     """
     if direction != "fetch":
         return settings

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What objects meet on their way: soft or hard, whose fault it is, and when each is tried again. For both hops."""
+"""Failures of objects: whether they count, what caused them, and when each object is tried again. For both hops."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .flight import Flight, Item
 from .part_memory import PartKeeper
 from .pool import EndpointPool
 
-SOFT_FAILURES = 20  # this many failures without a culprit that one object met count as one of its attempts
+SOFT_FAILURES = 20  # this many failures of unknown cause count as one attempt of the object
 _LONGEST_FETCH_DELAY_MS = 60_000
-_AGAIN_SECONDS = 0.2  # before another try of what failed by nobody's fault, or an endpoint's
-_AFTER_LOCAL_SECONDS = 1.0  # and of what a volume did not take or give, which is well
+_AGAIN_SECONDS = 0.2  # before a retry after a failure of unknown cause, or of an endpoint
+_AFTER_LOCAL_SECONDS = 1.0  # before a retry after a failed read or write on a healthy volume
 
 
 def _delay_ms(row: Row) -> int:
-    """Before another attempt: twice as long after each."""
+    """The delay before the next attempt: doubled after each."""
     return int(500 * 2 ** min(row.attempts, 20))
 
 
 class Setbacks:
-    """Counts them. Any thread may call these.
+    """Counts failures. Any thread may call these.
 
-    `attempts` of an object until it ends as failed; `until` when the run ends: drained, once, forever.
+    `attempts` per object until it is failed; `until` when the run ends: drained, once, forever.
     """
 
     def __init__(self, ledger: UnitLedger, counters: Counters, *, attempts: int, until: str) -> None:
@@ -43,13 +43,13 @@ class Setbacks:
         self._counters = counters
         self._attempts = attempts
         self._until = until
-        self._soft: Notes[int, int] = Notes()  # failures by nobody's fault, by object
-        self._later: Notes[int, float] = Notes()  # objects that are left alone until then
+        self._soft: Notes[int, int] = Notes()  # failures of unknown cause, by object
+        self._later: Notes[int, float] = Notes()  # objects that are not tried before this time
 
     # -- when again -------------------------------------------------------------------------------------------
 
     def due(self, row: Row, busy: Container[int]) -> bool:
-        """Whether a row may be taken now: not on its way already, and not asked to wait."""
+        """Whether a row may be taken now: not in flight, and not postponed."""
         if row.id in busy or (self._until != "forever" and self.is_given_up(row)):
             return False
         if self._later.get(row.id, 0.0) > time.monotonic():
@@ -58,15 +58,15 @@ class Setbacks:
         return True
 
     def is_given_up(self, row: Row) -> bool:
-        """Whether a staged object was refused so often that a run ends without it; a service goes on trying."""
+        """Whether a staged object was refused so often that a run gives up on it; a service keeps trying."""
         return row.state == State.STAGED and row.attempts >= self._attempts
 
     def put_off(self, row: Row, seconds: float) -> None:
-        """Leave an object alone for a while, without blaming it."""
+        """Postpone an object without counting an attempt."""
         self._later[row.id] = time.monotonic() + seconds
 
     def postpone(self, row: Row, seconds: float) -> bool:
-        """Put an object back without blaming it. True when that happened so often that it is to blame after all."""
+        """Put an object back without counting an attempt. True if that happened so often that it counts after all."""
         count = self._soft.get(row.id, 0) + 1
         self._soft[row.id] = count
         self.put_off(row, seconds)
@@ -76,30 +76,30 @@ class Setbacks:
         return True
 
     def is_excused(self, row: Row, whose: Blame) -> bool:
-        """Whether a failure does not count against the object, which is tried again soon."""
+        """Whether a failure does not count against the object, which is then retried soon."""
         if whose is Blame.OBJECT:
             return False
         self.put_off(row, _AGAIN_SECONDS)
         return True
 
     def counts(self, failure: Failure) -> bool:
-        """Whether a failure that needs no probe counts against the object; else it is tried again soon."""
+        """Whether a failure that needs no probe counts against the object; otherwise it is retried soon."""
         is_local = failure.trouble.is_local
         if not is_local and failure.trouble is not Trouble.UNKNOWN:
             return True
         return self.postpone(failure.row, _AFTER_LOCAL_SECONDS if is_local else _AGAIN_SECONDS)
 
     def forgive(self, object_id: int) -> None:
-        """An object succeeded: what it met on its way is forgotten."""
+        """An object succeeded: its earlier failures are forgotten."""
         self._soft.pop(object_id, 0)
         self._later.pop(object_id, 0.0)
 
     # -- against the object -----------------------------------------------------------------------------------
 
     def failed(self, failure: Failure, *, target: State | None = None) -> State:
-        """Count an attempt against an object: it is tried again later, or ends as failed or quarantined.
+        """Count an attempt against an object: it is retried later, or becomes failed or quarantined.
 
-        Returns the state it has now. Where a newer generation has taken its place, nothing failed.
+        Returns its new state. If a newer generation has replaced it, nothing failed.
         """
         row = failure.row
         if row.attempts + 1 >= self._attempts:
@@ -116,10 +116,10 @@ class Setbacks:
         return ending
 
     def refused(self, failure: Failure, *, for_good: bool = False, is_lie: bool = False) -> None:
-        """The destination did not take an object, or proves nothing: it stays staged, and is tried ever more rarely.
+        """The destination refused an object, or it cannot be proven: it stays staged and is retried ever more rarely.
 
-        `for_good`: as long as nobody changes the job, no other attempt would end otherwise. `is_lie`: the store is to
-        blame, which is recorded also where the row speaks of a newer generation by now.
+        `for_good`: another attempt would fail as well until the job is changed. `is_lie`: the store is to blame, which
+        is recorded even if the row is already about a newer generation.
         """
         row = failure.row
         attempts = max(1, self._attempts - row.attempts) if for_good else 1
@@ -132,13 +132,13 @@ class Setbacks:
             self.note(failure)
 
     def note(self, failure: Failure) -> None:
-        """A failure that the ledger knows of."""
+        """Count a failure that is recorded in the ledger."""
         self._counters.failed(failure)
 
     def _kept_back(self, failure: Failure, delay_ms: int) -> int:
-        """For how long the ledger keeps an object back; 0 where a single pass does that itself, and tries it again.
+        """How long the ledger postpones an object; 0 if a single pass postpones it itself and retries it.
 
-        What failed for a reason that may be over in a moment is not left to another pass.
+        Transient failures are not left to another pass.
         """
         row = failure.row
         if self._until != "once" or not failure.trouble.is_weather or row.attempts + 1 >= self._attempts:
@@ -148,10 +148,10 @@ class Setbacks:
 
 
 class Suspects:
-    """Finds out whose fault failures were: an object's, an endpoint's, or of all that the store is asked for.
+    """Finds out what caused failures: an object, an endpoint, or the whole store.
 
-    `at_disk` has a step carried out that may wait for the medium of an item's volume, by a worker that waits for no
-    other.
+    `at_disk` carries out a step that may wait for the disk of an item's volume, in a worker that waits for no other
+    disk.
     """
 
     def __init__(
@@ -168,15 +168,15 @@ class Suspects:
         self._is_over = False
 
     def end(self) -> None:
-        """Nobody is told any more."""
+        """Report no more results."""
         self._is_over = True
 
     def find_out(
         self, item: Item, failure: Failure, endpoint: Endpoint | None, told: Callable[[Item, Failure, Blame], None]
     ) -> bool:
-        """`told` is called once it is known; until then the object stays in the unit, and its endpoint at work.
+        """`told` is called once the cause is known; until then the object stays in the unit, and its endpoint in use.
 
-        `endpoint` None: the item's own. False: that needs no probe.
+        `endpoint` None: the item's own. False: the failure needs no probe.
         """
         if not needs_probe(failure.trouble):
             return False
@@ -186,7 +186,9 @@ class Suspects:
                 told(item, failure, whose)
 
         def judged(whose: Blame) -> None:
-            self._at_disk(item, partial(decide, whose))  # a probe is for all: it waits for no disk
+            self._at_disk(
+                item, partial(decide, whose)
+            )  # the probe thread serves all objects and must not wait for a disk
             self._flight.held.let_go([item.row.id])
 
         self._flight.held.take([item.row.id])

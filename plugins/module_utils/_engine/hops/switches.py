@@ -18,10 +18,9 @@ class Switches:
     stop: workers.Stop = field(default_factory=workers.Stop)
     staged: threading.Event = field(default_factory=threading.Event)  # something became staged
     space: threading.Event = field(default_factory=threading.Event)  # something was released
-    # What lay aside to be deleted, and was another file, is back in its drop folder, on all volumes that came.
+    # On all volumes that came: files set aside for deletion that turned out to be others are back in drop folders.
     put_back: threading.Event = field(default_factory=threading.Event)
     source_done: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)  # a unit is about to end: look whether it did
-    refused: threading.Event = field(
-        default_factory=threading.Event
-    )  # the destination takes nothing: nobody makes room
+    ended: threading.Event = field(default_factory=threading.Event)  # a unit is about to end: check whether it did
+    # The destination accepts nothing, so no space will be freed.
+    refused: threading.Event = field(default_factory=threading.Event)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the source unit and the destination unit have in common: threads that cannot die unseen, waits, counters."""
+"""What the source unit and the destination unit share: threads whose errors are never lost, waits, counters."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .pool import EndpointPool
 from .setbacks import Setbacks, Suspects
 from .switches import Switches
 
-_log = logging.getLogger("snowsync.unit")
-_END_SECONDS = 14.0  # after a stop the unit waits so long for its workers and for the volumes
-_LEAST_END_SECONDS = 0.5  # for each step of the end, however late it is
+_log = logging.getLogger("snowsync.hops.unit")
+_END_SECONDS = 14.0  # how long after a stop the unit waits for its workers and for the volumes
+_LEAST_END_SECONDS = 0.5  # minimum for each shutdown step, however late it is
 
 
 class Unit:
-    """A feeder loop in the calling thread, workers beside it. Subclasses give `name`, `work` and `last_steps`."""
+    """A feeder loop in the calling thread, with worker threads. Subclasses provide `name`, `work` and `last_steps`."""
 
     name = ""
-    reads = False  # also from volumes that take no writes
+    reads = False  # whether it also uses volumes that are not writable
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
         self.job = job
@@ -47,9 +47,9 @@ class Unit:
         self.parts = PartKeeper(ledger.parts)
         self.counters = Counters()
         self.status = "starting"
-        self.waiting_for = ""  # the status at the moment a deadline passed
-        self.unserved = ""  # why this run ends without a store that answers and serves no object
-        self.is_complete = False  # it ended because there was nothing left to do
+        self.waiting_for = ""  # the status when the deadline passed
+        self.unserved = ""  # set if this run ends because the store answers but serves no objects
+        self.is_complete = False  # it ended because nothing was left to do
         self.has_ended = False
         self.crew = Crew(self.name, switches.stop)
         self.flight = Flight()
@@ -71,17 +71,17 @@ class Unit:
         raise NotImplementedError
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """What is left to do when the workers are gone; each is done whatever became of the others."""
+        """What is left to do after the workers have ended; each step is carried out even if others fail."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Work until drained, for one pass, or until stopped; the unit is `locked`. Raises what ended it."""
+        """Work until drained, for one pass, or until stopped; the unit is `locked`. Raises the error that ended it."""
         try:
             self.counters.run_id = self.ledger.journal.start_run(self.name)
             try:
                 self.work()
             except workers.BrokenOff:
-                _log.info("the %s unit was stopped while it read a file", self.name)
+                _log.info("the %s unit was stopped while reading a file", self.name)
             except BaseException as error:
                 self.crew.fail(error)
             self._end()
@@ -92,17 +92,17 @@ class Unit:
             raise self.crew.error
 
     def _end(self) -> None:
-        """Each step is done whatever became of the others; after a stop none is waited for very long."""
+        """Carry out every step even if others fail; after a stop, wait only briefly for each."""
         steps = [self.endpoints.close, self.join, *self.last_steps()]
         in_time = [self._has_ended_in_time(step) for step in steps]
         self.say_ended()
         if all(in_time):
             self._has_ended_in_time(self.volumes.close)
         else:
-            _log.warning("the %s unit ends without waiting for a disk or an answer any longer", self.name)
+            _log.warning("the %s unit ends without waiting any longer for a disk or a response", self.name)
 
     def _has_ended_in_time(self, step: Callable[[], None]) -> bool:
-        """Carry out a step of the end. False: it hangs, and what it would have done the next start does."""
+        """Carry out a shutdown step. False: it hangs; the next start does what it would have done."""
         worker = workers.start(step, f"{self.name}-end", self._ended_badly)
         stop = self.switches.stop
         began = time.monotonic()
@@ -113,7 +113,7 @@ class Unit:
         return True
 
     def _ended_badly(self, error: BaseException) -> None:
-        _log.error("the %s unit could not end in order: %s", self.name, error)
+        _log.error("the %s unit could not shut down cleanly: %s", self.name, error)
         self.crew.fail(error)
 
     def say_ended(self) -> None:
@@ -128,11 +128,11 @@ class Unit:
         return locked(self.job, self.name)
 
     def join(self) -> None:
-        """Wait for the workers, which work through what was begun."""
+        """Wait for the workers, which complete what they have begun."""
         self.crew.join()
 
     def goes_on(self, doing: str = "") -> bool:
-        """A long step of the feeder is at work, at what it says if anything. False: the unit ends."""
+        """Called during a long step of the feeder; `doing` becomes the status. False: the unit ends."""
         self.heartbeat = time.monotonic()
         self.status = doing or self.status
         return not self.crew.stopping
@@ -140,7 +140,7 @@ class Unit:
     # -- housekeeping -----------------------------------------------------------------------------------------
 
     def look_around(self) -> None:
-        """Once a second: volumes that come and go, endpoints that may be well again, the run's row."""
+        """Once a second: check for volumes that come and go and for endpoints that recover; save the run's row."""
         now = self.heartbeat = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + 1.0
@@ -149,21 +149,21 @@ class Unit:
             self.endpoints.probe_due()
             if self.endpoints.refusal:
                 raise self.endpoints.refusal
-            self._insist_that_none_is_lost(now)
+            self._check_for_lost(now)
         if now >= self._next_save:
             self._next_save = now + 2.0
             self.save_run()
 
-    def _insist_that_none_is_lost(self, now: float) -> None:
-        """An object that nobody has would never leave the unit, which would look alive: it ends, and begins again."""
+    def _check_for_lost(self, now: float) -> None:
+        """End the unit if no thread has an object in flight: it would stay there while the unit looks alive."""
         lost = self.flight.lost(now, self.endpoints.owned())
         if lost:
-            detail = f"{lost.row.key!r} is on its way, and no thread has it: a defect; the next start takes it up"
-            raise LocalError(Trouble.OTHER, f"go on with the {self.name} unit of job {self.job.job}", detail)
+            detail = f"{lost.row.key!r} is in flight, but no thread has it (a bug); the next start resumes it"
+            raise LocalError(Trouble.OTHER, f"continue the {self.name} unit of job {self.job.job}", detail)
 
     def _look_at_volumes(self) -> None:
         came, _gone = self.volumes.refresh()
-        # Before anything is closed or swept: from here on no mover starts with folders that are gone.
+        # Before anything is closed or swept: from here on no mover starts with directories that are gone.
         self.endpoints.set_descriptors(
             [descriptor for volume in list(self.volumes.open.values()) for descriptor in volume.descriptors()]
         )
@@ -171,18 +171,18 @@ class Unit:
             try:
                 self.volume_came(volume)
             except OSError as error:
-                self.take_out(volume, f"Failed to begin with volume {volume.name}: {error.strerror}")
+                self.take_out(volume, f"Failed to start using volume {volume.name}: {error.strerror}")
         self.volumes_seen()
         self.volumes.close_retired({id(item.volume) for item in self.flight.items()})
 
     def volume_came(self, volume: OpenVolume) -> None:
-        """Hook: a volume can be used (again). What of this unit is still in flight on it must be spared."""
+        """Hook: a volume can be used (again). Files of objects that are still in flight on it must be kept."""
 
     def volumes_seen(self) -> None:
-        """Hook: all volumes were looked at just now."""
+        """Hook: all volumes have just been checked."""
 
     def take_out(self, volume: OpenVolume, reason: str) -> None:
-        """A volume failed under way: it rests until a write to it succeeds again."""
+        """A volume failed while in use: it stays out of use until a write to it succeeds again."""
         if self.volumes.take_out(volume, reason):
             _log.error("volume %s is out of use: %s", volume.name, reason)
 
@@ -200,28 +200,28 @@ class Unit:
     # -- rows -------------------------------------------------------------------------------------------------
 
     def held_up(self) -> set[int]:
-        """The objects in flight whose disks do not answer: nothing else waits for these."""
+        """The objects in flight whose disks do not respond: nothing else waits for them."""
         stuck = self.volumes.stuck()
         return {item.row.id for item in self.flight.on(stuck)} if stuck else set()
 
     def is_served(self) -> bool:
-        """Whether what is under way means that it goes on. Else objects are only tried, and the status says why."""
+        """Whether objects in flight mean progress. Otherwise they are only trials, and the status says why."""
         if not self.endpoints.serves_nothing:
             return True
         self.status = f"waiting for the {self.name}: {self.endpoints.messages()}"
         return False
 
     def is_hopeless(self) -> bool:
-        """Whether a run ends without a store that has served no object in so many trials; a service goes on trying."""
+        """Whether a run gives up on a store that served no object in so many trials; a service keeps trying."""
         pool = self.endpoints
         return self.until != "forever" and pool.serves_nothing and is_hopeless(pool.trials, self.job.attempts)
 
     def end_unserved(self) -> None:
         """Say why this run ends with objects left."""
-        self.unserved = f"the {self.name} answers, and serves no object: {self.endpoints.messages()}"
+        self.unserved = f"the {self.name} answers but serves no objects: {self.endpoints.messages()}"
 
     def outage(self, side: str) -> None:
-        """No endpoint of this side is well: say so and wait; one single pass waits no longer than a second look."""
+        """No endpoint of this side is healthy: report it and wait; a single pass waits only until the next probe."""
         why = self.endpoints.why_down()
         self.status = f"waiting for the {side}: {why}"
         if self.until == "once" and not self.flight and self.endpoints.none_answers:

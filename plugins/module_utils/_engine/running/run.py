@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Running a job: which units, in which threads, until when, and what to say at the end."""
+"""Runs a job: which units, in which threads, until when, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ..ledger.reader import LedgerReader
 
 _log = logging.getLogger("snowsync")
 _FIRST = 100
-_LONGEST_END = 17.0  # seconds after a stop: a unit that has not ended by then hangs at a disk, and is left to itself
+_LONGEST_END = 17.0  # seconds after a stop: a unit that has not ended by then hangs on a disk and is abandoned
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Summary:
     evidence: dict[str, dict[str, int]]
     failures: list[dict[str, str]]
     failure_count: int
-    refused: int  # staged objects that the destination did not take in this run
+    refused: int  # staged objects that the destination did not accept in this run
     waiting: list[str]  # when a deadline ended the run: what each unit was doing or waiting for
     report: str
-    lost: int = 0  # listed generations that nobody has any more; an older one of the object is delivered
-    left_behind: int = 0  # objects that are listed at the source, and whose keys cannot be moved
-    unserved: list[str] = field(default_factory=list)  # stores that answered, and served no object as long as was tried
+    lost: int = 0  # listed generations that no longer exist anywhere; an older one of the object is delivered
+    left_behind: int = 0  # objects that are listed at the source, but whose keys cannot be moved
+    unserved: list[str] = field(default_factory=list)  # stores that answered, but served no object in any trial
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -90,10 +90,10 @@ class Plan:
 
 
 class Attendant:
-    """Who looks after running units from the main thread; this one does nothing (see running/service.py)."""
+    """Looks after running units from the main thread; this base class does nothing (see running/service.py)."""
 
     def beat(self, doing: str) -> None:
-        """Called now and then before that, while the ledger is made ready: `doing` says what is done."""
+        """Called from time to time before the start, while the ledger is prepared: `doing` describes the step."""
 
     def start(self, units: list[Unit], switches: Switches) -> None:
         """Called once before the units start."""
@@ -115,9 +115,9 @@ def run_job(
 ) -> Summary:
     """Run a job's units until `drained`, for `once` pass, or `forever`.
 
-    `attendant` sees the units before they start, at every turn of the main thread, and at the end.
-    Raises what stopped a unit. After `timeout` seconds it ends all the same: the summary then is not `drained` and says
-    in `waiting` what for.
+    `attendant` is called before the units start, at every turn of the main thread, and at the end. Raises the error
+    that stopped a unit. After `timeout` seconds the run ends in any case: the summary is then not `drained`, and
+    `waiting` says what the units were waiting for.
     """
     started, began_ms = time.monotonic(), now_ms()
     attendant = attendant or Attendant()
@@ -126,7 +126,7 @@ def run_job(
         switches = Switches()
         units = _units(job, ledger, switches, direction, until)
         with contextlib.ExitStack() as locks:
-            # First of all: a run that is refused leaves the ledger as the running one has it.
+            # First, so that a run that is refused does not change the ledger of the running one.
             for unit in units:
                 locks.enter_context(unit.locked())
             binding.bind(job, ledger.stores)
@@ -151,7 +151,7 @@ def _units(job: Job, ledger: Ledger, switches: Switches, direction: str, until: 
 
 
 def _run_units(units: list[Unit], switches: Switches, timeout: float | None, attendant: Attendant) -> None:
-    """Run every unit to its end, or to the end of `timeout`; raises the first error of any."""
+    """Run every unit until it ends, or until `timeout`; raises the first error of any unit."""
     deadline = None if timeout is None else time.monotonic() + timeout
     attendant.start(units, switches)
     threads = [_start(unit, switches) for unit in units]
@@ -183,10 +183,10 @@ def _start(unit: Unit, switches: Switches) -> workers.Worker:
 
 
 def _leave_behind(units: list[Unit]) -> None:
-    """Close the run of a unit that does not come back from a disk."""
+    """Record the end of a unit that hangs on a disk."""
     for unit in units:
         if not unit.has_ended:
-            _log.error("the %s unit does not end: a disk does not answer it; the next start goes on", unit.name)
+            _log.error("the %s unit does not end: a disk does not respond; the next start resumes", unit.name)
             unit.say_ended()
 
 
@@ -195,15 +195,15 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
     source, destination = hops.get("source", Counters()), hops.get("destination", Counters())
     changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
     reader = LedgerReader(ledger)
-    # A clock that was set back meanwhile dates what was done before the beginning.
+    # If the clock was set back meanwhile, events may be dated before the start.
     gathered = gather(reader, since_ms=min(began_ms, now_ms() - int((time.monotonic() - started) * 1000)))
-    # A run that does not list the source knows of what is left there from the last one that did.
+    # A run that does not list the source uses the count of the last run that did.
     left = source.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
     failures = [*source.failures, *destination.failures][:_FIRST]
     return Summary(
         job=job.job,
         changed=changed,
-        # Nothing open in the ledger proves little: perhaps nothing was listed, or what was listed could not be moved.
+        # Nothing open in the ledger is not enough: perhaps nothing was listed, or what was listed could not be moved.
         drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left or source.lost)
         and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
@@ -228,7 +228,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
 
 
 def _refused(ledger: Ledger, units: list[Unit]) -> int:
-    """Staged objects that a destination unit which ended by itself has left."""
+    """The number of staged objects that are left after the destination unit completed its work."""
     found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.is_complete]
     return ledger.objects.refused(everything=found[0].refusals.everything or bool(found[0].unserved)) if found else 0
 
@@ -236,7 +236,7 @@ def _refused(ledger: Ledger, units: list[Unit]) -> int:
 def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:
     try:
         return str(save(job, reader, gathered))
-    except LocalError as error:  # what was moved is moved, and the ledger knows it
+    except LocalError as error:  # not fatal: what was moved is recorded in the ledger
         _log.error("the report could not be saved: %s", error)
         return ""
 
@@ -246,7 +246,7 @@ def _hop(counters: Counters) -> Hop:
 
 
 def plan_job(job: Job) -> Plan:
-    """The real plan: list the source, look into the drop folders, compare both with the ledger. Nothing is written."""
+    """List the source, look into the drop folders, compare both with the ledger. Nothing is written."""
     plan = Plan(job.job)
     ledger = _known_so_far(job)
     pool = EndpointPool(
@@ -276,7 +276,7 @@ def plan_job(job: Job) -> Plan:
 
 
 def _known_so_far(job: Job) -> Ledger | None:
-    """The ledger, to be read; None before the first run has made it."""
+    """The ledger, opened read-only; None before the first run has created it."""
     if not job.ledger_path.exists():
         return None
     ledger = Ledger(job.ledger_path, readonly=True)
@@ -302,7 +302,7 @@ def _plan_listing(plan: Plan, ledger: Ledger | None, pool: EndpointPool, prefix:
         for listed, reason in left:
             _leave(plan, readable(listed.key), reason)
         for what in page.unread:
-            _leave(plan, what, "that entry of the listing is no XML, and has no key")
+            _leave(plan, what, "this entry of the listing is not valid XML and has no key")
 
 
 def _leave(plan: Plan, name: str, reason: str) -> None:

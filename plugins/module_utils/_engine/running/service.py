@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Life under systemd: signals become flags, progress feeds the watchdog, the status line says what happens.
+"""Integration with systemd: signals become flags, progress feeds the watchdog, the status line shows what happens.
 
 Protocol: sd_notify(3), a datagram to $NOTIFY_SOCKET. Without systemd only the signals matter.
 """
@@ -24,11 +24,11 @@ from .run import Attendant
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
-_BUSY_SECONDS = 10.0  # a feeder that turned no more for so long waits for a mover, or hashes a large file, or hangs
-_START_SECONDS = 120  # a step of the start that takes longer hangs: systemd ends it
-_TELL_SECONDS = 5.0  # a systemd that reads nothing for so long misses a message
-_WORTH_TELLING = 30.0  # a disk that answers nothing for so long is named in the status
-_PATIENCE = 90.0  # and if nothing moved for so long besides, it hangs
+_BUSY_SECONDS = 10.0  # a feeder without a turn for this long waits for a mover, hashes a large file, or hangs
+_START_SECONDS = 120  # a start step that takes longer hangs: systemd ends it
+_TELL_SECONDS = 5.0  # if systemd reads nothing for this long, a message is dropped
+_WORTH_TELLING = 30.0  # a disk that does not respond for this long is named in the status
+_PATIENCE = 90.0  # if nothing else moved for this long either, it hangs
 
 
 class Daemon(Attendant):
@@ -43,11 +43,11 @@ class Daemon(Attendant):
         self._next = 0.0
         self._seen: list[int] = []
         self._progressed = time.monotonic()
-        self._told: set[str] = set()  # workers of which it was said that they hang
+        self._told: set[str] = set()  # workers that were reported as hanging
         self.stopped_by = 0  # the number of the signal that stopped the run
 
     def beat(self, doing: str) -> None:
-        """The start takes long and goes on: systemd waits on, and what is done is kept should it be ended."""
+        """The start takes long but makes progress: systemd keeps waiting. Completed steps survive an interruption."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self._interval
@@ -60,9 +60,7 @@ class Daemon(Attendant):
         self._tell("READY=1\nSTATUS=starting")
 
     def _stop(self, number: int, _frame: object) -> None:
-        _log.info(
-            "%s: stopping; what is in flight now is taken up again at the next start", signal.Signals(number).name
-        )
+        _log.info("received %s: stopping; objects in flight are resumed at the next start", signal.Signals(number).name)
         self.stopped_by = number
         if self._switches:
             self._switches.stop.set()
@@ -92,32 +90,34 @@ class Daemon(Attendant):
     @staticmethod
     def _slow_disks() -> list[str]:
         return [
-            f"{look.name} has waited {look.seconds:.0f} s for its disk"
+            f"{look.name} has been waiting {look.seconds:.0f} s for its disk"
             for look in workers.looks(time.monotonic())
             if look.doing is Doing.MEDIUM and look.seconds >= _WORTH_TELLING
         ]
 
     def _is_alive(self, now: float) -> bool:
-        """Real progress: no worker hangs, and every feeder turned lately, or something moved since the last look."""
+        """Real progress: no worker hangs, and every feeder turned recently, or something moved since the last look."""
         units = [unit for unit in self._units if not unit.has_ended]
         if all(now - unit.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
             self._progressed = now
-        # What a mover thinks is stuck it ends by itself, if it is given the time.
+        # Given enough time, a mover ends stuck transfers by itself.
         patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])
         return now - self._progressed < patience and not self._hanging(now, patience)
 
     def _hanging(self, now: float, patience: float) -> list[str]:
-        """The workers that only a restart helps; each is named once."""
+        """The workers that need a restart; each is logged once."""
         hanging = [look for look in workers.looks(now) if stands_still(look, patience)]
         for look in hanging:
             if look.name not in self._told:
-                _log.error("%s has not got on for %.0f s: it is left to the watchdog", look.name, look.seconds)
+                _log.error("%s has made no progress for %.0f s: leaving it to the watchdog", look.name, look.seconds)
         self._told = {look.name for look in hanging}
         return sorted(self._told)
 
     def _has_moved(self, units: list[Unit]) -> bool:
-        """Whether objects or bytes moved since this was asked last: one object of a terabyte takes hours."""
-        seen = [sum(traffic_of(os.getpid()) or (0, 0)) // MIB]  # our own hashing; less is only what /proc itself gives
+        """Whether objects or bytes moved since the previous call: one object of a terabyte takes hours."""
+        seen = [
+            sum(traffic_of(os.getpid()) or (0, 0)) // MIB
+        ]  # our own hashing; in MiB, since reading /proc itself counts a little
         for unit in units:
             counters = unit.counters
             seen += [counters.listed_objects, counters.moved_objects, counters.failure_count, unit.endpoints.traffic()]
@@ -134,4 +134,4 @@ class Daemon(Attendant):
                 client.settimeout(_TELL_SECONDS)
                 client.sendto(message.encode(), address)
         except OSError as error:
-            _log.debug("systemd does not listen: %s", error.strerror)
+            _log.debug("cannot notify systemd: %s", error.strerror)

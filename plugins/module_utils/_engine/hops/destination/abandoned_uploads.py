@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Multipart uploads that nobody will continue are found again from the ledger, and aborted."""
+"""Finds multipart uploads that will not be continued in the ledger, and aborts them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _log = logging.getLogger("snowsync.destination")
 
 
 def abort_left_uploads(parts: LeftUploads, pool: EndpointPool) -> None:
-    """Abort the uploads of objects that were delivered, replaced or given up; what fails is tried by the next run."""
+    """Abort uploads of objects that were delivered, replaced or given up; the next run retries what fails."""
     for upload in parts.left_uploads() if pool.any_up else []:
         endpoint = _endpoint_of(upload, pool)
         if endpoint is None:
-            continue  # another destination than the job's: its credentials are not here
+            continue  # at another destination than the job's: its credentials are not available
         try:
             _abort(parts, endpoint.control(), upload)
         except StoreError as error:
@@ -36,7 +36,7 @@ def _abort(parts: LeftUploads, control: Control, upload: Upload) -> None:
     if upload.upload_id:
         control.abort_upload(upload.key, upload.upload_id)
     else:
-        # Nobody heard its id; no other upload of this key is under way that the ledger does not know.
+        # Its id was never received; all other uploads in progress for this key are in the ledger.
         known = {other.upload_id for other in parts.uploads(upload.object_id)}
         control.abort_uploads(upload.key, now_ms(), keep=known)
 

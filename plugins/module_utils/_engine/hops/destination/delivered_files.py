@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files that were delivered and are there still: before a crash, or while their volume took no writes."""
+"""Delivered files that were not deleted because of a crash, or because their volume was not writable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAGE = 1000
 
 
 class Leftovers:
-    """Releases them, of each volume a page at a time, by its own releaser. Used by the feeder's thread."""
+    """Releases them, a page at a time per volume, by the volume's releaser. Used by the feeder's thread."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class Leftovers:
         self._releases = releases
         self._deliveries = deliveries
         self._switches = switches
-        self._reached: dict[int, int] = {}  # by volume that was not looked through: the last object of it
+        self._reached: dict[int, int] = {}  # by volume not yet completely checked: its last object so far
         self._busy: set[int] = set()  # volumes whose page is being released
 
     @property
     def are_left(self) -> bool:
-        """Whether there are any, or a volume that is about to come into use has some."""
+        """Whether there are any, including on a volume that is about to come into use."""
         if self._reached or self._busy:
             return True
         coming = set() if self._keeps else self._volumes.coming
         return bool(coming and self._ledger.objects.work(State.DELIVERED, after_id=0, limit=1, volumes=coming))
 
     def release(self) -> None:
-        """Go on with them, where it is time to look for some."""
+        """Continue releasing them; look for new ones when it is time to."""
         if time.monotonic() >= self._releases.next_look:
             self._releases.next_look = float("inf")
             self._reached = dict.fromkeys(self._volumes.open, 0) if not self._keeps else {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The end of an upload: does the destination hold what was sent? Then it is delivered, and its file is released.
+"""After an upload: if the destination holds what was sent, the object is delivered and its file is released.
 
 Order: proven -> `delivered` in one transaction -> file deleted -> `released` with the next transaction.
 """
@@ -42,19 +42,19 @@ from .unsent import KEPT, Unsent, let_go
 if TYPE_CHECKING:
     from ...config.job_file import Job  # which brings pydantic
 
-    _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends who works it off
-    _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # what an endpoint says of an item
+    _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends its worker
+    _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # an endpoint's answer for an item
 
-_log = logging.getLogger("snowsync.destination")
-_CLOCK_SKEW_MS = 3_600_000  # so much may a store's clock be behind ours
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_CLOCK_SKEW_MS = 3_600_000  # how far a store's clock may be behind ours
 _LATE_PROVERS = 2
 
 
 @dataclass(slots=True)
 class Batch:
-    """Objects that are sent together and proven together; `is_doubtful`: sent once before, perhaps with success.
+    """Objects that are sent and proven together; `is_doubtful`: sent before, possibly successfully.
 
-    `is_late`: what was left of another batch, whose HEADs did not come with the others.
+    `is_late`: the rest of another batch, for which HEAD was not answered in time.
     """
 
     items: list[Item]
@@ -65,27 +65,27 @@ class Batch:
 
     @property
     def volume(self) -> int:
-        """All lie on one."""
+        """The volume that all of them are on."""
         return self.items[0].volume.id
 
 
 @dataclass(slots=True)
 class _Workers:
-    """Who works for one volume alone, so that a disk that does not answer holds up no other's objects.
+    """The workers of one volume, so that a disk that does not respond delays no objects of other volumes.
 
-    Large objects have a prover of their own: to read one back may take hours. So have answers that come late: some
-    never do.
+    Large objects have their own prover, since reading one back may take hours. So have late answers, since some never
+    arrive.
     """
 
     prover: _Queue = field(default_factory=queue.SimpleQueue)
     large_prover: _Queue = field(default_factory=queue.SimpleQueue)
     late_prover: _Queue = field(default_factory=queue.SimpleQueue)
     releaser: _Queue = field(default_factory=queue.SimpleQueue)
-    proving: int = 2  # provers that have not ended, but for the late ones
-    proving_late: int = _LATE_PROVERS  # and of these
+    proving: int = 2  # provers that have not ended, without the late ones
+    proving_late: int = _LATE_PROVERS  # late provers that have not ended
 
     def prover_ended(self, *, is_late: bool) -> None:
-        """Those who get what it left end when no more can come."""
+        """End the workers that receive its leftovers once no more can arrive."""
         if is_late:
             self.proving_late -= 1
             if not self.proving_late:
@@ -97,7 +97,7 @@ class _Workers:
 
 
 class Deliveries:
-    """What was sent is proven, and then released."""
+    """Proves what was sent, then releases it."""
 
     def __init__(
         self,
@@ -124,21 +124,21 @@ class Deliveries:
         self._crew = crew
         self._counters = counters
         self._switches = switches
-        self._target = ledger.deliveries.target()  # the destination that proofs are of
+        self._target = ledger.deliveries.target()  # the destination that proofs refer to
         self._lock = threading.Lock()
-        self._batches: dict[int, Batch] = {}  # by object id, until the mover told the outcome
-        # Of small objects by volume, from the sending to the end of the proof.
+        self._batches: dict[int, Batch] = {}  # by object id, until the mover reports the outcome
+        # Of small objects by volume, from sending to the end of the proof.
         self.open_batches: Counter[int] = Counter()
-        # (object id, generation) of what the store acknowledged, until it is proven or told: the ledger hears of it at
-        # the end of a batch, and the object may be looked at again before.
+        # (object id, generation) of what the store acknowledged, until it is proven or recorded: the ledger records it
+        # at the end of a batch, and the object may be checked again before that.
         self._taken: set[tuple[int, int]] = set()
         self._workers: dict[int, _Workers] = {}  # by the number of the volume
         self._making = threading.Lock()
         self._is_ending = False
-        self.looked: set[int] = set()  # doubtful ones that are not at the destination
+        self.looked: set[int] = set()  # doubtful objects that are not at the destination
 
     def _workers_of(self, volume: OpenVolume) -> _Workers:
-        """They are started when first needed."""
+        """The workers of a volume, started when first needed."""
         with self._making:
             found = self._workers.get(volume.id)
             if found is None:
@@ -156,18 +156,18 @@ class Deliveries:
             _let_provers_end(made)
 
     def stop(self) -> None:
-        """Let the provers end when they have proven what was sent completely."""
+        """Let the provers end after they have proven what was completely sent."""
         with self._making:
             self._is_ending = True
             for each in self._workers.values():
                 _let_provers_end(each)
 
     def is_doubtful(self, row: Row) -> bool:
-        """Whether an upload may have ended well that nobody has proven."""
+        """Whether an unproven upload may have succeeded."""
         return bool(row.sends) and row.id not in self.looked
 
     def begin(self, batch: Batch) -> None:
-        """The batch is about to be sent, or only looked at when it is doubtful."""
+        """The batch is about to be sent, or only checked if it is doubtful."""
         self._flight.held.take(item.row.id for item in batch.items)
         with self._lock:
             if not batch.is_large:
@@ -219,7 +219,7 @@ class Deliveries:
         self._switches.staged.set()
 
     def expect(self, volume: int) -> None:
-        """A batch of small objects of this volume is on its way."""
+        """A batch of small objects of this volume is in flight."""
         with self._lock:
             self.open_batches[volume] += 1
 
@@ -230,7 +230,7 @@ class Deliveries:
     # -- proofs -----------------------------------------------------------------------------------------------
 
     def _look_at(self, batch: Batch) -> None:
-        """Uploads that started before and have no proof: perhaps they are there. What is not is sent again."""
+        """Check uploads that were started before and have no proof: what is not at the destination is sent again."""
         proven: list[tuple[Item, Delivered]] = []
         absent: list[Item] = []
 
@@ -249,7 +249,7 @@ class Deliveries:
                     continue
                 is_lie = found.trouble is Trouble.NOT_FOUND
                 if is_lie:
-                    self.looked.add(item.row.id)  # acknowledged, and not stored: that is told, and it is sent again
+                    self.looked.add(item.row.id)  # acknowledged but not stored: that is reported, and it is sent again
                 self._unsent.not_sent(item, found.trouble, _with_permission(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
@@ -258,7 +258,7 @@ class Deliveries:
                 proven.append((item, proof))
             elif proof and self._is_from_lost_history(item.row, found):
                 message = "the destination holds a newer version of it than this older copy of the ledger knows"
-                self._unsent.hold_back(item, f"{message}; put the newer ledger back, or delete that object there")
+                self._unsent.hold_back(item, f"{message}; restore the newer ledger, or delete that object there")
             elif proof and self._is_acknowledged(item.row):
                 self._refuted(item, proof)
             elif proof:
@@ -266,7 +266,7 @@ class Deliveries:
         conclude()
 
     def _is_from_lost_history(self, row: Row, found: Head) -> bool:
-        """Whether what lies at the destination was written after all that an old copy of the ledger knows."""
+        """Whether the object at the destination was written later than anything that a restored older ledger knows."""
         since = self._ledger.recovery.lost_since_ms()
         if not since or not self._ledger.recovery.was_staged_before_recovery(row):
             return False
@@ -276,9 +276,9 @@ class Deliveries:
         return bool(row.acknowledged) or (row.id, row.generation) in self._taken
 
     def _says_absent(self, item: Item, error: StoreError) -> bool:
-        """Whether an upload that began may be made again. Who may not look is told no more than "denied".
+        """Whether an upload that began may be repeated. Without read permission the only answer is "denied".
 
-        One that was acknowledged is not made again where nobody may look: it would never be proven either.
+        An acknowledged upload is not repeated without read permission: it could never be proven either.
         """
         if self._is_acknowledged(item.row):
             return False
@@ -293,20 +293,20 @@ class Deliveries:
         self._unsent.leave(item)
 
     def _is_there(self, item: Item) -> bool:
-        """Whether the staged file is; else that is dealt with: the destination does not have it either."""
+        """Whether the staged file is there; otherwise that is handled: the destination does not have it either."""
         damage = self._unsent.examine(item, hash_it=False)
         if damage:
             self._unsent.damaged(item, damage)
         return damage is None and item.row.id in self._flight
 
     def _abort_cut_off(self, item: Item) -> None:
-        """Remove the parts that an upload left at the destination when it was killed."""
+        """Remove the parts that a killed upload left at the destination."""
         try:
             control = item.endpoint.control()
             continued = {upload.upload_id for upload in self._ledger.parts.uploads(item.row.id)}
             control.abort_uploads(self._naming.destination_key(item.row.key), int(time.time() * 1000), keep=continued)
         except StoreError as error:
-            _log.warning("%s; unfinished parts may stay at the destination", error)
+            _log.warning("%s; parts of unfinished uploads may remain at the destination", error)
 
     def _prove_batch(self, batch: Batch) -> None:
         sent = []
@@ -334,7 +334,7 @@ class Deliveries:
                     continue
                 is_lie = found.trouble is Trouble.NOT_FOUND
                 if is_lie:
-                    self._settle(unsaid.pop(item.row.id))  # so that a later look at it need not tell it again
+                    self._settle(unsaid.pop(item.row.id))  # so that a later check need not report it again
                 self._unsent.not_sent(item, found.trouble, _with_permission(found), endpoint, is_lie=is_lie)
                 continue
             proof = self._prove(item, endpoint, found)
@@ -349,9 +349,9 @@ class Deliveries:
         conclude()
 
     def _waited_for(self, batch: Batch, answers: Iterator[_Answer], conclude: Callable[[], None]) -> Iterator[_Answer]:
-        """The answers that came; for the others somebody else waits, and holds up nobody.
+        """The answers that arrived; late provers wait for the others, so that nothing is delayed.
 
-        `conclude` is called after each of those who are late, since the next one may never come.
+        In a late batch `conclude` is called after each answer, since the next one may never arrive.
         """
         late = []
         for item, endpoint, found in answers:
@@ -365,9 +365,9 @@ class Deliveries:
             self._put(Batch(late, batch.is_large, batch.is_doubtful, is_late=True, outcomes=batch.outcomes))
 
     def _by_answer(self, item: Item, endpoint: Endpoint, outcome: Outcome, refusal: StoreError) -> Delivered | None:
-        """The proof for a key that may write, and neither look nor list: what the store answered to the upload.
+        """The proof for credentials that may write but neither read nor list: the store's response to the upload.
 
-        Whoever may list is told more than that, once somebody allows to look.
+        Credentials that may list get a better proof once read access is allowed.
         """
         row, job = item.row, self._job
         if refusal.trouble is not Trouble.DENIED or endpoint.may_list or outcome.answered is None:
@@ -377,11 +377,11 @@ class Deliveries:
         return Delivered(row, proof.digest, proof.evidence, item.tool) if proof else None
 
     def _settle(self, row: Row) -> None:
-        """What the store made of an upload that it acknowledged is known."""
+        """The result of an acknowledged upload is known."""
         self._taken.discard((row.id, row.generation))
 
     def _found(self, items: list[Item]) -> Iterator[_Answer]:
-        """What the destination says it holds, for each item; what a listing does not settle is asked by HEAD."""
+        """What the destination holds for each item, from a listing, or with HEAD where a listing is not enough."""
         endpoint = self._who_answers(items[0].endpoint) if items else None
         if endpoint is None:
             yield from self._heads(items)
@@ -393,7 +393,7 @@ class Deliveries:
         yield from self._heads(list(by_key.values()))
 
     def _heads(self, items: list[Item], *, is_hurried: bool = True) -> Iterator[_Answer]:
-        """HEADs. What nobody answers for leaves the unit, and is looked at again before it is sent again."""
+        """Ask with HEAD. Items without an answer leave the unit, and are checked again before they are sent again."""
         for first in {item.endpoint.url: item.endpoint for item in items}.values():
             by_key = {self._naming.destination_key(item.row.key): item for item in items if item.endpoint is first}
             endpoint = self._who_answers(first)
@@ -405,11 +405,11 @@ class Deliveries:
                 self._unsent.leave(item)
 
     def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
-        """The endpoint an object went to, else another one of the store."""
+        """The endpoint an object was sent to, or another one of the store."""
         return endpoint if endpoint.is_up else self._pool.pick_to_ask()
 
     def _prove(self, item: Item, endpoint: Endpoint, found: Head) -> Delivered | Refuted | None:
-        """None when the proof itself failed, and the failure is dealt with."""
+        """None if the proof itself failed; the failure is then already handled."""
         row, job = item.row, self._job
         key = self._naming.destination_key(row.key)
         try:
@@ -421,13 +421,13 @@ class Deliveries:
         if isinstance(proof, Refuted):
             return proof
         if proof.evidence < job.evidence:
-            # Nothing is released below the job's level, and no other attempt would reach it.
-            detail = f"only {proof.evidence.name.lower()} can be reached; lower `evidence` of job {job.job}"
+            # Nothing is released below the job's evidence level, and another attempt would not reach it.
+            detail = f"only {proof.evidence.name.lower()} is possible here; lower `evidence` of job {job.job}"
             raise StoreError(Trouble.UNSUPPORTED, f"prove {key!r} as {job.evidence.name.lower()}", detail)
         return Delivered(row, proof.digest, proof.evidence, item.tool or "found there")
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
-        """The destination holds other bytes: ours may be the damaged ones, or it stored something else."""
+        """The destination holds other bytes: either the staged file is damaged, or it stored something else."""
         damage = self._unsent.examine(item)
         if damage:
             self._unsent.damaged(item, damage)
@@ -439,13 +439,13 @@ class Deliveries:
         failure = Failure(
             row, "destination", Trouble.MISMATCH, message, KEPT, expected=proof.expected, found=proof.found
         )
-        self.looked.add(row.id)  # it need not be looked at once more
+        self.looked.add(row.id)  # it need not be checked again
         self._unsent.refuted(item, failure)
 
     # -- delivered, released ----------------------------------------------------------------------------------
 
     def _commit(self, proven: list[tuple[Item, Delivered]]) -> None:
-        """Say delivered, then delete the staged files; that they are gone is said with the next group."""
+        """Record objects as delivered, then delete the staged files; the deletion is recorded with the next group."""
         if not proven:
             return
         released = self._releases.take()
@@ -459,7 +459,7 @@ class Deliveries:
             item.endpoint.served(item.row.id)
             self._unsent.settled(item.row)
         if done and self._unsent.refusals.accepted():
-            _log.info("the destination takes objects again")
+            _log.info("the destination accepts objects again")
         gone = [item for item, _ in proven]
         kept = self._job.keep_staged
         delivered = [self._delivered(item, proof) for item, proof in proven if not kept and item.row.id not in newer]
@@ -468,7 +468,7 @@ class Deliveries:
     def _release_beside(
         self, volume: OpenVolume, items: list[Item], delivered: list[tuple[Row, OpenVolume, AtDestination]]
     ) -> None:
-        """Delete files beside the proofs: a disk that is slow to delete holds up none."""
+        """Delete files in parallel with the proofs, so that a disk that is slow to delete does not delay them."""
 
         def release() -> None:
             self._releases.release(delivered)
@@ -482,7 +482,7 @@ class Deliveries:
         self.carry_out(volume, release, [item.row.id for item in items])
 
     def carry_out(self, volume: OpenVolume, step: Callable[[], None], about: Collection[int] = ()) -> None:
-        """Have the releaser of this volume carry out a step, about these objects, that may wait for its disk."""
+        """Let the releaser of this volume carry out a step for these objects that may wait for its disk."""
         held = self._flight.held
 
         def carry_out() -> None:
@@ -493,33 +493,33 @@ class Deliveries:
         self._workers_of(volume).releaser.put(carry_out)
 
     def at_disk(self, item: Item, step: Callable[[], None]) -> None:
-        """By the releaser of its volume."""
+        """Let the releaser of its volume carry out a step."""
         self.carry_out(item.volume, step, [item.row.id])
 
     def _delivered(self, item: Item, proof: Delivered) -> tuple[Row, OpenVolume, AtDestination]:
-        """What was just proven and said, with the proof."""
+        """What was just proven and recorded, with the proof."""
         row = item.row
         permit = AtDestination(row.id, row.key, row.generation, self._target, proof.destination_etag)
         return row, item.volume, permit
 
 
 def _with_permission(error: StoreError) -> str:
-    """The message of a failed look at what was sent; a refusal names what is to be allowed."""
+    """The message of a failed check of what was sent; if access was denied, it names the missing permission."""
     if error.trouble is not Trouble.DENIED:
         return str(error)
     return (
-        f"{error}; it was sent, and nothing proves it: allow s3:GetObject at the destination, for HEAD and reading back"
+        f"{error}; it was sent but cannot be verified: allow s3:GetObject at the destination, for HEAD and reading back"
     )
 
 
 def _let_provers_end(made: _Workers) -> None:
-    """When they have done what they have; the releaser ends after them."""
+    """Let the provers end after their current work; the releaser ends after them."""
     made.prover.put(None)
     made.large_prover.put(None)
 
 
 def _carry_out(waiting: _Queue) -> None:
-    """Delete what has been delivered of one volume, until told that nothing more comes."""
+    """Delete delivered files of one volume until the end of the queue."""
     while release := workers.next_of(waiting):
         with workers.at_medium():
             release()

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The destination unit: send what is staged, prove it at the destination, say so, release the staged file.
+"""The destination unit: send what is staged, prove it at the destination, record it, release the staged file.
 
-Threads: the feeder (the caller) takes batches of staged rows, of each volume in listing order, large objects alone.
-Each volume has a sender (senders.py), which looks at the files and hands them to a mover, two provers, which ask the
-destination for what it holds and commit, and a releaser, which deletes (deliveries.py).
-Order of one object's end: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted
--> `released`.
+Threads: the feeder (the caller) takes batches of staged rows, per volume in listing order, large objects one by one.
+Each volume has a sender (senders.py), which checks the files and hands them to a mover, provers, which ask the
+destination what it holds and commit, and a releaser, which deletes (deliveries.py).
+Steps for one object: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted ->
+`released`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from .senders import Senders
 from .touched_objects import TouchedObjects
 from .unsent import Unsent
 
-_log = logging.getLogger("snowsync.destination")
-_BATCHES = 3  # of a volume on their way at once: one being sent, one draining, one being proven
+_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_BATCHES = 3  # in flight per volume: one being sent, one draining, one being proven
 
 
 class DestinationUnit(Unit):
@@ -125,7 +125,7 @@ class DestinationUnit(Unit):
         return self._suspects
 
     def _ended(self, outcome: Outcome) -> None:
-        """Called by the movers, of which there are none before all is made."""
+        """Called by the movers, which start only after everything is constructed."""
         self._deliveries.receive(outcome)
 
     def _at_disk(self, item: Item, step: Callable[[], None]) -> None:
@@ -139,23 +139,23 @@ class DestinationUnit(Unit):
         self._feed()
 
     def join(self) -> None:
-        """Wait for the workers, which prove what was sent completely."""
+        """Wait for the workers, which prove what was completely sent."""
         self.crew.ending.set()
         self._senders.stop()
         self._deliveries.stop()
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """Record the last releases, and leave no uploads that nobody will continue."""
+        """Record the last releases, and abort uploads that will not be resumed."""
         return [lambda: self._releases.record(now=True), self._abort_left_uploads]
 
     def volume_came(self, volume: OpenVolume) -> None:
-        self._backlog.clear()  # rows that were read before it went do not know that they are suspect now
+        self._backlog.clear()  # rows read before it went missing are not marked suspect
         self._backlog.rewind()
         if self.ledger.recovery.recovered_ms():
             self._readiness.overtaken |= adoption.overtaken(self.ledger, volume, self.beat)
         if not volume.writable:
-            _log.warning("volume %s is only read from: %s", volume.name, self.volumes.why_only_read(volume))
+            _log.warning("volume %s is used read-only: %s", volume.name, self.volumes.why_only_read(volume))
             return
         busy = self.flight.ids()
         outgoing, drop_path = volume.folders.outgoing, volume.config.drop_path
@@ -164,24 +164,24 @@ class DestinationUnit(Unit):
         self._releases.next_look = 0.0
 
     def volumes_seen(self) -> None:
-        """Let the source unit look through the drop folders for the last time, once all is there that may come."""
+        """Let the source unit scan the drop folders for the last time, once no more volumes are coming."""
         if not self.volumes.coming:
             self.switches.put_back.set()
 
     def beat(self) -> None:
-        """A long step goes on."""
+        """Called during a long step."""
         self.heartbeat = time.monotonic()
 
     def _abort_left_uploads(self) -> None:
         abort_left_uploads(self.ledger.parts, self._pool)
 
     def _relative(self, row: Row) -> str:
-        """Where the file lies, below the staging tree or the drop folder."""
+        """The path of the file below the staging tree or the drop folder."""
         return self._naming.staging_path(row.key, row.generation, row.origin)
 
     @property
     def refusals(self) -> Refusals:
-        """What the destination did not take."""
+        """What the destination refused."""
         return self._unsent.refusals
 
     # -- the feeder -------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class DestinationUnit(Unit):
         while not self.crew.stopping:
             self.look_around()
             self._leftovers.release()
-            source_done = self.switches.source_done.is_set()  # asked first: what was staged last is read below
+            source_done = self.switches.source_done.is_set()  # checked first: what was staged last is read below
             if self._send_next() or self._touched.ask():
                 continue
             if self._is_done(source_done):
@@ -204,11 +204,11 @@ class DestinationUnit(Unit):
             self.switches.staged.clear()
 
     def _reachable(self) -> set[int] | None:
-        """The volumes whose files can be sent; None: those of all."""
+        """The volumes whose files can be sent; None: all."""
         return set(self.volumes.open) if self.volumes.absent else None
 
     def _send_next(self) -> bool:
-        """Hand over what there is room for. False: nothing, wait."""
+        """Hand over as much as there is room for. False: nothing, wait."""
         if not self._pool.any_up:
             self.outage("destination")
             return False
@@ -238,14 +238,14 @@ class DestinationUnit(Unit):
             self._backlog.large.remove(row)
             if self._backlog.is_as_known(row):
                 self._send([row], endpoint)
-                idle.discard(row.volume or 0)  # the next one when this one was looked at
+                idle.discard(row.volume or 0)  # the next one after this one was checked
                 sent = True
         return sent
 
     def _try_some(self) -> bool:
-        """The destination takes nothing of what it is sent: now and then some objects are tried, any of them."""
+        """The destination accepts nothing: try a few arbitrary objects from time to time."""
         if self.refusals.everything:
-            self.status = f"the destination refuses what it is sent: {self.refusals.message}"
+            self.status = f"the destination refuses all uploads: {self.refusals.message}"
         if not self.refusals.may_try(time.monotonic()) or self.flight:
             return False
         self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
@@ -260,7 +260,7 @@ class DestinationUnit(Unit):
         return bool(rows)
 
     def _gives_up(self) -> bool:
-        """Whether this run ends although nothing could be delivered: its trials were all refused."""
+        """Whether this run ends with objects undelivered because all its trials were refused."""
         trials = 1 if self.until == "once" else self.job.attempts
         if self.until == "forever" or not (self.refusals.trials >= trials or self.is_hopeless()):
             self.switches.refused.clear()
@@ -291,7 +291,7 @@ class DestinationUnit(Unit):
         if self.until == "forever" or not source_done:
             return False
         if self.until == "once":
-            # What failed is put off, and was tried; what lies on an absent volume waits for another pass.
+            # What failed was tried, and is postponed; what is on an absent volume waits for another pass.
             there = self.volumes.open.keys() | self.volumes.coming if self.volumes.absent else None
             return not self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=there)
         return not self.ledger.objects.is_to_be_sent(self.job.attempts)
@@ -300,11 +300,11 @@ class DestinationUnit(Unit):
         if staged and self.volumes.absent:
             return f"waiting for a volume: {self.volumes.why_absent()}"
         if staged:
-            return "waiting to try again"
+            return "waiting to retry"
         return "waiting for the source" if not source_done else "up to date"
 
     def _send(self, rows: list[Row], endpoint: Endpoint | None = None) -> None:
-        """One batch: who sends from its volume looks at each file, and uploads it.
+        """One batch: the sender of its volume checks each file and uploads it.
 
         `endpoint` None: each object goes to the least busy one.
         """
@@ -313,7 +313,7 @@ class DestinationUnit(Unit):
         for row in rows:
             chosen = endpoint or self._pool.pick(self._unsent.endpoint_to_avoid(row))
             if volume is None or chosen is None:
-                self.setbacks.put_off(row, 1.0)  # it went this moment
+                self.setbacks.put_off(row, 1.0)  # it has just become unavailable
             else:
                 items.append(Item(row, volume, chosen, volume.staged_path(self._relative(row))))
         if not items:

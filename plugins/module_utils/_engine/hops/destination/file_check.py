@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Is a file on a volume still the one that was proven? Asked before it is sent, and when something went wrong."""
+"""Checks whether a file on a volume is still the one that was proven: before it is sent, and after a failure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Damage:
 
 
 GONE = Damage(Trouble.MISMATCH, "no file", "the staged file is gone")
-_WITHDRAWN = Damage(Trouble.NOT_FOUND, "no file", "the dropped file was taken away before it was sent")
+_WITHDRAWN = Damage(Trouble.NOT_FOUND, "no file", "the dropped file was removed before it was sent")
 _CHANGED = Damage(Trouble.CHANGED, "a newer file", "the dropped file was changed after it was taken")
 
 
 def gone(item: Item) -> Damage:
-    """The damage of a file that is not there any more."""
+    """The damage of a file that is no longer there."""
     return _WITHDRAWN if item.row.origin == Origin.DROP else GONE
 
 
 def examine(item: Item, *, hash_it: bool, beat: Callable[[], None] = lambda: None) -> Damage | None:
-    """Look at what a file is, and at its digest if asked to, or in doubt. None: it is sound.
+    """Check a file, and its digest if requested or in doubt. None: it is sound.
 
-    `beat` is called while a dropped file is read. OSError when it cannot be looked at.
+    `beat` is called while a dropped file is read. OSError when the file cannot be checked.
     """
     row = item.row
     with workers.at_medium():
@@ -55,7 +55,7 @@ def examine(item: Item, *, hash_it: bool, beat: Callable[[], None] = lambda: Non
 
 
 def _examine_dropped(item: Item, status: os.stat_result, hash_it: bool, beat: Callable[[], None]) -> Damage | None:
-    """A dropped file that is held open: people may have changed it, or taken it away."""
+    """Check a dropped file that is held open: users may have changed or removed it."""
     if not status.st_nlink:
         return _WITHDRAWN
     likeness = compare(item.row, Identity.of(status))

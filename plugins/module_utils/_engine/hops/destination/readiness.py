@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether a staged object may be sent: it has a place at the destination, and its file is there, and sound."""
+"""Whether a staged object may be sent: its key is valid at the destination, and its file is there and sound."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .unsent import Unsent
 
 
 class Readiness:
-    """Asked by the senders. `reread` as in the job; `is_doubtful`: an upload of it may have ended well."""
+    """Used by the senders. `reread` as in the job; `is_doubtful`: an upload of it may have succeeded."""
 
     def __init__(
         self,
@@ -38,19 +38,19 @@ class Readiness:
         self._unsent = unsent
         self._reread = reread
         self._is_doubtful = is_doubtful
-        self.overtaken: set[str] = set()  # keys of which a volume has a newer file than an old ledger knows
+        self.overtaken: set[str] = set()  # keys of which a volume has a newer file than a restored older ledger knows
 
     def is_ready(self, item: Item) -> bool:
-        """Whether the file of an object is there, and sound; else the object has left the unit. It may take long."""
+        """Whether the file of an object is there and sound; otherwise the object has left the unit. May take long."""
         row, volume = item.row, item.volume
         if self._has_no_place(item) or self._is_overtaken(item):
             return False
         if row.origin == Origin.DROP and not volume.dropped.has_room:
-            self._setbacks.put_off(row, 0.2)  # as many of them are open as may be
+            self._setbacks.put_off(row, 0.2)  # the limit of open dropped files is reached
             self._unsent.leave(item)
             return False
         if row.origin != Origin.DROP and self._is_doubtful(row):
-            return True  # the destination is asked first, whatever became of the file
+            return True  # ask the destination first, whatever happened to the file
         try:
             if row.origin == Origin.DROP:
                 item.path = volume.dropped.hold(row.id, self._naming.staging_path(row.key, row.generation, row.origin))
@@ -65,7 +65,7 @@ class Readiness:
         return damage is None
 
     def _has_no_place(self, item: Item) -> bool:
-        """Whether S3 has no place for this key at the destination: no other attempt would change that."""
+        """Whether this object has no valid key at the destination: another attempt would not change that."""
         try:
             key = self._naming.destination_key(item.row.key)
         except ValueError as error:
@@ -84,10 +84,10 @@ class Readiness:
         return True
 
     def _is_overtaken(self, item: Item) -> bool:
-        """Whether a newer file of the key lies on a volume, of which this old copy of the ledger knows nothing."""
+        """Whether a volume has a newer file of the key that this restored older ledger does not know."""
         row = item.row
         if row.key not in self.overtaken or not self._ledger.recovery.was_staged_before_recovery(row):
             return False
         message = "a volume holds a newer version of it, which this older copy of the ledger does not know"
-        self._unsent.hold_back(item, f"{message}; put the newer ledger back, or move that file away")
+        self._unsent.hold_back(item, f"{message}; restore the newer ledger, or move that file away")
         return True

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The end of an object's way: its staged file is deleted, and the ledger told that it is gone."""
+"""The last step for an object: its staged file is deleted, and the ledger records that it is gone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..switches import Switches
 
 _log = logging.getLogger("snowsync.destination")
 _AGAIN_SECONDS = 30.0
-_RECORD_SECONDS = 0.5  # so long may a released file be unknown to the ledger
+_RECORD_SECONDS = 0.5  # how long a deletion may be missing in the ledger
 
 
 class Releases:
@@ -35,7 +35,7 @@ class Releases:
         self._counters = counters
         self._switches = switches
         self._lock = threading.Lock()
-        self._released: list[Row] = []  # gone, and the ledger does not know of it yet
+        self._released: list[Row] = []  # deleted, but not recorded in the ledger yet
         self._released_at = 0.0
         self.next_look = 0.0  # when to look for delivered files that could not be deleted; inf: there are none
 
@@ -45,19 +45,19 @@ class Releases:
         emptied: dict[int, tuple[OpenVolume, set[str]]] = {}
         for row, volume, permit in delivered:
             if not volume.writable:
-                continue  # deleted when it takes writes again
+                continue  # deleted when it is writable again
             relative = self._naming.staging_path(row.key, row.generation, row.origin)
             try:
                 if row.origin == Origin.DROP:
                     if not volume.dropped.discard(row, relative, permit, workers.beat):
                         _log.info(
-                            "volume %s: %r was replaced after it was sent; the new file stays", volume.name, row.key
+                            "volume %s: %r was replaced after it was sent; keeping the new file", volume.name, row.key
                         )
                 else:
                     volume.discard_staged(relative, permit)
                     emptied.setdefault(id(volume), (volume, set()))[1].add(os.path.dirname(relative))
             except OSError as error:
-                _log.error("volume %s: %r is delivered and cannot be deleted: %s", volume.name, row.key, error.strerror)
+                _log.error("volume %s: cannot delete %r, which is delivered: %s", volume.name, row.key, error.strerror)
                 self.next_look = min(self.next_look, time.monotonic() + _AGAIN_SECONDS)
                 continue
             released.append(row)
@@ -74,18 +74,18 @@ class Releases:
 
     @property
     def has_released(self) -> bool:
-        """Whether files are gone that the ledger does not know of yet."""
+        """Whether there are deletions that the ledger has not recorded yet."""
         return bool(self._released)
 
     def record(self, *, now: bool) -> None:
-        """Say what is gone; unless `now`, only what a group that is about to be committed has not said for long."""
+        """Record deletions; unless `now`, only if no group has recorded them for a while."""
         if not self._released or not (now or time.monotonic() - self._released_at > _RECORD_SECONDS):
             return
         self._ledger.deliveries.commit_delivered([], self.take(), self._counters.run_id)
         self._switches.space.set()
 
     def take(self) -> list[Row]:
-        """What the caller is about to tell the ledger."""
+        """What the caller is about to record in the ledger."""
         with self._lock:
             released, self._released = self._released, []
         return released

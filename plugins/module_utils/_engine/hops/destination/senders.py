@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who looks at staged files and hands them to a mover: for each volume one thread, which alone waits for its disk."""
+"""Checks staged files and hands them to a mover: one thread per volume, so that only it waits for that disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Senders:
     """The senders of a destination unit, started when first needed.
 
-    `is_ready`: whether an object may be sent; else it has left the unit. `submit` hands it to a mover.
+    `is_ready`: whether an object may be sent; otherwise it has left the unit. `submit` hands it to a mover.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Senders:
         self._is_ready = is_ready
         self._submit = submit
         self._queues: dict[int, _Queue] = {}  # by the number of the volume
-        self._with_large: set[int] = set()  # volumes with a large object that is looked at
+        self._with_large: set[int] = set()  # volumes with a large object that is being checked
         self._making = threading.Lock()
 
     def send(self, items: list[Item], *, is_large: bool) -> None:
-        """Objects of one volume, which are in flight; never blocks."""
+        """Send objects of one volume, which are in flight; never blocks."""
         volume = items[0].volume
         self._flight.held.take(item.row.id for item in items)
         if is_large:
@@ -66,7 +66,7 @@ class Senders:
         self._queue(volume).put((items, is_large))
 
     def has_large(self, volume: int) -> bool:
-        """Whether a large object of this volume is being looked at."""
+        """Whether a large object of this volume is being checked."""
         return volume in self._with_large
 
     def stop(self) -> None:
@@ -102,7 +102,7 @@ class Senders:
             self._switches.staged.set()
 
     def _ready(self, items: list[Item]) -> list[Item]:
-        """Those whose files are sound; the rest of an ending unit is looked at again by the next run."""
+        """Those whose files are sound; if the unit ends, the rest is checked again by the next run."""
         ready: list[Item] = []
         for item in items:
             if self._crew.stopping:
@@ -114,7 +114,7 @@ class Senders:
         return ready
 
     def _hand_over(self, items: list[Item], *, is_large: bool) -> None:
-        """What was sent before, perhaps with success, the destination is asked for; the rest is uploaded."""
+        """Ask the destination for objects that may have been sent successfully before; upload the rest."""
         doubtful = [item for item in items if self._deliveries.is_doubtful(item.row)]
         if doubtful:
             self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Objects that the source shows under a new time, with the size and the digest of what was delivered.
+"""Objects that the source lists with a new time, but with the size and digest of what was delivered.
 
-Nothing of them is moved: the destination is asked whether it still has them. What it has no more, or has something else
-for, is put back, and goes the whole way again.
+They are not moved: the destination is asked whether it still has them. Objects that are missing or different there are
+put back and moved again.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class TouchedObjects:
         self._naming = naming
         self._pool = pool
         self._switches = switches
-        self._unanswered: Counter[int] = Counter()  # by object: how often nobody answered for it
-        self._in_doubt: set[int] = set()  # objects of which a probe finds out why nobody did
+        self._unanswered: Counter[int] = Counter()  # by object: how often there was no answer
+        self._in_doubt: set[int] = set()  # objects for which a probe is finding out why
 
     def ask(self) -> bool:
-        """Settle some of them. False where there is none, or nobody to ask."""
+        """Settle some of them. False if there are none, or no endpoint to ask."""
         in_doubt = set(self._in_doubt)
         touched = self._ledger.listing.touched(limit=_AT_ONCE + len(in_doubt), delivered_too=self._job.keep_staged)
         rows = [row for row in touched if row.id not in in_doubt]
@@ -60,7 +60,7 @@ class TouchedObjects:
         return endpoint.is_up
 
     def are_left(self) -> bool:
-        """Whether any still has to be asked for."""
+        """Whether any still have to be checked."""
         return bool(self._ledger.listing.touched(limit=1, delivered_too=self._job.keep_staged))
 
     def _settle(self, row: Row, found: Head | StoreError, endpoint: Endpoint) -> None:
@@ -69,14 +69,14 @@ class TouchedObjects:
         problem = _why_not_there(row, found)
         if problem:
             trouble, message = problem
-            self._ledger.objects.resend([row.key], trouble, f"the source shows it under a new time, and {message}")
-            _log.warning("%r is moved again: %s", row.key, message)
+            self._ledger.objects.resend([row.key], trouble, f"the source lists it with a new time, and {message}")
+            _log.warning("%r will be moved again: %s", row.key, message)
             self._switches.space.set()
         self._ledger.listing.asked(row)
         self._unanswered.pop(row.id, None)
 
     def _is_to_be_asked_again(self, row: Row, error: StoreError, endpoint: Endpoint) -> bool:
-        """Whether the endpoint may answer later: a probe finds out whether it is to blame."""
+        """Whether the endpoint may answer later: a probe finds out whether the endpoint is to blame."""
         if not needs_probe(error.trouble):
             return False
         self._in_doubt.add(row.id)
@@ -84,17 +84,17 @@ class TouchedObjects:
         return True
 
     def _judged(self, row: Row, error: StoreError, whose: Blame) -> None:
-        """What never gets an answer keeps the proof that it has."""
+        """An object without an answer after all attempts keeps its existing proof."""
         self._unanswered[row.id] += whose not in (Blame.ENDPOINT, Blame.JOB)
         if self._unanswered[row.id] >= self._job.attempts:
             del self._unanswered[row.id]
             self._ledger.listing.asked(row)
-            _log.warning("%r was delivered, and cannot be asked for now: %s", row.key, error)
+            _log.warning("%r was delivered, but cannot be checked at the destination now: %s", row.key, error)
         self._in_doubt.discard(row.id)
 
 
 def _why_not_there(row: Row, found: Head | StoreError) -> tuple[Trouble, str] | None:
-    """What is wrong at the destination; None where it has the object, or does not say: then the proof still counts."""
+    """What is wrong at the destination; None if it has the object or does not tell: then the proof still counts."""
     if isinstance(found, StoreError):
         is_gone = found.trouble is Trouble.NOT_FOUND
         return (Trouble.NOT_FOUND, "the destination no longer has it") if is_gone else None

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Objects that leave the destination unit undelivered: refused, damaged, or held back. Their files stay, or are safe.
+"""Objects that leave the destination unit undelivered: refused, damaged, or held back.
 
-Nothing here removes a staged file: what is damaged goes to the quarantine of its volume.
+Nothing here removes a staged file: a damaged one is moved to the quarantine of its volume.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .refusals import Refusals
 
 _log = logging.getLogger("snowsync.destination")
 KEPT = "kept, and sent again"
-_PUT_OFF_SECONDS = 1.0  # what was on its way when the destination began to refuse everything
+_PUT_OFF_SECONDS = 1.0  # for objects in flight when the destination began to refuse everything
 
 
 class Unsent:
     """Any thread may call these.
 
-    `adopt` has an object staged where an unknown file of it lies, if there is one. `take_out` has a volume rest that
-    failed. `rewind` is called when rows are put back.
+    `adopt` stages an object from an unknown file of it, if there is one. `take_out` takes a failed volume out of use.
+    `rewind` is called when rows are put back.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Unsent:
         self._adopt = adopt
         self._take_out = take_out
         self._rewind = rewind
-        self._avoid: Notes[int, str] = Notes()  # endpoints that stored other bytes of an object
+        self._avoid: Notes[int, str] = Notes()  # endpoints that stored wrong bytes of an object
         self.refusals = Refusals()
 
     def endpoint_to_avoid(self, row: Row) -> str:
-        """The URL of one that stored other bytes of it; "" for none."""
+        """The URL of an endpoint that stored wrong bytes of it; "" for none."""
         return self._avoid.get(row.id, "")
 
     def settled(self, row: Row) -> None:
-        """Nothing is left to be done for an object here: what it met on its way is forgotten."""
+        """Nothing is left to do for an object here: its earlier failures are forgotten."""
         self._setbacks.forgive(row.id)
         self._avoid.pop(row.id, "")
 
     def leave(self, item: Item) -> None:
-        """The object leaves the unit; its row is staged still, or whatever was said of it."""
+        """The object leaves the unit; its row is still staged, or in the state that was recorded."""
         let_go(item)
         self._flight.leave(item.row.id)
         self._rewind()
@@ -80,9 +80,9 @@ class Unsent:
     def not_sent(
         self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None, *, is_lie: bool = False
     ) -> None:
-        """Sort a failure: the endpoint's (None: the one it was sent to), the volume's, or the object's own.
+        """Attribute a failure: to the endpoint (None: where it was sent), the volume, or the object itself.
 
-        `is_lie`: the store acknowledged the upload before.
+        `is_lie`: the store had acknowledged the upload.
         """
         if trouble.is_local or trouble in (Trouble.NOT_FOUND, Trouble.MISMATCH):
             damage = self.examine(item, hash_it=trouble is not Trouble.NOT_FOUND)
@@ -103,27 +103,26 @@ class Unsent:
         if self._setbacks.is_excused(item.row, whose):
             self.leave(item)
         elif failure.trouble.stops_job:
-            self._refuse(item, failure, is_lie=False)  # the store refuses it for all that may be known: others too
+            self._refuse(item, failure, is_lie=False)  # the refusal may well apply to other objects too
         else:
             self._avoid[item.row.id] = item.endpoint.url
             self._setbacks.refused(failure)
             self.leave(item)
 
     def _refuse(self, item: Item, failure: Failure, *, is_lie: bool) -> None:
-        """The destination did not take an object: its file stays, whatever the reason, and it is sent again later.
+        """The destination refused an object: its file stays, whatever the reason, and it is sent again later.
 
-        `is_lie`: it said that it did, or took other bytes; that is recorded of each object, whatever happens next.
+        `is_lie`: it had acknowledged it, or stored wrong bytes; that is recorded for each object in any case.
         """
         now = time.monotonic()
         everything = self.refusals.everything
         if self.refusals.refused(item.row.id, failure.message, now):
             _log.error(
-                "the destination refuses what it is sent, and nothing more is sent but trials: %s", failure.message
+                "the destination refuses all uploads; only trial objects are sent until it accepts one: %s",
+                failure.message,
             )
         elif everything and now < self.refusals.next_trial:
-            self._setbacks.put_off(
-                item.row, _PUT_OFF_SECONDS
-            )  # sent before that was known: it says nothing of this object
+            self._setbacks.put_off(item.row, _PUT_OFF_SECONDS)  # sent before that was known: not this object's fault
             if is_lie:
                 self._ledger.journal.record(failure)
                 self._setbacks.note(failure)
@@ -133,14 +132,14 @@ class Unsent:
         self.leave(item)
 
     def examine(self, item: Item, *, hash_it: bool = True) -> Damage | None:
-        """What is wrong with a file that could not be read. With a volume that is not well the object just leaves."""
+        """What is wrong with a file that could not be read. If its volume has failed, the object just leaves."""
         try:
             return examine(item, hash_it=hash_it)
         except OSError as error:
             return self.local_failure(item, error)
 
     def local_failure(self, item: Item, error: OSError) -> Damage | None:
-        """A file cannot be read: it is to blame where its volume is well, else the volume is."""
+        """A file cannot be read: the file is to blame if its volume is healthy, otherwise the volume."""
         if item.volume.is_well():
             if isinstance(error, FileNotFoundError):
                 return gone(item)
@@ -156,7 +155,7 @@ class Unsent:
         return None
 
     def _unreadable(self, item: Item, error: OSError) -> None:
-        """A file on a volume that failed: fetched again, elsewhere. Nobody can fetch what people dropped."""
+        """A file on a failed volume: fetched again to another one. A dropped file cannot be fetched."""
         row = item.row
         message = f"it cannot be read on volume {item.volume.name}, which failed: {error.strerror}"
         if row.origin == Origin.DROP:
@@ -171,7 +170,7 @@ class Unsent:
         self.leave(item)
 
     def damaged(self, item: Item, damage: Damage) -> None:
-        """The bytes are not the proven ones: out of the way, and fetched again, or taken again by the drop scanner."""
+        """The bytes are not the proven ones: quarantine and refetch them, or let the drop scanner take them again."""
         row = item.row
         message = f"{damage.message} (volume {item.volume.name})"
         if row.origin == Origin.DROP:
@@ -190,7 +189,9 @@ class Unsent:
     def _quarantine(self, item: Item) -> None:
         row = item.row
         path = self._naming.staging_path(row.key, row.generation, row.origin)
-        self._ledger.copies.has_quarantined(row.id, item.volume.id)  # first: so it is known wherever this is cut off
+        self._ledger.copies.has_quarantined(
+            row.id, item.volume.id
+        )  # first, so that it is known even if this is interrupted
         try:
             item.volume.staged_to_quarantine(path, row.id, row.generation)
         except OSError as error:
@@ -199,7 +200,7 @@ class Unsent:
     def _damaged_drop(self, item: Item, damage: Damage, message: str) -> None:
         row = item.row
         action = (
-            "left where it is" if damage.trouble is Trouble.MISMATCH else "forgotten, and taken again if it is there"
+            "left where it is" if damage.trouble is Trouble.MISMATCH else "forgotten, and taken again if still there"
         )
         failure = Failure(row, "destination", damage.trouble, message, action, expected=row.digest, found=damage.found)
         if damage.trouble is Trouble.MISMATCH:
@@ -212,13 +213,13 @@ class Unsent:
         self.leave(item)
 
     def refuse(self, item: Item, failure: Failure) -> None:
-        """End a dropped file as failed, whatever attempts are left: it stays where it is."""
+        """Mark a dropped file as failed, however many attempts are left: it stays where it is."""
         if self._ledger.objects.retry(failure, delay_ms=0, count=True, target=State.FAILED):
             self._setbacks.note(failure)
         self.leave(item)
 
     def cannot_be_sent(self, item: Item, failure: Failure) -> None:
-        """The destination has no place for an object under its key; no other attempt changes that in this run."""
+        """The destination cannot store an object under its key; another attempt in this run would not change that."""
         self._setbacks.refused(failure, for_good=True)
         self.leave(item)
 
@@ -227,19 +228,19 @@ class Unsent:
         self.leave(item)
 
     def hold_back(self, item: Item, message: str) -> None:
-        """An object is not sent over something newer: it stays staged, and is named."""
+        """An object does not overwrite something newer: it stays staged, and is reported."""
         failure = Failure(item.row, "destination", Trouble.CHANGED, message, "kept on its volume, and not sent")
         self._setbacks.refused(failure, for_good=True)
         self.leave(item)
 
     def refuted(self, item: Item, failure: Failure) -> None:
-        """The destination stores other bytes than ours, which are sound: it is asked at another endpoint next time."""
+        """The destination stored other bytes than the staged file, which is sound: next time use another endpoint."""
         self._avoid[item.row.id] = item.endpoint.url
         self._refuse(item, failure, is_lie=True)
 
 
 def let_go(item: Item) -> None:
-    """A dropped file that was held open while it was sent."""
+    """Release a dropped file that was held open while it was sent."""
     if item.row.origin == Origin.DROP:
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
             item.volume.dropped.let_go(item.row.id)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The end of a fetch: is what arrived what was listed? The proven goes to the committer, the rest back to the ledger.
+"""After a fetch: objects that are proven to be what was listed go to the committer, the others back to the ledger.
 
 Finisher threads take outcomes from the movers, ask the source what the objects are now, and prove the files.
 """
@@ -42,9 +42,9 @@ from .committer import Committer
 from .fetching import Fetching
 
 if TYPE_CHECKING:
-    from ...config.job_file import Job  # which brings pydantic
+    from ...config.job_file import Job  # imports pydantic
 
-    _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object that it is about
+    _Task: TypeAlias = "tuple[int, Outcome | Callable[[], None]]"  # with the object's id
     _Queue: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None ends one finisher
     _Step: TypeAlias = "tuple[Collection[int], Callable[[], None]]"
     _Steps: TypeAlias = "queue.SimpleQueue[_Step | None]"
@@ -55,10 +55,11 @@ _HEADS_AT_ONCE = 64
 
 @dataclass(slots=True)
 class _Finishers:
-    """Who finishes the objects of one volume alone, so that a disk that does not answer holds up no other's.
+    """The finishers of one volume, so that a disk that does not respond delays no objects of other volumes.
 
-    `each` work on small and on large objects: a hash of minutes holds up no small one. `beside` them are those who wait
-    for answers that come late, and for tags, each of which is a request: what hangs there holds up no other answer.
+    `each` is the number of threads for small and for large objects: hashing a large one must not delay small ones.
+    `beside` is the number of those that wait for late answers and for tags (one request each), which must not delay
+    other answers.
     """
 
     each: int
@@ -66,10 +67,10 @@ class _Finishers:
     small: _Queue = field(default_factory=queue.SimpleQueue)
     large: _Queue = field(default_factory=queue.SimpleQueue)
     aside: _Steps = field(default_factory=queue.SimpleQueue)
-    finishing: int = 0  # of small and large objects, who have not ended
+    finishing: int = 0  # threads for small and large objects that have not ended
 
     def let_end(self) -> None:
-        """When they have worked through what has come; those aside end after them."""
+        """End them after they have processed what has arrived; those aside end after them."""
         for _ in range(self.each):
             self.small.put(None)
             self.large.put(None)
@@ -78,7 +79,7 @@ class _Finishers:
 class Arrivals:
     """The finishers of a source unit.
 
-    `adopt` has an object staged where an unknown file of it lies, if there is one.
+    `adopt` stages an object from an unknown file of it, if there is one.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Arrivals:
         self._finishers: dict[int, _Finishers] = {}  # by the number of the volume
         self._making = threading.Lock()
         self._is_ending = False
-        self._has_told = False  # that the source contradicts itself
+        self._has_told = False  # warned that the source contradicts itself
 
     def receive(self, outcome: Outcome) -> None:
         """Called from the movers' threads."""
@@ -123,12 +124,12 @@ class Arrivals:
             self._put(found, found.large if is_large else found.small, item, outcome)
 
     def carry_out(self, item: Item, step: Callable[[], None]) -> None:
-        """Have a finisher of its volume carry out a step that may wait for its disk."""
+        """Let a finisher of its volume carry out a step that may wait for its disk."""
         found = self._of(item.volume)
         self._put(found, found.small, item, step)
 
     def _put_aside(self, items: Collection[Item], step: Callable[[], None]) -> None:
-        """Have a step that may wait for the store carried out by somebody for whom nobody waits."""
+        """Carry out a step that may wait for the store in a thread that nothing else waits for."""
         numbers = [item.row.id for item in items]
         self._flight.held.take(numbers)
         self._of(next(iter(items)).volume).aside.put((numbers, step))
@@ -140,7 +141,7 @@ class Arrivals:
             found.let_end()
 
     def _of(self, volume: OpenVolume) -> _Finishers:
-        """They are started when first needed."""
+        """The finishers of a volume, started when first needed."""
         with self._making:
             found = self._finishers.get(volume.id)
             if found is None:
@@ -158,7 +159,7 @@ class Arrivals:
             self._crew.spawn(partial(self._work_aside, made.aside), f"late-finisher-{volume.name}-{number}", volume.id)
 
     def stop(self) -> None:
-        """Let the finishers end when they have worked through what has come."""
+        """Let the finishers end after they have processed what has arrived."""
         with self._making:
             self._is_ending = True
             for each in self._finishers.values():
@@ -203,13 +204,13 @@ class Arrivals:
             self._ask(endpoint, {item.row.key: item for item in arrived if item.endpoint is endpoint})
 
     def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
-        """The endpoint, else another one of the store, as soon as one is well: what was fetched is not thrown away.
+        """The endpoint, or another one of the store, as soon as one is healthy, so that no fetched data is discarded.
 
         None when the unit ends.
         """
         while not self._crew.ending.is_set():
             asked = endpoint if endpoint.is_up else self._pool.pick_to_ask()
-            # One that is probed may be down: each answer may take a time-out.
+            # An endpoint that is being probed may be down, and every request may time out.
             if asked and not self._pool.is_probed(asked):
                 return asked
             workers.beat()
@@ -217,7 +218,7 @@ class Arrivals:
         return endpoint if endpoint.is_up else None
 
     def _ask(self, endpoint: Endpoint, by_key: dict[str, Item], *, is_hurried: bool = True) -> None:
-        """What the store says of objects after their bytes came: that is what the proof pins them to."""
+        """Ask the store about objects after their bytes arrived: the proof refers to these answers."""
         retries, late = self._job.mover.retries, {}
         while by_key and (asked := self._who_answers(endpoint)):
             for key, head in ask_heads(asked.wire(), list(by_key), retries, is_hurried=is_hurried):
@@ -237,12 +238,12 @@ class Arrivals:
             self._fetching.not_arrived(item, trouble, outcome.message)
 
     def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
-        """The object seems to be gone or another one; the store's own answer decides, not the mover's text."""
+        """The object seems to be gone or changed; the store's own answer decides, not the mover's message."""
         try:
             wire, retries = item.endpoint.wire(), self._job.mover.retries
             head = persistently(lambda: wire.head(item.row.key), retries)
             if trouble is Trouble.CHANGED and not self._is_other(item.row, head):
-                # What gives the bytes says otherwise, perhaps.
+                # GET, which returns the bytes, may disagree with HEAD.
                 head = persistently(lambda: wire.head_by_get(item.row.key), retries)
         except StoreError as error:
             if error.trouble is Trouble.NOT_FOUND:
@@ -286,7 +287,7 @@ class Arrivals:
             else:
                 self._fetching.not_arrived(item, error.trouble, str(error), endpoint)
         except OSError as error:
-            message = f"Failed to read what arrived of {row.key!r}: {error.strerror}"
+            message = f"Failed to read the fetched file of {row.key!r}: {error.strerror}"
             self._fetching.not_arrived(item, local_trouble(error), message)
         else:
             if isinstance(proof, Refuted):
@@ -322,7 +323,7 @@ class Arrivals:
     # -- what did not arrive ----------------------------------------------------------------------------------
 
     def _vanished(self, item: Item) -> None:
-        """The source listed it and does not have it: what is kept of it counts now, and nothing of it is forgotten."""
+        """The source listed the object but does not have it: use any copy that is kept here, and forget none."""
         row = item.row
         failure = None if self._adopt(row) else self._ledger.copies.restore(row, partial(_older_instead, row))
         if failure:
@@ -334,30 +335,30 @@ class Arrivals:
             if self._ledger.objects.gone(failure):  # refused where it was adopted
                 self._setbacks.note(failure)
         self._setbacks.forgive(row.id)
-        self._parts.forget(row.id)  # the rest of it cannot be had any more
+        self._parts.forget(row.id)  # the remaining parts can no longer be fetched
         self._fetching.put_back(item, None)
 
     def _gone(self, row: Row) -> Failure:
-        """What is said of an object that the source listed and does not have."""
+        """The failure for an object that the source listed but does not have."""
         copy, quarantined = self._ledger.losses.left_on(row.id), self._ledger.copies.quarantined(row.id)
         message, action = (
-            "the source listed it and does not have it",
-            "looked for again; forgotten once it is not listed",
+            "the source listed it but does not have it",
+            "will be tried again; forgotten once it is no longer listed",
         )
         if copy:
-            message = f"the source no longer has it; its only copy lies on volume {copy}, which failed"
-            action = "kept for when the volume returns"
+            message = f"the source no longer has it; its only copy is on volume {copy}, which failed"
+            action = "kept until the volume returns"
         elif quarantined:
-            message = f"the source no longer has it; what is left of it lies in the quarantine of volume {quarantined}"
+            message = f"the source no longer has it; the only copy is in the quarantine of volume {quarantined}"
             action = "kept there"
         return Failure(row, "source", Trouble.NOT_FOUND, message, action)
 
     def _is_other(self, row: Row, head: Head) -> bool:
-        """Whether the store speaks of another object than the one listed, as far as it tells."""
+        """Whether the store's answer describes another object than the one listed, as far as it shows."""
         return head.size not in (row.size, UNTOLD) or not agree(self._fetching.etag_to_read(row), head.etag)
 
     def _as_read(self, item: Item, head: Head, endpoint: Endpoint) -> Head:
-        """What HEAD says, as far as the answer to a GET, which gives the bytes, does not say otherwise."""
+        """What HEAD says, unless the response to GET, which returns the bytes, says otherwise."""
         row = item.row
         with contextlib.suppress(StoreError):
             found = endpoint.wire().head_by_get(row.key)
@@ -367,10 +368,10 @@ class Arrivals:
         return head
 
     def _contradicted(self, item: Item, head: Head, listed: ListedObject) -> None:
-        """The listing says still what it said, GET and HEAD something else: theirs are the bytes that there are.
+        """The listing is unchanged, but GET and HEAD show something else: they describe the actual bytes.
 
-        Fetched as they give it, the object is remembered as it is listed, and is not new in the next pass. Where its
-        next answer is another one again, that is a failure of the object.
+        The object is fetched as they show it, but remembered as listed, so that it is not new in the next pass. If the
+        next response differs again, that is a failure of the object.
         """
         row = item.row
         said = _contradiction(listed, head)
@@ -387,8 +388,8 @@ class Arrivals:
         if not self._has_told:
             self._has_told = True
             _log.warning(
-                "the source contradicts itself: %s. Such objects are moved as they are read, and remembered as they are"
-                " listed; if the ETags of this store are no digests, set its `etag: opaque`",
+                "the source contradicts itself: %s. Such objects are moved as read and remembered as listed; if the"
+                " ETags of this store are not digests, set its `etag: opaque`",
                 said,
             )
 
@@ -399,7 +400,7 @@ class Arrivals:
             self._contradicted(item, head, listed)
             return
         known = self._ledger.objects.row(row.id)
-        if known and known.generation == row.generation:  # else the lister has seen it already
+        if known and known.generation == row.generation:  # otherwise the lister has already seen it
             message = "the object was overwritten at the source while it was fetched"
             action = "fetched again as a new generation"
             failure = Failure(row, "source", Trouble.CHANGED, message, action, expected=row.etag, found=head.etag)
@@ -425,7 +426,7 @@ class Arrivals:
         self._fetching.put_back(item, None)
 
     def _held(self, item: Item, proof: Unproven) -> None:
-        """Two reads agreed, so that no other attempt would bring more: what came is kept, and the object ends here."""
+        """Two reads agreed, so another attempt would not help: what arrived is kept in quarantine."""
         row = item.row
         self._fetching.quarantine(item)
         failure = Failure(
@@ -437,13 +438,13 @@ class Arrivals:
 
 
 def _older_instead(row: Row, generation: int, volume: str) -> Failure:
-    """What is said where an older generation, staged on `volume`, is all that is left of an object."""
+    """The failure if an older generation, staged on `volume`, is all that is left of an object."""
     message = f"the source no longer has it; generation {generation}, staged on volume {volume}, is kept"
     return Failure(row, "source", Trouble.NOT_FOUND, message, f"generation {generation} is delivered instead")
 
 
 def _take(tasks: _Queue, at_once: int) -> list[_Task]:
-    """What has come, up to a batch. Empty: the unit ends."""
+    """The tasks that have arrived, up to a batch. Empty: the unit ends."""
     first = workers.next_of(tasks)
     if first is None:
         return []
@@ -459,7 +460,7 @@ def _take(tasks: _Queue, at_once: int) -> list[_Task]:
 
 
 def _completed(row: Row, head: Head, received: Received | None, path: str) -> Head:
-    """What the store said of an object, and where it says too little, or contradicts the bytes, what it listed."""
+    """The store's answer for an object, completed from its listing if it is incomplete or contradicts the bytes."""
     size = row.size if head.size == UNTOLD else head.size
     digest = row.etag.lower()
     if received:
@@ -470,16 +471,16 @@ def _completed(row: Row, head: Head, received: Received | None, path: str) -> He
 
 
 def _contradiction(listed: ListedObject, head: Head) -> str:
-    """`its listing shows 'k' with 5 bytes and the ETag 'x', HEAD says 6 bytes and 'y'`."""
+    """`its listing shows 'k' with 5 bytes and ETag 'x', HEAD shows 6 bytes and ETag 'y'`."""
     size = "no size" if head.size == UNTOLD else f"{head.size} bytes"
     return (
-        f"its listing shows {plain_text(listed.key)!r} with {listed.size} bytes and the ETag {listed.etag!r},"
-        f" HEAD says {size} and {head.etag!r}"
+        f"its listing shows {plain_text(listed.key)!r} with {listed.size} bytes and ETag {listed.etag!r},"
+        f" HEAD shows {size} and ETag {head.etag!r}"
     )
 
 
 def _as_listed(item: Item, head: Head) -> ListedObject:
-    """The object as a listing shows it now: HEAD rounds the time, and the next pass would take that for a change."""
+    """The object as a listing shows it now: HEAD rounds the time, which the next pass would mistake for a change."""
     key = item.row.key
     many = 1 if item.endpoint.store.sorted else 1000
     with contextlib.suppress(StoreError):

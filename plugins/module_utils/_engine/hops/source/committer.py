@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The committer of the source unit: groups of proven objects become durable, then staged.
 
-Bytes durable, then names durable, then the ledger says so, in one transaction a group. Each volume has a lane, a thread
-of its own, that does all the waiting for its medium: a slow one holds up no other.
+First the bytes are made durable, then the names, then the ledger records the group in one transaction. Each volume has
+a lane with its own thread that does all the waiting for its disk, so that a slow disk does not delay the others.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from ..switches import Switches
 from .fetching import Fetching
 from .sweeping import discard
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:  # config/job_file.py imports pydantic
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.source")
-# What a filesystem says of one name, which is no reason to give up the others' group, or the volume.
+_log = logging.getLogger("snowsync.hops.source.source_unit")
+# Errors about a single name, which are no reason to give up the rest of the group, or the volume.
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-_WORTH_WRITING = 64 * 1024  # bytes; smaller files are left to the syncfs of their group
+_WORTH_WRITING = 64 * 1024  # bytes; smaller files are written by the syncfs of their group
 
 
 @dataclass(slots=True)
 class Group:
-    """Objects proven on one volume that wait for their group's commit; `each_alone`: synced file by file."""
+    """Proven objects on one volume that wait to be committed as a group; `each_alone`: synced file by file."""
 
     volume: OpenVolume
     each_alone: bool = False
@@ -53,7 +53,7 @@ class Group:
 
 
 class Committer:
-    """Gives every volume its lane. `add` may be called from any thread; no lane runs before `start`."""
+    """Has a lane for every volume. `add` may be called from any thread; no lane runs before `start`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Committer:
         *,
         is_large: Callable[[int], bool],
     ) -> None:
-        """`is_large` of a size in bytes."""
+        """`is_large` takes a size in bytes."""
         self.job = job
         self.ledger = ledger
         self.volumes = volumes
@@ -79,7 +79,7 @@ class Committer:
         self.switches = switches
         self._is_large = is_large
         self._is_running = False
-        # By the open volume, not its number: one that went and came back has other descriptors.
+        # By the open volume, not its number: a volume that went away and came back has other descriptors.
         self.lanes: dict[int, Lane] = {}
 
     def start(self) -> None:
@@ -93,7 +93,7 @@ class Committer:
         lane.wake.set()
 
     def write_back(self, object_id: int) -> None:
-        """A part of an object came: its medium may begin with it. Never blocks; any thread may call this."""
+        """A part of an object arrived: start writing it to disk. Never blocks; any thread may call this."""
         with self.flight.lock:
             item = self.flight.get(object_id)
             if item is None:
@@ -111,7 +111,7 @@ class Committer:
         return lane
 
     def everything_waits(self) -> bool:
-        """Whether nothing is on its way that is not proven yet. Under the flight's lock."""
+        """Whether everything in flight is proven. Under the flight's lock."""
         return sum(lane.held for lane in self.lanes.values()) == len(self.flight)
 
     def stop(self) -> None:
@@ -119,13 +119,13 @@ class Committer:
             lane.wake.set()
 
     def commit_rest(self) -> None:
-        """At the end: what is proven need not be fetched again."""
+        """At the end: commit what is proven, so that it need not be fetched again."""
         for lane in self.lanes.values():
             lane.commit_rest()
 
 
 class Lane:
-    """What waits for one volume. Large objects go one by one and are synced alone, the others in groups."""
+    """What waits for one volume. Large objects are committed and synced one by one, the others in groups."""
 
     def __init__(self, committer: Committer, volume: OpenVolume) -> None:
         self._committer = committer
@@ -133,10 +133,10 @@ class Lane:
         self.small = Group(volume)
         self.large = Group(volume, each_alone=True)
         self.wake = threading.Event()
-        self.held = 0  # objects here, those of the group that is being committed among them
+        self.held = 0  # objects here, including those of the group that is being committed
         self.unwritten: list[str] = []
         self._last_end = 0.0
-        self._seconds = 0.0  # spent waiting for the medium since the last group
+        self._seconds = 0.0  # spent waiting for the disk since the last group
 
     def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
         """Under the flight's lock."""
@@ -170,12 +170,12 @@ class Lane:
             self.commit(group)
 
     def _start_writing(self) -> None:
-        """Let the medium work while the group still grows; how long that blocks is the medium's own affair."""
+        """Let the disk write while the group still grows; this may block for as long as the disk needs."""
         with self._committer.flight.lock:
             paths, self.unwritten = self.unwritten, []
         with self._measured():
             for path in paths:
-                with contextlib.suppress(OSError):  # what cannot be written shows when it is synced
+                with contextlib.suppress(OSError):  # a write error shows again when the file is synced
                     start_writeback(path)
 
     @contextlib.contextmanager
@@ -202,12 +202,12 @@ class Lane:
             or group.bytes >= policy.bytes
             or time.monotonic() - group.since >= policy.seconds
             or self._committer.everything_waits()
-            # The other half of what may be on its way comes while this one is made durable.
+            # The other half of the window arrives while this half is made durable.
             or group.bytes >= volume.load.window(self._committer.job) / 2
         )
 
     def _is_over(self) -> bool:
-        """Whether the volume went and nothing waits for it any more."""
+        """Whether the volume is gone and nothing waits for it any more."""
         with self._committer.flight.lock:
             if self.held or self._committer.volumes.open.get(self.volume.id) is self.volume:
                 return False
@@ -215,7 +215,7 @@ class Lane:
             return True
 
     def commit(self, group: Group) -> None:
-        """Make a group durable and say so; what cannot be is fetched again."""
+        """Make a group durable and record it; what cannot be made durable is fetched again."""
         common, volume, count = self._committer, self.volume, len(group.items)
         paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
         try:
@@ -225,7 +225,7 @@ class Lane:
                 with self._measured():
                     self._publish(group, paths)
                 self._learn(group)
-                self._start_writing()  # what came meanwhile keeps the medium busy while the ledger is written
+                self._start_writing()  # what arrived meanwhile keeps the disk busy while the ledger is written
                 refused = self._say_staged(group)
         except OSError as error:
             self._give_up(group, error)
@@ -241,7 +241,7 @@ class Lane:
         common.switches.space.set()
 
     def _learn(self, group: Group) -> None:
-        """A medium that was waited for had worked on this group ever since the last one, or the group's beginning."""
+        """Update the pace: a disk that was waited for was busy with this group since the last one, or its start."""
         now, waited = time.monotonic(), self._seconds
         elapsed = now - max(self._last_end, group.since)
         self.volume.load.pace.learn(group.bytes, elapsed if waited > elapsed / 4 else waited)
@@ -252,7 +252,7 @@ class Lane:
         if not group.each_alone:
             group.volume.sync()
             return
-        # Not by syncfs, which would wait for whatever else is being written there.
+        # Not with syncfs, which would wait for everything else that is being written there.
         for item, _ in group.items:
             with contextlib.suppress(FileNotFoundError):  # found by `_publish`
                 sync_file(item.path)
@@ -264,7 +264,7 @@ class Lane:
         return self._committer.ledger.staging.commit_staged(rows, group.volume.id, run_id)
 
     def _publish(self, group: Group, paths: dict[int, str]) -> None:
-        """Give every file its name, durably. What is gone, or gets none, leaves the group, and the others go on."""
+        """Give every file its name, durably. Files that are gone or cannot be named leave the group."""
         volume = group.volume
         directories: set[str] = set()
         left: list[tuple[tuple[Item, Staged], Trouble, str]] = []
@@ -273,9 +273,9 @@ class Lane:
             try:
                 directories.add(volume.publish(entry[0].row.id, path))
             except FileNotFoundError:
-                left.append((entry, Trouble.UNKNOWN, "what arrived is gone from the volume"))
+                left.append((entry, Trouble.UNKNOWN, "the fetched file is gone from the volume"))
             except OSError as error:
-                volume.prune([os.path.dirname(path)])  # folders that were made for it
+                volume.prune([os.path.dirname(path)])  # directories that were created for it
                 left.append((entry, *_unnamed(volume, error)))
         volume.sync_directories(directories)
         for entry, trouble, message in left:
@@ -285,7 +285,7 @@ class Lane:
     def _give_up(self, group: Group, error: OSError) -> None:
         volume, trouble = group.volume, local_trouble(error)
         message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
-        _log.error("%s; they are fetched again", message)
+        _log.error("%s; they will be fetched again", message)
         self._committer.fetching.volume_failed(volume, trouble, message)
         for item, _ in group.items:
             self._discard(volume, item.row)
@@ -305,16 +305,16 @@ class Lane:
         common.switches.staged.set()
 
     def _discard(self, volume: OpenVolume, row: Row) -> None:
-        """Remove a published file that is not to be staged, where the ledger allows it; the others are kept."""
+        """Remove a published file that is not to be staged, if the ledger permits it; otherwise keep it."""
         with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
             discard(self._committer.ledger, volume, row.key, row.generation)
 
 
 def _unnamed(volume: OpenVolume, error: OSError) -> tuple[Trouble, str]:
-    """What it says of one file that its volume gives it no name; the error itself where it says more than that."""
-    message = f"volume {volume.name} does not take the name of its file: {error.strerror}"
+    """The trouble and message for a file that cannot be named; raises the error if it affects more than that file."""
+    message = f"volume {volume.name} does not accept the file's name: {error.strerror}"
     if local_trouble(error) is Trouble.SPACE:
-        return Trouble.SPACE, message  # each folder of the name takes an inode
+        return Trouble.SPACE, message  # each directory of the name needs an inode
     if error.errno in _OF_THE_NAME:
         return Trouble.UNSUPPORTED, message
     raise error

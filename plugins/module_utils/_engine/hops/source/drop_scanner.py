@@ -1,14 +1,14 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drop folders: files that people put onto a volume become staged objects, where they lie.
+"""Drop folders: files that users put on a volume become staged objects in place.
 
-A file counts once nobody has it open for writing and it has not changed for `drop_settle` seconds. Where the kernel
-does not tell who writes (see volumes/open_writers.py), only what was seen here counts: unchanged for so long, in two
-looks at least. Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger
-says `staged`, with the file's identity: small files in groups, with one sync and one transaction each. All of this has
-a thread of its own: a file of a terabyte holds up neither the listing of the source nor what is fetched meanwhile. A
-file is deleted only after its delivery is proven, and not at all with `keep_staged`.
+A file is taken once nobody has it open for writing and it has not changed for `drop_settle` seconds. If the kernel does
+not tell who is writing (see volumes/open_writers.py), the file must have been seen unchanged for that long, in at least
+two looks. Its filesystem is synced, its digest is computed in one read through one descriptor, then the ledger records
+it as `staged`, with the file's identity: small files in groups, with one sync and one transaction each. All of this has
+its own thread, so that a file of a terabyte delays neither the listing of the source nor any fetch. A file is deleted
+only after its delivery is proven, and never with `keep_staged`.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from ..switches import Switches
 if TYPE_CHECKING:
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.source")
-_LINKED = "it has other names (hard links), by which it could be changed; put a copy there"
-# States in which a file is known; a failed one waits for a change or a new name. One that was released is there again
-# because somebody put it there again.
+_log = logging.getLogger("snowsync.hops.source.source_unit")
+_LINKED = "it has other hard links, through which it could be changed; put a copy there"
+# States in which a file is known; a failed one waits for a change or a new name. A released one is there again because
+# a user put it there again.
 _KNOWN = (State.STAGED, State.DELIVERED, State.QUARANTINED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A file that was seen unchanged since a moment (time.monotonic()), in so many looks."""
+    """A file that was seen unchanged since `since` (time.monotonic()), in `looks` looks."""
 
     identity: Identity
     since: float
@@ -66,9 +66,9 @@ class Sighting:
 
 
 def is_settled(sighting: Sighting, writer: Writer, now: float, clock: float, settle: float) -> bool:
-    """Whether a file may be taken at `now` (monotonic) and `clock` (seconds since 1970), after `settle` seconds.
+    """Whether a file may be taken at `now` (monotonic) and `clock` (Unix time), after `settle` seconds.
 
-    The file's own times count only where nobody writes to it for sure; they say nothing when they lie in the future.
+    The file's own times count only if it is certain that nobody is writing to it, and not if they are in the future.
     """
     settle = max(settle, sighting.identity.granularity)
     watched = now - sighting.since
@@ -78,13 +78,13 @@ def is_settled(sighting: Sighting, writer: Writer, now: float, clock: float, set
     return writer is Writer.UNKNOWN and sighting.looks > 1 and watched >= settle
 
 
-# A group of files is open, and their writers wait, until it is hashed.
+# The files of a group stay open, and their writers wait, until the group is hashed.
 _GROUP_FILES, _GROUP_BYTES = 64, 32 * MIB
 
 
 @dataclass(slots=True)
 class _Candidate:
-    """A file that is to be taken: open, and watched until it is hashed."""
+    """A file to be taken: open, and watched until it is hashed."""
 
     relative: str
     key: str
@@ -98,16 +98,16 @@ class _Candidate:
 
 
 def one_of_each_filesystem(files: list[int]) -> list[int]:
-    """One descriptor of each filesystem: others may be mounted below a drop folder."""
+    """One descriptor per filesystem: others may be mounted below a drop folder."""
     return list({os.fstat(file).st_dev: file for file in files}.values())
 
 
 def key_of(prefix: str, relative: str) -> tuple[str, str]:
-    """The key of a file of a drop folder, and why it cannot have one, else ""."""
+    """The key of a file in a drop folder, and why it cannot have one, otherwise ""."""
     try:
         relative.encode()
     except UnicodeEncodeError:
-        return "", "its name is not valid UTF-8, which no S3 key may be; rename it"
+        return "", "its name is not valid UTF-8, as S3 keys must be; rename it"
     key = prefix + relative
     if len(key.encode()) > LONGEST_KEY:
         return "", f"its key would have more than {LONGEST_KEY} bytes; shorten its path"
@@ -116,7 +116,7 @@ def key_of(prefix: str, relative: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file of a drop folder that no run has taken yet; `refusal` says why none will."""
+    """A file in a drop folder that no run has taken yet; `refusal` says why none will."""
 
     name: str
     key: str
@@ -125,7 +125,7 @@ class Waiting:
 
 
 def waiting(job: Job, drops: KnownDrops | None) -> Iterator[Waiting]:
-    """What lies in the drop folders of the job now, and is new to the ledger. Only looked at: nothing is opened."""
+    """The files in the job's drop folders that are new to the ledger. Only uses stat: nothing is opened."""
     prefix = job.source.prefix if job.source else ""
     for volume in job.volumes:
         top = volume.drop_path
@@ -133,7 +133,7 @@ def waiting(job: Job, drops: KnownDrops | None) -> Iterator[Waiting]:
             key, refusal = key_of(prefix, relative)
             known = drops.dropped(key) if drops and key else None
             if known and known.state in _KNOWN and compare(known, Identity.of(status)) is not Likeness.OTHER:
-                continue  # the ledger tells of it
+                continue  # the ledger has it
             refusal = refusal or (_LINKED if status.st_nlink > 1 else "")
             yield Waiting(relative.encode(errors="backslashreplace").decode(), key, status.st_size, refusal)
 
@@ -150,15 +150,15 @@ def _regular_files(top: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 class _Disturbed(Exception):
-    """Somebody wants to write to a file that is being read, or the unit ends: another scan takes it."""
+    """Another process wants to write to a file that is being read, or the unit ends: another scan takes it."""
 
 
 class DropScanner:
     """Finds new and changed files in the drop folders of the open volumes, in the thread that calls `run`.
 
-    `finished`: what lay there when the first pass over the source had ended is staged. `until` as the unit's.
-    `has_listed`: whether the source was listed once, `is_out_of_reach` whether nobody answers there. `pass_ended` is
-    called when `finished` becomes true; `take_out` has a volume rest that failed.
+    `finished`: all files that were there when the first pass over the source ended are staged. `until` as the unit's.
+    `has_listed`: whether the source was listed once, `is_out_of_reach` whether no endpoint answers. `pass_ended` is
+    called when `finished` becomes true; `take_out` takes a failed volume out of use.
     """
 
     def __init__(
@@ -189,18 +189,18 @@ class DropScanner:
         self._is_out_of_reach = is_out_of_reach
         self._pass_ended = pass_ended
         self._take_out = take_out
-        self.unsettled = 0  # files that it waits for
+        self.unsettled = 0  # files it is waiting for
         self._has_folders = any(volume.drop_folder for volume in job.volumes)
         self._prefix = job.source.prefix if job.source else ""
         self.finished = not self._has_folders
         self._taken = 0
         self._again = threading.Event()  # another scan is wanted
-        self._begun = self._ended = 0  # the number of the scan that began last, and of the one that ended last
-        self._asked = 0  # the number of the scan that is waited for
+        self._begun = self._ended = 0  # the numbers of the scans that began last and ended last
+        self._asked = 0  # the number of the scan to wait for
         self._taken_before = 0
         self._waiting: list[_Candidate] = []  # of the volume that is being scanned
-        self._told: set[tuple[str, str]] = set()  # what the scan before refused
-        self._refused: set[tuple[str, str]] = set()  # what this one does
+        self._told: set[tuple[str, str]] = set()  # files that the previous scan refused
+        self._refused: set[tuple[str, str]] = set()  # files that this scan refuses
         self._watched: dict[tuple[int, str], Sighting] = {}
         self._seen: dict[tuple[int, str], Sighting] = {}
 
@@ -209,14 +209,14 @@ class DropScanner:
         return self._has_folders
 
     def run(self) -> None:
-        """Scan after the first pass over the source, or while it is out of reach, and as often as there are passes."""
+        """Scan after the first pass over the source, or while it is unreachable, then at the interval of passes."""
         while not (self._crew.stopping or self._may_begin()):
             workers.idle()
             self._crew.ending.wait(0.1)
         while not self._crew.stopping:
             self._again.clear()
             self._begun += 1
-            has_listed = self._has_listed()  # asked first: else a key may be the source's too
+            has_listed = self._has_listed()  # checked first: otherwise the source may have the same key
             if self._scan_until_settled():
                 self._ended = self._begun
                 self._finish(has_listed)
@@ -225,7 +225,7 @@ class DropScanner:
             self._rest()
 
     def stop(self) -> None:
-        """Let `run` end; the unit does."""
+        """Let `run` end, since the unit ends."""
         self._again.set()
 
     def _may_begin(self) -> bool:
@@ -238,7 +238,7 @@ class DropScanner:
         self._switches.space.set()
 
     def _rest(self) -> None:
-        """Until the next pass, or until somebody asks for another scan."""
+        """Wait until the next pass, or until another scan is requested."""
         goes_on = self._until == "forever" or not self.finished
         ends = time.monotonic() + self._job.pass_interval if goes_on else float("inf")
         workers.idle()
@@ -247,7 +247,7 @@ class DropScanner:
                 return
 
     def has_nothing_more(self) -> bool:
-        """Whether a scan that began when all else was done took nothing. Never waits: ask again."""
+        """Whether a scan that began after everything else was done took nothing. Does not wait: call again."""
         if not self._has_folders:
             return True
         if not self._asked:
@@ -259,9 +259,9 @@ class DropScanner:
         return self._taken == self._taken_before
 
     def _scan_until_settled(self) -> bool:
-        """Scan; when not running for ever, wait for files that are still being written. False when stopped.
+        """Scan; unless running forever, wait for files that are still being written. False when stopped.
 
-        One pass waits only until what lies there now could have settled.
+        A single pass waits only until the files that are there now could have settled.
         """
         patience = max(self._job.drop_settle, COARSE_SECONDS) + 1.0
         ends = time.monotonic() + patience if self._until == "once" else float("inf")
@@ -275,7 +275,7 @@ class DropScanner:
         return False
 
     def _scan(self) -> int:
-        """One walk over all drop folders. Returns how many files are too fresh to be taken."""
+        """Walk all drop folders once. Returns how many files are too recent to be taken."""
         unsettled = 0
         self._seen, self._refused = {}, set()
         for number in list(self._volumes.open) if self._has_folders else ():
@@ -305,17 +305,17 @@ class DropScanner:
         return unsettled
 
     def _try(self, volume: OpenVolume, relative: str, step: Callable[[], int]) -> int:
-        """1 for a file that is too fresh. OSError when the volume is to blame."""
+        """1 for a file that is too recent. OSError when the volume is to blame."""
         try:
             return step()
         except FileNotFoundError:
-            return 0  # withdrawn while we looked
+            return 0  # removed meanwhile
         except BlockingIOError:
-            return 1  # a file server holds it for somebody who writes
+            return 1  # a file server has it locked for a writer
         except OSError as error:
             if not volume.is_well():
                 raise
-            self._refuse(volume, relative, f"it cannot be read: {error.strerror}; let the engine's user read it")
+            self._refuse(volume, relative, f"it cannot be read: {error.strerror}; make it readable for snowsync's user")
             return 0
 
     def _files(self, volume: OpenVolume) -> Iterator[tuple[int, str, os.stat_result]]:
@@ -328,7 +328,7 @@ class DropScanner:
         except FileNotFoundError:
             return
         except NotADirectoryError:
-            self._refuse(volume, ".", "the drop folder is a link, or no folder; make it a folder")
+            self._refuse(volume, ".", "the drop folder is a link or not a directory; make it a directory")
 
     def _walk(self, volume: OpenVolume, top: int) -> Iterator[tuple[str, os.stat_result]]:
         pending = [""]
@@ -351,7 +351,7 @@ class DropScanner:
                         elif stat.S_ISREG(status.st_mode):
                             yield path, status
                         else:
-                            self._refuse(volume, path, "it is no regular file; put the file itself there")
+                            self._refuse(volume, path, "it is not a regular file; put the file itself there")
                 pending.extend(reversed(below))
             finally:
                 os.close(folder)
@@ -364,11 +364,11 @@ class DropScanner:
             return []
 
     def _complain(self, volume: OpenVolume, relative: str, error: OSError) -> None:
-        """A folder cannot be read: its own trouble, unless the volume is to blame."""
+        """A directory cannot be read: report it, unless the volume is to blame."""
         if not volume.is_well():
             raise error
-        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # gone, or a link by now
-            reason = f"the folder cannot be read: {error.strerror}; let the engine's user read it"
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # removed, or replaced by a link
+            reason = f"the directory cannot be read: {error.strerror}; make it readable for snowsync's user"
             self._refuse(volume, relative or ".", reason)
 
     def _look_at(self, volume: OpenVolume, top: int, relative: str, status: os.stat_result) -> int:
@@ -391,7 +391,7 @@ class DropScanner:
                 candidate.close()
 
     def _consider(self, volume: OpenVolume, candidate: _Candidate) -> int:
-        """1 for a file that is too fresh, or is written to; else it waits for its group, or is refused."""
+        """1 for a file that is too recent or being written to; otherwise it waits for its group, or is refused."""
         relative, key, file, watch = candidate.relative, candidate.key, candidate.file, candidate.watch
         status = os.fstat(file)
         if not self._is_settled(volume, relative, Identity.of(status), watch.ask()) or watch.is_written():
@@ -399,7 +399,7 @@ class DropScanner:
         refusal = (
             _LINKED
             if status.st_nlink > 1
-            else self._ledger.drops.refuses_dropped(key, volume.id)  # before it is read for nothing
+            else self._ledger.drops.refuses_dropped(key, volume.id)  # before it is read in vain
         )
         if refusal:
             self._refuse(volume, relative, refusal)
@@ -434,7 +434,7 @@ class DropScanner:
     # -- staged -----------------------------------------------------------------------------------------------
 
     def _stage_full(self, volume: OpenVolume) -> int:
-        """Stage what waits where it is a group; a large file is one by itself, so that no small one waits for it."""
+        """Stage waiting files if they fill a group; a large file is its own group, so no small one waits for it."""
         size = sum(candidate.size for candidate in self._waiting)
         if len(self._waiting) < _GROUP_FILES and size < _GROUP_BYTES:
             return 0
@@ -449,14 +449,14 @@ class DropScanner:
         return disturbed + self._stage_waiting(volume)
 
     def _stage_waiting(self, volume: OpenVolume) -> int:
-        """How many were written to while they were read: another scan takes them."""
+        """Stage waiting files. Returns how many were written to while being read: another scan takes them."""
         candidates, self._waiting = self._waiting, []
         if not candidates:
             return 0
         disturbed = 0
         hashed: list[tuple[_Candidate, Dropped]] = []
         try:
-            # First: what is mapped into somebody's memory changes a file's times from here on.
+            # First sync: from here on, writes through memory mappings change a file's times.
             for file in one_of_each_filesystem([candidate.file for candidate in candidates]):
                 open_volume.syncfs(file)
             for candidate in candidates:
@@ -468,7 +468,7 @@ class DropScanner:
         return disturbed
 
     def _hash(self, candidate: _Candidate, hashed: list[tuple[_Candidate, Dropped]]) -> int:
-        """1 when it was written to while it was read."""
+        """1 if it was written to while being read."""
         file, watch = candidate.file, candidate.watch
         before = Identity.of(os.fstat(file))
         part_size = upload_part_size(before.size, self._job.mover)
@@ -483,7 +483,7 @@ class DropScanner:
             return 1
         if Identity.of(os.fstat(file)) != before or watch.is_written():
             return 1
-        watch.close()  # who waits to write need not wait for the ledger: a change is seen from now on
+        watch.close()  # writers need not wait for the ledger: a change is detected from now on
         listed = ListedObject(candidate.key, before.size, digest, before.modified_ms)
         headers = dump_headers(Headers(content_type=mimetypes.guess_type(candidate.relative)[0] or ""))
         hashed.append((candidate, Dropped(listed, part_size, headers, before.text)))

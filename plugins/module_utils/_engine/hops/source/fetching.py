@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a source unit learns of objects while it fetches them, and where those go that do not arrive."""
+"""What a source unit learns about objects while fetching them, and what happens to those that do not arrive."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _log = logging.getLogger("snowsync.source")
 class Fetching:
     """Any thread may call these.
 
-    `take_out` has a volume rest that failed; `rewind` is called when rows are put back. `is_large` of a size
-    in bytes.
+    `take_out` takes a failed volume out of use; `rewind` is called when rows are put back. `is_large` takes a size in
+    bytes.
     """
 
     def __init__(
@@ -51,29 +51,29 @@ class Fetching:
         self._take_out = take_out
         self._rewind = rewind
         self._is_large = is_large
-        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint from which other bytes came
-        self._failed_on: Notes[int, int] = Notes()  # by object: the volume that did not take it, and is well
-        # By object whose answers contradict its listing: what that says, and the ETag of the answers.
+        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint that returned wrong bytes
+        self._failed_on: Notes[int, int] = Notes()  # by object: a healthy volume that did not accept it
+        # By object whose responses contradict its listing: what the listing shows, and the ETag of the responses.
         self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
         self.served_last = ""  # the key
 
     # -- known of an object -----------------------------------------------------------------------------------
 
     def endpoint_to_avoid(self, row: Row) -> str:
-        """The URL of one from which other bytes came; "" for none."""
+        """The URL of an endpoint that returned wrong bytes; "" for none."""
         return self._avoid.get(row.id, "")
 
     def volume_to_avoid(self, row: Row) -> int:
-        """The number of a volume that did not take it, and is well; 0 for none."""
+        """The number of a healthy volume that did not accept it; 0 for none."""
         return self._failed_on.get(row.id, 0)
 
     def etag_to_read(self, row: Row) -> str:
-        """The ETag that the source's answers about an object should have: as listed, unless it was seen otherwise."""
+        """The ETag that the source's responses for an object should have: as listed, unless others were seen."""
         known = self._read_as.get(row.id, None)
         return known[1] if known and known[0] == (row.etag, row.modified_ms) else row.etag
 
     def expect(self, row: Row, read: Head) -> bool:
-        """Answers about an object are to be as this one, not as listed. False where that was tried, and was in vain."""
+        """Expect responses like this one, not as listed. False if that was already tried without success."""
         listed_as = (row.etag, row.modified_ms)
         known = self._read_as.pop(row.id, None)
         if known and known[0] == listed_as:
@@ -84,12 +84,12 @@ class Fetching:
     # -- objects that arrived ---------------------------------------------------------------------------------
 
     def served(self, item: Item) -> None:
-        """An object came, and was proven."""
+        """An object arrived and was proven."""
         self.served_last = item.row.key
         item.endpoint.served(item.row.id)
 
     def settled(self, row: Row) -> None:
-        """An object is staged: what it met on its way is forgotten."""
+        """An object is staged: its earlier failures are forgotten."""
         self._setbacks.forgive(row.id)
         if self._is_large(row.size):
             self._parts.forget(row.id)
@@ -100,7 +100,7 @@ class Fetching:
     # -- objects that leave the unit unstaged -----------------------------------------------------------------
 
     def not_arrived(self, item: Item, trouble: Trouble, message: str, endpoint: Endpoint | None = None) -> None:
-        """Sort a failure: the endpoint's (None: the one it was to come from), the volume's, or the object's own."""
+        """Attribute a failure: to the endpoint (None: where it was fetched from), the volume, or the object itself."""
         if trouble in (Trouble.SPACE, Trouble.TOO_LARGE):
             self._is_refused_room(item, trouble, message)
             return
@@ -125,38 +125,40 @@ class Fetching:
         self.put_back(item, None)
 
     def _is_bad_spot(self, item: Item, message: str) -> None:
-        """A volume is well, and did not take this object: what lies there of it may not be on the medium."""
+        """A healthy volume did not accept this object: what is there of it may not be on the medium."""
         if self.volume_to_avoid(item.row) != item.volume.id:
-            _log.warning("volume %s does not take %r, others do first: %s", item.volume.name, item.row.key, message)
+            _log.warning(
+                "volume %s does not accept %r, trying other volumes first: %s", item.volume.name, item.row.key, message
+            )
         self._failed_on[item.row.id] = item.volume.id
         self._parts.forget(item.row.id)
 
     def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
-        """A volume took no more, or no file of this size: it is not asked again."""
+        """A volume accepted no more data, or no file of this size: it is not tried again."""
         if self._is_large(item.row.size):
-            self._parts.forget(item.row.id)  # the room is for others
+            self._parts.forget(item.row.id)  # frees space for others
         if trouble is Trouble.TOO_LARGE:
             item.volume.load.takes_no_file_of(item.row.size)
-            _log.warning("volume %s takes no file of %d bytes: %s", item.volume.name, item.row.size, message)
+            _log.warning("volume %s does not accept files of %d bytes: %s", item.volume.name, item.row.size, message)
         else:
             is_full(item.volume, message)
         self.put_back(item, 0.0)
 
     def volume_failed(self, volume: OpenVolume, trouble: Trouble, message: str) -> None:
-        """A volume did not make a group durable: it rests."""
+        """A volume could not make a group durable: it is paused or taken out of use."""
         if trouble is Trouble.SPACE:
             is_full(volume, message)
         else:
             self._take_out(volume, message)
 
     def not_durable(self, item: Item) -> None:
-        """Nobody knows what of an object reached the medium."""
+        """It is unknown how much of an object reached the medium."""
         if self._is_large(item.row.size):
             self._parts.forget(item.row.id)
         self.put_back(item, 0.0)
 
     def quarantine(self, item: Item) -> None:
-        """Keep the bytes that did not match, and fetch the object from another endpoint if there is one."""
+        """Quarantine mismatched bytes, and fetch the object from another endpoint if there is one."""
         self._avoid[item.row.id] = item.endpoint.url
         self._parts.forget(item.row.id)
         self._ledger.copies.has_quarantined(item.row.id, item.volume.id)
@@ -166,7 +168,7 @@ class Fetching:
             _log.warning("volume %s: cannot quarantine a file: %s", item.volume.name, error.strerror)
 
     def put_back(self, item: Item, delay: float | None) -> None:
-        """The object leaves the unit unstaged; its row is still pending and will be taken again, with its parts."""
+        """The object leaves the unit unstaged; its row stays pending and is fetched again later, reusing its parts."""
         is_kept = self._is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id)
         try:
             if not is_kept:
@@ -182,6 +184,6 @@ class Fetching:
 
 
 def is_full(volume: OpenVolume, message: str) -> None:
-    """A volume says that it is, whatever it shows: it rests for a while."""
-    if volume.load.fullness.refused(time.monotonic(), "it says that it is full: a quota, perhaps"):
-        _log.warning("volume %s says that it is full, and rests: %s", volume.name, message)
+    """A volume reported that it is full, whatever its free space: it is paused for a while."""
+    if volume.load.fullness.refused(time.monotonic(), "it reports that it is full: a quota, perhaps"):
+        _log.warning("volume %s reports that it is full; pausing writes to it: %s", volume.name, message)

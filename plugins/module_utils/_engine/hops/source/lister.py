@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Walking the source: page after page into the ledger, never a whole bucket in memory."""
+"""Lists the source page by page into the ledger, without holding a whole bucket in memory."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ..switches import Switches
 if TYPE_CHECKING:
     from ...config.job_file import Job, Store
 
-_log = logging.getLogger("snowsync.source")
-_UNREADABLE_ANSWERS = 5  # in a row, while probes find the endpoint well: then it is this page, and waiting is no help
-_UNREADABLE_KEYS = 2  # and so many where a page was to have one key
-_LONGEST_PAUSE = 60.0  # seconds before a page is asked for again, while probes find the endpoint well: 1, 2, 4 ...
-_MOST_TOLD = 100_000  # beyond them, what an earlier run recorded is not told again by this one
+_log = logging.getLogger("snowsync.hops.source.source_unit")
+_UNREADABLE_ANSWERS = 5  # in a row while probes succeed: then the page is at fault, and waiting does not help
+_UNREADABLE_KEYS = 2  # the same for pages of a single key
+_LONGEST_PAUSE = 60.0  # maximum seconds before a page is requested again while probes succeed: 1, 2, 4 ...
+_MOST_TOLD = 100_000  # beyond that, what an earlier run recorded is not reported again by this one
 _MOST_REMARKS = 1000
 _CANNOT = " cannot be read"
-_REVIVE_SECONDS = 3600.0  # a service gives failed objects a new chance this often
+_REVIVE_SECONDS = 3600.0  # how often a service retries failed objects
 
 
 class Lister:
@@ -70,17 +70,17 @@ class Lister:
         self._counters = counters
         self._switches = switches
         self._pass_ended = pass_ended
-        self.has_listed = False  # the source was walked to its end once
+        self.has_listed = False  # the source was completely listed once
         self.saw_changes = True  # a new generation may have made staged files obsolete
         self._revived = time.monotonic()
-        self._told: set[int] = set()  # of this run, by hash, as many as are kept in memory
-        self._remarked: set[str] = set()  # what was said of odd entries in this run
+        self._told: set[int] = set()  # hashes of what this run reported, up to a limit
+        self._remarked: set[str] = set()  # remarks about odd entries that were logged in this run
         self._left_behind = 0  # in this pass so far
-        self._unlisted: set[str] = set()  # keys of absent objects that the last whole pass did not show
-        self._unreadable = 0  # answers in a row that could not be read
-        self._gaps: dict[str, str] = {}  # what earlier passes of this run could not read: between these keys
-        self._tries = 0  # of one page, while probes find the endpoint well
-        self.problem = ""  # why the page that is next does not come
+        self._unlisted: set[str] = set()  # keys of absent objects that the last complete pass did not show
+        self._unreadable = 0  # consecutive responses that could not be read
+        self._gaps: dict[str, str] = {}  # key ranges that earlier passes of this run could not read
+        self._tries = 0  # attempts for one page while probes succeed
+        self.problem = ""  # why the next page does not arrive
 
     def run(self) -> None:
         while not self._crew.stopping:
@@ -99,7 +99,7 @@ class Lister:
             self._ledger.objects.revive()
 
     def _pass(self) -> bool:
-        """One walk. False when it was stopped before its end."""
+        """List the source once. False if stopped before the end."""
         objects = size = self._left_behind = 0
         is_all_read = True
         gone = self._ledger.listing.gone_keys()
@@ -127,22 +127,21 @@ class Lister:
         return True
 
     def _forget(self, gone: set[str]) -> None:
-        """Objects that were listed and not there, and are not listed any more, have left the source."""
+        """Forget objects that were listed but not there, and are no longer listed."""
         self._unlisted = gone if self._job.source else set()
         self.forget_unlisted()
 
     def forget_unlisted(self) -> None:
-        """Forget what the last pass did not list; to be called again when what is on its way has left the unit.
+        """Forget what the last pass did not list; to be called again when the objects in flight have left the unit.
 
-        A new run looks for such objects once more at its start, so that they may well be on their way when a short
-        listing ends.
+        A new run tries such objects once more at its start, so they may still be in flight when a short listing ends.
         """
         if not self._unlisted:
             return
-        reason = "the source listed it once, did not have it, and does not list it any more"
+        reason = "the source listed it but did not have it, and no longer lists it"
         for key in self._ledger.listing.forget_gone(self._unlisted, self._flight.ids(), reason):
             self._unlisted.discard(key)
-            _log.info("%r left the source before it was fetched: forgotten", key)
+            _log.info("%r disappeared from the source before it was fetched; removed from the ledger", key)
 
     # -- pages ------------------------------------------------------------------------------------------------
 
@@ -167,10 +166,10 @@ class Lister:
                 if error.code == UNREADABLE:
                     yield self._without_unreadable(walk, store.prefix, size, error)
                     continue
-                # A token may be worth nothing at another endpoint, or after a restart of the store.
+                # A token may be invalid at another endpoint, or after a restart of the store.
                 if walk.token is None or begun_anew or isinstance(error, JobStopped):
                     raise
-                _log.warning("%s; the listing starts again from the beginning", error)
+                _log.warning("%s; restarting the listing from the beginning", error)
                 walk, begun_anew = ListingWalk(store), True
                 self._left_behind = 0
                 continue
@@ -181,7 +180,7 @@ class Lister:
             walk.take(page)
 
     def _without_unreadable(self, walk: ListingWalk, prefix: str, size: PageSize, error: StoreError) -> Page | None:
-        """A page that names what cannot be read; the walk goes on behind it, or ends. None when the unit stops."""
+        """A page that names what cannot be read; the listing continues after it, or ends. None when the unit stops."""
         size.passed()
         walk.prefer_keys()
         after = walk.start_after
@@ -197,7 +196,7 @@ class Lister:
         return Page([], None, unread=[_unread(after, upto, error)])
 
     def _readable_again(self, after: str, prefix: str) -> str:
-        """A text after which the listing can be read, where the key after `after` cannot be; "" for none."""
+        """A text after which the listing is readable again, if the key after `after` is not; "" for none."""
         known = self._gaps.get(after, "")
         if known and self._is_readable(known):
             return known
@@ -205,7 +204,7 @@ class Lister:
         return found
 
     def _answered(self, question: Search) -> str:
-        """How a search ends, with the source's answers."""
+        """The result of a search, using the source's answers."""
         try:
             text = next(question)
             while True:
@@ -214,7 +213,7 @@ class Lister:
             return end.value or ""
 
     def _is_readable(self, after: str) -> bool:
-        """Whether the listing can be read after a text, or has ended there; waits out an outage."""
+        """Whether the listing is readable after a text, or has ended there; waits during an outage."""
         while endpoint := self._endpoint():
             workers.beat()
             try:
@@ -227,7 +226,7 @@ class Lister:
         raise _Stopped
 
     def _whole(self) -> Iterator[Page | None]:
-        """One answer of any size, read as it comes; begun anew after an outage, which the ledger does not mind."""
+        """One response of any size, read as it arrives; restarted after an outage, which is harmless to the ledger."""
         while endpoint := self._endpoint():
             try:
                 for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
@@ -246,7 +245,7 @@ class Lister:
         yield None
 
     def _page(self, walk: ListingWalk, size: PageSize) -> Page | None:
-        """One page, from whichever endpoint is well; waits out an outage. None when the unit stops."""
+        """One page from any healthy endpoint; waits during an outage. None when the unit stops."""
         patience = _UNREADABLE_ANSWERS if size.keys == PAGE_KEYS else _UNREADABLE_KEYS if size.is_least else 1
         while endpoint := self._endpoint():
             try:
@@ -262,7 +261,7 @@ class Lister:
         return None
 
     def _can_never_be_read(self, error: StoreError, patience: int) -> bool:
-        """Whether so many answers in a row could not be read, though the endpoint is well: waiting is no help."""
+        """Whether so many consecutive responses of a healthy endpoint were unreadable that waiting does not help."""
         self._unreadable = self._unreadable + 1 if error.code == UNREADABLE else 0
         if self._unreadable < patience:
             return False
@@ -270,7 +269,7 @@ class Lister:
         return True
 
     def _endpoint(self) -> Endpoint | None:
-        """Who is asked next, perhaps after an outage. None: stop."""
+        """The endpoint for the next request, possibly after an outage. None: stop."""
         while not self._crew.stopping:
             endpoint = self._pool.pick_to_ask()
             if endpoint:
@@ -280,15 +279,15 @@ class Lister:
         return None
 
     def _bear(self, endpoint: Endpoint, error: StoreError) -> None:
-        """Wait after a transient error; raise what waiting cannot fix.
+        """Wait after a transient error; raise a permanent one.
 
-        An endpoint rests where a probe confirms it. Else this page is to blame: objects are moved on, and a run ends
-        after some tries, which a service goes on with.
+        The endpoint rests if a probe confirms the error. Otherwise this page is to blame: objects are still moved, and
+        a run ends after some attempts, while a service keeps trying.
         """
         stop_if_refused(error)
         if not error.trouble.is_weather:
             raise error
-        _log.warning("%s; the listing goes on when the endpoint is well", error)
+        _log.warning("%s; the listing continues when the endpoint has recovered", error)
         if not self._is_well(endpoint):
             endpoint.rest(str(error))
             return
@@ -317,14 +316,14 @@ class Lister:
     # -- keys that cannot be moved ----------------------------------------------------------------------------
 
     def _pass_on(self, remarks: Mapping[str, str]) -> None:
-        """What is odd in a listing is said once in a run."""
+        """Log each kind of oddity in a listing once per run."""
         for kind, remark in remarks.items():
             if kind not in self._remarked and len(self._remarked) < _MOST_REMARKS:
                 self._remarked.add(kind)
                 _log.warning("the source's listing: %s", remark)
 
     def _usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
-        """The page without keys that no ledger, or no destination, can hold: each is named once in a run."""
+        """The page without keys that the ledger or the destination cannot hold: each is reported once per run."""
         prefix = self._job.source.prefix if self._job.source else ""
         usable, left = keys.movable(objects, prefix)
         for listed, reason in left:
@@ -338,7 +337,7 @@ class Lister:
         self._leave(name, f"the object {name!r} was left at the source: {reason}", listed.size)
 
     def _leave_unread(self, unread: Sequence[str]) -> None:
-        """What is there and cannot be read is left as well, as one object at least."""
+        """Count each unreadable entry as at least one object that is left behind."""
         for what in unread:
             self._leave(what.partition(_CANNOT)[0], f"the source's listing: {what}; it is left there", UNTOLD)
         self._left_behind += len(unread)
@@ -355,18 +354,18 @@ class Lister:
             return
         row = Row(0, name, size, "", 0, 0, Origin.SOURCE, State.FAILED, None, 0, "", "", 0, 0, 0)
         failure = Failure(row, "source", Trouble.UNSUPPORTED, message, left_behind.ACTION)
-        if not is_recorded:  # by an earlier run: the ledger does not count with every run
+        if not is_recorded:  # by an earlier run: the ledger records it only once
             self._ledger.journal.record(failure)
         self._setbacks.note(failure)
         _log.error("%s", message)
 
 
 class _Stopped(Exception):
-    """The unit stops."""
+    """The unit is stopping."""
 
 
 def _unread(after: str, upto: str, error: StoreError) -> str:
-    """What cannot be read, in words."""
+    """A description of what cannot be read."""
     place = f"after {plain_text(after)!r}" if after else "at its beginning"
     end = f" and up to {plain_text(upto)!r}" if upto else ", and all that follows,"
     return f"what stands {place}{end}{_CANNOT}: {error.detail}; try another `list_version`, or rename it there"

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The source unit: list the source, fetch what is new onto the volumes, prove it, make it durable, say so.
+"""The source unit: list the source, fetch what is new onto the volumes, prove it, make it durable, record it.
 
 Threads: the feeder (the caller) chooses a volume and an endpoint per object and hands it to a mover; the lister walks
-the source, the scanner the drop folders; two finishers prove what arrived; a committer per volume makes groups durable.
-Order of one object's life: mover writes ``incoming/<id>`` -> proof -> group -> syncfs -> rename -> fsync directories
--> one transaction.
+the source, the scanner the drop folders; finishers prove what arrived; a committer per volume makes groups durable.
+Steps for one object: mover writes ``incoming/<id>`` -> proof -> group -> syncfs -> rename -> fsync directories -> one
+transaction.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...config.job_file import Job
 from ...core import keys
 from ...core.errors import JobLocked, LocalError, Trouble
 from ...core.model import Fetch, Outcome, State
+from ...core.text import counted_text
 from ...ledger.ledger import Failure, Ledger, Row
 from ...ledger.locks import EVACUATION, locked
 from ...ledger.ports import SourceLedger
@@ -52,7 +53,7 @@ class SourceUnit(Unit):
     ledger: SourceLedger
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str, alone: bool) -> None:
-        """`alone`: no destination unit runs in this process, so what is staged is somebody else's business."""
+        """`alone`: no destination unit runs in this process, so staged objects are not this process's concern."""
         super().__init__(job, ledger, switches, until=until)
         self.alone = alone
         self._pool = EndpointPool(
@@ -132,7 +133,7 @@ class SourceUnit(Unit):
             pass_ended=self.pass_ended,
         )
         self._placement = Placement()
-        self._is_full = self._seems_full = False  # one pass has placed all that the volumes take
+        self._is_full = self._seems_full = False  # one pass has placed everything that the volumes have room for
         self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
 
     @property
@@ -144,7 +145,7 @@ class SourceUnit(Unit):
         return self._suspects
 
     def _ended(self, outcome: Outcome) -> None:
-        """Called by the movers, of which there are none before all is made."""
+        """Called by the movers, which start only after everything is constructed."""
         self._arrivals.receive(outcome)
 
     def _part_came(self, object_id: int) -> None:
@@ -154,19 +155,19 @@ class SourceUnit(Unit):
         self._arrivals.carry_out(item, step)
 
     def _examples(self) -> list[str]:
-        """Objects that are not the next ones: what was served last, and what is to be fetched last."""
+        """Objects other than the next ones: the one served last, and the one to be fetched last."""
         return [key for key in (self._fetching.served_last, self.ledger.objects.last_pending()) if key]
 
     @property
     def has_listed(self) -> bool:
-        """Whether the lister was through the source once."""
+        """Whether the lister has completed a listing of the source."""
         return self._lister.has_listed
 
     def pass_ended(self) -> None:
-        """The lister was through, or the scanner for the first time: that counts once both were."""
+        """The lister, or for the first time the scanner, has finished: a pass counts once both have."""
         if self.has_listed and self.scanner.finished:
             self.counters.passes += 1
-            self.switches.space.set()  # the feeder may be waiting for nothing else
+            self.switches.space.set()  # the feeder may be waiting only for this
 
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
@@ -180,7 +181,7 @@ class SourceUnit(Unit):
         self._feed()
 
     def join(self) -> None:
-        """Wait for the workers, which work through what the movers have told already."""
+        """Wait for the workers, which complete what the movers have already reported."""
         self.crew.ending.set()
         self._arrivals.stop()
         self._committer.stop()
@@ -188,7 +189,7 @@ class SourceUnit(Unit):
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
-        """Keep what is proven, leave no partial files but those that are gone on with, let the destination unit end."""
+        """Keep what is proven, remove partial files that will not be resumed, let the destination unit end."""
         return [self._committer.commit_rest, self._sweep_incoming, self._sweep_rest, self._release_destination]
 
     def _sweep_incoming(self) -> None:
@@ -206,29 +207,31 @@ class SourceUnit(Unit):
     # -- volumes ----------------------------------------------------------------------------------------------
 
     def volume_came(self, volume: OpenVolume) -> None:
-        """Remove what a crash, or the loss of the volume, left there."""
+        """Remove what a crash, or the loss of the volume, left behind."""
         items = self.flight.on({volume.id})
         self.parts.doubt(volume.id)
         swept = volume.sweep_incoming(keep={item.row.id for item in items} | self.parts.kept_on(volume.id))
         spared = {keys.to_path(item.row.key, item.row.generation) for item in items}
-        if self.ledger.recovery.recovered_ms():  # what an old copy calls a generation may be another one by now
+        if (
+            self.ledger.recovery.recovered_ms()
+        ):  # a generation number of a restored older ledger may mean another one by now
             swept += adoption.sweep_delivered(self.ledger, volume, spared, self.goes_on)
         else:
             swept += self._sweeping.staged(volume, spared, self.goes_on)
         self._sweeping.find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()
-        self._lister.saw_changes = True  # among the files may be obsolete ones
-        words = f", removed {swept} files that were not needed" if swept else ""
+        self._lister.saw_changes = True  # some of the files may be obsolete
+        words = f", removed {counted_text(swept, 'file')} no longer needed" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
 
     def volumes_seen(self) -> None:
-        """Let others know which volumes something may still be on its way to."""
+        """Publish to which volumes objects may still be in flight."""
         self.volumes.say_placing({item.volume.id for item in self.flight.items()})
         for number, reason in self.volumes.unreadable():
             count = self.ledger.losses.leave_copies(number, reason)
             if count:
-                _log.error("a volume cannot be read any more, %d objects are fetched again: %s", count, reason)
+                _log.error("a volume can no longer be read, fetching %d objects again: %s", count, reason)
                 self._backlog.rewind()
 
     # -- the feeder -------------------------------------------------------------------------------------------
@@ -238,7 +241,7 @@ class SourceUnit(Unit):
         while not self.crew.stopping:
             self.look_around()
             self._sweep()
-            # Asked first: what the last page brought is read below.
+            # Checked first: what the last page added is read below.
             listed = self.has_listed and self.scanner.finished
             self._read_on()
             if self.is_hopeless() and not self.flight:
@@ -258,12 +261,12 @@ class SourceUnit(Unit):
 
     def _read_on(self) -> None:
         if self._on_their_way_to_live_disks() > 4 * self.job.group.objects:
-            self.status = f"proving {len(self.flight)} objects"
+            self.status = f"verifying {len(self.flight)} objects"
         else:
             self._backlog.fill(self.job.group.objects)
 
     def _on_their_way_to_live_disks(self) -> int:
-        """What waits for a disk that does not answer holds up nothing else."""
+        """Without objects that wait for a disk that does not respond: they must not delay others."""
         return len(self.flight) - len(self.held_up())
 
     def _is_done(self, listed: bool) -> bool:
@@ -273,22 +276,22 @@ class SourceUnit(Unit):
                 self.outage("source")
             return False
         if self.until == "once":
-            # What failed is put off, and was tried.
+            # What failed was tried, and is postponed.
             return not self.ledger.objects.work(State.PENDING, after_id=0, limit=1)
-        # The destination unit beside this one may still find a staged file damaged, or something delivered gone, which
-        # is fetched again then; asked first, so that what it puts back last is seen as pending.
+        # The destination unit in this process may still find a staged file damaged, or a delivered object missing,
+        # which is then fetched again; checked first, so that what it puts back last is seen as pending.
         is_last = self.alone or self._destination_ended()
         if self.ledger.objects.waiting(State.PENDING):
-            self.status = "waiting to try again"
+            self.status = "waiting to retry"
             return False
         if not (is_last and (self.alone or self.switches.put_back.is_set())):
             self.status = "waiting for the destination"
             return False
-        # What people dropped meanwhile belongs to this run too.
+        # Files that were dropped meanwhile belong to this run too.
         return self.scanner.has_nothing_more()
 
     def _destination_ended(self) -> bool:
-        """Whether the destination unit beside this one has nothing left that it would try in this run."""
+        """Whether the destination unit in this process has nothing left to try in this run."""
         if self.switches.refused.is_set():
             return True
         is_to_be_asked = self.ledger.listing.touched(limit=1, delivered_too=self.job.keep_staged)
@@ -306,11 +309,11 @@ class SourceUnit(Unit):
         return "listing the source"
 
     def _place(self) -> bool:
-        """Hand over rows until one must wait; True when all are on their way."""
+        """Hand over rows until one must wait; True when all were handed over."""
         if not self._backlog:
             return False
         spaces = self.volumes.spaces(self.flight.lock)
-        turn_ends = time.monotonic() + 1.0  # volumes and endpoints are looked at in between
+        turn_ends = time.monotonic() + 1.0  # volumes and endpoints are checked in between
         while self._backlog and not self.crew.stopping and time.monotonic() < turn_ends:
             rows, endpoint = self._next()
             if endpoint is None:
@@ -323,7 +326,7 @@ class SourceUnit(Unit):
             if volume is None:
                 return self._no_room(rows, spaces)
             if not self._pool.has_room(endpoint, row.size, volume.id):
-                next(space for space in spaces if space.id == chosen).window = 0  # the others go on
+                next(space for space in spaces if space.id == chosen).window = 0  # continue with the others
                 continue
             rows.popleft()
             self._submit(Item(row, volume, endpoint, volume.incoming_path(row.id)), spaces)
@@ -331,7 +334,7 @@ class SourceUnit(Unit):
         return True
 
     def _choose(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
-        """The volume for an object: the one that holds parts of it, while there is room for the rest of it."""
+        """The volume for an object: the one that holds parts of it, if there is room for the rest."""
         partial = self.parts.partial(row.id, row.generation) if self.job.mover.is_large(row.size) else None
         if partial is None:
             return self._place_elsewhere(row, spaces)
@@ -346,7 +349,7 @@ class SourceUnit(Unit):
         return chosen
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
-        """A volume that did not fail with this object; that one again where the others have no room."""
+        """A volume that did not fail with this object; the failed one again if the others have no room."""
         others = [space for space in spaces if space.id != self._fetching.volume_to_avoid(row)]
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.is_busy for space in others):
@@ -354,7 +357,7 @@ class SourceUnit(Unit):
         return self._placement.choose(row.size, spaces)
 
     def _abandon_partial(self, row: Row, home: int) -> None:
-        """The object goes to another volume: what came of it so far makes room."""
+        """The object goes to another volume: remove what was fetched of it so far."""
         self.parts.forget(row.id)
         volume = self.volumes.open.get(home)
         if volume:
@@ -397,7 +400,7 @@ class SourceUnit(Unit):
                 raise LocalError(Trouble.IO, f"find a volume for job {self.job.job}", self.volumes.why_not_placeable())
             return False
         if any(space.is_busy for space in spaces):
-            return False  # their media have enough to do: more would only wait in memory
+            return False  # their disks are busy: more objects would only wait in memory
         if not self.volumes.absent and not self.volumes.draining and fits_nowhere(row.size, spaces):
             rows.popleft()
             failure = Failure(row, "source", *_too_large(row.size, spaces), "failed")
@@ -418,27 +421,27 @@ class SourceUnit(Unit):
             yield f"{volume.name} ({reason})" if reason else volume.name
 
     def _made_room(self) -> bool:
-        """Whether generations that the source has replaced make room: those that may go, or be delivered first."""
+        """Whether replaced generations make room: obsolete ones are removed, others are delivered first."""
         if not self.ledger.copies.has_copies():
             return False
         self._sweeping.make_room()
         restored = self.ledger.copies.deliver_older_first({volume.id for volume in self.volumes.placeable()})
         if restored:
-            _log.info("there is no room: %d objects are delivered as they were staged before they changed", restored)
+            _log.info("no space on the volumes: delivering the older staged version of %d changed objects", restored)
             self._backlog.clear()
             self._backlog.rewind()
             self.switches.staged.set()
         return bool(restored)
 
     def _give_up_waiting(self) -> None:
-        """A run ends where nobody will make room: it has placed what there was room for."""
+        """End a run if no space will be freed: everything that there was room for has been placed."""
         hopeless = not self._room_is_coming() if self.until == "once" else self._is_stuck()
-        self._is_full = hopeless and self._seems_full  # the last room may have come after we looked for it
+        self._is_full = hopeless and self._seems_full  # twice, since space may have been freed after the first check
         self._seems_full = hopeless
         self.volumes.count_anew()
 
     def _is_stuck(self) -> bool:
-        """Whether what lies on the volumes stays there in this run: the destination refused it."""
+        """Whether what is on the volumes stays there in this run because the destination refused it."""
         if self.alone or self.volumes.absent or self.volumes.draining or not self._destination_ended():
             return False
         return self.ledger.objects.waiting(State.STAGED) and not self._is_being_released()
@@ -459,8 +462,8 @@ class SourceUnit(Unit):
 
 
 def _too_large(size: int, spaces: list[VolumeSpace]) -> tuple[Trouble, str]:
-    """The word and the message for an object that fits nowhere."""
+    """The trouble and the message for an object that fits on no volume."""
     if is_too_large_for_files(size, spaces):
-        fix = "add a volume of ext4 or XFS, or raise the limit of the process for files"
+        fix = "add a volume with ext4 or XFS, or raise the process's file size limit"
         return Trouble.TOO_LARGE, f"{size} bytes are too large for one file on any volume (EFBIG); {fix}"
-    return Trouble.SPACE, f"{size} bytes are more than any volume may take; add a larger volume or raise its limit"
+    return Trouble.SPACE, f"{size} bytes are more than any volume can hold; add a larger volume or raise its limit"

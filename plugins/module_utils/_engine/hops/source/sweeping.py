@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files on volumes that are not needed any more: ends of moves, replaced generations, copies that did not match.
+"""Removes files from volumes that are no longer needed: leftovers of moves, replaced generations, mismatched copies.
 
-Each goes only where the ledger says what entitles to it; what it does not know stays, and is looked at again.
+A file is removed only if the ledger has a reason that permits it; an unknown file stays and is checked again later.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ...volumes.disk_calls import Silent
 from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.source")
-_MOST_UNKNOWN = 10_000  # files of a volume that are looked at again while the unit runs
-_AGAIN_SECONDS = 10.0  # between two looks for files that are not needed any more
+_log = logging.getLogger("snowsync.hops.source.source_unit")
+_MOST_UNKNOWN = 10_000  # files of a volume that are checked again while the unit runs
+_AGAIN_SECONDS = 10.0  # between two searches for files that are no longer needed
 
 
 def discard(ledger: SourceLedger, volume: OpenVolume, key: str, generation: int) -> bool:
-    """Remove a file of the staging tree, where the ledger says what entitles to it. OSError when the volume fails.
+    """Remove a file of the staging tree if the ledger permits it. OSError when the volume fails.
 
-    True as well where there is none, or where the key's row speaks of it: then the note was wrong. False: nothing
-    entitles to it, it stays, and so does what is known of it.
+    Also True if there is no such file, or if the key's row refers to it: then the note was wrong. False: nothing
+    permits the removal; the file and the notes about it stay.
     """
     relative = keys.to_path(key, generation)
     with volume.names_held():
@@ -42,15 +42,15 @@ def discard(ledger: SourceLedger, volume: OpenVolume, key: str, generation: int)
 
 
 def sweep(ledger: SourceLedger, volume: OpenVolume, relative: str) -> bool | None:
-    """Whether the ledger has use for a file. None: it does not know it, and it stays; False: it was not needed."""
+    """Whether the ledger needs a file. None: it is unknown and stays; False: it was not needed and is removed."""
     try:
         key, generation = keys.from_path(relative)
     except ValueError:
-        _log.warning("volume %s: %r in the staging tree is not the engine's; left alone", volume.name, relative)
+        _log.warning("volume %s: %r in the staging tree does not belong to snowsync; ignored", volume.name, relative)
         return True
     if ledger.copies.has_file(key, generation, volume.id):
         return True
-    with volume.names_held():  # asked again: it may be known since this moment
+    with volume.names_held():  # check again: it may have become known meanwhile
         if ledger.copies.has_file(key, generation, volume.id):
             return True
         permit = ledger.copies.permit(key, generation, volume.id)
@@ -63,7 +63,7 @@ def sweep(ledger: SourceLedger, volume: OpenVolume, relative: str) -> bool | Non
 class Sweeping:
     """Removes them, for a source unit. Used by the feeder's thread.
 
-    `take_out` has a volume rest that failed, and says why.
+    `take_out` takes a failed volume out of use and logs the reason.
     """
 
     def __init__(self, ledger: SourceLedger, volumes: VolumeSet, take_out: Callable[[OpenVolume, str], None]) -> None:
@@ -74,16 +74,16 @@ class Sweeping:
         self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
 
     def staged(self, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]) -> int:
-        """Look through the staging tree of a volume that came into use; returns how many files were removed.
+        """Scan the staging tree of a volume that came into use; returns how many files were removed.
 
-        Those without use that nothing entitles to remove stay: they may be the last copies of something that this
-        ledger never heard of. `goes_on` is told what is done, and says whether to.
+        Unneeded files whose removal nothing permits stay: they may be the last copies of objects that this ledger
+        never knew. `goes_on` gets a description of the work and returns whether to continue.
         """
         removed = unknown_files = 0
         folders: set[str] = set()
         unknown: list[str] = []
         for seen, relative in enumerate(volume.staged_files()):
-            if not goes_on(f"looking through volume {volume.name}: {seen} staged files so far"):
+            if not goes_on(f"scanning volume {volume.name}: {seen} staged files so far"):
                 break
             verdict = relative in spared or sweep(self._ledger, volume, relative)
             if verdict is False:
@@ -97,8 +97,8 @@ class Sweeping:
         self._unknown[volume.id] = unknown
         if unknown:
             _log.warning(
-                "volume %s: %d staged files are not in the ledger and stay, %r the first of them;"
-                " they are removed once the same object, or a newer one, is staged or delivered",
+                "volume %s: keeping staged files that are not in the ledger (%d, the first is %r); each is removed once"
+                " the same object, or a newer one, is staged or delivered",
                 volume.name,
                 unknown_files,
                 unknown[0],
@@ -106,7 +106,7 @@ class Sweeping:
         return removed
 
     def find_quarantined(self, volume: OpenVolume) -> None:
-        """Let the ledger know of copies that did not match: their objects are not forgotten."""
+        """Record quarantined copies in the ledger, so that their objects are not forgotten."""
         for number in volume.quarantined():
             if not self._ledger.copies.quarantined(number):
                 self._ledger.copies.has_quarantined(number, volume.id)
@@ -123,7 +123,7 @@ class Sweeping:
         self._clear_quarantine()
 
     def at_the_end(self, *, is_complete: bool) -> None:
-        """Where the unit was stopped, one page of each, so that it does not take long."""
+        """If the unit was stopped, only one page of each, so that it does not take long."""
         for page in (self._notes, self._copies):
             if is_complete:
                 _to_the_end(page)
@@ -137,7 +137,7 @@ class Sweeping:
         _to_the_end(partial(self._copies, pressed=True))
 
     def _notes(self, after: int) -> int | None:
-        """Where to go on, None at the end."""
+        """Where to continue; None at the end."""
         entries = self._ledger.copies.discards(after_id=after)
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
         if gone:
@@ -145,7 +145,7 @@ class Sweeping:
         return entries[-1][0] if entries else None
 
     def _copies(self, after: int, *, pressed: bool = False) -> int | None:
-        """Where to go on, None at the end."""
+        """Where to continue; None at the end."""
         entries = self._ledger.copies.obsolete(after_id=after, pressed=pressed)
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
         if gone:
@@ -160,13 +160,13 @@ class Sweeping:
         try:
             return self._volumes.ask(volume, lambda: discard(self._ledger, volume, key, generation))
         except Silent:
-            return False  # tried again
+            return False  # retried later
         except OSError as error:
             self._take_out(volume, f"Failed to remove an obsolete file: {error.strerror}")
             return False
 
     def _sweep_unknown(self) -> None:
-        """Look again at files that the ledger did not know: what they hold may be safe by now."""
+        """Check unknown files again: their contents may be safe by now."""
         for number, unknown in self._unknown.items():
             volume = self._volumes.open.get(number)
             if not unknown or volume is None or not volume.writable:
@@ -174,7 +174,7 @@ class Sweeping:
             try:
                 self._unknown[number] = self._volumes.ask(volume, partial(self._still_unknown, volume, unknown))
             except Silent:
-                continue  # it goes on, and is looked at again
+                continue  # it continues in the background and is checked again
             except OSError as error:
                 self._take_out(volume, f"Failed to remove a file that is not needed: {error.strerror}")
 
@@ -184,14 +184,14 @@ class Sweeping:
         return left
 
     def _clear_quarantine(self) -> None:
-        """Copies that did not match go when their objects are delivered, wherever they lie."""
+        """Quarantined copies are removed when their objects are delivered, wherever they are."""
         needless = self._ledger.copies.needless_in_quarantine()
         cleared = [permit.object_id for number, permit in needless if self._is_cleared(number, permit)]
         if cleared:
             self._ledger.copies.quarantine_cleared(cleared)
 
     def _is_cleared(self, number: int, permit: AtDestination) -> bool:
-        """False while the volume that had the copy last is away, or fails."""
+        """False while the volume that last had the copy is missing or failing."""
         with self._volumes.borrowed() as volumes:
             return number in [volume.id for volume in volumes if volume.writable and self._clear(volume, permit)]
 
