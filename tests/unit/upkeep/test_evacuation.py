@@ -176,7 +176,7 @@ def test_one_that_is_taken_back_stops(rig: Rig, monkeypatch: pytest.MonkeyPatch)
         return commit(self, *arguments)
 
     monkeypatch.setattr(MoveLedger, "commit_moved", commit_and_undo)
-    with pytest.raises(LedgerError, match="took the draining back"):
+    with pytest.raises(LedgerError, match="draining was undone"):
         evacuate(rig.job, "one")
     assert len(on(rig, "one")) == count - 1
 
@@ -184,7 +184,7 @@ def test_one_that_is_taken_back_stops(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 def test_only_one_evacuation_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evacuation, "_PATIENCE_SECONDS", 0.1)
     stage(rig)
-    with locks.locked(rig.job, locks.EVACUATION), pytest.raises(JobLocked, match="being evacuated already"):
+    with locks.locked(rig.job, locks.EVACUATION), pytest.raises(JobLocked, match="already being evacuated"):
         evacuate(rig.job, "one")
 
 
@@ -505,7 +505,7 @@ def test_room_is_waited_for_while_a_destination_unit_makes_some(rig: Rig) -> Non
 
     def say(text: str) -> None:
         said.append(text)
-        if "waiting for room" in text:
+        if "waiting for space" in text:
             held.append(text)
 
     evacuate(rig.job, "one", say)
@@ -649,7 +649,7 @@ def test_a_disk_that_will_not_come_back(rig: Rig) -> None:
     (rig.folder / "one").rename(rig.folder / "elsewhere")
     looked = give_up(rig, yes=False)
     assert (looked.done, looked.to_fetch.objects) == (False, count)
-    assert "1 dropped files would be lost" in giving_up.render(looked)
+    assert "1 dropped file would be lost" in giving_up.render(looked)
     assert list(rig.states().values()).count("pending") == 0
     done = give_up(rig)
     assert (done.done, done.refetched, done.lost) == (True, count, ["picture"])
@@ -718,4 +718,4 @@ def test_evacuate_and_refetch_from_the_command_line(
     assert cli.main(["refetch", path, "two"]) == 0
     assert "nothing was changed" in capsys.readouterr().out
     assert cli.main(["refetch", path, "two", "--yes"]) == 0
-    assert f"{COUNT} objects are fetched again" in capsys.readouterr().out
+    assert f"{COUNT} objects will be fetched again" in capsys.readouterr().out

@@ -191,9 +191,9 @@ def test_a_survey_says_what_each_answer_means_and_changes_nothing(rig: Rig) -> N
         "pending": Tally(1, 1000),
     }
     text = rebinding.render(found)
-    assert "the ledger speaks of s3://archive/ at destination.test:1" in text
-    assert "the job file names s3://archive-2/b/ at destination.test:1" in text
-    assert "2 objects (20 B) released: fetched from the source again" in text
+    assert "the ledger has s3://archive/ at destination.test:1" in text
+    assert "the job file has s3://archive-2/b/ at destination.test:1" in text
+    assert "2 objects (20 B) released: fetched again if the source still has them" in text
     assert "snowsync rebind photos --as new --confirm photos" in text and "nothing was changed" in text
     record = found.record()
     assert record["changed"] is record["confirmed"] is False and record["refused"] == ["destination"]
@@ -229,9 +229,9 @@ def test_another_device_behind_the_same_address(rig: Rig, monkeypatch: pytest.Mo
     rig.source.put("a", b"x")
     rig.run()
     assert rebinding.rebind(rig.job, NEW, "photos").record()["changed"] is False
-    assert "speaks of" in rebinding.render(rebinding.survey(rig.job))
+    assert "the ledger has" in rebinding.render(rebinding.survey(rig.job))
     text = rebinding.render(rebinding.survey(rig.job, "destination"))
-    assert "as before" in text and "--side destination --as new" in text
+    assert "unchanged" in text and "--side destination --as new" in text
     assert rebinding.rebind(rig.job, NEW, "photos", "destination").record()["changed"]
     new = FakeStore()
     monkeypatch.setitem(FakeMover.stores, rig.destination_endpoints[0], new)
@@ -244,7 +244,7 @@ def test_both_sides_may_mean_different_things(rig: Rig) -> None:
     rig.changes = {"source": {"bucket": "camera-2"}, **rig.changes}
     assert [side.name for side in rebinding.survey(rig.job).sides] == ["source", "destination"]
     done = rebinding.rebind(rig.job, NEW, "photos", "source")
-    assert done.left == ["destination"] and "the destination is refused still" in rebinding.render(done)
+    assert done.left == ["destination"] and "the destination is still refused" in rebinding.render(done)
     assert "pending" not in rig.states()
     with pytest.raises(ConfigError, match=r"destination\.bucket"):
         rig.run()
@@ -305,7 +305,7 @@ def test_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
     assert code == 8 and not rig.job.ledger_path.exists()
     moved(rig)
     code, _out, error = run("run", "--until-drained")
-    assert code == 2 and "destination.bucket: is 'archive-2', the ledger was made with 'archive'" in error
+    assert code == 2 and "destination.bucket: is 'archive-2', but the ledger was created with 'archive'" in error
     for words in (("plan",), ("verify",), ("resend", "done-0")):
         code, _out, error = run(*words)
         assert code == 2 and "snowsync rebind photos" in error, words
@@ -321,4 +321,4 @@ def test_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
     code, out, _error = run("rebind", "--as", "new", "--confirm", "photos", "--json")
     assert (code, json.loads(out)["meaning"]) == (0, "new")
     code, out, _error = run("rebind")
-    assert code == 0 and "speaks of" in out
+    assert code == 0 and "the ledger has" in out

@@ -95,8 +95,8 @@ def test_a_survey_counts_and_changes_nothing(rig: Rig) -> None:
     assert sum(volume["files"] for volume in record["volumes"]) == 7
     assert contents(rig) == before
     text = resetting.render(found)
-    assert "4 objects (3.9 KiB) are staged and not delivered" in text
-    assert "1 files in drop folders stay" in text
+    assert "4 objects (3.9 KiB) staged but not delivered" in text
+    assert "1 file in drop folders: kept" in text
     assert "--confirm photos" in text
 
 
@@ -184,7 +184,7 @@ def test_a_volume_that_is_away_is_named_and_cleared_later(rig: Rig) -> None:
     done = resetting.reset(rig.job, "photos")
     one, two = done.volumes
     assert (one.found.problem, one.found.files.objects) != ("", 0) and two.found.problem == ""
-    assert "removed when it is back: by the next run, or by another reset" in resetting.render(done)
+    assert "removed when it is back, by the next run or by another reset" in resetting.render(done)
     (rig.folder / "elsewhere").rename(rig.folder / "one")
     assert resetting.reset(rig.job, "photos").volumes[0].found.files.objects > 0
     assert rig.files_left() == []

@@ -461,7 +461,7 @@ def test_what_another_ledger_staged_is_shown_first_and_given_up_volume_by_volume
     assert all(name.startswith("two/") for name in rig.staged_files())
     assert rig.staged_files(), "the other volume is another decision"
     assert set(absent(rig)) == {"two"}
-    with pytest.raises(LedgerError, match="holds no other ledger's files"):
+    with pytest.raises(LedgerError, match="holds no files of another ledger"):
         disowning.give_up(rig.job, "one", found.record.short)
     with pytest.raises(ConfigError, match="did you mean two"):
         disowning.give_up(rig.job, "tow", None)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Giving up what another ledger staged on one volume, so that this job's ledger may use it.
+"""Gives up what another ledger staged on one volume, so that this job's ledger can use it.
 
-Who confirms it names that ledger, by the id that only a look at the volume tells. The record stays: without files it
-binds nobody, and whoever uses the volume next takes it over.
+The confirmation is that ledger's id, which only the volume itself shows. The record stays: without files it does not
+bind anything, and the next ledger that uses the volume takes it over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ConfigError, LedgerError, LocalError, Trouble
 from ..core.layout import OWN_FOLDER, STAGED
 from ..core.removal import OperatorsWord
-from ..core.text import bytes_text, count_text, plain_text
+from ..core.text import bytes_text, counted_text, plain_text
 from ..ledger.records import Tally
 from ..volumes.claims import UNKNOWN, Record, held, read_record
 from ..volumes.clearing import clear
@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Disowned:
-    """What giving up another ledger's files means, or meant once it is `done`; `first` names some of the files."""
+    """The effect of giving up another ledger's files, planned or `done`; `first` names some of the files."""
 
     job: Job
     volume: VolumeReset
@@ -58,10 +58,10 @@ class Disowned:
 
 
 def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
-    """Remove another ledger's files of this job from a volume, if `confirm` is that ledger's id; None: only look.
+    """Remove another ledger's files of this job from a volume if `confirm` is that ledger's id; None: only look.
 
-    Works beside running units, which use the volume within seconds. Raises LedgerError for a volume that holds
-    nothing of another ledger, ConfigError for another id, LocalError when the volume fails.
+    Works while units run; they use the volume within seconds. Raises LedgerError for a volume without another ledger's
+    files, ConfigError for a wrong id, LocalError when the volume fails.
     """
     config = _config(job, name)
     found = _look(job, config)
@@ -69,7 +69,7 @@ def give_up(job: Job, name: str, confirm: str | None) -> Disowned:
         found.volume.found = clear(job, name, str(config.path), None)
         return found
     _check(found.record, confirm)
-    # Whoever would take the volume over waits: what it stages there afterwards is not ours to remove.
+    # Blocks a takeover of the volume meanwhile: what is staged there afterwards must not be removed.
     own = config.path / OWN_FOLDER
     (own / STAGED / job.job).mkdir(mode=0o750, parents=True, exist_ok=True)
     staged = os.open(own / STAGED / job.job, os.O_RDONLY | os.O_DIRECTORY)
@@ -96,12 +96,12 @@ def _config(job: Job, name: str) -> VolumeConfig:
 
 
 def _look(job: Job, config: VolumeConfig) -> Disowned:
-    """What lies there of another ledger. LedgerError where nothing does."""
+    """What is there of another ledger. LedgerError if there is nothing."""
     status = draining.look(job, config.name)
     if not status.another:
         raise LedgerError(
-            f"Volume {config.name} of job {job.job} holds no other ledger's files ({status.words}):"
-            " only such files are given up so; see the commands drain, evacuate, refetch, and reset without --volume"
+            f"Volume {config.name} of job {job.job} holds no files of another ledger ({status.words});"
+            " for its own files see the commands drain, evacuate, refetch, and reset without --volume"
         )
     root = os.open(config.path / OWN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -114,17 +114,17 @@ def _look(job: Job, config: VolumeConfig) -> Disowned:
 
 def _check(record: Record, confirm: str) -> None:
     if confirm not in (record.short, record.ledger):
-        problem = f"names {confirm!r}, the files belong to ledger {record.short}: nothing was changed"
+        problem = f"is {confirm!r}, but the files belong to ledger {record.short}: nothing was changed"
         raise ConfigError("--confirm", [problem])
 
 
 def render(found: Disowned) -> str:
-    """What was, or would be, done, as text."""
+    """What was done, or would be done, as text."""
     volume, record, job = found.volume, found.record, found.job.job
-    files = f"{count_text(volume.found.files.objects)} files ({bytes_text(volume.found.files.bytes)})"
+    files = f"{counted_text(volume.found.files.objects, 'file')} ({bytes_text(volume.found.files.bytes)})"
     lines = [
         f"volume {volume.status.name} at {volume.status.path}:"
-        f" {files} of another ledger {'were removed' if found.done else 'would be removed'}",
+        f" {files} of another ledger {'removed' if found.done else 'would be removed'}",
         f"  the ledger: {record.words}",
     ]
     if not found.done:
@@ -132,9 +132,9 @@ def render(found: Disowned) -> str:
         lines += ["    ..."] if len(found.first) == _NAMED else []
     lines += resetting.kept_lines(volume.found)
     if found.done:
-        lines.append(f"the volume is used by job {job} from now on")
+        lines.append(f"job {job} uses the volume from now on")
         return "\n".join(lines)
-    lines.append("nobody here knows which of them are delivered: what is not is lost where its source no longer has it")
-    lines.append(f"nothing was changed; to keep them, put that ledger back as {found.job.ledger_path}")
-    lines.append(f"to give them up: snowsync reset {job} --volume {volume.status.name} --confirm {record.short}")
+    lines.append("it is unknown here which of them are delivered; others are lost if their source no longer has them")
+    lines.append(f"nothing was changed; to keep the files, restore that ledger as {found.job.ledger_path}")
+    lines.append(f"to discard them: snowsync reset {job} --volume {volume.status.name} --confirm {record.short}")
     return "\n".join(lines)

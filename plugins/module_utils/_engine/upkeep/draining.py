@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Draining: nothing new is placed on a volume any more, what is there is delivered.
+"""Draining: nothing new is placed on a volume, and what is there is delivered.
 
-The word is in the ledger; a running source unit reads it every second, one that starts later reads it first.
+The flag is in the ledger; a running source unit reads it every second, one that starts later reads it first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def open_ledger(job: Job) -> Ledger:
 
 
 def number_of(volumes: KnownVolumes, job: Job, name: str) -> int:
-    """The ledger's number of a volume, by name. ConfigError for a name nobody knows."""
+    """The ledger's number of a volume, by name. ConfigError for an unknown name."""
     known = volumes.known_volumes()
     if name in known:
         return known[name][0]
@@ -48,7 +48,7 @@ def number_of(volumes: KnownVolumes, job: Job, name: str) -> int:
 
 
 def set_draining(job: Job, name: str, draining: bool) -> None:
-    """Begin to drain a volume, or take that back. Durable when it returns; units heed it within seconds."""
+    """Start or stop draining a volume. Durable when it returns; units apply it within seconds."""
     ledger = open_ledger(job)
     try:
         ledger.volumes.set_draining(number_of(ledger.volumes, job, name), draining)
@@ -57,20 +57,20 @@ def set_draining(job: Job, name: str, draining: bool) -> None:
 
 
 def look(job: Job, name: str) -> VolumeStatus:
-    """How the volume is now. Raises LedgerError when that cannot be said."""
+    """The current status of the volume. Raises LedgerError if it cannot be determined."""
     found = volume_report.gather(job)
     status = found.named(name)
     if found.error:
         raise found.error
     if status is None:
-        raise LedgerError(f"Volume {name} of job {job.job} is gone from its configuration, and holds nothing")
+        raise LedgerError(f"Volume {name} is no longer in the configuration of job {job.job}, and holds nothing")
     return status
 
 
 def wait_until_drained(
     job: Job, name: str, timeout: float | None = None, say: Callable[[VolumeStatus], None] = lambda status: None
 ) -> bool:
-    """Wait until nothing is left on a draining volume; `say` is told at every look. False after `timeout` seconds."""
+    """Wait until nothing is left on a draining volume; `say` gets each status. False after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         status = look(job, name)
@@ -78,13 +78,13 @@ def wait_until_drained(
         if status.is_drained:
             return True
         if not status.draining:
-            raise LedgerError(f"Volume {name} of job {job.job} is no longer being drained: somebody took that back")
+            raise LedgerError(f"Volume {name} of job {job.job} is no longer being drained: draining was undone")
         if deadline is not None and time.monotonic() >= deadline:
             return False
         time.sleep(_LOOK_SECONDS)
 
 
 def running_units(job: Job) -> list[str]:
-    """The names of the job's units that run."""
+    """The names of the job's running units."""
     with LedgerReader.open(job.ledger_path) as reader:
         return running([unit_status(run) for run in reader.runs()])

@@ -1,20 +1,20 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Evacuating a volume: what is staged there moves to the other volumes, without being fetched again.
+"""Evacuates a volume: what is staged there is moved to the other volumes, without being fetched again.
 
-Beside running units, and cut off at any moment. Order of one group's effects, each durable before the next:
+Works while units run, and may be interrupted at any moment. Steps for one group, each durable before the next:
 
 1. copied to ``incoming/evacuate-<id>`` of another volume, hashed on the way, and synced
-2. the ledger notes the names that the copies are about to get as files of no use (`intend`)
+2. the ledger notes the names that the copies are about to get as obsolete files (`intend`)
 3. the copies are renamed into the staging tree, and the directories synced
-4. one transaction says where the objects lie now, strikes the notes, and notes the old files as of no use
+4. one transaction records the new locations of the objects, removes the notes, and notes the old files as obsolete
 5. the old files are deleted, then their notes
 
-Cut off before 4 the copies are of no use, after it the old files are; either way a note says so, which the next
-evacuation or the source unit finds. A row is changed only if it is what was copied: an object that was delivered, or
-replaced by a newer generation meanwhile, stays as it is. From 2 to 4 the names of the staging tree are held, so that
-nobody else acts upon the notes meanwhile.
+If interrupted before 4, the copies are obsolete, after it the old files are; either way a note says so, which the next
+evacuation or the source unit finds. A row is changed only if it still is what was copied: an object that was delivered
+or replaced by a newer generation meanwhile stays unchanged. From 2 to 4 the names of the staging tree are held, so that
+nothing else acts on the notes meanwhile.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ..core.etag import PartDigests
 from ..core.layout import evacuated_name
 from ..core.model import State
 from ..core.removal import AtDestination
+from ..core.text import counted_text
 from ..ledger.ledger import Failure, Ledger, Row
 from ..ledger.locks import EVACUATION, locked
 from ..ledger.ports import EvacuationLedger
@@ -54,27 +55,27 @@ _PATIENCE_SECONDS = 5.0  # a source unit that starts holds the lock for a moment
 
 @dataclass(slots=True)
 class Evacuated:
-    """What an evacuation did. `dropped` is what people put there: it is delivered from where it lies."""
+    """What an evacuation did. `dropped` is what users put there: it is delivered from its drop folder."""
 
     moved: Tally = field(default_factory=Tally)
     refetched: Tally = field(default_factory=Tally)  # could not be read, or was damaged
-    released: Tally = field(default_factory=Tally)  # was delivered already
+    released: Tally = field(default_factory=Tally)  # had already been delivered
     dropped: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A proven copy on another volume, that has no name in the staging tree yet."""
+    """A proven copy on another volume that has no name in the staging tree yet."""
 
     row: Row
     target: OpenVolume
 
 
 def evacuate(job: Job, name: str, say: Callable[[str], None] = lambda text: None) -> Evacuated:
-    """Drain a volume, and move what is staged there; returns when nothing is left to move.
+    """Drain a volume and move what is staged there; returns when nothing is left to move.
 
-    `say` is told what is waited for. Raises JobLocked beside another evacuation, LocalError when the volume is not
-    there, or the others have no room and nobody makes any.
+    `say` gets messages about progress and waits. Raises JobLocked during another evacuation, LocalError when the volume
+    is not there, or when the others have no room and none will be freed.
     """
     ledger = draining.open_ledger(job)
     try:
@@ -99,13 +100,13 @@ class Evacuation:
         self._volumes = VolumeSet(job, ledger, reads=True, tells=False)
         self._placement = Placement()
         self._done = Evacuated()
-        self._too_large: Row | None = None  # the first object that no other volume takes
+        self._too_large: Row | None = None  # the first object that is too large for every other volume
 
     def run(self) -> Evacuated:
         try:
             self._volumes.refresh()
             self._source()
-            # Replaced generations that lie there move like any other object: they are delivered first then.
+            # Replaced generations on the volume move like any other object, since they are then delivered first.
             while self._ledger.copies.deliver_older_first({self._number}):
                 pass
             for volume in self._volumes.placeable():
@@ -121,26 +122,26 @@ class Evacuation:
             self._volumes.close()
 
     def _source(self) -> OpenVolume:
-        """The volume that is evacuated, as it is now. No copy is under way."""
+        """The volume that is evacuated, as it is now. No copy is in progress."""
         self._volumes.refresh()
         self._volumes.close_retired()
         action = f"evacuate volume {self._name} of job {self._job.job}"
         volume = self._volumes.open.get(self._number)
         if volume is None:
             why = self._volumes.absent.get(self._name, "it is no longer in the job's configuration")
-            raise LocalError(Trouble.IO, action, f"{why}; where it will not come back: snowsync refetch")
+            raise LocalError(Trouble.IO, action, f"{why}; if it will not come back: snowsync refetch")
         if self._number not in self._volumes.draining:
-            raise LedgerError(f"Failed to {action}: somebody took the draining back")
+            raise LedgerError(f"Failed to {action}: draining was undone")
         return volume
 
     def _is_over(self) -> bool:
-        """Whether nothing is left to move, and nothing is on its way there that would be."""
+        """Whether nothing is left to move, and nothing more is in flight to the volume."""
         if self._rows(State.STAGED, 0) or self._rows(State.DELIVERED, 0):
             return False
         status = draining.look(self._job, self._name)
         if status.is_drained or not status.awaited:
             return True
-        self._tell(f"waiting for what is on its way to volume {self._name}")
+        self._tell(f"waiting for objects that may still be written to volume {self._name}")
         return False
 
     def _rows(self, state: State, last: int) -> list[Row]:
@@ -154,7 +155,7 @@ class Evacuation:
     # -- moving -----------------------------------------------------------------------------------------------
 
     def _move_all(self) -> bool:
-        """One walk over what lies there. False: nothing could be done now."""
+        """One pass over what is there. False: nothing could be done now."""
         acted = False
         self._too_large = None
         for state in (State.STAGED, State.DELIVERED):
@@ -167,7 +168,7 @@ class Evacuation:
                     acted = True
                     continue
                 if not self._move(source, rows):
-                    return acted  # no room: the rows that follow have none either
+                    return acted  # no room, also not for the following rows
                 acted = True
         if self._too_large:
             self._no_room(self._too_large)
@@ -175,7 +176,7 @@ class Evacuation:
         return acted
 
     def _move(self, source: OpenVolume, rows: list[Row]) -> bool:
-        """Move some objects, as many at a time as make a group. False: there is no room."""
+        """Move some objects, one group at a time. False: there is no room."""
         waiting = list(rows)
         while waiting:
             copies: list[_Copy] = []
@@ -206,27 +207,27 @@ class Evacuation:
         return self._volumes.open.get(chosen) if chosen is not None else None
 
     def _is_too_large(self, size: int) -> bool:
-        """Whether no filesystem of the other volumes takes a file of this size, whatever its room."""
+        """Whether no filesystem of the other volumes accepts a file of this size, whatever its free space."""
         others = self._volumes.placeable()
         return bool(others) and all(size > volume.load.largest_file for volume in others)
 
     def _no_room(self, row: Row) -> None:
-        """Wait for the destination unit to deliver something; raise LocalError where none runs."""
+        """Wait for the destination unit to deliver something; raise LocalError if none is running."""
         self._volumes.count_anew()
-        trouble, help_needed = Trouble.SPACE, "make any"
+        trouble, help_needed = Trouble.SPACE, "free any"
         what = f"no other volume has room for {row.key!r} ({row.size} bytes)"
         if self._is_too_large(row.size):
             trouble, help_needed = Trouble.TOO_LARGE, "deliver it"
             what = f"{row.key!r} ({row.size} bytes) is too large for one file on any other volume (EFBIG)"
         if "destination" not in draining.running_units(self._job):
             action = f"evacuate volume {self._name} of job {self._job.job}"
-            raise LocalError(trouble, action, f"{what}, and no destination unit runs that would {help_needed}")
-        self._tell(f"waiting for room: {what}")
+            raise LocalError(trouble, action, f"{what}, and no destination unit is running that would {help_needed}")
+        self._tell(f"waiting for space: {what}")
 
     # -- one object -------------------------------------------------------------------------------------------
 
     def _copy(self, source: OpenVolume, row: Row, target: OpenVolume) -> _Copy | None:
-        """A copy that has the object's digest; None where there is none, and the reason is dealt with."""
+        """A copy that has the object's digest; None if that failed, and the reason is handled."""
         if self._ledger.objects.row(row.id) != row:
             return None
         try:
@@ -277,7 +278,7 @@ class Evacuation:
         if self._ledger.objects.row(row.id) != row:
             return  # delivered and deleted, or replaced, meanwhile
         if source.trouble() == MISSING:
-            raise LocalError(Trouble.IO, f"evacuate volume {self._name} of job {self._job.job}", "it went under way")
+            raise LocalError(Trouble.IO, f"evacuate volume {self._name} of job {self._job.job}", "it is now missing")
         if isinstance(error, FileNotFoundError):
             message = f"the staged file is gone (volume {self._name})"
             failure = Failure(row, "source", Trouble.MISMATCH, message, "fetched again", expected=row.digest)
@@ -299,13 +300,13 @@ class Evacuation:
             self._done.refetched += Tally(1, row.size)
             _log.warning("%r: %s", row.key, message)
             self._ledger.copies.has_quarantined(row.id, source.id)
-            with contextlib.suppress(OSError):  # swept when it takes writes again
+            with contextlib.suppress(OSError):  # swept when it is writable again
                 source.staged_to_quarantine(_path(row), row.id, row.generation)
 
     def _cannot_take(self, target: OpenVolume, row: Row, error: OSError) -> None:
         if local_trouble(error) is Trouble.TOO_LARGE:
             target.load.takes_no_file_of(row.size)
-            _log.warning("volume %s takes no file of %d bytes", target.name, row.size)
+            _log.warning("volume %s does not accept files of %d bytes", target.name, row.size)
         else:
             self._cannot_write(target, error)
 
@@ -314,9 +315,9 @@ class Evacuation:
         if trouble is Trouble.SPACE:
             self._volumes.count_anew()
         self._volumes.take_out(target, f"Failed to write to volume {target.name}: {error.strerror}")
-        _log.warning("volume %s takes no copies now: %s (%s)", target.name, error.strerror, trouble.value)
+        _log.warning("volume %s does not accept copies now: %s (%s)", target.name, error.strerror, trouble.value)
 
-    # -- making it true ---------------------------------------------------------------------------------------
+    # -- committing -------------------------------------------------------------------------------------------
 
     def _commit(self, target: OpenVolume, copies: list[_Copy]) -> None:
         started = time.monotonic()
@@ -335,16 +336,16 @@ class Evacuation:
             self._done.moved += Tally(1, row.size)
         for copy in copies:
             target.load.expect_no_more(copy.row.size)
-            with contextlib.suppress(OSError):  # what got no name; else swept when the volume is evacuated to again
+            with contextlib.suppress(OSError):  # copies without a name; else swept by the next evacuation to it
                 target.discard_evacuated(copy.row.id)
         if problem:
             self._cannot_write(target, problem)
         if moved:
-            self._tell(f"moved {self._done.moved.objects} objects so far")
+            self._tell(f"moved {counted_text(self._done.moved.objects, 'object')} so far")
 
     @staticmethod
     def _publish(target: OpenVolume, copies: list[_Copy]) -> tuple[list[_Copy], OSError | None]:
-        """Give the copies their names, durably, up to the first one that the volume does not take, with the reason."""
+        """Give the copies their names, durably, up to the first one that fails; returns these and the error."""
         directories, named = set(), []
         problem: OSError | None = None
         for copy in copies:
@@ -353,7 +354,7 @@ class Evacuation:
                 directories.add(target.publish(evacuated_name(copy.row.id), path))
             except FileNotFoundError:
                 continue  # its volume was cleared meanwhile: it is copied again
-            except OSError as error:  # each folder of the name takes an inode
+            except OSError as error:  # each directory of the name needs an inode
                 target.prune([os.path.dirname(path)])
                 problem = error
                 break
@@ -362,7 +363,7 @@ class Evacuation:
         return named, problem
 
     def _release(self, source: OpenVolume, rows: list[Row]) -> None:
-        """What is delivered is not moved. A destination unit that runs does the same; nobody minds."""
+        """Delete what is already delivered instead of moving it. A running destination unit may do the same."""
         for row in rows if source.writable else ():
             permit = AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)
             with contextlib.suppress(OSError):
@@ -372,7 +373,7 @@ class Evacuation:
             self._done.released += Tally(1, row.size)
 
     def _discard_leftovers(self) -> None:
-        """Delete files that notes in the ledger call of no use, on volumes that take it; durably, then the notes."""
+        """Delete files that the ledger notes as obsolete, on writable volumes; durably, then the notes."""
         last = 0
         while entries := self._ledger.copies.discards(after_id=last):
             last = entries[-1][0]
@@ -382,12 +383,12 @@ class Evacuation:
                 if volume and volume.writable and self._discard(volume, key, generation):
                     gone.setdefault(number, []).append(note)
             for number, notes in gone.items():
-                with contextlib.suppress(OSError):  # found again, by whoever comes next
+                with contextlib.suppress(OSError):  # found again by the next evacuation or unit
                     self._volumes.open[number].sync()
                     self._ledger.copies.discarded(notes)
 
     def _discard_copies(self) -> None:
-        """Delete replaced generations whose successors are staged: they need not move."""
+        """Delete replaced generations whose successors are staged: they need not be moved."""
         last = 0
         while entries := self._ledger.copies.obsolete(after_id=last, pressed=True):
             last = entries[-1][0]
@@ -413,7 +414,7 @@ class Evacuation:
 
 
 class _Unreadable(Exception):
-    """The volume that is evacuated failed a read."""
+    """A read failed on the volume that is evacuated."""
 
     def __init__(self, cause: OSError) -> None:
         self.cause = cause

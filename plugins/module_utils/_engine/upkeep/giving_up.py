@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Giving up a volume that will not come back: what was staged there is fetched again."""
+"""Gives up a volume that will not come back: what was staged there is fetched again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.conditions import UNAVAILABLE
 from ..core.errors import LedgerError
-from ..core.text import bytes_text, count_text, key_text
+from ..core.text import bytes_text, counted_text, key_text
 from ..inspection.volume_status import VolumeStatus
 from ..ledger.records import Tally
 from . import draining
@@ -23,20 +23,20 @@ _NAMED = 20
 
 @dataclass(slots=True)
 class GivenUp:
-    """What giving up a volume means, or meant: `lost` holds the keys of what nobody can fetch, once it is `done`."""
+    """The effect of giving up a volume, planned or `done`: `lost` then holds the keys of what cannot be fetched."""
 
     status: VolumeStatus
     done: bool = False
     refetched: int = 0
     lost: list[str] = field(default_factory=list)
     to_fetch: Tally = field(default_factory=Tally)
-    older: int = 0  # versions that the source has replaced, and that only this volume has
+    older: int = 0  # versions that were replaced at the source and exist only on this volume
 
 
 def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
-    """Have what is staged on a volume fetched again; without `yes` only look what that would mean.
+    """Fetch what is staged on a volume again; without `yes` only determine the effect.
 
-    Works beside running units. Raises LedgerError for a volume that is there: nothing of it need be fetched again.
+    Works while units run. Raises LedgerError for a volume that is available: nothing on it needs to be fetched again.
     """
     ledger = draining.open_ledger(job)
     try:
@@ -48,8 +48,8 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
         )
         if found.status.state not in UNAVAILABLE:
             raise LedgerError(
-                f"Volume {name} of job {job.job} is there ({found.status.words}):"
-                f" move what it holds with `snowsync evacuate {job.job} {name}`, or unmount it first"
+                f"Volume {name} of job {job.job} is available ({found.status.words}):"
+                f" move its contents with `snowsync evacuate {job.job} {name}`, or unmount it first"
             )
         if yes:
             found.refetched, found.lost = ledger.losses.lose_volume(number, name)
@@ -60,23 +60,26 @@ def give_up(job: Job, name: str, *, yes: bool) -> GivenUp:
 
 
 def render(found: GivenUp) -> str:
-    """What was done, or would be, as text."""
+    """What was done, or would be done, as text."""
     status, fetch = found.status, found.to_fetch
     lines = [f"volume {status.name} at {status.path}: {status.words}"]
     if found.done:
-        lines.append(f"{count_text(found.refetched)} objects are fetched again from the source")
+        lines.append(f"{counted_text(found.refetched, 'object')} will be fetched again from the source")
     else:
-        lines.append(f"{count_text(fetch.objects)} objects ({bytes_text(fetch.bytes)}) would be fetched again")
+        size = bytes_text(fetch.bytes)
+        lines.append(f"{counted_text(fetch.objects, 'object')} ({size}) would be fetched again from the source")
     if found.lost:
-        lines.append(f"{count_text(len(found.lost))} dropped files and older versions are lost with it:")
+        lines.append(
+            f"lost with the volume, as dropped files or older versions: {counted_text(len(found.lost), 'object')}"
+        )
         lines += [f"  {key_text(key)}" for key in found.lost[:_NAMED]]
         lines += ["  ... and more: see `snowsync report`"] if len(found.lost) > _NAMED else []
     elif not found.done and status.dropped.objects:
-        lines.append(f"{count_text(status.dropped.objects)} dropped files would be lost with it: only it has them")
+        dropped = counted_text(status.dropped.objects, "dropped file")
+        lines.append(f"{dropped} would be lost: there is no other copy")
     if found.older and not found.done:
-        lines.append(
-            f"{count_text(found.older)} older versions, not delivered yet, would be lost: the source replaced them"
-        )
+        older = counted_text(found.older, "older version")
+        lines.append(f"{older}, not delivered yet, would be lost: replaced at the source since")
     if not found.done:
-        lines.append("nothing was changed; where the disk will not come back, add: --yes")
+        lines.append("nothing was changed; if the disk will not come back, add: --yes")
     return "\n".join(lines)

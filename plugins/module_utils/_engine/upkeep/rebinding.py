@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""An edited job: what another source or destination in its file would mean, and saying which of two things it means.
+"""An edited job: shows the effect of a changed source or destination in its file, and applies the chosen meaning.
 
-"same": the store that the ledger speaks of, under another name. "new": another store, of which nothing is proven. No
-file is removed either way; what changes is in the ledger, in one transaction for each side.
+"same": the store recorded in the ledger, under another name. "new": another store, where nothing is proven. No file is
+removed either way; only the ledger is changed, in one transaction for each side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, LedgerError
 from ..core.model import State
-from ..core.text import bytes_text, count_text, plain_text
+from ..core.text import bytes_text, counted_text, plain_text
 from ..ledger.binding import SIDES, Binding, Change, End, changes, ends_of, newest
 from ..ledger.bindings import Holding
 from ..ledger.ledger import Ledger
@@ -33,7 +33,7 @@ MEANINGS = (SAME, NEW)
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of the job: what the ledger recorded, what the job file says, and how these differ."""
+    """One side of the job: what the ledger recorded, what the job file says, and the differences."""
 
     name: str  # one of binding.SIDES
     was: End
@@ -55,18 +55,18 @@ def _end_record(end: End) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Rebinding:
-    """What a rebind is about, or did where it is `confirmed`. `tallies` are of the ledger before it was changed.
+    """What a rebind would do, or did if `confirmed`. `tallies` are of the ledger before the change.
 
-    Their names: staged, delivered (its file is still on a volume), released (it is not), gone (dropped files among
-    the released), pending, failed (quarantined ones too).
+    Their names: staged, delivered (the file is still on a volume), released (it is not), gone (dropped files among
+    the released), pending, failed (including quarantined).
     """
 
     job: str
     sides: list[Side]
     tallies: dict[str, Tally]
-    meaning: str = ""  # SAME or NEW, once it was said
+    meaning: str = ""  # SAME or NEW, once chosen
     confirmed: bool = False
-    left: list[str] = field(default_factory=list)  # sides that are refused still
+    left: list[str] = field(default_factory=list)  # sides that are still refused
 
     def record(self) -> dict[str, Any]:
         """As `rebind --json` prints it."""
@@ -86,20 +86,20 @@ class Rebinding:
 
 
 def survey(job: Job, side: str | None = None) -> Rebinding:
-    """What differs, or what saying "new" of `side` would mean. Nothing is changed; works beside running units."""
+    """What differs, or the effect of "new" for `side`. Nothing is changed; works while units run."""
     with LedgerReader.open(job.ledger_path) as reader:
         return _look(job, reader.ledger.stores, side)
 
 
 def rebind(job: Job, meaning: str, confirm: str, side: str | None = None) -> Rebinding:
-    """Say what the change of all sides, or of `side`, means, if `confirm` is the job's name.
+    """Apply the meaning of the change of all sides, or of `side`, if `confirm` is the job's name.
 
-    Raises JobLocked while a unit runs, ConfigError for another name, LedgerError where there is no ledger.
+    Raises JobLocked while a unit runs, ConfigError for a wrong name, LedgerError if there is no ledger.
     """
     if confirm != job.job:
-        raise ConfigError("--confirm", [f"names {confirm!r}, the job is {job.job!r}: nothing was changed"])
+        raise ConfigError("--confirm", [f"is {confirm!r}, but the job is {job.job!r}: nothing was changed"])
     if not job.ledger_path.exists():
-        raise LedgerError(f"There is no ledger at {job.ledger_path}: the job has not run yet, nothing is to be rebound")
+        raise LedgerError(f"There is no ledger at {job.ledger_path}: the job has not run yet, nothing to rebind")
     with locked_alone(job):
         ledger = Ledger(job.ledger_path)
         try:
@@ -128,7 +128,7 @@ def _look(job: Job, stores: CountedStores, side: str | None) -> Rebinding:
         for name in SIDES
         if name in recorded and side in (None, name)
     ]
-    # A side that was named may be another store behind the same name.
+    # An explicitly given side may be another store behind the same name.
     sides = [each for each in sides if each.changes or each.name == side]
     return Rebinding(job.job, sides, _tallies(stores.holdings()), left=_refused(job, bindings))
 
@@ -158,9 +158,9 @@ def _name_of(holding: Holding) -> str:
 
 
 def render(found: Rebinding) -> str:
-    """What differs, what each answer means, or what was done, as text."""
+    """What differs, what each choice would do, or what was done, as text."""
     if not found.sides:
-        return f"job {found.job}: its file names the source and the destination that its ledger speaks of"
+        return f"job {found.job}: source and destination in the job file are those recorded in the ledger"
     lines = [line for side in found.sides for line in _side_lines(side)]
     if found.confirmed:
         return "\n".join([*lines, *_done_lines(found)])
@@ -170,8 +170,8 @@ def render(found: Rebinding) -> str:
     name = found.sides[0].name
     which = f" --side {name}" if len(found.sides) == 1 and not found.sides[0].changes else ""
     lines += [
-        "nothing was changed; to go on as before, put the old values back into the job file",
-        "to say what the new ones mean, stop the job's units and run one of",
+        "nothing was changed; to continue as before, restore the old values in the job file",
+        "to accept the new values, stop the job's units and run one of",
         *(f"  snowsync rebind {found.job}{which} --as {meaning} --confirm {found.job}" for meaning in MEANINGS),
     ]
     return "\n".join(lines)
@@ -179,10 +179,10 @@ def render(found: Rebinding) -> str:
 
 def _side_lines(side: Side) -> list[str]:
     if not side.changes:
-        return [f"{side.name}: {plain_text(side.now.words)}, as before"]
+        return [f"{side.name}: {plain_text(side.now.words)}, unchanged"]
     return [
-        f"{side.name}: the ledger speaks of {plain_text(side.was.words)}",
-        f"  the job file names {plain_text(side.now.words)}",
+        f"{side.name}: the ledger has {plain_text(side.was.words)}",
+        f"  the job file has {plain_text(side.now.words)}",
     ]
 
 
@@ -206,43 +206,43 @@ def _destination_lines(tallies: dict[str, Tally]) -> list[str]:
     done = tallies["delivered"] + tallies["released"] + tallies["gone"]
     lines = [
         "--as same: it is the same destination under another name",
-        f"  all proofs stay: {_tally_text(done)} are delivered, and not sent again",
-        "--as new: it is another destination, of which nothing is proven",
+        f"  all proofs stay valid: {_tally_text(done)} delivered, not sent again",
+        "--as new: it is another destination, where nothing is proven",
         f"  {_tally_text(tallies['staged'])} staged: sent there from the volumes",
         f"  {_tally_text(tallies['delivered'])} delivered and still on a volume: staged again, and sent from there",
-        f"  {_tally_text(tallies['released'])} released: fetched from the source again, where it still has them",
-        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: as before",
+        f"  {_tally_text(tallies['released'])} released: fetched again if the source still has them",
+        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: unchanged",
     ]
     if tallies["gone"].objects:
-        lines.append(f"  {_tally_text(tallies['gone'])} from drop folders are gone here: NOT sent, forgotten by name")
+        lines.append(f"  {_tally_text(tallies['gone'])} from drop folders, no longer here: NOT sent, forgotten")
     return lines
 
 
 def _source_lines(side: Side, tallies: dict[str, Tally]) -> list[str]:
     lines = [
         "--as same: it is the same source under another name",
-        "  everything stays as it is, and what is pending is fetched from there",
-        "--as new: it is another source, and the old one will not be asked again",
-        f"  {_tally_text(tallies['staged'])} staged: delivered still, under the names they had",
-        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: what has no copy on a"
-        " volume is forgotten, with a record; the new source lists what it has",
+        "  everything stays unchanged, and what is pending is fetched from there",
+        "--as new: it is another source, and the old one is not used again",
+        f"  {_tally_text(tallies['staged'])} staged: still delivered, under their existing names",
+        f"  {_tally_text(tallies['pending'])} pending, {_tally_text(tallies['failed'])} failed: forgotten, with a"
+        " record, if no volume has a copy; the new source lists what it has",
         f"  {_tally_text(tallies['delivered'] + tallies['released'])} delivered: stay delivered",
     ]
     if side.was.prefix != side.now.prefix:
         lines += [
-            "another source prefix: keys that begin with both have another name at the destination from now on, and are"
-            " not proven under that one;",
+            "another source prefix: keys that begin with both prefixes have another name at the destination from now"
+            " on, and are not proven under that name;",
             "  an object of the new source replaces one of the old source that has the same name there",
         ]
     return lines
 
 
 def _done_lines(found: Rebinding) -> list[str]:
-    words = {SAME: "the same as before, all proofs stay", NEW: "new: no earlier proof counts for it"}
+    words = {SAME: "the same as before: all proofs stay valid", NEW: "new: no earlier proof counts for it"}
     lines = [f"the {side.name} is {words[found.meaning]}" for side in found.sides]
-    lines += [f"the {side} is refused still: snowsync rebind {found.job}" for side in found.left]
+    lines += [f"the {side} is still refused: snowsync rebind {found.job}" for side in found.left]
     return [*lines, f"start the units of job {found.job} again"] if not found.left else lines
 
 
 def _tally_text(tally: Tally) -> str:
-    return f"{count_text(tally.objects)} objects ({bytes_text(tally.bytes)})"
+    return f"{counted_text(tally.objects, 'object')} ({bytes_text(tally.bytes)})"

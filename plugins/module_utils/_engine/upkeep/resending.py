@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Putting back what the destination lost: objects that are delivered, says the ledger, and are to be sent again.
+"""Resends what the destination lost: objects that are delivered according to the ledger, but must be sent again.
 
-Which ones an operator names, or the comparison of `verify` finds. Nothing is removed, and the destination is asked
-once more before a byte is sent, so that naming too many costs only a question each. Works beside running units.
+They are named by an operator, or found by the comparison of `verify`. Nothing is removed, and the destination is asked
+again before a byte is sent, so that naming too many costs only one request each. Works while units run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Trouble
 from ..core.keys import is_utf8
-from ..core.text import bytes_text, count_text, key_text
+from ..core.text import bytes_text, count_text, counted_text, key_text
 from ..inspection.judge import Verdict
 from ..inspection.verify import verify_job
 from ..ledger import binding
@@ -38,13 +38,13 @@ _NAMED = 100
 _REASONS = {
     "lost": (Trouble.NOT_FOUND, "the destination no longer has it"),
     "replaced": (Trouble.MISMATCH, "the destination has something else in its place"),
-    "": (Trouble.OTHER, "an operator asked for it to be sent again"),
+    "": (Trouble.OTHER, "an operator requested that it be sent again"),
 }
 
 
 @dataclass(slots=True)
 class Resending:
-    """What became of the objects: all counted, by one of RESENT_ACTIONS, and the first hundred of each named."""
+    """The result for the objects: all are counted, by one of RESENT_ACTIONS, the first hundred of each are named."""
 
     job: str
     dry_run: bool
@@ -75,14 +75,14 @@ class Resending:
 
 
 def resend(job: Job, keys: Sequence[str], *, dry_run: bool = False) -> Resending:
-    """Put these objects back. Raises LedgerError where there is no ledger, ConfigError where it is of other stores."""
+    """Put these objects back. Raises LedgerError if there is no ledger, ConfigError if it is about other stores."""
     with _Resender(job, dry_run) as resender:
         resender.put_back("", dict.fromkeys(keys))
         return resender.found
 
 
 def resend_lost(job: Job, *, dry_run: bool = False) -> Resending:
-    """Put back all that the destination lacks, or has something else for. Raises what `verify_job` raises."""
+    """Put back everything that is missing or different at the destination. Raises what `verify_job` raises."""
     with _Resender(job, dry_run) as resender:
         with contextlib.closing(_Findings(job.state_path)) as findings:
             verify_job(job, listener=findings)
@@ -95,7 +95,7 @@ class _Resender:
     """Puts objects back, a batch at a time."""
 
     def __init__(self, job: Job, dry_run: bool) -> None:
-        LedgerReader.open(job.ledger_path).close()  # says why where there is none
+        LedgerReader.open(job.ledger_path).close()  # raises with the reason if there is none
         self.found = Resending(job.job, dry_run)
         self._ledger = Ledger(job.ledger_path, readonly=dry_run)
         try:
@@ -113,7 +113,7 @@ class _Resender:
     def put_back(self, kind: str, keys: Iterable[str]) -> None:
         trouble, message = _REASONS[kind]
         for batch in _batches(keys):
-            usable = [key for key in batch if is_utf8(key)]  # no ledger has another one
+            usable = [key for key in batch if is_utf8(key)]  # the ledger has no other keys
             for resent in self._ledger.objects.resend(usable, trouble, message, dry_run=self.found.dry_run):
                 self.found.note(resent)
             for key in set(batch).difference(usable):
@@ -121,7 +121,7 @@ class _Resender:
 
 
 class _Findings:
-    """What a comparison finds, kept in a file until it is complete: a listing out of order begins it again."""
+    """The findings of a comparison, kept in a file until it is complete: an unsorted listing restarts it."""
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115  # closed by `close`
@@ -154,24 +154,24 @@ def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
 # -- for people -----------------------------------------------------------------------------------------------------
 
 _MEANINGS = {
-    SENT: ("are staged again, and sent from the volumes", "would be sent again from the volumes"),
-    FETCHED: ("are pending again: fetched from the source, and sent", "would be fetched from the source, and sent"),
-    ON_ITS_WAY: ("are on their way already", "are on their way already"),
-    GONE: ("were dropped files that are gone from here: drop them again",) * 2,
-    UNKNOWN_KEY: ("are not in the ledger",) * 2,
+    SENT: ("staged again: will be sent from the volumes", "would be sent again from the volumes"),
+    FETCHED: ("pending again: will be fetched from the source and sent", "would be fetched from the source and sent"),
+    ON_ITS_WAY: ("already in progress",) * 2,
+    GONE: ("cannot be sent: dropped files that are no longer here; drop them again",) * 2,
+    UNKNOWN_KEY: ("not in the ledger",) * 2,
 }
 
 
 def render(found: Resending) -> str:
-    """What was, or would be, done, as text."""
+    """What was done, or would be done, as text."""
     lines = []
     for action, tally in found.tallies.items():
         if tally.objects:
             size = f" ({bytes_text(tally.bytes)})" if action != UNKNOWN_KEY else ""
-            lines.append(f"{count_text(tally.objects)} objects{size} {_MEANINGS[action][found.dry_run]}:")
+            lines.append(f"{counted_text(tally.objects, 'object')}{size} {_MEANINGS[action][found.dry_run]}:")
             lines += [f"  {key_text(key)}" for key in found.keys[action][:20]]
             lines += [f"  ... and {count_text(tally.objects - 20)} more"] if tally.objects > 20 else []
     if not lines:
-        lines.append("there is nothing to send again")
-    lines += ["nothing was changed; leave out --dry-run to do it"] if found.dry_run else []
+        lines.append("nothing to send again")
+    lines += ["nothing was changed; run without --dry-run to do it"] if found.dry_run else []
     return "\n".join([f"job {found.job}", *lines])

@@ -1,11 +1,12 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Resetting a job: its own files leave the volumes, its ledger is put aside, and nothing else is touched.
+"""Resets a job: removes its own files from the volumes and puts its ledger aside; nothing else is touched.
 
-Files first (volumes/clearing.py), ledger last: cut off in between, the units find files gone and fetch them again. What
-belongs to another ledger is left alone; that is given up volume by volume (disowning.py). A volume that is away belongs
-to the ledger put aside, which the next one knows: it takes the volume over, and the source unit removes what is there.
+Files first (volumes/clearing.py), ledger last: if interrupted in between, the units find files missing and fetch them
+again. Files of another ledger are kept; those are given up volume by volume (disowning.py). A volume that is missing
+belongs to the ledger put aside, which the next ledger knows: it takes the volume over, and the source unit removes what
+is there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..core.conditions import UNAVAILABLE
 from ..core.errors import ConfigError, LedgerError, SnowsyncError
 from ..core.layout import OWN_FOLDER
 from ..core.removal import OperatorsWord
-from ..core.text import bytes_text, count_text, plain_text
+from ..core.text import bytes_text, counted_text, plain_text
 from ..inspection import volume_report
 from ..inspection.volume_status import VolumeStatus
 from ..ledger.files import put_aside
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class VolumeReset:
-    """One volume: what the ledger says of it, and what was found there."""
+    """One volume: what the ledger records for it, and what was found there."""
 
     status: VolumeStatus
     found: JobFiles = field(default_factory=JobFiles)
@@ -57,9 +58,9 @@ class VolumeReset:
 
 @dataclass(slots=True)
 class Reset:
-    """What a reset does, or would do where it is not `confirmed`. `ledger`: the name under which it was put aside.
+    """What a reset did, or would do if not `confirmed`. `ledger`: the path under which the ledger was put aside.
 
-    `error` is why the ledger could not be asked: what is undelivered is then unknown.
+    `error` is why the ledger could not be read: what is undelivered is then unknown.
     """
 
     job: str
@@ -93,7 +94,7 @@ def _losses(volumes: list[VolumeStatus]) -> dict[str, int]:
 
 
 def survey(job: Job) -> Reset:
-    """What a reset would lose and remove; nothing is changed. Works beside running units."""
+    """What a reset would lose and remove; nothing is changed. Works while units run."""
     found = _look(job, confirmed=False)
     for volume in found.volumes:
         _go_through(job, volume, None)
@@ -101,9 +102,9 @@ def survey(job: Job) -> Reset:
 
 
 def reset(job: Job, confirm: str) -> Reset:
-    """Reset the job, if `confirm` is its name. Raises JobLocked while a unit runs, ConfigError for another name."""
+    """Reset the job if `confirm` is its name. Raises JobLocked while a unit runs, ConfigError for a wrong name."""
     if confirm != job.job:
-        raise ConfigError("--confirm", [f"names {confirm!r}, the job is {job.job!r}: nothing was changed"])
+        raise ConfigError("--confirm", [f"is {confirm!r}, but the job is {job.job!r}: nothing was changed"])
     with locked_alone(job):
         done = _look(job, confirmed=True)
         for volume in done.volumes:
@@ -123,7 +124,7 @@ def _look(job: Job, *, confirmed: bool) -> Reset:
 
 
 def _go_through(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> None:
-    """Count and name what is on one volume, and with the operator's word remove what is the engine's."""
+    """Count and list what is on one volume; with the operator's confirmation remove the engine's own files."""
     status = volume.status
     if status.state in UNAVAILABLE or not os.path.isdir(f"{status.path}/{OWN_FOLDER}"):
         volume.found.problem = status.reason if status.state in UNAVAILABLE else ""
@@ -135,30 +136,30 @@ def _go_through(job: Job, volume: VolumeReset, word: OperatorsWord | None) -> No
 
 
 def render(found: Reset) -> str:
-    """What was, or would be, done, as text."""
+    """What was done, or would be done, as text."""
     lines = [f"job {found.job}: {found.error}"] if found.error else []
     for volume in found.volumes:
         lines += _volume_lines(volume, found.confirmed, knows=not found.error)
     losses = _losses([volume.status for volume in found.volumes])
     undelivered = losses["undelivered_objects"] - losses["dropped_objects"]
     size = losses["undelivered_bytes"] - losses["dropped_bytes"]
-    verb = "were" if found.confirmed else "are"
     lines.append(
-        f"{count_text(undelivered)} objects ({bytes_text(size)}) {verb} staged and not delivered:"
-        " they are lost where the source no longer has them"
+        f"{counted_text(undelivered, 'object')} ({bytes_text(size)}) staged but not delivered:"
+        " lost if the source no longer has them"
     )
     if losses["dropped_objects"]:
-        lines.append(f"{count_text(losses['dropped_objects'])} files in drop folders stay, and are taken again")
+        dropped = counted_text(losses["dropped_objects"], "file")
+        lines.append(f"{dropped} in drop folders: kept, and taken again")
     if found.confirmed:
-        lines.append(f"the ledger is now {found.ledger}" if found.ledger else "there was no ledger")
+        lines.append(f"the old ledger is now {found.ledger}" if found.ledger else "there was no ledger")
     else:
-        lines.append(f"nothing was changed; to reset it, stop its units and add: --confirm {found.job}")
+        lines.append(f"nothing was changed; to reset the job, stop its units and add: --confirm {found.job}")
     return "\n".join(lines)
 
 
 def _volume_lines(volume: VolumeReset, confirmed: bool, *, knows: bool) -> list[str]:
     status, files = volume.status, volume.found.files
-    size = f"{count_text(files.objects)} files ({bytes_text(files.bytes)})"
+    size = f"{counted_text(files.objects, 'file')} ({bytes_text(files.bytes)})"
     lines = [f"volume {status.name} at {status.path}: {size} {'removed' if confirmed else 'would be removed'}"]
     if volume.found.problem:
         lines.append(f"  {plain_text(volume.found.problem)}; {_fate(status, knows=knows)}")
@@ -167,15 +168,15 @@ def _volume_lines(volume: VolumeReset, confirmed: bool, *, knows: bool) -> list[
 
 
 def _fate(status: VolumeStatus, *, knows: bool) -> str:
-    """What becomes of files on a volume that could not be cleared."""
+    """What happens to files on a volume that could not be cleared."""
     if status.another or not knows:
-        return "what is there stays"
-    return "what is left there is removed when it is back: by the next run, or by another reset before that"
+        return "its files are kept"
+    return "its files are removed when it is back, by the next run or by another reset before that"
 
 
 def kept_lines(found: JobFiles) -> list[str]:
     lines = []
     if found.kept_count:
-        lines.append(f"  {count_text(found.kept_count)} files are not the engine's, and stay:")
+        lines.append(f"  kept, since not created by snowsync: {counted_text(found.kept_count, 'file')}")
         lines += [f"    {plain_text(name)}" for name in found.kept[:20]]
     return lines
