@@ -77,8 +77,8 @@ def test_a_problem_names_both_values_and_both_ways_out(tmp_path: Path) -> None:
     ]
     assert newest(bindings)["source"].id == 3
     (line,) = problems(job, bindings)
-    assert line.startswith("source.prefix: is '2027/', the ledger was made with '2026/': nothing was changed;")
-    assert "put the old value back" in line and line.endswith("snowsync rebind photos")
+    assert line.startswith("source.prefix: is '2027/', but the ledger was created with '2026/': nothing was changed;")
+    assert "restore the old value" in line and line.endswith("snowsync rebind photos")
 
 
 # -- keys of earlier prefixes ---------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_an_edited_job_is_refused_before_anything_is_touched(rig: Rig, edit: dic
     rig.changes = edit if edit["source"] else {**edit, "volumes": with_drop_folder(rig)}
     with pytest.raises(ConfigError, match="snowsync rebind photos"):
         rig.run(direction=direction)
-    with pytest.raises(ConfigError, match="the ledger was made with"):
+    with pytest.raises(ConfigError, match="the ledger was created with"):
         plan_job(rig.job)
-    with pytest.raises(ConfigError, match="the ledger was made with"):
+    with pytest.raises(ConfigError, match="the ledger was created with"):
         verify_job(rig.job)
     assert (rig.staged_files(), rig.states()) == (files, before)
     assert (rig.source.requests, rig.destination.requests) == asked, "no store was asked"
@@ -208,7 +208,7 @@ def test_a_job_that_is_given_another_name_does_not_lose_its_files(rig: Rig) -> N
     files = staged(rig)
     rig.changes = {"job": "films", "source": {"prefix": "2026/"}}
     for _ in range(2):
-        with pytest.raises(ConfigError, match="job: is 'films', the ledger was made with 'photos'"):
+        with pytest.raises(ConfigError, match="job: is 'films', but the ledger was created with 'photos'"):
             rig.run()
     assert set(rig.states().values()) == {"staged"} and rig.staged_files() == files
     rig.changes = {"source": {"prefix": "2026/"}}

@@ -338,7 +338,7 @@ def test_the_migrations_tell_that_they_go_on(tmp_path: Path, monkeypatch: pytest
     old_ledger(tmp_path / "ledger.db", 500)
     told: list[str] = []
     Ledger(tmp_path / "ledger.db", beat=told.append).close()
-    assert set(told) == {f"bringing the ledger to schema {number}" for number in MIGRATIONS if number > 4}
+    assert set(told) == {f"upgrading the ledger to schema {number}" for number in MIGRATIONS if number > 4}
     assert len(told) > 20, "also within one statement"
     told.clear()
     Ledger(tmp_path / "ledger.db", beat=told.append).close()

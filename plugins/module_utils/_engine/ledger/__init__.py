@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The durable record of every object of a job, in SQLite. Only this room runs SQL on it."""
+"""The durable record of every object of a job, in SQLite. Only this package runs SQL on it."""

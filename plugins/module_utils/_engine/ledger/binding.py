@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which stores a ledger speaks of: its source and its destination, compared with what the job file says now.
+"""Which stores a ledger is about: its source and its destination, compared with what the job file says now.
 
 A proof of delivery is a proof for one destination, and a listed key belongs to one source. So another bucket, another
-prefix, or endpoints of which none is known, are refused until an operator says what they mean (upkeep/rebinding.py).
+prefix, or only unknown endpoints are refused until an operator says what they mean (upkeep/rebinding.py).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What the ledger recorded of one end. Of each side the newest one, by `id`, counts."""
+    """What the ledger recorded for one end. The newest binding of each side, by `id`, counts."""
 
     id: int
     side: str  # one of SIDES, or JOB: then `end.bucket` is the job's name
@@ -59,7 +59,7 @@ class Change:
 
 
 class BoundLedger(Protocol):
-    """What is asked of a ledger here."""
+    """The parts of a ledger that are used here."""
 
     def bindings(self) -> list[Binding]: ...
 
@@ -80,19 +80,19 @@ def end_of(store: Store | None) -> End:
 
 
 def ends_of(job: Job) -> dict[str, End]:
-    """By side, as the job file has them."""
+    """The ends by side, according to the job file."""
     return {"source": end_of(job.source), "destination": end_of(job.destination)}
 
 
 def newest(bindings: Iterable[Binding]) -> dict[str, Binding]:
-    """By side, what counts."""
+    """The binding that counts for each side."""
     return {binding.side: binding for binding in sorted(bindings, key=lambda binding: binding.id)}
 
 
 def changes(recorded: End, current: End) -> list[Change]:
-    """What makes `current` another store, or another place in it, than the recorded one; empty where it is the same.
+    """What makes `current` another store, or another place in it, than the recorded one; empty if it is the same.
 
-    One address in common is enough: a store may get more endpoints, and lose old ones, step by step.
+    One common address is enough: a store may gain endpoints, and lose old ones, step by step.
     """
     found = [
         Change(name, repr(was), repr(now))
@@ -109,13 +109,13 @@ def changes(recorded: End, current: End) -> list[Change]:
 
 
 def problems(job: Job, bindings: Iterable[Binding]) -> list[str]:
-    """One line per value of the job file that the ledger does not speak of."""
+    """One line per value of the job file that differs from the ledger."""
     recorded = newest(bindings)
     name = recorded[JOB].end.bucket if JOB in recorded else job.job
     found = [] if name == job.job else [_renamed(job, name)]
     return found + [
-        f"{side}.{change.name}: is {change.now}, the ledger was made with {change.was}: nothing was changed;"
-        f" put the old value back, or see what the new one would mean: snowsync rebind {job.job}"
+        f"{side}.{change.name}: is {change.now}, but the ledger was created with {change.was}: nothing was changed;"
+        f" restore the old value, or see what the new one would do: snowsync rebind {job.job}"
         for side, end in ends_of(job).items()
         if side in recorded
         for change in changes(recorded[side].end, end)
@@ -124,8 +124,8 @@ def problems(job: Job, bindings: Iterable[Binding]) -> list[str]:
 
 def _renamed(job: Job, name: str) -> str:
     return (
-        f"job: is {job.job!r}, the ledger was made with {name!r}, and its files on the volumes are below that name:"
-        " nothing was changed; put the old name back, or give the new job a state_dir of its own"
+        f"job: is {job.job!r}, but the ledger was created with {name!r}, and its files on the volumes are below that"
+        " name: nothing was changed; restore the old name, or give the new job its own state_dir"
     )
 
 
@@ -138,16 +138,16 @@ def refusals(job: Job, ledger: BoundLedger) -> list[str]:
 
 
 def check(job: Job, ledger: BoundLedger) -> None:
-    """Raise ConfigError where the job file names another store than the ledger. Nothing is written."""
+    """Raise ConfigError if the job file names another store than the ledger. Nothing is written."""
     found = refusals(job, ledger)
     if found:
         raise ConfigError(f"job {job.job}", found)
 
 
 def bind(job: Job, ledger: BoundLedger) -> None:
-    """The same, before a run touches anything; what the ledger has not recorded yet is recorded.
+    """The same, before a run touches anything; ends that are not recorded yet are recorded.
 
-    A ledger that knows of nothing, as after a first run that was refused for a misspelt bucket, follows the job file.
+    A ledger without any object, as after a first run that was refused for a misspelt bucket, follows the job file.
     """
     check(job, ledger)
     ends = {**ends_of(job), JOB: End(job.job)}
@@ -163,27 +163,27 @@ def bind(job: Job, ledger: BoundLedger) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How the ledger's keys are called at the destination, those too that were listed under an earlier prefix."""
+    """The names of the ledger's keys at the destination, including keys that were listed under an earlier prefix."""
 
     current: str
     earlier: tuple[str, ...]  # longest first
     destination: str
 
     def prefix_of(self, key: str) -> str | None:
-        """The source prefix that a key is under: the current one, or else the longest earlier one. None: no such."""
+        """The source prefix of a key: the current one, otherwise the longest matching earlier one. None: no match."""
         return next((prefix for prefix in (self.current, *self.earlier) if key.startswith(prefix)), None)
 
     def relative(self, key: str) -> str:
-        """The key without its prefix: what is called so at the destination, and in a drop folder. ValueError."""
+        """The key without its prefix, as used at the destination and in a drop folder. ValueError if it has none."""
         prefix = self.prefix_of(key)
         return keys.map_key(key, self.current if prefix is None else prefix, "")
 
     def destination_key(self, key: str) -> str:
-        """ValueError for a key that is under no prefix that the ledger ever had."""
+        """The key at the destination. ValueError for a key under no prefix that the ledger ever had."""
         return self.destination + self.relative(key)
 
     def staging_path(self, key: str, generation: int, origin: int) -> str:
-        """Where the file lies, below the staging tree or the drop folder."""
+        """The path of the file below the staging tree or the drop folder."""
         return self.relative(key) if origin == Origin.DROP else keys.to_path(key, generation)
 
 
@@ -192,6 +192,6 @@ def naming(job: Job, bindings: Iterable[Binding]) -> Naming:
 
 
 def naming_of(current: str, destination: str, bindings: Iterable[Binding]) -> Naming:
-    """With the prefixes of the ledger's sources beside the `current` one."""
+    """The naming with the `current` prefix and the earlier prefixes of the ledger's sources."""
     earlier = {binding.end.prefix for binding in bindings if binding.side == "source"} - {current}
     return Naming(current, tuple(sorted(earlier, key=lambda prefix: (-len(prefix), prefix))), destination)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which stores the ledger speaks of, and what becomes of its rows when an operator says that one is another now."""
+"""Which stores the ledger is about, and what happens to its rows when an operator replaces one of them."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class StoreLedger:
         """What both prefixes have in common has another name at the destination from now on."""
         db.create_function("is_renamed", 1, lambda key: was.prefix_of(key) != now.prefix_of(key))
         renamed = "is_renamed(key)"
-        reason = "its key is another one under the new prefix of the source (snowsync rebind)"
+        reason = "its key changed with the new prefix of the source (snowsync rebind)"
         # The file stays in its folder, where it is taken again under its new key.
         self._forget_where(db, f"origin = 1 AND (state NOT IN (2, 3) OR {renamed})", reason)
         if not is_same:
@@ -164,7 +164,7 @@ class StoreLedger:
     def _unprove(self, db: sqlite3.Connection, which: str) -> None:
         """Of these rows no proof of delivery counts any more."""
         lost = f"{which} AND origin = 1 AND state = 3"
-        message = "the dropped file was delivered elsewhere, and is gone"
+        message = "the dropped file was delivered to another destination, and is no longer here"
         for values in db.execute(f"SELECT {ROW} FROM objects WHERE {lost}").fetchall():
             self._journal.count(db, Failure(Row(*values), "destination", Trouble.NOT_FOUND, message, "forgotten"))
         self._forget_where(db, lost, "a dropped file that was delivered elsewhere, and is gone (snowsync rebind)")

@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The boot rule: what was staged shortly before the machine went down is hashed before it is used.
 
-Disks lie about `syncfs` now and then. How long before is told by the clock that counts from the boot: the last sign of
-life of a boot is its newest group, or the newest save of a run's row. No clock that was set meanwhile matters.
+Disks sometimes report `syncfs` as complete too early. Times are measured since boot, so clock changes do not matter:
+the last sign of life of a boot is its newest group, or the newest save of a run's row.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-SUSPECT_MS = 300_000  # before the last sign of life: far longer than any disk holds back what it was told to write
+SUSPECT_MS = 300_000  # before the last sign of life: far longer than any disk delays a write
 _STEP = 5000  # rows of one transaction
 _STAGING = "hop IN ('source', 'evacuate') AND boot_id != ?1 AND first_id IS NULL"
 _TIMED = f"""
@@ -22,8 +22,8 @@ _TIMED = f"""
         ) GROUP BY boot_id
     ) AS ends USING (boot_id) WHERE {_STAGING} AND ticks_ms >= last - ?2
 """
-# Groups of older versions have the time of day alone, which may have been set meanwhile: the last ones of each volume
-# count as recent besides.
+# Groups of older versions have only the time of day, which may have been changed meanwhile: the last ones of each
+# volume count as recent too.
 _UNTIMED = f"""
     SELECT id FROM (
         SELECT id, at_ms, MAX(at_ms) OVER (PARTITION BY boot_id) AS last,
@@ -34,7 +34,7 @@ _UNTIMED = f"""
 
 
 def suspect_groups(db: sqlite3.Connection, current: str) -> set[int]:
-    """The groups of earlier boots than `current` that are in doubt; none when a unit ran in this boot already."""
+    """The groups of earlier boots than `current` that are in doubt; none if a unit has already run in this boot."""
     newest = db.execute("SELECT boot_id FROM runs ORDER BY id DESC LIMIT 1").fetchone()
     if newest is None or newest[0] == current:
         return set()

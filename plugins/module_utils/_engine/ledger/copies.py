@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger knows of files that their rows no longer speak of, and of what may be removed."""
+"""What the ledger knows about files that no row refers to any more, and about what may be removed."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ class CopyLedger:
     def restore(self, row: Row, told: Callable[[int, str], Failure]) -> Failure | None:
         """The source no longer has what it listed: an older generation that is still staged is delivered instead.
 
-        That is recorded with it, by what `told` makes of its generation and the name of its volume; returns the record.
-        None where there is no older one, or the row is another by now.
+        This is recorded as the failure that `told` creates from its generation and the name of its volume, which is
+        returned. None if there is no older generation, or the row has changed meanwhile.
         """
         with self._database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ}", as_read(row)).fetchone():
@@ -153,7 +153,7 @@ class CopyLedger:
             return failure
 
     def deliver_older_first(self, volumes: Collection[int], limit: int = 1000) -> int:
-        """There is no room for newer generations beside the older ones on these volumes: those are delivered first.
+        """Deliver older generations on these volumes first, if there is no room for the newer ones as well.
 
         Returns how many objects.
         """
@@ -180,7 +180,7 @@ class CopyLedger:
     # -- the quarantine ------------------------------------------------------------------------------------------------
 
     def has_quarantined(self, object_id: int, volume: int) -> None:
-        """A copy of an object that did not match lies in this volume's quarantine: the row is not forgotten."""
+        """A mismatched copy of an object is in this volume's quarantine: the row must not be forgotten."""
         with self._database.transaction() as db:
             db.execute("UPDATE objects SET quarantined_on = ? WHERE id = ?", (volume, object_id))
 

@@ -19,12 +19,12 @@ from .schema import FORBIDDEN, add_functions, migrate
 
 BUSY_SECONDS = 60.0
 
-# What a read of a damaged file ends in, where no method of the ledger names the row.
+# What reading a damaged file raises, if no method of the ledger names the row.
 UNREADABLE = sqlite3.DatabaseError
 
 
 def problem_text(error: sqlite3.Error) -> str:
-    """What SQLite said, with what to do where it means that the file is damaged."""
+    """SQLite's message, with what to do if it means that the file is damaged."""
     if isinstance(error, sqlite3.OperationalError) or FORBIDDEN in str(error):
         return str(error)
     return f"{error}; check its disk, then restore it from a backup, or reset the job"
@@ -33,7 +33,7 @@ def problem_text(error: sqlite3.Error) -> str:
 def connect(path: Path, *, readonly: bool, beat: Callable[[str], None]) -> sqlite3.Connection:
     """Open (and create or migrate) a ledger's file. Raises LedgerError for a damaged or newer one.
 
-    `beat` is told now and then what is done, where that takes long.
+    `beat` gets a description of long steps from time to time.
     """
     try:
         connection = _open_to_read(path) if readonly else _open_to_write(path, beat)
@@ -80,8 +80,8 @@ def _use_wal(db: sqlite3.Connection) -> None:
 class Database:
     """One connection to one ledger. Threads of one process may share it; processes open their own.
 
-    What is read in several statements and is to be of one moment among the threads is read with `lock` held, which
-    may be taken again by who has it. Whatever is written, is written in a `transaction`.
+    Hold `lock`, which is reentrant, to read consistently in several statements. All writes are made in a
+    `transaction`.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -96,33 +96,33 @@ class Database:
             self.connection.close()
 
     def is_made(self) -> bool:
-        """Whether it has tables. Who is killed while it makes a ledger leaves an empty file, which says nothing yet."""
+        """Whether it has tables. A process killed while creating a ledger leaves an empty file."""
         return bool(self.one("SELECT 1 FROM sqlite_master WHERE name = 'objects'"))
 
     def identity(self) -> str:
-        """Which ledger this is, wherever its file lies."""
+        """The ledger's id, wherever its file is."""
         if not self._identity:
             self._identity = str(self.value("SELECT uuid FROM identity"))
         return self._identity
 
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
-        """The first column of the first row of a SELECT that has one."""
+        """The first column of the first row of a SELECT that returns at least one row."""
         with self.lock:
             return self.connection.execute(sql, parameters).fetchone()[0]
 
     def one(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:
-        """The first row of a SELECT, None where there is none."""
+        """The first row of a SELECT, or None."""
         with self.lock:
             found: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
         return found
 
     def all(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a SELECT that has so many that they may be held at once."""
+        """The rows of a SELECT, few enough to hold all of them at once."""
         with self.lock:
             return self.connection.execute(sql, parameters).fetchall()
 
     def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a SELECT that may have any number, a thousand at a time so that writers are not held up."""
+        """Any number of rows of a SELECT, fetched a thousand at a time so that writers are not delayed."""
         with self.lock:
             cursor = self.connection.execute(sql, parameters)
         while True:
@@ -134,9 +134,9 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is done with the connection inside the block, or nothing of it. LedgerError when it fails.
+        """Everything done with the connection inside the block is committed, or nothing. LedgerError when it fails.
 
-        There is none inside another: what has a part in one is a function of its connection.
+        Transactions do not nest: helpers inside a transaction take its connection.
         """
         with self.lock:
             try:

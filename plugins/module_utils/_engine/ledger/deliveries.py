@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Objects that the destination holds, proven, become delivered, and are released once their files are gone."""
+"""Objects that the destination is proven to hold become delivered, and released once their files are gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .generations import advance_delivered, doubt_copies, has_copies, overtake
 from .journal import count_group, new_group
 from .rows import Delivered, Row, move
 
-# The destination that the job speaks of now, see `bindings`; 0 where none was recorded.
+# The job's current destination, see `bindings`; 0 if none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
 
 
@@ -26,13 +26,13 @@ class DeliveryLedger:
         self._database = database
 
     def target(self) -> int:
-        """The destination that proofs are of from now on."""
+        """The destination that proofs refer to from now on."""
         return int(self._database.value(f"SELECT {_TARGET}"))
 
     def claim_sends(self, rows: Iterable[Row]) -> None:
-        """Record, before the first byte leaves, that these uploads start: after a crash they are looked at first.
+        """Record, before the first byte is sent, that these uploads start: after a crash they are checked first.
 
-        What the destination was proven to hold of older generations may be replaced from now on.
+        The proofs of older generations at the destination may become invalid from now on.
         """
         with self._database.transaction() as db:
             numbers = [(row.id,) for row in rows]
@@ -40,7 +40,7 @@ class DeliveryLedger:
             doubt_copies(db, numbers)
 
     def acknowledge(self, rows: Iterable[Row]) -> None:
-        """The store took these uploads, and nobody could be asked for a proof: what it says later is told as a lie."""
+        """The store acknowledged these uploads, but they are not proven yet: a later contradiction is its fault."""
         with self._database.transaction() as db:
             numbers = [(row.id, row.generation) for row in rows]
             db.executemany("UPDATE objects SET acknowledged = 1 WHERE id = ? AND generation = ?", numbers)
@@ -48,8 +48,8 @@ class DeliveryLedger:
     def commit_delivered(self, group: Sequence[Delivered], released: Sequence[Row], run_id: int) -> list[Delivered]:
         """A group is proven at the destination, and the files of `released` (an earlier group) are gone.
 
-        Returns the ones refused: a newer generation exists, whose bytes will replace these at the destination, or the
-        file lies on another volume by now, from where it is looked at again.
+        Returns the refused ones: a newer generation exists, whose bytes will replace these at the destination, or the
+        file is now on another volume, from where it is checked again.
         """
         at = machine.now_ms()
         refused: list[Delivered] = []
@@ -69,7 +69,7 @@ class DeliveryLedger:
                 )
                 if not moved:
                     refused.append(item)
-                    # The file's own generation is proven all the same.
+                    # The file's own generation is proven nevertheless.
                     db.execute(
                         f"UPDATE copies SET state = 2, destination_etag = ?, target = {_TARGET}"
                         " WHERE object_id = ? AND generation = ? AND volume IS ?",

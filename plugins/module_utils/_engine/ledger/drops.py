@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The ledger's part for drop folders: files that people put onto a volume, staged where they lie."""
+"""The ledger's part for drop folders: files that users put on a volume, staged in place."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class DropLedger:
         """Why a file of a drop folder may not become the object `key`; '' if it may."""
         known = self._database.one("SELECT origin, volume, state FROM objects WHERE key = ?", (key,))
         if known and known[0] != Origin.DROP:
-            return "an object of the source has the same key"
+            return "an object at the source has the same key"
         if known and known[1] != volume and known[2] in (State.STAGED, State.DELIVERED):
-            return "a file of the same name lies in another volume's drop folder"
+            return "another volume's drop folder has a file of the same name"
         return ""
 
     def dropped(self, key: str) -> Row | None:

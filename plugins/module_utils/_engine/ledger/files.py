@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files of ledgers that nobody writes: how one is put aside, and who the ones are that were."""
+"""Files of ledgers that are not in use: putting one aside, and identifying those that were put aside."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _empty_wal(path: Path) -> None:
     with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
         while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             if time.monotonic() > deadline:
-                raise LedgerError(f"Failed to put the ledger {path} aside: somebody reads it all the time")
+                raise LedgerError(f"Failed to put the ledger {path} aside: another process keeps reading it")
             time.sleep(0.1)
 
 

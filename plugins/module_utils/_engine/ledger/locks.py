@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may work at a job: one process per unit, and one that evacuates a volume."""
+"""Locks of a job: one process per unit, and one that evacuates a volume."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def _take(descriptor: int, patience: float) -> bool:
 
 def _refusal(job: Job, name: str, holder: str) -> str:
     if name == EVACUATION:
-        return f"A volume of job {job.job} is being evacuated already ({holder}); wait for it, or stop it first"
+        return f"A volume of job {job.job} is already being evacuated ({holder}); wait until it ends, or stop it first"
     return (
-        f"The {name} unit of job {job.job} already runs ({holder});"
-        f" stop it first, or look at it with: snowsync status {job.job}"
+        f"The {name} unit of job {job.job} is already running ({holder});"
+        f" stop it first, or check it with: snowsync status {job.job}"
     )
 
 

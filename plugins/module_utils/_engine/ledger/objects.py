@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger knows of objects: their rows, which of them are due, which failed and are tried again."""
+"""What the ledger knows about objects: their rows, which of them are due, which failed and are retried."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class ObjectLedger:
             sql = f"UPDATE objects SET state = {target}, attempts = 0, not_before_ms = 0 WHERE id IN ({some})"
             while changed := self._revive_some(sql):
                 count += changed
-                beat("giving failed objects a new chance")
+                beat("retrying failed objects")
         if direction != "destination":
             with self._database.transaction() as db:
                 advance(db, "state = 0")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger no longer believes: after a boot, and where it was put back from a backup, and how that is seen.
+"""What the ledger no longer trusts after a boot or after being restored from a backup, and how that is detected.
 
 Volumes remember the newest group that they saw committed (volumes/claims.py). A ledger that does not have that group is
 an older copy of the one that worked there: it does not know what was staged, sent, moved and released since.
@@ -28,7 +28,7 @@ _NEVER_MS = 2**62
 
 
 class RecoveryLedger:
-    """What the ledger no longer believes: of a boot that ended early, and of itself where it is an old copy."""
+    """What the ledger no longer trusts: after a boot that ended early, and after being restored from an older copy."""
 
     def __init__(self, database: Database, journal: JournalLedger) -> None:
         self._database = database
@@ -156,7 +156,7 @@ class RecoveryLedger:
             groups = suspect_groups(self._database.connection, machine.boot_id())
         count, last = 0, 0 if groups else None
         while last is not None:
-            beat("marking what was staged before the boot")
+            beat("marking objects staged shortly before the boot")
             with self._database.transaction() as db:
                 marked, last = mark_suspect(db, groups, last)
             count += marked
@@ -164,12 +164,12 @@ class RecoveryLedger:
 
 
 def _notice(record: str, number: int) -> Failure:
-    """The ledger's own failure: there is no object that it is about."""
+    """A failure of the ledger itself, without an object."""
     row = Row(0, record, 0, "", 0, 0, Origin.SOURCE, State.STAGED, None, 0, "", "", 0, 0, 0)
     message = (
-        f"this ledger is an older copy: the volume knows of group {number}, which the ledger does not have;"
+        f"this ledger is an older copy: the volume has seen group {number}, which the ledger does not have;"
         " was it restored from a backup or a snapshot?"
     )
     return Failure(
-        row, "destination", Trouble.CHANGED, message, "nothing removed; destination and files are asked first"
+        row, "destination", Trouble.CHANGED, message, "nothing removed; destination and files are checked first"
     )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The ledger's values: a row of an object as it is read, and what is said of rows when they change."""
+"""The ledger's values: an object's row as it is read, and the records that describe changes of rows."""
 
 from __future__ import annotations
 
@@ -138,11 +138,11 @@ def as_read(row: Row) -> tuple[object, ...]:
 
 
 def sound(row: Row, path: Path) -> Row:
-    """The row of the ledger at `path`. LedgerError where its bits changed on the disk: nothing is done on its word."""
+    """The row of the ledger at `path`. LedgerError if its bits changed on the disk: it must not be relied on."""
     if not row.is_sound:
         raise LedgerError(
             f"Refused: row {row.id} of the ledger {path} ({row.key!r}) {UNSOUND}: its disk changed it;"
-            " check the disk, then restore the ledger from a backup, or have the object moved anew:"
+            " check the disk, then restore the ledger from a backup, or move the object again:"
             " `snowsync resend JOB KEY`"
         )
     return row

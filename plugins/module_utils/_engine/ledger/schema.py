@@ -438,7 +438,7 @@ def migrate(connection: sqlite3.Connection, beat: Callable[[str], None] = lambda
             f"The ledger has schema {max(applied)}, this snowsync knows {newest}: install the newer snowsync again"
         )
     for number in sorted(set(MIGRATIONS) - applied):
-        doing = f"bringing the ledger to schema {number}"
+        doing = f"upgrading the ledger to schema {number}"
         beat(doing)
         # One statement over millions of rows is work that goes on, too.
         connection.set_progress_handler(functools.partial(beat, doing), _BEAT_OPERATIONS)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger knows of volumes: who they are, what lies on them, which are being emptied, which are in trouble."""
+"""What the ledger knows about volumes: their identities, their contents, which are draining, which have failed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class VolumeLedger:
                 return int(cursor.lastrowid or 0)
             if len(found) > 1 or found[0][1:] != (name, uuid):
                 raise LedgerError(
-                    f"Volume {name} at {path} carries identity {uuid}, the ledger knows {found[0][1]} as {found[0][2]}:"
-                    " mount the right disk there, or give the new one a new name"
+                    f"Volume {name} at {path} has identity {uuid}, but the ledger knows {found[0][1]} as {found[0][2]}:"
+                    " mount the right disk there, or give the new volume a new name"
                 )
             db.execute("UPDATE volumes SET path = ? WHERE id = ?", (path, found[0][0]))
             return int(found[0][0])
