@@ -644,7 +644,7 @@ def test_a_disk_that_will_not_come_back(rig: Rig) -> None:
     (rig.folder / "one/drop").mkdir()
     (rig.folder / "one/drop/picture").write_bytes(b"people's")
     count = stage(rig)
-    with pytest.raises(LedgerError, match="is there.*snowsync evacuate photos one"):
+    with pytest.raises(LedgerError, match="is available.*snowsync evacuate photos one"):
         give_up(rig)
     (rig.folder / "one").rename(rig.folder / "elsewhere")
     looked = give_up(rig, yes=False)

@@ -177,7 +177,7 @@ def test_from_the_command_line(compared: Rig, capsys: pytest.CaptureFixture[str]
     assert code == 0 and "would be fetched from the source" in out and "nothing was changed" in out
     code, out, error = run("object-1", "object-1", "no\nbody", "\udcff")
     assert code == 3 and "2 objects of job photos cannot be resent" in error
-    assert "1 objects (100 B) are pending again" in out and '"no\\nbody"' in out
+    assert "1 object (100 B) pending again" in out and '"no\\nbody"' in out
     code, out, _error = run("object-1", "--json")
     document = json.loads(out)
     assert (code, document["changed"], document["objects"]["on its way"]["keys"]) == (0, False, ["object-1"])

@@ -231,7 +231,7 @@ def test_a_ledger_that_somebody_reads_is_not_torn_apart(
     rig: Rig, reader_in_the_way: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_BUSY_SECONDS", 0.2)
-    with pytest.raises(LedgerError, match="somebody reads it"):
+    with pytest.raises(LedgerError, match="another process keeps reading it"):
         put_aside(rig.job.ledger_path)
     assert rig.job.ledger_path.exists()
     reader_in_the_way.execute("ROLLBACK")

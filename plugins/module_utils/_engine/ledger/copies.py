@@ -16,15 +16,15 @@ from .journal import JournalLedger
 from .objects import ObjectLedger
 from .rows import AS_READ, Failure, Row, as_read
 
-# A generation that took its row back and is just what the source listed last (`next_etag` without `next_size` says so)
-# stands for the higher number that it had got by then.
+# A generation that took its row back and is exactly what the source listed last (shown by `next_etag` without
+# `next_size`) stands for the higher number that it had been given by then.
 _STANDS_FOR = f"iif(objects.next_size IS NULL AND objects.next_etag IS NOT NULL, {NEWEST}, objects.generation)"
 _GOT_FURTHER = (State.DELIVERED, State.RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the ledger knows of a file of one key, generation and volume besides the key's row."""
+    """What the ledger knows about a file of one key, generation and volume besides the key's row."""
 
     state: int
     destination_etag: str
@@ -50,7 +50,7 @@ def entitlement(
         return None
     if copy is not None and copy.state == State.DELIVERED:
         return AtDestination(row.id, key, generation, copy.target, copy.destination_etag)
-    # What is suspect, or lies on a volume in trouble, may not be there, or be damaged.
+    # A file that is suspect, or is on a failed volume, may be missing or damaged.
     is_staged = row.state == State.STAGED and not row.suspect and is_well
     newest = max(row.generation, stands_for)
     if row.generation != generation:
@@ -98,14 +98,14 @@ class CopyLedger:
         return int(stands_for), not trouble
 
     def has_file(self, key: str, generation: int, volume: int) -> bool:
-        """Whether the ledger has use for a file of this key and generation on this volume."""
+        """Whether the ledger needs a file of this key and generation on this volume."""
         sql = "SELECT 1 FROM copies WHERE key = ? AND generation = ? AND volume = ?"
         with self._database.lock:
             is_kept = self._database.one(sql, (key, generation, volume)) is not None
             return is_kept or self.is_named(key, generation, volume)
 
     def is_named(self, key: str, generation: int, volume: int) -> bool:
-        """Whether the key's row speaks of this file: not only a copy of a generation that was replaced."""
+        """Whether the key's row refers to this file, not only a copy of a replaced generation."""
         sql = (
             "SELECT 1 FROM objects WHERE key = ? AND generation = ?"
             " AND (volume = ? AND state IN (1, 2, 4, 5) OR left_on = ? AND state IN (0, 4, 5))"
@@ -166,7 +166,7 @@ class CopyLedger:
             found = [number for (number,) in db.execute(sql, (limit,))]
             return sum(restore(db, number, listed=True) is not None for number in found)
 
-    # -- files that are of no use --------------------------------------------------------------------------------------
+    # -- obsolete files ------------------------------------------------------------------------------------------------
 
     def discards(self, *, after_id: int = 0) -> list[tuple[int, int, str, int]]:
         """(id, volume, key, generation) of the next thousand files that a newer generation made obsolete, by id."""
@@ -191,7 +191,7 @@ class CopyLedger:
         return str(found[0]) if found else ""
 
     def needless_in_quarantine(self) -> list[tuple[int, AtDestination]]:
-        """(volume, permit) of copies in quarantines whose objects are delivered by now."""
+        """(volume, permit) of quarantined copies whose objects have been delivered."""
         sql = (
             "SELECT id, quarantined_on, key, generation, target, destination_etag FROM objects"
             " WHERE quarantined_on IS NOT NULL AND state IN (2, 3) LIMIT 1000"

@@ -22,7 +22,7 @@ _STAGE = (
     " size = excluded.size, etag = excluded.etag, modified_ms = excluded.modified_ms, state = 1,"
     " generation = generation + 1, volume = excluded.volume, group_id = excluded.group_id,"
     " part_size = excluded.part_size, digest = excluded.digest, headers = excluded.headers, attempts = 0,"
-    # The same bytes again: the destination is asked before they are sent again.
+    # The same bytes again: ask the destination before sending them again.
     " sends = objects.state IN (2, 3) AND objects.digest = excluded.digest,"
     " not_before_ms = 0, suspect = 0, last_error = '', destination_etag = '', target = 0, acknowledged = 0,"
     " file_id = excluded.file_id,"
@@ -61,13 +61,13 @@ class Dropped:
 
 
 class DropLedger:
-    """Files of drop folders: rows of `objects` whose origin is people."""
+    """Files in drop folders: rows of `objects` with the origin `drop`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def stage_dropped_group(self, files: Sequence[Dropped], volume: int, run_id: int) -> list[str]:
-        """Record files of a drop folder as staged, in one transaction. Returns '' of each, or why it was refused."""
+        """Record files of a drop folder as staged, in one transaction. Returns '' for each, or why it was refused."""
         at = machine.now_ms()
         with self._database.transaction() as db:
             refusals = [self.refuses_dropped(file.listed.key, volume) for file in files]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A ledger as a file for others: CSV, JSON, or the `Key,Size` of the older tools."""
+"""Exports a ledger for other programs: CSV, JSON, or the `Key,Size` of the older tools."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _BUSY_SECONDS = 60.0
 
 
 def put_aside(path: Path) -> Path:
-    """Give a ledger that nobody writes another name, so that the next run begins an empty one; returns the name.
+    """Rename a ledger that is not in use, so that the next run begins an empty one; returns the new path.
 
     Raises LedgerError when somebody has it open for too long, or it cannot be renamed.
     """
@@ -26,7 +26,7 @@ def put_aside(path: Path) -> Path:
         target = path.with_name(f"{path.name}.reset-{int(time.time())}")
         while target.exists():
             target = target.with_name(f"{target.name}0")
-        # The log first: an old one beside a new ledger would be taken for the new one's.
+        # The log first: an old log beside a new ledger would be mistaken for the new ledger's.
         for companion in ("-wal", "-shm", ""):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{path}{companion}", f"{target}{companion}")
@@ -41,7 +41,7 @@ def put_aside(path: Path) -> Path:
 
 
 def _empty_wal(path: Path) -> None:
-    """Bring everything into the database itself. What is damaged is left as it is: it is only renamed."""
+    """Move the contents of the log into the database itself. A damaged ledger is left unchanged and only renamed."""
     deadline = time.monotonic() + _BUSY_SECONDS
     with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
         while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -51,12 +51,12 @@ def _empty_wal(path: Path) -> None:
 
 
 def identities_put_aside(path: Path) -> set[str]:
-    """Who the ledgers are that `put_aside` renamed, where they are still there and can be read."""
+    """The ids of the ledgers that `put_aside` renamed, if they are still there and readable."""
     found: set[str] = set()
     for aside in path.parent.glob(f"{path.name}.reset-*"):
         if aside.name.endswith(("-wal", "-shm")):
             continue
-        # Nobody writes it any more; without a log it can be read where nothing may be written beside it.
+        # It is no longer written; without a log it can be read even in a read-only directory.
         mode = "mode=ro" if aside.with_name(f"{aside.name}-wal").exists() else "immutable=1"
         with (
             contextlib.suppress(sqlite3.Error),

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Generations of an object: what a transaction does when a row speaks of another one than before.
+"""Generations of an object: what a transaction does when a row changes to another generation.
 
 A newer generation at the source takes the row over; the file of the staged one is kept (table `copies`) until the newer
-one is staged too, and takes the row back where the source turns out to have nothing newer after all. All of it happens
-in transactions of others: each of these is a function of their connection.
+one is staged too, and takes the row back if the source turns out to have nothing newer after all. All functions here
+run within a transaction of the caller and take its connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .rows import Row
 _COPIED = (
     "size, etag, modified_ms, group_id, part_size, digest, headers, source_evidence, source_tool, sends, staged_ms"
 )
-# A row goes back to the beginning, but for `sends`: an upload that once began is asked for before the next one.
+# A row is reset except for `sends`: an upload that once began is checked before the next one.
 ANEW = (
     " state = 0, volume = NULL, left_on = NULL, part_size = 0, digest = '', destination_etag = '', target = 0,"
     " headers = '', source_evidence = NULL, destination_evidence = NULL, attempts = 0, acknowledged = 0,"
@@ -31,7 +31,7 @@ _ADVANCE = (
     f" generation = next_generation, next_generation = NULL, next_size = NULL, next_etag = NULL,"
     f" next_modified_ms = NULL,{ANEW} WHERE next_size IS NOT NULL"
 )
-# The highest number of a generation that an object ever had: the next one goes on from there.
+# The highest generation number that an object ever had: the next one continues from there.
 NEWEST = "MAX(objects.generation, COALESCE(objects.next_generation, 0))"
 _KEEP = (
     f"INSERT OR REPLACE INTO copies (object_id, key, generation, state, volume, {_COPIED}, destination_etag, target)"
@@ -43,7 +43,7 @@ _OVERTAKEN = 3
 
 
 def keep_copy(db: sqlite3.Connection, object_id: int, generation: int) -> None:
-    """The row is about to speak of another generation: remember the file of this one, where there is one."""
+    """The row is about to change to another generation: remember the file of this one, if there is one."""
     db.execute(f"{_KEEP} AND generation = ?", (object_id, generation))
 
 
@@ -52,7 +52,7 @@ def has_copies(db: sqlite3.Connection) -> bool:
 
 
 def forget_same(db: sqlite3.Connection, row: Row, volume: int) -> None:
-    """This generation was proven on `volume` just now: a copy of it on another one is noted as of no use."""
+    """This generation was just proven on `volume`: a copy of it on another volume is noted as obsolete."""
     other = "FROM copies WHERE object_id = ? AND generation = ? AND volume != ?"
     values = (row.id, row.generation, volume)
     db.execute(f"INSERT INTO discards (volume, key, generation) SELECT volume, key, generation {other}", values)
@@ -60,7 +60,7 @@ def forget_same(db: sqlite3.Connection, row: Row, volume: int) -> None:
 
 
 def overtake(db: sqlite3.Connection, row: Row, *, is_newest: bool) -> None:
-    """This generation is at the destination: no copy that was replaced before it is to be stored over it.
+    """This generation is at the destination: no copy that was replaced before it may overwrite it.
 
     `is_newest`: the row speaks of it. Where something newer waits behind it, a copy of that may be there already.
     """
@@ -83,7 +83,7 @@ def doubt_copies(db: sqlite3.Connection, objects: Iterable[tuple[int]]) -> None:
 
 
 def advance_delivered(db: sqlite3.Connection) -> None:
-    """Older generations that were delivered first make way for what the source lists by now."""
+    """Older generations that were delivered first give way to what the source now lists."""
     waiting = "SELECT id, generation FROM objects WHERE next_size IS NOT NULL AND state IN (2, 3)"
     for object_id, generation in db.execute(waiting).fetchall():
         keep_copy(db, object_id, generation)
@@ -91,15 +91,15 @@ def advance_delivered(db: sqlite3.Connection) -> None:
 
 
 def _to_next(db: sqlite3.Connection, object_id: int) -> None:
-    """What the source lists is next; it was fetched already where its fetch ended late."""
+    """What the source lists is next; it may already have been fetched, if its fetch ended late."""
     db.execute(f"{_ADVANCE} AND id = ?", (object_id,))
     restore(db, object_id, listed=False, only_same=True)
 
 
 def advance(db: sqlite3.Connection, which: str, *values: object) -> None:
-    """Older generations that were to be delivered first cannot be now: the newer ones are fetched.
+    """Older generations that should have been delivered first can no longer be: the newer ones are fetched.
 
-    A copy that was left on a volume that failed is kept.
+    A copy that was left on a failed volume is kept.
     """
     waiting = f"SELECT id FROM objects WHERE next_size IS NOT NULL AND {which}"
     for (object_id,) in db.execute(waiting, values).fetchall():
@@ -149,7 +149,7 @@ def restore(db: sqlite3.Connection, object_id: int, *, listed: bool, only_same: 
 
 
 def forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
-    """The row leaves the ledger; that it was there, and why it is not, stays: of each key the last time."""
+    """Remove the row from the ledger; its last state and the reason are recorded in `forgotten`."""
     db.execute(
         "INSERT INTO forgotten (object_id, key, size, etag, generation, origin, state, reason, at_ms)"
         f" SELECT id, key, size, etag, {NEWEST}, origin, state, ?, ? FROM objects WHERE id = ?",
@@ -163,6 +163,6 @@ def forget(db: sqlite3.Connection, row: Row, reason: str) -> None:
 
 
 def note_discard(db: sqlite3.Connection, volume: int | None, row: Row) -> int:
-    """This file is of no use, or will be: the number of its note."""
+    """Note a file that is or will be obsolete; returns the number of the note."""
     sql = "INSERT INTO discards (volume, key, generation) VALUES (?, ?, ?)"
     return int(db.execute(sql, (volume, row.key, row.generation)).lastrowid or 0)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger notes beside the objects: runs, committed groups, failures, and facts about endpoints."""
+"""What the ledger records besides objects: runs, committed groups, failures, and facts about endpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class JournalLedger:
             self.count(db, failure)
 
     def count(self, db: sqlite3.Connection, failure: Failure) -> None:
-        """In a transaction: what goes wrong with one object again, in the same way, is no other row."""
+        """Within a transaction: record a failure; the same failure of an object again increments its row."""
         at = machine.now_ms()
         db.execute(
             RECORD,
@@ -52,7 +52,7 @@ class JournalLedger:
         )
 
     def has_failure(self, key: str, hop: str, trouble: Trouble, message: str) -> bool:
-        """Whether just this was recorded already."""
+        """Whether exactly this failure was already recorded."""
         sql = "SELECT 1 FROM failures WHERE key = ? AND hop = ? AND trouble = ? AND message = ?"
         return self._database.one(sql, (key, hop, trouble.value, message)) is not None
 
@@ -100,7 +100,7 @@ class JournalLedger:
 
 
 def new_group(db: sqlite3.Connection, hop: str, volume: int | None, objects: int, size: int, at: int) -> int:
-    """A group is committed: its number."""
+    """Record a committed group; returns its number."""
     cursor = db.execute(
         "INSERT INTO groups (hop, volume, boot_id, objects, bytes, at_ms, ticks_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (hop, volume, machine.boot_id(), objects, size, at, machine.ticks_ms()),
@@ -112,7 +112,7 @@ def new_group(db: sqlite3.Connection, hop: str, volume: int | None, objects: int
 
 
 def count_moved(db: sqlite3.Connection, run_id: int, objects: int, size: int) -> None:
-    """So many objects and bytes more were moved in a run."""
+    """Add objects and bytes to what was moved in a run."""
     db.execute(
         "UPDATE runs SET moved_objects = moved_objects + ?, moved_bytes = moved_bytes + ?, updated_ms = ?,"
         " updated_ticks_ms = ? WHERE id = ?",
@@ -123,6 +123,6 @@ def count_moved(db: sqlite3.Connection, run_id: int, objects: int, size: int) ->
 def count_group(
     db: sqlite3.Connection, run_id: int, group: Sequence[Staged | Delivered], refused: Sequence[Staged | Delivered]
 ) -> None:
-    """A group was moved in a run, but for what was refused of it."""
+    """Add a group, without what was refused of it, to what was moved in a run."""
     size = sum(item.row.size for item in group) - sum(item.row.size for item in refused)
     count_moved(db, run_id, len(group) - len(refused), size)

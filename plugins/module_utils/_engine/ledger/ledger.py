@@ -7,9 +7,9 @@ Writes come in groups, one transaction each. Every state change names the state 
 change that lost a race (the lister saw a newer object meanwhile) is refused row by row and reported to the caller.
 Reads stream: no method holds more than a page of rows.
 
-What may be done to it is in its parts, each a file of its own, over one `Database`. A method that writes is one
-transaction, or says that it goes in steps. What parts have in common inside a transaction are functions of its
-connection: `ledger_generations`, `ledger_journal`, `ledger_rows`.
+Its operations are grouped in parts, one file each, on one `Database`. A method that writes is one transaction, unless
+it says that it works in steps. What parts share within a transaction are functions of its connection, in
+`generations.py`, `journal.py` and `rows.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Ledger:
     def __init__(self, path: Path, *, readonly: bool = False, beat: Callable[[str], None] = lambda doing: None) -> None:
         """Open (and create or migrate) the ledger. Raises LedgerError for a damaged or newer file.
 
-        `beat` is told now and then what is done, where that takes long.
+        `beat` gets a description of long steps from time to time.
         """
         self.database = database = Database(path, connect(path, readonly=readonly, beat=beat))
         self.journal = journal = JournalLedger(database)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The source's listing, taken into the ledger page by page: what is new, what changed, what is gone."""
+"""Takes the source's listing into the ledger page by page: what is new, what changed, what is gone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is k
 
 
 def _is_touched(listed: ListedObject, row: tuple[object, ...]) -> bool:
-    """Whether the source shows under a new time what is staged, or was delivered, with just this ETag as its digest."""
+    """Whether the source lists with a new time what is staged, or was delivered, with exactly this ETag as digest."""
     size, listed_etag, modified_ms = row[1:4]
     origin, state, digest, has_next = row[6:]
     is_kept = state in (State.STAGED, State.DELIVERED, State.RELEASED) and origin == Origin.SOURCE and not has_next
@@ -97,7 +97,7 @@ class ListingLedger:
         return observed, fresh, changed, touched
 
     def _known(self, page: Sequence[ListedObject]) -> dict[str, tuple[object, ...]]:
-        """What is known of the keys of a page, which a store that ignores `max-keys` makes as large as it likes."""
+        """What is known about the keys of a page, which may be of any size if a store ignores `max-keys`."""
         found: dict[str, tuple[object, ...]] = {}
         for start in range(0, len(page), _KEYS_AT_ONCE):
             found.update(self._known_keys([listed.key for listed in page[start : start + _KEYS_AT_ONCE]]))
@@ -138,15 +138,15 @@ class ListingLedger:
     # -- one object ----------------------------------------------------------------------------------------------------
 
     def is_as_listed(self, row: Row, listed: ListedObject) -> bool:
-        """Whether the listing shows an object just as it did when this row, which is the newest, was made of it."""
+        """Whether the listing shows an object exactly as when this row, the newest one, was created."""
         known = self._known([listed]).get(row.key)
         as_listed = (listed.size, listed.etag, listed.modified_ms)
         return known is not None and known[5] == row.generation and known[1:4] == as_listed
 
     def read_otherwise(self, row: Row, size: int) -> bool:
-        """The source gives an object with another size than its listing has: this one counts, that one is remembered.
+        """The source returns an object with another size than listed: this size counts, the listed one is remembered.
 
-        False where the row is another by now.
+        False if the row has changed meanwhile.
         """
         with self._database.transaction() as db:
             found = db.execute(
@@ -165,7 +165,7 @@ class ListingLedger:
     # -- what the source shows under a new time ------------------------------------------------------------------------
 
     def touched(self, *, limit: int, delivered_too: bool) -> list[Row]:
-        """Released objects, or `delivered_too`, that the source shows under a new time; the first by id."""
+        """Released objects (`delivered_too`: also delivered ones) that the source lists with a new time, by id."""
         states = "2, 3" if delivered_too else "3"
         sql = f"SELECT {ROW} FROM objects WHERE touched_ms IS NOT NULL AND state IN ({states}) ORDER BY id LIMIT ?"
         rows = self._database.all(sql, (limit,))
@@ -179,14 +179,14 @@ class ListingLedger:
     # -- what the source listed and does not have ----------------------------------------------------------------------
 
     def gone_keys(self, limit: int = 100_000) -> set[str]:
-        """The keys that the source listed and did not have when they were fetched."""
+        """The keys that the source listed but did not have when they were fetched."""
         found = self._database.all("SELECT key FROM objects WHERE gone_ms IS NOT NULL LIMIT ?", (limit,))
         return {key for (key,) in found}
 
     def forget_gone(self, keys: Iterable[str], busy: Collection[int], reason: str) -> list[str]:
-        """Forget objects that a later, complete listing does not show either, and of which there never was a copy.
+        """Forget objects that a later, complete listing does not show either, and that never had a copy here.
 
-        `busy` are on their way now. Returns the keys that were forgotten.
+        `busy` are in flight now. Returns the keys that were forgotten.
         """
         sql = (
             "SELECT id FROM objects WHERE key = ? AND gone_ms IS NOT NULL AND state IN (0, 4, 5) AND origin = 0"

@@ -44,7 +44,7 @@ def locked(job: Job, name: str, *, patience: float = 0.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_alone(job: Job) -> Iterator[None]:
-    """Be the only process that works at this job at all. Raises JobLocked."""
+    """Be the only process that works on this job at all. Raises JobLocked."""
     with contextlib.ExitStack() as locks:
         for name in (*UNITS, EVACUATION):
             locks.enter_context(locked(job, name))

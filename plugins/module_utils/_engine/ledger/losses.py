@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Volumes that failed: what lay there is fetched again, counts again when they return, or is lost with them."""
+"""Failed volumes: their contents are fetched again, count again when the volume returns, or are lost with it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LEFT = "left_on = volume, volume = NULL, suspect = 0, attempts = 0, not_before_
 
 
 class LossLedger:
-    """What becomes of objects whose volume failed, came back, or was given up."""
+    """What happens to objects whose volume failed, came back, or was given up."""
 
     def __init__(self, database: Database, journal: JournalLedger) -> None:
         self._database = database
         self._journal = journal
 
     def returned(self, volume: int) -> int:
-        """A volume can be used again: what lies there is hashed before it is used. Returns how many objects.
+        """A volume can be used again: its contents are hashed before they are used. Returns how many objects.
 
-        Copies of objects that were to be fetched again, and have not been yet, count again. Safe to call at every
+        Copies of objects that were to be fetched again, but have not been yet, count again. Safe to call at every
         opening, by either unit, and after a kill: the trouble is cleared last.
         """
         found = self._database.one("SELECT trouble FROM volumes WHERE id = ?", (volume,))
@@ -63,7 +63,7 @@ class LossLedger:
             last = end
 
     def _in_steps(self, update: str, where: str, volume: int, *values: object) -> int:
-        """One UPDATE that ends what `where` says of each row, some thousand at a time: nobody waits long."""
+        """One UPDATE in steps, so that nothing waits long; it must make `where` false for each row."""
         done = 0
         while True:
             with self._database.transaction() as db:
@@ -76,9 +76,9 @@ class LossLedger:
     # -- copies that are left on a volume ------------------------------------------------------------------------------
 
     def leave_copy(self, failure: Failure) -> bool:
-        """A staged object cannot be read where it is: it is fetched again, the copy counts again if its volume returns.
+        """A staged object cannot be read: it is fetched again, and the copy counts again if its volume returns.
 
-        Unlike after damage, the destination is still asked first: an upload may have ended before the volume failed.
+        Unlike after damage, the destination is still asked first: an upload may have succeeded before the failure.
         """
         row = failure.row
         with self._database.transaction() as db:
@@ -89,7 +89,7 @@ class LossLedger:
         return moved
 
     def leave_copies(self, volume: int, reason: str) -> int:
-        """The same for all that is staged on a volume, but for what people dropped there. Returns how many objects."""
+        """The same for everything staged on a volume except dropped files. Returns how many objects."""
         with self._database.transaction() as db:
             found = db.execute("SELECT name FROM volumes WHERE id = ?", (volume,)).fetchone()
         text = f"io: volume {found[0] if found else volume}: {reason}"
@@ -101,7 +101,7 @@ class LossLedger:
         return left
 
     def left_on(self, object_id: int) -> str:
-        """The name of the volume that failed and keeps a copy of this object, '' for none."""
+        """The name of the failed volume that has a copy of this object, '' for none."""
         sql = "SELECT volumes.name FROM objects JOIN volumes ON volumes.id = left_on WHERE objects.id = ?"
         found = self._database.one(sql, (object_id,))
         return str(found[0]) if found else ""
@@ -115,15 +115,15 @@ class LossLedger:
         return int(objects), int(size)
 
     def older_on(self, volume: int) -> int:
-        """How many versions lie there that the source has replaced, and that nobody could fetch again."""
+        """How many versions are there that were replaced at the source and could not be fetched again."""
         sql = "SELECT COUNT(*) FROM copies WHERE volume = ? AND state = 1"
         return int(self._database.value(sql, (volume,)))
 
     def lose_volume(self, volume: int, name: str) -> tuple[int, list[str]]:
         """A volume will not come back: (how many objects are fetched again, keys of dropped files that are lost).
 
-        What is delivered is done. A dropped file is forgotten, with a failure that names it. Should the volume come
-        back after all, what was not fetched yet counts again.
+        What is delivered is done. A dropped file is forgotten, with a failure that names it. If the volume comes back
+        after all, what was not fetched yet counts again.
         """
         count = self.leave_copies(volume, "it was given up")
         while self._release_there(volume):
@@ -164,7 +164,7 @@ class LossLedger:
         return [row.key for row in rows]
 
     def _tell_older(self, db: sqlite3.Connection, volume: int, name: str) -> list[str]:
-        """Name the versions that were replaced at the source, and are lost with their volume."""
+        """Record the versions that were replaced at the source and are lost with their volume."""
         message = f"an older version of it, not delivered, was lost with volume {name}"
         sql = f"SELECT {ROW} FROM objects WHERE id IN (SELECT object_id FROM copies WHERE volume = ? AND state = 1)"
         rows = [Row(*values) for values in db.execute(sql, (volume,)).fetchall()]

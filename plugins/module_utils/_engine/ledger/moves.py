@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Objects that are moved from one volume to another."""
+"""Moves of objects from one volume to another."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .rows import AS_READ, ROW, Row, as_read
 
 
 class MoveLedger:
-    """Staged objects go from one volume to another: the transactions of `evacuate`."""
+    """The transactions of `evacuate`, which moves staged objects from one volume to another."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def lying(self, state: State, volume: int, *, after_id: int, limit: int) -> list[Row]:
-        """What of the source's objects lies on a volume in `state`, due or not, by id."""
+        """The source's objects on a volume in `state`, due or not, by id."""
         sql = (
             f"SELECT {ROW} FROM objects WHERE state = {int(state)} AND id > ? AND volume = ? AND origin = 0"
             " ORDER BY id LIMIT ?"
@@ -30,14 +30,14 @@ class MoveLedger:
         return [Row(*values) for values in self._database.all(sql, (after_id, volume, limit))]
 
     def intend(self, volume: int, rows: Iterable[Row]) -> dict[int, int]:
-        """Files are about to appear on this volume that are of no use before `commit_moved`: object -> its note."""
+        """Files are about to appear on this volume that are obsolete until `commit_moved`: object -> its note."""
         with self._database.transaction() as db:
             return {row.id: note_discard(db, volume, row) for row in rows}
 
     def commit_moved(self, rows: Sequence[Row], volume: int, notes: Mapping[int, int]) -> list[Row]:
-        """These objects lie durably, and proven, on `volume`; returns those of which it is true now.
+        """These objects are durable and proven on `volume`; returns those that were moved.
 
-        The others were delivered, or replaced, or looked at by somebody else meanwhile: what was copied is of no use.
+        The others were delivered, replaced or changed otherwise meanwhile: their copies are obsolete.
         """
         moved = []
         with self._database.transaction() as db:

@@ -27,7 +27,7 @@ REVIVED = {"source": (_TO_FETCH,), "destination": (_TO_SEND,), "both": (_TO_SEND
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """What became of one key: `action` is one of RESENT_ACTIONS."""
+    """The result for one key: `action` is one of RESENT_ACTIONS."""
 
     key: str
     action: str
@@ -39,7 +39,7 @@ RESENT_ACTIONS = (SENT, FETCHED, ON_ITS_WAY, GONE, UNKNOWN_KEY)
 
 
 class ObjectLedger:
-    """The table `objects`: what is to be done, and objects that go another way than forward."""
+    """The table `objects`: what is to be done, and objects that do not move forward."""
 
     def __init__(self, database: Database, journal: JournalLedger) -> None:
         self._database = database
@@ -56,16 +56,16 @@ class ObjectLedger:
         return sound(Row(*values), self._database.path) if values else None
 
     def unfinished(self) -> Iterator[tuple[str, int]]:
-        """(key, size) of everything that a run would go on with: pending, staged, failed, quarantined."""
+        """(key, size) of everything that a run would continue with: pending, staged, failed, quarantined."""
         for key, size in self._database.stream("SELECT key, size FROM objects WHERE state IN (0, 1, 4, 5) ORDER BY id"):
             yield str(key), int(str(size))
 
     # -- what is to be done --------------------------------------------------------------------------------------------
 
     def work(self, state: State, *, after_id: int, limit: int, volumes: Collection[int] | None = None) -> list[Row]:
-        """Rows of one state that are due, by id (the order of listing), from `after_id` on.
+        """Rows of one state that are due, by id (in listing order), after `after_id`.
 
-        `volumes` leaves out what lies on others.
+        `volumes` leaves out what is on other volumes.
         """
         return self.work_beside((), state, after_id=after_id, limit=limit, volumes=volumes)[0]
 
@@ -78,10 +78,10 @@ class ObjectLedger:
         limit: int,
         volumes: Collection[int] | None = None,
     ) -> tuple[list[Row], int]:
-        """The same without the objects `busy`, and the id to go on from; 0 where there is nothing more.
+        """The same without the objects `busy`, and the id to continue from; 0 if there is nothing more.
 
-        Those are not even looked at: most of what is read again and again is on its way. A row that would wait longer
-        than any delay was put off by a clock that was wrong then; it is due.
+        Busy ones are skipped early, since most rows that are read repeatedly are in flight. A row that would wait
+        longer than any delay was postponed while the clock was wrong; it is due.
         """
         where = "" if volumes is None else f" AND volume IN ({','.join(str(int(number)) for number in volumes)})"
         sql = (
@@ -94,7 +94,7 @@ class ObjectLedger:
         return found, int(rows[-1][0]) if rows else 0
 
     def last_pending(self) -> str:
-        """The key of the object that would be fetched last, "" where there is none."""
+        """The key of the object that would be fetched last, "" for none."""
         found = self._database.one("SELECT key FROM objects WHERE state = 0 ORDER BY id DESC LIMIT 1")
         return str(found[0]) if found else ""
 
@@ -105,19 +105,19 @@ class ObjectLedger:
         return bool(self._database.value(f"SELECT {found}"))
 
     def is_to_be_sent(self, attempts: int) -> bool:
-        """Whether anything is staged that was not refused `attempts` times yet, due or not."""
+        """Whether anything is staged that has not been refused `attempts` times yet, due or not."""
         sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE state = 1 AND attempts < ?)"
         return bool(self._database.value(sql, (attempts,)))
 
     def refused(self, *, everything: bool) -> int:
-        """How many staged objects the destination refused; `everything`: those that were not even tried among them."""
+        """How many staged objects the destination refused; `everything`: including those that were not tried."""
         sql = f"SELECT COUNT(*) FROM objects WHERE state = 1{'' if everything else f' AND {AGAIN}'}"
         return int(self._database.value(sql))
 
     # -- another try, or none ------------------------------------------------------------------------------------------
 
     def retry(self, failure: Failure, *, delay_ms: int, count: int, target: State = State.PENDING) -> bool:
-        """Send a row back (`target` pending, or staged for another upload), or end it as quarantined or failed.
+        """Put a row back (`target` pending, or staged for another upload), or mark it as quarantined or failed.
 
         `count` attempts are counted against it (True is one).
         """
@@ -150,7 +150,7 @@ class ObjectLedger:
         return moved
 
     def gone(self, failure: Failure) -> bool:
-        """The source does not have an object that it listed: it failed, and is looked for by the next passes."""
+        """The source does not have an object that it listed: it is failed, and later passes look for it."""
         with self._database.transaction() as db:
             moved = move(
                 db,
@@ -164,9 +164,9 @@ class ObjectLedger:
         return moved
 
     def forget(self, row: Row, reason: str) -> bool:
-        """Drop the row of a dropped file that people took away, or changed, before it was sent.
+        """Remove the row of a dropped file that was removed or changed before it was sent.
 
-        False where it is no longer what the caller thinks.
+        False if the row has changed meanwhile.
         """
         with self._database.transaction() as db:
             if not db.execute(f"SELECT 1 FROM objects WHERE {AS_READ} AND origin = 1", as_read(row)).fetchone():
@@ -175,10 +175,10 @@ class ObjectLedger:
             return True
 
     def revive(self, direction: str = "both", beat: Callable[[str], None] = lambda doing: None) -> int:
-        """Give failed, quarantined and refused objects a new chance (a new run by an operator). Returns how many.
+        """Retry failed, quarantined and refused objects (a new run by an operator). Returns how many.
 
         What has a file on a volume is sent again, the rest is fetched again; each only by a run of that `direction`.
-        It goes in steps, of which `beat` is told.
+        Works in steps and reports them to `beat`.
         """
         count = 0
         for target, which in REVIVED[direction]:
@@ -199,10 +199,10 @@ class ObjectLedger:
     # -- sending again -------------------------------------------------------------------------------------------------
 
     def resend(self, keys: Sequence[str], trouble: Trouble, message: str, *, dry_run: bool = False) -> list[Resent]:
-        """Put objects back, in one transaction: staged where their file still is on a volume, else to be fetched.
+        """Put objects back, in one transaction: staged if their file is still on a volume, otherwise to be fetched.
 
-        The destination is asked before anything is sent. Each one that is put back leaves a failure that names it. A
-        row that somebody changed meanwhile is on its way. Nothing is written with `dry_run`.
+        The destination is asked before anything is sent. Each object that is put back is recorded as a failure. A row
+        that changed meanwhile counts as being on its way. Nothing is written with `dry_run`.
         """
         if dry_run:
             return [_resent(key, self._row_of(key)) for key in keys]

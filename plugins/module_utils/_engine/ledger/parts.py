@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger remembers inside a large object: ranges of incoming files, multipart uploads and their parts."""
+"""What the ledger records within large objects: ranges of incoming files, multipart uploads and their parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CURRENT = (
 
 
 class PartLedger:
-    """The tables `parts` and `uploads`: large objects under way."""
+    """The tables `parts` and `uploads`: large objects in progress."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,7 +27,7 @@ class PartLedger:
     # -- fetched ------------------------------------------------------------------------------------------------
 
     def pieces(self, object_id: int, generation: int, volume: int) -> list[Piece]:
-        """What a partial file on this volume holds, by start."""
+        """The pieces of a partial file on this volume, sorted by start."""
         sql = (
             "SELECT start, length, digests FROM parts WHERE object_id = ? AND generation = ? AND hop = 'source'"
             " AND volume = ? ORDER BY start"
@@ -36,7 +36,7 @@ class PartLedger:
         return [piece for values in found if (piece := read_piece(*values))]
 
     def keep_pieces(self, object_id: int, generation: int, volume: int, pieces: Sequence[Piece]) -> None:
-        """These ranges are durable in the partial file: in place of any that lie within them, or on other volumes."""
+        """These ranges are durable in the partial file: they replace any within them, or on other volumes."""
         this = (object_id, generation)
         with self._database.transaction() as db:
             db.execute(
@@ -56,7 +56,7 @@ class PartLedger:
                 )
 
     def forget_pieces(self, object_id: int) -> None:
-        """The partial file of this object is of no use any more, whatever its generation."""
+        """The partial file of this object is no longer of use, whatever its generation."""
         where = "FROM parts WHERE object_id = ? AND hop = 'source'"
         if not self._database.one(f"SELECT 1 {where} LIMIT 1", (object_id,)):
             return
@@ -64,7 +64,7 @@ class PartLedger:
             db.execute(f"DELETE {where}", (object_id,))
 
     def partial(self, object_id: int, generation: int) -> tuple[int, int] | None:
-        """(volume, bytes) of the partial file of an object that is still to be fetched; None: there is none."""
+        """(volume, bytes) of the partial file of an object that is not completely fetched; None: there is none."""
         sql = (
             f"SELECT parts.volume, SUM(parts.length) FROM {_CURRENT} AND parts.object_id = ? AND parts.generation = ?"
             " GROUP BY parts.volume"
@@ -78,7 +78,7 @@ class PartLedger:
         return {int(number) for (number,) in self._database.all(sql, (volume,))}
 
     def drop_outdated_pieces(self) -> None:
-        """Forget the parts of objects that were staged, replaced or forgotten: a kill may have come in between."""
+        """Forget the parts of objects that were staged, replaced or forgotten, in case a kill prevented that."""
         with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM parts WHERE hop = 'source' AND NOT EXISTS (SELECT 1 FROM objects WHERE objects.id ="
@@ -88,7 +88,7 @@ class PartLedger:
     # -- sent ---------------------------------------------------------------------------------------------------
 
     def uploads(self, object_id: int) -> list[Upload]:
-        """The uploads of an object that nobody has ended, the newest first."""
+        """The uploads of an object that have not ended, newest first."""
         sql = f"SELECT {_UPLOAD} FROM uploads WHERE object_id = ? ORDER BY generation DESC, begun_ms DESC"
         return [Upload(*values) for values in self._database.all(sql, (object_id,))]
 
@@ -117,7 +117,7 @@ class PartLedger:
         return [SentPart(number, etag, md5) for number, text in found for md5, _, etag in [text.partition(" ")]]
 
     def keep_sent(self, object_id: int, generation: int, parts: Sequence[SentPart]) -> None:
-        """The store acknowledged these. `start` is the part's number, `length` nothing."""
+        """The store acknowledged these. `start` is the part's number, `length` is unused."""
         rows = [(object_id, generation, part.number, f"{part.md5} {part.etag}") for part in parts]
         with self._database.transaction() as db:
             db.executemany(
@@ -127,7 +127,7 @@ class PartLedger:
             )
 
     def end_upload(self, upload: Upload) -> None:
-        """An upload was completed, aborted, or is gone."""
+        """An upload was completed or aborted, or no longer exists."""
         with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM uploads WHERE object_id = ? AND generation = ? AND endpoint = ? AND upload_id = ?",
@@ -140,7 +140,7 @@ class PartLedger:
                 )
 
     def left_uploads(self) -> list[Upload]:
-        """Uploads that nobody will continue: their object is delivered, replaced, failed or forgotten."""
+        """Uploads that will not be continued: their object is delivered, replaced, failed or forgotten."""
         sql = (
             f"SELECT {_UPLOAD} FROM uploads WHERE NOT EXISTS (SELECT 1 FROM objects WHERE objects.id = object_id"
             " AND objects.generation = uploads.generation AND objects.state IN (0, 1))"
