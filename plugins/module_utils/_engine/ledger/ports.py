@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What those who work with a ledger may do to it: one port for each of them, part by part.
+"""The interfaces of a ledger for each of its users, part by part.
 
-A `Ledger` fits them all, and another implementation has to fit no more than these. What a method means is said where
-it is made, in the part of the same name.
+A `Ledger` implements all of them, and another implementation needs no more than these. The methods are documented where
+they are implemented, in the part of the same name.
 """
 
 from __future__ import annotations

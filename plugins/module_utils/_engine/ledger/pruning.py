@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What keeps the ledger of a service that runs for ever small: failures are counted, old groups and runs gathered."""
+"""Keeps the ledger of a permanent service small: failures are counted, old groups and runs are merged."""
 
 from __future__ import annotations
 

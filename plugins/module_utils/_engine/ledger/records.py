@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a reader of the ledger is told: objects, runs, groups, failures and volumes as values, and their sums."""
+"""The values that a reader of the ledger returns: objects, runs, groups, failures, volumes, and their totals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Objects that lie on a volume, proven, become staged: group by group, one transaction each."""
+"""Proven objects on a volume become staged: group by group, one transaction each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StagingLedger:
         self._database = database
 
     def commit_staged(self, group: Sequence[Staged], volume: int, run_id: int) -> list[Staged]:
-        """One group is durable on `volume`: say so, in one transaction. Returns the ones refused (newer generation)."""
+        """Record a group that is durable on `volume` in one transaction. Returns the refused (newer generation)."""
         at = machine.now_ms()
         refused: list[Staged] = []
         with self._database.transaction() as db:
@@ -97,7 +97,7 @@ def _keep_refused(db: sqlite3.Connection, item: Staged, volume: int, group_id: i
 
 
 def _forget_left(db: sqlite3.Connection, group_id: int) -> None:
-    """A group is staged: copies that its objects had on volumes that failed are of no use any more."""
+    """A group is staged: copies of its objects on failed volumes are now obsolete."""
     db.execute(
         "INSERT INTO discards (volume, key, generation) SELECT left_on, key, generation FROM objects"
         " WHERE left_on IS NOT NULL AND group_id = ? AND left_on != volume",
