@@ -27,7 +27,7 @@ def status_text(rig: Rig) -> str:
     return rig.snowsync("status", "JOB").stdout
 
 
-# -- what waiting cannot mend: say so once, clearly, and stop ----------------------------------------------------
+# -- what waiting cannot fix: say so once, clearly, and stop ------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
@@ -70,17 +70,17 @@ def test_a_credential_revoked_under_way_stops_and_loses_nothing(rig: Rig) -> Non
     rig.assert_delivered()
 
 
-# -- weather: wait, probe, go on ----------------------------------------------------------------------------------
+# -- transient errors: wait, probe, continue ----------------------------------------------------------------------
 
 
-def goes_on_by_itself(rig: Rig, expected: str, mend: object) -> None:
-    """Start the job in bad weather, see it wait with the right words, mend the cause, see it finish."""
+def goes_on_by_itself(rig: Rig, expected: str, fix: object) -> None:
+    """Start the job during an outage, see it wait with the right words, fix the cause, see it finish."""
     process = rig.start()
     try:
         wait_until(lambda: expected in status_text(rig), f"a status with {expected!r}")
         assert process.poll() is None, "an outage does not end the job"
-        assert callable(mend)
-        mend()
+        assert callable(fix)
+        fix()
         _output, errors = process.communicate(timeout=90)
         assert process.returncode == 0, errors
     finally:

@@ -428,4 +428,4 @@ def test_the_wrong_scheme_is_told(clients: tuple[Wire, Control], connect: Connec
     for call in (lambda: wire.list_page(None), control.check):
         with pytest.raises(StoreError) as caught:
             call()
-        assert caught.value.trouble.is_weather, caught.value
+        assert caught.value.trouble.is_transient, caught.value

@@ -116,7 +116,7 @@ def test_security_token_is_a_session_token_by_its_old_name(write_file: WriteFile
             "[default] aws_secret_access_key: begins with a quote; write the value without",
         ),
         (GOOD + "aws_session_token=hush hush\n", "[default] aws_session_token: holds white space"),
-        (GOOD + "hush\n", "line 4: is not `option = value`; mend it"),
+        (GOOD + "hush\n", "line 4: is not `option = value`; fix it"),
         ("aws_secret_access_key=hush\n", "line 1: a line before the first [profile]; begin the file with [default]"),
         ("hush", "line 1: a line before the first [profile]"),
         (GOOD + "aws_secret_access_key=hush2\n", "line 4: [default] has `aws_secret_access_key` twice; keep one"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job's configuration: defaults, every problem at once with its path and mend, YAML's own traps."""
+"""A job's configuration: defaults, every problem at once with its path and fix, YAML's own traps."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_mapping_is_left_as_it_was() -> None:
     assert mapping == LEAST
 
 
-# --- one wrong value, its path, its mend ---
+# --- one wrong value, its path, its fix ---
 
 WRONG_VALUES = [
     ("job", "Photos", "'Photos' is not possible; use 1 to 63 of a-z"),
@@ -324,7 +324,7 @@ WRONG_VALUES = [
 
 
 @pytest.mark.parametrize(("path", "value", "message"), WRONG_VALUES)
-def test_wrong_value_is_named_by_path_with_its_mend(path: str, value: object, message: str) -> None:
+def test_wrong_value_is_named_by_path_with_its_fix(path: str, value: object, message: str) -> None:
     mapping = job_with(path, value) if "endpoints[" not in path else job_with("source.endpoints", [value])
     (problem,) = problems_of(mapping)
     assert problem.startswith(f"{path}: ")

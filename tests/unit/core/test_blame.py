@@ -49,7 +49,7 @@ def test_whose_fault_it_is(signs: Signs, whose: Blame) -> None:
 
 def test_every_kind_of_failure_has_a_culprit() -> None:
     assert {blame(Signs(trouble, probe)) for trouble in Trouble for probe in Probe} == set(Blame) - {Blame.SERVICE}
-    assert all(needs_probe(trouble) for trouble in Trouble if trouble.is_weather)
+    assert all(needs_probe(trouble) for trouble in Trouble if trouble.is_transient)
 
 
 def test_one_object_that_fails_among_others_that_are_served() -> None:

@@ -655,14 +655,14 @@ def test_an_upload_that_was_acknowledged_and_is_other_bytes_is_told_whatever_com
 
     rig.destination.after = spoil
     rig.destination.before = lambda operation, key: (
-        weather(operation) if away.is_set() and rig.failures() == [] and rig.destination.count("head") < 3 else None
+        transient(operation) if away.is_set() and rig.failures() == [] and rig.destination.count("head") < 3 else None
     )
     rig.run()
     rig.assert_delivered()
     assert ("object-0", "mismatch") in rig.failures()
 
 
-def weather(operation: str) -> None:
+def transient(operation: str) -> None:
     if operation == "head":
         raise StoreError(Trouble.SERVER, "look", "it has a problem of its own", status=500)
 

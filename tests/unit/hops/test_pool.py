@@ -380,7 +380,7 @@ def test_without_a_source_there_is_nobody(rig: Rig) -> None:
     pool.close()
 
 
-def test_a_probe_reports_weather_and_stops_as_they_are(rig: Rig) -> None:
+def test_a_probe_reports_transient_errors_and_stops_as_they_are(rig: Rig) -> None:
     endpoint = make_pool(rig).endpoints[0]
     rig.source.before = refuse(Trouble.SERVER, operation="list")
     with pytest.raises(StoreError) as caught:

@@ -687,7 +687,7 @@ def test_a_large_object_that_changed_while_it_waited_is_fetched_as_it_is_now(rig
     assert rig.source.count("fetch", "large-2") == 1
 
 
-# -- weather ------------------------------------------------------------------------------------------------------
+# -- transient errors ---------------------------------------------------------------------------------------------
 
 
 def test_heads_wait_for_an_endpoint_and_nothing_that_was_fetched_is_thrown_away(rig: Rig) -> None:

@@ -149,7 +149,7 @@ def test_it_is_completed_only_when_everything_arrived(
     assert document["failed_objects"] == ({"in/k": 10} if state in (State.QUARANTINED, State.FAILED) else {})
 
 
-def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_mended(
+def test_what_went_wrong_is_there_with_both_digests_also_when_it_was_repaired(
     job: Job, ledger: Ledger, volume: int
 ) -> None:
     ledger.journal.start_run("source")

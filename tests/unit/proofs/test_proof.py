@@ -229,7 +229,9 @@ def test_a_checksum_proves_what_fits_no_layout(tmp_path: Path, wire: FakeWire) -
 
 
 @pytest.mark.parametrize("trouble", [Trouble.SERVER, Trouble.NOT_FOUND, Trouble.CREDENTIAL])
-def test_weather_while_asking_is_weather(tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble) -> None:
+def test_a_transient_error_while_asking_is_transient(
+    tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble
+) -> None:
     data = bytes(11 * MIB)
     store.put("k", data, part_size=7_000_001)
     store.before = refuse(trouble, operation="head1")

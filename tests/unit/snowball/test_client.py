@@ -578,7 +578,7 @@ def test_waiting_asks_at_once_and_then_at_intervals() -> None:
     assert clock.slept == [10, 10]
 
 
-def test_a_silent_device_is_weather_while_it_is_waited_for() -> None:
+def test_a_silent_device_is_transient_while_it_is_waited_for() -> None:
     errors = utils("_snowball.errors")
     silence = [errors.Unreachable("ask", "x", "refused"), errors.CommandTimedOut("ask", "x", "nothing")]
     assert wait([*silence, "there"], Clock()) == "there"

@@ -135,7 +135,7 @@ def test_every_trouble_names_the_device_and_the_mend(
 
 
 def test_the_wait_goes_through_silence(fleet: Fleet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first answer of the device counts, what refuses after it is weather."""
+    """The first answer of the device counts, refusals after it are transient."""
     device = fleet.make("alpha")
     client = importlib.import_module("ansible_collections.edgeops.snowsync.plugins.module_utils._snowball.client")
     real = client.SnowballClient.unlock_device

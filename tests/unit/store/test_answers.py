@@ -554,10 +554,10 @@ def test_the_right_region_is_no_hint() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 502])
-def test_a_web_page_is_weather_whatever_its_status(status: int) -> None:
+def test_a_web_page_is_transient_whatever_its_status(status: int) -> None:
     error = refused(status, b"<!DOCTYPE html><title>Sign in</title><p>to the \n guest network", of_object=False)
     assert error.trouble is Trouble.SERVER
-    assert error.trouble.is_weather
+    assert error.trouble.is_transient
     assert "not from an S3 store" in error.detail
     assert "Sign in to the guest network" in error.detail
 

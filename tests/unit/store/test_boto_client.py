@@ -195,7 +195,7 @@ def test_a_bucket_elsewhere_is_not_followed(store: ScriptedStore, control: Contr
         (Close(), Trouble.BROKEN),
     ],
 )
-def test_check_lets_the_weather_pass(answer: bytes | Silence, trouble: Trouble, store: ScriptedStore) -> None:
+def test_check_ignores_transient_errors(answer: bytes | Silence, trouble: Trouble, store: ScriptedStore) -> None:
     store.script = lambda asked: answer
     with pytest.raises(StoreError) as caught:
         impatient(store, answer).check()

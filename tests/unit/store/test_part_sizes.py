@@ -55,7 +55,7 @@ def test_a_store_that_fails_is_not_one_that_refuses_the_question(trouble: Troubl
     def ask(number: int) -> Head:
         raise StoreError(trouble, "look", "no")
 
-    if trouble.is_weather or trouble.stops_job or trouble is Trouble.NOT_FOUND:
+    if trouble.is_transient or trouble.stops_job or trouble is Trouble.NOT_FOUND:
         with pytest.raises(StoreError):
             told_size(ask, OBJECT, 1)
     else:

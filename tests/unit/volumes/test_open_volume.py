@@ -126,7 +126,7 @@ def test_require_mount_refuses_a_plain_folder(tmp_path: Path, ledger: Ledger) ->
     assert not (tmp_path / "one/.snowsync").exists()
 
 
-def test_a_missing_folder_names_the_mend(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_missing_folder_names_the_fix(tmp_path: Path, ledger: Ledger) -> None:
     job = make_job(tmp_path)
     (tmp_path / "one").rmdir()
     volumes, _came = opened(job, ledger)

@@ -111,9 +111,9 @@ def _refuse_root_for_another(job: Job) -> None:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:
             name = str(owner)
-        reason = f"{job.state_path} belongs to {name}, who could not use files created by root"
-        mend = "start its units, use the module s5cmd_sync, or run it as that user"
-        raise LocalError(Trouble.IO, f"run job {job.job} as root", f"{reason}; {mend}")
+        reason = f"{job.state_path} belongs to {name}, who could not use the files that root leaves"
+        fix = "start its units, use the module s5cmd_sync, or run it as that user"
+        raise LocalError(Trouble.IO, f"run job {job.job} as root", f"{reason}; {fix}")
 
 
 def _run_code(parsed: argparse.Namespace, summary: Summary, stopped_by: int) -> int:

@@ -263,7 +263,7 @@ def _parse(path: Path, text: str) -> configparser.RawConfigParser:
         problem = f"line {error.lineno}: a line before the first [profile]; begin the file with [default]"
     except configparser.ParsingError as error:
         # The library's own message repeats the line, which may be the secret itself.
-        problem = f"line {error.errors[0][0]}: is not `option = value`; mend it"
+        problem = f"line {error.errors[0][0]}: is not `option = value`; fix it"
     else:
         return parser
     raise ConfigError(str(path), [problem])

@@ -4,7 +4,7 @@
 """A job's configuration: what may stand in its YAML file, and every problem at once when it may not.
 
 config/values.py checks each value alone; what concerns several values together is checked by `_Crossing`, also when
-single values are wrong, so that one run of ``snowsync check-config`` is enough to mend a file.
+single values are wrong, so that one run of ``snowsync check-config`` is enough to fix a file.
 Sizes are bytes (an integer, or text such as ``10GiB`` or ``500MB``), durations are seconds.
 """
 
@@ -426,7 +426,7 @@ def _explain_yaml(error: Any) -> str:
     if mark is None:
         return f"is not a text in UTF-8 ({getattr(error, 'reason', error)}); write it again"
     what = ", ".join(text for text in (error.context, error.problem) if text)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}; mend the YAML there"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}; fix the YAML there"
 
 
 def _yaml_loader() -> Any:

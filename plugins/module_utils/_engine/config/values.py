@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What one value of a job's configuration may be: types for job_file.py, each with its own words when it is wrong.
 
-A message says what is wrong and the mend. It repeats a value only where nobody would have put a secret.
+A message says what is wrong and the fix. It repeats a value only where nobody would have put a secret.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def _seconds_or_zero(value: object) -> float:
 def _fraction(value: object) -> float:
     fraction = _number(value, "a fraction")
     if not 0 < fraction <= 1:
-        mend = f"; write {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
-        raise ValueError(f"must be a fraction above 0 and up to 1, not {value}{mend}")
+        fix = f"; write {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
+        raise ValueError(f"must be a fraction above 0 and up to 1, not {value}{fix}")
     return fraction
 
 
@@ -85,8 +85,8 @@ def _flag(value: object) -> bool:
 
 def _text(value: object, what: str = "text") -> str:
     if not isinstance(value, str):
-        mend = "" if value is None or isinstance(value, (list, dict)) else "; put it in quotes"
-        raise ValueError(f"must be {what}, not {kind(value)}{mend}")
+        fix = "" if value is None or isinstance(value, (list, dict)) else "; put it in quotes"
+        raise ValueError(f"must be {what}, not {kind(value)}{fix}")
     return value
 
 
@@ -94,13 +94,13 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _matching(pattern: str, mend: str) -> BeforeValidator:
+def _matching(pattern: str, fix: str) -> BeforeValidator:
     matches = re.compile(pattern).fullmatch
 
     def check(value: object) -> str:
         text = _text(value)
         if not matches(text):
-            raise ValueError(f"{_shown(text)} is not possible; {mend}")
+            raise ValueError(f"{_shown(text)} is not possible; {fix}")
         return text
 
     return BeforeValidator(check)

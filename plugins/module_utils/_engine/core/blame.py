@@ -57,7 +57,7 @@ class Signs(NamedTuple):
 
 def needs_probe(trouble: Trouble) -> bool:
     """Whether such a failure may be about more than one object."""
-    return trouble.is_weather or trouble.stops_job
+    return trouble.is_transient or trouble.stops_job
 
 
 def blame(signs: Signs) -> Blame:
@@ -73,7 +73,7 @@ def blame(signs: Signs) -> Blame:
         return Blame.JOB if signs.probe is Probe.REFUSES else Blame.ENDPOINT
     if signs.progressed:
         return Blame.NOBODY
-    if trouble.is_weather and signs.failing >= MANY and not signs.others_served:
+    if trouble.is_transient and signs.failing >= MANY and not signs.others_served:
         return Blame.SERVICE
     return Blame.OBJECT
 

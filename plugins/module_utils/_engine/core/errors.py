@@ -50,9 +50,9 @@ class Trouble(enum.Enum):
     OTHER = "other"
 
     @property
-    def is_weather(self) -> bool:
+    def is_transient(self) -> bool:
         """The endpoint's health, not this object's fault: wait, probe, go on; no attempt is counted."""
-        return self in _WEATHER
+        return self in _TRANSIENT
 
     @property
     def stops_job(self) -> bool:
@@ -65,7 +65,7 @@ class Trouble(enum.Enum):
         return self in (Trouble.SPACE, Trouble.TOO_LARGE, Trouble.READONLY, Trouble.IO)
 
 
-_WEATHER = frozenset(
+_TRANSIENT = frozenset(
     {
         Trouble.TLS,
         Trouble.DNS,

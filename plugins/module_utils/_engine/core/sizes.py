@@ -16,7 +16,7 @@ _SIZE = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,9}))? ?([A-Za-z]*)")
 
 
 def parse_size(value: object) -> int:
-    """Bytes from an integer or from text such as ``10GiB``, ``1.5 GB``, ``64KiB``; ValueError says the mend."""
+    """Bytes from an integer or from text such as ``10GiB``, ``1.5 GB``, ``64KiB``; ValueError says the fix."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError("is negative; give a number of bytes, or text such as 10GiB")
@@ -27,8 +27,8 @@ def parse_size(value: object) -> int:
     whole, fraction, unit = match[1], match[2] or "", match[3]
     if unit not in _UNITS:
         letter = unit[0].upper()
-        mend = f"{whole}{letter}iB or {whole}{letter}B" if letter in "KMGTP" else "10GiB or 500MB"
-        raise ValueError(f"has the unknown unit {unit[:20]!r}; write {mend} (GiB counts by 1024, GB by 1000)")
+        fix = f"{whole}{letter}iB or {whole}{letter}B" if letter in "KMGTP" else "10GiB or 500MB"
+        raise ValueError(f"has the unknown unit {unit[:20]!r}; write {fix} (GiB counts by 1024, GB by 1000)")
     return int(int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction))
 
 

@@ -141,7 +141,7 @@ class Setbacks:
         Transient failures are not left to another pass.
         """
         row = failure.row
-        if self._until != "once" or not failure.trouble.is_weather or row.attempts + 1 >= self._attempts:
+        if self._until != "once" or not failure.trouble.is_transient or row.attempts + 1 >= self._attempts:
             return delay_ms
         self.put_off(row, delay_ms / 1000)
         return 0

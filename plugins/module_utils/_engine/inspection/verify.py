@@ -109,13 +109,13 @@ class StoreSide:
         return self._wires[url]
 
     def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:
-        """After a failed request: switch to the next endpoint, or pause once all failed. Raises permanent errors."""
+        """After a failed request: the next endpoint, or a pause once all failed. Raises what a retry cannot fix."""
         store = readdressed(self._store, error.code)
         if store:
             self._store, self._wires = store, {}
             return
         stop_if_refused(error)
-        if not error.trouble.is_weather:
+        if not error.trouble.is_transient:
             raise error
         self._urls.append(self._urls.pop(0))
         pause = next(pauses, None)

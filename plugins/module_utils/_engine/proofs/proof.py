@@ -166,7 +166,7 @@ def _with_checksums(wire: Wire, key: str, head: Head) -> Head:
         found = wire.head_with_checksums(key)
     except StoreError as error:
         # Some stores answer 500 to a header that they do not know; a HEAD without it was answered just now.
-        is_refused = not error.trouble.is_weather or error.trouble is Trouble.SERVER
+        is_refused = not error.trouble.is_transient or error.trouble is Trouble.SERVER
         if not is_refused or error.trouble is Trouble.NOT_FOUND:
             raise
         return head  # a store that does not know the request, a key without kms:Decrypt

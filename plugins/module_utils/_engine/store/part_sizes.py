@@ -23,7 +23,7 @@ def told_size(ask: Ask, head: Head, number: int) -> int:
     try:
         part = ask(number)
     except StoreError as error:
-        if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
+        if error.trouble.is_transient or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
             raise
         return 0  # the store refuses part numbers
     parsed = etag.parse(head.etag)

@@ -282,7 +282,7 @@ class Deliveries:
         """
         if self._is_acknowledged(item.row):
             return False
-        return not (error.trouble.is_weather or error.trouble.stops_job)
+        return not (error.trouble.is_transient or error.trouble.stops_job)
 
     def _send_again(self, item: Item) -> None:
         if not self._is_there(item):

@@ -220,7 +220,7 @@ class Lister:
                 endpoint.wire().list_page(None, prefix=endpoint.store.prefix, start_after=after, max_keys=1)
                 return True
             except StoreError as error:
-                if not (error.trouble.is_weather or error.trouble.stops_job) or error.code == UNREADABLE:
+                if not (error.trouble.is_transient or error.trouble.stops_job) or error.code == UNREADABLE:
                     return False
                 self._bear(endpoint, error)
         raise _Stopped
@@ -285,7 +285,7 @@ class Lister:
         a run ends after some attempts, while a service keeps trying.
         """
         stop_if_refused(error)
-        if not error.trouble.is_weather:
+        if not error.trouble.is_transient:
             raise error
         _log.warning("%s; the listing continues when the endpoint has recovered", error)
         if not self._is_well(endpoint):

@@ -250,7 +250,7 @@ class LargeSend(Large):
         try:
             head = self._requests.look(stream)
         except StoreError as error:
-            if error.trouble.is_weather:
+            if error.trouble.is_transient:
                 raise
             return None
         is_it = bool(wanted) and head.etag.lower() == wanted.lower()

