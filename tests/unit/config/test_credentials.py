@@ -103,41 +103,50 @@ def test_security_token_is_a_session_token_by_its_old_name(write_file: WriteFile
         ("[default]\naws_access_key_id=HUSH\n", "[default] aws_secret_access_key: is missing; add it"),
         (f"[default]\naws_secret_access_key={SECRET}\n", "[default] aws_access_key_id: is missing; add it"),
         ("[default]\naws_access_key_id=\naws_secret_access_key=hush\n", "[default] aws_access_key_id: is missing"),
-        (GOOD + "  hush continued\n", "[default] aws_secret_access_key: holds white space"),
-        (GOOD.replace(SECRET, "hush  # mine"), "[default] aws_secret_access_key: holds white space"),
-        (GOOD.replace(SECRET, "hush\x01"), "[default] aws_secret_access_key: holds white space or characters that no"),
-        (GOOD.replace(SECRET, "hüsh"), "[default] aws_secret_access_key: holds white space or characters that no key"),
+        (GOOD + "  hush continued\n", "[default] aws_secret_access_key: contains white space"),
+        (GOOD.replace(SECRET, "hush  # mine"), "[default] aws_secret_access_key: contains white space"),
+        (
+            GOOD.replace(SECRET, "hush\x01"),
+            "[default] aws_secret_access_key: contains white space or characters that no",
+        ),
+        (
+            GOOD.replace(SECRET, "hüsh"),
+            "[default] aws_secret_access_key: contains white space or characters that no key",
+        ),
         (
             GOOD.replace(SECRET, "'hush'"),
-            "[default] aws_secret_access_key: begins with a quote; write the value without",
+            "[default] aws_secret_access_key: starts with a quote; write the value without",
         ),
         (
             GOOD.replace(SECRET, '"hush"'),
-            "[default] aws_secret_access_key: begins with a quote; write the value without",
+            "[default] aws_secret_access_key: starts with a quote; write the value without",
         ),
-        (GOOD + "aws_session_token=hush hush\n", "[default] aws_session_token: holds white space"),
+        (GOOD + "aws_session_token=hush hush\n", "[default] aws_session_token: contains white space"),
         (GOOD + "hush\n", "line 4: is not `option = value`; fix it"),
-        ("aws_secret_access_key=hush\n", "line 1: a line before the first [profile]; begin the file with [default]"),
+        ("aws_secret_access_key=hush\n", "line 1: a line before the first [profile]; start the file with [default]"),
         ("hush", "line 1: a line before the first [profile]"),
         (GOOD + "aws_secret_access_key=hush2\n", "line 4: [default] has `aws_secret_access_key` twice; keep one"),
-        (GOOD + GOOD, "line 4: the profile [default] is there twice; keep one"),
-        ("", "[default]: there is no such profile; profiles there: none"),
-        (GOOD.replace("default", "field"), "[default]: there is no such profile; profiles there: field"),
-        (b"[default]\naws_access_key_id=hush\xff\n", "is not a text in UTF-8; write it again"),
+        (GOOD + GOOD, "line 4: the profile [default] occurs twice; keep one"),
+        ("", "[default]: there is no such profile; profiles in the file: none"),
+        (GOOD.replace("default", "field"), "[default]: there is no such profile; profiles in the file: field"),
+        (b"[default]\naws_access_key_id=hush\xff\n", "is not UTF-8 text; write it again"),
         (
             "[default]\ncredential_process = /usr/bin/keys --hush\n",
-            "[default] credential_process: no program is run for",
+            "[default] credential_process: not supported; run the program",
         ),
-        (GOOD + "role_arn = arn:aws:iam::1:role/hush\n", "[default] role_arn: no role is assumed here; let a timer"),
-        (GOOD + "web_identity_token_file=/hush\n", "[default] web_identity_token_file: no role is assumed here"),
+        (
+            GOOD + "role_arn = arn:aws:iam::1:role/hush\n",
+            "[default] role_arn: not supported; assume the role from a timer",
+        ),
+        (GOOD + "web_identity_token_file=/hush\n", "[default] web_identity_token_file: not supported; assume the role"),
         (
             "[default]\nsso_session = hush\n",
-            "[default] sso_session: nobody can log in here; let `aws configure export-",
+            "[default] sso_session: not supported, SSO needs a login; write the keys into this file with `aws configure export-",
         ),
-        ("[default]\nsso_start_url = hush\n", "[default] sso_start_url: nobody can log in here"),
+        ("[default]\nsso_start_url = hush\n", "[default] sso_start_url: not supported, SSO needs a login"),
         ("[profile default]\naws_access_key_id=HUSH\n", "[profile default] aws_secret_access_key: is missing; add it"),
-        ("[profile field]\n", "[default]: there is no such profile; profiles there: profile field"),
-        (GOOD + "aws_security_token=hush hush\n", "[default] aws_session_token: holds white space"),
+        ("[profile field]\n", "[default]: there is no such profile; profiles in the file: profile field"),
+        (GOOD + "aws_security_token=hush hush\n", "[default] aws_session_token: contains white space"),
     ],
 )
 def test_wrong_file_is_explained_without_its_secrets(write_file: WriteFile, text: str | bytes, problem: str) -> None:
@@ -156,7 +165,7 @@ def test_both_missing_options_are_told_at_once(write_file: WriteFile) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o666])
 def test_file_that_others_can_open_is_refused(write_file: WriteFile, mode: int) -> None:
     path = write_file(mode=mode)
-    assert refusal(path) == f"mode {mode:04o} lets others than its owner in; chmod 600 {path}"
+    assert refusal(path) == f"mode {mode:04o} lets others than its owner read it; chmod 600 {path}"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
@@ -192,7 +201,7 @@ def test_link_out_of_the_credentials_directory_is_looked_at(
 
 def test_absent_file_and_folder_are_said(tmp_path: Path) -> None:
     assert refusal(tmp_path / "absent") == "there is no such file; put the credentials there, mode 0600"
-    assert refusal(tmp_path) == "cannot be read: Is a directory; look at its kind and owner"
+    assert refusal(tmp_path) == "cannot be read: Is a directory; check its type and owner"
 
 
 # --- what is never shown ---

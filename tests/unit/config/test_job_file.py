@@ -198,37 +198,37 @@ def test_mapping_is_left_as_it_was() -> None:
 # --- one wrong value, its path, its fix ---
 
 WRONG_VALUES = [
-    ("job", "Photos", "'Photos' is not possible; use 1 to 63 of a-z"),
-    ("job", "../etc", "is not possible"),
-    ("job", "a" * 64, "is not possible"),
-    ("job", "", "is not possible"),
+    ("job", "Photos", "'Photos' is not valid; use 1 to 63 of a-z"),
+    ("job", "../etc", "is not valid"),
+    ("job", "a" * 64, "is not valid"),
+    ("job", "", "is not valid"),
     ("job", 12, "must be text, not a number; put it in quotes"),
     ("job", None, "must be text, not null"),
-    ("mode", "direct", "direct is not built yet; use staged"),
+    ("mode", "direct", "direct is not implemented; use staged"),
     ("mode", "stagged", "must be staged, not 'stagged'"),
     ("mode", ["staged"], "must be staged, not a list"),
-    ("state_dir", "state", "'state' is not an absolute path; begin it with /"),
-    ("state_dir", "/srv/../etc", "contains ..; write the path it leads to"),
+    ("state_dir", "state", "'state' is not an absolute path; start it with /"),
+    ("state_dir", "/srv/../etc", "contains ..; write the resolved path"),
     ("source", "s3://camera", "must be a mapping of options, not text"),
     ("destination", None, "must be a mapping of options, not null"),
-    ("source.bucket", "s3://camera", "must be the bare name of a bucket; a prefix goes into `prefix`"),
-    ("source.bucket", "camera/2024", "must be the bare name of a bucket; a prefix goes into `prefix`"),
-    ("source.bucket", "ab", "is no name of a bucket"),
-    ("source.bucket", "my bucket", "is no name of a bucket"),
+    ("source.bucket", "s3://camera", "must be a bare bucket name; a prefix goes into `prefix`"),
+    ("source.bucket", "camera/2024", "must be a bare bucket name; a prefix goes into `prefix`"),
+    ("source.bucket", "ab", "is not a bucket name"),
+    ("source.bucket", "my bucket", "is not a bucket name"),
     ("source.prefix", 2024, "must be text, not a number; put it in quotes"),
     ("source.prefix", "é" * 513, "has 1026 bytes; a key has at most 1024"),
     ("source.prefix", "\ud800", "is not valid Unicode"),
     ("source.endpoints", "https://a", "must be a list, not text"),
-    ("source.endpoints[0]", "snow1:8443", "must begin with https:// or http://"),
-    ("source.endpoints[0]", "ftp://snow1", "must begin with https:// or http://"),
-    ("source.endpoints[0]", "https:snow1", "must begin with https:// or http://"),
-    ("source.endpoints[0]", "https://", "must begin with https:// or http://; write https://host:port"),
+    ("source.endpoints[0]", "snow1:8443", "must start with https:// or http://"),
+    ("source.endpoints[0]", "ftp://snow1", "must start with https:// or http://"),
+    ("source.endpoints[0]", "https:snow1", "must start with https:// or http://"),
+    ("source.endpoints[0]", "https://", "must start with https:// or http://; write https://host:port"),
     ("source.endpoints[0]", "https://snow1/bucket", "has a path, query or fragment"),
     ("source.endpoints[0]", "https://snow1?x=1", "has a path, query or fragment"),
     ("source.endpoints[0]", "https://snow1/?", "has a path, query or fragment"),
     ("source.endpoints[0]", "https://snow1#top", "has a path, query or fragment"),
-    ("source.endpoints[0]", "https://joe:hush@snow1", "holds a user or password; remove it"),
-    ("source.endpoints[0]", "https://joe@snow1", "holds a user or password; remove it"),
+    ("source.endpoints[0]", "https://joe:hush@snow1", "contains a user or password; remove it"),
+    ("source.endpoints[0]", "https://joe@snow1", "contains a user or password; remove it"),
     ("source.endpoints[0]", "https://snow1:0", "has no usable host or port"),
     ("source.endpoints[0]", "https://snow1:", "has no usable host or port"),
     ("source.endpoints[0]", "https://:8443", "has no usable host or port"),
@@ -238,13 +238,13 @@ WRONG_VALUES = [
     ("source.endpoints[0]", "https://[fd00::zz]", "; write https://host:port"),
     ("source.endpoints[0]", "https://snow..1", "has no usable host or port"),
     ("source.endpoints[0]", "https://-snow", "has no usable host or port"),
-    ("source.endpoints[0]", " https://snow1", "holds white space"),
-    ("source.endpoints[0]", "https://snow1\n", "holds white space"),
-    ("source.endpoints[0]", "https://snöw", "holds white space or characters that no URL has"),
+    ("source.endpoints[0]", " https://snow1", "contains white space"),
+    ("source.endpoints[0]", "https://snow1\n", "contains white space"),
+    ("source.endpoints[0]", "https://snöw", "contains white space or characters that no URL has"),
     ("source.endpoints[0]", None, "must be a URL, not null"),
-    ("source.region", "us east", "is not possible; give a region such as us-east-1"),
+    ("source.region", "us east", "is not valid; give a region such as us-east-1"),
     ("source.credentials_file", "~/.aws/credentials", "is not an absolute path"),
-    ("source.profile", "[default]", "is not possible; give the name of a section"),
+    ("source.profile", "[default]", "is not valid; give the name of a section"),
     ("source.ca_bundle", 5, "must be an absolute path, not a number"),
     ("source.addressing", "host", "must be auto or path or virtual, not 'host'"),
     ("source.list_version", "2", "must be auto or v2 or v1, not '2'"),
@@ -260,9 +260,9 @@ WRONG_VALUES = [
     ("volumes", {}, "must be a list, not a mapping"),
     ("volumes", [], "needs at least one volume; give its name and path"),
     ("volumes[0]", "/mnt/disk1", "must be a mapping of options, not text"),
-    ("volumes[0].name", "disk_1", "is not possible; use 1 to 63 of a-z, 0-9 and -"),
+    ("volumes[0].name", "disk_1", "is not valid; use 1 to 63 of a-z, 0-9 and -"),
     ("volumes[0].path", "mnt/disk1", "is not an absolute path"),
-    ("volumes[0].path", "/", "is the root of the system"),
+    ("volumes[0].path", "/", "is the root directory"),
     ("volumes[0].path", "/mnt\0", "is not an absolute path"),
     ("volumes[0].limit", 0, "must be at least 1 bytes, not 0 bytes"),
     ("volumes[0].limit", -1, "is negative"),
@@ -279,7 +279,7 @@ WRONG_VALUES = [
     ("volumes[0].drop_folder", "out/../..", "is not a folder below the volume"),
     ("volumes[0].drop_folder", ".", "is not a folder below the volume"),
     ("volumes[0].drop_folder", "", "is not a folder below the volume"),
-    ("volumes[0].drop_folder", "./.snowsync/out", "lies in .snowsync, which belongs to the engine"),
+    ("volumes[0].drop_folder", "./.snowsync/out", "is inside .snowsync, which belongs to the engine"),
     ("space", None, "must be a mapping of options, not null"),
     ("space.high_watermark", 90, "must be a fraction above 0 and up to 1, not 90; write 0.9 for 90 %"),
     ("space.high_watermark", 0, "must be a fraction above 0 and up to 1, not 0"),
@@ -287,7 +287,7 @@ WRONG_VALUES = [
     ("space.low_watermark", "80%", "must be a fraction without quotes or unit, not text"),
     ("space.low_watermark", True, "must be a fraction without quotes or unit, not true/false"),
     ("space.low_watermark", 0.9, "0.9 is not below space.high_watermark (0.9)"),
-    ("space.low_watermark", 0.95, "0.95 is not below space.high_watermark (0.9); lower it, or raise the other"),
+    ("space.low_watermark", 0.95, "0.95 is not below space.high_watermark (0.9); lower the first or raise the second"),
     ("space.reserve", -1, "is negative"),
     ("group.objects", 0, "must be from 1 to 100000, not 0"),
     ("group.bytes", 0, "must be at least 1 bytes"),
@@ -305,8 +305,8 @@ WRONG_VALUES = [
     ("mover.stall_seconds", -1, "must be more than 0"),
     ("mover.answer_seconds", 0, "must be more than 0"),
     ("mover.binary", "s5cmd", "is not an absolute path"),
-    ("evidence", 1, "must be 2 (the store's digest is ours) or 3 (read back)"),
-    ("evidence", 4, "4 is out of reach"),
+    ("evidence", 1, "must be 2 (the store's digest equals ours) or 3 (read back)"),
+    ("evidence", 4, "4 is impossible"),
     ("evidence", 5, "must be 2"),
     ("evidence", "2", "must be 2"),
     ("evidence", 2.0, "must be 2"),
@@ -369,7 +369,7 @@ def test_missing_option_is_named(option: str) -> None:
         ("volumes[0].limits", "did you mean `limit`?"),
         ("mover.worker", "did you mean `workers`?"),
         ("space.highwatermark", "did you mean `high_watermark`?"),
-        ("group.zzz", "known ones: objects, bytes, seconds"),
+        ("group.zzz", "known options: objects, bytes, seconds"),
     ],
 )
 def test_unknown_option_gets_a_hint(path: str, hint: str) -> None:
@@ -383,7 +383,7 @@ def test_unknown_option_gets_a_hint(path: str, hint: str) -> None:
 @pytest.mark.parametrize("option", ["secret_key", "access_key", "aws_secret_access_key", "password", "Session_Token"])
 def test_secret_in_the_job_is_pointed_out_and_not_repeated(option: str) -> None:
     (problem,) = problems_of(job_with(f"source.{option}", "hush-hush"))
-    assert problem == f"source.{option}: no secrets here; put it into the file that `credentials_file` names"
+    assert problem == f"source.{option}: secrets do not belong here; put it into the file that `credentials_file` names"
 
 
 @pytest.mark.parametrize("endpoint", ["https://joe:hush@snow1", "hush://snow1", "https://snow1:hush", "https://h/hush"])
@@ -401,13 +401,17 @@ def volumes_job(*volumes: dict[str, Any], **more: object) -> dict[str, Any]:
 
 def test_volume_names_are_unique() -> None:
     mapping = volumes_job({"name": "a", "path": "/x"}, {"name": "b", "path": "/y"}, {"name": "a", "path": "/z"})
-    assert problems_of(mapping) == ["volumes[2].name: 'a' is already the name of volumes[0]; give each volume its own"]
+    assert problems_of(mapping) == [
+        "volumes[2].name: 'a' is already the name of volumes[0]; volume names must be unique"
+    ]
 
 
 @pytest.mark.parametrize("same", ["/mnt/a", "/mnt/a/", "//mnt/./a"])
 def test_volume_paths_are_unique(same: str) -> None:
     mapping = volumes_job({"name": "a", "path": "/mnt/a"}, {"name": "b", "path": same})
-    assert problems_of(mapping) == ["volumes[1].path: /mnt/a is already volumes[0].path; one filesystem is one volume"]
+    assert problems_of(mapping) == [
+        "volumes[1].path: /mnt/a is already volumes[0].path; each volume needs its own path"
+    ]
 
 
 @pytest.mark.parametrize(("first", "second"), [("/mnt/a", "/mnt/a/b"), ("/mnt/a/b/c", "/mnt/a")])
@@ -426,7 +430,7 @@ def test_volumes_beside_each_other_are_fine() -> None:
 )
 def test_state_does_not_lie_on_a_volume(volume: str, more: dict[str, str]) -> None:
     (problem,) = problems_of(volumes_job({"name": "a", "path": volume}, **more))
-    assert problem.startswith(f"state_dir: lies on volumes[0] ({volume}); put it on the system disk")
+    assert problem.startswith(f"state_dir: is on volumes[0] ({volume}); put it on the system disk")
 
 
 def test_volume_may_lie_beside_or_below_the_state() -> None:
@@ -438,7 +442,7 @@ def test_volume_may_lie_beside_or_below_the_state() -> None:
 def test_job_without_source_needs_a_drop_folder(source: dict[str, None]) -> None:
     mapping = {name: value for name, value in LEAST.items() if name != "source"} | source
     (problem,) = problems_of(mapping)
-    assert problem.startswith("source: there is none, and no volume has a `drop_folder`")
+    assert problem.startswith("source: is not set, and no volume has a `drop_folder`")
 
 
 def test_repeated_endpoint_is_named() -> None:
@@ -471,7 +475,7 @@ def stores(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, Any
 )
 def test_job_that_would_feed_itself_is_refused(source: dict[str, Any], destination: dict[str, Any]) -> None:
     (problem,) = problems_of(stores(source, destination))
-    assert problem.startswith("destination: is the source itself")
+    assert problem.startswith("destination: is the same as the source")
 
 
 @pytest.mark.parametrize(
@@ -497,17 +501,25 @@ def test_other_store_bucket_or_prefix_is_fine(source: dict[str, Any], destinatio
         (
             {"endpoints": ["http://10.0.0.1:9000"]},
             {},
-            "virtual needs a host's name, source.endpoints[0] has an address",
+            "virtual needs a host name, source.endpoints[0] is an IP address",
         ),
-        ({"endpoints": ["http://[fd00::1]"]}, {}, "virtual needs a host's name"),
-        ({"endpoints": ["https://s.test"], "bucket": "a.b"}, {}, "no certificate is for a bucket with dots before the"),
-        ({"bucket": "a.b"}, {}, "no certificate is for a bucket with dots"),
+        ({"endpoints": ["http://[fd00::1]"]}, {}, "virtual needs a host name"),
+        (
+            {"endpoints": ["https://s.test"], "bucket": "a.b"},
+            {},
+            "no TLS certificate matches a bucket name with dots before the",
+        ),
+        ({"bucket": "a.b"}, {}, "no TLS certificate matches a bucket name with dots"),
         (
             {"endpoints": ["http://s.test"], "bucket": "Camera"},
             {},
-            "'Camera' cannot be part of a host's name; use path",
+            "'Camera' cannot be part of a host name; use path",
         ),
-        ({"endpoints": ["http://s.test"]}, {"tool": "s5cmd"}, "s5cmd cannot do source.addressing: virtual; use native"),
+        (
+            {"endpoints": ["http://s.test"]},
+            {"tool": "s5cmd"},
+            "s5cmd does not support source.addressing: virtual; use native",
+        ),
     ],
 )
 def test_bucket_that_cannot_stand_before_the_host_is_refused(
@@ -680,8 +692,8 @@ def test_size_counts_by_its_unit(number: int, unit: str) -> None:
     ("text", "problem"),
     [
         ("job: [1,\nx: 2", "line 2, column 5: while parsing a flow sequence"),
-        ("job: a\nsource:\n  bucket: x\n  bucket: y\n", "line 4, column 3: the key `bucket` is there twice"),
-        ("job: a\njob: a\n", "line 2, column 1: the key `job` is there twice"),
+        ("job: a\nsource:\n  bucket: x\n  bucket: y\n", "line 4, column 3: the key `bucket` occurs twice"),
+        ("job: a\njob: a\n", "line 2, column 1: the key `job` occurs twice"),
         ("job: a\n\tx: b\n", "line 2, column 1: while scanning for the next token, found character '\\t'"),
         ("job: *name\n", "line 1, column 6: found undefined alias 'name'"),
         ("job: a\n---\njob: b\n", "line 2, column 1: expected a single document"),
@@ -692,8 +704,8 @@ def test_size_counts_by_its_unit(number: int, unit: str) -> None:
         ("# nothing yet\n", "must be a mapping of options"),
         ("- job: a\n", "must be a mapping of options (job: ..., destination: ...), not a list"),
         ("photos\n", "must be a mapping of options (job: ..., destination: ...), not text"),
-        (b"job: \xff\n", "is not a text in UTF-8"),
-        (b"job: \x00\n", "is not a text in UTF-8"),
+        (b"job: \xff\n", "is not UTF-8 text"),
+        (b"job: \x00\n", "is not UTF-8 text"),
         ("[" * 1500, "is nested too deeply"),
     ],
 )
@@ -751,11 +763,11 @@ def test_path_is_taken_as_it_is(jobs_dir: Path, path: str) -> None:
     ("name", "problem"),
     [
         ("photo", "there is no job `photo`; did you mean `photos`?"),
-        ("zzz", "there is no job `zzz`; jobs there: both, photos, videos"),
-        ("notes", "there is no job `notes`; jobs there: both, photos, videos"),
-        ("Photos", "is neither the name of a job nor a path"),
-        ("", "is neither the name of a job nor a path"),
-        ("..", "is neither the name of a job nor a path"),
+        ("zzz", "there is no job `zzz`; existing jobs: both, photos, videos"),
+        ("notes", "there is no job `notes`; existing jobs: both, photos, videos"),
+        ("Photos", "is neither a job name nor a path"),
+        ("", "is neither a job name nor a path"),
+        ("..", "is neither a job name nor a path"),
     ],
 )
 def test_unknown_job_gets_a_hint(jobs_dir: Path, name: str, problem: str) -> None:
@@ -765,7 +777,7 @@ def test_unknown_job_gets_a_hint(jobs_dir: Path, name: str, problem: str) -> Non
 
 
 def test_no_jobs_folder_is_no_jobs(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no job `photos`; jobs there: none"):
+    with pytest.raises(ConfigError, match="there is no job `photos`; existing jobs: none"):
         job_file.job_path("photos", tmp_path / "absent")
 
 

@@ -261,7 +261,7 @@ def test_no_option_of_the_engine_is_taken_for_a_secret() -> None:
     job = {"job": "x", "destination": {"bucket": "archive", **dict.fromkeys(private, "X")}, "volumes": []}
     with pytest.raises(job_file.ConfigError) as problems:
         job_file.parse_job(job, "test")
-    assert len([line for line in problems.value.problems if "no secrets here" in line]) == len(private)
+    assert len([line for line in problems.value.problems if "secrets do not belong here" in line]) == len(private)
 
 
 # --- the engine on its way to the host

@@ -78,7 +78,7 @@ def test_a_job_that_allows_too_few_connections_is_refused(tool: str, fewest: int
     assert job(fewest).destination.max_connections == fewest
     with pytest.raises(ConfigError) as caught:
         job(fewest - 1)
-    problem = f"{fewest - 1} are too few, mover.tool {tool} needs {fewest}"
+    problem = f"{fewest - 1} is too low, mover.tool {tool} needs {fewest}"
     assert all(f"{side}.max_connections: {problem}" in str(caught.value) for side in ("source", "destination"))
 
 

@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a job is told: its file, its credentials."""
+"""The input of a job: its YAML file and its credentials."""

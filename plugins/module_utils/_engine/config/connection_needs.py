@@ -1,15 +1,15 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How few connections a unit can do with."""
+"""The minimum number of connections that a unit needs."""
 
 from __future__ import annotations
 
-# One to ask, one for boto3, one for small and one for large objects; each command of s5cmd takes up to two, and two are
-# kept for what it does not bring to its end.
+# One to ask, one for boto3, one for small and one for large objects; each s5cmd command takes up to two, and two are
+# reserved for work that s5cmd does not finish.
 LEAST, LEAST_OF_S5CMD = 4, 9
 
 
 def least(tool: str) -> int:
-    """How many connections a unit that moves with this tool cannot do without."""
+    """The minimum number of connections for a unit that uses this tool."""
     return LEAST_OF_S5CMD if tool == "s5cmd" else LEAST

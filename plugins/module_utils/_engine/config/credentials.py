@@ -23,17 +23,17 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which the users of `loa
     from .job_file import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
-_log = logging.getLogger("snowsync.credentials")
-_LOOK_SECONDS = 1.0  # so long a file that was replaced may go unseen, unless a credential is refused
-_SETTLE_SECONDS = 20.0  # so long after a change of the file somebody may not have finished it: one key after the other
+_log = logging.getLogger("snowsync.config.credentials")
+_LOOK_SECONDS = 1.0  # a replaced file may go unnoticed this long, unless the store rejects a credential
+_SETTLE_SECONDS = 20.0  # after a change, the file may be incomplete this long: one key written after the other
 _POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """One key pair (`session_token` may be empty), and the `profile` of the file `path` it came from.
+    """One key pair (`session_token` may be empty), and the file `path` and `profile` it came from.
 
-    `oddities` are the spellings in that file which s5cmd, that reads it itself, does not know.
+    `oddities` are spellings in that file that s5cmd, which reads the file itself, does not know.
     """
 
     access_key: str
@@ -47,35 +47,35 @@ class Credentials:
         return f"Credentials(path={str(self.path)!r}, profile={self.profile!r})"
 
     def current(self) -> Credentials:
-        """Themselves: they do not change."""
+        """These credentials: they never change."""
         return self
 
     def look(self) -> bool:
-        """There is nothing to look at."""
+        """Always False: there is no file to check."""
         return False
 
     def may_change(self) -> bool:
-        """Nobody changes them."""
+        """Always False: they never change."""
         return False
 
 
 class Keys(Protocol):
-    """Where whoever signs a request finds the credentials of the moment."""
+    """Provides the current credentials to code that signs requests."""
 
     def current(self) -> Credentials:
-        """What counts now. The same object as before as long as nothing changed."""
+        """The current credentials. The same object as before as long as nothing changed."""
 
     def look(self) -> bool:
-        """Find out at once whether others count now; True if they do."""
+        """Check at once whether the credentials changed; True if they did."""
 
     def may_change(self) -> bool:
-        """Whether somebody changed something a moment ago, and may not have finished."""
+        """Whether a change began a moment ago and may not be complete."""
 
 
 def renewed_since(keys: Keys, before: Credentials) -> bool:
-    """Whether others than those a refused request was signed with count now; then it is worth another try.
+    """Whether the credentials changed since a rejected request was signed with `before`: then a retry is worthwhile.
 
-    While a file is being written this waits: half of it may be the new keys already, and half the former ones.
+    While a file is being written this waits: it may hold some new keys and some old ones.
     """
     keys.look()
     while keys.current() is before and keys.may_change() and not workers.is_over():
@@ -85,10 +85,10 @@ def renewed_since(keys: Keys, before: Credentials) -> bool:
 
 
 class WatchedFile:
-    """The credentials of a file that somebody may renew at any time; all methods may be called from several threads.
+    """The credentials of a file that may be renewed at any time. Thread-safe.
 
-    `find_path` says which file counts now. What cannot be read, or is half written, changes nothing: the credentials
-    read before stay, and a warning says why.
+    `find_path` returns the file to use now. A file that cannot be read, or is half written, changes nothing: the
+    credentials read before stay in use, and a warning says why.
     """
 
     def __init__(self, find_path: Callable[[], Path], profile: str) -> None:
@@ -101,13 +101,13 @@ class WatchedFile:
         self._changed_at = float("-inf")
 
     def current(self) -> Credentials:
-        """What counts now; the file is looked at once a second at most."""
+        """The current credentials; the file is checked once a second at most."""
         if time.monotonic() >= self._look_at:
             self.look()
         return self._current
 
     def look(self) -> bool:
-        """Read the file again if it is another one now; whether its credentials are others than before."""
+        """Read the file again if it was changed or replaced; whether its credentials changed."""
         with self._lock:
             self._look_at = time.monotonic() + _LOOK_SECONDS
             path = self._find_path()
@@ -118,14 +118,14 @@ class WatchedFile:
             return self._take(path)
 
     def may_change(self) -> bool:
-        """Whether the file was changed, or taken away, a moment ago."""
+        """Whether the file was changed or removed a moment ago."""
         return time.monotonic() - self._changed_at < _SETTLE_SECONDS
 
     def _take(self, path: Path) -> bool:
         try:
             renewed = load(path, self._profile)
         except ConfigError as error:
-            _log.warning("the credentials in %s were not renewed, the former ones are used: %s", path, error)
+            _log.warning("the credentials in %s were not renewed; the previous ones stay in use: %s", path, error)
             return False
         if renewed == self._current:
             return False
@@ -135,7 +135,7 @@ class WatchedFile:
 
 
 def _identity(path: Path) -> tuple[str, ...]:
-    """What is another once a file was written or replaced."""
+    """Values that change when a file is written or replaced."""
     try:
         found = path.stat()
     except OSError as error:
@@ -144,7 +144,7 @@ def _identity(path: Path) -> tuple[str, ...]:
 
 
 def for_side(job: Job, side: str) -> WatchedFile:
-    """The credentials of a job's "source" or "destination"; ConfigError as `load`, or when there is no such side."""
+    """The credentials of a job's "source" or "destination"; ConfigError as for `load`, or when that side is null."""
     store = {"source": job.source, "destination": job.destination}[side]
     if store is None:
         raise ConfigError(f"job {job.job}", [f"{side}: is null, so it has no credentials; give the job a {side}"])
@@ -153,10 +153,10 @@ def for_side(job: Job, side: str) -> WatchedFile:
 
 
 def default_path(job_name: str, side: str) -> Path:
-    """Where a side's credentials are when the job does not say.
+    """The path of a side's credentials when the job does not set one.
 
-    What was handed over to the running unit since it started, else what systemd handed over at its start (which stays
-    as it was then), else root's own file.
+    The file passed to the running unit since it started, else the one systemd passed at its start (which never
+    changes), else root's own file.
     """
     handed_over = os.environ.get("CREDENTIALS_DIRECTORY")
     if not handed_over:
@@ -167,13 +167,13 @@ def default_path(job_name: str, side: str) -> Path:
 
 
 def load(path: Path | str, profile: str = "default") -> Credentials:
-    """The profile of an AWS credentials file; ConfigError names file, profile and option, never a value."""
+    """Read a profile of an AWS credentials file; ConfigError names file, profile and option, never a value."""
     path = Path(path)
     parser = _parse(path, _read_private(path))
     section = _section(parser, profile)
     if section is None:
         known = ", ".join(parser.sections()[:20]) or "none"
-        raise ConfigError(str(path), [f"[{profile}]: there is no such profile; profiles there: {known}"])
+        raise ConfigError(str(path), [f"[{profile}]: there is no such profile; profiles in the file: {known}"])
     problems = _elsewhere(section, parser.options(section))
     if problems:
         raise ConfigError(str(path), problems)
@@ -193,25 +193,24 @@ def load(path: Path | str, profile: str = "default") -> Credentials:
 _OPTIONS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _OLD_TOKEN = "aws_security_token"  # what boto 2 called the session token
 _ELSEWHERE = {
-    "credential_process": "no program is run for keys; let a timer run it and write the keys into this file",
-    "role_arn": "no role is assumed here; let a timer assume it (`aws sts assume-role`) and write the keys it gets,"
-    " with their aws_session_token, into this file",
-    "web_identity_token_file": "no role is assumed here; let a timer assume it"
-    " (`aws sts assume-role-with-web-identity`) and write the keys it gets, with their aws_session_token, into this"
-    " file",
-    "sso_": "nobody can log in here; let `aws configure export-credentials` write the keys into this file",
+    "credential_process": "not supported; run the program from a timer that writes the keys into this file",
+    "role_arn": "not supported; assume the role from a timer (`aws sts assume-role`) that writes the keys, with their"
+    " aws_session_token, into this file",
+    "web_identity_token_file": "not supported; assume the role from a timer"
+    " (`aws sts assume-role-with-web-identity`) that writes the keys, with their aws_session_token, into this file",
+    "sso_": "not supported, SSO needs a login; write the keys into this file with `aws configure export-credentials`",
 }
 
 
 def _section(parser: configparser.RawConfigParser, profile: str) -> str | None:
-    """The section of a profile: a credentials file calls it by its name, a config file `[profile NAME]`."""
+    """The section of a profile: `[NAME]` in a credentials file, `[profile NAME]` in a config file."""
     return next((name for name in (profile, f"profile {profile}") if parser.has_section(name)), None)
 
 
 def _elsewhere(section: str, options: list[str]) -> list[str]:
-    """One line for each option by which the keys are to be had elsewhere: those in the file would be the wrong ones."""
+    """One line for each option that gets the keys from elsewhere: keys in the file would be the wrong ones."""
     return [
-        f"[{section}] {option}: {fix}; it is read again when it changes"
+        f"[{section}] {option}: {fix}; the file is read again when it changes"
         for option in options
         for known, fix in _ELSEWHERE.items()
         if option == known or (known.endswith("_") and option.startswith(known))
@@ -222,9 +221,9 @@ def _wrong(option: str, value: str) -> str:
     if not value:
         return "" if option == "aws_session_token" else "is missing; add it"
     if any(character.isspace() or not character.isprintable() for character in value) or not value.isascii():
-        return "holds white space or characters that no key has; copy it again, alone on its line"
+        return "contains white space or characters that no key has; copy it again, alone on its line"
     if value[0] in "'\"":
-        return "begins with a quote; write the value without quotes"
+        return "starts with a quote; write the value without quotes"
     return ""
 
 
@@ -234,33 +233,33 @@ def _read_private(path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             if mode & 0o077 and not _handed_over(path):
                 shown = f"{stat.S_IMODE(mode):04o}"
-                raise ConfigError(str(path), [f"mode {shown} lets others than its owner in; chmod 600 {path}"])
+                raise ConfigError(str(path), [f"mode {shown} lets others than its owner read it; chmod 600 {path}"])
             return file.read().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(str(path), ["there is no such file; put the credentials there, mode 0600"]) from None
     except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}; look at its kind and owner"]) from None
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}; check its type and owner"]) from None
     except UnicodeDecodeError:
-        raise ConfigError(str(path), ["is not a text in UTF-8; write it again"]) from None
+        raise ConfigError(str(path), ["is not UTF-8 text; write it again"]) from None
 
 
 def _handed_over(path: Path) -> bool:
-    """Below $CREDENTIALS_DIRECTORY systemd keeps others out, whatever the mode of the file says."""
+    """Whether systemd controls access to the file: it does below $CREDENTIALS_DIRECTORY, whatever the file's mode."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     return bool(directory) and path.resolve().is_relative_to(Path(str(directory)).resolve())
 
 
 def _parse(path: Path, text: str) -> configparser.RawConfigParser:
-    # No section is a default for the others: [DEFAULT] would lend its keys to every profile.
+    # No section provides defaults for the others: [DEFAULT] would give its keys to every profile.
     parser = configparser.RawConfigParser(default_section="\0", strict=True)
     try:
         parser.read_string(text)
     except configparser.DuplicateOptionError as error:
         problem = f"line {error.lineno}: [{error.section}] has `{error.option}` twice; keep one"
     except configparser.DuplicateSectionError as error:
-        problem = f"line {error.lineno}: the profile [{error.section}] is there twice; keep one"
+        problem = f"line {error.lineno}: the profile [{error.section}] occurs twice; keep one"
     except configparser.MissingSectionHeaderError as error:
-        problem = f"line {error.lineno}: a line before the first [profile]; begin the file with [default]"
+        problem = f"line {error.lineno}: a line before the first [profile]; start the file with [default]"
     except configparser.ParsingError as error:
         # The library's own message repeats the line, which may be the secret itself.
         problem = f"line {error.errors[0][0]}: is not `option = value`; fix it"

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A job's configuration: what may stand in its YAML file, and every problem at once when it may not.
+"""A job's configuration: the schema of its YAML file. All problems of a file are reported at once.
 
-config/values.py checks each value alone; what concerns several values together is checked by `_Crossing`, also when
-single values are wrong, so that one run of ``snowsync check-config`` is enough to fix a file.
+config/values.py checks each value alone; `_Crossing` checks values against each other, even when single values are
+wrong, so that one run of ``snowsync check-config`` is enough to fix a file.
 Sizes are bytes (an integer, or text such as ``10GiB`` or ``500MB``), durations are seconds.
 """
 
@@ -101,9 +101,8 @@ class Group(_Part):
 class MoverSettings(_Part):
     """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`.
 
+    Half of these workers fetch, so that large objects finish one after another and both hops work at the same time.
     `tool` auto is the native mover, which costs less CPU and reads nothing twice.
-
-    Half of those fetch, so that large objects end one after another and both hops work at once.
     """
 
     tool: Annotated[Literal["auto", "native", "s5cmd"], values.one_of("auto", "native", "s5cmd")] = "auto"
@@ -118,7 +117,7 @@ class MoverSettings(_Part):
     binary: values.AbsolutePath | None = None
 
     def is_large(self, size: int) -> bool:
-        """Whether an object of so many bytes has the lanes of large ones, and is worth to be remembered in parts."""
+        """Whether an object of `size` bytes uses the lane of large objects and has its parts remembered."""
         return size >= self.large_object
 
 
@@ -158,14 +157,14 @@ class Job(_Part):
 
 
 def job_path(name_or_path: str, jobs_dir: Path | str = JOBS_DIR) -> Path:
-    """The file of a job: a path (anything with a / or ending in .yml or .yaml) as it is, a name below `jobs_dir`.
+    """The file of a job: a path (with a / or ending in .yml or .yaml) is used as is, a name is looked up in `jobs_dir`.
 
-    Raises ConfigError for a name that has no file, with the names that have one.
+    Raises ConfigError for a name without a file, listing the names that have one.
     """
     if "/" in name_or_path or name_or_path.endswith((".yml", ".yaml")):
         return Path(name_or_path)
     if not re.fullmatch(values.JOB_NAME, name_or_path):
-        raise ConfigError(name_or_path, ["is neither the name of a job nor a path; see `snowsync --help`"])
+        raise ConfigError(name_or_path, ["is neither a job name nor a path; see `snowsync --help`"])
     try:
         names = os.listdir(jobs_dir)
     except FileNotFoundError:
@@ -176,17 +175,17 @@ def job_path(name_or_path: str, jobs_dir: Path | str = JOBS_DIR) -> Path:
         if name in names:
             return Path(jobs_dir, name)
     known = sorted({name.rpartition(".")[0] for name in names if name.endswith((".yml", ".yaml"))})
-    hint = _did_you_mean(name_or_path, known) or f"jobs there: {', '.join(known[:20]) or 'none'}"
+    hint = _did_you_mean(name_or_path, known) or f"existing jobs: {', '.join(known[:20]) or 'none'}"
     raise ConfigError(str(jobs_dir), [f"there is no job `{name_or_path}`; {hint}"])
 
 
 def load_job(path: Path | str) -> Job:
-    """The job in a YAML file; ConfigError with every problem (or with the line of a syntax error)."""
+    """Load a job from a YAML file; ConfigError with every problem (or with the line of a syntax error)."""
     return parse_job(_read_yaml(Path(path)), str(path))
 
 
 def parse_job(mapping: object, origin: str) -> Job:
-    """The job in a mapping as YAML or JSON give it; `origin` names it in errors. ConfigError with every problem."""
+    """Parse a job from a mapping (YAML or JSON); `origin` names it in errors. ConfigError with every problem."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(
             origin, [f"must be a mapping of options (job: ..., destination: ...), not {values.kind(mapping)}"]
@@ -203,7 +202,7 @@ def parse_job(mapping: object, origin: str) -> Job:
 
 
 class _Crossing:
-    """What several values say together. Values that are wrong by themselves are None here and are passed over."""
+    """Checks of several values together. Values that are wrong by themselves are None here and are skipped."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -223,36 +222,36 @@ class _Crossing:
                 yield from _repeated(f"{side}.endpoints", [str(endpoint) for endpoint in store.endpoints or ()])
         if source and destination and _feeds_itself(source, destination):
             yield (
-                "destination: is the source itself (same endpoint and bucket, one prefix contains the other),"
-                " the job would feed itself; choose another bucket or prefix"
+                "destination: is the same as the source (same endpoint and bucket, one prefix contains the other),"
+                " the job would copy its own output; choose another bucket or prefix"
             )
 
         virtual = [side for side in ("source", "destination") if _is_virtual(getattr(self.job, side))]
         if virtual and self.job.mover and self.job.mover.tool == "s5cmd":
-            yield f"mover.tool: s5cmd cannot do {virtual[0]}.addressing: virtual; use native"
+            yield f"mover.tool: s5cmd does not support {virtual[0]}.addressing: virtual; use native"
 
     def _volumes(self) -> Iterator[str]:
         for position, (where, volume) in enumerate(self.volumes):
             for earlier, other in self.volumes[:position]:
                 if volume.name and volume.name == other.name:
-                    yield f"{where}.name: {volume.name!r} is already the name of {earlier}; give each volume its own"
+                    yield f"{where}.name: {volume.name!r} is already the name of {earlier}; volume names must be unique"
                 yield from _overlap(f"{where}.path", volume.path, f"{earlier}.path", other.path)
             if volume.path == Path("/"):
-                yield f"{where}.path: is the root of the system; name the mount point or folder to stage in"
+                yield f"{where}.path: is the root directory; name the mount point or folder to stage in"
             elif volume.path and self.job.job and self.job.state_path.is_relative_to(volume.path):
-                yield f"state_dir: lies on {where} ({volume.path}); put it on the system disk, it describes the volumes"
+                yield f"state_dir: is on {where} ({volume.path}); put it on the system disk, it describes the volumes"
 
     def _rest(self) -> Iterator[str]:
         space = self.job.space
         if space and space.low_watermark and space.high_watermark and space.low_watermark >= space.high_watermark:
             yield (
                 f"space.low_watermark: {space.low_watermark} is not below space.high_watermark"
-                f" ({space.high_watermark}); lower it, or raise the other"
+                f" ({space.high_watermark}); lower the first or raise the second"
             )
         if self.job.volumes is not None and not self.job.volumes:
             yield "volumes: needs at least one volume; give its name and path"
         if self.job.source is None and self.volumes and not any(volume.drop_folder for _, volume in self.volumes):
-            yield "source: there is none, and no volume has a `drop_folder`, so nothing would move; give one of them"
+            yield "source: is not set, and no volume has a `drop_folder`: there is nothing to move; set one of them"
 
 
 def _is_virtual(store: Store | None) -> bool:
@@ -260,16 +259,16 @@ def _is_virtual(store: Store | None) -> bool:
 
 
 def _why_not_virtual(side: str, store: Store) -> Iterator[str]:
-    """Why the bucket's name cannot stand before the host of an endpoint."""
+    """Why the bucket name cannot be part of the host name of an endpoint."""
     if not _is_virtual(store) or not store.bucket:
         return
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", store.bucket):
-        yield f"{side}.addressing: {store.bucket!r} cannot be part of a host's name; use path"
+        yield f"{side}.addressing: {store.bucket!r} cannot be part of a host name; use path"
     elif "." in store.bucket and any(url.startswith("https:") for url in store.endpoints or ("https:",)):
-        yield f"{side}.addressing: no certificate is for a bucket with dots before the host; use path"
+        yield f"{side}.addressing: no TLS certificate matches a bucket name with dots before the host; use path"
     for index, url in enumerate(store.endpoints or ()):
         if values.is_address(urlsplit(url).hostname or ""):
-            yield f"{side}.addressing: virtual needs a host's name, {side}.endpoints[{index}] has an address; use path"
+            yield f"{side}.addressing: virtual needs a host name, {side}.endpoints[{index}] is an IP address; use path"
 
 
 def _feeds_itself(source: Store, destination: Store) -> bool:
@@ -283,7 +282,7 @@ def _feeds_itself(source: Store, destination: Store) -> bool:
 
 
 def addresses(store: Store) -> set[str]:
-    """Where a store answers, one name for all of AWS: bucket names are unique there."""
+    """The addresses of a store, with one name for all of AWS: bucket names are unique there."""
     if not store.endpoints:
         return {"aws"}
     found = set()
@@ -299,8 +298,8 @@ def _too_few_connections(side: str, store: Store, mover: MoverSettings | None) -
     tool = (mover and mover.tool) or "auto"
     if store.max_connections and store.max_connections < least(tool):
         yield (
-            f"{side}.max_connections: {store.max_connections} are too few, mover.tool {tool} needs {least(tool)}:"
-            " to list and ask, for boto3, for small and for large objects; allow that many"
+            f"{side}.max_connections: {store.max_connections} is too low, mover.tool {tool} needs {least(tool)}:"
+            f" for listings and checks, boto3, small and large objects; set it to {least(tool)} or more"
         )
 
 
@@ -314,7 +313,7 @@ def _overlap(where: str, path: Path | None, other_where: str, other: Path | None
     if path is None or other is None:
         return
     if path == other:
-        yield f"{where}: {path} is already {other_where}; one filesystem is one volume"
+        yield f"{where}: {path} is already {other_where}; each volume needs its own path"
     elif path.is_relative_to(other) or other.is_relative_to(path):
         inner, outer = (where, other_where) if path.is_relative_to(other) else (other_where, where)
         yield f"{where}: {path} and {other_where} {other} contain each other ({inner} inside {outer}); separate them"
@@ -324,7 +323,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _salvage_job(mapping: Mapping[str, Any]) -> Job:
-    """What can be used of a job that has wrong values: those become None, missing ones their default."""
+    """The usable part of a job that has wrong values: those become None, missing ones their default."""
     volumes = mapping.get("volumes")
     parts: dict[str, object] = {
         "source": None if mapping.get("source") is None else _salvage(Store, mapping["source"]),
@@ -344,7 +343,7 @@ def _salvage(model: type[_Model], raw: object) -> _Model:
         else:
             found[name] = None if field.is_required() else field.get_default(call_default_factory=True)
     if model is Volume and mapping.get("drop_folder"):
-        found["drop_folder"] = mapping["drop_folder"]  # also a wrong one shows that files would come from it
+        found["drop_folder"] = mapping["drop_folder"]  # even a wrong one shows that files would come from it
     return model.model_construct(**found)
 
 
@@ -374,12 +373,12 @@ _SECRET_KEYS = re.compile(r"(access|secret|session)_?(key|token)|password|token|
 
 
 def _explain(details: Any) -> str:
-    """One line for one of pydantic's errors."""
+    """The message for one pydantic error."""
     where, kind = _where(details["loc"]), details["type"]
     if kind == "value_error":
         return f"{where}: {details['ctx']['error']}"
     if kind == "invalid_key":
-        # YAML reads `on` as true; the location says only where the key is, and says it wrongly for such a one.
+        # YAML reads `on` as true; the location of such a key is wrong and gives only its place.
         return f"{_where([*details['loc'][:-1], str(details['input'])])}: is not text; put the option's name in quotes"
     if kind == "extra_forbidden":
         return f"{where}: {_unknown_key(details['loc'])}"
@@ -390,10 +389,10 @@ def _explain(details: Any) -> str:
 def _unknown_key(location: tuple[int | str, ...]) -> str:
     name = str(location[-1])
     if _SECRET_KEYS.fullmatch(name):
-        return "no secrets here; put it into the file that `credentials_file` names"
+        return "secrets do not belong here; put it into the file that `credentials_file` names"
     model = _PARTS[location[0]] if len(location) > 1 else Job
     hint = _did_you_mean(name, model.model_fields)
-    return f"unknown option; {hint or 'known ones: ' + ', '.join(model.model_fields)}"
+    return f"unknown option; {hint or 'known options: ' + ', '.join(model.model_fields)}"
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -414,7 +413,7 @@ def _read_yaml(path: Path) -> object:
     except FileNotFoundError:
         raise ConfigError(str(path), ["there is no such file; check the name"]) from None
     except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}; look at its kind and mode"]) from None
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}; check its type and mode"]) from None
     except RecursionError:
         raise ConfigError(str(path), ["is nested too deeply for a job; check the brackets"]) from None
     except yaml.YAMLError as error:
@@ -424,16 +423,16 @@ def _read_yaml(path: Path) -> object:
 def _explain_yaml(error: Any) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
-        return f"is not a text in UTF-8 ({getattr(error, 'reason', error)}); write it again"
+        return f"is not UTF-8 text ({getattr(error, 'reason', error)}); write it again"
     what = ", ".join(text for text in (error.context, error.problem) if text)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}; fix the YAML there"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}; fix the YAML at this position"
 
 
 def _yaml_loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Refuses what YAML lets pass: the same key twice, of which only the last would count. Names every line."""
+        """Rejects duplicate keys, of which YAML silently uses the last. Every error names its line."""
 
         def construct_object(self, node: Any, deep: bool = False) -> Any:
             try:
@@ -446,7 +445,7 @@ def _yaml_loader() -> Any:
             for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
                 if isinstance(key_node, yaml.ScalarNode):
                     if key_node.value in seen:
-                        repeated = f"the key `{key_node.value}` is there twice"
+                        repeated = f"the key `{key_node.value}` occurs twice"
                         raise yaml.MarkedYAMLError(problem=repeated, problem_mark=key_node.start_mark)
                     seen.add(key_node.value)
             return super().construct_mapping(node, deep)

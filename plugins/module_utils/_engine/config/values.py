@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What one value of a job's configuration may be: types for job_file.py, each with its own words when it is wrong.
+"""Types for the single values of a job's configuration (job_file.py), each with its own error messages.
 
-A message says what is wrong and the fix. It repeats a value only where nobody would have put a secret.
+A message says what is wrong and how to fix it. It repeats a value only where nobody would have put a secret.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _YEAR_SECONDS = 365 * 86_400
 
 
 def kind(value: object) -> str:
-    """What a value is, in the words of YAML."""
+    """The type of a value, in YAML terms."""
     kinds = {type(None): "null", bool: "true/false", int: "a number", float: "a number", str: "text", list: "a list"}
     return kinds.get(type(value), "a mapping" if isinstance(value, dict) else type(value).__name__)
 
@@ -100,7 +100,7 @@ def _matching(pattern: str, fix: str) -> BeforeValidator:
     def check(value: object) -> str:
         text = _text(value)
         if not matches(text):
-            raise ValueError(f"{_shown(text)} is not possible; {fix}")
+            raise ValueError(f"{_shown(text)} is not valid; {fix}")
         return text
 
     return BeforeValidator(check)
@@ -119,9 +119,9 @@ def one_of(*words: str) -> BeforeValidator:
 def _absolute_path(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value, "an absolute path")
     if not text.startswith("/") or "\0" in text:
-        raise ValueError(f"{_shown(text)} is not an absolute path; begin it with /")
+        raise ValueError(f"{_shown(text)} is not an absolute path; start it with /")
     if ".." in text.split("/"):
-        raise ValueError(f"{_shown(text)} contains ..; write the path it leads to")
+        raise ValueError(f"{_shown(text)} contains ..; write the resolved path")
     return Path("/" + text.lstrip("/"))
 
 
@@ -131,16 +131,16 @@ def _relative_folder(value: object) -> str:
     if text.startswith("/") or ".." in parts or not parts or "\0" in text:
         raise ValueError(f"{_shown(text)} is not a folder below the volume; name one, such as incoming")
     if parts[0] == OWN_FOLDER:
-        raise ValueError(f"lies in {OWN_FOLDER}, which belongs to the engine; choose another folder")
+        raise ValueError(f"is inside {OWN_FOLDER}, which belongs to the engine; choose another folder")
     return "/".join(parts)
 
 
 def _bucket(value: object) -> str:
-    text = _text(value, "the name of a bucket")
+    text = _text(value, "a bucket name")
     if "/" in text or ":" in text:
-        raise ValueError("must be the bare name of a bucket; a prefix goes into `prefix`, a URL into `endpoints`")
+        raise ValueError("must be a bare bucket name; a prefix goes into `prefix`, a URL into `endpoints`")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", text):
-        raise ValueError(f"{_shown(text)} is no name of a bucket; give 3 or more letters, digits, dots and hyphens")
+        raise ValueError(f"{_shown(text)} is not a bucket name; use 3 or more letters, digits, dots and hyphens")
     return text
 
 
@@ -159,18 +159,18 @@ def _endpoint(value: object) -> str:
     """`scheme://host[:port]`, scheme and host in lower case. Messages never repeat the URL: it may hold a password."""
     text = _text(value, "a URL")
     if re.search(r"[^\x21-\x7e]|\\", text):
-        raise ValueError("holds white space or characters that no URL has; write https://host:port")
+        raise ValueError("contains white space or characters that no URL has; write https://host:port")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError("is not a URL with a host and a port of 1 to 65535; write https://host:port") from None
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("must begin with https:// or http://; write https://host:port")
+        raise ValueError("must start with https:// or http://; write https://host:port")
     if "@" in parts.netloc:
-        raise ValueError("holds a user or password; remove it, keys belong in `credentials_file`")
+        raise ValueError("contains a user or password; remove it, keys belong in `credentials_file`")
     if parts.path not in ("", "/") or "?" in text or "#" in text:
-        raise ValueError("has a path, query or fragment; end it after the host and port, the bucket goes into `bucket`")
+        raise ValueError("has a path, query or fragment; end it after host and port, the bucket goes into `bucket`")
     if port == 0 or parts.netloc.endswith(":") or not _is_host(host):
         raise ValueError("has no usable host or port; write https://host:port")
     shown = f"[{host}]" if ":" in host else host
@@ -178,7 +178,7 @@ def _endpoint(value: object) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is given by its address, not by a name."""
+    """Whether a host is an IP address, not a name."""
     try:
         return bool(ipaddress.ip_address(host))
     except ValueError:
@@ -197,7 +197,7 @@ def _is_host(host: str) -> bool:
 
 def _mode(value: object) -> object:
     if value == "direct":
-        raise ValueError("direct is not built yet; use staged")
+        raise ValueError("direct is not implemented; use staged")
     if value != "staged":
         raise ValueError(f"must be staged, not {_shown(value) if isinstance(value, str) else kind(value)}")
     return value
@@ -206,8 +206,8 @@ def _mode(value: object) -> object:
 def _evidence(value: object) -> Evidence:
     if not isinstance(value, int) or value not in (2, 3):
         raise ValueError(
-            "must be 2 (the store's digest is ours) or 3 (read back); less would let a file be deleted unproven,"
-            " and no store lets a client read past its caches, so 4 is out of reach"
+            "must be 2 (the store's digest equals ours) or 3 (read back); a lower level would allow deleting unproven"
+            " files, and 4 is impossible: no store lets a client read past its caches"
         )
     return Evidence(value)
 
@@ -224,9 +224,9 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Rung = Annotated[Evidence, BeforeValidator(_evidence)]
 Mode = Annotated[Literal["staged"], BeforeValidator(_mode)]
 JOB_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
-JobName = Annotated[str, _matching(JOB_NAME, "use 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")]
+JobName = Annotated[str, _matching(JOB_NAME, "use 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit")]
 VolumeName = Annotated[
-    str, _matching(r"[a-z0-9][a-z0-9-]{0,62}", "use 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
+    str, _matching(r"[a-z0-9][a-z0-9-]{0,62}", "use 1 to 63 of a-z, 0-9 and -, starting with a letter or digit")
 ]
 Region = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "give a region such as us-east-1")]
 Profile = Annotated[str, _matching(r"[^\[\]\x00-\x1f]{1,128}", "give the name of a section of the credentials file")]
