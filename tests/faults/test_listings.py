@@ -162,7 +162,7 @@ def test_every_command_tells_of_a_key_that_cannot_be_moved(any_bytes: Rig) -> No
     assert plan.returncode == 0, plan.stderr
     assert (document["keys"], document["left_behind"]) == (["new"], 1)
     assert document["left"] == [
-        {"key": LATIN_SHOWN, "reason": "its key is not valid UTF-8, which S3 demands; rename it there"}
+        {"key": LATIN_SHOWN, "reason": "its key is not valid UTF-8, which S3 requires; rename it there"}
     ]
     assert LATIN_SHOWN in rig.snowsync("plan", "JOB").stdout
     status = json.loads(rig.snowsync("status", "JOB", "--json").stdout)["jobs"][0]

@@ -141,7 +141,7 @@ def test_security_token_is_a_session_token_by_its_old_name(write_file: WriteFile
         (GOOD + "web_identity_token_file=/hush\n", "[default] web_identity_token_file: not supported; assume the role"),
         (
             "[default]\nsso_session = hush\n",
-            "[default] sso_session: not supported, SSO needs a login; write the keys into this file with `aws configure export-",
+            "[default] sso_session: not supported, SSO needs a login; write the keys into this file with `aws",
         ),
         ("[default]\nsso_start_url = hush\n", "[default] sso_start_url: not supported, SSO needs a login"),
         ("[profile default]\naws_access_key_id=HUSH\n", "[profile default] aws_secret_access_key: is missing; add it"),

@@ -32,7 +32,7 @@ def test_errors_of_the_filesystem_have_their_own_words(number: int | None, troub
 def test_the_error_of_a_file_says_what_was_being_done() -> None:
     error = file_error("fetch 'a' from b", OSError(errno.ENOSPC, "No space left on device"))
     assert error.trouble is Trouble.SPACE
-    assert str(error) == "Failed to fetch 'a' from b: the local file says: [Errno 28] No space left on device"
+    assert str(error) == "Failed to fetch 'a' from b: local file error: [Errno 28] No space left on device"
 
 
 @pytest.mark.parametrize("trouble", [Trouble.CREDENTIAL, Trouble.BUCKET])

@@ -428,7 +428,7 @@ def test_map_key_maps_back(rest: str, source_prefix: str, destination_prefix: st
 
 @pytest.mark.parametrize(("object_key", "prefix"), [("a", "b"), ("In/a", "in/"), ("in", "in/"), ("", "x")])
 def test_map_key_refuses_a_key_from_elsewhere(object_key: str, prefix: str) -> None:
-    with pytest.raises(ValueError, match="does not begin with the prefix"):
+    with pytest.raises(ValueError, match="does not start with the prefix"):
         keys.map_key(object_key, prefix, "out/")
 
 
@@ -468,8 +468,8 @@ def test_keys_are_ordered_by_their_bytes(raw: set[bytes]) -> None:
         ("é" * 513, "", "1026 bytes"),
         ("", "", "empty"),
         ("caf\udce9", "", "not valid UTF-8"),
-        ("out/é", "in/", "does not begin with the prefix 'in/'"),
-        ("out", "in/", "does not begin with the prefix 'in/'"),
+        ("out/é", "in/", "does not start with the requested prefix 'in/'"),
+        ("out", "in/", "does not start with the requested prefix 'in/'"),
     ],
 )
 def test_why_a_key_cannot_be_moved(object_key: str, prefix: str, reason: str) -> None:

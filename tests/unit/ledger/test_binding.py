@@ -103,7 +103,7 @@ def test_a_key_keeps_the_name_that_its_own_prefix_gave_it(tmp_path: Path, key: s
 def test_a_key_under_no_prefix_has_no_name() -> None:
     names = Naming("2027/", ("2026/",), "to/")
     assert names.prefix_of("2025/a") is None
-    with pytest.raises(ValueError, match="does not begin with the prefix '2027/'"):
+    with pytest.raises(ValueError, match="does not start with the prefix '2027/'"):
         names.destination_key("2025/a")
 
 

@@ -134,7 +134,7 @@ def test_an_entry_without_a_readable_size_hides_no_other(size: str | None) -> No
     assert [(item.key, item.size) for item in parser.objects] == [("before", 5), ("odd", UNTOLD), ("after", 5)]
     objects, left = movable(parser.objects, "")
     assert [item.key for item in objects] == ["before", "after"]
-    assert [(item.key, reason) for item, reason in left] == [("odd", "the listing gives it no size that can be read")]
+    assert [(item.key, reason) for item, reason in left] == [("odd", "the listing gives no readable size for it")]
 
 
 def test_dates_that_cannot_be_read_are_one_remark() -> None:

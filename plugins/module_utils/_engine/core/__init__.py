@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Values, words and small services that every room uses, and that know none of them."""
+"""Values, terms and small services that all other packages use. It depends on none of them."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which failures of a request are often over in a moment, and how long that moment is, for all who ask again."""
+"""Retries: which errors of a request are often short-lived, and the backoff between attempts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .errors import StoreError, Trouble
 
 _Answered = TypeVar("_Answered")
 _AGAIN = frozenset({Trouble.THROTTLED, Trouble.SERVER, Trouble.BROKEN})
-_FIRST_PAUSE = 0.2  # seconds before a request is made once more, doubled each time
+_FIRST_PAUSE = 0.2  # seconds before the first retry, doubled each time
 
 
 def pause(attempt: int) -> float:
-    """Seconds before attempt number `attempt` (from 1), not the same for all that failed together."""
+    """Seconds before retry number `attempt` (from 1), with jitter for requests that failed together."""
     return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
 
 
 def is_often_over(error: StoreError) -> bool:
-    """Whether the same request may well succeed in a moment; a page with a 4xx is not the answer of a busy store."""
+    """Whether an immediate retry is likely to succeed; a web page with a 4xx does not come from a busy store."""
     return error.trouble in _AGAIN and (error.trouble is not Trouble.SERVER or not 400 <= error.status < 500)
 
 
 def persistently(ask: Callable[[], _Answered], retries: int) -> _Answered:
-    """What `ask` returns, asked up to `retries` times more after such failures. Raises the last StoreError."""
+    """The result of `ask`, with up to `retries` retries after such errors. Raises the last StoreError."""
     for attempt in range(1, retries + 1):
         try:
             return ask()

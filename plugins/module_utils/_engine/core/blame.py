@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whose fault is a request that failed? An endpoint's only where a probe confirms it. No effects here.
+"""Decides the cause of a failed request. An endpoint is blamed only if a probe confirms it. No side effects.
 
-An answer alone does not tell: a proxy's page, a 503 or a connection that breaks may be about one object or about
-everything. So the endpoint is asked something cheap right after, and it counts whether it serves other objects.
+The response alone is not enough: a proxy's page, a 503 or a broken connection may concern one object or all of them. So
+the endpoint is probed with a cheap request right after, and it matters whether it serves other objects.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import NamedTuple
 
 from .errors import Trouble
 
-MANY = 5  # different objects that failed at an endpoint, and none was served in between: its fault, whatever it answers
-TRIED_AT_ONCE = 3  # objects that such an endpoint is given together, until it serves one
+MANY = 5  # different objects that failed at an endpoint, none served in between: blame it, whatever it answers
+TRIED_AT_ONCE = 3  # objects sent to such an endpoint at once, until it serves one
 _LEAST_TRIALS = 8  # with pauses of 1, 2, 4 ... 60 s: two minutes
-_REMEMBERED = 10_000  # objects whose first failure is known
+_REMEMBERED = 10_000  # objects whose first failure is remembered
 
 
 class Blame(enum.Enum):
-    """Who is to blame, and so what happens."""
+    """The cause of a failure, which decides what happens next."""
 
-    JOB = "job"  # the store refuses credential or bucket: the unit stops
-    ENDPOINT = "endpoint"  # a probe confirms it: it rests until one succeeds, and nothing is counted
-    SERVICE = "service"  # it answers probes and serves no object: it rests ever longer, and is given few objects then
-    VOLUME = "volume"  # looked at, and taken out of use where it is not well
-    OBJECT = "object"  # counts as one of its attempts; the endpoint goes on with the others
-    NOBODY = "nobody"  # tried again
+    JOB = "job"  # the store rejects the credential or the bucket: the unit stops
+    ENDPOINT = "endpoint"  # a probe confirms it: paused until a probe succeeds; no attempt is counted
+    SERVICE = "service"  # it answers probes but serves no object: growing pauses, then only a few objects at a time
+    VOLUME = "volume"  # checked, and taken out of use if it has failed
+    OBJECT = "object"  # counts as one of its attempts; the endpoint continues with the others
+    NOBODY = "nobody"  # retried
 
 
 class Probe(enum.Enum):
-    """What an endpoint answered when it was asked something cheap."""
+    """The result of probing an endpoint with a cheap request."""
 
     WELL = "well"
     DOWN = "down"
@@ -41,11 +41,11 @@ class Probe(enum.Enum):
 
 
 class Signs(NamedTuple):
-    """What is known of a failure.
+    """What is known about a failure.
 
-    `failing`: how many different objects failed at the endpoint since it last served one. `others_served`: it served
-    others since this one failed there first, or does so now. `progressed`: a part of this object came, or went, since
-    its last failure.
+    `failing`: the number of different objects that failed at the endpoint since it last served one. `others_served`: it
+    served others since this one first failed there, or does so now. `progressed`: a part of this object was fetched or
+    sent since its last failure.
     """
 
     trouble: Trouble
@@ -56,12 +56,12 @@ class Signs(NamedTuple):
 
 
 def needs_probe(trouble: Trouble) -> bool:
-    """Whether such a failure may be about more than one object."""
+    """Whether such a failure may concern more than one object."""
     return trouble.is_transient or trouble.stops_job
 
 
 def blame(signs: Signs) -> Blame:
-    """Who is to blame for a failure."""
+    """Decide the cause of a failure."""
     trouble = signs.trouble
     if trouble.is_local:
         return Blame.VOLUME
@@ -79,14 +79,14 @@ def blame(signs: Signs) -> Blame:
 
 
 def is_hopeless(trials: int, attempts: int) -> bool:
-    """Whether a run ends without a store that answers and serves nothing: so many `trials` have failed."""
+    """Whether a run gives up on a store that answers but serves nothing, after so many failed `trials`."""
     return trials >= max(_LEAST_TRIALS, 2 * attempts)
 
 
 class Standing:
-    """Which objects failed at an endpoint lately, and whether it served any. Any thread may tell and ask.
+    """Which objects recently failed at an endpoint, and whether it served any. Thread-safe.
 
-    `trials` counts its rests since it was found to serve nothing.
+    `trials` counts its pauses since it was found to serve nothing.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Standing:
         self.trials = 0
         self._served = 0
         self._failing: set[int] = set()  # since it last served one
-        self._served_before: dict[int, int] = {}  # by object: how many it had served when this one failed first
+        self._served_before: dict[int, int] = {}  # by object: how many it had served when this one first failed
 
     def served(self, object_id: int) -> None:
         with self._lock:

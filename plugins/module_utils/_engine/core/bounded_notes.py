@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Notes of a service that runs for ever: what was noted the longest ago is forgotten, where there is much of it."""
+"""A bounded mapping for a service that runs forever: the oldest entries are dropped when it is full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 100_000
 
 
 class Notes(Generic[_Key, _Note]):
-    """At most `most` of them, for what is good to know and safe to lose. Any thread may use them."""
+    """At most `most` entries, for information that is useful but safe to lose. Thread-safe."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -36,7 +36,7 @@ class Notes(Generic[_Key, _Note]):
         return self._notes.get(key, default)
 
     def pop(self, key: _Key, default: _Note) -> _Note:
-        """What was noted, which is forgotten now."""
+        """Remove and return an entry."""
         if key not in self._notes:  # the usual case, which needs no lock
             return default
         with self._lock:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a volume is, in one word, and which word an error of its filesystem means. Pure decisions."""
+"""The condition of a volume in one word, and the word for an error of its filesystem. No side effects."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from .errors import LocalError, Trouble
 
 IN_USE = "in use"
-DRAINING = "draining"  # nothing new is placed there; what is there is delivered
-DRAINED = "drained"  # nothing of the job is left there, and nothing is on its way to it
-READ_ONLY = "read-only"  # it is read and delivered from; nothing is placed or deleted there
-FAILED = "failed"  # it is there, and answers with errors
-MISSING = "missing"  # not mounted, not there, another disk: it may come back as it was
+DRAINING = "draining"  # nothing new is placed there; staged objects are delivered
+DRAINED = "drained"  # nothing of the job is left there, and nothing is in flight to it
+READ_ONLY = "read-only"  # objects are delivered from it; nothing is placed or deleted there
+FAILED = "failed"  # it is present but returns errors
+MISSING = "missing"  # not mounted, absent, or another disk is there: it may come back unchanged
 WORDS = (IN_USE, DRAINING, DRAINED, READ_ONLY, FAILED, MISSING)
 UNAVAILABLE = (FAILED, MISSING)
 OUT_OF_FILES = "its inodes are nearly used up"  # it is full, however many bytes are free
 
-# What the kernel says when a medium or its filesystem is broken, not when something merely is not there.
+# Errors for a broken medium or filesystem, as opposed to something that is merely absent.
 _BROKEN = frozenset(
     {
         errno.EIO,
@@ -39,9 +39,9 @@ _BROKEN = frozenset(
 
 
 def word_of(error: BaseException) -> str:
-    """What an error of a volume's filesystem says of the volume: READ_ONLY, FAILED or MISSING."""
+    """The condition that an error of a volume's filesystem means: READ_ONLY, FAILED or MISSING."""
     if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
-        return READ_ONLY  # it cannot hold what is staged; what lies there already is delivered
+        return READ_ONLY  # it cannot hold staged files; what is already there is delivered
     cause = error if isinstance(error, OSError) else error.__cause__
     number = cause.errno if isinstance(cause, OSError) else None
     if number == errno.EROFS:
@@ -51,11 +51,11 @@ def word_of(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of one volume at one moment: how it looks now, and what the ledger says.
+    """What is known about one volume at one moment: its present state, and what the ledger says.
 
-    `absence` is MISSING or FAILED and `why` its reason, both '' for a volume that is there. `trouble` and `reason` are
-    what a unit met last; `units_run`: one of them is still there to take that back. `is_empty`: the job has no use
-    for anything there. `is_awaited`: something may still be on its way to it.
+    `absence` is MISSING or FAILED and `why` its reason, both '' for a volume that is present. `trouble` and `reason`
+    are the last ones that a unit reported; `units_run`: a unit is running that can withdraw that report. `is_empty`:
+    the job needs nothing there. `is_awaited`: something may still be in flight to it.
     """
 
     absence: str = ""
@@ -71,7 +71,7 @@ class Seen:
 
 
 def is_drained(seen: Seen) -> bool:
-    """Whether nothing of the job is on a draining volume, or on its way there."""
+    """Whether a draining volume has nothing of the job, and nothing in flight to it."""
     return seen.is_draining and seen.is_empty and not seen.is_awaited
 
 

@@ -1,18 +1,18 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What can go wrong, and what the engine does about each.
+"""The errors of the engine and their exit codes.
 
 ::
 
-    SnowsyncError                exit 1   a defect, or something nobody foresaw
+    SnowsyncError                exit 1   a bug, or an unexpected error
     ├── ConfigError              exit 2   the job's configuration is wrong; every problem is listed
     ├── ObjectsFailed            exit 3   the run ended, and some objects are failed or quarantined
     ├── StoreError               exit 4   a request to a store failed; `trouble` says how
-    │   └── JobStopped           exit 5   credential or bucket refused: waiting would not help
+    │   └── JobStopped           exit 5   credential or bucket rejected: waiting would not help
     ├── LocalError               exit 6   a volume or the state directory failed; `trouble` says how
     ├── JobLocked                exit 7   another process runs this unit of the job
-    └── LedgerError              exit 8   the ledger refuses: a forbidden transition, a newer schema, a damaged file
+    └── LedgerError              exit 8   ledger error: a forbidden transition, a newer schema, a damaged file
 
 Exit codes are stable: scripts and units rely on them.
 """
@@ -25,43 +25,43 @@ from collections.abc import Sequence
 
 
 class Trouble(enum.Enum):
-    """One word per kind of failure, whatever tool reported it."""
+    """One word per kind of failure, whichever tool reported it."""
 
-    CREDENTIAL = "credential"  # the store refuses the access key or the signature
-    DENIED = "denied"  # the key is known, this one request is not allowed
+    CREDENTIAL = "credential"  # the store rejects the access key or the signature
+    DENIED = "denied"  # the key is known, but not allowed to make this request
     BUCKET = "bucket"  # no such bucket
     NOT_FOUND = "not_found"  # no such object (or version)
     CHANGED = "changed"  # the object is no longer the one that was listed
-    MISMATCH = "mismatch"  # bytes or digests differ from what was promised
-    TLS = "tls"  # certificate or handshake refused
-    DNS = "dns"  # the endpoint's name has no address
-    REFUSED = "refused"  # nothing listens, or no route
-    TIMEOUT = "timeout"  # the endpoint accepts and says nothing, or stalled under way
-    BROKEN = "broken"  # the connection broke, the body ended early
+    MISMATCH = "mismatch"  # bytes or digests differ from the expected ones
+    TLS = "tls"  # certificate or handshake rejected
+    DNS = "dns"  # the endpoint's host name does not resolve
+    REFUSED = "refused"  # connection refused, or no route
+    TIMEOUT = "timeout"  # the endpoint accepted the connection but did not answer, or stalled midway
+    BROKEN = "broken"  # the connection broke, or the body ended early
     THROTTLED = "throttled"  # 429, 503 SlowDown
     SERVER = "server"  # any other 5xx
-    FULL = "full"  # the store has no room: its quota, or its disks
+    FULL = "full"  # the store is out of space: its quota, or its disks
     SPACE = "space"  # no space left on a volume: no bytes, no inodes, or a quota
-    TOO_LARGE = "too_large"  # the filesystem of a volume takes no file of this size
+    TOO_LARGE = "too_large"  # the filesystem of a volume cannot hold a file of this size
     READONLY = "readonly"  # a volume became read-only
-    IO = "io"  # a volume answers EIO or is gone
-    UNSUPPORTED = "unsupported"  # this store or mover cannot do what was asked
-    UNKNOWN = "unknown"  # no outcome was reported: look, do not assume
+    IO = "io"  # a volume returns EIO or is gone
+    UNSUPPORTED = "unsupported"  # this store or mover does not support the request
+    UNKNOWN = "unknown"  # no outcome was reported: check, do not assume
     OTHER = "other"
 
     @property
     def is_transient(self) -> bool:
-        """The endpoint's health, not this object's fault: wait, probe, go on; no attempt is counted."""
+        """The endpoint's problem, not this object's: wait, probe, continue; no attempt is counted."""
         return self in _TRANSIENT
 
     @property
     def stops_job(self) -> bool:
-        """Waiting would not help: say so once, clearly, and stop."""
+        """Waiting would not help: report it once, clearly, and stop."""
         return self in (Trouble.CREDENTIAL, Trouble.BUCKET)
 
     @property
     def is_local(self) -> bool:
-        """A volume's fault, not the store's."""
+        """The volume's problem, not the store's."""
         return self in (Trouble.SPACE, Trouble.TOO_LARGE, Trouble.READONLY, Trouble.IO)
 
 
@@ -92,7 +92,7 @@ def local_trouble(error: OSError) -> Trouble:
 
 
 class SnowsyncError(Exception):
-    """Something failed that has no better name."""
+    """An error without a more specific class."""
 
     exit_code = 1
 
@@ -119,8 +119,8 @@ class ObjectsFailed(SnowsyncError):
 class StoreError(SnowsyncError):
     """A request to a store failed.
 
-    `action` says what was being done to which thing ("list s3://bucket/prefix at https://..."), `trouble`
-    classifies it, `code` is the store's own error code or the transport's, `status` the HTTP status (0: none).
+    `action` says what was attempted ("list s3://bucket/prefix at https://..."), `trouble` classifies the error, `code`
+    is the error code of the store or of the transport, `status` the HTTP status (0: none).
     """
 
     exit_code = 4
@@ -135,13 +135,13 @@ class StoreError(SnowsyncError):
 
 
 class JobStopped(StoreError):
-    """Credential or bucket refused: waiting would not help, an operator must act."""
+    """Credential or bucket rejected: waiting would not help, an operator must act."""
 
     exit_code = 5
 
 
 def stop_if_refused(error: StoreError) -> None:
-    """Raise JobStopped where the store refuses the credential or the bucket; return for all other errors."""
+    """Raise JobStopped if the store rejects the credential or the bucket; return for all other errors."""
     if error.trouble.stops_job:
         raise JobStopped(error.trouble, error.action, error.detail, code=error.code, status=error.status) from error
 
@@ -157,8 +157,8 @@ class LocalError(SnowsyncError):
 
 
 def file_error(action: str, error: OSError) -> LocalError:
-    """What failed at the local file of an object that was being moved."""
-    return LocalError(local_trouble(error), action, f"the local file says: {error}")
+    """An error of the local file of an object that was being moved."""
+    return LocalError(local_trouble(error), action, f"local file error: {error}")
 
 
 class JobLocked(SnowsyncError):
@@ -168,6 +168,6 @@ class JobLocked(SnowsyncError):
 
 
 class LedgerError(SnowsyncError):
-    """The ledger refuses."""
+    """The ledger rejects an operation, or cannot be used."""
 
     exit_code = 8

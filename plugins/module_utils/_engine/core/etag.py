@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The ETag as the cheap proof: what it says of a file, and whether a file fits it.
+"""The ETag as a cheap proof: what it says about a file, and whether a file matches it.
 
-The ETag of a single upload is the MD5 of the bytes; of a multipart one the MD5 of the parts' MD5s, with ``-N``. The
-part size is not told, but N parts bound it: ceil(size / N) <= part size <= floor((size - 1) / (N - 1)).
+The ETag of a single upload is the MD5 of the bytes; of a multipart one the MD5 of the parts' MD5s, with ``-N``. It does
+not give the part size, but N parts bound it: ceil(size / N) <= part size <= floor((size - 1) / (N - 1)).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLOCK = MIB
 _ENDLESS = 2**63
 _SHAPE = re.compile(r'"?([0-9a-fA-F]{32})(?:-([1-9][0-9]{0,4}))?"?').fullmatch
 
-# First what tools do unasked: aws-cli, boto3 and awscrt 8, rclone 5, s3cmd 15, s5cmd 50, MinIO 16 and 64 (MiB).
+# First the defaults of tools: aws-cli, boto3 and awscrt 8, rclone 5, s3cmd 15, s5cmd 50, MinIO 16 and 64 (MiB).
 _USUAL_MIB = (8, 5, 16, 15, 64, 50, 10, 32, 100, 128, 20, 25, 256, 512, 250, 500, 1024, 2048)
 _USUAL_MB = (10, 100, 8, 5, 16, 50, 64, 20, 25, 32, 15, 128, 250, 500, 256, 512, 1000, 1024)
 USUAL_PART_SIZES = (*(size * MIB for size in _USUAL_MIB), *(size * 10**6 for size in _USUAL_MB))
@@ -40,11 +40,11 @@ class ParsedEtag(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What one read of a file found.
+    """The result of one read of a file.
 
-    `etag` is the file's own ETag in the form that was asked for; where no part size fits, with the most usual one; ""
-    for an opaque ETag, and where no part size is possible. `part_size` in bytes is the one that matched, 0 for a single
-    upload or no match. `size` is the file's, in bytes. `md5` is that of all bytes, "" where it was not computed.
+    `etag` is the file's own ETag in the requested form: with the most common part size if none matches, "" for an
+    opaque ETag and if no part size is possible. `part_size` in bytes is the one that matched, 0 for a single upload or
+    no match. `size` is the file's, in bytes. `md5` is that of all bytes, "" if it was not computed.
     """
 
     matched: bool
@@ -55,22 +55,22 @@ class Proof(NamedTuple):
 
 
 def parse(etag: str) -> ParsedEtag | None:
-    """An ETag, with or without its quotes; None when it has not the shape of MD5s (an opaque ETag)."""
+    """Parse an ETag, with or without its quotes; None if it does not look like an MD5 (an opaque ETag)."""
     match = _SHAPE(etag)
     return ParsedEtag(match[1].lower(), int(match[2] or 0)) if match else None
 
 
 def told_digest(store_etag: str, encryption: str, *, is_opaque: bool) -> ParsedEtag | None:
-    """What the ETag of an answer says of the bytes; None: nothing. It is no digest under a KMS or customer's key.
+    """What the ETag of a response says about the bytes; None: nothing. With a KMS or customer key it is no digest.
 
-    `encryption` is the x-amz-server-side-encryption of the answer, `is_opaque` what the job says of the store.
+    `encryption` is the x-amz-server-side-encryption of the response, `is_opaque` what the job says about the store.
     """
     is_under_key = encryption.startswith(("aws:kms", "customer"))
     return None if is_opaque or is_under_key else parse(store_etag)
 
 
 def agree(one: str, other: str) -> bool:
-    """Whether two ETags may be of one object: one that is not told contradicts none, and digests have no case."""
+    """Whether two ETags may belong to the same object: an empty one matches any, and digests ignore case."""
     if not one or not other or one == other:
         return True
     parsed = parse(one)
@@ -78,9 +78,9 @@ def agree(one: str, other: str) -> bool:
 
 
 def candidate_part_sizes(size: int, parts: int) -> list[int]:
-    """Part sizes in bytes that can have made `parts` parts of `size` bytes, most usual first.
+    """Part sizes in bytes that give `parts` parts for `size` bytes, most common first.
 
-    One part: a single size, since any gives the same ETag. None (single upload) or no possible size: empty.
+    One part: a single size, since any gives the same ETag. No parts (single upload) or no possible size: empty.
     """
     if parts < 1:
         return []
@@ -95,19 +95,19 @@ def candidate_part_sizes(size: int, parts: int) -> list[int]:
 
 
 def _raised_sizes(size: int, lowest: int) -> tuple[int, ...]:
-    """What tools make of a size that would need too many parts: SDKs spread over 10,000 parts, others go up in MiB."""
+    """Part sizes that tools choose to avoid too many parts: SDKs divide by 10,000, others round up to whole MiB."""
     return size // MOST_PARTS + 1, -(-size // MOST_PARTS), -(-lowest // MIB) * MIB
 
 
 def prove_file(
     path: str | os.PathLike[str], etag: str, *, part_sizes: Iterable[int] | None = None, whole_md5: bool = False
 ) -> Proof:
-    """Whether a file is the object with this ETag. An opaque ETag is never matched. OSError as reading gives it.
+    """Whether a file is the object with this ETag. An opaque ETag never matches. OSError if reading fails.
 
-    One read for the usual part sizes in MiB; where none of them fits, a second one for the rarer of
+    One read for the common part sizes in MiB; if none matches, a second read for the rarer ones of
     `candidate_part_sizes`. `part_sizes` in bytes replaces both: all of them in one read. For an ETag of several parts
-    the MD5 of all bytes would double the work: it is computed only with `whole_md5`, and without it a file that no part
-    size can fit is not read.
+    the MD5 of all bytes would double the work: it is computed only with `whole_md5`; without it a file for which no
+    part size is possible is not read.
     """
     parsed = parse(etag)
     descriptor = _open(path)
@@ -132,7 +132,7 @@ def prove_file(
 def _prove_parts(descriptor: int, size: int, parsed: ParsedEtag, reads: list[list[int]], whole_md5: bool) -> Proof:
     """Try the part sizes of each read until one gives the ETag."""
     wanted = f"{parsed.md5_hex}-{parsed.parts}"
-    whole_md5 = whole_md5 or parsed.parts == 1  # one part is all bytes: nothing is computed twice
+    whole_md5 = whole_md5 or parsed.parts == 1  # the one part is the whole file: nothing is computed twice
     found, md5 = "", ""
     for part_sizes in reads or ([[]] if whole_md5 else []):
         cuts = [_Cut(part_size) for part_size in part_sizes]
@@ -147,7 +147,7 @@ def _prove_parts(descriptor: int, size: int, parsed: ParsedEtag, reads: list[lis
 
 
 def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
-    """The ETag a store gives a file sent in parts of `part_size` bytes; 0: in one PUT. OSError as reading gives it."""
+    """The ETag a store gives a file sent in parts of `part_size` bytes; 0: in one PUT. OSError if reading fails."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
@@ -161,7 +161,7 @@ def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
 
 
 def file_layout_etag(path: str | os.PathLike[str], sizes: Sequence[int]) -> str:
-    """The ETag a store gives a file sent in parts of these sizes in bytes. OSError as reading gives it."""
+    """The ETag a store gives a file sent in parts of these sizes in bytes. OSError if reading fails."""
     descriptor = _open(path)
     try:
         digests = LayoutDigests(sizes)
@@ -175,7 +175,7 @@ def file_layout_etag(path: str | os.PathLike[str], sizes: Sequence[int]) -> str:
 def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
     """The base64 value of x-amz-checksum-<algorithm> for a whole file: sha256, sha1 or crc32; else ValueError."""
     if algorithm not in ("sha256", "sha1", "crc32"):
-        raise ValueError(f"no checksum {algorithm!r} here; there are sha256, sha1 and crc32")
+        raise ValueError(f"unknown checksum {algorithm!r}; use sha256, sha1 or crc32")
     descriptor = _open(path)
     try:
         blocks = _blocks(descriptor, os.fstat(descriptor).st_size)
@@ -193,7 +193,7 @@ def file_checksum(path: str | os.PathLike[str], algorithm: str) -> str:
 
 
 def _blocks(descriptor: int, expected_size: int) -> Iterator[bytes | memoryview]:
-    """The bytes of a file to its end. A block is valid until the next one: they share one buffer."""
+    """The blocks of a file. A block is valid only until the next one: they share one buffer."""
     if expected_size < _BLOCK:
         while block := _read(descriptor, expected_size + 1):
             yield block
@@ -228,7 +228,7 @@ def _whole_md5(descriptor: int, expected_size: int) -> tuple[str, int]:
 
 
 class PartDigests:
-    """The MD5s of bytes as they come, in parts of `part_size` bytes (0: of all of them); `fed` counts the bytes."""
+    """MD5s of a stream in parts of `part_size` bytes (0: one MD5 of everything); `fed` counts the bytes."""
 
     def __init__(self, part_size: int) -> None:
         self.part_size = part_size
@@ -265,7 +265,7 @@ class PartDigests:
                 self._begin(self._next_size())
 
     def digests(self) -> tuple[bytes, ...]:
-        """Those of the complete parts, and of the open one where it holds something or is the only one."""
+        """Digests of the complete parts, and of the open one if it has bytes or is the only one."""
         rest = () if self._closed and self.at_boundary else (self._open.digest(),)
         return (*self._closed, *rest)
 
@@ -274,19 +274,19 @@ class PartDigests:
         return multipart_etag(self.digests()) if self.part_size else self._open.hexdigest()
 
     def take(self, digests: Sequence[bytes], length: int) -> None:
-        """`length` bytes whose digests are known already: complete parts, or all there will be. Only at a boundary."""
+        """Add `length` bytes with known digests: complete parts, or the entire rest. Only at a boundary."""
         self._closed += digests
         self.fed += length
 
     def adopt(self, other: PartDigests) -> None:
-        """Go on where `other`, of the same parts, has come to. Only at a boundary, with part size 0 at the start."""
+        """Continue from the state of `other`, with the same parts. Only at a boundary; at the start for part size 0."""
         self._closed += other._closed
         self._open, self._size, self._room = other._open, other._size, other._room
         self.fed += other.fed
 
 
 class LayoutDigests(PartDigests):
-    """The same in parts of these sizes in bytes, one at least; bytes beyond them are one more part."""
+    """The same for parts of the given sizes in bytes (at least one); bytes beyond them form one more part."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__(sizes[0])
@@ -302,7 +302,7 @@ def multipart_etag(digests: Sequence[bytes]) -> str:
 
 
 class _Cut:
-    """One part size on its way through a file: where the open part began, and the MD5 over the closed parts' MD5s."""
+    """One part size tried on a file: where the open part began, and the MD5 over the closed parts' MD5s."""
 
     def __init__(self, part_size: int) -> None:
         self.part_size = part_size
@@ -324,7 +324,7 @@ class _Cut:
 
 
 def _digest_parts(descriptor: int, expected_size: int, cuts: list[_Cut], *, whole_md5: bool) -> tuple[str, int]:
-    """Feed every cut in one read; the MD5 of all bytes if asked for, else "", and their count.
+    """Feed every cut in one read; returns the MD5 of all bytes if requested, else "", and their count.
 
     Parts of different cuts that began at the same byte share one MD5, also with that of all bytes, and each takes the
     digest at its own end: usual sizes, multiples of each other, then cost less than one MD5 each.

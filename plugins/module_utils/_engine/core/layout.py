@@ -1,16 +1,16 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is where on a volume, and what it is called. Staged files are named by keys.to_path().
+"""The layout of a volume: folders and file names. Staged files are named by keys.to_path().
 
 On a volume the engine owns `.snowsync`::
 
     .snowsync/volume.json            the marker: {"uuid", "name"}
-    .snowsync/incoming/<job>/<id>    what the mover is writing; all of it is rubbish after a crash
+    .snowsync/incoming/<job>/<id>    files the mover is writing; all of it can be discarded after a crash
     .snowsync/staged/<job>/<path>    proven objects
     .snowsync/quarantine/<job>/<id>  the last copy of an object that did not match
-    .snowsync/outgoing/<job>/<id>    where a dropped file belongs that is about to be deleted
-    .snowsync/ledgers/<job>.json     which ledger the job's files here belong to: {"ledger", "host", "path"}, and its
+    .snowsync/outgoing/<job>/<id>    a link to the original place of a dropped file that is about to be deleted
+    .snowsync/ledgers/<job>.json     the ledger that owns the job's files here: {"ledger", "host", "path"}, and its
                                      newest group as far as known here: {"counter", "at_ms"}
 """
 
@@ -30,14 +30,14 @@ QUARANTINE = "quarantine"
 OUTGOING = "outgoing"
 JOB_FOLDERS = (INCOMING, STAGED, QUARANTINE, OUTGOING)  # in each of them, every job has a folder of its own
 
-UNFINISHED = ".new"  # ends the name of a marker, or of a record, that is being written
-PROBE = "probe-"  # begins the names of files that are made for a moment, to ask the filesystem
+UNFINISHED = ".new"  # suffix of a marker or record that is being written
+PROBE = "probe-"  # prefix of short-lived files that test the filesystem
 _ASIDE = ".delivered"
 _EVACUATED = "evacuate-"
 
 _UUID = "[0-9a-f-]{36}"
 _PROBE_NAME = f"{PROBE}{_UUID}a*"
-# A mover's file, what boto3 writes beside it, a copy of an evacuation, a trial of whether writing works.
+# A mover's file, boto3's temporary file beside it, a copy made by an evacuation, a write test.
 _PARTIAL_NAME = rf"({_EVACUATED})?[0-9]+(\.[0-9A-Za-z]+)?|{_PROBE_NAME}"
 _is_partial = re.compile(_PARTIAL_NAME).fullmatch
 _is_link = re.compile("[0-9]+").fullmatch
@@ -50,22 +50,22 @@ _links_to_dropped = re.compile(rf"{re.escape(OWN_FOLDER)}/{OUTGOING}/[^/]+/[0-9]
 
 
 def record_name(job: str) -> str:
-    """What the file is called, in `ledgers`, that says which ledger the job's files belong to."""
+    """The name, in `ledgers`, of the record that says which ledger owns the job's files."""
     return f"{job}.json"
 
 
 def record_path(job: str) -> str:
-    """The same, from `.snowsync`."""
+    """Its path relative to `.snowsync`."""
     return f"{LEDGERS}/{record_name(job)}"
 
 
 def holds_no_object(path: str) -> bool:
-    """Whether a file, named from the top of the volume, is a marker, a record, a probe or what a mover left there."""
+    """Whether a path relative to the volume is a marker, a record, a probe or a mover's leftover."""
     return bool(_holds_no_object(path))
 
 
 def links_to_dropped(path: str) -> bool:
-    """Whether a link, named from the top of the volume, is one of the engine's that lead to dropped files."""
+    """Whether a path relative to the volume is one of the engine's links to dropped files."""
     return bool(_links_to_dropped(path))
 
 
@@ -73,12 +73,12 @@ def links_to_dropped(path: str) -> bool:
 
 
 def evacuated_name(object_id: int) -> str:
-    """What a copy is called in `incoming` while it comes from another volume."""
+    """The name in `incoming` of a copy that is being evacuated from another volume."""
     return f"{_EVACUATED}{object_id}"
 
 
 def is_partial(name: str) -> bool:
-    """Whether the engine made what has this name in `incoming`."""
+    """Whether the engine created the file with this name in `incoming`."""
     return bool(_is_partial(name))
 
 
@@ -90,9 +90,9 @@ def is_evacuated(name: str) -> bool:
 
 
 def quarantine_name(object_id: int, generation: int, number: int = 0) -> str:
-    """What a copy is called that was staged once, and no longer has its digest: it may be the last one.
+    """The name of a copy that was staged and no longer has its digest: it may be the last copy.
 
-    `number` tells several of one generation apart.
+    `number` distinguishes several copies of one generation.
     """
     return f"{object_id}~{generation}" + (f".{number}" if number else "")
 
@@ -113,12 +113,12 @@ def generation_of(name: str) -> int:
 
 
 def is_link(name: str) -> bool:
-    """Whether this is what a link in `outgoing` is called that leads to a dropped file."""
+    """Whether this is the name of a link in `outgoing` to a dropped file."""
     return bool(_is_link(name))
 
 
 def aside_name(object_id: int) -> str:
-    """What a dropped file is called in `outgoing`, where it was moved to be looked at (volumes/outgoing_files.py)."""
+    """The name of a dropped file that was moved to `outgoing` for a last check (volumes/outgoing_files.py)."""
     return f"{object_id}{_ASIDE}"
 
 

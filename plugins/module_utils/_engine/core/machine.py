@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The machine's clocks, its boot, and when a process of it started."""
+"""The machine's clocks, its boot id, and the start times of its processes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def now_ms() -> int:
 
 
 def ticks_ms() -> int:
-    """Milliseconds since the boot, suspended time included: nobody sets this clock."""
+    """Milliseconds since boot, including suspended time: this clock is never set."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def process_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot, from proc(5); None when there is none that runs."""
+    """When a process started, in clock ticks since boot, from proc(5); None if it is not running."""
     try:
-        # The command's name may hold anything, also ")": what follows the last one is numbers.
+        # The command name may contain anything, even ")": after the last one there are only numbers.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
@@ -31,7 +31,7 @@ def process_ticks(pid: int) -> int | None:
 
 @functools.cache
 def boot_id() -> str:
-    """The kernel's boot id (/proc/sys/kernel/random/boot_id); empty where there is none."""
+    """The kernel's boot id (/proc/sys/kernel/random/boot_id); empty if there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The words of the engine as values: objects, states, evidence, work and outcomes. No effects here."""
+"""The engine's data types: objects, states, evidence, work and outcomes. No side effects."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .errors import Trouble
 
 MIB = 1024 * 1024
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
-UNTOLD = -1  # for a size that a store does not tell, or not readably
+UNTOLD = -1  # a size that a store does not give, or not in a readable form
 
 
 class State(enum.IntEnum):
-    """Where an object is. The ledger stores the number; everything shown to people uses `label`."""
+    """The state of an object. The ledger stores the number; everything shown to people uses `label`."""
 
     PENDING = 0
     STAGED = 1
@@ -31,8 +31,8 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-# What may follow what. PENDING -> PENDING is a retry, anything -> PENDING a new generation or a repair; what ended as
-# failed or quarantined and has a file on a volume goes back to STAGED.
+# The allowed transitions. PENDING -> PENDING is a retry, anything -> PENDING a new generation or a repair; a failed or
+# quarantined object that has a file on a volume goes back to STAGED.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PENDING, State.STAGED, State.QUARANTINED, State.FAILED}),
     State.STAGED: frozenset({State.PENDING, State.DELIVERED, State.QUARANTINED, State.FAILED}),
@@ -44,28 +44,28 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 
 class Evidence(enum.IntEnum):
-    """How a hop was proven; a higher rung includes the lower ones."""
+    """How a hop was proven; a higher level includes the lower ones."""
 
     SIZE = 0  # size only
-    NOT_PROVEN = 1  # two reads agree, where the store's digest cannot be compared; or a transport digest
+    NOT_PROVEN = 1  # two reads agree, but the store's digest cannot be compared; or a transport digest
     STORE_DIGEST = 2  # the store-reported digest equals ours
     READ_BACK = 3  # read back through the cache
     MEDIUM = 4  # read back from the medium, or by an independent reader
 
 
 def source_evidence(number: int) -> Evidence:
-    """The rung of a source hop, from its number in the ledger: READ_BACK is what two reads were called once."""
+    """The evidence of a source hop, from its number in the ledger: older versions stored READ_BACK for two reads."""
     return Evidence.NOT_PROVEN if number == Evidence.READ_BACK else Evidence(number)
 
 
 class Doubt(enum.Enum):
-    """Why two reads that agree are the best that can be had of an object."""
+    """Why two matching reads are the best available evidence for an object."""
 
-    OPAQUE = "opaque"  # its ETag says nothing of the bytes: the store has nothing better
-    LAYOUT = "layout"  # its ETag looks like a digest of parts and fits none that is known: it may be a refutation
+    OPAQUE = "opaque"  # its ETag says nothing about the bytes: the store has nothing better
+    LAYOUT = "layout"  # its ETag looks like a digest of parts but matches no known layout: it may be a mismatch
 
     def is_accepted(self, policy: str) -> bool:
-        """Whether a job with this `unproven` (auto, hold or accept) takes such an object."""
+        """Whether a job with this `unproven` (auto, hold or accept) accepts such an object."""
         return policy == "accept" or (policy == "auto" and self is Doubt.OPAQUE)
 
 
@@ -73,14 +73,14 @@ class Origin(enum.IntEnum):
     """Where an object came from."""
 
     SOURCE = 0  # listed at the source bucket
-    DROP = 1  # a file that people put into a volume's drop folder
+    DROP = 1  # a file that a user put into a volume's drop folder
 
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
     """One entry of a listing. `etag` without quotes; `modified_ms` is LastModified in ms since the epoch.
 
-    `size` may be UNTOLD, `modified_ms` 0: the entry says nothing there that can be read.
+    `size` UNTOLD or `modified_ms` 0: the entry has no readable value there.
     """
 
     key: str
@@ -91,12 +91,11 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None: not told.
+    """One page of a listing; `next_token` continues it (continuation token for V2, marker for V1), None: not given.
 
-    `more` is the store's own word on whether anything follows, None where it says nothing that can be read. Whether
-    the listing has ended is for store/listing_walk.py to say: a page may contradict itself. `remarks` say what is odd
-    of its objects, by kind: each is worth one warning. `unread` names entries that could not be read: there is
-    something.
+    `more` is what the store says about whether anything follows, None if it says nothing readable. Whether the listing
+    has ended is decided by store/listing_walk.py: a page may contradict itself. `remarks` describe oddities of its
+    objects, by kind: each is worth one warning. `unread` names entries that exist but could not be read.
     """
 
     objects: list[ListedObject]
@@ -108,7 +107,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What travels with an object besides its bytes; empty string or empty mapping: not set."""
+    """The headers and tags copied with an object; empty string or empty mapping: not set."""
 
     content_type: str = ""
     cache_control: str = ""
@@ -122,10 +121,10 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What HEAD (or the headers of GET) said about one object. `size` UNTOLD: it said nothing of that.
+    """What HEAD (or the headers of GET) said about one object. `size` UNTOLD: not given.
 
     `parts_count` is x-amz-mp-parts-count (0: not given), `tag_count` x-amz-tagging-count, `encryption` the value of
-    x-amz-server-side-encryption ("customer": under the key of a customer), `checksums` maps
+    x-amz-server-side-encryption ("customer": encrypted with a customer key), `checksums` maps
     sha256|sha1|crc32|crc32c|crc64nvme to the base64 value (full-object ones only), `server_time_ms` the Date header
     for the clock-skew check (0: none).
     """
@@ -144,10 +143,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Work for a mover: bring the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or "".
+    """Work for a mover: fetch the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or "".
 
-    `generation` of the object and the number of the `volume` that `path` lies on say whose parts are remembered; 0: no
-    part is. What lies on one volume waits for no other.
+    The object's `generation` and the number of the `volume` that holds `path` identify the remembered parts; 0: no
+    parts are remembered. Work on one volume does not wait for another volume.
     """
 
     id: int
@@ -164,9 +163,9 @@ class Send:
     """Work for a mover: store the local file `path` (`size` bytes) as `key` with `headers`.
 
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
-    file's, "" where it is not known. `digest` is the ETag that the file was proven to have in such parts: other bytes
-    are not stored ("": nobody knows it). `generation` says whose parts are remembered; 0: no part is. `volume` is the
-    number of the one that `path` lies on: what lies there waits for no other.
+    file's, "" if unknown. `digest` is the ETag that the file was proven to have in such parts: other bytes are not
+    stored ("": unknown). `generation` identifies the remembered parts; 0: no parts are remembered. `volume` is the
+    number of the volume that holds `path`: its work does not wait for another volume.
     """
 
     id: int
@@ -185,8 +184,8 @@ class Send:
 class Received:
     """What a mover saw of an object while it fetched it.
 
-    `head` is what the answer said of the whole object, `etag` the digest of the bytes as they were written: of all of
-    them (`part_size` 0), or in parts of `part_size` bytes.
+    `head` is what the response said about the whole object, `etag` the digest of the bytes as written: of all of them
+    (`part_size` 0), or in parts of `part_size` bytes.
     """
 
     head: Head
@@ -196,10 +195,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one piece of work, as the mover says: not yet a proof of anything.
+    """The result of one piece of work, as the mover reports it: not yet proven.
 
-    `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; look, do not assume. `received`
-    and `answered`, what the store said to an upload, come from a mover that reads answers itself.
+    `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; check, do not assume. `received`
+    and `answered`, the store's response to an upload, come from a mover that reads responses itself.
     """
 
     id: int

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts of large objects as values, and the port through which a mover remembers them.
+"""Parts of large objects as data types, and the interface through which a mover remembers them.
 
-Only decisions here: what the ledger keeps is in ledger/parts.py, what makes it durable in hops/part_memory.py.
+No I/O here: ledger/parts.py stores them, hops/part_memory.py makes them durable.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _MD5_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`length` bytes from `start` that lie in the incoming file, and their MD5s in parts of `unit` bytes (0: one).
+    """`length` bytes from `start` in the incoming file, and their MD5s in parts of `unit` bytes (0: one).
 
-    `is_trusted`: this process wrote or read them itself; others are hashed again before anybody counts on them.
+    `is_trusted`: this process wrote or read them itself; others are hashed again before they are used.
     """
 
     start: int
@@ -41,7 +41,7 @@ class Piece:
 
 
 def read_piece(start: int, length: int, text: str) -> Piece | None:
-    """A piece as the ledger has it, or None for what nobody wrote like this."""
+    """Parse a piece from the ledger's text; None if it is malformed."""
     unit, _, hexadecimal = text.partition(":")
     try:
         piece = Piece(start, length, int(unit), tuple(bytes.fromhex(digest) for digest in hexadecimal.split(",")))
@@ -52,7 +52,7 @@ def read_piece(start: int, length: int, text: str) -> Piece | None:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`length` bytes from `start`: those of a `piece`, or to be fetched."""
+    """`length` bytes from `start`: already in a `piece`, or still to be fetched."""
 
     start: int
     length: int
@@ -60,7 +60,7 @@ class Segment:
 
 
 def usable_pieces(pieces: Iterable[Piece], size: int) -> list[Piece]:
-    """The pieces by their start, without those that overlap one before or end beyond the object."""
+    """The pieces in order, without those that overlap an earlier one or end beyond the object."""
     usable: list[Piece] = []
     end = 0
     for piece in sorted(pieces, key=lambda each: each.start):
@@ -71,14 +71,14 @@ def usable_pieces(pieces: Iterable[Piece], size: int) -> list[Piece]:
 
 
 def joined(ranges: Sequence[tuple[int, int]], pieces: Sequence[Piece]) -> list[tuple[int, int]]:
-    """The ranges (start, length), joined where a piece lies across their borders: it was cut otherwise then."""
+    """The ranges (start, length), joined where a piece crosses their boundary: it was split differently then."""
     starts = [start for start, _ in ranges if not any(piece.start < start < piece.end for piece in pieces)]
     end = sum(length for _, length in ranges)
     return [(start, following - start) for start, following in zip(starts, [*starts[1:], end], strict=True)]
 
 
 def segments(start: int, length: int, pieces: Iterable[Piece]) -> Iterator[Segment]:
-    """What a range consists of, in order."""
+    """The segments of a range, in order."""
     position, end = start, start + length
     for piece in pieces:
         if not start <= piece.start < end:
@@ -93,9 +93,9 @@ def segments(start: int, length: int, pieces: Iterable[Piece]) -> Iterator[Segme
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A multipart upload that was begun at `endpoint`; `begun_ms` by the store's clock (0: it told none).
+    """A multipart upload that was started at `endpoint`; `begun_ms` by the store's clock (0: unknown).
 
-    Without an `upload_id`: one was perhaps begun, and nobody heard its id.
+    Without an `upload_id`: one may have been started, but the response with its id was lost.
     """
 
     object_id: int
@@ -110,7 +110,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class SentPart:
-    """Part `number` (from 1) of an upload: `etag` as the store answered, `md5` (hex) of the bytes that were sent."""
+    """Part `number` (from 1) of an upload: `etag` as the store returned it, `md5` (hex) of the bytes that were sent."""
 
     number: int
     etag: str
@@ -118,35 +118,35 @@ class SentPart:
 
 
 class PartMemory(Protocol):
-    """What a mover asks of whoever remembers parts. Threads of the mover call all of this; LedgerError.
+    """The interface through which a mover remembers parts. Called from threads of the mover; raises LedgerError.
 
-    `keep...` never waits for a medium; what was kept is durable when `settle` has returned.
+    `keep...` never waits for a disk; what was kept is durable when `settle` has returned.
     """
 
     @property
     def lasts(self) -> bool:
-        """Whether anything is remembered: else the mover leaves nothing behind that only its memory could find."""
+        """Whether anything is remembered: if not, the mover leaves nothing behind that only this memory could find."""
 
     def remembers(self, work: Fetch | Send) -> bool:
-        """Whether something of it has come, or gone, that need not be moved again."""
+        """Whether parts of it were fetched or sent that need not be moved again."""
 
     def fetched(self, work: Fetch) -> list[Piece]:
-        """What the file at `work.path` holds already, by start."""
+        """The pieces already in the file at `work.path`, in order."""
 
     def keep_fetched(self, work: Fetch, piece: Piece) -> None:
-        """These bytes are in the file, and hashed."""
+        """Remember bytes that are in the file and hashed."""
 
     def forget_fetched(self, work: Fetch) -> None:
-        """The file is begun anew."""
+        """Forget all pieces: the file is started over."""
 
     def settle(self, work: Fetch | Send) -> None:
-        """Wait until what was kept is durable. OSError when the file cannot be synced."""
+        """Wait until what was kept is durable. OSError if the file cannot be synced."""
 
     def uploads(self, work: Send) -> list[Upload]:
-        """All uploads of this object that nobody has ended, those of other generations among them."""
+        """All unfinished uploads of this object, including those of other generations."""
 
     def begin_upload(self, upload: Upload) -> None:
-        """It was begun, or without an id is about to be: durable before this returns. Earlier parts are forgotten."""
+        """It was started, or without an id is about to be: durable before this returns. Earlier parts are forgotten."""
 
     def sent(self, work: Send) -> list[SentPart]:
         """The parts that the store has acknowledged."""
@@ -155,11 +155,11 @@ class PartMemory(Protocol):
         """The store has acknowledged a part."""
 
     def end_upload(self, upload: Upload) -> None:
-        """It was completed or aborted, or is gone."""
+        """The upload was completed or aborted, or is gone."""
 
 
 class NoMemory:
-    """Remembers nothing."""
+    """A PartMemory that remembers nothing."""
 
     lasts = False
 

@@ -1,21 +1,21 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The one gate for deletions on a volume: whoever removes a file shows what entitles to it.
+"""The only place that deletes files on a volume: every removal needs a permit.
 
-A permit is a value. It names the one copy that it is about, and is made from what the ledger, the destination or an
+A permit is a value. It names the one copy that it covers, and is derived from what the ledger, the destination or an
 operator said. No other file of the engine unlinks, or renames over, anything on a volume (test_removal.py).
 
 ====================  ================================================================  ===============================
-permit                says                                                              removes from
+permit                meaning                                                           removes from
 ====================  ================================================================  ===============================
 `AtDestination`       this destination holds this generation, proven                    staged, quarantine, drop folder
-`Replaced`            a newer generation of this key is staged, or got further          staged, quarantine
-`LiesElsewhere`       the same generation is durable, and proven, on another volume     staged
-`NeverStaged`         nobody ever counted on these bytes: a mover's partial file, a     incoming, outgoing (links),
+`Replaced`            a newer generation of this key is staged, delivered or released   staged, quarantine
+`LiesElsewhere`       the same generation is durable and proven on another volume       staged
+`NeverStaged`         nothing ever relied on these bytes: a mover's partial file, a     incoming, outgoing (links),
                       link, a fetch that did not match                                  quarantine (such fetches)
-`SameGeneration`      the same generation, proven once more, takes its name             staged
-`OtherName`           the same file has its name among people's again                 outgoing, drop folder (aside)
+`SameGeneration`      the same generation, proven again, takes its name                 staged
+`OtherName`           the same file has its original name in the drop folder again      outgoing, drop folder (aside)
 `OperatorsWord`       an operator was told what would be lost, and confirmed it         everywhere but drop folders
 ====================  ================================================================  ===============================
 """
@@ -46,7 +46,7 @@ class Place(enum.Enum):
 
 
 class NotEntitled(SnowsyncError):
-    """A defect: something was about to be removed without a permit for it."""
+    """A bug: something was about to be removed without a permit that covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class LiesElsewhere:
-    """The same generation is staged, durable and proven, on the volume `volume`: not on `here`."""
+    """The same generation is staged, durable and proven on the volume `volume`, which is not `here`."""
 
     key: str
     generation: int
@@ -102,19 +102,19 @@ class LiesElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class NeverStaged:
-    """Bytes that nobody counts on: `why` for people who read the code."""
+    """Bytes that nothing relies on; `why` documents the reason in the code."""
 
     why: str
 
     def covers(self, place: Place, name: str) -> bool:
         if place is Place.QUARANTINE:
-            return name.isdecimal()  # a fetch that did not match; what was staged once has another name
+            return name.isdecimal()  # a fetch that did not match; files that were staged have other names
         return place is Place.INCOMING or (place is Place.OUTGOING and name.isdecimal())
 
 
 @dataclass(frozen=True, slots=True)
 class SameGeneration:
-    """A file that was just proven to be what the source listed is about to have this `name`, and replaces itself."""
+    """A file just proven to be what the source listed is about to take this `name`, replacing an identical file."""
 
     name: str
 
@@ -124,7 +124,7 @@ class SameGeneration:
 
 @dataclass(frozen=True, slots=True)
 class OtherName:
-    """A dropped file that was moved aside to `name` has its own name back (a hard link): this one is one too many."""
+    """A dropped file that was moved aside to `name` has its own name back (a hard link): `name` is redundant."""
 
     name: str
 
@@ -134,14 +134,14 @@ class OtherName:
 
 @dataclass(frozen=True, slots=True)
 class OperatorsWord:
-    """The `command` told what would be lost, and `confirmed` repeats what it asked for."""
+    """The `command` said what would be lost, and `confirmed` is the operator's confirmation."""
 
     command: str
     confirmed: str
 
     def covers(self, place: Place, name: str) -> bool:
         if place is Place.OUTGOING:
-            return bool(self.confirmed) and name.isdecimal()  # else it is a file of a drop folder that lies aside
+            return bool(self.confirmed) and name.isdecimal()  # else it is a dropped file that was moved aside
         return bool(self.confirmed) and place is not Place.DROP
 
 
@@ -151,7 +151,7 @@ Permit: TypeAlias = (
 
 
 def remove(place: Place, folder: int, name: str, permit: Permit) -> None:
-    """Unlink `name` below the descriptor `folder`; nothing happens where it is gone already. OSError; NotEntitled."""
+    """Unlink `name` below the descriptor `folder`; no error if it is already gone. OSError; NotEntitled."""
     insist(place, name, permit)
     with workers.at_medium():
         try:
@@ -163,15 +163,15 @@ def remove(place: Place, folder: int, name: str, permit: Permit) -> None:
 
 
 def insist(place: Place, name: str, permit: Permit) -> None:
-    """NotEntitled unless the permit is about this file."""
+    """Raise NotEntitled unless the permit covers this file."""
     if not permit.covers(place, name):
         raise NotEntitled(f"Refused to remove {name!r} ({place.value}): {permit} does not cover it")
 
 
 def move(folder: int, name: str, target_folder: int, target: str, *, place: Place, over: Permit | None = None) -> None:
-    """Rename within a volume. What is called `target` in `place` already is replaced only with a permit `over` it.
+    """Rename within a volume. An existing `target` in `place` is replaced only with a permit `over` it.
 
-    FileExistsError without one, NotEntitled where it is about another file; OSError as rename(2) gives it.
+    FileExistsError without one, NotEntitled if it covers another file; OSError from rename(2).
     """
     if over is not None:
         insist(place, target, over)
@@ -190,7 +190,7 @@ def _exists(folder: int, name: str) -> bool:
 
 
 def prune(folder: int, directory: str) -> None:
-    """Remove a directory where it is empty, and stays empty: a directory holds no bytes of anybody."""
+    """Remove a directory if it is empty; that loses no data, so no permit is needed."""
     with contextlib.suppress(OSError), workers.at_medium():
         os.rmdir(directory, dir_fd=folder)
 

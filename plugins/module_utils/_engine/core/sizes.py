@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sizes as people write them."""
+"""Parsing and formatting of sizes for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZE = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,9}))? ?([A-Za-z]*)")
 
 
 def parse_size(value: object) -> int:
-    """Bytes from an integer or from text such as ``10GiB``, ``1.5 GB``, ``64KiB``; ValueError says the fix."""
+    """Bytes from an integer or from text such as ``10GiB``, ``1.5 GB``, ``64KiB``; ValueError says how to fix it."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError("is negative; give a number of bytes, or text such as 10GiB")
@@ -33,7 +33,7 @@ def parse_size(value: object) -> int:
 
 
 def show_size(size: int) -> str:
-    """Bytes as people write them, without loss: ``5 MiB``, else the plain number."""
+    """Bytes in a readable form without rounding: ``5 MiB``, else the plain number."""
     for unit in ("PiB", "TiB", "GiB", "MiB", "KiB"):
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]} {unit}"

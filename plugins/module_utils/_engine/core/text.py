@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How numbers, times and keys look to people. No effects here.
+"""Formatting of numbers, times and keys for people. No side effects.
 
-A key is written as it is, unless a terminal or a line-based reader would mistake it: a key with control or invisible
-characters, with white space at either end, with a double quote at its beginning, or an empty one is written as a JSON
-string, in double quotes.
+A key is written as is, unless a terminal or a line-based reader would misread it: a key that has control or invisible
+characters, starts or ends with white space, starts with a double quote, or is empty is written as a JSON string, in
+double quotes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def key_text(object_key: str) -> str:
-    """The key on one line, never with a character that moves a cursor; a JSON string where it is not plain."""
+    """The key on one line, without characters that move a cursor; a JSON string if it is not plain."""
     plain = object_key.isprintable() or all(
         character.isprintable() or (character.isspace() and character >= "\xa0" and character not in "\u2028\u2029")
         for character in object_key
@@ -58,7 +58,7 @@ def rate_text(bytes_per_second: float) -> str:
 
 
 def evidence_text(rungs: Mapping[str, int]) -> str:
-    """`5 by store digest, 2 not proven`, of objects by the label of their evidence; empty for none."""
+    """`5 by store digest, 2 not proven`: object counts by the label of their evidence; empty for none."""
     words = {level: "not proven" if level == "not_proven" else f"by {level.replace('_', ' ')}" for level in rungs}
     return ", ".join(f"{count_text(number)} {words[level]}" for level, number in rungs.items())
 
@@ -97,7 +97,7 @@ def moment_text(at_ms: int) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """Columns two spaces apart, right-aligned but for the ones in `left`; no trailing blanks."""
+    """Columns two spaces apart, right-aligned except those in `left`; no trailing blanks."""
     lines = [list(headers), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     return "\n".join(

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Threads that neither die unseen nor stand still unseen. No other file starts one.
+"""Worker threads whose crashes and hangs are detected. No other file starts a thread.
 
-A worker says what it is doing: `idle` before it waits for work, `beat` each time it gets on. Around a call that only
-the medium of a volume can end it says `at_medium`, around one with time-outs of its own that tells nothing meanwhile
-`asking`. Whether one stands still is decided by `stands_still`, over values.
+A worker reports what it is doing: `idle` before it waits for work, `beat` whenever it makes progress. It wraps a call
+that waits for the disk of a volume in `at_medium`, and a call with timeouts of its own that reports no progress in
+`asking`. `stands_still` decides whether a worker hangs.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import TypeVar
 _log = logging.getLogger("snowsync")
 _Work = TypeVar("_Work")
 GRACE_SECONDS = 6.0
-_LONGEST_ANSWER = 900.0  # seconds that a client which repeats its requests by itself may say nothing
+_LONGEST_ANSWER = 900.0  # seconds that a client with retries of its own may report nothing
 
 
 class BrokenOff(Exception):
-    """The run ends, and this would take too long: the next run does it again."""
+    """The run is ending and this would take too long: the next run repeats it."""
 
 
 class Stop(threading.Event):
-    """An event that knows when it was set. What ends within `GRACE_SECONDS` of it is finished, the rest broken off."""
+    """An event that knows when it was set. Work may finish within `GRACE_SECONDS` of it, the rest is interrupted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Stop(threading.Event):
 
     @property
     def seconds(self) -> float:
-        """How long ago it was set; negative while it is not."""
+        """How long ago it was set; negative if it is not set."""
         return time.monotonic() - self._since
 
     def is_overdue(self) -> bool:
@@ -52,7 +52,7 @@ class Stop(threading.Event):
 
 
 class Doing(enum.Enum):
-    """What a worker does now."""
+    """What a worker is doing."""
 
     IDLE = "waits for work"
     WORKS = "works"
@@ -62,7 +62,7 @@ class Doing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a worker: it has done the same, without getting on, for so many seconds."""
+    """A snapshot of a worker: it has been `doing` the same, without progress, for `seconds`."""
 
     name: str
     doing: Doing
@@ -70,9 +70,9 @@ class Look:
 
 
 def stands_still(look: Look, patience: float) -> bool:
-    """Whether a worker hangs, so that only a restart helps. One that works may be silent for `patience` seconds.
+    """Whether a worker hangs, so that only a restart helps. A working one may be silent for `patience` seconds.
 
-    A disk may take as long as it likes: a restart would not make it faster, and nobody else waits for it.
+    Waiting for a disk is not limited: a restart would not make it faster, and no other worker waits for it.
     """
     if look.doing is Doing.WORKS:
         return look.seconds >= patience
@@ -80,15 +80,15 @@ def stands_still(look: Look, patience: float) -> bool:
 
 
 def tell(error: BaseException) -> None:
-    """For a worker whose end concerns nobody."""
+    """Log the error of a worker that nothing depends on."""
     _log.error("a thread failed: %s: %s", type(error).__name__, error)
 
 
 class Worker(threading.Thread):
-    """A thread with a guard: whatever raises in it reaches `on_error`, but for BrokenOff, which is an end in order.
+    """A thread whose exceptions reach `on_error`, except BrokenOff, which is a normal end.
 
-    `is_over` says when `beat` is to break off what takes long. Who is not `is_watched` has a heartbeat of another kind.
-    `disk` is the number of the volume whose medium it waits for, where that is always the same one.
+    `is_over` says when `beat` should interrupt long work. A thread that is not `is_watched` has another kind of
+    heartbeat. `disk` is the number of the volume whose disk it waits for, if that is always the same one.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Worker(threading.Thread):
         try:
             self._carry_out()
         except BrokenOff:
-            _log.info("%s was broken off; the next run does it again", self.name)
+            _log.info("%s was interrupted; the next run repeats it", self.name)
         except BaseException as error:
             _log.debug("%s failed", self.name, exc_info=True)
             self._on_error(error)
@@ -131,20 +131,20 @@ def start(
     is_watched: bool = True,
     disk: int = 0,
 ) -> Worker:
-    """Start a thread. It does not keep the process from ending."""
+    """Start a daemon thread: it does not keep the process from ending."""
     worker = Worker(target, name, on_error, is_over, is_watched, disk)
     worker.start()
     return worker
 
 
 def looks(now: float) -> list[Look]:
-    """All workers of this process that are watched."""
+    """Snapshots of all watched workers of this process."""
     workers = [thread for thread in threading.enumerate() if isinstance(thread, Worker) and thread.is_watched]
     return [Look(worker.name, worker.doing, now - worker.since) for worker in workers]
 
 
 def waits(now: float) -> dict[int, float]:
-    """For how many seconds a worker has waited for the medium of a volume, by its number: the longest wait of each."""
+    """The longest wait of a worker for the disk of each volume, in seconds, by the volume's number."""
     found: dict[int, float] = {}
     for thread in threading.enumerate():
         if isinstance(thread, Worker) and thread.disk and thread.doing is Doing.MEDIUM:
@@ -152,10 +152,10 @@ def waits(now: float) -> dict[int, float]:
     return found
 
 
-# -- what a thread says of itself; nothing where it is not a worker ---------------------------------------------------
+# -- what a thread reports about itself; no effect in a thread that is not a worker -----------------------------------
 
 
-_own = threading.local()  # its `worker` is this thread, where it is one
+_own = threading.local()  # `worker` is the current thread, if it is a Worker
 
 
 def _this() -> Worker | None:
@@ -163,14 +163,14 @@ def _this() -> Worker | None:
 
 
 def idle() -> None:
-    """This thread waits for work from here on."""
+    """Report that this thread waits for work."""
     worker = _this()
     if worker:
         worker.does(Doing.IDLE)
 
 
 def beat() -> None:
-    """This thread gets on. BrokenOff when what it does is to end."""
+    """Report progress of this thread. BrokenOff if its work should end."""
     worker = _this()
     if worker:
         worker.does(Doing.WORKS if worker.doing is Doing.IDLE else worker.doing)
@@ -179,10 +179,10 @@ def beat() -> None:
 
 
 def next_of(waiting: queue.SimpleQueue[_Work]) -> _Work:
-    """The next piece of work of this thread, however long that takes to come.
+    """Wait for the next piece of work of this thread.
 
-    Waits without a timeout: with two takers, CPython 3.11's SimpleQueue.get(timeout=...) may wait for ever when the
-    other one takes what woke it (its new timeout becomes negative).
+    Waits without a timeout: with two consumers, CPython 3.11's SimpleQueue.get(timeout=...) may wait forever when the
+    other one takes the item that woke it (its new timeout becomes negative).
     """
     idle()
     found = waiting.get()
@@ -191,7 +191,7 @@ def next_of(waiting: queue.SimpleQueue[_Work]) -> _Work:
 
 
 def is_over() -> bool:
-    """Whether what this thread does is to end; it gets on, where not."""
+    """Whether this thread's work should end; if not, reports progress."""
     try:
         beat()
     except BrokenOff:
@@ -200,7 +200,7 @@ def is_over() -> bool:
 
 
 class _During:
-    """A block in which this thread does that. A generator would cost three times as much, and this is done often."""
+    """Reports an activity during a block. A generator would cost three times as much, and this runs often."""
 
     __slots__ = ("_before", "_doing", "_worker")
 
@@ -220,10 +220,10 @@ class _During:
 
 
 def at_medium() -> contextlib.AbstractContextManager[None]:
-    """This thread waits for the medium of a volume, however long that takes."""
+    """This thread waits for the disk of a volume, for as long as that takes."""
     return _During(Doing.MEDIUM)
 
 
 def asking() -> contextlib.AbstractContextManager[None]:
-    """This thread waits for a client that has time-outs of its own."""
+    """This thread waits for a client that has timeouts of its own."""
     return _During(Doing.ASKS)
