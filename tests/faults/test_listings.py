@@ -109,7 +109,7 @@ def test_a_whole_listing_that_does_not_say_that_it_is_whole_is_an_error(rig: Rig
     rig.source.set_switches(list_sorted=False, list_paginated=False, truncated_words=words)
     code, _summary, errors = rig.run()
     assert code == 4
-    assert "the end of the listing is not clear" in errors or "not give everything" in errors
+    assert "the end of the listing is not clear" in errors or "not send everything" in errors
     assert verify(rig)[0] == 4
 
 

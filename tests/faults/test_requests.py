@@ -104,7 +104,7 @@ def test_store_that_unpacks_gzip(rig: Rig, framing: str, source: dict[str, str],
 @pytest.mark.parametrize(
     ("tool", "switch", "words"),
     [
-        ("native", "always", "under the same ETag: the store, or a proxy before it, unpacks"),
+        ("native", "always", "under the same ETag: the store, or a proxy before it, decompresses"),
         ("s5cmd", "unless", "set `mover.tool: native`"),
     ],
 )
@@ -210,7 +210,7 @@ def test_denied_tags_name_the_option(rig: Rig) -> None:
     rig.config["attempts"] = 1
     code, result, _ = rig.run()
     assert code == 3
-    assert "allow s3:GetObjectTagging, or go without tags by `tags: skip`" in result["failures"][0]["message"]
+    assert "allow s3:GetObjectTagging, or omit tags with `tags: skip`" in result["failures"][0]["message"]
 
 
 @TOOLS
@@ -220,7 +220,7 @@ def test_store_that_keeps_no_tags_names_the_option(rig: Rig, tool: str) -> None:
     rig.config |= {"mover": {"tool": tool}, "attempts": 1}
     code, result, _ = rig.run()
     assert code == 3
-    assert "go without them by `tags: skip`" in result["failures"][0]["message"]
+    assert "omit them with `tags: skip`" in result["failures"][0]["message"]
 
 
 def by_name(rig: Rig) -> None:
@@ -253,7 +253,7 @@ def test_proxy_that_a_tool_does_not_know_is_refused(rig: Rig, monkeypatch: pytes
     monkeypatch.setenv("ALL_PROXY", "socks4://127.0.0.1:1")
     code, _, errors = rig.run()
     assert code == 2
-    assert "socks4:// proxies are not known here" in errors
+    assert "socks4:// proxies are not supported" in errors
 
 
 @pytest.mark.parametrize("addressing", ["auto", "virtual"])

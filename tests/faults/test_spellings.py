@@ -48,7 +48,7 @@ def test_other_spellings_are_understood(rig: Rig, switches: dict[str, Any]) -> N
 def test_dates_that_cannot_be_read_are_told_once(rig: Rig) -> None:
     fill(rig, list_dates="%d/%m/%y", max_keys=3)
     errors = rig.run()[2]
-    assert errors.count("cannot be read; such objects have none here") == 1
+    assert errors.count("cannot be read; such objects have no date") == 1
     assert "k0: its date" in errors
 
 
@@ -81,7 +81,7 @@ def test_keys_that_are_written_as_they_are_hide_no_other(rig: Rig, store: dict[s
         rig.source.put(SOURCE, key, key.encode())
     code, summary, errors = rig.run()
     assert (code, summary["failure_count"]) == (0, 0), errors
-    assert errors.count("an answer is no XML, and is read entry by entry") == 1
+    assert errors.count("a response is not valid XML, and was read entry by entry") == 1
     rig.assert_delivered([*KEYS, *MARKUP])
     assert rig.snowsync("verify", "JOB").returncode == 0
 
@@ -164,7 +164,7 @@ def test_an_answer_that_contradicts_itself_is_the_trouble_of_its_object(
     assert code == 3, errors
     assert {failure["key"] for failure in summary["failures"]} == {"k3"}
     for failure in summary["failures"]:
-        assert "the answer is not what an S3 store gives" in failure["message"]
+        assert "the response is not a valid S3 response" in failure["message"]
     assert "rests" not in errors
     rig.assert_delivered([key for key in KEYS if key != "k3"])
     assert store.count(operation) <= len(KEYS) + 6
@@ -185,7 +185,7 @@ def test_a_redirect_is_not_followed_and_tells_where_it_leads(rig: Rig, operation
     code, summary, errors = rig.run()
     assert code == (5 if is_listing else 3), errors
     told = errors if is_listing else summary["failures"][0]["message"]
-    assert "it leads to 'https://elsewhere.example/', and is not followed" in told
+    assert "it redirects to 'https://elsewhere.example/', which is not followed" in told
     if not is_listing:
         assert {failure["key"] for failure in summary["failures"]} == {"k3"}
         rig.assert_delivered([key for key in KEYS if key != "k3"])

@@ -61,7 +61,7 @@ KINDS: dict[str, dict[str, tuple[str, dict[str, Any], str]]] = {
             "broke",
         ),
         "a signature that is refused": ("status", {"operation": "PutObject", **UNSIGNED}, "SignatureDoesNotMatch"),
-        "a HEAD that is never answered": ("stall", {"operation": "HeadObject"}, "does not answer"),
+        "a HEAD that is never answered": ("stall", {"operation": "HeadObject"}, "does not respond"),
     },
 }
 OF_S5CMD = {

@@ -395,7 +395,7 @@ def test_wrong_credentials_are_known_as_such(
 def test_a_wrong_region_is_named(clients: tuple[Wire, Control], connect: Connect, store: servers.Store) -> None:
     wire, control = connect(clients[0]._store.bucket, region="eu-west-1")
     for call in (lambda: wire.list_page(None), control.check):
-        with pytest.raises(StoreError, match=f"names the region '{store.region}'") as caught:
+        with pytest.raises(StoreError, match=f"reports region '{store.region}'") as caught:
             call()
         assert caught.value.trouble.stops_job
 

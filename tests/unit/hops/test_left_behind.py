@@ -284,7 +284,7 @@ def test_what_nobody_can_read_without_an_order_ends_the_pass(rig: Rig, monkeypat
     garbled(rig, monkeypatch, "c")
     summary = rig.run()
     assert (summary.drained, summary.left_behind) == (False, 1)
-    assert "and all that follows, cannot be read: the answer is not what" in summary.failures[0]["message"]
+    assert "and all that follows, cannot be read: the response is not a valid" in summary.failures[0]["message"]
     assert set(rig.destination.objects) == {"a", "b"}
 
 

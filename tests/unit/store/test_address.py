@@ -76,9 +76,7 @@ def test_proxies_are_the_environments(
 @pytest.mark.parametrize("scheme", ["socks4", "socks4a", "ftp"])
 def test_a_proxy_that_not_every_tool_knows_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", f"{scheme}://user:hush@p:1")
-    with pytest.raises(
-        ConfigError, match=f"{scheme}:// proxies are not known here; use http://, https:// or"
-    ) as caught:
+    with pytest.raises(ConfigError, match=f"{scheme}:// proxies are not supported; use http://, https:// or") as caught:
         address.proxy_for("http://store.example")
     assert "hush" not in str(caught.value)
 

@@ -170,13 +170,13 @@ def test_check_stops_the_job_where_waiting_would_not_help(
     assert caught.value.trouble is trouble
     hides_secrets(str(caught.value))
     assert str(caught.value).startswith(f"Failed to check s3://bucket/ at {store.url}: ")
-    assert ("it leads to 'https://b.example/'" in str(caught.value)) is (b"https://b.example" in answer)
+    assert ("it redirects to 'https://b.example/'" in str(caught.value)) is (b"https://b.example" in answer)
     assert len(store.asked) == 1
 
 
 def test_a_bucket_elsewhere_is_not_followed(store: ScriptedStore, control: Control) -> None:
     store.script = lambda asked: error(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>")
-    with pytest.raises(JobStopped, match="names the region 'eu-west-1', this job has 'us-east-1'"):
+    with pytest.raises(JobStopped, match="reports region 'eu-west-1', this job has 'us-east-1'"):
         control.check()
     assert all("/us-east-1/" in asked.headers["authorization"] for asked in store.asked)
 
@@ -834,7 +834,7 @@ def test_a_section_is_read_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     ("trouble", "tags", "word"),
     [
         (Trouble.DENIED, {"a": "b"}, "s3:PutObjectTagging"),
-        (Trouble.UNSUPPORTED, {"a": "b"}, "this store keeps none"),
+        (Trouble.UNSUPPORTED, {"a": "b"}, "this store does not seem to support"),
         (Trouble.DENIED, {}, ""),
         (Trouble.SERVER, {"a": "b"}, ""),
     ],

@@ -594,7 +594,7 @@ def test_a_head_that_contradicts_itself_is_the_object_s_trouble(store: ScriptedS
     store.script = lambda asked: b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
     error = failed(lambda: connect().head("k"))
     assert (error.trouble, error.code) == (Trouble.OTHER, "unreadable")
-    assert "content-length twice" in str(error)
+    assert "two different values for content-length" in str(error)
 
 
 # --- bodies

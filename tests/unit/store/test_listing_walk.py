@@ -130,7 +130,7 @@ def test_without_an_order_an_unclear_end_is_refused(more: bool | None) -> None:
 
 
 def test_more_and_no_word_where_is_refused() -> None:
-    assert "not where to go on" in refused(lambda token, start: page(more=True))
+    assert "not where to continue" in refused(lambda token, start: page(more=True))
 
 
 def test_a_contradicted_end_is_followed_until_nothing_comes() -> None:
@@ -213,7 +213,7 @@ def test_pages_that_overlap_but_lead_on_are_taken() -> None:
 def test_a_page_out_of_order_is_never_gone_on_from_by_key() -> None:
     assert "not clear" in refused(lambda token, start: page("b", "a", "c", more=None))
     out_of_order = page("b", "a", "c", token="c", more=True)
-    assert "V1 goes on by key" in refused(lambda token, start: out_of_order, list_version="v1")
+    assert "V1 continues by key" in refused(lambda token, start: out_of_order, list_version="v1")
 
 
 def test_another_endpoint_goes_on_after_the_last_key() -> None:

@@ -52,21 +52,22 @@ def words(client: Client, store: ScriptedStore, answer: bytes, **options: Any) -
     return str(refusal.value)
 
 
-REGION = "names the region 'eu-west-1', this job has 'us-east-1': correct `region`"
+REGION = "reports region 'eu-west-1', this job has 'us-east-1': correct `region`"
 ENDPOINT = "<Endpoint>b.s3.eu-west-1.example</Endpoint>"
-NAMED = (
-    "in `endpoints`: it names 'b.s3.eu-west-1.example' (where the bucket's name comes first, leave that out, and set"
-)
+NAMED = ": the store names 'b.s3.eu-west-1.example' (if it starts with the bucket name, remove that part and set"
 
 
 @CLIENTS
 @pytest.mark.parametrize(
     ("answer", "wanted"),
     [
-        (reply(301, "", Location="https://else.example/b"), "leads to 'https://else.example/b', and is not followed"),
+        (
+            reply(301, "", Location="https://else.example/b"),
+            "it redirects to 'https://else.example/b', which is not followed",
+        ),
         (reply(301, "", x_amz_bucket_region="eu-west-1"), REGION),
-        (reply(301, ""), "a redirect that does not say where it leads; look at `region` and `endpoints`"),
-        (reply(308, ""), "a redirect that does not say where it leads; look at `region` and `endpoints`"),
+        (reply(301, ""), "a redirect without a target; check `region` and `endpoints`"),
+        (reply(308, ""), "a redirect without a target; check `region` and `endpoints`"),
         (reply(301, told("PermanentRedirect", ENDPOINT)), NAMED),
         (reply(301, told("PermanentRedirect", ENDPOINT), x_amz_bucket_region="eu-west-1"), REGION),
         (reply(301, told("PermanentRedirect", ENDPOINT), x_amz_bucket_region="eu-west-1"), NAMED),
@@ -74,10 +75,10 @@ NAMED = (
         (reply(400, told("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>")), REGION),
         (reply(400, told("AuthorizationHeaderMalformed", message="is wrong; expecting 'eu-west-1'")), REGION),
         (reply(400, told("AuthorizationHeaderMalformed")), "this job has 'us-east-1': correct `region`"),
-        (reply(400, told("IllegalLocationConstraintException")), "look at `region` and `endpoints`"),
+        (reply(400, told("IllegalLocationConstraintException")), "check `region` and `endpoints`"),
         (
             reply(404, told("NoSuchBucket")),
-            "look at `bucket` and `endpoints`; if the store wants the bucket's name before",
+            "check `bucket` and `endpoints`; if the store requires the bucket name before",
         ),
         (reply(501, told("NotImplemented")), "set `list_version: v1`"),
         (reply(405, told("MethodNotAllowed")), "set `list_version: v1`"),
@@ -98,7 +99,7 @@ def test_an_option_is_named(client: Client, store: ScriptedStore, answer: bytes,
         (
             {},
             reply(200, "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"),
-            "the store did not see the bucket's name; set `addressing: path`",
+            "the store did not see the bucket name; set `addressing: path`",
         ),
     ],
 )

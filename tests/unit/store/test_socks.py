@@ -52,11 +52,11 @@ def test_a_connection_leads_to_the_host(needs_login: bool) -> None:
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([b"HT"], "it is no SOCKS5 proxy"),
-        ([b"\x05\xff"], "wants a login that it was not given"),
+        ([b"HT"], "it is not a SOCKS5 proxy"),
+        ([b"\x05\xff"], "requires a login that was not given"),
         ([b"\x05"], "closed the connection"),
-        ([b"\x05\x00", b"\x05\x05\x00\x01"], "the store refuses the connection"),
-        ([b"\x05\x00", b"\x05\x63\x00\x01"], "it answers 99"),
+        ([b"\x05\x00", b"\x05\x05\x00\x01"], "connection refused by the store"),
+        ([b"\x05\x00", b"\x05\x63\x00\x01"], "reply 99"),
     ],
 )
 def test_a_refusal_is_told(answers: list[bytes], words: str) -> None:
@@ -67,7 +67,7 @@ def test_a_refusal_is_told(answers: list[bytes], words: str) -> None:
 def test_a_wrong_login_is_told_without_it() -> None:
     with (
         answering(b"\x05\x02", b"\x01\x01") as proxy,
-        pytest.raises(OSError, match="refuses the user or the") as caught,
+        pytest.raises(OSError, match="rejected the user or the") as caught,
     ):
         socks.connect(proxy.replace("//", "//user:hush@"), "store.test", 80, 10)
     assert "hush" not in str(caught.value)

@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How one S3 endpoint is talked to, and what its answers mean."""
+"""Communication with one S3 endpoint, and the interpretation of its responses."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a store is reached: its address, proxy and CA file, the path of an object, the signature of a request."""
+"""How to reach a store: its address, proxy and CA file, object paths and request signatures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SYSTEM_CA_FILES = (
 
 
 def endpoint_urls(store: Store) -> tuple[str, ...]:
-    """The URLs of a store, without a slash at the end; one with no endpoints is the AWS of its region."""
+    """The URLs of a store, without a trailing slash; without endpoints it is AWS in the store's region."""
     if store.endpoints:
         return tuple(endpoint.rstrip("/") for endpoint in store.endpoints)
     suffix = "amazonaws.com.cn" if store.region.startswith("cn-") else "amazonaws.com"
@@ -44,10 +44,10 @@ def endpoint_urls(store: Store) -> tuple[str, ...]:
 
 
 def proxy_for(endpoint: str) -> str:
-    """The URL of the proxy that the environment names for this endpoint, "" for none.
+    """The URL of the proxy that the environment sets for this endpoint, "" for none.
 
-    As Go's clients (s5cmd, rclone) read the environment: loopback is always direct, `no_proxy` may hold networks
-    such as 192.168.0.0/16, which Python's own reading of it does not know.
+    Follows the rules of Go clients (s5cmd, rclone): loopback is always direct, `no_proxy` may contain networks such as
+    192.168.0.0/16, which Python's own implementation does not support.
     """
     parts = urllib.parse.urlsplit(endpoint)
     host = parts.hostname or ""
@@ -66,15 +66,15 @@ def proxy_for(endpoint: str) -> str:
 
 
 def _usable(proxy: str) -> str:
-    """The proxy's URL; ConfigError for one that not every tool here can go through: all requests take one way.
+    """The proxy's URL; ConfigError for one that not every tool supports: all requests must use the same proxy.
 
-    A SOCKS proxy resolves the names, whichever way it is written.
+    A SOCKS proxy always resolves the names, with either scheme.
     """
     scheme, separator, rest = proxy.partition("://")
     if separator and scheme.lower() in SCHEMES:
         return f"socks5h://{rest}"
     if separator and scheme.lower() not in ("http", "https"):
-        problem = f"{scheme}:// proxies are not known here; use http://, https:// or socks5h://"
+        problem = f"{scheme}:// proxies are not supported; use http://, https:// or socks5h://"
         raise ConfigError(
             "the environment", [f"http_proxy, https_proxy, all_proxy: {problem}, or name the host in no_proxy"]
         )
@@ -89,10 +89,10 @@ def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -
 
 
 def ca_file(store: Store) -> str:
-    """The file of CAs that must have signed the endpoint's certificate; "" leaves it to the TLS library.
+    """The CA file that the endpoint's certificate is checked against; "" leaves it to the TLS library.
 
-    The job's `ca_bundle`, else AWS_CA_BUNDLE or SSL_CERT_FILE, else the system's: never the client library's own
-    copy, which knows nothing of a CA that an operator added to the host.
+    The job's `ca_bundle`, else AWS_CA_BUNDLE or SSL_CERT_FILE, else the system's: never the copy in a client library,
+    which lacks CAs that an operator added to the host.
     """
     if store.ca_bundle is not None:
         return str(store.ca_bundle)
@@ -112,24 +112,24 @@ class Place(NamedTuple):
         return self.root or "/"
 
     def object_path(self, object_key: str) -> str:
-        """The path of an object, encoded as SigV4 wants it: all but unreserved characters and the slash."""
+        """The path of an object, encoded for SigV4: all but unreserved characters and the slash."""
         return f"{self.root}/{urllib.parse.quote(object_key, '/-_.~', errors='surrogateescape')}"
 
 
 def place_of(store: Store, endpoint: str) -> Place:
-    """The place of the store's bucket at one of its endpoints (without a slash at the end)."""
+    """The place of the store's bucket at one of its endpoints (without a trailing slash)."""
     if store.addressing != "virtual":
         return Place(endpoint, f"/{store.bucket}")
     scheme, _, host = endpoint.partition("://")
     return Place(f"{scheme}://{store.bucket}.{host}", "")
 
 
-# What stores say that take the bucket's name before the host only: Alibaba OSS, Tencent COS, Huawei OBS.
+# Errors of stores that accept the bucket name only before the host: Alibaba OSS, Tencent COS, Huawei OBS.
 _VIRTUAL_ONLY = frozenset({"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"})
 
 
 def readdressed(store: Store, refusal: str) -> Store | None:
-    """The store as it is to be asked after a refusal with this code; None: that would change nothing."""
+    """The store with the addressing to use after an error with this code; None: nothing to change."""
     if store.addressing != "auto" or refusal not in _VIRTUAL_ONLY:
         return None
     return store.model_copy(update={"addressing": "virtual"})
@@ -144,7 +144,7 @@ def query_string(parameters: dict[str, str]) -> str:
 
 
 class _Moment(NamedTuple):
-    """What signatures of one second have in common."""
+    """The values shared by all signatures of one second."""
 
     second: int
     credentials: Credentials
@@ -158,13 +158,13 @@ class _Moment(NamedTuple):
 
 
 class Signer:
-    """SigV4, for requests without a body about 6 microseconds each.
+    """SigV4; about 6 microseconds for a request without a body.
 
-    libcurl has SigV4 of its own (CURLOPT_AWS_SIGV4) and would cost the same. It is not used because it is wrong for
-    objects: together with CURLOPT_PATH_AS_IS it fails (error 43), and without that option libcurl removes `.` and
-    `..` from the path, so that a key such as `../x` becomes a request for another bucket; it also percent-encodes
-    the access key, and so cannot sign for stores whose access keys hold a colon (OpenStack Swift's). Measured with
-    libcurl 8.23 against Swift and rclone.
+    libcurl's own SigV4 (CURLOPT_AWS_SIGV4) would cost the same. It is not used because it is wrong for objects:
+    together with CURLOPT_PATH_AS_IS it fails (error 43), and without that option libcurl removes `.` and `..` from the
+    path, so that a key such as `../x` becomes a request for another bucket; it also percent-encodes the access key, and
+    so cannot sign for stores whose access keys contain a colon (OpenStack Swift's). Measured with libcurl 8.23 against
+    Swift and rclone.
     """
 
     def __init__(self, keys: Keys, region: str, host: str, *, checksum_mode: bool = False) -> None:
@@ -177,15 +177,15 @@ class Signer:
         self._moment = self._at(0, keys.current())
 
     def headers(self, method: str, path: str, query: str) -> list[str]:
-        """Header lines for a request; `path` and `query` as `object_path` and `query_string` give them."""
+        """Header lines for a request; `path` and `query` from `object_path` and `query_string`."""
         moment = self._now()
         signature = _signature(moment, f"{method}\n{path}\n{query}\n{moment.canonical}")
         return [moment.authorization + signature, *moment.lines]
 
     def sign(self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> list[str]:
-        """Header lines for a request with a body: `headers` (names in lower case, ASCII values) signed with the rest.
+        """Header lines for a request with a body; `headers` (names in lower case, ASCII values) are signed too.
 
-        `payload` is the SHA-256 of the body in hex, or UNSIGNED_PAYLOAD where TLS protects it.
+        `payload` is the SHA-256 of the body in hex, or UNSIGNED_PAYLOAD if TLS protects it.
         """
         moment = self._now()
         own = self._signed_by(moment.credentials)
@@ -194,7 +194,7 @@ class Signer:
         fields = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
         signature = _signature(moment, f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
         authorization = self._authorization(moment.credentials, moment.scope, names) + signature
-        # libcurl takes "name:" for the wish to leave a header out, and "name;" for an empty one.
+        # For libcurl "name:" removes a header, and "name;" sends an empty one.
         return [authorization, *(f"{name}: {value}" if value else f"{name};" for name, value in signed)]
 
     def _now(self) -> _Moment:
@@ -244,7 +244,7 @@ def _signature(moment: _Moment, canonical_request: str) -> str:
 
 
 def host_header(endpoint: str) -> str:
-    """What `Host` says: host and port, the port left out where it is the scheme's own, no IPv6 zone."""
+    """The value of `Host`: host and port, without the scheme's default port and without an IPv6 zone."""
     parts = urllib.parse.urlsplit(endpoint)
     usual = {"http": ":80", "https": ":443"}[parts.scheme]
     return re.sub(r"%[^\]]*", "", parts.netloc.removesuffix(usual))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What stores answer, as values: pages of a listing, heads of objects, refusals. No effects here."""
+"""Parsing of store responses: listing pages, object headers, errors. No side effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .entry_reader import EntryReader
 from .remedies import AskedWith, Refusal, otherwise_addressed, remedy, told_region
 from .xml_repair import XmlRepair, as_utf8
 
-UNREADABLE = "unreadable"  # the code of a StoreError: the status is good, the content is nothing that a store gives
+UNREADABLE = "unreadable"  # the code of a StoreError: the status is a success, but no S3 store sends such content
 METADATA_PREFIX = "x-amz-meta-"
 NOT_TOLD = AskedWith()
 CHECKSUMS = ("sha256", "sha1", "crc32", "crc32c", "crc64nvme")
@@ -41,7 +41,7 @@ _ERROR_CODES: dict[str, Trouble] = {
         Trouble.TIMEOUT: "RequestTimeout",
         Trouble.THROTTLED: "SlowDown SlowDownRead SlowDownWrite TooManyRequests RequestLimitExceeded Throttling"
         " ThrottlingException BandwidthLimitExceeded ServiceUnavailable Busy XMinioServerBusy",
-        # A wrong clock: nothing is wrong with the object, and waiting helps once somebody fixes it.
+        # RequestTimeTooSkewed: nothing is wrong with the object, and retries succeed once the clock is fixed.
         Trouble.SERVER: "InternalError OperationAborted TemporaryRedirect RequestTimeTooSkewed",
         Trouble.FULL: "QuotaExceeded InsufficientCapacity XMinioStorageFull XMinioAdminBucketQuotaExceeded",
         Trouble.UNSUPPORTED: "NotImplemented MethodNotAllowed KeyTooLongError KeyTooLong EntityTooLarge EntityTooSmall"
@@ -67,55 +67,55 @@ _STATUSES: dict[int, Trouble] = {
 }
 
 _EXPLANATIONS: dict[str, str] = {
-    "SignatureDoesNotMatch": "the signature is refused: the secret key does not fit the access key"
-    " (some stores say this of an unknown access key too)",
+    "SignatureDoesNotMatch": "the signature was rejected: the secret key does not match the access key"
+    " (some stores also say this for an unknown access key)",
     "InvalidAccessKeyId": "the store does not know this access key",
     "ExpiredToken": "the session token has expired; renew the credentials",
     "InvalidToken": "the session token is not valid; renew the credentials",
     "RequestTimeTooSkewed": "the clocks of this host and of the store differ too much; set this host's clock (NTP)",
-    "AccessDenied": "the credentials are known, but they do not allow this; look at the policies of user and bucket",
+    "AccessDenied": "the credentials are known, but do not allow this; check the policies of user and bucket",
     "NoSuchBucket": "there is no such bucket",
     "NoSuchKey": "there is no such object",
     "AuthorizationHeaderMalformed": "the signature is for another region than the store's",
-    "TemporaryRedirect": "the bucket is reached at another endpoint for now, as one is that was made just before",
-    "PermanentRedirect": "the bucket is reached at another endpoint or in another region",
+    "TemporaryRedirect": "the bucket is temporarily at another endpoint, as is usual for a newly created bucket",
+    "PermanentRedirect": "the bucket is at another endpoint or in another region",
     **dict.fromkeys(
         ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired"),
-        "the store wants the bucket's name before the host; set `addressing: virtual`",
+        "the store requires the bucket name before the host; set `addressing: virtual`",
     ),
     "SlowDown": "the store asks for fewer requests",
     "InvalidObjectState": "the object is archived; restore it at the store first",
-    "QuotaExceeded": "the store's quota is used up; make room there",
-    "InsufficientCapacity": "the store is full; make room there",
-    "XMinioStorageFull": "the store is full; make room there",
-    "XMinioAdminBucketQuotaExceeded": "the bucket's quota is used up; make room there, or raise it",
-    "NotImplemented": "the store cannot do this",
+    "QuotaExceeded": "the store's quota is used up; free space there",
+    "InsufficientCapacity": "the store is full; free space there",
+    "XMinioStorageFull": "the store is full; free space there",
+    "XMinioAdminBucketQuotaExceeded": "the bucket's quota is used up; free space there, or raise it",
+    "NotImplemented": "the store does not support this",
 }
 
 _BY_TROUBLE: dict[Trouble, str] = {
-    Trouble.CREDENTIAL: "the credentials are refused",
+    Trouble.CREDENTIAL: "the credentials were rejected",
     Trouble.DENIED: "the store denies this request",
     Trouble.BUCKET: "there is no such bucket at this endpoint",
     Trouble.NOT_FOUND: "there is no such object",
     Trouble.CHANGED: "the object is no longer the one that was listed",
     Trouble.THROTTLED: "the store asks for fewer requests, or is not ready",
-    Trouble.SERVER: "the store has a problem of its own",
-    Trouble.UNSUPPORTED: "the store cannot do this",
-    Trouble.FULL: "the store has no room; make room there",
-    Trouble.REFUSED: "the proxy wants a login",
+    Trouble.SERVER: "the store has an internal problem",
+    Trouble.UNSUPPORTED: "the store does not support this",
+    Trouble.FULL: "the store is out of space; free space there",
+    Trouble.REFUSED: "the proxy requires a login",
 }
 
 _NO_BODY: dict[Trouble, str] = {
-    Trouble.CREDENTIAL: "the credentials are refused; to a HEAD the store gives no reason",
-    Trouble.DENIED: "refused, and to a HEAD the store gives no reason: the keys are wrong, or they do not allow this",
-    Trouble.NOT_FOUND: "there is no such object (or no such bucket: the answer to a HEAD does not say)",
-    Trouble.OTHER: "refused, and to a HEAD the store gives no reason: often an expired token or the wrong region",
+    Trouble.CREDENTIAL: "the credentials were rejected; a HEAD response gives no reason",
+    Trouble.DENIED: "rejected, and a HEAD response gives no reason: the keys are wrong, or they do not allow this",
+    Trouble.NOT_FOUND: "there is no such object (or no such bucket: a HEAD response does not say which)",
+    Trouble.OTHER: "rejected, and a HEAD response gives no reason: often an expired token or the wrong region",
 }
 
 
 def parse_error(body: bytes) -> Refusal | None:
-    """The S3 error in a body; None when it holds none (a web page, a gateway's text, nothing)."""
-    # Read by pattern: stores send errors with and without a namespace, and now and then broken XML.
+    """The S3 error in a body; None if it has none (a web page, a gateway's text, nothing)."""
+    # Parsed by pattern: stores send errors with and without a namespace, and sometimes broken XML.
     text = as_utf8(body[:65536]).decode("utf-8", "replace")
     if not re.search(r"<(?:\w+:)?Error[\s>]", text):
         return None
@@ -130,7 +130,7 @@ def parse_error(body: bytes) -> Refusal | None:
 
 
 def trouble_of(status: int, code: str, *, of_object: bool) -> Trouble:
-    """The word for a refusal: by the store's code, else by the HTTP status of a request for an object or a bucket."""
+    """Classify an error response by the store's code, else by the HTTP status of a request for an object or bucket."""
     known = _ERROR_CODES.get(code)
     if known is not None:
         return known
@@ -142,11 +142,14 @@ def trouble_of(status: int, code: str, *, of_object: bool) -> Trouble:
 
 
 def explain(trouble: Trouble, status: int, refusal: Refusal, asked: AskedWith, *, bodyless: bool = False) -> str:
-    """One sentence for an operator: the cause, what to do, then the store's own words."""
+    """One sentence for an operator: the cause, what to do, then the store's own message."""
     told = _EXPLANATIONS.get(refusal.code) or (_NO_BODY.get(trouble) if bodyless else None)
     if 300 <= status < 400 and not refusal.code:
-        told = "the answer is a redirect that does not say where it leads"
-    parts = [told or _BY_TROUBLE.get(trouble) or "the store refuses", remedy(trouble, status, refusal, asked)]
+        told = "the response is a redirect without a target"
+    parts = [
+        told or _BY_TROUBLE.get(trouble) or "the store rejected the request",
+        remedy(trouble, status, refusal, asked),
+    ]
     own_words = ": ".join(word for word in (refusal.code, refusal.message) if word)
     parts.append(f" (HTTP {status}{', ' if own_words else ''}{own_words})")
     return "".join(parts)
@@ -162,7 +165,7 @@ def failure(
     headers: bytes = b"",
     bodyless: bool = False,
 ) -> StoreError:
-    """The error for an answer that is not the wanted one; `bodyless` for the answer to a HEAD."""
+    """The error for an unsuccessful response; `bodyless` for the response to a HEAD."""
     refusal = parse_error(body)
     location = _header(headers, b"location")
     if refusal is None and 300 <= status < 400 and location:
@@ -185,7 +188,7 @@ def refused(
     asked: AskedWith,
     bodyless: bool = False,
 ) -> StoreError:
-    """The error for a store's own refusal; `region` and `location` as its headers name them."""
+    """The error for an S3 error response; `region` and `location` from its headers."""
     if not refusal.region:
         refusal = refusal._replace(region=region)
     if not refusal.code and refusal.region not in ("", asked.region):
@@ -198,45 +201,45 @@ def refused(
 
 
 def redirected(action: str, status: int, location: str, body: bytes = b"") -> StoreError:
-    """The error for a redirect that is no store's own: one for good (301, 308) is refused, another one may pass.
+    """The error for a redirect without an S3 error: BUCKET for a permanent one (301, 308), else SERVER.
 
-    No request goes where no job file sends it: a signature, and what is uploaded, are for the store alone.
+    Redirects are never followed: signatures and uploaded data go only to the endpoints in the job file.
     """
     is_for_good = status in (301, 308) or not body.strip()
     trouble = Trouble.BUCKET if is_for_good else Trouble.SERVER
-    return StoreError(trouble, action, f"the answer is a redirect (HTTP {status}){_whereto(location)}", status=status)
+    return StoreError(trouble, action, f"the response is a redirect (HTTP {status}){_whereto(location)}", status=status)
 
 
 def _whereto(location: str) -> str:
     return (
-        f"; it leads to {plain_text(location[:300])!r}, and is not followed: if that is the store, write its address in"
-        " `endpoints`; where the bucket stands in the host name, set `addressing: virtual`"
+        f"; it redirects to {plain_text(location[:300])!r}, which is not followed: if that is the store, set"
+        " `endpoints` to its address; if the host name contains the bucket, set `addressing: virtual`"
     )
 
 
 _TOO_LARGE: dict[int, str] = {
-    413: "the request is too large; raise the proxy's limit for bodies (nginx: client_max_body_size)",
+    413: "the request is too large; raise the proxy's limit for request bodies (nginx: client_max_body_size)",
     414: "the key is too long for a URL; raise the proxy's limit for URLs (nginx: large_client_header_buffers)",
     431: "the headers are too large; raise the proxy's limit for headers (nginx: large_client_header_buffers)",
 }
 
 
 def not_s3(action: str, status: int, body: bytes, asked: AskedWith = NOT_TOLD) -> StoreError:
-    """The error for an answer that no S3 store gives: a gateway's page, a login page, another service.
+    """The error for a response that is not from an S3 store: a gateway's page, a login page, another service.
 
-    Whatever the status says, a proxy's 404 is no word on a bucket or an object. Only what it says of the size of a
-    request is about that request.
+    Whatever its status, it says nothing about a bucket or an object: a proxy's 404 does not mean NOT_FOUND. Only
+    statuses about the size of a request concern that request.
     """
     text = " ".join(re.sub(r"<[^>]*>", " ", body[:4096].decode("utf-8", "replace")).split())[:120]
     if b"HTTPS port" in body or b"HTTPS server" in body:
-        detail = f"the endpoint speaks TLS; write https:// in `endpoints` (HTTP {status}: {text!r})"
+        detail = f"the endpoint requires TLS; use https:// in `endpoints` (HTTP {status}: {text!r})"
         return StoreError(Trouble.TLS, action, detail, status=status)
     if status in _TOO_LARGE:
-        detail = f"{_TOO_LARGE[status]}, says what stands before the store (HTTP {status}: {text!r})"
+        detail = f"{_TOO_LARGE[status]}; this is the response of a proxy, not of the store (HTTP {status}: {text!r})"
         return StoreError(Trouble.UNSUPPORTED, action, detail, status=status)
     trouble = {429: Trouble.THROTTLED, 503: Trouble.THROTTLED}.get(status, Trouble.SERVER)
     detail = (
-        "the answer is not from an S3 store: a proxy or gateway in between, a login page, or another service"
+        "the response is not from an S3 store, but from a proxy or gateway, a login page, or another service"
         f"{otherwise_addressed(asked) if status < 500 else ''} (HTTP {status}: {text!r})"
     )
     return StoreError(trouble, action, detail, status=status)
@@ -245,23 +248,23 @@ def not_s3(action: str, status: int, body: bytes, asked: AskedWith = NOT_TOLD) -
 _TLS_REFUSED = (Trouble.TLS, "the TLS handshake failed")
 _TLS_UNTRUSTED = (
     Trouble.TLS,
-    "the endpoint's certificate is not trusted; does `ca_bundle` hold the CA that signed it?",
+    "the endpoint's certificate is not trusted; does `ca_bundle` contain the CA that signed it?",
 )
-_NO_CA_FILE = (Trouble.TLS, "the file of CAs cannot be read; look at `ca_bundle`")
+_NO_CA_FILE = (Trouble.TLS, "the CA file cannot be read; check `ca_bundle`")
 _ENDED_EARLY = (Trouble.BROKEN, "the connection broke")
 
 # libcurl's error numbers: https://curl.se/libcurl/c/libcurl-errors.html
 _TRANSPORT: dict[int, tuple[Trouble, str]] = {
     1: (Trouble.SERVER, "the endpoint does not speak HTTP"),
-    5: (Trouble.DNS, "the proxy's name has no address"),
-    6: (Trouble.DNS, "the endpoint's name has no address"),
-    7: (Trouble.REFUSED, "nothing answers there"),
+    5: (Trouble.DNS, "the proxy's host name does not resolve"),
+    6: (Trouble.DNS, "the endpoint's host name does not resolve"),
+    7: (Trouble.REFUSED, "cannot connect to the endpoint"),
     8: (Trouble.SERVER, "the endpoint does not speak HTTP"),
     16: _ENDED_EARLY,
-    18: (Trouble.BROKEN, "the answer ended early"),
-    28: (Trouble.TIMEOUT, "the endpoint does not answer, or stalled"),
+    18: (Trouble.BROKEN, "the response ended early"),
+    28: (Trouble.TIMEOUT, "the endpoint does not respond, or stalled"),
     35: _TLS_REFUSED,
-    52: (Trouble.BROKEN, "the endpoint closed the connection without an answer"),
+    52: (Trouble.BROKEN, "the endpoint closed the connection without a response"),
     53: _TLS_REFUSED,
     54: _TLS_REFUSED,
     55: _ENDED_EARLY,
@@ -274,7 +277,7 @@ _TRANSPORT: dict[int, tuple[Trouble, str]] = {
     83: _TLS_UNTRUSTED,
     91: _TLS_UNTRUSTED,
     92: _ENDED_EARLY,
-    97: (Trouble.REFUSED, "the proxy refuses"),
+    97: (Trouble.REFUSED, "the proxy refused the connection"),
 }
 
 
@@ -282,9 +285,9 @@ _UNREADABLE_HEADERS = ("Invalid Content-Length", "Nul byte in header", "Header w
 
 
 def unanswered(action: str, number: int, words: str, *, of_object: bool = False) -> StoreError:
-    """The error for a request that got no whole answer: libcurl's error number and words.
+    """The error for a request without a complete response: libcurl's error number and message.
 
-    Headers that libcurl does not read, in an answer about an object, are a fact about that answer.
+    If libcurl cannot parse the headers of a response about an object, that is a problem of this response only.
     """
     if of_object and words.startswith(_UNREADABLE_HEADERS):
         return unreadable(action, ValueError(words), 0, of_object=True)
@@ -292,7 +295,7 @@ def unanswered(action: str, number: int, words: str, *, of_object: bool = False)
     if words.startswith("Resolving timed out"):
         trouble, cause = _TRANSPORT[6]
     if "wrong version number" in words:
-        cause = "there is no TLS there; does the endpoint speak plain http://?"
+        cause = "the endpoint does not speak TLS; does it need http://?"
     return StoreError(trouble, action, f"{cause} (libcurl {number}: {words})", code=f"curl-{number}")
 
 
@@ -302,17 +305,17 @@ def _bucket_region(text: str) -> str:
 
 
 def _header(headers: bytes, name: bytes) -> str:
-    """The value of a header of the last answer, "" where it has none."""
+    """The value of a header of the last response, "" if it has none."""
     found = re.search(rb"(?im)^" + name + rb":[ \t]*([^\r\n]*)", _last_answer(headers))
     return found[1].strip().decode("utf-8", "replace") if found else ""
 
 
 def unreadable(action: str, error: ValueError, status: int, *, of_object: bool = False) -> StoreError:
-    """The error for an answer whose status is good and whose content no S3 store gives.
+    """The error for a response with a success status and content that no S3 store sends.
 
-    What was said `of_object`, to a request for one object, is the trouble of that object alone.
+    With `of_object`, in response to a request for one object, it concerns that object only.
     """
-    detail = f"the answer is not what an S3 store gives: {error}; look at what stands between here and the store"
+    detail = f"the response is not a valid S3 response: {error}; check for a proxy between this host and the store"
     trouble = Trouble.OTHER if of_object else Trouble.SERVER
     return StoreError(trouble, action, detail, code=UNREADABLE, status=status)
 
@@ -321,11 +324,11 @@ def unreadable(action: str, error: ValueError, status: int, *, of_object: bool =
 
 
 def parse_head(block: bytes, status: int, *, received: int = -1) -> Head:
-    """The headers of one answer as libcurl hands them over; ValueError where they contradict themselves.
+    """Parse the headers of one response as libcurl delivers them; ValueError if they contradict themselves.
 
-    `received` is the size where they do not say it; without it the size is UNTOLD then.
-    Names of metadata become lower case. Values are read as UTF-8, those that are not as Latin-1; words encoded by
-    RFC 2047 (AWS does that to what is not ASCII) stay as they are, and so go up again as they came.
+    `received` is the size to use if they do not give it; without it the size is UNTOLD then.
+    Metadata names become lower case. Values are decoded as UTF-8, else as Latin-1; words encoded by RFC 2047 (AWS does
+    that to values that are not ASCII) stay as they are, and are sent again unchanged.
     """
     fields, metadata = _fields(block)
     get = fields.get
@@ -358,24 +361,24 @@ _find_total = re.compile(rb"(?im)^content-range:[ \t]*bytes[ \t]+\d+-\d+/(\d+)")
 
 
 def total_size(block: bytes, otherwise: int) -> int:
-    """The size of the object that an answer gives a part of."""
+    """The size of the whole object, from the response to a range request."""
     found = _find_total(_last_answer(block))
     return int(found[1]) if found else otherwise
 
 
 def status_of(block: bytes) -> int:
-    """The HTTP status of the last answer in the block, 0 when there is none."""
+    """The HTTP status of the last response in the block, 0 if there is none."""
     words = _last_answer(block)[:13].split(b" ")
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
 
 def _last_answer(block: bytes) -> bytes:
-    start = block.rfind(b"\r\n\r\nHTTP/")  # before it: an interim answer, or a proxy's
+    start = block.rfind(b"\r\n\r\nHTTP/")  # before it: an interim response, or a proxy's
     return block[start + 4 :] if start >= 0 else block
 
 
 def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Header fields by lower-case name, and the metadata apart, of the last answer in the block."""
+    """Header fields by lower-case name, and separately the metadata, of the last response in the block."""
     lines = _decode(_last_answer(block)).split("\r\n")
     fields: dict[str, str] = {}
     metadata: dict[str, str] = {}
@@ -392,11 +395,11 @@ def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _joined(name: str, known: str, value: str) -> str:
-    """The value of a field that is given again: proxies double whole answers, and a list may come in pieces."""
+    """The value of a repeated field: proxies duplicate whole responses, and a list may be split."""
     if known == value:
         return value
     if name in _ONE_VALUE:
-        raise ValueError(f"it says {name} twice, {plain_text(known)!r} and {plain_text(value)!r}")
+        raise ValueError(f"it has two different values for {name}, {plain_text(known)!r} and {plain_text(value)!r}")
     return f"{known},{value}"
 
 
@@ -415,7 +418,7 @@ def _decode_value(line: bytes) -> str:
 
 
 def _size(content_length: str | None, received: int) -> int:
-    """A length that was doubled in one line (`5, 5`) is one; none is what the answer turned out to have."""
+    """The Content-Length; a duplicated one (`5, 5`) counts once, a missing one is replaced by `received`."""
     if not content_length:
         return received
     size = _whole_number(content_length)
@@ -428,7 +431,7 @@ def _size(content_length: str | None, received: int) -> int:
 
 
 def _whole_number(text: str) -> int | None:
-    """A number as sizes are written, that a ledger can hold; None for anything else."""
+    """A decimal number that the ledger can hold; None for anything else."""
     text = text.strip()
     is_one = text.isascii() and text.isdecimal() and len(text) < 19
     return int(text) if is_one else None
@@ -439,14 +442,14 @@ def _number(text: str | None) -> int:
 
 
 def etag_text(text: str) -> str:
-    """An ETag without its quotes, of a header or a listing; a proxy may have marked it as weak, or doubled it."""
+    """An ETag without its quotes, from a header or a listing; a proxy may have made it weak, or duplicated it."""
     text = text.strip()
     doubled = _doubled_etag(text) if "," in text else None
     return (doubled[1] if doubled else text).removeprefix("W/").strip('"')
 
 
 def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
-    """Checksums of the whole object. Older stores name no type: then theirs counts where there are no parts."""
+    """Checksums of the whole object. Older stores give no type: then the checksum is used if there are no parts."""
     kind = fields.get("x-amz-checksum-type")
     if kind != "FULL_OBJECT" and (kind is not None or "-" in etag):
         return {}
@@ -455,7 +458,7 @@ def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
 
 
 _CHECKSUM_FIELDS = [(name, f"x-amz-checksum-{name}") for name in CHECKSUMS]
-# Fields of which two different ones contradict each other; others are lists, or of no use here.
+# Fields that must not have two different values; others are lists, or not used here.
 _ONE_VALUE = frozenset({"content-length", "etag", "last-modified", "content-range"})
 _doubled_etag = re.compile(r'((?:W/)?"[^"]*")(?:\s*,\s*\1)+').fullmatch
 
@@ -465,7 +468,7 @@ _MONTHS |= {"Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
 
 @functools.lru_cache(maxsize=4096)
 def http_date_ms(text: str) -> int:
-    """Milliseconds since the epoch of `Sat, 21 Nov 2026 13:08:32 GMT`; 0 for what is no date of HTTP or e-mail."""
+    """Milliseconds since the epoch of `Sat, 21 Nov 2026 13:08:32 GMT`; 0 if it is not an HTTP or e-mail date."""
     try:
         day, month, year = int(text[5:7]), _MONTHS[text[8:11]], int(text[12:16])
         hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
@@ -476,7 +479,7 @@ def http_date_ms(text: str) -> int:
 
 
 def _other_date_ms(text: str) -> int:
-    """The older forms of HTTP's dates, and those with an offset: RFC 850, asctime, RFC 5322."""
+    """Older forms of HTTP dates, and dates with an offset: RFC 850, asctime, RFC 5322."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError, TypeError, IndexError):
@@ -488,9 +491,9 @@ def _other_date_ms(text: str) -> int:
 
 
 def iso_date_ms(text: str) -> int:
-    """Milliseconds since the epoch of `2026-11-21T13:02:21.123Z`, or of a date as other stores write it.
+    """Milliseconds since the epoch of `2026-11-21T13:02:21.123Z`, or of other formats that stores use.
 
-    0 for what is no date: size and ETag still tell one generation of an object from another.
+    0 if it is not a date: size and ETag still distinguish the generations of an object.
     """
     try:
         return max(0, _minute_ms(text[:16]) + _second_ms(text[17:].rstrip("Z")))
@@ -510,7 +513,7 @@ _ODD_DATE = re.compile(r"\W*(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d+)?\s*(?
 
 @functools.lru_cache(maxsize=4096)
 def _odd_date_ms(text: str) -> int:
-    """Dates with an offset, without a zone, or as HTTP writes them; none is worth a whole listing."""
+    """Dates with an offset, without a zone, or in HTTP format; an odd date must not fail a whole listing."""
     found = _ODD_DATE.fullmatch(text)
     if not found:
         return http_date_ms(text.strip())
@@ -536,10 +539,10 @@ _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
 def cut_listing(body: bytes) -> tuple[bytes, dict[str, str]]:
-    """A whole listing without what no XML parser can read of it, and its NextContinuationToken and NextMarker by name.
+    """A whole listing without the parts no XML parser can read, and its NextContinuationToken and NextMarker by name.
 
-    RGW and rclone write keys as they are there, whatever encoding was asked for: characters that no XML can hold,
-    and a carriage return that a parser would make a line feed.
+    RGW and rclone write raw keys there, whatever encoding was requested: with characters that XML cannot contain, and
+    with carriage returns that a parser would turn into line feeds.
     """
     following = {
         _CANONICAL[name.lower()]: _unescaped(text.decode(errors="surrogateescape"))
@@ -558,18 +561,18 @@ def _unescaped(text: str) -> str:
 
 def _character(number: int) -> str:
     if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-        raise ValueError(f"it names a character U+{number:04X}, which is none")
+        raise ValueError(f"it refers to U+{number:04X}, which is not a character")
     return chr(number)
 
 
-# Stores write these names in many ways: ListBucketResult, ListObjectsV2Result, listBucketResult, ListObjectResult.
+# Stores use many spellings of these names: ListBucketResult, ListObjectsV2Result, listBucketResult, ListObjectResult.
 _is_listing = re.compile(r"(?i)list(?:bucket|objects?)(?:v2)?(?:result|response)").fullmatch
 _YES = frozenset({"true", "1", "yes"})
 _NO = frozenset({"false", "0", "no"})
 
 
 def says_more(text: str) -> bool | None:
-    """What an IsTruncated says: True or False in any of the spellings that stores use, None for anything else."""
+    """The value of IsTruncated: True or False in any of the spellings that stores use, None for anything else."""
     word = text.strip().lower()
     return True if word in _YES else False if word in _NO else None
 
@@ -578,15 +581,15 @@ _MOST_REMARKS = 100
 
 
 class ListingParser:
-    """Reads a ListObjects or ListObjectsV2 answer in chunks of any size, about 5 microseconds per object.
+    """Parses a ListObjects or ListObjectsV2 response in chunks of any size, about 5 microseconds per object.
 
-    `objects` grows as chunks are fed; `take` empties it. The other fields hold when `finish` has returned: `more` is
-    whether the store says that there is more (None: it does not say, or not readably), `leads_on` whether it names a
-    place to go on. The S3 namespace may have any prefix, or be missing; names are read in upper and lower case. Raises
-    ValueError for what is no listing.
+    `objects` grows as chunks are fed; `take` empties it. The other fields are valid after `finish`: `more` is whether
+    the store says that there is more (None: it does not say, or not readably), `leads_on` whether it gives a token or
+    marker to continue. The S3 namespace may have any prefix, or be missing; names are matched ignoring case. Raises
+    ValueError if it is not a listing.
 
-    What an entry says that cannot be read concerns that entry: its date is 0, its size UNTOLD. `remarks` has the first
-    of each kind, in a sentence for people. `repair` makes what no XML parser takes readable for one.
+    An unreadable value affects only its entry: a date becomes 0, a size UNTOLD. `remarks` has the first of each kind,
+    in a sentence for people. `repair` makes text that no XML parser accepts readable for one.
     """
 
     def __init__(self, repair: XmlRepair | None = None) -> None:
@@ -597,8 +600,8 @@ class ListingParser:
         self.last_key = ""
         self.unread: list[str] = []  # entries that could not be read
         self.is_cut = False
-        self._words: set[bool | None] = set()  # what IsTruncated says, each time it is said
-        self._settled = False  # whether keys are encoded is known: some stores tell it after the objects
+        self._words: set[bool | None] = set()  # all values of IsTruncated
+        self._settled = False  # it is known whether keys are encoded: some stores send that after the objects
         self._says_anything = False
         self._held: list[ListedObject] = []
         self._encoded = False
@@ -625,7 +628,7 @@ class ListingParser:
         try:
             self._parser.Parse(self._repair.text(b"", is_last=True), True)
         except self._malformed as error:
-            raise ValueError(f"it is no XML, or ends too early: {error}") from None
+            raise ValueError(f"it is not XML, or ends too early: {error}") from None
         if not self._says_anything:
             raise ValueError("it is an empty listing without any of the elements that every store sends")
         self._settled = True
@@ -633,7 +636,7 @@ class ListingParser:
         self._held = []
 
     def take(self) -> list[ListedObject]:
-        """The objects read since the last call; those whose key depends on an encoding not told yet come later."""
+        """The objects read since the last call; keys that depend on a still unknown encoding are held back."""
         taken, self.objects = self.objects, []
         if self._settled:
             return taken
@@ -642,9 +645,9 @@ class ListingParser:
 
     def _start(self, name: str, _attributes: object) -> None:
         if self._depth == 0 and name.rpartition(":")[2].lower() == "listallmybucketsresult":
-            raise ValueError("it is a list of buckets: the store did not see the bucket's name; set `addressing: path`")
+            raise ValueError("it is a list of buckets: the store did not see the bucket name; set `addressing: path`")
         if self._depth == 0 and not _is_listing(name.rpartition(":")[2]):
-            raise ValueError(f"it is a <{name}>, no listing")
+            raise ValueError(f"it is a <{name}>, not a listing")
         self._depth += 1
         self._text = ""
 
@@ -672,13 +675,15 @@ class ListingParser:
             raise ValueError("an entry has no Key")
         key = self._repair.original(written)
         if key != written and is_utf8(key):
-            self._remark(key, "its key has a character that XML cannot hold; the listing is read all the same")
+            self._remark(key, "its key has a character that XML cannot contain; the listing was read anyway")
         self.last_key = key = self.decoded(key)
         size, modified = _whole_number(fields.get("size", "")), fields.get("lastmodified", "")
         modified_ms = iso_date_ms(modified) if modified else 0
         if not modified_ms and _is_unreadable_date(modified):
             self._remark(
-                key, f"its date {plain_text(modified[:40])!r} cannot be read; such objects have none here", "date"
+                key,
+                f"its date {plain_text(modified[:40])!r} cannot be read; such objects have no date",
+                "date",
             )
         self.objects.append(
             ListedObject(key, UNTOLD if size is None else size, etag_text(fields.get("etag", "")), modified_ms)
@@ -686,7 +691,7 @@ class ListingParser:
         fields.clear()
 
     def _remark(self, key: str, what: str, kind: str = "") -> None:
-        """Note what is odd of an object: the first of a `kind`, or a hundred where each is named."""
+        """Record an oddity of an object: the first of a `kind`, or up to a hundred named ones."""
         if len(self.remarks) < _MOST_REMARKS:
             self.remarks.setdefault(kind or key, f"{key_text(key)}: {what}")
 
@@ -703,13 +708,13 @@ class ListingParser:
 
     @property
     def more(self) -> bool | None:
-        """Of contradictory words the one that loses nothing counts."""
+        """Whether there is more; if IsTruncated is contradictory, the value that loses nothing."""
         if True in self._words:
             return True
         return None if None in self._words or not self._words else False
 
     def decoded(self, text: str) -> str:
-        """A key as this listing writes it, as it is."""
+        """Decode a key of this listing."""
         # AWS and rclone write a space as +, others as %20; all write a plus as %2B.
         if self._encoded and _is_encodable(text):
             return unquote_plus(text, errors="surrogateescape")
@@ -720,7 +725,7 @@ class ListingParser:
 
 
 class EntryParser(ListingParser):
-    """The same for a listing that is no XML: it is read entry by entry (`store/entry_reader.py`)."""
+    """The same for a listing that is not XML: it is read entry by entry (`store/entry_reader.py`)."""
 
     def __init__(self) -> None:
         self._reader = EntryReader()
@@ -730,11 +735,11 @@ class EntryParser(ListingParser):
         super().finish()
         self.unread, self.is_cut = self._reader.unread, self._reader.is_cut
         how = "; it was cut off" if self.is_cut else ""
-        self.remarks.setdefault("no XML", f"an answer is no XML, and is read entry by entry{how}")
+        self.remarks.setdefault("no XML", f"a response is not valid XML, and was read entry by entry{how}")
 
 
 def _is_unreadable_date(text: str) -> bool:
-    """Whether a date that came out as 0 says something else: some stores write the first year, or the epoch."""
+    """Whether a date that parsed to 0 was unreadable: some stores write year 1, or the epoch."""
     return bool(text.strip()) and not text.startswith(("0001-", "1970-"))
 
 
@@ -743,4 +748,4 @@ def _is_encodable(key: str) -> bool:
 
 
 def _no_doctype(*_arguments: object) -> None:
-    raise ValueError("it has a document type, which no store sends")
+    raise ValueError("it has a DOCTYPE, which no store sends")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The full client, on botocore: pre-flight, tags, multipart bookkeeping, and objects that the mover cannot express.
+"""The full client, on botocore: pre-flight check, tags, multipart uploads, and objects that no mover supports.
 
-It costs a millisecond of CPU per request and some 30 MB of memory, so `client.py` does what happens per object, and
-botocore is imported only when the first request is made.
+It costs a millisecond of CPU per request and some 30 MB of memory, so `client.py` makes the per-object requests, and
+botocore is imported only for the first request.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools m
     from ..config.credentials import Credentials, Keys
     from ..config.job_file import Store
 
-CLOCK_TOLERANCE_SECONDS = 300.0  # AWS refuses requests signed 15 minutes off; say so well before
-_SESSION_LOCK = threading.Lock()  # a session makes one client at a time
+CLOCK_TOLERANCE_SECONDS = 300.0  # AWS rejects requests whose clock is 15 minutes off; warn well before
+_SESSION_LOCK = threading.Lock()  # a session creates one client at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the pre-flight saw. `clock_skew_seconds`: the store's clock minus this host's (0.0: not told)."""
+    """The result of the pre-flight check. `clock_skew_seconds`: the store's clock minus this host's (0.0: unknown)."""
 
     clock_skew_seconds: float
 
@@ -57,7 +57,7 @@ class Checked:
 
 
 class _StillCompleting(Exception):
-    """A Complete was given up, and the store may still be putting the parts together."""
+    """A CompleteMultipartUpload timed out, and the store may still be assembling the parts."""
 
     def __init__(self, failure: StoreError) -> None:
         self.failure = failure
@@ -65,11 +65,11 @@ class _StillCompleting(Exception):
 
 
 class Control:
-    """One endpoint of a store. Methods may be called from several threads at once.
+    """One endpoint of a store. Thread-safe.
 
-    `attempts` is how often a request is made at most, `connect_timeout` is in seconds, `patience` says how long an
-    answer may take. `turns` bounds its connections; it is to be given, if at all, before the first request, as is
-    `packing`, which all who ask this endpoint share.
+    `attempts` is the maximum number of attempts per request, `connect_timeout` is in seconds, `patience` sets the
+    response timeouts. `turns` limits its connections, `packing` is shared by all clients of this endpoint; both may
+    only be replaced before the first request.
     """
 
     def __init__(
@@ -90,17 +90,17 @@ class Control:
         self._attempts = attempts
         self._connect_timeout = connect_timeout
         self._patience = patience or Patience()
-        # By attempts and what is asked, each with what it signs with.
+        # By attempts and kind of request, each with its credentials.
         self._clients: dict[tuple[int, Asked], tuple[Credentials, Any]] = {}
-        self._sent = threading.local()  # .headers: what the upload of this thread carries
+        self._sent = threading.local()  # .headers: the headers of this thread's upload
 
     # --- pre-flight
 
     def check(self) -> Checked:
-        """Asks once for the bucket's listing, and takes the store's time.
+        """Lists the bucket once, and reads the store's clock.
 
         Raises JobStopped for a wrong credential, bucket or region, where waiting would not help; StoreError for an
-        endpoint that does not work now, and with Trouble.DENIED when these credentials may not list the bucket.
+        endpoint that does not work now, and with Trouble.DENIED if these credentials may not list the bucket.
         """
         action = f"check {url_text(self._store.bucket, self._store.prefix)} at {self._endpoint}"
         try:
@@ -113,7 +113,7 @@ class Control:
         return Checked(round(store_ms / 1000 - time.time(), 1) if store_ms else 0.0)
 
     def _asked_once(self, action: str) -> Any:
-        """By a client of its own, which keeps no connection."""
+        """With a separate client, which keeps no connection."""
         client = self._client(Asked.PROBE, attempts=1)
         try:
             return self._look(client, action)
@@ -123,7 +123,7 @@ class Control:
     def _look(self, client: Any, action: str) -> Any:
         where = {"Bucket": self._store.bucket}
         if self._store.list_version == "v1":
-            # Such a store (the Snowball's adapter) may answer with its whole listing, however few keys are wanted.
+            # Such a store (the Snowball's adapter) may return its whole listing, regardless of MaxKeys.
             try:
                 return client.head_bucket(**where)
             except client.exceptions.ClientError:
@@ -136,9 +136,9 @@ class Control:
     # --- objects
 
     def fetch(self, work: Fetch, *, if_match: str = "") -> Outcome:
-        """Writes the object to `work.path` (mode 0600, cut to nothing first), in pieces of 1 MiB; never raises.
+        """Writes the object to `work.path` (mode 0600, truncated first), in pieces of 1 MiB; never raises.
 
-        An empty object makes no request. Nothing is synced to the medium. After a failure the file is incomplete.
+        An empty object needs no request. Nothing is synced to disk. After a failure the file is incomplete.
         """
         action = f"fetch {url_text(self._store.bucket, work.key)} from {self._endpoint}"
 
@@ -150,11 +150,11 @@ class Control:
             if unpacked:
                 raise StoreError(Trouble.UNSUPPORTED, action, why_longer(unpacked, work.size))
 
-        with self.turns.turn():  # it has its connection until the last byte
+        with self.turns.turn():  # it keeps its connection until the last byte
             return _outcome(work.id, action, fetch)
 
     def _fetch(self, work: Fetch, action: str, if_match: str) -> int:
-        """0, or the bytes that came instead of what is stored."""
+        """0, or the number of bytes received if the object was decompressed in transit."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(work.path, flags, 0o600)
         try:
@@ -175,7 +175,7 @@ class Control:
         if is_unpacked(work, _answered(answer, length)):
             return int(length)
         if length != work.size:
-            raise StoreError(Trouble.CHANGED, action, f"it has {length} bytes, {work.size} were listed")
+            raise StoreError(Trouble.CHANGED, action, f"it has {length} bytes, but {work.size} were listed")
         return 0
 
     def _copy(self, body: Any, descriptor: int, action: str) -> int:
@@ -191,13 +191,13 @@ class Control:
     def send(self, work: Send) -> Outcome:
         """Stores the file with all its headers and tags, each body with its MD5; never raises.
 
-        Metadata goes up as HEAD gave it, what is not ASCII as UTF-8 bytes. Only values that were neither ASCII nor
-        UTF-8 at their source (read as Latin-1 then) change their bytes.
+        Metadata is sent as HEAD returned it, as UTF-8 if it is not ASCII. Only values that were neither ASCII nor UTF-8
+        at their source (decoded as Latin-1 then) change their bytes.
         """
         action = f"send {url_text(self._store.bucket, work.key)} to {self._endpoint}"
 
         def send() -> Head:
-            # Links are followed: a file of a drop folder is reached through one of ours.
+            # Links are followed: a dropped file is reached through a link of the engine.
             descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
@@ -214,7 +214,7 @@ class Control:
         try:
             return self._send_with(headers, work, descriptor, action)
         except StoreError as error:
-            # AWS and Swift sign other bytes than were sent when a header is not ASCII; gateways call it a bad request.
+            # AWS and Swift compute another signature if a header is not ASCII; gateways call it a bad request.
             is_refused = error.code == "SignatureDoesNotMatch" or error.status == 400
             if not is_refused or all(map(str.isascii, headers.values())):
                 raise
@@ -244,7 +244,7 @@ class Control:
         return _answered(answer, work.size)
 
     def _send_parts(self, work: Send, descriptor: int, action: str) -> Head:
-        client = self._client(Asked.PUT)  # as long for each of its requests, but the last one
+        client = self._client(Asked.PUT)  # the same timeout for each of its requests except the last one
         target = {"Bucket": self._store.bucket, "Key": work.key}
         with self._errors(action):
             begun = client.create_multipart_upload(**target)
@@ -259,20 +259,20 @@ class Control:
                         **upload, PartNumber=number, Body=section.body(), ContentMD5=content_md5
                     )
                 self._insist_on_part(answer, number, section.md5.hex(), action)
-                # Some stores answer without one: then it is the digest that they were to check.
+                # Some stores return no ETag: then use the digest that they had to check.
                 parts.append({"PartNumber": number, "ETag": answer.get("ETag") or f'"{section.md5.hex()}"'})
                 digests.append(section.md5)
             _insist(work.digest, multipart_etag(digests), action)
             stored = _Stored(work.size, digests, http_date_ms(answer_headers(begun).get("date", "")))
             return self._complete(client, upload, parts, stored, action)
         except _StillCompleting as error:
-            raise error.failure from None  # what it has is not taken from it: the next look may find the object
+            raise error.failure from None  # the upload is not aborted: the next check may find the object
         except BaseException:
             self._abort(client, upload)
             raise
 
     def _insist_on_part(self, answer: Mapping[str, Any], number: int, md5: str, action: str) -> None:
-        """StoreError where the store's ETag of a part is an MD5, and not that of what was sent."""
+        """StoreError if the store's ETag of a part is an MD5, but not that of the bytes sent."""
         encryption, is_opaque = answer.get("ServerSideEncryption", ""), self._store.etag == "opaque"
         insist_on_part(told_digest(answer.get("ETag", ""), encryption, is_opaque=is_opaque), number, md5, action)
 
@@ -284,12 +284,12 @@ class Control:
                 patient = self._client(Asked.COMPLETE, attempts=1)
                 answer = patient.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except StoreError as error:
-            # "NoSuchUpload" can mean that the request before, whose answer was lost, did it.
+            # "NoSuchUpload" can mean that an earlier request completed it, and its response was lost.
             if error.trouble not in PERHAPS_STORED or not self._is_stored(client, upload, stored):
                 if error.trouble is Trouble.TIMEOUT:
                     raise _StillCompleting(error) from error
                 raise
-            answer = {}  # it did not reach us
+            answer = {}  # the response was lost
         return _answered(answer, stored.size)
 
     def _is_stored(self, client: Any, upload: dict[str, str], stored: _Stored) -> bool:
@@ -304,7 +304,7 @@ class Control:
         return bool(head.get("ContentLength") == stored.size and 0 < stored.begun_ms <= modified_ms + 1000)
 
     def _abort(self, client: Any, upload: dict[str, str]) -> None:
-        # What cannot be aborted now is found later by `abort_uploads`; the first failure is the one to report.
+        # An upload that cannot be aborted now is found later by `abort_uploads`; the first error is the one to report.
         with suppress(StoreError), self._errors("abort an upload"):
             client.abort_multipart_upload(**upload)
 
@@ -317,12 +317,12 @@ class Control:
         except StoreError as error:
             if error.trouble not in (Trouble.DENIED, Trouble.UNSUPPORTED):
                 raise
-            detail = f"{error.detail}; allow s3:GetObjectTagging, or go without tags by `tags: skip`"
+            detail = f"{error.detail}; allow s3:GetObjectTagging, or omit tags with `tags: skip`"
             raise StoreError(error.trouble, error.action, detail, code=error.code, status=error.status) from None
 
     def _tags(self, object_key: str) -> dict[str, str]:
         with self._errors(f"read the tags of {url_text(self._store.bucket, object_key)} at {self._endpoint}"):
-            # Not again after a time-out, as botocore would: whoever waits for these tags would wait for minutes.
+            # No retries after a timeout, as botocore would do: callers would wait for minutes.
             answer = self._client(attempts=1).get_object_tagging(Bucket=self._store.bucket, Key=object_key)
             return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
@@ -333,15 +333,15 @@ class Control:
             self._client().put_object_tagging(Bucket=self._store.bucket, Key=object_key, Tagging={"TagSet": tag_set})
 
     def abort_upload(self, object_key: str, upload_id: str) -> None:
-        """Aborts one multipart upload, if it is there; StoreError."""
+        """Aborts one multipart upload, if it exists; StoreError."""
         self._abort_one(object_key, upload_id, f"abort an upload of {url_text(self._store.bucket, object_key)}")
 
     def abort_uploads(self, object_key: str, started_before_ms: int, keep: Container[str] = ()) -> int:
-        """Aborts the multipart uploads of exactly this key begun before (ms since the epoch, the store's clock).
+        """Aborts the multipart uploads of exactly this key started before (ms since the epoch, the store's clock).
 
         Those whose ids are in `keep` stay.
 
-        Returns how many; 0 also where a store cannot list uploads, or not so that it can be read (RGW writes control
+        Returns how many; 0 also if a store cannot list uploads, or only in an unreadable form (RGW writes control
         characters of keys into its XML). Other failures raise StoreError.
         """
         action = f"abort old uploads of {url_text(self._store.bucket, object_key)} at {self._endpoint}"
@@ -389,7 +389,7 @@ class Control:
     # --- the client
 
     def _client(self, asked: Asked = Asked.HEAD, *, attempts: int = 0) -> Any:
-        """A client that asks `attempts` times at most, and waits as long as an answer to what is `asked` may take."""
+        """A client with at most `attempts` attempts, and with the timeouts for the kind of request `asked`."""
         credentials = self._keys.current()
         with _SESSION_LOCK:
             made_with, client = self._clients.get((attempts, asked), (None, None))
@@ -398,7 +398,7 @@ class Control:
                 self._clients[attempts, asked] = (credentials, client)
             for _made_with, other in self._clients.values():
                 if other is not client:
-                    other.close()  # what it keeps for later makes room; what is under way goes on
+                    other.close()  # frees its idle connections; requests in flight continue
         return client
 
     def _new_client(self, attempts: int, asked: Asked, credentials: Credentials) -> Any:
@@ -440,16 +440,16 @@ class Control:
         return client
 
     def _welcome(self, params: dict[str, Any], **_: object) -> None:
-        if self.packing.welcome != PLAIN:  # what botocore says by itself
+        if self.packing.welcome != PLAIN:  # botocore's default
             params["headers"]["Accept-Encoding"] = self.packing.welcome
 
     def _add_headers(self, params: dict[str, Any], **_: object) -> None:
-        # Not as parameters: botocore refuses metadata that is not ASCII, and an `Expires` that is no date.
+        # Not as parameters: botocore rejects metadata that is not ASCII, and an `Expires` that is not a date.
         params["headers"].update(self._sent.headers)
 
     @contextmanager
     def _errors(self, action: str, section: Section | None = None, *, of_object: bool = True) -> Iterator[None]:
-        """Turns what botocore raises into StoreError, and a failure to read the file back into its OSError."""
+        """Turns botocore's exceptions into StoreError, and a failure to read the file into its OSError."""
         try:
             with self.turns.turn():
                 yield
@@ -465,17 +465,17 @@ class Control:
 
 @functools.cache
 def _session() -> Any:
-    """One for all clients: it holds the description of S3, some 10 MB."""
+    """One session for all clients: it holds the API model of S3, some 10 MB."""
     import botocore.session
 
-    # A job says everything itself: nothing comes from the files and profiles of the user it runs as.
+    # The job sets everything: nothing is read from the AWS files and profiles of the user it runs as.
     nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     return botocore.session.Session(session_vars=nowhere | {"profile": (None, None, None, None)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What a completed upload looks like: its size in bytes, the MD5s of its parts, when it was begun."""
+    """How to recognize the completed upload: its size in bytes, the MD5s of its parts, when it was started."""
 
     size: int
     digests: list[bytes]
@@ -498,13 +498,13 @@ def _outcome(work_id: int, action: str, effect: Callable[[], Head | None]) -> Ou
 
 
 def _answered(answer: Mapping[str, Any], size: int) -> Head:
-    """What the store said to an upload of `size` bytes."""
+    """The store's response to an upload of `size` bytes."""
     encryption = answer.get("ServerSideEncryption", "")
     return Head(200, size, answer.get("ETag", "").strip('"'), 0, Headers(), encryption=encryption)
 
 
 def _insist(expected: str, found: str, action: str) -> None:
-    """StoreError unless the file still has the digest that it was proven to have ("": nobody knows it)."""
+    """StoreError unless the file still has its proven digest ("": unknown)."""
     if expected and found != expected.lower():
         raise rotten(action, expected, found)
 
@@ -516,12 +516,12 @@ def _write_all(descriptor: int, piece: bytes) -> None:
 
 
 def _stay_in_region(context: dict[str, Any], **_: object) -> None:
-    """botocore would follow a bucket to its own region; the movers cannot, so a wrong region must be seen here."""
+    """botocore would follow a bucket to its own region; the movers cannot, so a wrong region must fail here."""
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _lead_through_socks(client: Any, proxy: str) -> None:
-    """Let the client's connections begin at a SOCKS proxy, which botocore has no setting for."""
+    """Route the client's connections through a SOCKS proxy, for which botocore has no setting."""
     manager = client._endpoint.http_session._manager
 
     def connect(connection: Any) -> Any:
@@ -537,7 +537,7 @@ def _lead_through_socks(client: Any, proxy: str) -> None:
 
 
 def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
-    """The digest that this request must carry as Content-MD5, which old stores know, not as botocore's CRC32."""
+    """Send the required digest as Content-MD5, which old stores know, instead of botocore's CRC32."""
     params["headers"]["Content-MD5"] = base64.b64encode(
         hashlib.md5(params["body"], usedforsecurity=False).digest()
     ).decode()

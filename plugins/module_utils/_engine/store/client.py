@@ -1,11 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The light client for what happens per object: LIST, HEAD and GET through libcurl.
+"""The light client for per-object requests: LIST, HEAD and GET through libcurl.
 
-A HEAD costs a twentieth of boto3's. Path style, HTTP/1.1, kept-alive connections, certificates always checked.
-Nothing is tried again here, but for one thing that libcurl does: a kept-alive connection that the store closed in the
-meantime is replaced and the request sent once more.
+A HEAD costs a twentieth of boto3's. HTTP/1.1, keep-alive connections, certificates always verified. Nothing is retried
+here, with one exception: if the store has closed a keep-alive connection, libcurl sends the request again on a new one.
 """
 
 from __future__ import annotations
@@ -50,20 +49,19 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools m
 
 _Answered = TypeVar("_Answered")
 _Parser = TypeVar("_Parser", bound="ListingParser")
-# 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys`, and give more.
+# 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys` and return more.
 PAGE_LIMIT = 32 * MIB
 _UNBOUNDED = 1 << 30
-LATE = "late"  # the code of a StoreError: nobody waited for this answer any longer
-_REASON_SECONDS = 5.0  # how long the reason for refused HEADs is believed
+LATE = "late"  # the code of a StoreError: the caller stopped waiting for this response
+_REASON_SECONDS = 5.0  # how long the reason for rejected HEADs is cached
 
 
 class Wire:
-    """One endpoint of a store. All methods may be called from several threads at once.
+    """One endpoint of a store. Thread-safe.
 
-    `connections` bounds the requests in flight of one `head_many`. `connect_timeout` (seconds) covers the name, the
-    connection and the TLS handshake, `patience` says how long an answer may take. `permits` bounds all of its
-    connections together, those that are kept for the next request as well. `packing` is shared by all who ask it.
-    All methods raise StoreError.
+    `connections` limits the requests in flight of one `head_many`. `connect_timeout` (seconds) covers DNS, the
+    connection and the TLS handshake, `patience` sets the response timeouts. `permits` limits all of its connections
+    together, including idle ones. `packing` is shared by all clients of the endpoint. All methods raise StoreError.
     """
 
     def __init__(
@@ -100,12 +98,12 @@ class Wire:
         self._reasons: dict[int, tuple[float, bytes]] = {}
 
     def close(self) -> None:
-        """Closes idle connections; call it when no other method runs."""
+        """Closes idle connections; call it only while no other method runs."""
         while self._close_spare():
             pass
 
     def _close_spare(self) -> int:
-        """Close what is kept for the next request, one handle or one crew; how many connections that were."""
+        """Close one idle handle or crew; returns the number of its connections."""
         for transfers in (self._heads, self._bodies):
             with contextlib.suppress(IndexError):
                 transfers.pop().curl.close()
@@ -121,23 +119,23 @@ class Wire:
     ) -> Page:
         """One page of the listing of `prefix` (None: the store's own).
 
-        `token` None begins, after the key `start_after`; else it is the `next_token` of the page before. A page of
-        more than 32 MiB is refused. Whether the listing goes on is for a ListingWalk to say.
+        `token` None starts after the key `start_after`; otherwise it is the `next_token` of the previous page. A page
+        of more than 32 MiB is rejected. A ListingWalk decides whether the listing continues.
         """
         prefix = self._store.prefix if prefix is None else prefix
         query = self._list_query(token, prefix, start_after, max_keys)
         return self._with_current_keys(lambda: self._one_page(self._listing(prefix), query, Asked.LIST))
 
     def probe(self, prefix: str) -> None:
-        """Ask something cheap, the first key of a listing: StoreError where that is not answered within half a minute.
+        """One cheap request, for the first key of a listing: StoreError if there is no response within half a minute.
 
-        A store that takes longer to look through its bucket is well where it shows at once that it has the bucket.
+        A store that needs longer to scan its bucket is healthy if it confirms at once that the bucket exists.
         """
         try:
             self._first_key(prefix)
         except StoreError as error:
             if error.code == UNREADABLE:
-                # Perhaps it is this very key; a store that is well can say that there is nothing.
+                # Perhaps this key is the problem; a healthy store can return an empty listing.
                 self._first_key(f"{prefix}{LAST_TEXT}")
             elif error.trouble is not Trouble.TIMEOUT or not self._has_bucket():
                 raise
@@ -166,7 +164,7 @@ class Wire:
             left -= len(chunk)
             if left < 0:
                 detail = f"one page of the listing has more than {PAGE_LIMIT} bytes: the store ignores `max-keys`;"
-                detail += " with `list_version: v1` and `sorted: false` a listing may come in one answer of any size"
+                detail += " with `list_version: v1` and `sorted: false` a listing may be one response of any size"
                 raise StoreError(Trouble.UNSUPPORTED, action, detail)
             chunks.append(chunk)
 
@@ -175,19 +173,19 @@ class Wire:
             body, following = cut_listing(as_utf8(b"".join(chunks)))
             parser = self._accept_listing(action, answer, ListingParser(), body, is_page=True)
         if parser.is_cut:
-            # What it names may be beyond what was cut off: only what comes after the last key is sure to be all.
+            # Its token may be beyond what was cut off: only continuing after the last key is sure to miss nothing.
             return Page(parser.objects, None, parser.more or None, parser.remarks, parser.unread)
         next_token = self._next_token(parser, following)
-        # A place to go on contradicts an end also in the other version's words, or where it cannot be read.
+        # A token contradicts an end even if it belongs to the other list version, or cannot be read.
         is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
         more = None if is_contradicted else parser.more
         return Page(parser.objects, next_token, more, parser.remarks, parser.unread)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
-        """The listing of a store that gives all in one answer (the Snowball's adapter), read as it comes.
+        """The listing of a store that sends everything in one response (the Snowball's adapter), read as it arrives.
 
-        Pages hold what had arrived, up to some thousand objects, and no `next_token`; the answer may have any size.
-        What is no XML is asked for again, and read entry by entry: then what came before comes twice.
+        Pages hold what has arrived, up to some thousand objects, without `next_token`; the response may have any size.
+        If it is not XML it is requested again, and read entry by entry: then earlier entries are returned twice.
         Raises StoreError at the end unless the store says clearly that this was all.
         """
         prefix = self._store.prefix if prefix is None else prefix
@@ -238,7 +236,7 @@ class Wire:
             raise StoreError(Trouble.UNSUPPORTED, action, problem)
 
     def _run(self, crew: Crew) -> Iterator[tuple[int, str]]:
-        """Drives a crew of one to its end; gives libcurl's error number and words after every step."""
+        """Drives a crew of one to its end; yields libcurl's error number and message after every step."""
         while True:
             workers.beat()
             crew.multi.perform()
@@ -268,43 +266,43 @@ class Wire:
     def _accept_listing(
         self, action: str, answer: Answer, parser: ListingParser, body: bytes, *, is_page: bool = False
     ) -> ListingParser:
-        """Ends the reading of a listing, `body` being what the parser has not had.
+        """Finishes the parsing of a listing; `body` is what the parser has not had yet.
 
-        A whole page that is no XML is read entry by entry, by the parser that is returned.
+        A whole page that is not XML is read entry by entry, by the returned parser.
         """
         if answer.transfer.status != 200:
             raise self._refused(action, answer, of_object=False)
         try:
             return _read_to_its_end(parser, body)
         except ValueError as error:
-            if parse_error(body):  # some stores have begun their answer with 200 when they meet the error
+            if parse_error(body):  # some stores have already sent status 200 when the error occurs
                 raise self._refusal(action, answer, body, of_object=False) from None
             if is_page and (entries := self._by_entries(body)):
                 return entries
             raise unreadable(action, error, 200) from None
 
     def _by_entries(self, body: bytes) -> EntryParser | None:
-        """A page that is no XML, as far as it can be read; None where that is no help."""
+        """A page that is not XML, as far as it can be read; None if that does not help."""
         parser = EntryParser()
         try:
             _read_to_its_end(parser, body)
         except ValueError:
             return None
-        # Of a page that was cut off, what comes after the last key must be what comes next.
+        # After a page that was cut off, the listing must be able to continue after its last key.
         is_lost = parser.is_cut and not (parser.objects and self._store.sorted)
         return None if is_lost else parser
 
     def _next_token(self, parser: ListingParser, following: dict[str, str]) -> str | None:
-        """Where the store, or for V1 in the order of keys the last key, leads on; None where nothing does."""
+        """The token of the store, or for a sorted V1 listing the last key; None if there is neither."""
         if self._store.list_version != "v1":
             return following.get("NextContinuationToken") or None
         named = following.get("NextMarker", "")
         return (self._next_marker(parser, named) or None) if parser.more or named else None
 
     def _next_marker(self, parser: ListingParser, named: str) -> str:
-        """S3 names a marker only where there is a delimiter; RGW names one always, and does not encode it.
+        """S3 returns a marker only with a delimiter; RGW always returns one, and does not encode it.
 
-        A sorted listing goes on after its last key in any case; an unsorted one only where the store says.
+        A sorted listing always continues after its last key; an unsorted one only where the store says.
         """
         if parser.last_key and (self._store.sorted or named == parser.last_key):
             return parser.last_key
@@ -315,17 +313,17 @@ class Wire:
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
         """HEAD. With `part_number` (from 1) `size` is that part's and the status 206, unless the store ignores it.
 
-        `size` is UNTOLD where the answer has no Content-Length.
+        `size` is UNTOLD if the response has no Content-Length.
         """
         query = f"partNumber={part_number}" if part_number else ""
         return self._with_current_keys(lambda: self._head(object_key, query, self._object_signer))
 
     def head_with_checksums(self, object_key: str) -> Head:
-        """HEAD that asks for the additional checksums too (on AWS, of an object under a KMS key: kms:Decrypt)."""
+        """HEAD with x-amz-checksum-mode (on AWS this needs kms:Decrypt for an object under a KMS key)."""
         return self._with_current_keys(lambda: self._head(object_key, "", self._checksum_signer))
 
     def head_by_get(self, object_key: str) -> Head:
-        """What a GET says of an object, where that is another thing than HEAD says: of its first byte."""
+        """The headers of an object from a GET of its first byte, for stores whose HEAD says something else."""
         return self._with_current_keys(lambda: self._head_by_get(object_key))
 
     def _head_by_get(self, object_key: str) -> Head:
@@ -335,7 +333,7 @@ class Wire:
         def begun(headers: bytes) -> None:
             nonlocal block
             block = headers
-            raise _Enough  # the store ignores the range, and all of it would come
+            raise _Enough  # the store ignores the range and would send the whole object
 
         range_line = ("range: bytes=0-0",)
         request = self._answer(action, path, "", self._object_signer, _unwanted, range_line, begun=begun)
@@ -371,15 +369,15 @@ class Wire:
         return self._head_outcome(transfer, number, words, transfer)
 
     def head_many(self, object_keys: Iterable[str], hurry: float = math.inf) -> Iterator[tuple[str, Head | StoreError]]:
-        """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as they are needed.
+        """HEADs, `connections` in flight, in order of completion; keys are taken from the iterable as needed.
 
-        Everything happens in the calling thread, while it asks for the next result. What has not been answered `hurry`
-        seconds after the last answer that came is given up as LATE: a time-out that blames nobody.
+        Everything happens in the calling thread, while it requests the next result. Requests without a response `hurry`
+        seconds after the last response are given up as LATE: a timeout for which the endpoint is not blamed.
         """
         few = len(object_keys) if hurry == math.inf and isinstance(object_keys, Sized) else self._connections
-        is_apart = few < self._connections  # what may be waited for for long keeps no more connections than it needs
+        is_apart = few < self._connections  # a possibly long wait must not hold more connections than it needs
         crew = self._made_crew(few) if is_apart else self._lent_crew()
-        if crew is None:  # all connections are taken: one after the other, as there is one
+        if crew is None:  # all connections are in use: one request after another, when one is free
             yield from ((object_key, self._head_alone(object_key, hurry)) for object_key in object_keys)
             return
         try:
@@ -394,7 +392,7 @@ class Wire:
             return error
 
     def _lent_crew(self) -> Crew | None:
-        """One that is idle, or a new one; None where not even one connection is to be had."""
+        """An idle crew, or a new one; None if no connection is free."""
         with contextlib.suppress(IndexError):
             return self._crews.pop()
         return self._made_crew(self._connections)
@@ -408,8 +406,8 @@ class Wire:
         self._permits.tell()
 
     def _made_crew(self, connections: int) -> Crew | None:
-        """One of as many connections as there are, at most so many; None where not even one is to be had."""
-        # One of a bounded number is for the reason of a refused HEAD.
+        """A crew with as many free connections as possible, at most `connections`; None if none is free."""
+        # If the number is limited, one is reserved for the reason of a rejected HEAD.
         reserve = int(self._permits.limit < _UNBOUNDED)
         count = self._permits.take_some(connections + reserve)
         if count <= reserve:
@@ -420,7 +418,7 @@ class Wire:
         return crew
 
     def _close_crew(self, crew: Crew) -> int:
-        """A crew's permits are given back here, but for the count of connections, which is told."""
+        """Close a crew; returns the number of its connections, whose permits the caller gives back."""
         crew.close()
         count = len(crew.transfers) + len(crew.spare)
         self._permits.is_no_set(count)
@@ -441,11 +439,11 @@ class Wire:
                 transfer.object_key = object_key
                 self._begin(transfer, "HEAD", self._place.object_path(object_key), "", self._object_signer)
                 crew.add(transfer)
-            crew.multi.perform()  # new requests travel while the caller looks at what is ready
+            crew.multi.perform()  # new requests are in flight while the caller handles results
             yield from ready
             if not crew.busy:
                 return
-            moved_at = time.monotonic() if ready else moved_at  # however long the caller looked
+            moved_at = time.monotonic() if ready else moved_at  # the caller's own time does not count
             ready = [
                 (ended[0].object_key, self._with_other_keys(before, *ended, *crew.spare)) for ended in crew.finished()
             ]
@@ -459,7 +457,7 @@ class Wire:
                 crew.wait()
 
     def _late(self, transfer: Transfer, hurry: float) -> StoreError:
-        detail = f"there is no answer yet after {hurry:.0f} seconds"
+        detail = f"no response within {hurry:.0f} seconds"
         return StoreError(Trouble.TIMEOUT, self._looking_at(transfer), detail, code=LATE)
 
     def get(
@@ -472,10 +470,10 @@ class Wire:
     ) -> Head:
         """GET: every chunk of the body goes to `sink`, whose own exceptions pass through.
 
-        Where it is known what is `stored`, and the store unpacks it on the way, it is asked for once more, before
-        anything went to `sink`; of an answer that tells no length that shows at its end (Trouble.BROKEN).
+        If `stored` is given and the store decompresses the object, it is requested once more before anything goes to
+        `sink`; for a response without a length this is detected only at its end (Trouble.BROKEN).
         With `if_match` (an ETag without quotes) an object that changed raises Trouble.CHANGED; a store that ignores
-        the condition is found out by the ETag of its answer, when the body has gone to `sink` already.
+        the condition is detected by the ETag of its response, when the body has already gone to `sink`.
         """
         welcomed = self._packing.welcome
         try:
@@ -494,7 +492,7 @@ class Wire:
         extra = (f'if-match: "{if_match}"',) if if_match else ()
 
         def insist(block: bytes) -> None:
-            with contextlib.suppress(ValueError):  # told when the answer has ended
+            with contextlib.suppress(ValueError):  # reported when the response has ended
                 head = parse_head(block, 200, received=UNTOLD)
                 if stored and is_unpacked(stored, head):
                     failure = StoreError(Trouble.UNSUPPORTED, action, why_longer(head.size, stored.size), status=200)
@@ -511,15 +509,15 @@ class Wire:
             self._packing.is_to_be_asked_again(PLAIN)
             raise StoreError(Trouble.BROKEN, action, why_longer(head.size, stored.size), code=UNPACKED)
         if if_match and head.etag != if_match:
-            detail = f"its ETag is now {head.etag!r}, {if_match!r} was listed"
+            detail = f"its ETag is now {head.etag!r}, but {if_match!r} was listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=200)
         return head
 
     def serves(self, object_key: str) -> bool:
-        """Whether a GET of the first byte of an object is answered with it."""
+        """Whether a GET of the first byte of an object succeeds."""
         given: list[bytes] = []
 
-        def sink(chunk: bytes) -> None:  # of a store that knows no ranges, and gives all
+        def sink(chunk: bytes) -> None:  # for a store that ignores ranges and sends everything
             given.append(chunk[:1])
             raise StoreError(Trouble.OTHER, "look at one byte", "that is enough")
 
@@ -532,9 +530,9 @@ class Wire:
     # --- credentials that are renewed
 
     def _with_current_keys(self, ask: Callable[[], _Answered]) -> _Answered:
-        """What `ask` gives; asked again where its credentials are refused, as often as others count by then.
+        """The result of `ask`, repeated if its credentials are rejected, as long as they have been renewed since.
 
-        A refused request gave nothing to anybody.
+        A rejected request has delivered no data, so repeating it is safe.
         """
         while True:
             before = self._keys.current()
@@ -564,7 +562,7 @@ class Wire:
         transfer.begin(url, [*signer.headers(method, path, query), f"accept-encoding: {welcome}", *extra])
 
     def _perform(self, transfer: Transfer, waiting: Waiting | None = None) -> tuple[int, str]:
-        """libcurl's error number and words, 0 and "" for an answer of any status."""
+        """libcurl's error number and message, 0 and "" for a response with any status."""
         try:
             with workers.asking():
                 transfer.curl.perform()
@@ -589,9 +587,9 @@ class Wire:
         silence: Silence | None = None,
         begun: Callable[[bytes], object] = len,
     ) -> Iterator[Answer]:
-        """A GET that has been answered; its handle, `lent` or one of ours, is lent while the block runs.
+        """A completed GET; its handle, `lent` or one of ours, is in use while the block runs.
 
-        `begun` gets the headers of an answer with status 200 before `sink` gets its body.
+        `begun` gets the headers of a response with status 200 before `sink` gets its body.
         """
         transfer = lent or self._take(self._bodies, body=True)
         receiver = Receiver(transfer, sink, begun)
@@ -634,14 +632,14 @@ class Wire:
         return Transfer(curl, self._be_patient)
 
     def _be_patient(self, curl: Any) -> None:
-        """As with a HEAD."""
+        """Set the default timeouts: those of a HEAD."""
         curl.setopt(self._curl.LOW_SPEED_TIME, max(1, round(self._patience.of(Asked.HEAD).answer)))
-        # Called once a second at least, whatever the store does or does not.
+        # Called at least once a second, whatever the store does.
         curl.setopt(self._curl.XFERINFOFUNCTION, lambda *_progress: not _goes_on())
         curl.setopt(self._curl.NOPROGRESS, 0)
 
     def _make_ready(self, curl: Any, *, body: bool) -> None:
-        """For GETs, or for HEADs, whose length is not libcurl's to look at: it refuses an odd one."""
+        """Set a handle up for GETs or HEADs. For HEADs libcurl ignores the length: it rejects an odd one."""
         curl.setopt(self._curl.HTTPGET if body else self._curl.NOBODY, 1)
         curl.setopt(self._curl.IGNORE_CONTENT_LENGTH, 0 if body else 1)
 
@@ -653,7 +651,7 @@ class Wire:
     def _head_outcome(
         self, transfer: Transfer, number: int, words: str, spare: Transfer | None = None
     ) -> Head | StoreError:
-        """What a HEAD came to; a refused one's reason is asked on `spare`, which may be the same handle."""
+        """The result of a HEAD; the reason for a rejected one is requested on `spare`, which may be the same handle."""
         status = 0 if number else transfer.status
         if status in (200, 206):
             try:
@@ -680,9 +678,9 @@ class Wire:
         return f"look at {url_text(self._store.bucket, transfer.object_key)} at {self._endpoint}"
 
     def _reason(self, object_key: str, status: int, spare: Transfer | None) -> bytes:
-        """Why a HEAD was refused, as the answer to a GET of one byte says it: a HEAD's answer has no body.
+        """Why a HEAD was rejected, from a GET of one byte: the response to a HEAD has no body.
 
-        Without it a wrong key and a missing permission look the same. Asked at most once in five seconds.
+        Without it a wrong key and a missing permission look the same. Requested at most once in five seconds.
         """
         if status not in (400, 401, 403):
             return b""
@@ -691,7 +689,7 @@ class Wire:
             return body
         path = self._place.object_path(object_key)
         body = b""
-        # When this fails too, the HEAD's own status has to do.
+        # If this fails too, only the HEAD's status is known.
         request = self._answer("", path, "", self._object_signer, _unwanted, ("range: bytes=0-0",), spare)
         if spare:
             self._make_ready(spare.curl, body=True)
@@ -720,11 +718,11 @@ class Wire:
 
 
 class _Enough(Exception):
-    """An answer is not wanted any further."""
+    """The rest of a response is not needed."""
 
 
 class _Unpacked(Exception):
-    """The store sends something else than what is stored, and nothing of it went anywhere."""
+    """The store sends decompressed data; nothing of it was passed on."""
 
     def __init__(self, failure: StoreError) -> None:
         super().__init__(str(failure))
@@ -737,7 +735,7 @@ def _goes_on() -> bool:
 
 
 def _silent(action: str, waiting: Waiting) -> StoreError:
-    detail = f"the endpoint accepts, then says nothing: not for {waiting.silent_for:.0f} seconds"
+    detail = f"the endpoint accepted the request, then sent nothing for {waiting.silent_for:.0f} seconds"
     return StoreError(Trouble.TIMEOUT, action, detail)
 
 
@@ -748,18 +746,20 @@ def _read_to_its_end(parser: _Parser, body: bytes) -> _Parser:
 
 
 def _why_not_whole(parser: ListingParser) -> str:
-    """What is against taking an answer for the whole listing; "" if nothing is."""
+    """Why a response cannot be accepted as the whole listing; "" if it can."""
     if parser.more:
-        return "the store did not give everything in one answer; look at `list_version` and `sorted`"
+        return "the store did not send everything in one response; check `list_version` and `sorted`"
     if parser.leads_on:
-        return "the end of the listing is not clear: the store says that this is all, and names a place to go on"
+        return "the end of the listing is not clear: the store says that this is all, but gives a token to continue"
     if parser.more is None and parser.last_key:
-        return "the end of the listing is not clear: the answer has no readable IsTruncated; try another `list_version`"
+        return (
+            "the end of the listing is not clear: the response has no readable IsTruncated; try another `list_version`"
+        )
     return ""
 
 
 def _unwanted(_chunk: bytes) -> None:
-    """Ends a request whose body nobody wants."""
+    """Ends a request whose body is not needed."""
     raise StoreError(Trouble.OTHER, "look for a reason", "there is none")
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How the connections that a store allows (`max_connections`) are shared by all who talk to one endpoint of it."""
+"""How the connections that a store allows (`max_connections`) are shared by all clients of one endpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Connections of one unit to one endpoint: to ask (lists, HEADs, proofs, probes), by boto3, and by the mover."""
+    """Connections of one unit to one endpoint: for requests (lists, HEADs, proofs, probes), boto3, and the mover."""
 
     asking: int
     boto3: int
@@ -27,21 +27,21 @@ class Shares:
 
 
 def shares(cap: int) -> Shares:
-    """They are `cap` together; the job file allows no fewer than `connection_needs.least`."""
+    """Divide `cap` connections; the job file allows no fewer than `connection_needs.least`."""
     cap = max(LEAST, cap)
     asking, boto3 = cap // 4, max(1, min(5, cap // 8))
     return Shares(asking, boto3, cap - asking - boto3)
 
 
 def within(settings: MoverSettings, share: int) -> MoverSettings:
-    """Fewer workers where the mover's share asks for it."""
+    """Reduce the workers to the mover's share of connections."""
     if settings.tool == "s5cmd":
         return _s5cmd_within(settings, share - sum(RESUMING.large))
     return _native_within(settings, share)
 
 
 def _native_within(settings: MoverSettings, share: int) -> MoverSettings:
-    """One connection each, and one for each part under way."""
+    """One connection for each worker, and one for each part in flight."""
     parts = min(settings.part_concurrency, max(1, share // 2))
     large = max(1, min(settings.large_workers, share // (2 * parts)))
     small = max(1, min(settings.workers, share - parts * large))
@@ -49,7 +49,7 @@ def _native_within(settings: MoverSettings, share: int) -> MoverSettings:
 
 
 def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
-    """s5cmd opens up to two connections for each command, and where it carries an object in parts one for each."""
+    """s5cmd opens up to two connections for each command, and one for each part of a multipart transfer."""
     parts = min(settings.part_concurrency, max(1, share // 2))
     each = max(2, parts)
     large = max(1, min(settings.large_workers, share // (2 * each)))
@@ -59,21 +59,21 @@ def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """How many connections each lane of the native mover has, those for small and those for large objects."""
+    """The connections of each lane of the native mover, for small and for large objects."""
 
     small: tuple[int, ...]
     large: tuple[int, ...]
 
 
-# Of the native mover in a job with s5cmd: it gets large objects only, those that s5cmd did not bring to their end.
+# The native mover in a job with s5cmd gets only the large objects that s5cmd did not finish.
 RESUMING = Lanes(small=(1,), large=(2,))
 
 
 def lanes_within(settings: MoverSettings, share: int, volumes: int) -> Lanes:
-    """A lane of each kind for each volume, so that none waits for another one's disk; with s5cmd those that resume.
+    """A lane of each kind for each volume, so that none waits for another's disk; with s5cmd only the resuming lanes.
 
-    Small objects share the workers. A large one has as many connections on each volume as it would have alone, where
-    that many are left. Where there are fewer connections than volumes, several share a lane.
+    Small objects share the workers. A large object gets as many connections on each volume as it would have alone, if
+    that many are left. With fewer connections than volumes, several volumes share a lane.
     """
     if settings.tool == "s5cmd":
         return RESUMING
@@ -88,10 +88,11 @@ def _divided(count: int, volumes: int) -> tuple[int, ...]:
 
 
 class Permits:
-    """So many connections, open at once or kept for the next request. Threads share them.
+    """A limit for connections, in use or kept idle for the next request. Shared by threads.
 
-    Who keeps connections that are idle gives `spare`, which closes some and says how many: it is asked before anybody
-    waits. Nobody may wait for one while it holds others, but for those of `take_some`, which are never the last.
+    An owner of idle connections provides `spare`, which closes some and returns how many: it is called before anyone
+    waits. A thread must not wait for a permit while it holds others, except those of `take_some`, which never take the
+    last one.
     """
 
     def __init__(self, limit: int, spare: Callable[[], int] = lambda: 0) -> None:
@@ -99,17 +100,17 @@ class Permits:
         self.spare = spare
         self._used = 0
         self._in_sets = 0
-        self._changed = threading.Condition()  # it may be entered again, which `spare` does
+        self._changed = threading.Condition()  # reentrant: `spare` enters it again
 
     def take(self) -> None:
-        """One; waits until there is one."""
+        """Take one permit; waits until one is free."""
         with self._changed:
             while not self._is_free():
                 self._changed.wait()
             self._used += 1
 
     def take_some(self, wanted: int) -> int:
-        """Up to `wanted` at once, without waiting, perhaps 0; one at least stays for those who take one."""
+        """Take up to `wanted` without waiting, perhaps 0; at least one stays for callers of `take`."""
         with self._changed:
             count = 0
             while count < wanted and self._in_sets < self.limit - 1 and self._is_free():
@@ -125,12 +126,12 @@ class Permits:
             self._changed.notify_all()
 
     def is_no_set(self, count: int) -> None:
-        """Permits of `take_some` that `spare` is about to tell are one's own no more."""
+        """Permits of `take_some` that `spare` is about to report no longer belong to a set."""
         with self._changed:
             self._in_sets -= count
 
     def tell(self) -> None:
-        """A connection became idle: whoever waits may close it."""
+        """A connection became idle: a waiting thread may close it."""
         with self._changed:
             self._changed.notify_all()
 
@@ -141,7 +142,7 @@ class Permits:
 
 
 class Turns:
-    """How many threads may talk through boto3 at once; within its turn a thread may call again."""
+    """Limits how many threads use boto3 at once; a thread may nest turns."""
 
     def __init__(self, count: int) -> None:
         self.count = count

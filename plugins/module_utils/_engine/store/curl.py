@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What requests are moved with: libcurl, its handles and the answers they collect. Who makes requests makes handles."""
+"""libcurl handles and the responses they collect. The code that makes requests creates the handles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools m
     from ..config.job_file import Store
 
 KEPT_ERROR_BYTES = 65536
-# Bytes a second below which an answer stands still: libcurl looks at some 5 seconds at a time, in which one packet is
-# more on the slowest of lines. An answer that drips, as from a tarpit, would else never end.
+# Bytes per second below which a response counts as stalled: libcurl averages over some 5 seconds, in which a single
+# packet exceeds this even on the slowest line. Without it a response that drips, as from a tarpit, would never end.
 _LEAST_RATE = 64
 
 
 def libcurl() -> Any:
-    """The binding of libcurl; imported when the first handle is made."""
+    """The libcurl binding; imported when the first handle is created."""
     import pycurl
 
     return pycurl
@@ -35,20 +35,20 @@ def libcurl() -> Any:
 def handle_options(
     store: Store, endpoint: str, connect_timeout: float, stall_seconds: float
 ) -> list[tuple[int, int | str]]:
-    """What every handle is set to, whatever it is used for."""
+    """The options of every handle."""
     curl = libcurl()
     options: list[tuple[int, int | str]] = [
         (curl.PATH_AS_IS, 1),
         (curl.NOSIGNAL, 1),
         (curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1),
-        (curl.PROXY, proxy_for(endpoint)),  # also when empty: else libcurl looks at the environment itself
+        (curl.PROXY, proxy_for(endpoint)),  # even if empty: otherwise libcurl reads the environment itself
         (curl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000)),
         (curl.LOW_SPEED_LIMIT, _LEAST_RATE),
         (curl.LOW_SPEED_TIME, max(1, round(stall_seconds))),
         (curl.SSL_VERIFYPEER, 1),
         (curl.SSL_VERIFYHOST, 2),
         (curl.TCP_KEEPALIVE, 1),
-        (curl.MAXCONNECTS, 1),  # a handle that is used alone keeps one
+        (curl.MAXCONNECTS, 1),  # a handle used alone keeps one connection
         (curl.BUFFERSIZE, 64 * 1024),
         (curl.USERAGENT, f"snowsync/{VERSION}"),
     ]
@@ -59,16 +59,16 @@ def handle_options(
 
 
 class Transfer:
-    """One easy handle, used for one request after the other, with the headers of the answer.
+    """One easy handle, used for one request after another, with the headers of the response.
 
-    `be_patient` sets how long a request is waited for that does not say so itself.
+    `be_patient` sets the default timeouts, for requests that do not set their own.
     """
 
     def __init__(self, curl: Any, be_patient: Callable[[Any], None] = lambda curl: None) -> None:
         self.curl = curl
         self.object_key = ""
         self._be_patient = be_patient
-        self._bears = False  # as the last request said
+        self._bears = False  # the last request set its own timeouts
         be_patient(curl)
         self._headers = BytesIO()
         curl.setopt(curl.HEADERFUNCTION, self._headers.write)  # no Python code runs per header line
@@ -83,9 +83,9 @@ class Transfer:
         self.curl.setopt(self.curl.HTTPHEADER, header_lines)
 
     def bear(self, silence: Silence, goes_on: Callable[[], bool] = lambda: True) -> Waiting:
-        """Wait as long as `silence` says, and as `goes_on`, which is asked about once a second.
+        """Set the timeouts to `silence`, and cancel once `goes_on`, called about once a second, returns False.
 
-        That counts for the request that was begun last, and for no other.
+        Applies only to the request that was begun last.
         """
         waiting = Waiting(silence, goes_on)
         self._bears = True
@@ -105,17 +105,17 @@ class Transfer:
 
 
 class Waiting:
-    """Ends a request that says nothing for too long. libcurl's own limit knows no phases, takes blanks for none."""
+    """Ends a request that is silent for too long. libcurl's own limit has no phases, and treats blanks as silence."""
 
     def __init__(self, silence: Silence, goes_on: Callable[[], bool]) -> None:
         self._silence = silence
         self._goes_on = goes_on
         self._moved = 0  # bytes
         self._moved_at = time.monotonic()
-        self.silent_for = 0.0  # seconds, once it was given up
+        self.silent_for = 0.0  # seconds, once the request was given up
 
     def __call__(self, _to_come: int, came: int, to_send: int, sent: int) -> bool:
-        """Called by libcurl once a second at least; True ends the request."""
+        """Called by libcurl at least once a second; True ends the request."""
         now = time.monotonic()
         if came + sent < self._moved or came + sent - self._moved >= self._silence.least:  # less: it is sent once more
             self._moved, self._moved_at = came + sent, now
@@ -127,7 +127,7 @@ class Waiting:
 
 
 class Receiver:
-    """Takes a body: to `sink` when the status is 200, after the headers went to `begun`.
+    """Receives a body: into `sink` if the status is 200, after `begun` got the headers.
 
     Any other body goes into `refused`, at most 64 KiB of it.
     """
@@ -146,7 +146,7 @@ class Receiver:
     def __call__(self, chunk: bytes) -> int:
         is_first = self._wanted is None
         if is_first:
-            # libcurl's getinfo cannot be asked from a callback.
+            # libcurl's getinfo cannot be called from a callback.
             self._wanted = status_of(self._transfer.header_block) == 200
         if not self._wanted:
             self.refused += chunk[: KEPT_ERROR_BYTES - len(self.refused)]
@@ -169,7 +169,7 @@ class Answer:
 
 
 def wait_for(multi: Any, longest: float) -> None:
-    """Until a multi handle has something to do, at most `longest` seconds."""
+    """Wait until a multi handle has something to do, at most `longest` seconds."""
     milliseconds = multi.timeout()
     seconds = longest if milliseconds < 0 else min(milliseconds / 1000, longest)
     # -1: nothing to wait for yet (a name being resolved), or descriptors that select() cannot hold.
@@ -184,7 +184,7 @@ class Crew:
         self.multi = multi
         self.transfers = transfers
         self.idle = list(transfers)
-        self.spare: list[Transfer] = []  # beside the multi handle, for what is asked in between
+        self.spare: list[Transfer] = []  # outside the multi handle, for requests in between
         self._by_handle = {transfer.curl: transfer for transfer in transfers}
 
     @property
@@ -198,7 +198,7 @@ class Crew:
         self.multi.add_handle(transfer.curl)
 
     def finished(self) -> list[tuple[Transfer, int, str]]:
-        """Transfers that ended, each with libcurl's error number and words (0 and "" for none); they are idle now."""
+        """Finished transfers, each with libcurl's error number and message (0 and "" for none); they are idle now."""
         _, succeeded, failed = self.multi.info_read()
         ended = [(self._by_handle[curl], 0, "") for curl in succeeded]
         ended += [(self._by_handle[curl], number, words) for curl, number, words in failed]
@@ -208,7 +208,7 @@ class Crew:
         return ended
 
     def wait(self, longest: float = 1.0) -> None:
-        """Until something can be done, at most `longest` seconds."""
+        """Wait until there is something to do, at most `longest` seconds."""
         wait_for(self.multi, longest)
 
     def abandon(self) -> None:

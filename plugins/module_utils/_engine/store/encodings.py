@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which encoding reads of one endpoint welcome: what is stored is to come as it is stored. Shared by all who ask there.
+"""The Accept-Encoding for reads from one endpoint, so that objects arrive exactly as stored. Shared by its clients.
 
-Without a word on encodings a proxy may pack what is not packed. But some stores unpack what is stored in gzip unless
-gzip is welcome: that shows by more bytes than are stored, under the same ETag.
+Without Accept-Encoding a proxy may compress an object. But some stores decompress objects that are stored as gzip
+unless gzip is accepted: the response then has more bytes than are stored, under the same ETag.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..core.etag import agree
 from ..core.model import UNTOLD, Head
 
 PLAIN, PACKED = "identity", "gzip"
-UNPACKED = "unpacked"  # the code of a StoreError: what was read is not what is stored, and reading again may help
+UNPACKED = "unpacked"  # the code of a StoreError: the object was decompressed in transit; reading again may help
 
 
 class Described(Protocol):
-    """What somebody says of an object: its listing, HEAD, or the answer to a GET."""
+    """A description of an object: from its listing, HEAD, or the response to a GET."""
 
     @property
     def size(self) -> int: ...
@@ -29,37 +29,37 @@ class Described(Protocol):
 
 
 class Packing:
-    """What is known of one endpoint. Any thread may ask and tell."""
+    """The Accept-Encoding to use for one endpoint. Thread-safe."""
 
     def __init__(self) -> None:
         self.welcome = PLAIN
 
     def is_to_be_asked_again(self, welcomed: str) -> bool:
-        """An answer to a read that welcomed this encoding was unpacked. False where another one brings no more."""
+        """Record that a response was decompressed despite this Accept-Encoding. False if another one will not help."""
         self.welcome = PACKED
         return welcomed == PLAIN
 
 
 def is_unpacked(stored: Described, answered: Described) -> bool:
-    """Whether an answer is about what is stored, and longer. A shorter one counts only of what HEAD says is packed."""
+    """Whether a response is of the stored object but longer. A shorter one counts only if HEAD gives an encoding."""
     is_known = isinstance(stored, Head) and bool(stored.headers.content_encoding)
     is_other = answered.size > stored.size or (is_known and answered.size not in (stored.size, UNTOLD))
     return is_other and stored.size >= 0 and bool(stored.etag) and agree(stored.etag, answered.etag)
 
 
 def hint(head: Head, tool: str) -> str:
-    """What may have happened to an object that came with another size, by a tool that cannot ask otherwise."""
+    """A hint for an object that arrived with another size, by a tool that cannot set Accept-Encoding."""
     if not head.headers.content_encoding or tool == "native":
         return ""
     return (
         f"; it is stored with Content-Encoding {head.headers.content_encoding}: the store, or a proxy before it, seems"
-        f" to unpack what {tool or 'this tool'} fetches; set `mover.tool: native`, which asks for it as it is stored"
+        f" to decompress what {tool or 'this tool'} fetches; set `mover.tool: native`, which requests it as stored"
     )
 
 
 def why_longer(size: int, stored: int) -> str:
-    """The reason for people where even a read that welcomes gzip is unpacked."""
+    """The message if an object is decompressed even though gzip is accepted."""
     return (
-        f"{size} bytes come and {stored} are stored under the same ETag: the store, or a proxy before it, unpacks what"
-        " has a Content-Encoding, whatever is asked for; turn that off there (Google: `Cache-Control: no-transform`)"
+        f"got {size} bytes, {stored} are stored under the same ETag: the store, or a proxy before it, decompresses"
+        " objects that have a Content-Encoding; turn that off there (Google: `Cache-Control: no-transform`)"
     )

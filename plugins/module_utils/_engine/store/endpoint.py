@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""One URL of a store: whether it is well, whether it serves anything, and the clients that talk to it."""
+"""One URL of a store: its health, whether it serves objects, and its clients."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 _log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number
-_LONGEST_REST = 60.0  # seconds between two looks at an endpoint that is down
+_LONGEST_REST = 60.0  # maximum backoff in seconds between two probes of an endpoint that is down
 
 
 def lists_whole(store: Store) -> bool:
-    """Whether this store answers a listing at once, in any order and size, as a Snowball's S3 adapter does."""
+    """Whether this store returns a whole listing in one response, in any order and size, like a Snowball's adapter."""
     return store.list_version == "v1" and not store.sorted
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a client of an endpoint is made with. All of them share `packing`."""
+    """The parameters of an endpoint's clients. All of them share `packing`."""
 
     store: Store
     url: str
@@ -48,7 +48,7 @@ class Access:
 
 
 class Clients:
-    """Who talks to an endpoint, made when first needed. Together they stay within the connections of the store."""
+    """The clients of an endpoint, created when first needed. Together they stay within the store's connections."""
 
     def __init__(self, access: Access, patience: Patience) -> None:
         self._access = access
@@ -59,7 +59,7 @@ class Clients:
         self._control: Control | None = None
 
     def wire(self) -> Wire:
-        """For all threads of a unit: its connections are counted together."""
+        """The client shared by all threads of a unit: its connections are counted together."""
         with self._making:
             if self._wire is None:
                 access, asking = self._access, self._shares.asking
@@ -85,35 +85,35 @@ class Clients:
 
 
 class Health:
-    """Whether an endpoint answers; where it does not, when it is asked again. Any thread may tell and ask."""
+    """Whether an endpoint responds; if not, when it is probed again. Thread-safe."""
 
     def __init__(self) -> None:
         self.is_up = True
-        self.failed_probe = False  # the last thing it did was to fail a probe
-        self.message = ""  # what it last failed with
+        self.failed_probe = False  # its last probe failed
+        self.message = ""  # its last error
         self.rests = 0  # consecutive times it was found down
         self.down_until = 0.0
 
     @property
     def is_due(self) -> bool:
-        """Whether it is to be asked again."""
+        """Whether it is time to probe it again."""
         return not self.is_up and time.monotonic() >= self.down_until
 
     def expect_answer(self, message: str) -> None:
-        """It is asked for the first time, and does not count as well before it answers."""
+        """It is probed for the first time, and counts as down until it responds."""
         self.is_up, self.rests, self.message = False, 1, message
 
     def recovered(self) -> None:
-        """It serves objects, or nothing says that it does not."""
+        """It serves objects, or there is no sign that it does not."""
         self.rests = 0
         self.answered()
 
     def answered(self) -> None:
-        """It answered a probe; its next rest is longer than the last one all the same."""
+        """It answered a probe; its next pause is still longer than the last one."""
         self.is_up, self.failed_probe = True, False
 
     def rest(self, message: str) -> float:
-        """Take it out for a while (1, 2, 4 ... 60 s); returns how long. Reports of one outage count once."""
+        """Pause it with backoff (1, 2, 4 ... 60 s); returns how long. Repeated reports of one outage count once."""
         now = time.monotonic()
         if now < self.down_until and not self.is_up:
             return self.down_until - now
@@ -125,14 +125,14 @@ class Health:
         return pause
 
     def failed_to_answer(self, message: str) -> None:
-        """A probe failed: that begins another rest."""
+        """A probe failed: start another pause."""
         self.down_until = 0.0
         self.rest(message)
         self.failed_probe = True
 
 
 class FailedRequest(NamedTuple):
-    """A request about an object that failed. `progressed`: parts of the object moved since it failed last."""
+    """A failed request about an object. `progressed`: parts of the object moved since its last failure."""
 
     object_id: int
     trouble: Trouble
@@ -141,12 +141,12 @@ class FailedRequest(NamedTuple):
 
 
 class Endpoint:
-    """One URL of a store. Any thread may tell and ask."""
+    """One URL of a store. Thread-safe."""
 
     def __init__(self, url: str, store: Store, keys: Keys, patience: Patience) -> None:
         self.access = Access(store, url, keys)
         self.health = Health()
-        self.may_list = True  # as its last probe said
+        self.may_list = True  # according to its last probe
         self._patience = patience
         self._standing = Standing()
         self._clients = Clients(self.access, patience)
@@ -173,12 +173,12 @@ class Endpoint:
 
     @property
     def serves_nothing(self) -> bool:
-        """Whether many objects failed here, and none was served in between."""
+        """Whether many objects failed here with none served in between."""
         return self._standing.serves_nothing
 
     @property
     def trials(self) -> int:
-        """How often it was tried since then, in vain."""
+        """The number of failed attempts since then."""
         return self._standing.trials
 
     def served(self, object_id: int) -> None:
@@ -191,20 +191,20 @@ class Endpoint:
         self._standing.failed(object_id)
 
     def rest(self, message: str) -> float:
-        """Take it out for a while; returns for how many seconds."""
+        """Pause it; returns for how many seconds."""
         return self.health.rest(message)
 
     def answered(self) -> None:
-        """It answered a probe. Where it serves no object all the same, its next rest is longer than the last one."""
+        """It answered a probe. If it still serves no object, its next pause is longer than the last one."""
         if self.serves_nothing:
             self.health.answered()
         else:
             self.health.recovered()
 
     def whose_fault(self, failed: FailedRequest, probe: Probe, examples: Callable[[], Sequence[str]]) -> Blame:
-        """Who is to blame for what failed here, now that it answered a probe like this; it may rest then.
+        """Decide the cause of a failure here from the result of a probe; may pause the endpoint.
 
-        `examples` names objects of which a store that serves anything serves one.
+        `examples` returns keys of objects; a store that serves anything serves at least one of them.
         """
         signs = self._standing.signs(failed.object_id, failed.trouble, probe, progressed=failed.progressed)
         whose = blame(signs)
@@ -215,7 +215,7 @@ class Endpoint:
         return whose
 
     def _serves_any(self, object_keys: Sequence[str]) -> bool:
-        """Whether it gives the first byte of one of these objects now."""
+        """Whether it serves the first byte of one of these objects now."""
         if not any(self.wire().serves(object_key) for object_key in object_keys):
             return False
         self._standing.served(_OF_EXAMPLES)
@@ -223,16 +223,16 @@ class Endpoint:
 
     def _rest_unserving(self, message: str) -> None:
         if not self.is_up:
-            return  # the others of one trial
+            return  # other objects of the same attempt
         if not self.trials:
-            _log.error("%s answers, and serves no object; it is tried ever more rarely: %s", self.url, message)
+            _log.error("%s answers, and serves no object; it is retried with growing pauses: %s", self.url, message)
         self._standing.trials += 1
         self.rest(message)
 
-    # -- what it is asked itself ------------------------------------------------------------------------------
+    # -- requests to the endpoint itself ----------------------------------------------------------------------
 
     def pages(self) -> Iterator[Page]:
-        """The whole listing of this store, without patience: StoreError for the first thing that fails."""
+        """The whole listing of this store, without retries: StoreError for the first failure."""
         wire, prefix = self.wire(), self.store.prefix
         if lists_whole(self.store):
             yield from wire.list_whole(prefix=prefix)
@@ -244,9 +244,9 @@ class Endpoint:
             yield page
 
     def probe(self) -> None:
-        """One cheap request. Raises StoreError; JobStopped when the store refuses the credential or the bucket.
+        """One cheap request. Raises StoreError; JobStopped if the store rejects the credential or the bucket.
 
-        A credential that was renewed since is tried before that.
+        If the credential was renewed since, the new one is tried first.
         """
         try:
             before = self.access.keys.current()
@@ -259,7 +259,7 @@ class Endpoint:
                 self._ask()
         except StoreError as error:
             stop_if_refused(error)
-            # Some destinations may be written and not listed: they answer, and that is what was asked.
+            # Some destinations allow writing but not listing: they respond, and that is enough for a probe.
             if error.trouble is not Trouble.DENIED:
                 raise
             self.may_list = False
@@ -267,7 +267,7 @@ class Endpoint:
             self.may_list = True
 
     def _is_readdressed(self, refusal: StoreError) -> bool:
-        """Whether the store wants the bucket's name elsewhere, and is asked so from now on."""
+        """Whether the store requires other addressing, which is used from now on."""
         store = readdressed(self.store, refusal.code)
         if store is None:
             return False
@@ -277,7 +277,7 @@ class Endpoint:
 
     def _ask(self) -> None:
         if lists_whole(self.store):
-            # One key cannot be asked for: the answer would be the whole bucket.
+            # A single key cannot be listed: the response would be the whole bucket.
             self.control().check()
         else:
             self.wire().probe(self.store.prefix)

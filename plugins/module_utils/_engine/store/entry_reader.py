@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Listings that are no XML, read entry by entry, so that one that is broken does not hide the others. No effects here.
+"""Listings that are not XML, read entry by entry, so that a broken entry does not hide the others. No side effects.
 
-A store that writes keys as they are, with `<` and `>`, or whose answer was cut in the middle, still has entries with
-a beginning and an end. They are written anew, for a parser; what has no readable key is named.
+If a store writes raw keys, with `<` and `>`, or its response is cut in the middle, most entries still have a start and
+an end tag. They are rewritten for a parser; entries without a readable key are named.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from ..core.text import plain_text
 from .xml_repair import XmlRepair
 
-_MOST_WITHOUT_ENTRY = 4 * 1024 * 1024  # characters: what has none in so many is no listing
+_MOST_WITHOUT_ENTRY = 4 * 1024 * 1024  # characters without an entry: then it is not a listing
 _SHOWN = 100
 
-# An end counts only where markup follows: the rest may be of a key.
+# An end tag counts only if markup follows: otherwise it may be part of a key.
 _find_entry = re.compile(r"(?is)<((?:\w+:)?contents)(?:\s[^<>]*)?>(.*?)</\1\s*>(?=\s*(?:<|\Z))").search
 _find_root = re.compile(r"(?is)<((?:\w+:)?list\w+)(?:\s[^<>]*)?>").search
 
@@ -35,9 +35,9 @@ _SUMMARIES = {name: _element(name) for name in ("EncodingType", "IsTruncated", "
 
 
 class EntryReader(XmlRepair):
-    """The text of one listing, as an XML parser takes it, in chunks of any size.
+    """Turns one listing into text for an XML parser, in chunks of any size.
 
-    `unread` names the entries that could not be read, `is_cut` says that the answer ended before the listing did.
+    `unread` names the entries that could not be read, `is_cut` says that the response ended before the listing did.
     """
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class EntryReader(XmlRepair):
         self.unread: list[str] = []
         self.is_cut = False
         self._root = ""
-        self._unparted = ""  # from the end of the last whole entry on
+        self._unparted = ""  # from the end of the last complete entry on
         self._last_key = ""
 
     def text(self, chunk: bytes, *, is_last: bool = False) -> str:
-        """What can be read so far; ValueError where this is no listing."""
+        """What can be read so far; ValueError if this is not a listing."""
         self._unparted += super().text(chunk, is_last=is_last)
         written = [] if self._root else self._begun(is_last=is_last)
         if self._root:
@@ -62,11 +62,11 @@ class EntryReader(XmlRepair):
 
     def _entries(self, *, is_last: bool) -> Iterator[str]:
         text, place = self._unparted, 0
-        known = len(text) + 1 if is_last else len(text.rstrip())  # whether markup follows shows when more has come
+        known = len(text) + 1 if is_last else len(text.rstrip())  # whether markup follows is known once more arrives
         while (entry := _find_entry(text, place)) and entry.end() < known:
             if place < entry.start():
                 yield _all_written(_SUMMARIES, text[place : entry.start()])
-            yield from map(self._entry, _BEGINNING.split(entry[2]))  # more than one where the end of one is missing
+            yield from map(self._entry, _BEGINNING.split(entry[2]))  # more than one if an end tag is missing
             place = entry.end()
         self._unparted = text[place:]
 
@@ -74,10 +74,10 @@ class EntryReader(XmlRepair):
         found = _find_root(self._unparted)
         if found is None:
             if is_last:
-                raise ValueError("it is no listing")
+                raise ValueError("it is not a listing")
             return []
         if "<!doctype" in self._unparted[: found.start()].lower():
-            raise ValueError("it has a document type, which no store sends")
+            raise ValueError("it has a DOCTYPE, which no store sends")
         self._root = found[1]
         self._unparted = self._unparted[found.end() :]
         return [f"<{self._root.rpartition(':')[2]}>"]
@@ -107,7 +107,7 @@ class EntryReader(XmlRepair):
 
 
 def _written(name: str, text: str) -> str:
-    """An element whose text may hold markup."""
+    """An element whose text may contain markup."""
     return f"<{name}>{text.replace('<', '&lt;').replace('>', '&gt;')}</{name}>"
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a listing in the order of keys gets past a page that nobody can read: by less of it, then by key. No effects.
+"""How a sorted listing gets past an unreadable page: first with smaller pages, then by key. No side effects.
 
-Smaller pages find the place. Then a key is looked for after which the listing can be read again, as close to that place
-as there is one: whether the next key after any text is the unreadable one is a question that a store answers.
+Smaller pages narrow down the place. Then a search finds the closest text after which the listing can be read again: for
+any text, a request for the next key shows whether that key is the unreadable one.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Generator
 from typing import NamedTuple, TypeAlias
 
 PAGE_KEYS = 1000
-_MOST_QUESTIONS = 200  # about one gap; then it is as narrow as it has become
-LAST_TEXT = "\U0010fffd"  # after all that keys hold in practice
-_SURROGATES = range(0xD800, 0xE000)  # no characters; what follows them is numbered without them
+_MOST_QUESTIONS = 200  # requests per gap; after that it is not narrowed further
+LAST_TEXT = "\U0010fffd"  # sorts after everything that keys contain in practice
+_SURROGATES = range(0xD800, 0xE000)  # not characters; the numbering skips them
 
 
 class Gap(NamedTuple):
-    """What is listed after the key `after` ("": the beginning) and up to the text `upto` cannot be read."""
+    """The listing after the key `after` ("": the beginning) and up to the text `upto` cannot be read."""
 
     after: str
     upto: str
 
 
 class PageSize:
-    """How many keys to ask for: half as many after each page that nobody can read, until that place is behind."""
+    """How many keys to request: halved after each unreadable page, until that place is passed."""
 
     def __init__(self) -> None:
         self.keys = PAGE_KEYS
-        self._suspects = 0  # of the next keys, as many as the unreadable one is among
+        self._suspects = 0  # the unreadable key is among this many next keys
 
     @property
     def is_least(self) -> bool:
@@ -51,17 +51,17 @@ class PageSize:
         self.keys, self._suspects = PAGE_KEYS, 0
 
 
-# Yields a text, and is sent whether the first key after it can be read, or there is none. Ends with a text after which
-# that is so; None where there is none.
+# Yields a text, and is sent whether the first key after it can be read (or there is no key). Returns a text for which
+# that is true; None if there is none.
 Search: TypeAlias = Generator[str, bool, "str | None"]
 
 
 def search(after: str, prefix: str) -> Search:
-    """Where a listing of `prefix` can be read again, if the first key after `after` cannot be read."""
+    """Find where a listing of `prefix` can be read again, if the first key after `after` cannot be read."""
     after = after if after.startswith(prefix) else prefix
     if not (yield prefix + LAST_TEXT):
         return None
-    kept, most = len(prefix), len(after) + 1  # characters of `after` that all which is skipped begins with
+    kept, most = len(prefix), len(after) + 1  # length of the prefix of `after` that all skipped keys share
     while most - kept > 1:
         middle = (kept + most) // 2
         if (yield after[:middle] + LAST_TEXT):
@@ -73,10 +73,10 @@ def search(after: str, prefix: str) -> Search:
 
 
 def _narrowed(base: str, least: int) -> Search:
-    """A text closer to the unreadable key, which begins with `base`, and goes on with a character from `least` on."""
+    """A text closer to the unreadable key, which starts with `base` followed by a character from `least` on."""
     found, questions = base + LAST_TEXT, 0
     while questions < _MOST_QUESTIONS:
-        low, high, step = least, _number(LAST_TEXT), 1  # after all that goes on with `low`, the next key is unreadable
+        low, high, step = least, _number(LAST_TEXT), 1  # after all texts with `low`, the next key is unreadable
         while high - low > 1:
             middle = min(low + step, (low + high) // 2)
             step, questions = step * 2, questions + 1

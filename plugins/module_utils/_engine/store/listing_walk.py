@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where a listing goes on, and whether it has ended: the memory of one walk over pages. No effects here.
+"""Where a listing continues, and whether it has ended: the state of one walk over its pages. No side effects.
 
-An end is accepted only where the store says so, or where a request for what comes after the last key brought nothing.
-Every walk ends: a token is followed once, the keys must go forward, and empty pages are counted.
+An end is accepted only if the store says so, or if a request for what comes after the last key returns nothing. Every
+walk ends: a token is followed only once, the keys must ascend, and empty pages are counted.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..core.text import url_text
 if TYPE_CHECKING:
     from ..config.job_file import Store
 
-EMPTY_PAGES = 1000  # so many in a row may lead on: versioned buckets give some, no bucket gives only those
+EMPTY_PAGES = 1000  # limit of consecutive empty pages: versioned buckets return some, but not only those
 
 
 class ListingWalk:
     """One walk over the listing of a store, from after the key `start_after` to its end.
 
-    Ask for a page with `token` and `start_after`, hand it to `take`, and go on until `is_over`. `take` raises
+    Request a page with `token` and `start_after`, pass it to `take`, and continue until `is_over`. `take` raises
     StoreError (UNSUPPORTED) for a page that leads in a circle, goes backwards, or leaves the end unclear.
     """
 
@@ -37,31 +37,31 @@ class ListingWalk:
         self.is_over = False
         self._store = store
         self._last_key = start_after
-        self._is_ascending = True  # so far, also within the pages
-        self._seen: set[int] = set()  # hashes of tokens and, of a store without an order, of the pages' last keys
+        self._is_ascending = True  # so far, also within pages
+        self._seen: set[int] = set()  # hashes of tokens and, for an unsorted store, of the pages' last keys
         self._empty_pages = 0
-        self._said_end = False  # the page before said both: that it is the last, and where to go on
+        self._said_end = False  # the previous page said that it is the last one, and gave a token
 
     @property
     def is_by_key(self) -> bool:
-        """Whether a listing can go on after any text, as keys are given in their order."""
+        """Whether the listing can continue after any text, because keys are sorted."""
         return self._store.sorted and self._is_ascending
 
     def take(self, page: Page) -> None:
-        """Learn from the page that was asked for where to go on."""
+        """Process the requested page, and determine where to continue."""
         self._advance(page.objects)
         says_end, was_said = page.more is False, self._said_end
         self._said_end = says_end
         if says_end and (page.next_token is None or (was_said and not page.objects)):
             self.is_over = True
         elif page.next_token is not None and not self._led_nowhere(page):
-            # Also where the store says that this was the last page: a request too many loses nothing.
+            # Even if the store says that this was the last page: an extra request loses nothing.
             self._follow(page.next_token)
         else:
             self._go_on_after_last_key(page)
 
     def go_on_without_token(self) -> None:
-        """Another endpoint need not know this one's token: go on after the last key, where keys have an order."""
+        """Another endpoint may not know this one's token: continue after the last key, if keys are sorted."""
         if not self._store.sorted:
             return
         if not self._is_ascending:
@@ -69,23 +69,23 @@ class ListingWalk:
         self.token, self.start_after = None, self._last_key
 
     def prefer_keys(self) -> None:
-        """Go on after the last key, where keys have an order."""
+        """Continue after the last key, if keys are sorted."""
         if self.is_by_key and self.token is not None:
             self.token, self.start_after = None, self._last_key
 
     def skip_to(self, text: str) -> None:
-        """Go on after a text that is beyond what cannot be read."""
+        """Continue after a text beyond the unreadable part."""
         self.token, self.start_after, self._last_key = None, text, text
 
     def give_up(self) -> None:
-        """What is left of the listing cannot be read."""
+        """The rest of the listing cannot be read."""
         self.is_over = True
 
     def _advance(self, objects: Sequence[ListedObject]) -> None:
         if not objects:
             self._empty_pages += 1
             if self._empty_pages > EMPTY_PAGES:
-                raise self._error(f"the store gave {EMPTY_PAGES} empty pages in a row, each with another to follow")
+                raise self._error(f"the store returned {EMPTY_PAGES} empty pages in a row, each with a next page")
             return
         self._empty_pages = 0
         self._check_order(objects)
@@ -94,7 +94,7 @@ class ListingWalk:
     def _check_order(self, objects: Sequence[ListedObject]) -> None:
         last_key = objects[-1].key
         if not self._store.sorted:
-            self._remember(f"key {last_key}", "the store gives the same keys again; the listing would never end")
+            self._remember(f"key {last_key}", "the store lists the same keys again; the listing would never end")
             return
         positions = [key_bytes(listed.key) for listed in objects]
         self._is_ascending = self._is_ascending and all(one < other for one, other in pairwise(positions))
@@ -105,14 +105,14 @@ class ListingWalk:
                 " does not list in the order of keys"
             )
         if self._store.list_version == "v1" and not self._is_ascending:
-            raise self._error("the listing is not in the order of keys, and V1 goes on by key; set `sorted: false`")
+            raise self._error("the listing is not in the order of keys, and V1 continues by key; set `sorted: false`")
 
     def _follow(self, token: str) -> None:
-        self._remember(f"token {token}", "the store leads back to a page it gave before; the listing would never end")
+        self._remember(f"token {token}", "the store leads back to an earlier page; the listing would never end")
         self.token, self.start_after = token, ""
 
     def _led_nowhere(self, page: Page) -> bool:
-        """Whether an empty page merely names a token again, and what follows can be asked for by key instead."""
+        """Whether an empty page only repeats a token, and the listing can continue by key instead."""
         return (
             page.more is None
             and not page.objects
@@ -127,18 +127,18 @@ class ListingWalk:
         self._seen.add(hash(what))
 
     def _go_on_after_last_key(self, page: Page) -> None:
-        """There is more and no word where, or no word at all."""
+        """The store gives no token: it says that there is more, or says nothing."""
         was_asked_by_key = self.token is None
         if not page.objects and (was_asked_by_key or not self._store.sorted):
             if page.more:
                 raise self._error(
-                    "the store says that there is more, but not where to go on; try another `list_version`"
+                    "the store says that there is more, but not where to continue; try another `list_version`"
                 )
             self.is_over = True
         elif not (self._store.sorted and self._is_ascending):
             raise self._error(
                 "the end of the listing is not clear: the store says neither that this is all (IsTruncated) nor where"
-                " it goes on; try another `list_version`, or set `sorted: true` if it lists in the order of keys"
+                " to continue; try another `list_version`, or set `sorted: true` if it lists in the order of keys"
             )
         else:
             self.token, self.start_after = None, self._last_key

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which headers of an object travel with it, and how those beyond ASCII are written. No effects here."""
+"""Which headers are copied with an object, and how values that are not ASCII are encoded. No side effects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _find_parameters = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)
 
 
 def carried(headers: Headers, job: Job) -> Headers:
-    """What of an object's headers goes to the destination of this job."""
+    """The headers of an object that this job copies to the destination."""
     kept = replace(headers, content_encoding=_stored_encoding(headers.content_encoding))
     if job.tags == "skip":
         kept = replace(kept, tags={})
@@ -41,14 +41,14 @@ def carried(headers: Headers, job: Job) -> Headers:
 
 
 def _stored_encoding(value: str) -> str:
-    """A Content-Encoding without the framing of somebody's upload: some stores keep that, and the bytes lack it."""
+    """A Content-Encoding without aws-chunked: some stores keep this framing of an upload, but the bytes lack it."""
     codings = [coding.strip() for coding in value.split(",")]
     kept = [coding for coding in codings if coding.lower() != "aws-chunked"]
     return value if kept == codings else ", ".join(kept)
 
 
 def sent_headers(headers: Headers) -> dict[str, str]:
-    """The HTTP headers of an upload, each value as the store that was read gave it."""
+    """The HTTP headers of an upload, each value as the source store returned it."""
     sent = {name: getattr(headers, attribute) for name, attribute in _HEADER_NAMES}
     sent = {name: value for name, value in sent.items() if value}
     sent |= {METADATA_PREFIX + name: value for name, value in headers.metadata.items()}
@@ -58,9 +58,9 @@ def sent_headers(headers: Headers) -> dict[str, str]:
 
 
 def ascii_headers(sent: Mapping[str, str]) -> dict[str, str]:
-    """The same headers in ASCII; ValueError names one that has no such form.
+    """The same headers in ASCII; ValueError names one that has no ASCII form.
 
-    Metadata is encoded by RFC 2047, as AWS itself writes it, the parameters of Content-Disposition by RFC 8187.
+    Metadata is encoded by RFC 2047, as AWS itself does, the parameters of Content-Disposition by RFC 8187.
     """
     return {name: value if value.isascii() else _in_ascii(name, value) for name, value in sent.items()}
 
@@ -71,8 +71,8 @@ def _in_ascii(name: str, value: str) -> str:
     encoded = _encoded_parameters(value) if name == "Content-Disposition" else value
     if not encoded.isascii():
         raise ValueError(
-            f"its {name} {value!r} is not ASCII, which this store does not take, and has no form that is;"
-            " correct it at the source, or go without it by `metadata: skip`"
+            f"its {name} {value!r} is not ASCII, which this store does not accept, and has no ASCII form;"
+            " correct it at the source, or omit it with `metadata: skip`"
         )
     return encoded
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""A connection through a SOCKS5 proxy (RFC 1928, RFC 1929), for botocore, which knows HTTP proxies only.
+"""A connection through a SOCKS5 proxy (RFC 1928, RFC 1929), for botocore, which supports HTTP proxies only.
 
-The proxy resolves the name, as curl does it for socks5h:// and s5cmd for socks5://.
+The proxy resolves the name, as with curl for socks5h:// and s5cmd for socks5://.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SCHEMES = ("socks5", "socks5h")
 _DEFAULT_PORT = 1080
 _NO_LOGIN, _LOGIN = 0, 2
 _REPLIES = {
-    1: "it failed",
+    1: "general failure",
     2: "its rules do not allow this",
-    3: "it does not reach the network",
-    4: "it does not reach the host",
-    5: "the store refuses the connection",
-    6: "it took too long",
-    7: "it cannot do that",
-    8: "it does not know such addresses",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused by the store",
+    6: "timed out",
+    7: "command not supported",
+    8: "address type not supported",
 }
 
 
@@ -45,13 +45,13 @@ def _greet(connection: socket.socket, user: str, password: str) -> None:
     version, method = _receive(connection, 2)
     if version != 5 or method not in offered:
         raise OSError(
-            "the SOCKS proxy wants a login that it was not given" if version == 5 else "it is no SOCKS5 proxy"
+            "the SOCKS proxy requires a login that was not given" if version == 5 else "it is not a SOCKS5 proxy"
         )
     if method == _LOGIN:
         words = [word.encode() for word in (user, password)]
         connection.sendall(b"\x01" + b"".join(bytes([len(word)]) + word for word in words))
         if _receive(connection, 2)[1] != 0:
-            raise OSError("the SOCKS proxy refuses the user or the password")
+            raise OSError("the SOCKS proxy rejected the user or the password")
 
 
 def _ask_for(connection: socket.socket, host: str, port: int) -> None:
@@ -59,7 +59,7 @@ def _ask_for(connection: socket.socket, host: str, port: int) -> None:
     connection.sendall(bytes([5, 1, 0, 3, len(name)]) + name + port.to_bytes(2, "big"))
     _version, reply, _reserved, kind = _receive(connection, 4)
     if reply:
-        raise OSError(f"the SOCKS proxy does not connect: {_REPLIES.get(reply, f'it answers {reply}')}")
+        raise OSError(f"the SOCKS proxy could not connect: {_REPLIES.get(reply, f'reply {reply}')}")
     length = {1: 4, 4: 16}.get(kind) or _receive(connection, 1)[0]
     _receive(connection, length + 2)
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How long an answer may take, by what was asked: the time-outs of all requests. No effects here.
+"""The timeouts of all requests, by kind. No side effects.
 
-Slow is not dead. A store that puts 10,000 parts together, writes what it took to tape, or looks through a bucket of a
-hundred million objects says nothing for minutes. While bytes should flow, nobody has a reason to be silent for so long.
+A slow store is not a failed store: one that assembles 10,000 parts, writes to tape, or scans a bucket of a hundred
+million objects is silent for minutes. While bytes should flow there is no reason for such a long silence.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ..config.job_file import MoverSettings
 
 CONNECT_SECONDS = 10.0  # for the name, the connection and the TLS handshake
-PROBE_SECONDS = 30.0  # of the question whether an endpoint is well, whatever the job says
-LEAST_BYTES = 128  # one packet of the slowest line has more; a tarpit drips one byte after the other, for ever
-ANSWER_STALLS = 5.0  # an answer that takes work may take so many times `stall_seconds`, unless the job says how long
+PROBE_SECONDS = 30.0  # timeout of an endpoint's health probe, whatever the job says
+LEAST_BYTES = 128  # one packet of the slowest line has more; a tarpit drips single bytes forever
+ANSWER_STALLS = 5.0  # a slow response may take this many times `stall_seconds`, unless the job sets `answer_seconds`
 
 
 class Asked(enum.Enum):
     """Kinds of requests that differ in how long they may take."""
 
-    PROBE = "whether the endpoint is well"
+    PROBE = "whether the endpoint is healthy"
     LIST = "a page of a listing"
     HEAD = "HEAD, tags, a list of parts, an abort"
     GET = "GET of an object or a range"
@@ -37,10 +37,10 @@ class Asked(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Seconds without a byte after which a request is given up.
+    """Seconds without a byte after which a request times out.
 
-    `flow`: while its body goes, or the answer's comes. `answer`: from its last byte to the first one of the answer.
-    Fewer bytes than `least` are none.
+    `flow`: while its body is sent, or the response's received. `answer`: from its last byte to the first one of the
+    response. Fewer bytes than `least` count as none.
     """
 
     flow: float
@@ -50,7 +50,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What a job allows, in seconds: `stall` while bytes should flow, `answer` for an answer that takes work."""
+    """The job's timeouts in seconds: `stall` while bytes should flow, `answer` for a response that takes work."""
 
     stall: float = 60.0
     answer: float = ANSWER_STALLS * 60.0
@@ -62,7 +62,7 @@ class Patience:
         stall, answer = self.stall, self.answer
         return {
             Asked.PROBE: Silence(PROBE_SECONDS, PROBE_SECONDS),
-            Asked.LIST: Silence(answer, answer),  # some write a blank now and then while they look
+            Asked.LIST: Silence(answer, answer),  # some stores send a blank now and then while they scan
             Asked.HEAD: Silence(stall, stall),
             Asked.GET: Silence(stall, stall, LEAST_BYTES),
             Asked.PUT: Silence(stall, answer, LEAST_BYTES),
@@ -72,5 +72,5 @@ class Patience:
 
 
 def patience_of(settings: MoverSettings) -> Patience:
-    """What a job's `mover` says."""
+    """The timeouts of a job's `mover` section."""
     return Patience(settings.stall_seconds, settings.answer_seconds or ANSWER_STALLS * settings.stall_seconds)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What uploads have in common: their bodies, sections of a file, and how long an answer may take."""
+"""Common code for uploads: their bodies (sections of a file), and checks of their responses."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..core.etag import ParsedEtag
 from ..core.model import MIB, Send
 
 CHUNK = MIB
-# What a store may say of a Complete that it carried out, or is still carrying out.
+# Errors of a CompleteMultipartUpload that the store may have carried out, or may still be carrying out.
 PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
-UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without one
+UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 returns for an object that was stored without one
 is_header_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 
 
 class Section:
-    """`length` bytes of an open file from `start`: a body that is never in memory as a whole and can be read again."""
+    """`length` bytes of an open file from `start`: a body that is never entirely in memory and can be read again."""
 
     def __init__(self, descriptor: int, start: int, length: int) -> None:
         self._descriptor = descriptor
@@ -61,13 +61,13 @@ class Section:
             if not piece:
                 raise OSError(errno.EIO, "the file became shorter while it was read")
         except OSError as error:
-            self.error = error  # botocore takes it for a failure of the network
+            self.error = error  # botocore treats it as a network failure
             raise
         self._position += len(piece)
         return piece
 
     def read_all(self) -> bytes:
-        """The whole section. One read may end early, before a sector that cannot be read: the next one says so."""
+        """The whole section. A read may end early, before an unreadable sector: the next read reports the error."""
         pieces = []
         while piece := self.read():
             pieces.append(piece)
@@ -83,25 +83,25 @@ class Section:
 
 
 def about_tags(error: StoreError, work: Send) -> StoreError:
-    """The error of an upload; where tags may be why it was refused, it says so."""
+    """The error of an upload, with a hint if tags may be the reason."""
     why = {
-        Trouble.UNSUPPORTED: "it seems that this store keeps none; go",
-        Trouble.DENIED: "which need s3:PutObjectTagging; allow it, or go",
+        Trouble.UNSUPPORTED: "which this store does not seem to support; omit",
+        Trouble.DENIED: "which need s3:PutObjectTagging; allow it, or omit",
     }.get(error.trouble)
     if why is None or not work.headers.tags:
         return error
-    detail = f"the object has {len(work.headers.tags)} tags, {why} without them by `tags: skip` ({error.detail})"
+    detail = f"the object has {len(work.headers.tags)} tags, {why} them with `tags: skip` ({error.detail})"
     return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)
 
 
 def insist_on_part(told: ParsedEtag | None, number: int, md5: str, action: str) -> None:
-    """StoreError where what a store told of a part is an MD5, and not that of what was sent."""
+    """StoreError if the store's ETag of a part is an MD5, but not that of the bytes sent."""
     if told and not told.parts and told.md5_hex != md5:
-        detail = f"the store answered part {number} with the ETag {told.md5_hex}, the MD5 of what was sent is {md5}"
+        detail = f"the store returned the ETag {told.md5_hex} for part {number}, the MD5 of the bytes sent is {md5}"
         raise StoreError(Trouble.MISMATCH, action, detail)
 
 
 def rotten(action: str, expected: str, found: str) -> StoreError:
-    """The error for a staged file that is no longer what was proven: nothing of it is stored."""
-    detail = f"the file has the digest {found}, not {expected}: it was damaged on its volume, and is not stored"
+    """The error for a staged file that no longer has its proven digest: it is not sent."""
+    detail = f"the file has the digest {found}, not {expected}: it was damaged on its volume, and is not sent"
     return StoreError(Trouble.MISMATCH, action, detail)

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Answers that no XML parser takes, made readable, so that one odd key does not hide the others. No effects here.
+"""Makes malformed XML responses readable for a parser, so that one odd key does not hide the others. No side effects.
 
-Stores write keys as they are: with control characters, raw or as references, which XML 1.0 has no place for; with bytes
-that are no UTF-8; with a bare `&`. Each such character is put aside, as one of the last private characters of Unicode,
-while a parser reads the text, and taken back afterwards. What is no UTF-8 at all is read in the encoding that it has.
+Stores write raw keys: with control characters, raw or as references, which XML 1.0 does not allow; with bytes that are
+not UTF-8; with a bare `&`. Each such character is replaced by one of the last private-use characters of Unicode while a
+parser reads the text, and restored afterwards. A document in another encoding is decoded with that encoding.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 import codecs
 import re
 
-_SURROGATES = 0x10F000  # where U+D800 to U+DFFF are put; a lone one stands for a byte that is no UTF-8
-_OTHERS = 0x10F800  # where control characters, U+FFFE and U+FFFF are put, by their last six bits
-_NO_CHARACTER = 0xD800  # for a reference to what is none: no key can be moved that has it
+_SURROGATES = 0x10F000  # replacements of U+D800 to U+DFFF; a lone surrogate stands for a byte that is not UTF-8
+_OTHERS = 0x10F800  # replacements of control characters, U+FFFE and U+FFFF, by their last six bits
+_NO_CHARACTER = 0xD800  # for a reference to a non-character: a key that contains it cannot be moved
 _FIRST_NONCHARACTERS = 0xFFC0
 
 _CONTROLS = bytes(set(range(0x20)) - {0x09, 0x0A})  # a raw carriage return is read as a line feed
@@ -32,7 +32,7 @@ _find_declared = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'
 _DECLARATION_BYTES = 256  # no declaration is longer
 _find_odd_reference = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)").search
 _find_lone = re.compile("[\ud800-\udfff]").search
-# A carriage return in front of an opening tag is not of a key.
+# A carriage return in front of an opening tag is not part of a key.
 _ODD = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos);)(?:#(?:x([0-9a-fA-F]{1,8})|([0-9]{1,9}));)?"
     r"|\r(?!\n|\s*<[^/])"
@@ -43,20 +43,20 @@ _find_open_end = re.compile(r"(?:&[#\w]{0,12}|\r\s{0,64}<?)\Z").search
 
 
 class XmlRepair:
-    """The text of one answer for an XML parser, in chunks of any size.
+    """The text of one response for an XML parser, in chunks of any size.
 
-    Blanks and a byte order mark before the text are left out. `original` takes back what was put aside.
+    Blanks and a byte order mark before the text are dropped. `original` restores replaced characters.
     """
 
     def __init__(self) -> None:
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._beginning = b""  # until it is clear in what encoding it is
+        self._beginning = b""  # kept until the encoding is known
         self._has_begun = False
         self._rest = ""  # an end that may be the beginning of something odd
         self._has_put_aside = False
 
     def text(self, chunk: bytes, *, is_last: bool = False) -> str:
-        """What can be read so far of the text that goes on with `chunk`."""
+        """What can be read after the next `chunk`."""
         chunk = self._beginning + chunk
         if self._decoder is None and not is_last and not _shows_encoding(chunk):
             self._beginning = chunk
@@ -95,7 +95,7 @@ class XmlRepair:
         return chr(_aside(number))
 
     def original(self, text: str) -> str:
-        """The text as the store means it."""
+        """The text as the store meant it."""
         return _PUT_ASIDE.sub(_taken_back, text) if self._has_put_aside else text
 
 
@@ -104,7 +104,7 @@ def _shows_encoding(beginning: bytes) -> bool:
 
 
 def encoding_of(beginning: bytes) -> str:
-    """In what encoding a document is: by its first bytes, by what it declares, else UTF-8."""
+    """The encoding of a document: from its first bytes, else from its declaration, else UTF-8."""
     marked = next((encoding for mark, encoding in _MARKS if beginning.startswith(mark)), "")
     declared = _find_declared(beginning[:_DECLARATION_BYTES])
     if marked or not declared:
@@ -114,11 +114,11 @@ def encoding_of(beginning: bytes) -> str:
         reads_markup = codecs.getincrementaldecoder(encoding)().decode(b"<?", True) == "<?"
     except (LookupError, ValueError, TypeError, AssertionError):  # unknown, or no encoding of text
         return "utf-8"
-    return encoding if reads_markup and encoding != "ascii" else "utf-8"  # UTF-16 would have shown itself
+    return encoding if reads_markup and encoding != "ascii" else "utf-8"  # UTF-16 was detected above
 
 
 def as_utf8(body: bytes) -> bytes:
-    """A document of any encoding, for readers that know one; bytes that are none of its characters stay as they are."""
+    """Convert a document of any encoding to UTF-8; bytes that are invalid in its encoding stay as they are."""
     encoding = encoding_of(body)
     if encoding == "utf-8":
         return body
@@ -127,19 +127,19 @@ def as_utf8(body: bytes) -> bytes:
 
 
 def _without_encoding(text: str) -> str:
-    """A document that is UTF-8 from now on declares no other one."""
+    """Remove the encoding declaration: the document is UTF-8 from now on."""
     return re.sub(r"""\A(\s*<\?xml[^>]*?)\s+encoding\s*=\s*["'][\w.:-]+["']""", r"\1", text, count=1)
 
 
 def _may_be_odd(text: str, chunk: bytes) -> bool:
-    """A quick look: nearly all answers are in order. What was held back of an earlier chunk begins with & or CR."""
+    """A quick check: nearly all responses are well-formed. Text held back from an earlier chunk starts with & or CR."""
     if len(chunk.translate(None, _CONTROLS)) != len(chunk) or text.startswith("\r") or _find_odd_reference(text):
         return True
     return not text.isascii() and ("\ufffe" in text or "\uffff" in text or bool(_find_lone(text)))
 
 
 def _is_character(number: int) -> bool:
-    """Whether XML 1.0 has this character: https://www.w3.org/TR/xml/#charsets"""
+    """Whether XML 1.0 allows this character: https://www.w3.org/TR/xml/#charsets"""
     if number < 0x20:
         return number in (0x09, 0x0A, 0x0D)
     return number <= 0xD7FF or 0xE000 <= number <= 0xFFFD or 0x10000 <= number <= 0x10FFFF
