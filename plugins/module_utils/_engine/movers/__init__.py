@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What moves the bytes of objects: the protocol of a mover, the table of tools, and who carries out which work."""
+"""Movers transfer the bytes of objects: the mover interface, the table of tools, and the dispatch of work to them."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Threads for what blocks its caller until an object is done."""
+"""Threads for work that blocks its caller until an object is done."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _GRACE_SECONDS = 5.0
 
 
 class ControlLane:
-    """Carries out steps in `_WORKERS` threads, started when first needed.
+    """Runs steps in `_WORKERS` threads, started when first needed.
 
-    What raises is told `failed` with its work, and the thread goes on; `on_error` hears what that raises.
-    Not a ThreadPoolExecutor: the interpreter would wait at its end for an upload that may take hours.
+    If a step raises, `failed` is called with its work and the thread continues; `on_error` gets what `failed` raises.
+    Not a ThreadPoolExecutor: at exit the interpreter would wait for an upload that may take hours.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ControlLane:
         return self._queue.get()
 
     def close(self) -> None:
-        """Drop what has not begun, wait a little for what has, then leave it to itself: nobody relies on it."""
+        """Drop what has not started, wait a little for what has, then abandon it: nothing relies on it."""
         self._closed = True
         for _ in self._threads:
             self._queue.put(None)

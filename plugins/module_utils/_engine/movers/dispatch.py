@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who carries out a piece of work: a mover, or a thread beside the movers for what takes as long as the object does."""
+"""Dispatches work to a mover, or to a separate thread for work that blocks for as long as the object takes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .tools import BOTO3, TOOLS, MoverSetup
 
 
 class Dispatch:
-    """Has work carried out at an endpoint by a tool. Outcomes arrive where the movers tell theirs."""
+    """Runs work at an endpoint with a tool. Outcomes are delivered to the same callback as those of the movers."""
 
     def __init__(self, setup: MoverSetup, keys: Keys | None) -> None:
         self.movers = MoverSet(setup, keys)
         self._is_large = setup.settings.is_large
         self._tell = setup.on_outcome
-        # Apart, so that two objects of a terabyte do not hold up what is small.
+        # Separate lanes, so that two objects of a terabyte do not delay small ones.
         self._small_lane, self._large_lane = (
             ControlLane(f"{setup.direction}-control{size}", self._failed, setup.on_error) for size in ("", "-large")
         )
@@ -41,13 +41,13 @@ class Dispatch:
             self._by_mover(endpoint, tool, work)
 
     def close(self) -> None:
-        """End the movers; what they had in flight becomes UNKNOWN. A piece of boto3's work under way is abandoned."""
+        """End the movers; what they had in flight becomes UNKNOWN. A boto3 transfer in flight is abandoned."""
         self.movers.close()
         for lane in (self._small_lane, self._large_lane):
             lane.close()
 
     def _blocking_step(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> Callable[[], None] | None:
-        """What is done in a lane, as it takes as long as the object does. None: a mover is given the work at once."""
+        """The step to run in a lane because it blocks for as long as the object takes. None: a mover gets the work."""
         if tool == BOTO3:
             return partial(self._by_boto3, endpoint, work)
         if isinstance(work, Send) and not TOOLS[tool].compares:
@@ -58,7 +58,7 @@ class Dispatch:
         self._tell(by_boto3(endpoint.control(), work))
 
     def _compare_and_send(self, endpoint: Endpoint, tool: str, work: Send) -> None:
-        """The tool stores whatever it reads, so the file is compared with its digest first."""
+        """The tool sends whatever it reads, so the file is compared with its digest first."""
         damage = damage_of(work)
         if damage:
             self._tell(damage)
@@ -73,7 +73,7 @@ class Dispatch:
             self._tell(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
 
     def _failed(self, work: Fetch | Send, error: Exception) -> None:
-        """Work that raised where nobody foresaw it must get its outcome."""
+        """Work that raised an unexpected exception must still get its outcome."""
         self._tell(Outcome(work.id, Trouble.OTHER, f"{type(error).__name__}: {error}"))
 
 
@@ -83,7 +83,7 @@ def by_boto3(control: Control, work: Fetch | Send) -> Outcome:
 
 
 def damage_of(work: Send) -> Outcome | None:
-    """What is wrong with a file that is about to be sent, None: it has the digest that it was proven to have."""
+    """The failure of a file that is about to be sent; None if it still has its proven digest."""
     if not work.digest:
         return None
     action = f"send {work.key!r}"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The movers of one side of a job: made when they are needed, replaced when what they began with counts no more."""
+"""The movers of one side of a job: created when needed, replaced when their credentials or folders change."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .tools import TOOLS, MoverSetup, tool_of
 
 
 class MoverSet:
-    """One mover for each endpoint and tool. Any thread may ask for one; the rest is for the feeder's."""
+    """One mover for each endpoint and tool. `get` is thread-safe; the rest is for the feeder thread."""
 
     def __init__(self, setup: MoverSetup, keys: Keys | None) -> None:
         self._setup = setup
         self._keeps_its_start = TOOLS[tool_of(setup.settings)].keeps_its_start
         self._keys = keys
-        self._credentials = keys.current() if keys else None  # what the running movers began with
+        self._credentials = keys.current() if keys else None  # what the running movers started with
         self._descriptors: tuple[int, ...] = ()
         self._making = threading.Lock()
         self._running: dict[tuple[str, str], Mover] = {}  # by URL and tool
-        self._leaving: list[Mover] = []  # they get no more work, and end with what they have
+        self._leaving: list[Mover] = []  # they get no more work, and end when theirs is done
         self._is_closed = False
 
     def get(self, endpoint: Endpoint, tool: str) -> Mover | None:
@@ -34,24 +34,24 @@ class MoverSet:
             if self._is_closed:
                 return None
             mover = self._running.get((endpoint.url, tool))
-            if mover is None or mover.is_closed:  # it failed: nobody else closes one of these
+            if mover is None or mover.is_closed:  # it failed: nothing else closes a running one
                 mover = TOOLS[tool].make(self._setup, endpoint.access, self._descriptors)
                 self._running[endpoint.url, tool] = mover
             return mover
 
     def has_room(self, endpoint: Endpoint, volume: int) -> bool:
-        """Whether small work on this volume would be taken without blocking, as far as the job's mover can tell."""
+        """Whether small work on this volume would be accepted without blocking, as far as the job's mover knows."""
         mover = self._running.get((endpoint.url, tool_of(self._setup.settings)))
         return mover is None or mover.has_room(volume)
 
     def set_descriptors(self, descriptors: Sequence[int]) -> None:
-        """The folders movers may reach. A change ends the running movers: a child has the descriptors of its birth.
+        """The folders movers may access. A change ends running movers: a child process keeps the descriptors it got.
 
-        Where folders only came, what is under way is finished; where some went, nobody may hold on to them.
+        If folders were only added, work in flight is finished; if some were removed, nothing may keep them open.
         """
         before, self._descriptors = self._descriptors, tuple(descriptors)
         some_went = not set(before) <= set(self._descriptors)
-        # A mover of this process reaches what came as well; two at once would have twice the connections.
+        # A mover in this process can use added folders too; two at once would use twice the connections.
         if self._descriptors != before and (some_went or self._keeps_its_start):
             self._let_all_leave()
             if some_went:
@@ -59,7 +59,7 @@ class MoverSet:
         self._close_leaving(lambda mover: not mover.in_flight)
 
     def follow_credentials(self) -> None:
-        """Once other credentials count, new work goes to movers that have them."""
+        """Once the credentials changed, new work goes to movers that have the new ones."""
         credentials = self._keys.current() if self._keys else None
         if credentials is self._credentials:
             return
@@ -68,7 +68,7 @@ class MoverSet:
             self._let_all_leave()
 
     def traffic(self) -> int:
-        """Bytes that the movers running now have read and written: it grows while a transfer of hours is well."""
+        """Bytes that the running movers have read and written: it grows while a long transfer makes progress."""
         return sum(mover.traffic for mover in [*self._running.values(), *self._leaving])
 
     def close(self) -> None:

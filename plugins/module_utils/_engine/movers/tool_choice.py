@@ -14,17 +14,17 @@ _REMEMBERED = 10_000
 
 
 class ToolChoice:
-    """Chooses the job's tool where that can express the object, else boto3. To be asked once for each attempt.
+    """Chooses the job's tool if it supports the object, else boto3. Call once for each attempt.
 
-    A tool that begins a large object again from its first byte gets it once: what it did not bring to its end goes to
-    the native mover, which keeps what has come, or gone.
+    A tool that restarts a large object from its first byte gets it only once: if it does not finish, the object goes to
+    the native mover, which keeps the parts already fetched or sent.
     """
 
     def __init__(self, settings: MoverSettings, memory: PartMemory) -> None:
         self._settings = settings
         self._tool = tool_of(settings)
         self._memory = memory
-        self._begun: dict[int, None] = {}  # large objects that such a tool was given, the latest ones
+        self._begun: dict[int, None] = {}  # the latest large objects that such a tool was given
 
     def choose(self, work: Fetch | Send) -> str:
         """The tool for another attempt to move this object."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The tools that move objects: how a mover of each is made, and what is to be known of it before there is one."""
+"""The tools that move objects: how to create a mover of each, and the properties of each tool."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .port import Mover
 from .s5cmd.s5cmd_mover import S5cmdMover
 
 NATIVE, S5CMD = "native", "s5cmd"
-BOTO3 = "boto3"  # carries out what no mover can express; it is none itself, see movers/blocking_work.py
+BOTO3 = "boto3"  # for objects that no mover supports; it is not a mover itself, see movers/blocking_work.py
 
 
 @dataclass(frozen=True, slots=True)
 class MoverSetup:
-    """What all movers of one side of a job have in common: how they work, and whom they tell.
+    """Settings and callbacks shared by all movers of one side of a job.
 
     `lanes` are those of the native mover, `memory` remembers the parts of large objects.
     """
@@ -40,11 +40,11 @@ class MoverSetup:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A kind of mover. `make` is given the setup, the endpoint's access, and the descriptors of the volumes' folders.
+    """A kind of mover. `make` gets the setup, the endpoint's access, and the descriptors of the volumes' folders.
 
-    `keeps_its_start`: one that runs has the descriptors and the credentials that it was made with, to its end.
-    `compares`: it sends no file that has another digest than it was proven to have. `resumes`: it goes on with a large
-    object where an earlier attempt ended.
+    `keeps_its_start`: a running one keeps the descriptors and credentials that it was created with until it ends.
+    `compares`: it never sends a file that no longer has its proven digest. `resumes`: it continues a large object where
+    an earlier attempt ended.
     """
 
     make: Callable[[MoverSetup, Access, Sequence[int]], Mover]
@@ -55,12 +55,12 @@ class Tool:
     resumes: bool
 
     def takes(self, work: Fetch | Send) -> bool:
-        """Whether it can be told of this work."""
+        """Whether it supports this work."""
         return self.can_fetch(work) if isinstance(work, Fetch) else self.can_send(work)
 
 
 def tool_of(settings: MoverSettings) -> str:
-    """The tool that a job asks for."""
+    """The tool that a job uses."""
     return NATIVE if settings.tool == "auto" else settings.tool
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who drives the requests of the native mover: one thread for many small ones, some threads for one large one each."""
+"""The threads that drive the native mover's requests: one for many small objects, several for one large object each."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 _log = logging.getLogger("snowsync.native")
 _BUFFER = 256 * 1024
-_NAP = 0.02  # how long new work may wait for its start while fewer requests are under way than could be
+_NAP = 0.02  # how long new work may wait to start while there are idle connections
 _GRACE_SECONDS = 5.0
 
 
 class Kit:
-    """What handles of one endpoint are made with."""
+    """Creates the handles for one endpoint."""
 
     def __init__(self, store: Store, endpoint: str, stall_seconds: float, retries: int) -> None:
         self.curl = libcurl()
@@ -43,7 +43,7 @@ class Kit:
         ]
 
     def prepare(self, handle: Any) -> Transfer:
-        """A handle as new, its connection kept."""
+        """Reset a handle, keeping its connection."""
         handle.reset()
         for option, value in self._options:
             handle.setopt(option, value)
@@ -57,24 +57,24 @@ class Kit:
 
 
 class LaneFailed(Exception):
-    """A lane failed beneath all that it had under way: none of it is to blame."""
+    """A lane itself failed: the work it had in flight is not to blame."""
 
 
 class Errand:
-    """One small piece of work: its request, made anew for every attempt, and whom to tell."""
+    """One small piece of work: its request, created for every attempt, and the callback for its result."""
 
     def __init__(self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None]) -> None:
         self.make = make
-        self.tell = told  # None: it was given up, nobody knows how far it came
+        self.tell = told  # None: it was given up, its progress is unknown
         self.attempts = 0
         self.request: Request | None = None
 
 
 class SmallLane:
-    """`width` requests at once in one thread. Up to `capacity` more wait, so that no connection is ever idle.
+    """`width` requests at once in one thread. Up to `capacity` more are queued, so that no connection is ever idle.
 
-    `on_room` is called once there is room again for somebody whom `has_room` told that there is none. An errand that
-    raises is told so, and the lane goes on; `on_error` hears what ends it all the same.
+    After `has_room` returned False, `on_room` is called once there is room again. An errand that raises gets its
+    exception, and the lane continues; `on_error` gets exceptions that end the lane.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class SmallLane:
         self._capacity = capacity or 4 * width
         self._on_room = on_room
         self._on_error = on_error
-        self._asked = False  # somebody was told that there is no room
+        self._asked = False  # `has_room` has returned False
         self._changed = threading.Condition()
         self._waiting: deque[Errand] = deque()
         self._later: list[tuple[float, Errand]] = []
         self._running: dict[Transfer, Errand] = {}
         self._thread: workers.Worker | None = None
-        self._blocked = False  # somebody waits for room
+        self._blocked = False  # a caller of `submit` waits for room
         self._closed = False
 
     def has_room(self) -> bool:
@@ -109,7 +109,7 @@ class SmallLane:
         if len(self._waiting) < self._capacity or self._closed:
             return True
         self._asked = True
-        # The lane may have emptied itself before it could see that.
+        # The lane may have emptied its queue before it could see `_asked`.
         return len(self._waiting) < self._capacity
 
     def submit(self, errand: Errand) -> None:
@@ -134,7 +134,7 @@ class SmallLane:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Break off what is under way; whoever gave it is told so."""
+        """Interrupt requests in flight; their callbacks get None."""
         self.begin_closing()
         thread = self._thread
         if thread and thread is not threading.current_thread():
@@ -145,7 +145,7 @@ class SmallLane:
             try:
                 self._work()
             except Exception as error:
-                _log.exception("%s failed and begins anew; what it had under way is done again", self._name)
+                _log.exception("%s failed and restarts; its transfers in flight are repeated", self._name)
                 reason = f"{self._name} failed: {type(error).__name__}: {error}"
                 for errand in self._dropped():
                     errand.tell(LaneFailed(reason))
@@ -153,7 +153,7 @@ class SmallLane:
             errand.tell(None)
 
     def _has_work(self) -> bool:
-        """Wait for something to do. False: the lane was closed."""
+        """Wait for work. False: the lane was closed."""
         workers.idle()
         with self._changed:
             while not self._waiting and not self._later and not self._closed:
@@ -161,7 +161,7 @@ class SmallLane:
             return not self._closed
 
     def _work(self) -> None:
-        """Until the lane is closed, with one set of handles."""
+        """Work until the lane is closed, with one set of handles."""
         crew = self._kit.crew(self._width)
         try:
             while self._turn(crew):
@@ -170,7 +170,7 @@ class SmallLane:
             crew.close()
 
     def _dropped(self) -> list[Errand]:
-        """All that the lane has, which it has no more."""
+        """Remove and return all work of the lane."""
         with self._changed:
             left = [*self._running.values(), *(errand for _, errand in self._later), *self._waiting]
             self._running.clear()
@@ -204,7 +204,7 @@ class SmallLane:
             try:
                 errand.request = errand.make()
                 errand.request.begin(crew.idle[-1])
-            except Exception as error:  # its own affair, whatever it is: the lane is for the others too
+            except Exception as error:  # affects only this errand: the lane must continue for the others
                 errand.tell(error)
                 continue
             transfer = crew.idle.pop()
@@ -220,7 +220,7 @@ class SmallLane:
 
     def _end(self, transfer: Transfer, number: int, words: str) -> None:
         errand = self._running.pop(transfer)
-        assert errand.request  # it was begun
+        assert errand.request  # it was started
         try:
             result: Head | Exception = errand.request.end(number, words)
         except StoreError as error:
@@ -248,9 +248,9 @@ class Stream:
         self._handles: tuple[Any, Any] | None = None  # easy and multi, made when first needed
 
     def perform(self, make: Callable[[], Request], has_moved: Callable[[], bool] = lambda: False) -> Head:
-        """Make the request, again after troubles that are often over at once. StoreError, OSError, StreamClosed.
+        """Make the request, with retries after short-lived errors. StoreError, OSError, StreamClosed.
 
-        `has_moved`: whether an attempt that failed brought so much that it does not count.
+        `has_moved`: whether a failed attempt made so much progress that it does not count.
         """
         attempt = 0
         while True:
@@ -275,7 +275,7 @@ class Stream:
         except (StoreError, OSError, StreamClosed):
             raise
         except Exception:
-            self._handles = None  # nobody knows what is left of them
+            self._handles = None  # their state is unknown
             raise
         return request.end(number, words)
 
@@ -304,9 +304,9 @@ class Stream:
 
 
 class StreamLane:
-    """`width` threads, each with a connection of its own, started when first needed. They take steps in order.
+    """`width` threads, each with its own connection, started when first needed. They take steps in order.
 
-    A step answers for whatever raises in it; `on_error` hears what it does not.
+    A step must handle its own exceptions; `on_error` gets those it does not.
     """
 
     def __init__(
@@ -329,7 +329,7 @@ class StreamLane:
         self._lock = threading.Lock()
 
     def submit(self, *steps: Callable[[Stream | None], None]) -> None:
-        """Never blocks. A step is called with the stream to use, or with None when the lane is closed."""
+        """Never blocks. A step is called with the stream to use, or with None if the lane is closed."""
         with self._lock:
             while len(self._threads) < self._width:
                 self._threads.append(workers.start(self._run, self._name, self._on_error, disk=self._disk))

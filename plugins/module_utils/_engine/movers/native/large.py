@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Large objects of the native mover, and how they are fetched: in ranges that are remembered one by one.
+"""Large objects of the native mover, and how they are fetched: in ranges that are remembered individually.
 
-A range that is in the file is not fetched again, whatever interrupts the object: a request that ends early goes on
-where it ended, and what the memory has of an earlier attempt is read and compared with its digests instead.
+A range that is in the file is not fetched again after an interruption: a request that ends early continues where it
+ended, and remembered parts of an earlier attempt are read and compared with their digests instead.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .partial_file import PartialFile
 from .requests import Bucket, Get, Request
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
-_log = logging.getLogger("snowsync.native")
-_PROGRESS = MIB  # an attempt that brought so much is not counted as one that failed
-_CHECKPOINT_SECONDS = 1.0  # a kill costs what a range brought in this time
+_log = logging.getLogger("snowsync.movers.native.native_mover")
+_PROGRESS = MIB  # an attempt with this much progress does not count as failed
+_CHECKPOINT_SECONDS = 1.0  # a kill loses at most what a range received in this time
 
 
 @dataclass(frozen=True, slots=True)
 class LargeKit:
-    """What a large object is carried with: the bucket, the streams of its volume, and the memory of its parts.
+    """What the transfer of a large object needs: the bucket, the streams of its volume, and the memory of its parts.
 
-    `tell` is given its outcome.
+    `tell` gets its outcome.
     """
 
     bucket: Bucket
@@ -45,7 +45,7 @@ class LargeKit:
 
 
 class Large:
-    """A large object under way: several steps, each in one of the streams; the last one tells what became of it."""
+    """A large object in flight: several steps, each in one of the streams; the last one reports the outcome."""
 
     def __init__(self, kit: LargeKit, work: Fetch | Send) -> None:
         self._kit = kit
@@ -53,13 +53,13 @@ class Large:
         self._is_told = False
         self._left = 0
         self._lock = threading.Lock()
-        self._head: Head | None = None  # of the last answer
+        self._head: Head | None = None  # of the last response
         self._error: Exception | None = None  # the first one
-        self._is_closed = False  # the mover was, before all was done
+        self._is_closed = False  # the mover was closed before the object was done
 
     @property
     def _is_over(self) -> bool:
-        """Whether the steps that have not begun are of no use any more."""
+        """Whether steps that have not started are no longer needed."""
         return self._is_closed or self._error is not None
 
     def _submit(self, *steps: Step) -> None:
@@ -76,7 +76,7 @@ class Large:
                     self._head = step(stream) or self._head
             except StreamClosed:
                 self._is_closed = True
-            except Exception as error:  # whatever it is, the work must get its outcome
+            except Exception as error:  # the work must get its outcome in any case
                 with self._lock:
                     self._error = self._error or error
             with self._lock:
@@ -91,7 +91,7 @@ class Large:
         try:
             self._finish(stream)
         except Exception as error:
-            _log.exception("%r could not be ended in order", self._object.key)
+            _log.exception("the transfer of %r could not be finished cleanly", self._object.key)
             if not self._is_told:
                 self._tell(error)
 
@@ -103,12 +103,12 @@ class Large:
         self._kit.tell(outcome)
 
     def _finish(self, stream: Stream | None) -> None:
-        """Tell what became of it."""
+        """Report the outcome."""
         raise NotImplementedError
 
 
 class _Checkpoints:
-    """Hands the bytes of a range on to its digests, and calls `keep` once a second when some have come."""
+    """Passes the bytes of a range to its digests, and calls `keep` once a second while data arrives."""
 
     def __init__(self, digests: etag.PartDigests, keep: Callable[[], None]) -> None:
         self._digests = digests
@@ -125,16 +125,16 @@ class _Checkpoints:
 
 
 class LargeFetch(Large):
-    """Ranges of an object, of about `part_size` bytes, cut so that its parts can be hashed as they come.
+    """Fetches an object in ranges of about `part_size` bytes, cut so that its parts can be hashed as they arrive.
 
-    `on_part` is called with its id each time a range is in its file.
+    `on_part` is called with the object's id each time a range is in its file.
     """
 
     def __init__(self, kit: LargeKit, work: Fetch, part_size: int, on_part: Callable[[int], None]) -> None:
         super().__init__(kit, work)
         self._range_size = part_size
         self._on_part = on_part
-        self._work = work  # with the ETag that all answers must have, once the first one told it
+        self._work = work  # with the ETag that all responses must have, once the first one gave it
         self._given = work
         self._file = PartialFile(work, kit.memory, lambda: bool(work.etag) and kit.bucket.knows_ranges)
         self._ranges, self._part_size = cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges)
@@ -170,7 +170,7 @@ class LargeFetch(Large):
         return fetch
 
     def _fetch(self, stream: Stream, segment: Segment, digests: _Checkpoints) -> Head:
-        """Every attempt goes on where the one before it ended."""
+        """Every attempt continues where the previous one ended."""
         kept = 0
         made: list[Get] = []
 
@@ -205,7 +205,7 @@ class LargeFetch(Large):
         if self._error or self._is_closed:
             self._tell(self._error)
         elif self._head is None:
-            self._tell_outcome(Outcome(work.id))  # all was there: the store is asked what it says of the object
+            self._tell_outcome(Outcome(work.id))  # everything was there already: a HEAD will follow
         else:
             self._tell(self._head, self._received(self._head))
 
@@ -215,16 +215,16 @@ class LargeFetch(Large):
         digests = [digest for part in self._digests for digest in part]
         found = etag.multipart_etag(digests) if self._part_size else digests[0].hex()
         if found != head.etag.lower():
-            return None  # the parts are others than usual: the file is read, and asked about
+            return None  # the part size is not a common one: the file is read and proven later
         return Received(replace(head, status=200, size=self._given.size), found, self._part_size)
 
 
 def cut(
     size: int, listed_etag: str, part_size: int, *, in_one: bool = False
 ) -> tuple[list[tuple[int, int]], int | None]:
-    """Ranges (start, length) of about `part_size` bytes, and in what parts their bytes are to be hashed.
+    """Ranges (start, length) of about `part_size` bytes, and the part size for hashing their bytes.
 
-    0: all bytes in one, None: each range in one, which says nothing of the ETag.
+    0: one digest of all bytes, None: one per range, which cannot be compared with the ETag.
     """
     parsed = etag.parse(listed_etag)
     in_one = in_one or size <= part_size

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The native mover: one request per object, or per part of a large one, in this process.
 
-What it reads it hashes on the way, and the headers of an object come with its bytes: to be proven, a fetch needs no
-other request and no second read. What is in flight when the mover is closed becomes UNKNOWN.
+It hashes data while it is transferred, and gets the headers of an object with its bytes: a fetch can be proven without
+another request or a second read. Work in flight when the mover is closed becomes UNKNOWN.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _NO_LIMIT = 1 << 30
 class NativeMover:
     """A `Mover`: fetches objects of one bucket at one endpoint, or sends them; one Outcome for every submitted work.
 
-    `on_outcome` is called from the mover's threads (or from `submit`, for work that never began), must return quickly
-    and not call `submit`; so must `on_part`, told the id of a large object each time a range of it is in its file,
-    and `on_room`. `on_error` hears of what ends one of the threads. The objects of each of about `volumes` volumes go
-    through lanes of their own, one for small and one for large ones.
-    After a failed fetch `<path>` may exist; it is the caller's to remove, or to keep where `memory` has parts of it.
+    `on_outcome` is called from the mover's threads (or from `submit`, for work that never started), must return
+    quickly and not call `submit`; the same applies to `on_part`, called with the id of a large object each time a
+    range is in its file, and to `on_room`. `on_error` gets exceptions that end a thread. Each of about `volumes`
+    volumes has its own lanes, one for small and one for large objects.
+    After a failed fetch `<path>` may exist; the caller must remove it, or keep it if `memory` has parts of it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class NativeMover:
         self._count = 0
         self._is_closed = False
         kit, name = Kit(store, endpoint, settings.stall_seconds, settings.retries), f"native-{direction}"
-        # Who sends hands over whole batches, of which there are few: none waits for another volume's.
+        # Sends are submitted in a few whole batches: none must wait for another volume's.
         capacity = 4 * settings.workers if direction == "fetch" else _NO_LIMIT
 
         def small_lane(number: int, width: int, volume: int) -> SmallLane:
@@ -88,12 +88,12 @@ class NativeMover:
 
     @staticmethod
     def can_fetch(work: Fetch) -> bool:
-        """Whether it can be told of this fetch: a key that is no UTF-8 has no form that all stores sign alike."""
+        """Whether it supports this fetch: stores do not agree on how to sign a key that is not UTF-8."""
         return is_utf8(work.key)
 
     @staticmethod
     def can_send(work: Send) -> bool:
-        """Whether it can be told of this, with every header."""
+        """Whether it supports this send, with every header."""
         return is_utf8(work.key) and fits(work.size, work.part_size) and can_carry(work.headers)
 
     @property
@@ -107,16 +107,16 @@ class NativeMover:
 
     @property
     def traffic(self) -> int:
-        """Bytes moved so far, about."""
+        """Approximate bytes moved so far."""
         return self._bucket.moved
 
     def has_room(self, volume: int) -> bool:
-        """Whether small work on this volume would be taken without blocking; else `on_room` says when."""
+        """Whether small work on this volume would be accepted without blocking; if not, `on_room` is called later."""
         lane = self._small.known(volume)
         return lane is None or lane.has_room()
 
     def submit(self, work: Fetch | Send) -> None:
-        """Hand over work; blocks while there is much of small work to fetch for its folder."""
+        """Submit work; blocks while the queue of small fetches for its volume is full."""
         with self._lock:
             self._count += 1
         is_large = self._settings.is_large(work.size)
@@ -134,7 +134,7 @@ class NativeMover:
         return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._tell)
 
     def close(self) -> None:
-        """Break off everything; what is in flight gets UNKNOWN."""
+        """Interrupt everything; work in flight gets UNKNOWN."""
         self._is_closed = True
         for lanes in (self._small, self._large):
             lanes.begin_closing()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the native mover says of an object, by what its requests came to. No effects here."""
+"""The outcome of an object in the native mover, from the results of its requests. No side effects."""
 
 from __future__ import annotations
 

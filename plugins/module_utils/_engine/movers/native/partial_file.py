@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The incoming file of a large object that is fetched in ranges: what it holds already, what is remembered of it."""
+"""The incoming file of a large object that is fetched in ranges: what it contains, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted
 
 
 class PartialFile:
-    """For all who fetch ranges of one object. OSError of the file; LedgerError of the memory.
+    """Shared by all threads that fetch ranges of one object. OSError from the file; LedgerError from the memory.
 
-    `may_remember`: whether another attempt can be sure to fetch parts of the same object, and only those it lacks.
+    `may_remember`: whether another attempt can be sure to get parts of the same object, and only the missing ones.
     """
 
     def __init__(self, work: Fetch, memory: PartMemory, may_remember: Callable[[], bool]) -> None:
@@ -33,7 +33,7 @@ class PartialFile:
         self._pieces: list[Piece] = []  # what was remembered when it was opened
 
     def open(self) -> None:
-        """As it is, where something of it is remembered; else empty."""
+        """Open the file as it is if parts of it are remembered, else truncate it."""
         if self._may_remember():
             self._pieces = usable_pieces(self._memory.fetched(self._work), self._work.size)
         with workers.at_medium():
@@ -44,19 +44,19 @@ class PartialFile:
                 self.target.open()
 
     def settle(self) -> None:
-        """Wait until what was kept is durable; the file must be open still: its name leads to it."""
+        """Wait until what was kept is durable; the file must still be open: it is found by its name."""
         self._memory.settle(self._work)
 
     def fitted(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The ranges (start, length), joined where they were cut otherwise before."""
+        """The ranges (start, length), joined where an earlier attempt split them differently."""
         return joined(ranges, self._pieces)
 
     def segments(self, start: int, length: int) -> Iterator[Segment]:
-        """What a range consists of: pieces that the file may hold, and what is to be fetched."""
+        """The segments of a range: pieces that the file may contain, and parts to be fetched."""
         return segments(start, length, self._pieces)
 
     def has(self, segment: Segment, digests: PartDigests, length: int) -> bool:
-        """Whether the file holds this segment of a range of `length` bytes; then it went through `digests`."""
+        """Whether the file has this segment of a range of `length` bytes; if so, `digests` has been updated with it."""
         piece = segment.piece
         if piece is None:
             return False
@@ -74,7 +74,7 @@ class PartialFile:
         return self._feed(piece.start, piece.length, digests)
 
     def _take(self, piece: Piece, digests: PartDigests, length: int) -> bool:
-        """What this process hashed before: only a part that goes on behind the piece has to be read again."""
+        """Reuse digests of this process: only a part that continues after the piece has to be read again."""
         if piece.length == length:
             digests.take(piece.digests, length)
             return True
@@ -87,7 +87,7 @@ class PartialFile:
         if found.fed == piece.length and found.digests() == piece.digests:
             return True
         _log.warning(
-            "%d bytes of %r from %d on are no longer what was fetched; they are fetched again",
+            "%d bytes of %r at offset %d differ from what was fetched; they are fetched again",
             piece.length,
             self._work.key,
             piece.start,
@@ -99,11 +99,11 @@ class PartialFile:
         for chunk in self.target.read(start, length):
             digests.update(chunk)
         if digests.fed - before != length:
-            raise OSError(f"the partial file ends before byte {start + length}")
+            raise OSError(f"the partial file is shorter than {start + length} bytes")
         return True
 
     def keep(self, start: int, length: int, digests: PartDigests) -> None:
-        """What is complete of a range, also of one that was interrupted, is remembered."""
+        """Remember the completed part of a range, even if the range was interrupted."""
         if not self._may_remember() or digests.fed < min(_WORTH_KEEPING, length):
             return
         piece = Piece(start, digests.fed, digests.part_size, digests.digests())

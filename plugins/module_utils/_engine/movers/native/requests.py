@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The requests of the native mover: one GET or PUT each, with the file it fills or reads and the digest of its bytes.
+"""The requests of the native mover: a GET or PUT with the file it writes or reads, and the digest of its bytes.
 
-A request is begun on a handle of libcurl, and ended when the handle is done; it knows nothing of who drives the handle.
+A request begins on a libcurl handle, and ends when the handle is done; it does not depend on what drives the handle.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.credentials import Credentials, Keys
     from ...config.job_file import Store
 
-_AT_ONCE = MIB  # a body of so many bytes is read at once, a larger one as it is sent
-_WRITE_BYTES = 512 * 1024  # of an answer are hashed and written at once
-_NO_EXPECT = "expect:"  # else libcurl asks before each larger body whether it may send it, and waits
+_AT_ONCE = MIB  # a body up to this size is read at once, a larger one while it is sent
+_WRITE_BYTES = 512 * 1024  # bytes of a response that are hashed and written at once
+_NO_EXPECT = "expect:"  # otherwise libcurl sends `Expect: 100-continue` for larger bodies, and waits
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
 
 
@@ -47,14 +47,14 @@ class Request(Protocol):
     """What a lane drives."""
 
     def begin(self, transfer: Transfer) -> None:
-        """Prepare the handle. OSError when the local file cannot be read."""
+        """Prepare the handle. OSError if the local file cannot be read."""
 
     def end(self, number: int, words: str) -> Head:
-        """What was answered; StoreError, or the local file's OSError. libcurl's error number and words (0 and "")."""
+        """The response, from libcurl's error number and message (0 and ""); StoreError, or the local file's OSError."""
 
 
 def can_carry(headers: Headers) -> bool:
-    """Whether these headers can be signed and sent and every store reads them alike; boto3 finds ways for others."""
+    """Whether these headers can be signed and sent so that every store reads them the same; boto3 handles others."""
     sent = sent_headers(headers)
     names = [name.lower() for name in sent]
     return len(set(names)) == len(names) and all(
@@ -63,16 +63,16 @@ def can_carry(headers: Headers) -> bool:
 
 
 class Digests(Protocol):
-    """Takes bytes as they come."""
+    """Hashes a stream of bytes."""
 
     def update(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
 
 
 class Bucket:
-    """How a bucket is asked at one endpoint, and what is known of its store.
+    """How to access a bucket at one endpoint, and what is known about its store.
 
-    `moved` counts bytes, about: it says whether anything moves. `knows_ranges`: no answer has ignored one yet.
+    `moved` counts bytes approximately, to show whether anything moves. `knows_ranges`: no response has ignored a range.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Bucket:
         return f"{url}?{query}" if query else url, [*lines, _NO_EXPECT]
 
     def told_digest(self, head: Head) -> ParsedEtag | None:
-        """What an ETag of this store says of the bytes; None: nothing."""
+        """What an ETag of this store says about the bytes; None: nothing."""
         return told_digest(head.etag, head.encryption, is_opaque=self._etags_are_opaque)
 
     def action(self, verb: str, object_key: str) -> str:
@@ -112,20 +112,20 @@ class Bucket:
         return f"{verb} {url_text(self.name, object_key)} {preposition} {self.endpoint}"
 
     def credentials(self) -> Credentials:
-        """What a request that is begun now is signed with."""
+        """The credentials for a new request."""
         return self._keys.current()
 
     def refused(self, action: str, transfer: Transfer, body: bytes, signed_with: Credentials | None) -> StoreError:
         block = transfer.header_block
         error = failure(action, transfer.status, body, of_object=True, asked=AskedWith(self.region), headers=block)
         if error.trouble is Trouble.CREDENTIAL and signed_with and renewed_since(self._keys, signed_with):
-            detail = f"the credentials were renewed while it was under way, and it is tried again ({error.detail})"
+            detail = f"the credentials were renewed during the request, which is retried ({error.detail})"
             return StoreError(Trouble.BROKEN, action, detail, code=error.code, status=error.status)
         return error
 
 
 class Target:
-    """The file that a fetch fills: made with its first byte, cut to nothing first, written at any place."""
+    """The file that a fetch writes: created with its first byte, truncated first, written at any offset."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -137,13 +137,13 @@ class Target:
             self._descriptor = os.open(self.path, flags, 0o600)
 
     def open_partial(self, size: int) -> None:
-        """Go on with what the file holds already, at most `size` bytes of it. It can be read then."""
+        """Keep what the file contains, at most `size` bytes. It is readable then."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if os.fstat(self._descriptor).st_size > size:
             os.ftruncate(self._descriptor, size)
 
     def read(self, start: int, length: int) -> Iterator[bytes]:
-        """What it holds there, in pieces; it ends early where the file does."""
+        """The file's bytes there, in pieces; ends early if the file does."""
         end = start + length
         while start < end and (piece := self._read(min(CHUNK, end - start), start)):
             yield piece
@@ -172,8 +172,8 @@ class Target:
 
 
 def open_to_send(bucket: Bucket, work: Send) -> int:
-    """The descriptor of the file to send. OSError; StoreError when it is not the one that was meant."""
-    # Links are followed: a file of a drop folder is reached through one of ours.
+    """The descriptor of the file to send. OSError; StoreError if its size has changed."""
+    # Links are followed: a dropped file is reached through a link of the engine.
     with workers.at_medium():
         descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
         size = os.fstat(descriptor).st_size
@@ -187,8 +187,8 @@ def open_to_send(bucket: Bucket, work: Send) -> int:
 class Get:
     """A GET of an object, or of `length` bytes from `start`.
 
-    Nothing is written of an answer that is not about the object that was listed: its ETag and size are looked at with
-    the first byte. `kept` says how many bytes are in the file, and went through `digests`: also when it failed.
+    Nothing is written from a response that is not about the listed object: its ETag and size are checked with the first
+    byte. `kept` is the number of bytes that are in the file and in `digests`, even if the request failed.
     """
 
     def __init__(self, bucket: Bucket, work: Fetch, target: Target, start: int, length: int, digests: Digests) -> None:
@@ -227,9 +227,9 @@ class Get:
                 self._refused += chunk[: KEPT_ERROR_BYTES - len(self._refused)]
                 return len(chunk)
             if self._received + len(chunk) > self._length:
-                if self._is_whole and self._head and self._head.size == self._length:  # it told no length
+                if self._is_whole and self._head and self._head.size == self._length:  # it gave no length
                     self._ask_for_what_is_stored(self._received + len(chunk))
-                detail = f"the answer has more than the {self._length} bytes that were asked for"
+                detail = f"the response has more than the {self._length} requested bytes"
                 raise StoreError(Trouble.SERVER, self._bucket.action("fetch", self._work.key), detail)
             self._chunks.append(chunk)
             self._received += len(chunk)
@@ -243,7 +243,7 @@ class Get:
         return len(chunk)
 
     def _flush(self) -> None:
-        """Hash and write what has come. libcurl's pieces are small: one call for each would cost more than its work."""
+        """Hash and write the received data. libcurl's chunks are too small to handle each separately."""
         data = b"".join(self._chunks)
         self._target.write(data, self._start + self.kept)
         self.digests.update(data)
@@ -252,7 +252,7 @@ class Get:
         self._waiting = 0
 
     def _accepts(self) -> bool:
-        """Whether the answer is the wanted one, as its headers say."""
+        """Whether the headers are those of the expected response."""
         assert self._transfer  # `begin` was called
         block, work = self._transfer.header_block, self._work
         status = status_of(block)
@@ -261,7 +261,7 @@ class Get:
         action = self._bucket.action("fetch", work.key)
         if not self._is_whole and status == 200:
             self.ignores_ranges = True
-            raise StoreError(Trouble.UNSUPPORTED, action, "the store does not know ranges", status=status)
+            raise StoreError(Trouble.UNSUPPORTED, action, "the store does not support ranges", status=status)
         try:
             head = parse_head(block, status, received=self._length)
         except ValueError as error:
@@ -270,7 +270,7 @@ class Get:
         if is_unpacked(work, replace(head, size=size)):
             self._ask_for_what_is_stored(size)
         if size != work.size or not agree(work.etag, head.etag):
-            detail = f"it has {size} bytes and the ETag {head.etag!r}, {work.size} and {work.etag!r} were listed"
+            detail = f"it has {size} bytes and the ETag {head.etag!r}, but {work.size} and {work.etag!r} were listed"
             raise StoreError(Trouble.CHANGED, action, detail, status=status)
         if not self._target.is_open:
             self._target.open()
@@ -278,11 +278,11 @@ class Get:
         return True
 
     def _ask_for_what_is_stored(self, size: int) -> None:
-        """The object that was listed comes in another length: it is asked for with its encoding, if that helps."""
+        """The listed object arrives with another length: request it again accepting its encoding, if that may help."""
         action = self._bucket.action("fetch", self._work.key)
         if not self._bucket.packing.is_to_be_asked_again(self._welcomed):
             raise StoreError(Trouble.UNSUPPORTED, action, why_longer(size, self._work.size))
-        detail = "it comes in another length than is stored, and is asked for again with its encoding"
+        detail = "it arrives with another length than is stored, and is requested again with its encoding"
         raise StoreError(Trouble.BROKEN, action, detail)
 
     def end(self, number: int, words: str) -> Head:
@@ -290,26 +290,26 @@ class Get:
         if self._error:
             raise self._error
         if self._chunks:
-            self._flush()  # it ended early: what came is not asked for again
+            self._flush()  # it ended early: what arrived is not requested again
         action = self._bucket.action("fetch", self._work.key)
         if number:
             raise unanswered(action, number, words + self._how_far(), of_object=True)
         if self._head is None and not self._accepts():
             raise self._bucket.refused(action, self._transfer, self._refused, self._signed_with)
         if self._received != self._length:
-            detail = f"the answer ended early{self._how_far()}"
+            detail = f"the response ended early{self._how_far()}"
             raise StoreError(Trouble.BROKEN, action, detail)
         assert self._head  # it was accepted
         return self._head
 
     def _how_far(self) -> str:
-        """Where in the object the answer ended: where that is the same place again and again, it is the object's."""
+        """Where in the object the response ended: if it is always the same place, the object is the cause."""
         place = self._start + self._received
         return f" at byte {place} of {self._work.size}" if place else ""
 
 
 class _Upload:
-    """A request that gives something to the store, `asked` to do so; `answer` is the body of what it says."""
+    """A request that sends something to the store, of the kind `asked`; `answer` is the response body."""
 
     def __init__(
         self, bucket: Bucket, work: Send, asked: Asked, *, parameters: dict[str, str], headers: dict[str, str]
@@ -318,7 +318,7 @@ class _Upload:
         self._work = work
         self._asked = asked
         self._waiting: Waiting | None = None
-        self._is_sent_at_once = False  # all there is to wait for is the answer
+        self._is_sent_at_once = False  # only the response is waited for
         self._parameters = parameters
         self._headers = headers
         self._transfer: Transfer | None = None
@@ -339,20 +339,20 @@ class _Upload:
         curl.setopt(curl.WRITEFUNCTION, self._answer.write)
         silence = self._bucket.patience.of(self._asked)
         if self._is_sent_at_once:
-            # libcurl's own limit will do, and calls nobody: millions of small objects are sent like this.
+            # libcurl's own limit is enough, and needs no callback: millions of small objects are sent like this.
             curl.setopt(curl.LOW_SPEED_TIME, max(1, round(silence.answer)))
         else:
             self._waiting = transfer.bear(silence, self._goes_on)
 
     def _goes_on(self) -> bool:
-        self._bucket.moved += 1  # this wait has an end of its own: no watchdog need end it
+        self._bucket.moved += 1  # this wait has its own timeout: the watchdog must not end it
         return True
 
     def end(self, number: int, words: str) -> Head:
         assert self._transfer  # `begin` was called
         action = self._bucket.action("send", self._work.key)
         if self._waiting and self._waiting.silent_for:
-            detail = f"the store said nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
+            detail = f"the store sent nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
             raise StoreError(Trouble.TIMEOUT, action, detail)
         if number:
             raise unanswered(action, number, words, of_object=True)
@@ -362,13 +362,13 @@ class _Upload:
         return _head(action, self._transfer)
 
     def _is_good(self, status: int) -> bool:
-        return 200 <= status < 300  # some stores say 201 or 204; what they hold is asked afterwards in any case
+        return 200 <= status < 300  # some stores return 201 or 204; the object is checked afterwards in any case
 
 
 class Put(_Upload):
     """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one.
 
-    `md5` (hex): it is broken off before its last byte where the bytes turn out to have another one; "": not looked at.
+    `md5` (hex): the request is aborted before its last byte if the bytes have another MD5; "": not checked.
     """
 
     def __init__(
@@ -418,12 +418,12 @@ class Put(_Upload):
                     self._insist()
                 except StoreError as error:
                     self._error = error
-                    # Without its last bytes it becomes no object, whatever the store looks at.
+                    # Without its last bytes the store cannot create the object, whatever it checks.
                     return int(self._transfer.curl.READFUNC_ABORT)
         return piece
 
     def _insist(self, content: bytes = b"") -> None:
-        """StoreError unless the bytes that were read are those that were proven."""
+        """StoreError unless the bytes read are the proven ones."""
         if not self._md5:
             return
         self._digest.update(content)
@@ -432,7 +432,7 @@ class Put(_Upload):
             raise rotten(self._bucket.action("send", self._work.key), self._md5, found)
 
     def _seek(self, body: BytesIO | Section, offset: int, origin: int) -> int:
-        """libcurl sends a body once more from its beginning."""
+        """libcurl sends a body again from its start."""
         body.seek(offset, origin)
         self._digest = hashlib.md5(usedforsecurity=False)
         return 0  # SEEKFUNC_OK
@@ -446,7 +446,7 @@ class Put(_Upload):
 
 
 class Post(_Upload):
-    """A small request without a file: it begins, lists, completes or aborts a multipart upload, or looks (HEAD)."""
+    """A small request without a file: it starts, lists, completes or aborts a multipart upload, or is a HEAD."""
 
     def __init__(
         self,
@@ -468,16 +468,16 @@ class Post(_Upload):
         curl = transfer.curl
         if self._method == "POST":
             curl.setopt(curl.POSTFIELDS, self._body)
-            # On a connection that was used before, libcurl would silently ask twice: two uploads, one of them unknown.
+            # On a reused connection libcurl may silently send it twice: two uploads, one of them unknown.
             curl.setopt(curl.FRESH_CONNECT, int("uploads" in self._parameters))
         elif self._method == "HEAD":
             curl.setopt(curl.NOBODY, 1)
-            curl.setopt(curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl refuses an odd one, which parse_head may read
+            curl.setopt(curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl rejects an odd one that parse_head may accept
         else:
             curl.setopt(curl.CUSTOMREQUEST, self._method)
 
     def _is_good(self, status: int) -> bool:
-        # A Complete may be answered 200 at once, and fail afterwards.
+        # CompleteMultipartUpload may return 200 at once, and fail afterwards.
         return super()._is_good(status) and not parse_error(self.answer)
 
 
@@ -497,12 +497,12 @@ def _sha256(body: BytesIO | Section) -> str:
 
 
 def object_headers(work: Send) -> dict[str, str]:
-    """What an upload says of its object, names in lower case."""
+    """The headers of an upload, names in lower case."""
     headers = {name.lower(): value for name, value in sent_headers(work.headers).items()}
     headers.setdefault("content-type", UNSET_CONTENT_TYPE)
     return headers
 
 
 def with_md5(headers: dict[str, str], md5: str) -> dict[str, str]:
-    """The headers of a PUT, whose body the store is to check."""
+    """The headers of a PUT whose body the store must check."""
     return {**headers, "content-md5": base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else headers

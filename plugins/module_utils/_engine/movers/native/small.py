@@ -19,7 +19,7 @@ _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
 def fetch_small(bucket: Bucket, work: Fetch, tell: Callable[[Outcome], None]) -> Errand:
-    """A GET, hashed on the way."""
+    """A GET, hashed while it is received."""
     target = Target(work.path)
     digests: list[etag.PartDigests] = []
 
@@ -41,7 +41,7 @@ def fetch_small(bucket: Bucket, work: Fetch, tell: Callable[[Outcome], None]) ->
 
 
 def send_small(bucket: Bucket, work: Send, tell: Callable[[Outcome], None]) -> Errand:
-    """A PUT, broken off where the file turns out to be another one than was proven."""
+    """A PUT, aborted if the file is not the proven one."""
     descriptor: list[int] = []
 
     def make() -> Request:

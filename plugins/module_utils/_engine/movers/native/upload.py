@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How the native mover sends large objects: one PUT, or a multipart upload that is continued after an interruption.
 
-The upload is recorded before its first part is sent. It is aborted when what it holds is of no use: the file is no
-longer the one that was proven, the store refuses it for good, or the object has a newer generation. No upload is
-completed unless its parts have, together, the digest that the staged file was proven to have.
+The upload is recorded before its first part is sent. It is aborted when its parts are useless: the file is no longer
+the proven one, the store permanently rejects it, or the object has a newer generation. An upload is completed only if
+its parts together have the proven digest of the staged file.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .upload_requests import UploadRequests
 
 
 class _UploadGone(Exception):
-    """The store does not know the upload any more, and the object is not there."""
+    """The store no longer knows the upload, and the object does not exist."""
 
 
 class LargeSend(Large):
-    """One PUT, or a multipart upload in parts of exactly the wanted size."""
+    """One PUT, or a multipart upload in parts of exactly the given size."""
 
     def __init__(self, kit: LargeKit, work: Send) -> None:
         super().__init__(kit, work)
@@ -40,7 +40,7 @@ class LargeSend(Large):
         self._requests = UploadRequests(kit.bucket, work)
         self._descriptor = -1
         self._upload: Upload | None = None
-        self._listed: dict[int, str] = {}  # part number -> ETag of what the store has, and nobody compared yet
+        self._listed: dict[int, str] = {}  # part number -> ETag of parts at the store that were not compared yet
         self._sent: dict[int, SentPart] = {}
         self._is_stored = False  # the destination was found to hold the object
         self._is_second = False  # the first upload was gone
@@ -70,11 +70,11 @@ class LargeSend(Large):
         return None
 
     def _continue(self, stream: Stream) -> Head | None:
-        """Take up an upload of the same bytes, and abort those of others. A Head: the object is stored already."""
+        """Continue an upload of the same bytes, and abort others. A Head: the object is already stored."""
         work, memory = self._work, self._kit.memory
         for upload in memory.uploads(work):
             if (upload.bucket, upload.key) != (self._kit.bucket.name, work.key):
-                continue  # it is at another destination, which is not asked here
+                continue  # it is at another destination
             if not upload.upload_id:
                 continue
             if self._upload or (upload.generation, upload.part_size) != (work.generation, work.part_size):
@@ -94,7 +94,7 @@ class LargeSend(Large):
         return None
 
     def _know_parts(self, upload: Upload, listed: dict[int, tuple[str, int]] | None) -> None:
-        """What need not be sent again: recorded, and still there where the store can tell."""
+        """Parts that need not be sent again: recorded, and still at the store if it can list them."""
         recorded = {part.number: part for part in self._kit.memory.sent(self._work)}
         if listed is None:
             self._sent = recorded
@@ -178,7 +178,7 @@ class LargeSend(Large):
         self._tell(result)
 
     def _conclude(self, stream: Stream, upload: Upload) -> Head | Exception:
-        """Complete the upload, or see what becomes of it. _UploadGone: another one is to be begun."""
+        """Complete the upload, or handle its failure. _UploadGone: a new one must be started."""
         error = self._error
         if error is None:
             try:
@@ -196,11 +196,11 @@ class LargeSend(Large):
         return error
 
     def _is_final(self, error: Exception) -> bool:
-        """Whether the parts are of no use for another attempt."""
+        """Whether the parts are useless for another attempt."""
         if not isinstance(error, StoreError):
             return False
         if error.trouble is Trouble.MISMATCH:
-            # A part that the store, or the way to it, damaged is sent again; the others are as they should be.
+            # A part that was damaged at the store or in transit is sent again; the others are good.
             return len(self._sent) == self._count
         if error.code == UNREADABLE:
             return False
@@ -232,7 +232,7 @@ class LargeSend(Large):
         return head
 
     def _named(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> list[SentPart]:
-        """The parts with their ETags: where the store answered without one, as it lists them, else their MD5s."""
+        """The parts with their ETags: if the store returned none, those it lists, else their MD5s."""
         if all(part.etag for part in sent):
             return sent
         listed = self._requests.list_parts(stream, upload.upload_id) or {}
@@ -241,12 +241,13 @@ class LargeSend(Large):
     def _named_part(self, part: SentPart, listed: dict[int, tuple[str, int]]) -> SentPart:
         part_etag, size = listed.get(part.number, ("", 0))
         if part_etag and size != self._length_of(part.number):
-            detail = f"the store lists part {part.number} with {size} bytes, {self._length_of(part.number)} were sent"
+            sent = self._length_of(part.number)
+            detail = f"the store lists part {part.number} with {size} bytes, but {sent} were sent"
             raise StoreError(Trouble.MISMATCH, self._requests.action, detail)
         return replace(part, etag=part_etag or part.md5)
 
     def _look(self, stream: Stream, upload: Upload, wanted: str) -> Head | None:
-        """Whether the destination holds the object now, whatever was answered. StoreError when it does not answer."""
+        """Check whether the destination has the object now, whatever it returned. StoreError if it does not respond."""
         try:
             head = self._requests.look(stream)
         except StoreError as error:
@@ -260,7 +261,7 @@ class LargeSend(Large):
         return head if is_it else None
 
     def _abort(self, stream: Stream, upload: Upload) -> None:
-        """Leave no parts behind; what cannot be removed now is still recorded."""
+        """Leave no parts behind; an upload that cannot be aborted now stays recorded."""
         try:
             self._requests.abort(stream, upload.upload_id)
         except StoreError as error:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the native mover asks a store when it sends a large object: one PUT, or the requests of a multipart upload."""
+"""The native mover's requests for sending a large object: one PUT, or those of a multipart upload."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _find_truncated = re.compile(rb"(?i)<(?:\w+:)?IsTruncated>([^<]*)<").search
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A multipart upload that was begun, at `begun_ms` by the store's clock (0: it told none).
+    """A multipart upload that was started at `begun_ms` by the store's clock (0: unknown).
 
-    `is_only_one`: no attempt whose answer was lost may have begun another one.
+    `is_only_one`: no earlier attempt whose response was lost can have started another one.
     """
 
     upload_id: str
@@ -44,7 +44,7 @@ class UploadRequests:
 
     @property
     def action(self) -> str:
-        """What is being done, for errors."""
+        """The action named in errors."""
         return self._bucket.action("send", self._work.key)
 
     def put(self, stream: Stream, descriptor: int, md5: str) -> Head:
@@ -67,7 +67,7 @@ class UploadRequests:
         head = stream.perform(make)
         found = _find_upload_id(made[-1].answer)
         if not found:
-            raise StoreError(Trouble.SERVER, self.action, "the store began a multipart upload and did not name it")
+            raise StoreError(Trouble.SERVER, self.action, "the store returned no id for a new multipart upload")
         return Begun(html.unescape(found[1].decode()), head.server_time_ms, len(made) == 1)
 
     def send_part(
@@ -80,7 +80,7 @@ class UploadRequests:
         )
 
     def list_parts(self, stream: Stream, upload_id: str) -> dict[int, tuple[str, int]] | None:
-        """Part number -> (ETag, size). None: this store does not tell."""
+        """Part number -> (ETag, size). None: this store cannot list parts."""
         parts: dict[int, tuple[str, int]] = {}
         marker = 0
         while True:
@@ -98,7 +98,7 @@ class UploadRequests:
             marker = max(page)
 
     def complete(self, stream: Stream, upload_id: str, sent: Sequence[SentPart]) -> Head:
-        """Make an object of the parts."""
+        """Complete the upload."""
         made: list[Post] = []
 
         def make() -> Request:
@@ -120,7 +120,7 @@ class UploadRequests:
         self._ask(stream, "DELETE", {"uploadId": upload_id})
 
     def look(self, stream: Stream) -> Head:
-        """What the store has under the key now."""
+        """HEAD of the key."""
         return stream.perform(lambda: Post(self._bucket, self._work, method="HEAD", parameters={}, headers={}))
 
     def _ask(self, stream: Stream, method: str, parameters: Mapping[str, str]) -> bytes:
@@ -142,13 +142,13 @@ def _list_of(sent: Sequence[SentPart]) -> bytes:
 
 
 def _leads_on(answer: bytes) -> bool:
-    """Whether more parts may follow: a request too many, where that is not said, loses nothing."""
+    """Whether more parts may follow; if the response does not say, an extra request loses nothing."""
     found = _find_truncated(answer)
     return found is None or says_more(found[1].decode("latin-1")) is not False
 
 
 def _parse_parts(answer: bytes) -> list[tuple[int, str, int]]:
-    """(number, ETag, size) of what ListParts told; what cannot be read is left out: it is sent again."""
+    """(number, ETag, size) from ListParts; unreadable entries are skipped, and those parts are sent again."""
     parts = []
     for block in _find_parts(answer):
         text = block.decode("utf-8", "replace")

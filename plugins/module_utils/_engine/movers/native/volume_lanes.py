@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The lanes of a mover, by the volumes whose files they read and write."""
+"""The lanes of a mover, by the volume whose files they read and write."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Lane = TypeVar("_Lane", SmallLane, StreamLane)
 
 
 class VolumeLanes(Generic[_Lane]):
-    """A lane for each volume, since its threads may block for as long as the medium is busy. Any thread may ask.
+    """A lane for each volume, since its threads may block for as long as the disk is busy. Thread-safe.
 
-    There are as many lanes as `widths`: where there are fewer connections than volumes, some share one. `make` is given
-    number and width of a lane, and the number of the volume that needs it first.
+    There are as many lanes as `widths`: with fewer connections than volumes, some volumes share one. `make` gets the
+    number and width of a lane, and the number of the volume that first needs it.
     """
 
     def __init__(self, widths: Sequence[int], make: Callable[[int, int, int], _Lane]) -> None:
@@ -42,7 +42,7 @@ class VolumeLanes(Generic[_Lane]):
         return lane
 
     def _next(self, volume: int) -> _Lane:
-        """For another volume: a new one while there are connections for it."""
+        """The lane for another volume: a new one while there are connections for it."""
         number = len(self._by_volume) % len(self._widths)
         if number < len(self._lanes):
             return self._lanes[number]
@@ -61,7 +61,7 @@ class VolumeLanes(Generic[_Lane]):
             lane.begin_closing()
 
     def close(self) -> None:
-        """Break off what is under way in all of them."""
+        """Interrupt requests in flight in all lanes."""
         self.begin_closing()
         for lane in self._lanes:
             lane.close()

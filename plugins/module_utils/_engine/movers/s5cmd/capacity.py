@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How many s5cmd processes there are, how much each may have in flight, and when the next one may start."""
+"""The number of s5cmd processes, how much each may have in flight, and when the next one may start."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from collections.abc import Sized
 from typing import Generic, Protocol, TypeVar
 
-_WIDEST = 32  # commands at once in one process: a stuck one can only be cured by killing all of them
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between two starts after a process failed
-_STABLE_SECONDS = 30.0  # a process that lived so long is no sign of a start that always fails
+_WIDEST = 32  # concurrent commands in one process: a stuck one can only be ended by killing all of them
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # backoff in seconds before a restart after a process failed
+_STABLE_SECONDS = 30.0  # a process that ran this long does not count as a failed start
 
 
 class Running(Protocol):
-    """What is to be known of a process to choose between several: whether it takes commands, and how many it has."""
+    """What the choice between processes needs: whether one accepts commands, and how many it has."""
 
     @property
     def accepts(self) -> bool: ...
@@ -28,15 +28,15 @@ _Process = TypeVar("_Process", bound=Running)
 
 
 class Lane(Generic[_Process]):
-    """Processes of one width (commands at once), for one class of object sizes. Guarded by the mover's lock.
+    """Processes of one width (concurrent commands), for one class of object sizes. Guarded by the mover's lock.
 
-    `queued`: the objects are so small that each worker has a second one waiting.
+    `queued`: the objects are so small that each worker has a second one queued.
     """
 
     def __init__(self, workers: int, *, queued: bool) -> None:
         count = -(-workers // _WIDEST)
-        self.width = workers // count  # together no more than were asked for: each takes connections
-        # So little is queued inside a process that is stopped, and enough that its workers need not wait for us.
+        self.width = workers // count  # together no more than configured: each uses connections
+        # Enough is queued that its workers never wait for us, but little is lost if a process is stopped.
         self.queued = queued and self.width > 1
         self.capacity = 2 * self.width if self.queued else self.width + (self.width > 1)
         self.low_water = self.capacity - (self.width // 2 if self.queued else 1)
@@ -46,7 +46,7 @@ class Lane(Generic[_Process]):
         self.failure = ""
 
     def roomiest(self) -> _Process | None:
-        """The process with the least to do, None when all are full, stopping, or not there."""
+        """The process with the least in flight; None if all are full, stopping, or not running."""
         open_ones = [slot.process for slot in self.slots if slot.process and slot.process.accepts]
         best = min(open_ones, key=lambda process: len(process.in_flight), default=None)
         return best if best and len(best.in_flight) < self.capacity else None
@@ -56,7 +56,7 @@ class Lane(Generic[_Process]):
 
 
 class Slot(Generic[_Process]):
-    """A place for a process, and the pause before the next one after failures."""
+    """A place for a process, and the backoff before the next one after failures."""
 
     def __init__(self) -> None:
         self.process: _Process | None = None

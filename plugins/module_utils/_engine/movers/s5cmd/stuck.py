@@ -1,11 +1,11 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which commands of a running s5cmd are stuck. It has no timeouts and shows no progress; the kernel does.
+"""Detects stuck commands of a running s5cmd. It has no timeouts and reports no progress; the kernel shows it.
 
-A fetch moves when its temporary file changes (``<name><up to ten digits>``, found among the process' open files).
-An upload leaves no trace of its own: it moves when its process reads or writes anything at all, and it is stuck too
-when its process sent, since it began, several times what a fair share needs.
+A fetch makes progress if its temporary file changes (``<name><up to ten digits>``, among the process' open files).
+An upload leaves no trace of its own: it makes progress if its process reads or writes anything at all, and it is also
+stuck if its process has sent, since it started, several times what a fair share needs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import NamedTuple
 from ...core.model import MIB, Fetch, Send
 from ...store.timeouts import LEAST_BYTES, Asked, Patience
 
-_SETTLING_RATE = 32 * MIB  # bytes/s at which a store may digest a whole object before it answers
-_BLIND_RATE = 64 * 1024  # bytes/s demanded of an object where /proc does not show the process
+_SETTLING_RATE = 32 * MIB  # bytes/s at which a store may hash a whole object before it responds
+_BLIND_RATE = 64 * 1024  # minimum bytes/s for an object if /proc does not show the process
 _OF_ONE_FILE = 3  # size, blocks and time
-_UNFAIR = 4  # so many times its fair share may others be sent before an upload counts as stuck
+_UNFAIR = 4  # an upload is stuck once other transfers have sent this many times its fair share
 
 
 class Traffic(NamedTuple):
@@ -41,7 +41,7 @@ class _Watched:
 
 
 class Watch:
-    """Looks at one process from time to time; what finishes between two looks costs nothing."""
+    """Checks one process periodically; transfers that finish between two checks cost nothing."""
 
     def __init__(self, pid: int, patience: Patience, *, is_fetch: bool, width: int) -> None:
         self._pid = pid
@@ -51,7 +51,7 @@ class Watch:
         self._watched: dict[str, _Watched] = {}
 
     def stuck(self, running: Sequence[Fetch | Send], now: float) -> dict[str, str]:
-        """The paths of those that made no progress for too long, each with the reason. `now` in monotonic seconds."""
+        """The paths of transfers without progress for too long, each with the reason. `now` in monotonic seconds."""
         known = self._watched
         self._watched = {work.path: known.get(work.path) or _Watched(now, now) for work in running}
         old = [work for work in running if work.path in known]
@@ -62,12 +62,12 @@ class Watch:
         found = {work.path: self._judge(work, files, traffic, now) for work in old}
         if not any(found.values()):
             return {}
-        # The process will be ended. What has stood still for a good while already has the same trouble.
+        # The process will be ended. Transfers that have stalled for half the time count as stuck too.
         found = {work.path: self._judge(work, files, traffic, now, patience=0.5) for work in old}
         return {path: reason for path, reason in found.items() if reason}
 
     def _silence(self, work: Fetch | Send) -> float:
-        """Seconds. An upload shows nothing of how far it is: perhaps the store has it all, and works on its answer."""
+        """Timeout in seconds. Upload progress is unknown: the store may have it all and be preparing its response."""
         if isinstance(work, Fetch):
             return self._patience.of(Asked.GET).flow
         return self._patience.of(Asked.COMPLETE if work.part_size else Asked.PUT).answer
@@ -99,7 +99,7 @@ class Watch:
 
 
 def _is_drip(before: tuple[int, ...], trace: tuple[int, ...]) -> bool:
-    """Whether nothing moved since `before`, or one temporary file grew by so little that nobody sends like this."""
+    """Whether nothing moved since `before`, or one temporary file grew by too little for a real transfer."""
     if len(trace) != _OF_ONE_FILE or len(before) != _OF_ONE_FILE:
         return before == trace
     grown = trace[0] - before[0]
@@ -107,9 +107,9 @@ def _is_drip(before: tuple[int, ...], trace: tuple[int, ...]) -> bool:
 
 
 def temporary_trace(path: str, files: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """What changes while a fetch to `path` moves: size, blocks and time of its temporary file; () when there is none.
+    """Size, blocks and time of the temporary file of a fetch to `path`, which change with progress; () if none.
 
-    Names that end in digits may look like another's temporary file; then several count, and a stall shows later.
+    Names that end in digits may look like another's temporary file; then several count, and a stall is detected later.
     """
     name = os.path.basename(path)
     traces = [trace for file, trace in sorted(files.items()) if file.startswith(name) and _is_suffix(file[len(name) :])]
@@ -120,7 +120,7 @@ _is_suffix = re.compile(r"\d{1,10}").fullmatch
 
 
 def open_files(pid: int) -> dict[str, tuple[int, ...]] | None:
-    """Base name -> (size, blocks, mtime in ns) of every regular file a process has open; None where /proc is closed."""
+    """Base name -> (size, blocks, mtime in ns) of a process' open regular files; None if /proc is not readable."""
     folder = f"/proc/{pid}/fd"
     found: dict[str, tuple[int, ...]] = {}
     try:
@@ -139,7 +139,7 @@ def open_files(pid: int) -> dict[str, tuple[int, ...]] | None:
 
 
 def traffic_of(pid: int) -> Traffic | None:
-    """What a process has read and written so far; None where /proc is closed."""
+    """What a process has read and written so far; None if /proc is not readable."""
     try:
         with open(f"/proc/{pid}/io", "rb") as file:
             numbers = dict(line.split(b": ") for line in file.read().splitlines())
