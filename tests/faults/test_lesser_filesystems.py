@@ -265,8 +265,8 @@ def test_a_volume_without_hard_links_is_a_volume(rig: Rig, stack: ExitStack) -> 
 @pytest.mark.parametrize(
     ("lacks", "reason"),
     [
-        (None, "it does not tell upper from lower case"),
-        (Lacks(longest_name=143), "it takes no names of 200 characters"),
+        (None, "its filesystem is case-insensitive"),
+        (Lacks(longest_name=143), "its filesystem does not support file names of 200 characters"),
     ],
     ids=["exFAT", "eCryptfs"],
 )
@@ -289,7 +289,7 @@ def test_a_volume_that_cannot_hold_staged_names_is_refused_with_the_reason(
     result = rig.snowsync("run", "JOB", "--once")
     assert result.returncode == 6
     assert reason in result.stderr
-    assert "make its filesystem ext4 or XFS" in result.stderr
+    assert "use ext4 or XFS for the volume" in result.stderr
     assert list(back.iterdir()) == []
 
 

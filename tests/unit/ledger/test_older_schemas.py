@@ -89,7 +89,7 @@ def test_a_volume_that_left_the_job_file_is_waited_for_by_name(rig: Rig) -> None
     rig.changes = {"volumes": [volume for volume in volumes if volume["name"] != name]}
     ledger = rig.ledger
     found = VolumeSet(rig.job, ledger)
-    assert f"{name}: objects are staged there, and the job no longer names it" in found.why_absent()
+    assert f"{name}: objects are staged there, but the job file no longer names it" in found.why_absent()
     found.close()
     ledger.close()
 

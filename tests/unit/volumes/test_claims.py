@@ -273,7 +273,7 @@ def test_an_empty_ledger_deletes_nothing_that_another_one_staged(rig: Rig) -> No
     assert contents(rig) == before
     assert rig.destination.objects == {}
     reason = absent(rig)["one"]
-    assert f"put that ledger back as {rig.job.ledger_path}" in reason
+    assert f"restore that ledger as {rig.job.ledger_path}" in reason
     assert "snowsync reset photos --volume one" in reason
     assert f"{saved.parent / 'state/ledger.db'} on host {os.uname().nodename}" in reason
     shutil.rmtree(rig.job.state_path)
@@ -339,7 +339,7 @@ def test_a_volume_without_a_record_whose_files_nobody_knows_is_another_s(rig: Ri
         shutil.rmtree(rig.folder / name / ".snowsync/ledgers")
     before = contents(rig)
     for reason in absent(rig).values():
-        assert "no record says of which one" in reason
+        assert "no record says which one" in reason
     assert contents(rig) == before
     # Its keys alone prove nothing: the source lists the same ones again.
     fill(rig)

@@ -207,7 +207,7 @@ def test_a_disk_that_answers_nothing_is_named_until_it_does(
     monkeypatch.setattr(job_volume, "SILENT_SECONDS", 0.0)
     (gone,) = found.refresh()[1]
     assert gone.name == "one"
-    assert "does not answer" in found.why_absent()
+    assert "does not respond" in found.why_absent()
     found.close_retired()
     os.fstat(gone.folders.root)  # the call that hangs may use it still
     hang.free.set()

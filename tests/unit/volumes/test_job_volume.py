@@ -31,7 +31,7 @@ def volume(opened: Any = None) -> JobVolume:
 
 def test_a_volume_is_in_use_or_has_a_reason_why_not() -> None:
     one = volume()
-    assert (one.open, one.absence) == (None, "not looked at yet")
+    assert (one.open, one.absence) == (None, "not checked yet")
     opened: Any = Opened()
     one.comes(opened)
     assert (one.open, one.absence) == (opened, "")
@@ -86,21 +86,21 @@ def test_one_that_fails_for_a_while_is_to_be_read_once_in_a_while() -> None:
 
 def test_why_a_volume_is_only_read_from() -> None:
     one = volume()
-    assert one.why_only_read == "it takes no writes"
+    assert one.why_only_read == "it does not accept writes"
     one.told = ("read-only", "its filesystem is read-only")
     assert one.why_only_read == "its filesystem is read-only"
     one.has_no_trouble()
-    assert one.why_only_read == "it takes no writes"
+    assert one.why_only_read == "it does not accept writes"
 
 
 def test_how_a_volume_is_lost() -> None:
     assert loss("") == ("", "")
-    assert loss("missing") == ("missing", "its marker is no longer there: unmounted?")
-    assert loss("failed") == ("failed", "its disk answers with errors")
+    assert loss("missing") == ("missing", "its marker is gone: unmounted?")
+    assert loss("failed") == ("failed", "its disk returns errors")
     seconds = job_volume.SILENT_SECONDS
     assert loss_in_silence(Silent("one", seconds - 1, is_asked=True)) == ("", "")
     word, reason = loss_in_silence(Silent("one", seconds, is_asked=True))
-    assert (word, reason.startswith("its disk does not answer: ")) == ("missing", True)
+    assert (word, reason.startswith("its disk does not respond: ")) == ("missing", True)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_two_units_are_told_the_same_reason(tmp_path: Path, monkeypatch: pytest.
     for thread in threads:
         thread.join()
     assert len(found) == 160
-    assert {text.partition(": ")[2] for text in found} == {"it is too small; make its filesystem ext4 or XFS"}
+    assert {text.partition(": ")[2] for text in found} == {"it is too small; use ext4 or XFS for the volume"}
     assert os.listdir(tmp_path) == []
 
 

@@ -103,7 +103,7 @@ def test_a_swapped_disk_is_not_used_and_named(tmp_path: Path, ledger: Ledger) ->
     assert stranger
     volumes, came = opened(job, ledger)
     assert [volume.name for volume in came] == ["two"], "the others go on"
-    assert f"carries identity {stranger['uuid']}" in volumes.why_absent()
+    assert f"has identity {stranger['uuid']}" in volumes.why_absent()
     assert "mount the right disk" in volumes.why_absent()
 
 
@@ -278,7 +278,7 @@ def test_a_volume_whose_filesystem_does_not_answer_leaks_nothing(
 
     monkeypatch.setattr(os, "fstatvfs", fail)
     assert volumes.spaces() == []
-    assert "does not answer" in volumes.why_absent()
+    assert "does not respond" in volumes.why_absent()
     volumes.close_retired()
     assert not open_below(tmp_path / "one")
 

@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The disks of a job: their marks, what is on them, how they come and go, and where the next object is placed."""
+"""The volumes of a job: their markers, their contents, mounting and failures, and placement of new objects."""

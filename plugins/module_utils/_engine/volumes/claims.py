@@ -1,13 +1,13 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which ledger the staged files of a volume belong to: the record `.snowsync/ledgers/<job>.json`, and what it means.
+"""Which ledger owns the staged files of a volume: the record `.snowsync/ledgers/<job>.json`, and its meaning.
 
-A ledger deletes files that it does not know. So it works only on volumes where all that the job has there is its own:
-who finds another ledger's files there leaves them alone, and says so.
+A ledger deletes files that it does not know. So it uses only volumes where all files of the job are its own: if it
+finds another ledger's files there, it leaves them alone and reports them.
 
-The record also says which group the ledger committed last, as far as this volume knows. A ledger that does not have
-that group was put back from a backup, or from a snapshot (ledger/recovery.py).
+The record also names the group that the ledger committed last, as far as this volume knows. A ledger without that group
+was restored from a backup or a snapshot (ledger/recovery.py).
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
     from ..config.job_file import Job
 
 UNKNOWN = "unknown"  # the id of a ledger that no record names
-_LOOKED_AT = 1000  # files of a volume without a record: one that the ledger knows is among them, or it knows none
+_LOOKED_AT = 1000  # files checked on a volume without a record: if the ledger knows none of them, it owns none
 _LONGEST_RECORD = 65536
-_MOST = 2**63  # what the ledger's integers hold
+_MOST = 2**63  # the range of the ledger's integers
 _REST = b', "ledger"'  # follows the counters
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Who stages on a volume: the ledger's identity, and for people where it was kept.
+    """The owner of a volume: the ledger's identity, and for people its host and path.
 
-    `counter` is the newest group that the volume knows to be committed, `at_ms` when that was: 0 where it knows none,
-    -1 where that cannot be read.
+    `counter` is the newest committed group that the volume knows, `at_ms` its time: 0 if it knows none, -1 if that
+    cannot be read.
     """
 
     ledger: str
@@ -65,26 +65,26 @@ class Record:
 
     @property
     def short(self) -> str:
-        """As people are told it, and as they confirm it."""
+        """The short id that is shown to people, and that they confirm."""
         return self.ledger[:8]
 
     @property
     def words(self) -> str:
         if self.ledger == UNKNOWN:
-            return "no record says of which one"
+            return "no record says which one"
         return f"{self.short}, {self.path or 'path unknown'} on host {self.host or 'unknown'}"
 
 
 class Whose(enum.Enum):
-    """Whose files a volume holds."""
+    """Who owns the files of a volume."""
 
     OURS = "ours"
-    FREE = "free"  # nobody's, or ours without a record: to be recorded as ours
+    FREE = "free"  # nobody's, or ours without a record: will be recorded as ours
     ANOTHERS = "another's"
 
 
 class LedgerView(Protocol):
-    """What is asked of a ledger; `NoLedger` where there is none yet."""
+    """The queries to a ledger; `NoLedger` if there is none yet."""
 
     def identity(self) -> str: ...
 
@@ -112,9 +112,9 @@ class NoLedger:
 
 
 def whose(recorded: str, ours: str, *, was_reset: bool, holds: bool, knows: bool) -> Whose:
-    """Decide. `recorded` is the ledger that the volume names, '' for none; `ours` is '' before there is a ledger.
+    """Decide the owner. `recorded` is the ledger on the volume, '' for none; `ours` is '' before there is a ledger.
 
-    `was_reset`: the recorded one was put aside by a confirmed reset of this job. `holds`: files of the job lie there;
+    `was_reset`: the recorded one was put aside by a confirmed reset of this job. `holds`: there are files of the job;
     `knows`: our ledger has staged there, and knows some of them.
     """
     if recorded and recorded == ours:
@@ -125,9 +125,9 @@ def whose(recorded: str, ours: str, *, was_reset: bool, holds: bool, knows: bool
 
 
 def look(job: Job, root: int, ledger: LedgerView, number: int) -> tuple[Whose, Record]:
-    """Whose files the job has below `root`, a descriptor of `.snowsync`, and the record. OSError when it fails.
+    """The owner of the job's files below `root`, a descriptor of `.snowsync`, and the record. OSError if this fails.
 
-    `number` is the ledger's of this volume, 0 where it knows none. The record of nobody's files is UNKNOWN's.
+    `number` is the ledger's number of this volume, 0 if it has none. Without a record, the record is UNKNOWN's.
     """
     record = read_record(root, job.job)
     ours = ledger.identity()
@@ -159,11 +159,11 @@ def _knows(ledger: LedgerView, folder: str, name: str) -> bool:
 
 
 def refusal(job: Job, name: str, record: Record) -> str:
-    """Why a volume that holds another ledger's files is not used, and both ways out."""
+    """Why a volume with another ledger's files is not used, and both solutions."""
     return (
         f"it holds files of job {job.job} that another ledger staged ({record.words}):"
-        f" put that ledger back as {job.ledger_path} while the units are stopped,"
-        f" or see what giving them up would lose: snowsync reset {job.job} --volume {name}"
+        f" restore that ledger as {job.ledger_path} while the units are stopped,"
+        f" or see what would be lost if you give them up: snowsync reset {job.job} --volume {name}"
     )
 
 
@@ -171,7 +171,7 @@ def refusal(job: Job, name: str, record: Record) -> str:
 
 
 def held(root: int, job: str) -> Iterator[tuple[str, str]]:
-    """(folder, relative path) of the job's files that only a ledger can account for. Files of others do not count."""
+    """(folder, relative path) of the job's files that belong to a ledger. Other files do not count."""
     for folder in (STAGED, QUARANTINE, OUTGOING):
         for relative, mode in _files(root, f"{folder}/{job}"):
             if stat.S_ISREG(mode) and _counts(folder, relative):
@@ -191,7 +191,7 @@ def _counts(folder: str, relative: str) -> bool:
 
 
 def _files(root: int, top: str) -> Iterator[tuple[str, int]]:
-    """(relative path, mode) of everything below `top` that is no directory."""
+    """(relative path, mode) of everything below `top` that is not a directory."""
     try:
         descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def _files(root: int, top: str) -> Iterator[tuple[str, int]]:
         for path, directories, names, folder in os.fwalk(".", onerror=_raise, dir_fd=descriptor):
             prefix = path.removeprefix(".").removeprefix("/")
             for name in (*names, *directories):
-                with contextlib.suppress(FileNotFoundError):  # taken this moment
+                with contextlib.suppress(FileNotFoundError):  # removed at this moment
                     mode = os.lstat(name, dir_fd=folder).st_mode
                     if not stat.S_ISDIR(mode):
                         yield (f"{prefix}/{name}" if prefix else name), mode
@@ -217,7 +217,7 @@ def _raise(error: OSError) -> None:
 
 
 def read_record(root: int, job: str) -> Record | None:
-    """The record of a volume by its descriptor of `.snowsync`, or None; UNKNOWN's for one that makes no sense."""
+    """The record of a volume by its descriptor of `.snowsync`, or None; UNKNOWN's if it is malformed."""
     try:
         descriptor = os.open(record_path(job), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root)
     except FileNotFoundError:
@@ -237,13 +237,13 @@ def read_record(root: int, job: str) -> Record | None:
 
 
 def _number(value: object) -> int:
-    """A counter as it stands there; -1, which no ledger knows, for one that makes no sense."""
+    """Parse a counter; -1, which no ledger knows, if it is malformed."""
     number = int(text) if (text := str(value)).isdecimal() and len(text) < 30 else -1
     return number if number < _MOST else -1
 
 
 def write_record(root: int, job: str, record: Record) -> None:
-    """Write it durably in place of another one: whatever moment it is cut off at, one of the two is there, whole.
+    """Replace the record durably and atomically: after a crash either the old or the new one is there, complete.
 
     The caller holds the names of the job's staging tree.
     """
@@ -268,16 +268,16 @@ def write_record(root: int, job: str, record: Record) -> None:
 
 
 def _as_text(record: Record) -> bytes:
-    """The counter first, and of one length whatever it is: see `write_counter`."""
+    """The counter comes first, with a fixed length: see `write_counter`."""
     counters = {"counter": f"{record.counter:020}", "at_ms": f"{record.at_ms:020}"}
     return json.dumps(counters | {"ledger": record.ledger, "host": record.host, "path": record.path}).encode()
 
 
 def write_counter(root: int, job: str, record: Record) -> None:
-    """Bring the counter of a record that is there up to date; it becomes durable with the next sync of the volume.
+    """Update the counter of an existing record; it becomes durable with the next sync of the volume.
 
-    Digits are written over digits, within one sector: whatever moment it is cut off at, the record is whole. One that
-    has other lengths, as from a person's hand, is replaced. The caller holds the names of the job's staging tree.
+    Digits overwrite digits, within one sector: the record is complete even after a crash. A record with other lengths,
+    such as one edited by hand, is replaced. The caller holds the names of the job's staging tree.
     """
     text = _as_text(record)
     counters = text[: text.index(_REST)]
@@ -293,19 +293,19 @@ def write_counter(root: int, job: str, record: Record) -> None:
 
 
 def _shape(text: bytes) -> bytes:
-    """The same of all that differ in digits alone."""
+    """The text with all digits replaced: equal for texts that differ only in digits."""
     return re.sub(rb"\d", b"0", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ledger's claim to a job's files on one volume; made and asked while the names of its staging tree are held."""
+    """A ledger's claim to a job's files on one volume; used while the names of its staging tree are held."""
 
     job: str
     record: Record
 
     def make(self, root: int) -> None:
-        """Record it durably. A full volume has no record for now: nothing is published there before it has one."""
+        """Record it durably. A full volume has no record for now: nothing is published there until it has one."""
         try:
             write_record(root, self.job, self.record)
         except OSError as error:
@@ -316,15 +316,15 @@ class Claim:
                     os.unlink(name, dir_fd=root)
 
     def insist(self, root: int) -> None:
-        """OSError unless the volume is still ours: only then is anything published or discarded there."""
+        """OSError unless the volume is still ours: otherwise nothing may be published or discarded there."""
         found = read_record(root, self.job)
         if found is None:
             write_record(root, self.job, self.record)
         elif found.ledger != self.record.ledger:
-            raise OSError(errno.ESTALE, f"another ledger of job {self.job} stages there by now ({found.words})")
+            raise OSError(errno.ESTALE, f"another ledger of job {self.job} stages there now ({found.words})")
 
     def remember(self, root: int, counter: int, at_ms: int) -> None:
-        """Let the volume know the newest group, if it still is ours. OSError."""
+        """Record the newest group on the volume, if it is still ours. OSError."""
         found = read_record(root, self.job)
         if found and found.ledger == self.record.ledger and (found.counter, found.at_ms) != (counter, at_ms):
             write_counter(root, self.job, replace(found, counter=counter, at_ms=at_ms))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Clearing a volume of a job: the engine's own files go, as an operator confirmed, and nothing else is touched.
+"""Clears a volume of a job: removes the engine's own files, as an operator confirmed, and touches nothing else.
 
-What is there is judged by its place and its name alone, so that what was cut off is simply begun again.
+Files are identified by place and name alone, so that an interrupted clearing is simply repeated.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from ..config.job_file import Job
 
-_log = logging.getLogger("snowsync.volumes")
-_NAMED = 100  # kept files of one volume that are named
+_log = logging.getLogger("snowsync.volumes.open_volume")
+_NAMED = 100  # kept files that are listed per volume
 
 
 def is_own(folder: str, relative: str, mode: int) -> bool:
-    """Whether the engine made a file: `relative` to a job's part of `folder`, `mode` as lstat has it."""
-    if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there at the last moment, is not ours
+    """Whether the engine created a file: `relative` to the job's folder in `folder`, `mode` from lstat."""
+    if folder == OUTGOING:  # links to dropped files; a dropped file itself, moved there before deletion, is not ours
         return stat.S_ISLNK(mode) and is_link(relative)
     if not stat.S_ISREG(mode):
         return False
@@ -53,16 +53,16 @@ def _is_staged(relative: str) -> bool:
 
 @dataclass(slots=True)
 class JobFiles:
-    """What a job has on one volume: the engine's `files`, and files that stay (the first by name)."""
+    """The files of a job on one volume: the engine's `files`, and files that are kept (the first ones by name)."""
 
     files: Tally = field(default_factory=Tally)
     kept: list[str] = field(default_factory=list)
     kept_count: int = 0
-    problem: str = ""  # why its files stay
+    problem: str = ""  # why its files were not removed
 
 
 def clear(job: Job, name: str, path: str, word: OperatorsWord | None) -> JobFiles:
-    """Count and name what the job has on a volume that is there, and with `word` remove what is the engine's."""
+    """Count and list the job's files on a mounted volume, and with `word` remove the engine's."""
     found = JobFiles()
     top = f"{path}/{OWN_FOLDER}"
     try:
@@ -77,7 +77,7 @@ def clear(job: Job, name: str, path: str, word: OperatorsWord | None) -> JobFile
 
 
 def _return_dropped(top: str, drop_folder: Path | None) -> None:
-    """Files that were about to be deleted from a drop folder go back there: no ledger will know them."""
+    """Return dropped files that were about to be deleted to the drop folder: no ledger will know them."""
     try:
         outgoing = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -114,9 +114,9 @@ def _raise(error: OSError) -> None:
 
 
 def _files(top: int, *, empty: bool) -> Iterator[tuple[str, str, int, os.stat_result]]:
-    """(relative path, name, descriptor of its directory, lstat) of all below a directory that is no directory.
+    """(relative path, name, descriptor of its directory, lstat) of everything below that is not a directory.
 
-    `empty`: directories that are empty afterwards go.
+    `empty`: directories that are empty afterwards are removed.
     """
     for path, directories, names, descriptor in os.fwalk(".", topdown=False, onerror=_raise, dir_fd=top):
         prefix = path.removeprefix(".").removeprefix("/")
@@ -124,17 +124,17 @@ def _files(top: int, *, empty: bool) -> Iterator[tuple[str, str, int, os.stat_re
             try:
                 status = os.lstat(name, dir_fd=descriptor)
             except FileNotFoundError:
-                continue  # pruned just now; or, beside a survey, a unit that runs took it
-            if not stat.S_ISDIR(status.st_mode):  # fwalk takes a link to a directory for a directory
+                continue  # just pruned; or a running unit removed it while files are only counted
+            if not stat.S_ISDIR(status.st_mode):  # fwalk treats a link to a directory as a directory
                 yield f"{prefix}/{name}" if prefix else name, name, descriptor, status
         if empty and prefix:
             prune(top, prefix)
 
 
 def clear_given_up(job: Job, name: str, path: Path) -> None:
-    """Remove what a ledger staged on a volume that was away when the operator had that ledger reset. OSError.
+    """Remove what a ledger staged on a volume that was absent when the operator reset that ledger. OSError.
 
-    What would be lost with it was told then, and confirmed. The caller holds the names of the staging tree.
+    The loss was reported and confirmed then. The caller holds the names of the staging tree.
     """
     found = clear(job, name, str(path), OperatorsWord("reset", "confirmed while the volume was away"))
     if found.problem:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What only one disk can answer is asked in a thread of that disk's own: a disk that hangs holds up nobody else."""
+"""Calls that may block on a disk run in a thread of that disk: a disk that hangs delays nothing else."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any, TypeVar
 from ..core import workers
 
 _Answer = TypeVar("_Answer")
-PATIENCE_SECONDS = 5.0  # so long does whoever asks wait for an answer
+PATIENCE_SECONDS = 5.0  # how long a caller waits for a result
 
 
 class Silent(OSError):
-    """A disk has not answered for `seconds`. `is_asked`: the call was handed over, and goes on."""
+    """A disk has not responded for `seconds`. `is_asked`: the call was submitted, and is still running."""
 
     def __init__(self, name: str, seconds: float, *, is_asked: bool) -> None:
-        super().__init__(errno.ETIMEDOUT, f"the disk has not answered for {seconds:.0f} s", name)
+        super().__init__(errno.ETIMEDOUT, f"the disk has not responded for {seconds:.0f} s", name)
         self.seconds = seconds
         self.is_asked = is_asked
 
 
 class _Call:
-    """One question, and what became of it."""
+    """One call, and its result."""
 
     def __init__(self, kind: str, call: Callable[[], Any]) -> None:
         self.kind = kind
@@ -52,18 +52,18 @@ class _Call:
 
 
 class DiskCalls:
-    """The calls of one disk, one after the other. Used by one thread."""
+    """The calls to one disk, one after another. Used by one thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread: workers.Worker | None = None
-        self._late: _Call | None = None  # one that was not waited for any longer
+        self._late: _Call | None = None  # a call whose caller stopped waiting
 
     def ask(self, call: Callable[[], _Answer], kind: str = "") -> _Answer:
-        """What `call` returns, or raises; Silent when that takes too long, or an earlier one still does.
+        """The result of `call`, or its exception; Silent if it takes too long, or an earlier one is still running.
 
-        The answer to a call of a `kind` that came too late is the answer to the next one of the same kind.
+        A late result of a call with a `kind` is returned by the next call of the same kind.
         """
         late = self._late
         if late:
@@ -83,12 +83,12 @@ class DiskCalls:
 
     @property
     def silent_for(self) -> float:
-        """Seconds since a call that was not waited for any longer, and whose answer nobody has had yet; 0 for none."""
+        """Seconds since a call whose caller stopped waiting and whose result was not collected yet; 0 for none."""
         late = self._late
         return time.monotonic() - late.at if late else 0.0
 
     def close(self) -> None:
-        """Let the thread end after what it does now. Waits for nothing."""
+        """Let the thread end after its current call. Does not wait."""
         self._calls.put(None)
         self._thread = None
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the filesystem of a volume can hold: asked of the filesystem itself, by a file that is made for a moment.
+"""Tests what the filesystem of a volume supports, with a short-lived file.
 
-Staged files are named by their keys, in names of up to 200 characters that differ in case alone. On a filesystem that
-does not tell `a` from `A`, one object would take the place of another one.
+Staged files are named by their keys, with names of up to 200 characters that may differ only in case. On a
+case-insensitive filesystem one object would overwrite another.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ NO_LIMIT = 2**63 - 1
 
 
 def insist_on_fitness(folder: int, action: str) -> None:
-    """LocalError with the reason where staged files cannot lie in this folder. OSError where it takes no writes."""
+    """LocalError with the reason if this folder cannot hold staged files. OSError if it cannot be written."""
     reason = unfit(folder)
     if reason:
-        raise LocalError(Trouble.UNSUPPORTED, action, f"{reason}; make its filesystem ext4 or XFS")
+        raise LocalError(Trouble.UNSUPPORTED, action, f"{reason}; use ext4 or XFS for the volume")
 
 
 def unfit(folder: int) -> str:
-    """Why staged files cannot lie there, "" when they can, or when a full filesystem cannot tell."""
+    """Why the folder cannot hold staged files; "" if it can, or if the filesystem is too full to test."""
     name = f"{PROBE}{uuid.uuid4()}".ljust(LONGEST_NAME, "a")
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return f"it takes no names of {LONGEST_NAME} characters, as staged files have"
+            return f"its filesystem does not support file names of {LONGEST_NAME} characters, as staged files have"
         if local_trouble(error) is Trouble.SPACE:
             return ""
         raise
     try:
         if _is_there(folder, name.upper()):
-            return "it does not tell upper from lower case, so that one object would take the place of another"
+            return "its filesystem is case-insensitive, so one object would overwrite another"
         return ""
     finally:
         os.unlink(name, dir_fd=folder)
 
 
 def remove_probes(folder: int) -> None:
-    """Remove what was made to ask, where nobody asks now. OSError."""
+    """Remove leftover test files. OSError."""
     for name in os.listdir(folder):
         if name.startswith(PROBE):
             os.unlink(name, dir_fd=folder)
@@ -62,7 +62,7 @@ def _is_there(folder: int, name: str) -> bool:
 
 
 def largest_file(folder: int) -> int:
-    """The size of the largest file in bytes, as far as the filesystem says beforehand (FAT does); else NO_LIMIT."""
+    """The maximum file size in bytes, if the filesystem reports it beforehand (FAT does); else NO_LIMIT."""
     name = f"{PROBE}{uuid.uuid4()}"
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
@@ -78,7 +78,7 @@ def largest_file(folder: int) -> int:
 
 
 def _last_place(descriptor: int) -> int:
-    """The kernel lets nobody seek beyond what a file of this filesystem can hold: found by halves."""
+    """Binary search: the kernel rejects a seek beyond the maximum file size of the filesystem."""
     low, high = 0, NO_LIMIT
     while low < high:
         middle = low + (high - low + 1) // 2

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a volume comes into use: whether it is the right one, fit, and this ledger's."""
+"""Opens a volume: checks that it is the right one, suitable, and owned by this ledger."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .marker import is_folder, read_marker, write_marker
 from .open_volume import OpenVolume, try_writing
 from .ownership import Ownership
 
-_log = logging.getLogger("snowsync.volumes")
-_PATIENCE_SECONDS = 5.0  # so long a group of another process may take to become known
+_log = logging.getLogger("snowsync.volumes.open_volume")
+_PATIENCE_SECONDS = 5.0  # how long to wait for a group of another process to be committed
 
 
 def why_not(config: VolumeConfig, error: LocalError | OSError) -> str:
@@ -36,7 +36,7 @@ def why_not(config: VolumeConfig, error: LocalError | OSError) -> str:
 
 
 class VolumeOpening:
-    """Opens volumes of a job for a ledger. `tells`: the ledger is to doubt what lies on a volume that is back."""
+    """Opens volumes of a job for a ledger. `tells`: mark files on a volume that is back as suspect."""
 
     def __init__(self, job: Job, ledger: Ledger, *, tells: bool) -> None:
         self._job = job
@@ -44,7 +44,7 @@ class VolumeOpening:
         self._tells = tells
 
     def opened(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
-        """LocalError or OSError with the reason why it cannot be used. Not `writable`: only for reading."""
+        """Open it, for reading only if not `writable`. LocalError or OSError with the reason if it is unusable."""
         marker = self._marker(config)
         self._refuse_strangers(config, marker)
         folders = open_folders(config.path, self._job.job, make=writable)
@@ -64,7 +64,7 @@ class VolumeOpening:
 
     @staticmethod
     def _largest_file(config: VolumeConfig, incoming: int) -> int:
-        """The largest file in bytes. LocalError or OSError where it does not take, or hold, what is staged."""
+        """The maximum file size in bytes. LocalError or OSError if it cannot store staged files."""
         try_writing(incoming)
         insist_on_fitness(incoming, f"use volume {config.name} at {config.path}")
         return largest_file(incoming)
@@ -86,31 +86,31 @@ class VolumeOpening:
                 raise LocalError(
                     Trouble.IO,
                     action,
-                    f"its marker (identity {known[1]}) is not there; mount the disk that has it",
+                    f"its marker (identity {known[1]}) is missing; mount the disk that has it",
                 )
             marker = write_marker(config.path, config.name)
         return marker
 
     def _refuse_strangers(self, config: VolumeConfig, marker: dict[str, str]) -> None:
-        """A wrong disk is a volume that is not there: the job waits for the right one and uses the others."""
+        """A wrong disk counts as a missing volume: the job waits for the right one and uses the others."""
         for name, (_number, identity) in self._ledger.volumes.known_volumes().items():
             if (name == config.name) != (identity == marker["uuid"]):
                 raise LocalError(
                     Trouble.IO,
                     f"use volume {config.name} at {config.path}",
-                    f"it carries identity {marker['uuid']}, the ledger knows {name} as {identity}:"
-                    " mount the right disk there, or give the new one a new name",
+                    f"it has identity {marker['uuid']}, but the ledger knows {name} as {identity}:"
+                    " mount the right disk there, or give the new disk a new volume name",
                 )
 
     # -- whose files are there ------------------------------------------------------------------------------------
 
     def _claim(self, config: VolumeConfig, folders: Folders, *, writable: bool) -> Claim:
-        """Our claim to what the job has there. LocalError where that is another ledger's: it is left as it is."""
+        """Our claim to the job's files there. LocalError if they are another ledger's: they are left alone."""
         claim = claim_of(self._job, self._ledger.volumes.identity(), self._ledger.recovery.newest_group())
         number, _identity = self._ledger.volumes.known_volumes().get(config.name, (0, ""))
         if look(self._job, folders.root, self._ledger.volumes, number)[0] is Whose.OURS:
             return claim
-        # Who takes a volume over looks and records in one go: nobody stages there meanwhile.
+        # A takeover checks and records under one lock: nothing is staged there meanwhile.
         with names_held(folders.staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
             verdict, record = look(self._job, folders.root, self._ledger.volumes, number)
             if verdict is Whose.ANOTHERS:
@@ -119,40 +119,40 @@ class VolumeOpening:
             if verdict is Whose.FREE and writable:
                 self._clear_given_up(config, record)
                 claim.make(folders.root)
-                _log.info("volume %s: what job %s stages there is this ledger's now", config.name, self._job.job)
+                _log.info("volume %s: files of job %s there now belong to this ledger", config.name, self._job.job)
         return claim
 
     def _clear_given_up(self, config: VolumeConfig, record: Record) -> None:
-        """What a ledger staged there that an operator had reset meanwhile was given up with it."""
+        """Remove what a ledger staged there if an operator has reset that ledger since."""
         if record.ledger in identities_put_aside(self._job.ledger_path):
             clear_given_up(self._job, config.name, config.path)
 
     def _recognize(self, config: VolumeConfig, number: int, folders: Folders, *, writable: bool) -> None:
-        """Before a volume is used: a ledger that is older than what it did there distrusts itself."""
+        """Before a volume is used: detect a ledger that is older than the volume's record of it."""
         if not self._is_old(read_record(folders.root, self._job.job)):
             return
         with names_held(folders.staged, _PATIENCE_SECONDS) if writable else contextlib.nullcontext():
-            record = read_record(folders.root, self._job.job)  # asked again: a unit beside us may have been first
+            record = read_record(folders.root, self._job.job)  # again: the other unit may have been first
             if record is None or not self._is_old(record):
                 return
             where = f"{config.path}/{OWN_FOLDER}/{record_path(self._job.job)}"
             if self._ledger.recovery.distrust(number, where, record.counter, record.at_ms):
                 _log.error(
-                    "volume %s: the ledger of job %s is an older copy (the volume knows of group %d): nothing there is"
-                    " removed, every staged file is hashed, and the destination is asked before anything is sent",
+                    "volume %s: the ledger of job %s is an older copy (the volume knows group %d): nothing is removed"
+                    " there, every staged file is hashed, and the destination is checked before anything is sent",
                     config.name,
                     self._job.job,
                     record.counter,
                 )
 
     def _is_old(self, record: Record | None) -> bool:
-        """Whether our ledger, whose record this is, lacks a group that the volume saw."""
+        """Whether this is our ledger's record, and the ledger lacks a group that the volume knows."""
         if record is None or record.ledger != self._ledger.volumes.identity():
             return False
         return not self._ledger.recovery.knows_group(record.counter, record.at_ms)
 
     def _welcome(self, name: str, volume_id: int) -> None:
-        """Before anything of a volume that returned is used, what lies there becomes suspect."""
+        """Before a volume that returned is used, its files are marked as suspect."""
         count = self._ledger.losses.returned(volume_id)
         if count:
-            _log.info("volume %s is back: %d objects there are hashed before they are sent", name, count)
+            _log.info("volume %s is back: %d objects there will be hashed before they are sent", name, count)

@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Dropped files that were moved aside to be deleted: `outgoing/<job>/<id>.delivered`.
 
-Where the drop folder is a filesystem of its own, they lie in their own folder as `.snowsync-<id>-<name>` instead.
+If the drop folder is a separate filesystem, they stay in their own folder as `.snowsync-<id>-<name>` instead.
 
-What lies aside after a crash is the file that was delivered, or another one that people had put in its place just
-before: never delivered, and theirs. It is deleted only if it is known to be the first, by its inode and its digest,
-else put back. The link `outgoing/<job>/<id>` says where it was, and without it the ledger.
+A file found aside after a crash is either the delivered one, or another one that a user put in its place just before:
+that one was never delivered. It is deleted only if its inode and digest prove that it is the delivered one, otherwise
+it is put back. Its original place is in the link `outgoing/<job>/<id>`, or else in the ledger.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HIDDEN = re.compile(r"\.snowsync-([0-9]+)-(.+)", re.DOTALL)
 
 
 def hidden_name(object_id: int, name: str) -> str:
-    """What a file is called that cannot leave its folder; a name that gets too long loses its end."""
+    """The name of a file that cannot leave its folder; a name that gets too long is cut at its end."""
     return _shortened(f".snowsync-{object_id}-{name}", "")
 
 
@@ -59,7 +59,7 @@ def lies_in(folder: int, name: str) -> bool:
 
 
 def objects_in(outgoing: int) -> Iterator[int]:
-    """The objects whose files lie aside."""
+    """The objects whose files were moved aside."""
     for name in sorted(os.listdir(outgoing)):
         number = object_aside(name)
         if number is not None:
@@ -67,7 +67,7 @@ def objects_in(outgoing: int) -> Iterator[int]:
 
 
 def place_of(outgoing: int, object_id: int, drop_folder: Path, fallback: str) -> str:
-    """Where a file that lies aside belongs, relative to the drop folder: where its link leads, else `fallback`."""
+    """The original place of a file that was moved aside, below the drop folder: from its link, else `fallback`."""
     with contextlib.suppress(OSError):
         path = os.path.normpath(os.readlink(str(object_id), dir_fd=outgoing))
         if path.startswith(f"{drop_folder}/"):
@@ -161,7 +161,7 @@ def _deleted(outgoing: int, row: Row, beat: Callable[[], None]) -> bool:
 
 
 def permit_of(row: Row) -> AtDestination:
-    """What entitles to delete the file of a delivered object."""
+    """The permit to delete the file of a delivered object."""
     return AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)
 
 
@@ -173,7 +173,7 @@ def _return(outgoing: int, number: int, drop_folder: Path | None, fallback: str)
     try:
         top = os.open(drop_folder or "", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        _log.error("a dropped file that was not delivered stays at %s of `outgoing`: no drop folder", name)
+        _log.error("a dropped file that was not delivered stays in `outgoing` as %s: no drop folder", name)
         return
     place = ""
     try:
@@ -186,7 +186,7 @@ def _return(outgoing: int, number: int, drop_folder: Path | None, fallback: str)
             raise
         _log.error("a dropped file that was not delivered cannot be put back at %r: %s", place, error.strerror)
     else:
-        _log.warning("a dropped file that was moved aside before a crash was put back: %r", place)
+        _log.warning("put back a dropped file that was moved aside before a crash: %r", place)
     finally:
         os.close(top)
 
@@ -249,7 +249,7 @@ def returned_hidden(
         file = open_file(parent, name)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _log.warning("a dropped file was put back: %r", put_back(name, parent, top, relative))
+            _log.warning("put back a dropped file: %r", put_back(name, parent, top, relative))
         finally:
             os.close(file)
     except (BlockingIOError, FileNotFoundError):

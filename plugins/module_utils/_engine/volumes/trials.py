@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Trying whether a volume can be used now, in the thread of its disk; and what is said where it cannot."""
+"""Checks whether a volume can be used now, in the thread of its disk, and reports why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("snowsync.volumes")
 
 
 class VolumeTrials:
-    """`reads`: volumes that take no writes are opened too, for reading."""
+    """`reads`: volumes that do not accept writes are also opened, for reading."""
 
     def __init__(self, opening: VolumeOpening, notices: VolumeNotices, *, reads: bool) -> None:
         self._opening = opening
@@ -28,14 +28,14 @@ class VolumeTrials:
         self._reads = reads
 
     def of_absent(self, volume: JobVolume) -> OpenVolume | None:
-        """None: it stays absent, and says why."""
+        """Try an absent volume. None: it stays absent, and the reason is recorded."""
         try:
             return self._opened(volume)
         except (LocalError, OSError) as error:
             word, reason = word_of(error), why_not(volume.config, error)
             if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
                 volume.rest_as_it_takes_no_writes(time.monotonic())
-        if not self._reads and volume.absence != reason:  # who only reads from volumes says what it waits for
+        if not self._reads and volume.absence != reason:  # a unit that reads from volumes reports what it waits for
             _log.warning("volume %s is not used: %s", volume.name, reason)
         volume.absence = reason
         self._notices.trouble(volume, word, reason)
@@ -49,7 +49,7 @@ class VolumeTrials:
         return None
 
     def of_only_read(self, volume: JobVolume) -> OpenVolume | None:
-        """One that is only read from, opened again as it takes writes again; None while it does not."""
+        """Reopen a read-only volume if it accepts writes again; None while it does not."""
         volume.rest_as_it_takes_no_writes(time.monotonic())
         try:
             return self._opened(volume)
@@ -63,7 +63,7 @@ class VolumeTrials:
         return opened
 
     def can_be_read(self, volume: JobVolume) -> bool:
-        """False: its disk answers with errors."""
+        """False: its disk returns errors."""
         try:
             self._opening.opened(volume.config, writable=False).close()
         except (LocalError, OSError) as error:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The volumes of a job as they come and go: which can be used now, and why the others cannot."""
+"""The volumes of a job: which can be used now, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .placement import VolumeSpace
 from .trials import VolumeTrials
 
 _Answer = TypeVar("_Answer")
-_LEFT = "objects are staged there, and the job no longer names it; put it back"
+_LEFT = "objects are staged there, but the job file no longer names it; add it again"
 
 
 class VolumeSet:
@@ -153,7 +153,7 @@ class VolumeSet:
             return self._trials.of_absent(volume)
         opened = self._trials.of_only_read(volume)
         if opened:
-            self._retire(read, "it takes writes again")
+            self._retire(read, "it accepts writes again")
         return opened
 
     def unreadable(self) -> list[tuple[int, str]]:
@@ -266,7 +266,7 @@ class VolumeSet:
         except Silent:
             return None
         except OSError as error:
-            self.take_out(volume, f"its filesystem does not answer: {error.strerror}")
+            self.take_out(volume, f"its filesystem does not respond: {error.strerror}")
             return None
 
     def count_anew(self) -> None:

@@ -226,7 +226,7 @@ class S5cmdMover:
         self._on_outcome(Outcome(work.id, *refusal))
 
     def close(self, grace_seconds: float = 5.0) -> None:
-        """End all processes, with SIGKILL after the grace. Work in flight gets UNKNOWN unless its report still comes."""
+        """End all processes, with SIGKILL after the grace. Work in flight gets UNKNOWN unless its report arrives."""
         with self._changed:
             if not self._closed:
                 self._closed = True
