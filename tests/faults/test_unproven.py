@@ -66,7 +66,7 @@ def test_rot_behind_a_store_that_tells_nothing_of_parts_is_held(rig: Rig, layout
     assert rig.destination.list(DESTINATION) == {}
     assert quarantined(rig) == [rotten]
     (failure,) = summary["failures"]
-    assert "fits no layout of parts" in failure["message"]
+    assert "matches no common part layout" in failure["message"]
     assert "set `unproven: accept` if you trust this source" in failure["message"]
     (named,) = rig.failures()
     assert (named["expected"], named["times"]) == (rig.source.list(SOURCE)[KEY], 1)

@@ -1,4 +1,4 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether what arrived is what was listed, and whether a destination holds what was sent."""
+"""Proofs that a fetched file is the listed object, and that the destination has what was sent."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a destination holds, asked for many keys at once: a listing costs one request for a thousand objects."""
+"""Checks what a destination has for many keys at once: a listing costs one request per thousand objects."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..store.client import LATE, Wire
 from ..store.listing_walk import ListingWalk
 from .proof import etag_is_digest
 
-HURRY_SECONDS = 5.0  # so long does one answer that does not come hold up the others
-_LEAST_KEYS = 32  # fewer than this are asked one by one
-_LEAST_SHARE = 0.25  # a page that holds less of ours than this is not worth the next one
+HURRY_SECONDS = 5.0  # how long one missing response may delay the others
+_LEAST_KEYS = 32  # fewer keys than this are requested individually
+_LEAST_SHARE = 0.25  # if less than this share of a page is ours, the next page is not worth a request
 
 
 def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) -> dict[str, Head | StoreError]:
-    """key -> what the listing says, for those of `expected` (key -> digest, size) that are listed so.
+    """key -> what the listing says, for those of `expected` (key -> digest, size) that are listed as expected.
 
-    Whatever is missing, differs, or could not be listed must be asked for by HEAD: a listing may lag behind. It does
-    not tell either whether an object lies under a KMS key, where no ETag is a digest: it counts only after a HEAD of
-    the first key that shows none. Where that HEAD finds no object, its error is the answer for that key: asked again,
-    the store may find it, and nobody would hear that it denied what it had acknowledged.
+    Keys that are missing, differ, or could not be listed must be checked with HEAD: a listing may lag behind. It also
+    does not show whether an object is under a KMS key, where the ETag is not a digest: it is used only after a HEAD of
+    the first key shows no such key. If that HEAD finds no object, its error is the result for that key: a second HEAD
+    might find it, and the fact that the store denied an acknowledged object would go unreported.
     """
     if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
         return {}
@@ -55,17 +55,17 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
                 break
             walk.take(page)
     except StoreError:
-        pass  # a store that may not be listed, or not well: HEAD decides, and reports what is wrong
+        pass  # listing is not allowed, or fails: HEAD decides, and reports the error
     return found
 
 
 def ask_heads(
     wire: Wire, object_keys: list[str], retries: int, *, is_hurried: bool = False
 ) -> Iterator[tuple[str, Head | StoreError]]:
-    """HEADs, in order of completion, up to `retries` times more where the failure is often over in a moment.
+    """HEADs, in order of completion, with up to `retries` retries after short-lived errors.
 
-    Ends after the first that timed out: each further one would take as long. `is_hurried`: an answer that is LATE, when
-    all others have come, is not waited for: it is to be asked for aside.
+    Ends after the first timeout: each further one would take as long. `is_hurried`: a response that is LATE when all
+    others have arrived is not waited for: the caller requests it separately.
     """
     for attempt in range(1, retries + 2):
         again = []

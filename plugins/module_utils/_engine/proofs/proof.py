@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proofs of a hop: is what arrived what was listed, and is what the destination holds what we sent?
+"""Proofs of a hop: is the fetched file the listed object, and does the destination have what we sent?
 
 The decisions are functions of a file, an ETag and the store's headers; only the read-backs make requests.
 """
@@ -21,7 +21,7 @@ from ..store.client import Wire
 from ..store.part_sizes import all_parts, equal_parts, told_size
 
 _CHECKSUMS = ("sha256", "sha1", "crc32")
-_OPAQUE = "; if the ETags of this store are no digests, set its `etag: opaque`"
+_OPAQUE = "; if the ETags of this store are not digests, set its `etag: opaque`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Refuted:
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """Two reads of the object agree, nothing says that they are what was once stored, and the job wants more."""
+    """Two reads of the object agree, but nothing proves that they match what was stored, and the job requires more."""
 
     expected: str
     found: str
@@ -53,7 +53,7 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the destination should hold: `digest` is the ETag of these bytes in parts of `part_size` (0: one PUT)."""
+    """What the destination should have: `digest` is the ETag of these bytes in parts of `part_size` (0: one PUT)."""
 
     key: str
     size: int
@@ -62,15 +62,15 @@ class Sent:
 
 
 def etag_is_digest(store: Store, head: Head) -> bool:
-    """Whether this object's ETag speaks of its bytes: not under a KMS or customer's key, nor where the job says opaque.
+    """Whether this object's ETag is a digest of its bytes: not with a KMS or customer key, nor if the job says opaque.
 
-    A listing does not tell of keys: `head` must come from HEAD, GET or PUT.
+    A listing does not show encryption keys: `head` must come from HEAD, GET or PUT.
     """
     return etag.told_digest(head.etag, head.encryption, is_opaque=store.etag == "opaque") is not None
 
 
 def upload_part_size(size: int, settings: MoverSettings) -> int:
-    """The part size for an upload whose source does not prescribe one: 0 for one PUT, never above 10,000 parts."""
+    """The part size for an upload if the source's cannot be used: 0 for one PUT, never above 10,000 parts."""
     if size <= settings.part_size:
         return 0
     least = -(-size // MOST_PARTS)
@@ -88,15 +88,15 @@ def prove_arrival(
     *,
     unproven: str = "auto",
 ) -> Proven | Refuted | Unproven:
-    """Compare a fetched file with what its store says of it now, or said when it was `received`: then with its digest.
+    """Compare a fetched file with what its store says about it now, or said when it was `received`.
 
-    Where the store says nothing that can be compared, the object is read once more. That is Evidence.NOT_PROVEN, or
-    Unproven where the job's policy `unproven` does not take it. What was refuted is never read again to be believed.
-    StoreError when the store must be asked and fails, or when the object is another one by then (Trouble.CHANGED).
+    If the store gives nothing to compare, the object is read once more. That is Evidence.NOT_PROVEN, or Unproven if the
+    job's policy `unproven` does not accept it. A mismatch is never accepted because of a second read.
+    StoreError if a request to the store fails, or if the object has changed by then (Trouble.CHANGED).
     """
     size = os.stat(path).st_size
     if size != head.size:
-        return Refuted(f"{head.size} bytes", f"{size} bytes", "the file has another size than the object")
+        return Refuted(f"{head.size} bytes", f"{size} bytes", "the file does not have the size of the object")
     doubt = Doubt.OPAQUE
     if etag_is_digest(store, head):
         if received and received.etag == head.etag.lower() and can_be_sent(head.size, received.part_size):
@@ -112,18 +112,18 @@ def prove_arrival(
 
 
 def _prove_by_etag(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
-    """None: it is a digest of parts, and neither usual sizes nor what the store tells of them give it."""
+    """None: it is a digest of parts, and neither common part sizes nor those the store reports match it."""
     proof = etag.prove_file(path, head.etag)
     if proof.matched:
         return Proven(*_for_upload(path, proof, settings), Evidence.STORE_DIGEST)
     parsed = etag.parse(head.etag)
     if parsed and parsed.parts > 1:
         return _prove_by_layout(path, key, head, wire, settings)
-    return Refuted(head.etag, proof.etag or proof.md5, f"the MD5 of what arrived is not the object's ETag{_OPAQUE}")
+    return Refuted(head.etag, proof.etag or proof.md5, f"the MD5 of the fetched file is not the object's ETag{_OPAQUE}")
 
 
 def _prove_by_layout(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
-    """Cut the file as the store tells; None where it does not tell."""
+    """Split the file into the parts the store reports; None if it does not report them."""
 
     def ask(number: int) -> Head:
         return wire.head(key, part_number=number)
@@ -139,9 +139,11 @@ def _prove_by_layout(path: str, key: str, head: Head, wire: Wire, settings: Move
         found = etag.file_layout_etag(path, sizes)
         if found == head.etag.lower():
             return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
-        return Refuted(head.etag, found, f"its {len(sizes)} parts, of the sizes that the store tells, are not its ETag")
+        return Refuted(head.etag, found, f"its {len(sizes)} parts, sized as the store reports, do not match its ETag")
     if equal.etag:  # the number of parts fits
-        return Refuted(head.etag, equal.etag, f"its parts of {first} bytes, as the store tells, are not its ETag")
+        return Refuted(
+            head.etag, equal.etag, f"its parts of {first} bytes, as the store reports, do not match its ETag"
+        )
     return None
 
 
@@ -151,7 +153,7 @@ def _own_parts(path: str, size: int, settings: MoverSettings) -> tuple[str, int]
 
 
 def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[str, int]:
-    """Digest and part size for the upload: the source's own, where every store takes them."""
+    """Digest and part size for the upload: the source's own, if every store accepts them."""
     if proof.etag.endswith("-1") and proof.size <= LARGEST_PUT:
         # One PUT instead of a multipart upload of one part: the same bytes, provable by their plain MD5.
         return proof.md5, 0
@@ -161,26 +163,26 @@ def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[
 
 
 def _with_checksums(wire: Wire, key: str, head: Head) -> Head:
-    """The head with the additional checksums, which stores only give when asked; unchanged where they give none."""
+    """The head with the additional checksums, which stores return only on request; unchanged if there are none."""
     try:
         found = wire.head_with_checksums(key)
     except StoreError as error:
-        # Some stores answer 500 to a header that they do not know; a HEAD without it was answered just now.
+        # Some stores return 500 for an unknown header; a HEAD without it just succeeded.
         is_refused = not error.trouble.is_transient or error.trouble is Trouble.SERVER
         if not is_refused or error.trouble is Trouble.NOT_FOUND:
             raise
-        return head  # a store that does not know the request, a key without kms:Decrypt
+        return head  # the store does not support the request, or the credentials lack kms:Decrypt
     return found if found.etag == head.etag else head
 
 
 def _prove_by_checksum(path: str, head: Head, settings: MoverSettings) -> Proven | Refuted | None:
-    """None: the store gave no checksum of the whole object that is known here."""
+    """None: the store gave no supported checksum of the whole object."""
     for algorithm in _CHECKSUMS:
         expected = head.checksums.get(algorithm, "")
         if expected:
             found = etag.file_checksum(path, algorithm)
             if found != expected:
-                return Refuted(f"{algorithm}:{expected}", f"{algorithm}:{found}", f"the {algorithm} is another one")
+                return Refuted(f"{algorithm}:{expected}", f"{algorithm}:{found}", f"the {algorithm} differs")
             return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
     return None
 
@@ -191,7 +193,7 @@ def _prove_by_reading_again(
     found = etag.file_etag(path, 0)
     again, second = read_md5(wire, key, head)
     if not etag.agree(second.etag, head.etag):
-        raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten meanwhile")
+        raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten in the meantime")
     if again != found:
         return Refuted(f"md5:{again}", f"md5:{found}", "two reads of the object differ")
     if not doubt.is_accepted(unproven):
@@ -203,30 +205,30 @@ def _prove_by_reading_again(
 def _why_unproven(doubt: Doubt, store_etag: str, md5: str) -> str:
     agree = f"not proven: two reads agree (MD5 {md5}), but"
     if doubt is Doubt.OPAQUE:
-        said = f"its ETag {store_etag!r} says nothing of the bytes" if store_etag else "it has no ETag"
-        return f"{agree} {said}, and the job has `unproven: hold`; set `unproven: auto` to take such objects"
+        said = f"its ETag {store_etag!r} is not a digest of the bytes" if store_etag else "it has no ETag"
+        return f"{agree} {said}, and the job has `unproven: hold`; set `unproven: auto` to accept such objects"
     return (
-        f"{agree} its ETag {store_etag!r} fits no layout of parts that is usual or that the store tells: it may have"
+        f"{agree} its ETag {store_etag!r} matches no common part layout, nor one the store reports: it may have"
         " changed at the source since it was stored; set `unproven: accept` if you trust this source, or its"
-        " `etag: opaque` if its ETags are no digests"
+        " `etag: opaque` if its ETags are not digests"
     )
 
 
 def read_md5(wire: Wire, key: str, stored: Head) -> tuple[str, Head]:
-    """MD5 (hex) of an object as its store serves it now, and the headers of that answer."""
+    """MD5 (hex) of an object as its store serves it now, and the headers of that response."""
     digest = hashlib.md5(usedforsecurity=False)
     head = wire.get(key, digest.update, stored=stored)
     return digest.hexdigest(), head
 
 
 def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted: Evidence) -> Proven | Refuted:
-    """Compare what the destination says it holds, `found`, with what was sent; read it back where that says too little.
+    """Compare what the destination says it has, `found`, with what was sent; read it back if that is not enough.
 
-    An ETag that is equal and is no digest (a store that the job calls opaque, an object under a KMS key) says nothing.
-    The evidence is what was reached, at most READ_BACK, whatever is `wanted`. StoreError when a read-back fails.
+    An equal ETag that is not a digest (an opaque store, an object under a KMS key) proves nothing. The evidence is what
+    was reached, at most READ_BACK, whatever is `wanted`. StoreError if a read-back fails.
     """
-    if found.size not in (sent.size, UNTOLD):  # where it is not told, equal digests or a read-back say as much
-        return Refuted(f"{sent.size} bytes", f"{found.size} bytes", "the destination holds another number of bytes")
+    if found.size not in (sent.size, UNTOLD):  # without a size, equal digests or a read-back prove the same
+        return Refuted(f"{sent.size} bytes", f"{found.size} bytes", "the object at the destination has another size")
     if etag_is_digest(store, found):
         same = found.etag.lower() == sent.digest.lower()
         if same and wanted <= Evidence.STORE_DIGEST:
@@ -238,14 +240,14 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
     reader = etag.PartDigests(sent.part_size)
     head = wire.get(sent.key, reader.update, stored=replace(found, size=sent.size))
     if reader.etag() != sent.digest.lower():
-        return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination are others")
+        return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination differ")
     return Proven(head.etag, 0, Evidence.READ_BACK)
 
 
 def prove_by_answer(sent: Sent, answer: Head, store: Store, *, wanted: Evidence) -> Proven | None:
-    """What the destination answered to the upload itself, for a key that may not look. None: it proves nothing.
+    """The response to the upload itself as proof, for credentials without read access. None: it proves nothing.
 
-    Only an ETag that is the digest of what was sent counts, and where the job asks for no more than the store's word.
+    Only an ETag that is the digest of what was sent counts, and only if the job requires no more than a store digest.
     """
     is_digest = etag_is_digest(store, answer) and answer.etag.lower() == sent.digest.lower()
     return Proven(answer.etag, 0, Evidence.STORE_DIGEST) if is_digest and wanted <= Evidence.STORE_DIGEST else None

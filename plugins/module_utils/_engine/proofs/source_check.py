@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether what a store serves of an object is what its own ETag says, seen in one read of it."""
+"""Checks in one read whether the bytes a store serves for an object match the object's own ETag."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Finding(enum.Enum):
-    """What the ETag says of the bytes."""
+    """What the ETag says about the bytes."""
 
     MATCHES = "matches"
     REFUTES = "refutes"
-    SILENT = "silent"  # it is no digest
-    UNKNOWN = "unknown"  # it looks like a digest of parts, whose sizes are not known
+    SILENT = "silent"  # it is not a digest
+    UNKNOWN = "unknown"  # it looks like a digest of parts with unknown sizes
 
 
 class SourceCheck:
-    """Digests of the bytes as they come: of all of them, and in every layout of parts that the ETag may speak of.
+    """Digests of a stream: of all bytes, and in every part layout that the ETag may refer to.
 
     `ask` makes the HEADs of single parts. All but `update` raise StoreError.
     """
@@ -52,7 +52,7 @@ class SourceCheck:
         if not self._first:
             return [equal_parts(size, usual) for usual in etag.candidate_part_sizes(size, parts)]
         equal = equal_parts(size, self._first)
-        # Two requests for what are equal parts nearly always; finding() asks for the others where they are not.
+        # Two requests, since parts are nearly always equal; if they are not, finding() requests the others.
         seems_equal = len(equal) == parts and told_size(self._ask, self.head, parts) in (0, equal[-1])
         sizes = equal if seems_equal else all_parts(self._ask, self.head, self._first)
         return [sizes] if sizes else []
@@ -65,11 +65,11 @@ class SourceCheck:
 
     @property
     def md5(self) -> str:
-        """Of all bytes so far."""
+        """The MD5 of all bytes so far."""
         return self._all.etag()
 
     def finding(self) -> Finding:
-        """What the ETag says of all the bytes."""
+        """What the ETag says about all the bytes."""
         if self._parsed is None:
             return Finding.SILENT
         found = {digests.etag() for digests in self._digests} if self._parsed.parts else {self.md5}
@@ -78,7 +78,7 @@ class SourceCheck:
         return Finding.REFUTES if self._is_known() else Finding.UNKNOWN
 
     def _is_known(self) -> bool:
-        """Whether the one layout that was tried is the object's own."""
+        """Whether the layout that was tried is known to be the object's own."""
         if not self._first:
             return self._parsed is not None and self._parsed.parts <= 1
         return bool(self._layouts) and all_parts(self._ask, self.head, self._first) in ((), *self._layouts)
