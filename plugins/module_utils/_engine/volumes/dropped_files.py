@@ -1,9 +1,9 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The drop folder of one open volume: its files are opened once, sent through that descriptor, and deleted by it.
+"""The drop folder of one open volume: its files are opened once, and sent and deleted through that descriptor.
 
-What is sent, and what is deleted at the end, is the file that was opened, whatever people do to its name meanwhile.
+The file that is sent, and deleted at the end, is the one that was opened, whatever users do to its name meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 
 def most_held() -> int:
-    """How many files of drop folders may be open at once: a quarter of what the process may open."""
+    """How many dropped files may be open at once: a quarter of the process' limit."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 14 if soft == resource.RLIM_INFINITY else max(_LEAST_HELD, soft // 4)
 
@@ -52,8 +52,8 @@ class DroppedFiles:
     def top(self) -> Iterator[int]:
         """A descriptor of the drop folder.
 
-        OSError: FileNotFoundError without such a folder, NotADirectoryError also for a link, ENODEV when the volume
-        is not there.
+        OSError: FileNotFoundError without such a folder, NotADirectoryError also for a link, ENODEV if the volume is
+        gone.
         """
         volume = self._volume_folder()
         try:
@@ -80,13 +80,13 @@ class DroppedFiles:
 
     @property
     def has_room(self) -> bool:
-        """Whether another file may be opened: descriptors are few."""
+        """Whether another file may be opened: descriptors are limited."""
         return len(_held_everywhere) < most_held()
 
     def hold(self, object_id: int, relative: str) -> str:
         """Open a file until `let_go`; returns a path that leads to it and nothing else, also for child processes.
 
-        OSError: FileNotFoundError for all that is no regular file, or lies behind a link.
+        OSError: FileNotFoundError for anything that is not a regular file, or is behind a link.
         """
         try:
             with self.top() as top:
@@ -100,7 +100,7 @@ class DroppedFiles:
         return path_of(descriptor)
 
     def let_go(self, object_id: int) -> None:
-        """Close a file that was held, and remove what says where it belongs, unless it lies aside. OSError."""
+        """Close a held file, and remove the link to its place unless it was moved aside. OSError."""
         self._close(object_id)
         if not outgoing_files.lies_in(self._outgoing, aside_name(object_id)):
             removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
@@ -122,10 +122,10 @@ class DroppedFiles:
     # -- deleted ----------------------------------------------------------------------------------------------
 
     def discard(self, row: Row, relative: str, permit: Permit, beat: Callable[[], None] = lambda: None) -> bool:
-        """Delete the delivered file of an object. False: it is another file by now, and stays.
+        """Delete the delivered file of an object. False: it is another file by now, and is kept.
 
-        It is moved out of people's reach before it is looked at last: what they put there a moment later is not
-        deleted. `beat` is called while it is read. OSError; BlockingIOError while somebody has it open for writing.
+        It is moved out of users' reach before the last check: a file they put there a moment later is not deleted.
+        `beat` is called while it is read. OSError; BlockingIOError while a process has it open for writing.
         """
         removal.insist(Place.DROP, aside_name(row.id), permit)
         try:
@@ -138,7 +138,7 @@ class DroppedFiles:
 
     @contextlib.contextmanager
     def _opened(self, object_id: int, top: int, relative: str) -> Iterator[int]:
-        """The file that is held, else the one that has its name now."""
+        """The held file, else the one that has its name now."""
         held = self._taken(object_id)
         file = open_below(top, relative) if held is None else held
         try:
@@ -165,7 +165,7 @@ class DroppedFiles:
                 return not outgoing_files.lies_in(parent, name)
             if watch.is_written():
                 raise BlockingIOError(errno.EBUSY, "somebody has it open for writing", relative)
-            # Without a lease a change in the last moment, and the time set back, would not be seen.
+            # Without a lease, a last-moment change with the time set back would not be noticed.
             is_read = likeness is Likeness.DOUBTFUL or watch.ask() is Writer.UNKNOWN
             digest = (row.digest, row.part_size) if is_read else None
             place, aside = self._moved_aside(row.id, top, parent, relative, file)
@@ -180,9 +180,9 @@ class DroppedFiles:
             return False
 
     def _moved_aside(self, object_id: int, top: int, parent: int, relative: str, file: int) -> tuple[int, str]:
-        """Move a file out of people's reach: the folder (a descriptor) and the name that it has now."""
+        """Move a file out of users' reach; returns its new folder (a descriptor) and name."""
         name, aside = os.path.basename(relative), aside_name(object_id)
-        if outgoing_files.lies_in(self._outgoing, aside):  # an earlier one, that could not be put back then
+        if outgoing_files.lies_in(self._outgoing, aside):  # an earlier one that could not be put back
             outgoing_files.put_back(aside, self._outgoing, top, relative)
         self._link(object_id, relative)
         try:
@@ -192,7 +192,7 @@ class DroppedFiles:
                 raise
         else:
             return self._outgoing, aside
-        # The drop folder is a filesystem of its own. Who scans it does not put the file back while it is locked.
+        # The drop folder is a separate filesystem. The scanner does not put the file back while it is locked.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden = outgoing_files.hidden_name(object_id, name)
         if outgoing_files.lies_in(parent, hidden):
@@ -201,7 +201,7 @@ class DroppedFiles:
         return parent, hidden
 
     def _link(self, object_id: int, relative: str) -> None:
-        """Say where a file belongs that is about to be moved aside; without it the ledger does."""
+        """Link to the place of a file that is about to be moved aside; without the link the ledger is used."""
         removal.remove(Place.OUTGOING, self._outgoing, str(object_id), NeverStaged("a link of ours"))
         with contextlib.suppress(OSError):  # the volume is full
             path = self._volume.joinpath(*self._parts, relative)

@@ -1,11 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files of people: opened without following a link, and known by more than their names.
+"""Files of users: opened without following links, and identified by more than their names.
 
-A dropped file is known by its inode, its size and the two times of its last changes. The time of its last change of any
-kind (ctime) cannot be set by people, so a file with the same inode and the same ctime has the same bytes, unless the
-filesystem's times are too coarse to tell.
+A dropped file is identified by its inode, size, mtime and ctime. Users cannot set the ctime, so a file with the same
+inode and ctime has the same bytes, unless the filesystem's timestamps are too coarse to tell.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COARSE_NS = (
     10_000_000  # a time in whole units of this is one of exFAT (10 ms), of old filesystems (1 s) or of FAT (2 s)
 )
-FINE_SECONDS, COARSE_SECONDS = 0.02, 2.0  # so long may another change hide behind the same time
+FINE_SECONDS, COARSE_SECONDS = 0.02, 2.0  # a second change within this time may have the same timestamp
 
 
 class NoRegularFile(FileNotFoundError):
-    """There is something of this name, and no file that could be taken: a folder, a link, a device."""
+    """The name exists but is not a regular file: a folder, a link, a device."""
 
 
 class Likeness(enum.Enum):
     """Whether a file is the one that was recorded."""
 
     SAME = "the same"
-    DOUBTFUL = "perhaps the same"  # its digest tells
+    DOUBTFUL = "perhaps the same"  # its digest decides
     OTHER = "another one, or changed"
 
 
@@ -67,7 +66,7 @@ class Identity:
 
     @property
     def granularity(self) -> float:
-        """How many seconds apart two changes must be, that the second is surely seen."""
+        """How many seconds apart two changes must be to have different timestamps."""
         return FINE_SECONDS if self.changed_ns % _COARSE_NS else COARSE_SECONDS
 
     def has_stayed(self, later: Identity) -> bool:
@@ -81,9 +80,9 @@ class Identity:
 
 
 def compare(row: Row, found: Identity) -> Likeness:
-    """Whether a file is the one that the row of a dropped file is about.
+    """Whether a file is the one in the row of a dropped file.
 
-    Numbers of devices change with every boot, inodes of FAT with every mount, and rows of an older engine have neither:
+    Device numbers change with every boot, inodes of FAT with every mount, and rows of an older engine have neither:
     then the digest decides.
     """
     if (found.size, found.modified_ms) != (row.size, row.modified_ms):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The folders of a job on one volume, by open descriptors: these lead nowhere once its filesystem went away."""
+"""The folders of a job on one volume, by open descriptors: these become invalid once its filesystem is gone."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def open_folders(volume: Path, job: str, *, make: bool) -> Folders:
 
 @contextlib.contextmanager
 def names_held(staged: int, patience: float | None = None) -> Iterator[None]:
-    """Hold the names of a staging tree, by a flock(2) on a description of our own.
+    """Hold the names of a staging tree, with flock(2) on a separate file description.
 
-    OSError when somebody else still does after `patience` seconds (None: wait).
+    OSError if they are still held elsewhere after `patience` seconds (None: wait).
     """
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=staged)
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is on its way to a volume, what it takes, and what that means for the placement of more."""
+"""What is in flight to a volume, what it accepts, and what that means for the placement of more."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from ..config.job_file import Job
 
-_WINDOW_GROUPS = 4  # groups on their way to a volume, however fast it is
+_WINDOW_GROUPS = 4  # groups in flight to a volume, however fast it is
 
 
 @dataclass(slots=True)
 class Load:
-    """Of one volume in use. Who changes or reads what is in flight holds the unit's lock."""
+    """The load of one volume in use. In-flight values are changed and read under the unit's lock."""
 
     in_flight: int = 0  # bytes handed to a mover and not yet durable
     files_in_flight: int = 0

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger is told of volumes, for others to see: each thing once."""
+"""Reports the state of volumes to the ledger for other processes, each change once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .job_volume import JobVolume
 
 
 class VolumeNotices:
-    """Tells it. `of_trouble`: of troubles too."""
+    """Reports to the ledger. `of_trouble`: also failures."""
 
     def __init__(self, ledger: Ledger, *, of_trouble: bool) -> None:
         self._ledger = ledger

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How many bytes lie on every volume, as the ledger says, and kept right until it is asked again."""
+"""How many bytes are on every volume, from the ledger, and kept up to date between two queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-_LONGEST_SECONDS = 5.0  # so long are the sums good, however long the ledger takes
+_LONGEST_SECONDS = 5.0  # how long the sums are valid at most
 _LEAST_SECONDS = 0.05
 
 
@@ -40,7 +40,7 @@ class Occupancy:
             self._since.clear()
         sums = self._occupied()
         with lock:
-            # What became durable meanwhile may be among these sums, or not: rather too much than too little.
+            # Files that became durable meanwhile may be in these sums or not: overestimate rather than underestimate.
             for number, size in self._since.items():
                 sums[number] = sums.get(number, 0) + size
             self._sums = sums

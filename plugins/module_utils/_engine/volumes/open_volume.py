@@ -1,10 +1,10 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Volumes: identity by marker, folders by open descriptor, durability by syncfs. What is in them: core/layout.py.
+"""Volumes: identity by marker, folders by open descriptor, durability by syncfs. Their layout: core/layout.py.
 
-Everything is reached through directory descriptors opened when the marker was checked, so that nothing can be written
-below a mount point after its filesystem went away.
+Everything is accessed through directory descriptors opened when the marker was checked, so that nothing can be written
+below a mount point after its filesystem is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .folders import Folders
 from .load import Load
 from .ownership import Ownership
 
-# Beyond this many directories in one group a second syncfs is cheaper than one fsync each.
+# With more directories than this in one group, a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
 
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2)
@@ -107,8 +107,8 @@ class OpenVolume:
     def names_held(self) -> contextlib.AbstractContextManager[None]:
         """No other thread or process publishes or discards files of the staging tree meanwhile.
 
-        Who publishes holds it until the ledger knows the file, who discards from asking the ledger until the file is
-        gone: so nothing is discarded that the ledger is about to know. OSError once another ledger stages here.
+        Publishing holds it until the ledger knows the file, discarding from the query of the ledger until the file is
+        gone: so no file is discarded that is about to be recorded. OSError once another ledger stages here.
         """
         return self.ownership.names_held()
 
@@ -177,7 +177,7 @@ class OpenVolume:
         move(self.folders.incoming, name, self.folders.quarantine, name, place=Place.QUARANTINE, over=_MISMATCHED)
 
     def staged_to_quarantine(self, relative: str, object_id: int, generation: int) -> None:
-        """Put a staged file that no longer has its digest out of the way. It is never replaced: it may be the last."""
+        """Quarantine a staged file that no longer has its digest. It is never replaced: it may be the last copy."""
         for number in range(_MOST_QUARANTINED):
             name = quarantine_name(object_id, generation, number)
             with contextlib.suppress(FileExistsError):
@@ -272,7 +272,7 @@ class OpenVolume:
 
 
 def try_writing(folder: int) -> None:
-    """A volume that went read-only still shows its marker: only a durable write tells. A full one is no broken one."""
+    """A volume that went read-only still has its marker: only a durable write shows it. A full one has not failed."""
     name = f"{PROBE}{uuid.uuid4()}"
     try:
         _make_durably(folder, name)

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who has a file open for writing? Asked before a dropped file is taken, and before it is deleted.
+"""Detects processes that have a file open for writing, before a dropped file is taken and before it is deleted.
 
-A read lease (fcntl(2), F_SETLEASE) is the sure answer: the kernel refuses it while anybody has the file open for
-writing, or mapped so, and breaks it when somebody wants to, who waits until it is released. It needs a file of our own
-user or CAP_LEASE, and a filesystem that has leases. Without it /proc tells of the writers that we may see, and that
-nobody is found there proves nothing.
+A read lease (fcntl(2), F_SETLEASE) is conclusive: the kernel refuses it while a process has the file open or mapped for
+writing, and breaks it when one opens the file for writing, which waits until the lease is released. It needs a file of
+our own user or CAP_LEASE, and a filesystem with leases. Without it /proc shows the writers that we may see; finding
+none there proves nothing.
 """
 
 from __future__ import annotations

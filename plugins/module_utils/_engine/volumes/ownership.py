@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The record on a volume in use that says whose files the job's are there: insisted on, and kept up to date."""
+"""The record of the owning ledger on a volume in use: checked, and kept up to date."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from .claims import Claim
 from .folders import Folders, names_held
 
-_REMEMBER_SECONDS = 1.0  # so often at most is the newest group written to a volume
+_REMEMBER_SECONDS = 1.0  # minimum interval between writes of the newest group to a volume
 
 
 class Ownership:
-    """Our claim to one volume. Any thread may call these; one at a time writes the record."""
+    """Our claim to one volume. Thread-safe; one thread at a time writes the record."""
 
     def __init__(self, claim: Claim, folders: Folders, *, writable: bool) -> None:
         self._claim = claim

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where the next object goes: a pure decision over the volumes' space and load."""
+"""Chooses the volume for the next object, from the volumes' space and load. No side effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_SPEED = 8 * MIB  # bytes per second, until one is measured: little is los
 _WINDOW_SECONDS = 3.0  # one group is being made durable while the next one arrives
 _LEAST_WINDOW = 4 * MIB
 _FADING = 0.75  # of what was learned, with every group
-_FIRST_REST = 5.0  # seconds that a volume rests which says that it is full
+_FIRST_REST = 5.0  # first pause in seconds of a volume that reports that it is full
 _LONGEST_REST = 60.0
 _TRUSTED = 256 * MIB  # a volume that took so much since it said that it was full has room
 _LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
@@ -50,10 +50,10 @@ class Pace:
 
 @dataclass(slots=True)
 class Fullness:
-    """What a volume says of its room that free bytes do not show: a quota, or the filesystem's own needs.
+    """Fullness that free bytes do not show: a quota, or the filesystem's own needs.
 
-    One that refused rests, longer each time (seconds) until something is durable there again. Then it is tried with
-    one object, and with more as it takes them: what it refuses next is little beside what it took since.
+    A volume that refused a file is paused, longer each time, until something becomes durable there again. Then it is
+    tried with one object, and with more as it accepts them: the next refusal costs little compared with what it took.
     """
 
     why: str = ""  # what it said; "" for one that takes what there is room for
