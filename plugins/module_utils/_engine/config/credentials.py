@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which the users of `loa
     from .job_file import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")
-_log = logging.getLogger("snowsync.config.credentials")
+_log = logging.getLogger("snowsync.credentials")
 _LOOK_SECONDS = 1.0  # a replaced file may go unnoticed this long, unless the store rejects a credential
 _SETTLE_SECONDS = 20.0  # after a change, the file may be incomplete this long: one key written after the other
 _POLL_SECONDS = 0.2

@@ -26,7 +26,7 @@ from ..proofs.proof import local_file_is_sound
 from ..volumes.open_volume import OpenVolume
 from ..volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.volumes.open_volume")
+_log = logging.getLogger("snowsync.volumes")
 _LARGEST = 4 << 30  # bytes hashed while a volume comes into use; the watchdog waits some minutes
 
 

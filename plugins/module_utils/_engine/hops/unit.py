@@ -27,7 +27,7 @@ from .pool import EndpointPool
 from .setbacks import Setbacks, Suspects
 from .switches import Switches
 
-_log = logging.getLogger("snowsync.hops.unit")
+_log = logging.getLogger("snowsync.unit")
 _END_SECONDS = 14.0  # how long after a stop the unit waits for its workers and for the volumes
 _LEAST_END_SECONDS = 0.5  # minimum for each shutdown step, however late it is
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..config.job_file import Job
 
-_log = logging.getLogger("snowsync.volumes.open_volume")
+_log = logging.getLogger("snowsync.volumes")
 _NAMED = 100  # kept files that are listed per volume
 
 

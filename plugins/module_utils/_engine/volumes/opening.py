@@ -24,7 +24,7 @@ from .marker import is_folder, read_marker, write_marker
 from .open_volume import OpenVolume, try_writing
 from .ownership import Ownership
 
-_log = logging.getLogger("snowsync.volumes.open_volume")
+_log = logging.getLogger("snowsync.volumes")
 _PATIENCE_SECONDS = 5.0  # how long to wait for a group of another process to be committed
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends its worker
     _Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # an endpoint's answer for an item
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 _CLOCK_SKEW_MS = 3_600_000  # how far a store's clock may be behind ours
 _LATE_PROVERS = 2
 

@@ -44,7 +44,7 @@ from .senders import Senders
 from .touched_objects import TouchedObjects
 from .unsent import Unsent
 
-_log = logging.getLogger("snowsync.hops.destination.destination_unit")
+_log = logging.getLogger("snowsync.destination")
 _BATCHES = 3  # in flight per volume: one being sent, one draining, one being proven
 
 

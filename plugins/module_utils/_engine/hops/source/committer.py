@@ -35,7 +35,7 @@ from .sweeping import discard
 if TYPE_CHECKING:  # config/job_file.py imports pydantic
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 # Errors about a single name, which are no reason to give up the rest of the group, or the volume.
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _WORTH_WRITING = 64 * 1024  # bytes; smaller files are written by the syncfs of their group

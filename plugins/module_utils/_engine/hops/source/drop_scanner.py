@@ -45,7 +45,7 @@ from ..switches import Switches
 if TYPE_CHECKING:
     from ...config.job_file import Job
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 _LINKED = "it has other hard links, through which it could be changed; put a copy there"
 # States in which a file is known; a failed one waits for a change or a new name. A released one is there again because
 # a user put it there again.

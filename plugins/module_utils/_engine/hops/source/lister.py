@@ -32,7 +32,7 @@ from ..switches import Switches
 if TYPE_CHECKING:
     from ...config.job_file import Job, Store
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 _UNREADABLE_ANSWERS = 5  # in a row while probes succeed: then the page is at fault, and waiting does not help
 _UNREADABLE_KEYS = 2  # the same for pages of a single key
 _LONGEST_PAUSE = 60.0  # maximum seconds before a page is requested again while probes succeed: 1, 2, 4 ...

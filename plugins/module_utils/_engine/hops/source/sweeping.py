@@ -21,7 +21,7 @@ from ...volumes.disk_calls import Silent
 from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet
 
-_log = logging.getLogger("snowsync.hops.source.source_unit")
+_log = logging.getLogger("snowsync.source")
 _MOST_UNKNOWN = 10_000  # files of a volume that are checked again while the unit runs
 _AGAIN_SECONDS = 10.0  # between two searches for files that are no longer needed
 

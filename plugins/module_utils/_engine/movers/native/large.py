@@ -26,7 +26,7 @@ from .partial_file import PartialFile
 from .requests import Bucket, Get, Request
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
-_log = logging.getLogger("snowsync.movers.native.native_mover")
+_log = logging.getLogger("snowsync.native")
 _PROGRESS = MIB  # an attempt with this much progress does not count as failed
 _CHECKPOINT_SECONDS = 1.0  # a kill loses at most what a range received in this time
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 __all__ = ["S5cmdMover", "binary_path", "classify"]
 
-_log = logging.getLogger("snowsync.movers.s5cmd.s5cmd_mover")
+_log = logging.getLogger("snowsync.s5cmd")
 _STOP_SECONDS = 2.0  # from SIGTERM, on which s5cmd removes its temporary files, to SIGKILL
 _REAP_SECONDS = 5.0  # a killed process that still exists after this hangs in the kernel, with its volume
 _SHORTEST_NAP, _LONGEST_NAP = 1.0, 50.0  # ms to let reports accumulate: a wake-up costs more than a report
