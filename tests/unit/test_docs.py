@@ -102,8 +102,8 @@ def test_every_trouble_is_explained() -> None:
 
 
 def test_the_docs_call_transient_what_the_code_does() -> None:
-    rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Trouble words"))}
-    assert {word for word, kind in rows.items() if kind == "weather"} == {
+    rows = {cells[0].strip("`"): cells[1] for cells in table(section(OPERATIONS, "Error codes"))}
+    assert {word for word, kind in rows.items() if kind == "transient"} == {
         x.value for x in errors.Trouble if x.is_transient
     }
     assert {word for word, kind in rows.items() if kind == "stops"} == {x.value for x in errors.Trouble if x.stops_job}

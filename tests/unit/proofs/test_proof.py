@@ -457,7 +457,7 @@ def test_evidence_beyond_reach_stops_and_releases_nothing(rig: Rig, monkeypatch:
     rig.source.put("a", b"data")
     job = rig.job.model_copy(update={"evidence": Evidence.MEDIUM})
     monkeypatch.setattr(Rig, "job", property(lambda self: job))
-    with pytest.raises(StoreError, match="only read_back can be reached; lower `evidence` of job photos"):
+    with pytest.raises(StoreError, match="only read_back is possible here; lower `evidence` of job photos"):
         rig.run()
     assert rig.states() == {"a": "staged"}
     assert len(rig.staged_files()) == 1

@@ -434,7 +434,7 @@ def test_a_reset_leaves_alone_what_another_ledger_staged(rig: Rig) -> None:
     done = resetting.reset(rig.job, "photos")
     assert rig.staged_files() == theirs
     assert done.volumes[0].record()["another_ledger"] and not done.volumes[1].record()["another_ledger"]
-    assert "what is there stays" in resetting.render(done)
+    assert "its files are kept" in resetting.render(done)
     again = resetting.reset(rig.job, "photos")  # there is no ledger at all now
     assert (again.changed, rig.staged_files()) == (False, theirs)
 

@@ -221,7 +221,7 @@ def test_an_object_that_left_the_source_waits_for_its_only_copy(rig: Rig, ailing
     ledger = rig.ledger
     ((text,),) = list(ledger.database.stream("SELECT last_error FROM objects WHERE key = ?", (key,)))
     ledger.close()
-    assert "its only copy lies on volume one" in str(text)
+    assert "its only copy is on volume one" in str(text)
     ailing.heal()
     rig.run()
     assert rig.destination.objects[key].data == wanted
