@@ -465,7 +465,7 @@ def test_report_writes_the_file_and_prints_its_sums(jobs: Path, ledger_path: Pat
 def test_verify_fails_by_the_network_with_exit_4_and_no_secret(
     jobs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snowsync.inspection.verify._PATIENCE", ())
+    monkeypatch.setattr("snowsync.inspection.store_side._PATIENCE", ())
     assert cli.main(["--jobs-dir", str(jobs), "verify", "photos"]) == 4
     captured = capsys.readouterr()
     assert captured.out == "" and "127.0.0.1:9" in captured.err

@@ -34,7 +34,7 @@ from snowsync.hops.pool import EndpointPool
 from snowsync.hops.source import arrivals, committer, drop_scanner, lister, source_unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
-from snowsync.movers.native import lanes, large, requests, upload
+from snowsync.movers.native import downloads, lanes, large, small_lane, stream_lane, upload, uploads
 from snowsync.movers.native.native_mover import NativeMover
 from snowsync.movers.tools import S5CMD
 from snowsync.store import endpoint
@@ -50,7 +50,8 @@ STARTS = {
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("movers/native/lanes.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
+    ("movers/native/small_lane.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
+    ("movers/native/stream_lane.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("hops/part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     (
         "movers/s5cmd/s5cmd_mover.py",
@@ -280,18 +281,18 @@ def moving(tmp_path: Path, server: Any) -> Iterator[Callable[[str], Moving]]:
 
 
 IN_A_MOVER: list[tuple[str, str, int, object, str]] = [
-    ("small fetch begins", "fetch", SMALL_SIZE, requests.Get, "begin"),
-    ("small fetch ends", "fetch", SMALL_SIZE, requests.Get, "end"),
-    ("small send begins", "send", SMALL_SIZE, requests.Put, "begin"),
-    ("small send ends", "send", SMALL_SIZE, requests.Put, "end"),
+    ("small fetch begins", "fetch", SMALL_SIZE, downloads.Get, "begin"),
+    ("small fetch ends", "fetch", SMALL_SIZE, downloads.Get, "end"),
+    ("small send begins", "send", SMALL_SIZE, uploads.Put, "begin"),
+    ("small send ends", "send", SMALL_SIZE, uploads.Put, "end"),
     ("small handles", "fetch", SMALL_SIZE, lanes.Kit, "crew"),
-    ("small turn", "fetch", SMALL_SIZE, lanes.SmallLane, "_turn"),
-    ("large fetch begins", "fetch", LARGE_SIZE, requests.Get, "begin"),
-    ("large fetch ends", "fetch", LARGE_SIZE, requests.Get, "end"),
-    ("large part", "send", LARGE_SIZE, requests.Put, "begin"),
+    ("small turn", "fetch", SMALL_SIZE, small_lane.SmallLane, "_turn"),
+    ("large fetch begins", "fetch", LARGE_SIZE, downloads.Get, "begin"),
+    ("large fetch ends", "fetch", LARGE_SIZE, downloads.Get, "end"),
+    ("large part", "send", LARGE_SIZE, uploads.Put, "begin"),
     ("large complete", "send", LARGE_SIZE, upload.LargeSend, "_complete"),
     ("large handles", "fetch", LARGE_SIZE, lanes.Kit, "prepare"),
-    ("large turn", "fetch", LARGE_SIZE, lanes.Stream, "_drive"),
+    ("large turn", "fetch", LARGE_SIZE, stream_lane.Stream, "_drive"),
     ("large memory", "fetch", LARGE_SIZE, parts.NoMemory, "settle"),
     ("large fetch told", "fetch", LARGE_SIZE, large.LargeFetch, "_finish"),
     ("large send told", "send", LARGE_SIZE, upload.LargeSend, "_finish"),
@@ -322,7 +323,7 @@ def test_what_raises_in_a_mover_fails_that_object_only(
 
 
 def test_a_lane_that_failed_blames_no_object(moving: Callable[[str], Moving], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes.SmallLane, "_turn", boom)
+    monkeypatch.setattr(small_lane.SmallLane, "_turn", boom)
     assert moving("fetch").move(f"bad-{SMALL_SIZE}", SMALL_SIZE).trouble is Trouble.UNKNOWN
 
 
@@ -446,9 +447,9 @@ class Held:
 @pytest.mark.parametrize(
     ("size", "name", "where", "attribute", "doing"),
     [
-        (SMALL_SIZE, "native-fetch-0", requests.Get, "end", Doing.WORKS),
+        (SMALL_SIZE, "native-fetch-0", downloads.Get, "end", Doing.WORKS),
         (SMALL_SIZE, "native-fetch-0", os, "pwrite", Doing.MEDIUM),
-        (LARGE_SIZE, "native-fetch-large-0", requests.Get, "end", Doing.WORKS),
+        (LARGE_SIZE, "native-fetch-large-0", downloads.Get, "end", Doing.WORKS),
         (LARGE_SIZE, "native-fetch-large-0", os, "pwrite", Doing.MEDIUM),
     ],
 )

@@ -15,7 +15,8 @@ from simulators.s3_store import start
 
 from snowsync.config.job_file import Job
 from snowsync.core.errors import JobStopped, StoreError
-from snowsync.inspection.verify import StoreSide, verify_job
+from snowsync.inspection.store_side import StoreSide
+from snowsync.inspection.verify import verify_job
 from snowsync.inspection.verify_result import Result
 
 

@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 
 import snowsync
-from snowsync.ledger import ports
+from snowsync.ledger import destination_ports, ports, source_ports, unit_ports
 from snowsync.ledger.ledger import Ledger
 
 ENGINE = Path(snowsync.__path__[0])
-PORTS = [port for port in vars(ports).values() if getattr(port, "__module__", "") == ports.__name__]
+PORTS = [
+    port
+    for module in (unit_ports, source_ports, destination_ports, ports)
+    for port in vars(module).values()
+    if getattr(port, "__module__", "") == module.__name__
+]
 
 
 @functools.cache

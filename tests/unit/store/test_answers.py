@@ -10,7 +10,7 @@ import pytest
 from snowsync.core.errors import Trouble
 from snowsync.core.keys import movable
 from snowsync.core.model import UNTOLD, ListedObject
-from snowsync.store import answers
+from snowsync.store import answers, dates, head_answers, listing_parser
 
 AMAZON = "http://s3.amazonaws.com/doc/2006-03-01/"
 FEBRUARY = 1770000000123  # 2026-02-02T02:40:00.123Z
@@ -31,8 +31,8 @@ def listing(*parts: str, encoding: str = "<EncodingType>url</EncodingType>", nam
     )
 
 
-def parsed(body: bytes, chunk: int = 1 << 20) -> answers.ListingParser:
-    parser = answers.ListingParser()
+def parsed(body: bytes, chunk: int = 1 << 20) -> listing_parser.ListingParser:
+    parser = listing_parser.ListingParser()
     for start in range(0, len(body), chunk):
         parser.feed(body[start : start + chunk])
     parser.finish()
@@ -169,7 +169,7 @@ def test_the_encoding_may_be_told_last() -> None:
 
 @pytest.mark.parametrize(("told", "last"), [("<EncodingType>url</EncodingType>", "c d"), ("", "c+d")])
 def test_keys_that_depend_on_the_encoding_wait_for_it(told: str, last: str) -> None:
-    parser = answers.ListingParser()
+    parser = listing_parser.ListingParser()
     body = listing(entry("a"), entry("c+d"), entry("e"), "<Name>x</Name>", told, entry("f"), encoding="")
     at = body.index(b"<Name>x")
     parser.feed(body[:at])
@@ -212,7 +212,7 @@ def test_where_a_listing_goes_on() -> None:
         "<NextContinuationToken>a+b%20/=&amp;&#x1;\r&#13;&lt;&amp;gt;é</NextContinuationToken>",
         "<IsTruncated>true</IsTruncated><NextMarker>b%2Fc</NextMarker>",
     )
-    clean, following = answers.cut_listing(body)
+    clean, following = listing_parser.cut_listing(body)
     assert following == {"NextContinuationToken": "a+b%20/=&\x01\r\r<&gt;é", "NextMarker": "b%2Fc"}
     parser = parsed(clean)
     assert [item.key for item in parser.objects] == ["k"]
@@ -222,7 +222,7 @@ def test_where_a_listing_goes_on() -> None:
 
 def test_where_a_listing_goes_on_may_be_no_text() -> None:
     body = listing(entry("k"), "<nextMarker>").replace(b"<nextMarker>", b"<nextMarker>caf\xe9</nextMarker>")
-    clean, following = answers.cut_listing(body)
+    clean, following = listing_parser.cut_listing(body)
     assert following == {"NextMarker": "caf\udce9"}
     assert parsed(clean).last_key == "k"
 
@@ -230,7 +230,7 @@ def test_where_a_listing_goes_on_may_be_no_text() -> None:
 @pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;"])
 def test_a_reference_to_no_character_is_refused(reference: str) -> None:
     with pytest.raises(ValueError, match="is not a character"):
-        answers.cut_listing(listing(f"<NextMarker>{reference}</NextMarker>"))
+        listing_parser.cut_listing(listing(f"<NextMarker>{reference}</NextMarker>"))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_listing_read_as_it_comes_notes_a_place_to_go_on(marker: str, leads_on
 
 def test_a_listing_that_ends_is_not_cut() -> None:
     body = listing(entry("%3CMarker%3E"), "<IsTruncated>false</IsTruncated>")
-    assert answers.cut_listing(body) == (body, {})
+    assert listing_parser.cut_listing(body) == (body, {})
 
 
 def test_common_prefixes_are_no_objects() -> None:
@@ -319,7 +319,7 @@ BLOCK = (
 
 
 def test_a_full_head() -> None:
-    head = answers.parse_head(
+    head = head_answers.parse_head(
         BLOCK + b"Content-Type: text/x; charset=utf-8\r\nCache-Control: no-cache\r\nContent-Encoding: gzip\r\n"
         b"Content-Disposition: attachment; filename=x\r\nContent-Language: de\r\nExpires: never\r\n"
         b"X-Amz-Meta-Camel-Case: a: b \r\nx-amz-meta-empty:\r\nx-amz-tagging-count: 3\r\nx-amz-mp-parts-count: 2\r\n"
@@ -328,7 +328,7 @@ def test_a_full_head() -> None:
     )
     assert (head.status, head.size, head.etag, head.modified_ms) == (206, 7, "abc-2", 1769904000000)
     assert (head.tag_count, head.parts_count, head.encryption) == (3, 2, "aws:kms")
-    customer = answers.parse_head(BLOCK + b"x-amz-server-side-encryption-customer-algorithm: AES256\r\n\r\n", 200)
+    customer = head_answers.parse_head(BLOCK + b"x-amz-server-side-encryption-customer-algorithm: AES256\r\n\r\n", 200)
     assert customer.encryption == "customer"
     assert head.server_time_ms == FEBRUARY - 123
     assert head.headers.metadata == {"camel-case": "a: b", "empty": ""}
@@ -338,7 +338,7 @@ def test_a_full_head() -> None:
 
 
 def test_a_bare_head() -> None:
-    head = answers.parse_head(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200)
+    head = head_answers.parse_head(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200)
     assert (head.size, head.etag, head.modified_ms, head.server_time_ms) == (0, "", 0, 0)
     assert (head.tag_count, head.parts_count, head.encryption, head.checksums) == (0, 0, "", {})
     assert head.headers.metadata == {}
@@ -347,9 +347,9 @@ def test_a_bare_head() -> None:
 def test_only_the_last_answer_of_a_block_counts() -> None:
     earlier = b"HTTP/1.1 200 Connection established\r\nx-amz-meta-a: proxy\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
     block = earlier + BLOCK + b"x-amz-meta-via: HTTP/1.1 404 x\r\n\r\n"
-    assert answers.status_of(block) == 200
-    assert answers.parse_head(block, 200).headers.metadata == {"via": "HTTP/1.1 404 x"}
-    assert answers.status_of(b"") == 0
+    assert head_answers.status_of(block) == 200
+    assert head_answers.parse_head(block, 200).headers.metadata == {"via": "HTTP/1.1 404 x"}
+    assert head_answers.status_of(b"") == 0
 
 
 @pytest.mark.parametrize(
@@ -363,12 +363,12 @@ def test_only_the_last_answer_of_a_block_counts() -> None:
 )
 def test_metadata_values(raw: bytes, value: str) -> None:
     block = BLOCK + b"x-amz-meta-v: " + raw + b"\r\nx-amz-meta-w: \xc3\xbc\r\n\r\n"
-    assert answers.parse_head(block, 200).headers.metadata == {"v": value, "w": "ü"}
+    assert head_answers.parse_head(block, 200).headers.metadata == {"v": value, "w": "ü"}
 
 
 def test_a_repeated_header_is_joined() -> None:
     block = BLOCK + b"x-amz-meta-a: 1\r\nx-amz-meta-a: 2\r\n\r\n"
-    assert answers.parse_head(block, 200).headers.metadata == {"a": "1,2"}
+    assert head_answers.parse_head(block, 200).headers.metadata == {"a": "1,2"}
 
 
 @pytest.mark.parametrize(
@@ -383,12 +383,12 @@ def test_a_repeated_header_is_joined() -> None:
 )
 def test_checksums_are_those_of_the_whole_object(lines: bytes, expected: dict[str, str]) -> None:
     block = (BLOCK if b"ETag" not in lines else BLOCK.replace(b'ETag: "abc-2"\r\n', b"")) + lines + b"\r\n"
-    assert answers.parse_head(block, 200).checksums == expected
+    assert head_answers.parse_head(block, 200).checksums == expected
 
 
 def test_a_size_may_not_be_told() -> None:
-    assert answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200).size == UNTOLD
-    assert answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200, received=9).size == 9
+    assert head_answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200).size == UNTOLD
+    assert head_answers.parse_head(b"HTTP/1.1 200 OK\r\n\r\n", 200, received=9).size == 9
 
 
 TAG = b'ETag: "a"\r\n'
@@ -407,7 +407,7 @@ LENGTH = b"Content-Length: 5\r\n"
     ],
 )
 def test_what_is_said_twice_is_one(lines: bytes) -> None:
-    head = answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
+    head = head_answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
     assert (head.size, head.etag) == (5, "a")
     assert head.modified_ms == (FEBRUARY - 123 if b"Modified" in lines else 0)
 
@@ -425,7 +425,7 @@ def test_what_is_said_twice_is_one(lines: bytes) -> None:
 )
 def test_what_contradicts_itself_cannot_be_read(lines: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
+        head_answers.parse_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 200)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_what_contradicts_itself_cannot_be_read(lines: bytes, reason: str) -> No
     ],
 )
 def test_dates_in_every_form_that_http_has_had(written: str) -> None:
-    assert answers.http_date_ms(written) == FEBRUARY - 123
+    assert dates.http_date_ms(written) == FEBRUARY - 123
 
 
 @pytest.mark.parametrize(("of_object", "trouble"), [(True, Trouble.OTHER), (False, Trouble.SERVER)])
@@ -451,7 +451,7 @@ def test_what_cannot_be_read_of_one_object_is_no_outage(of_object: bool, trouble
 
 @pytest.mark.parametrize("text", ["", "yesterday", "Mon, 99 Feb 2026 02:40:00 GMT", "Mon, 02 Xxx 2026 02:40:00 GMT"])
 def test_what_is_no_date_is_none(text: str) -> None:
-    assert answers.http_date_ms(text) == 0
+    assert dates.http_date_ms(text) == 0
 
 
 # --- refusals

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync.store.answers import EntryParser, ListingParser, parse_error
+from snowsync.store.answers import parse_error
 from snowsync.store.listing_gaps import PAGE_KEYS, PageSize, search
+from snowsync.store.listing_parser import EntryParser, ListingParser
 from snowsync.store.xml_repair import as_utf8, encoding_of
 
 CHUNKS = pytest.mark.parametrize("chunk", [1, 7, 1 << 20])

@@ -21,7 +21,7 @@ from ..core.model import Evidence, Origin, State
 from ..core.removal import AtDestination
 from ..core.s3_limits import can_be_sent
 from ..ledger.ledger import Failure, Row
-from ..ledger.ports import UnitLedger
+from ..ledger.unit_ports import UnitLedger
 from ..proofs.proof import local_file_is_sound
 from ..volumes.open_volume import OpenVolume
 from ..volumes.volume_set import VolumeSet

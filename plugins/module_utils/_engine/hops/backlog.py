@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..core.model import State
 from ..ledger.ledger import Row
-from ..ledger.ports import UnitLedger
+from ..ledger.unit_ports import UnitLedger
 from .flight import Flight
 from .setbacks import Setbacks
 

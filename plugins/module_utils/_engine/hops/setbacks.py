@@ -14,7 +14,7 @@ from ..core.bounded_notes import Notes
 from ..core.errors import Trouble
 from ..core.model import State
 from ..ledger.ledger import LONGEST_DELAY_MS, Failure, Row
-from ..ledger.ports import UnitLedger
+from ..ledger.unit_ports import UnitLedger
 from ..store.endpoint import Endpoint
 from .counters import Counters
 from .flight import Flight, Item

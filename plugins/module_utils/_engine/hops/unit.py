@@ -16,7 +16,7 @@ from ..core.blame import is_hopeless
 from ..core.errors import LocalError, StoreError, Trouble
 from ..ledger.ledger import Ledger
 from ..ledger.locks import locked
-from ..ledger.ports import UnitLedger
+from ..ledger.unit_ports import UnitLedger
 from ..volumes.open_volume import OpenVolume
 from ..volumes.volume_set import VolumeSet
 from .counters import Counters

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import Trouble
 from ..core.text import url_text
-from .ports import LeftBehind
 from .records import Fact
+from .source_ports import LeftBehind
 
 if TYPE_CHECKING:
     from ..config.job_file import Store

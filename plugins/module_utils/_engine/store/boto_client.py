@@ -28,9 +28,10 @@ from ..core.model import Fetch, Head, Headers, Outcome, Send
 from ..core.text import url_text
 from . import socks
 from .address import ca_file, proxy_for
-from .answers import http_date_ms, not_s3
+from .answers import not_s3
 from .boto_errors import answer_headers, store_error
 from .connections import Turns
+from .dates import http_date_ms
 from .encodings import PLAIN, Packing, is_unpacked, why_longer
 from .object_headers import ascii_headers, sent_headers
 from .remedies import AskedWith

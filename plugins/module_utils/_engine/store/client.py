@@ -23,22 +23,13 @@ from ..core.errors import StoreError, Trouble
 from ..core.model import MIB, UNTOLD, Head, Page
 from ..core.text import url_text
 from .address import Signer, host_header, place_of, query_string
-from .answers import (
-    UNREADABLE,
-    EntryParser,
-    ListingParser,
-    cut_listing,
-    failure,
-    parse_error,
-    parse_head,
-    total_size,
-    unanswered,
-    unreadable,
-)
+from .answers import UNREADABLE, failure, parse_error, unanswered, unreadable
 from .connections import Permits
 from .curl import Answer, Crew, Receiver, Transfer, Waiting, handle_options, libcurl
 from .encodings import PLAIN, UNPACKED, Described, Packing, is_unpacked, why_longer
+from .head_answers import parse_head, total_size
 from .listing_gaps import LAST_TEXT, PAGE_KEYS
+from .listing_parser import EntryParser, ListingParser, cut_listing
 from .remedies import AskedWith
 from .timeouts import CONNECT_SECONDS, Asked, Patience, Silence
 from .xml_repair import as_utf8

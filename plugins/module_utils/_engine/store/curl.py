@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
 from .address import ca_file, proxy_for
-from .answers import status_of
+from .head_answers import status_of
 from .timeouts import Silence
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from ..core.model import Headers
-from .answers import METADATA_PREFIX
+from .head_answers import METADATA_PREFIX
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ..config.job_file import Job

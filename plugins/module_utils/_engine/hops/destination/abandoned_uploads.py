@@ -10,7 +10,7 @@ import logging
 from ...core.errors import StoreError
 from ...core.machine import now_ms
 from ...core.parts import Upload
-from ...ledger.ports import LeftUploads
+from ...ledger.destination_ports import LeftUploads
 from ...store.boto_client import Control
 from ...store.endpoint import Endpoint
 from ..pool import EndpointPool

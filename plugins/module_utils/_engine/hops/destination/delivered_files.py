@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.model import State
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Row
-from ...ledger.ports import DestinationLedger
 from ...volumes import outgoing_files
 from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet

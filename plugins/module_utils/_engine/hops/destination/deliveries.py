@@ -23,8 +23,8 @@ from ...core.errors import StoreError, Trouble
 from ...core.model import Head, Outcome
 from ...core.removal import AtDestination
 from ...ledger.binding import Naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Delivered, Failure, Row
-from ...ledger.ports import DestinationLedger
 from ...proofs.holdings import ask_heads, found_at
 from ...proofs.proof import Refuted, Sent, prove_by_answer, prove_delivery
 from ...store.client import LATE

@@ -21,8 +21,8 @@ from ...config.credentials import for_side
 from ...config.job_file import Job
 from ...core.model import Outcome, Send, State
 from ...ledger.binding import naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Ledger, Row, load_headers
-from ...ledger.ports import DestinationLedger
 from ...store.endpoint import Endpoint
 from ...store.object_headers import carried
 from ...volumes import outgoing_files

@@ -11,8 +11,8 @@ from ...core import workers
 from ...core.errors import Trouble
 from ...core.model import LONGEST_KEY, Origin
 from ...ledger.binding import Naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Failure, Row
-from ...ledger.ports import DestinationLedger
 from ..flight import Item
 from ..setbacks import Setbacks
 from .file_check import examine

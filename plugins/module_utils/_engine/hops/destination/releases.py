@@ -15,8 +15,8 @@ from ...core import workers
 from ...core.model import Origin
 from ...core.removal import AtDestination
 from ...ledger.binding import Naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Row
-from ...ledger.ports import DestinationLedger
 from ...volumes.open_volume import OpenVolume
 from ..counters import Counters
 from ..switches import Switches

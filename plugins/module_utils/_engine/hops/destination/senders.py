@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ...core import workers
-from ...ledger.ports import DestinationLedger
+from ...ledger.destination_ports import DestinationLedger
 from ...volumes.open_volume import OpenVolume
 from ..crew import Crew
 from ..flight import Flight, Item

@@ -18,8 +18,8 @@ from ...core.errors import StoreError, Trouble
 from ...core.etag import agree
 from ...core.model import UNTOLD, Head
 from ...ledger.binding import Naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Row
-from ...ledger.ports import DestinationLedger
 from ...proofs.holdings import ask_heads
 from ...store.endpoint import Endpoint
 from ..pool import EndpointPool

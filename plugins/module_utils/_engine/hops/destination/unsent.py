@@ -18,8 +18,8 @@ from ...core.bounded_notes import Notes
 from ...core.errors import Trouble, local_trouble
 from ...core.model import Origin, State
 from ...ledger.binding import Naming
+from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Failure, Row
-from ...ledger.ports import DestinationLedger
 from ...store.endpoint import Endpoint
 from ...volumes.open_volume import OpenVolume
 from ..flight import Flight, Item

@@ -24,7 +24,7 @@ from ...core.etag import agree, parse, prove_file
 from ...core.model import UNTOLD, Head, Headers, ListedObject, Outcome, Received, State
 from ...core.text import plain_text
 from ...ledger.ledger import Failure, Row, Staged, dump_headers
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...proofs.holdings import ask_heads
 from ...proofs.proof import Proven, Refuted, Unproven, prove_arrival
 from ...store.client import LATE

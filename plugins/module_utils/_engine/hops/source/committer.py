@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ...core import keys, workers
 from ...core.errors import Trouble, local_trouble
 from ...ledger.ledger import Row, Staged
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...volumes.open_volume import OpenVolume, start_writeback, sync_file
 from ...volumes.volume_set import VolumeSet
 from ..counters import Counters

@@ -30,7 +30,7 @@ from ...core.errors import LocalError, Trouble, local_trouble
 from ...core.model import LONGEST_KEY, MIB, Headers, ListedObject, Origin, State
 from ...ledger.drops import Dropped
 from ...ledger.ledger import Failure, Row, dump_headers
-from ...ledger.ports import KnownDrops, SourceLedger
+from ...ledger.source_ports import KnownDrops, SourceLedger
 from ...proofs.proof import upload_part_size
 from ...volumes import open_volume, outgoing_files
 from ...volumes.file_identity import COARSE_SECONDS, Identity, Likeness, compare, digest_of, open_below, open_folder

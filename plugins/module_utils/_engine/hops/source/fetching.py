@@ -14,7 +14,7 @@ from ...core.bounded_notes import Notes
 from ...core.errors import Trouble
 from ...core.model import Head, State
 from ...ledger.ledger import Failure, Row
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...store.endpoint import Endpoint
 from ...volumes.open_volume import OpenVolume
 from ..flight import Flight, Item

@@ -17,7 +17,7 @@ from ...core.model import UNTOLD, ListedObject, Origin, Page, State
 from ...core.text import plain_text
 from ...ledger import left_behind
 from ...ledger.ledger import Failure, Row
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...store.answers import UNREADABLE
 from ...store.endpoint import Endpoint, lists_whole
 from ...store.listing_gaps import PAGE_KEYS, PageSize, Search, search

@@ -25,7 +25,7 @@ from ...core.model import Fetch, Outcome, State
 from ...core.text import counted_text
 from ...ledger.ledger import Failure, Ledger, Row
 from ...ledger.locks import EVACUATION, locked
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...store.endpoint import Endpoint
 from ...volumes.open_volume import OpenVolume
 from ...volumes.placement import Placement, VolumeSpace, fits_nowhere, is_too_large_for_files, takes_rest

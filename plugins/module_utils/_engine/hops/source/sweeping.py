@@ -16,7 +16,7 @@ from functools import partial
 
 from ...core import keys
 from ...core.removal import AtDestination
-from ...ledger.ports import SourceLedger
+from ...ledger.source_ports import SourceLedger
 from ...volumes.disk_calls import Silent
 from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet

@@ -20,10 +20,11 @@ from ...core import etag
 from ...core.errors import StoreError
 from ...core.model import MIB, Fetch, Head, Outcome, Received, Send
 from ...core.parts import PartMemory, Segment
-from .lanes import Stream, StreamClosed, StreamLane
+from .downloads import Get
 from .outcomes import Result, outcome_of
 from .partial_file import PartialFile
-from .requests import Bucket, Get, Request
+from .requests import Bucket, Request
+from .stream_lane import Stream, StreamClosed, StreamLane
 
 Step: TypeAlias = "Callable[[Stream], Head | None]"
 _log = logging.getLogger("snowsync.native")

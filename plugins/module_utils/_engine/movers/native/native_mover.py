@@ -20,10 +20,12 @@ from ...core.parts import NoMemory, PartMemory
 from ...core.s3_limits import fits
 from ...store.connections import Lanes, lanes_within
 from ...store.timeouts import patience_of
-from .lanes import Kit, SmallLane, StreamLane
+from .lanes import Kit
 from .large import LargeFetch, LargeKit
 from .requests import Bucket, can_carry
 from .small import fetch_small, send_small
+from .small_lane import SmallLane
+from .stream_lane import StreamLane
 from .upload import LargeSend
 from .volume_lanes import VolumeLanes
 

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from ...core import etag
 from ...core.model import Fetch, Head, Outcome, Received, Send
+from .downloads import Get, Target
 from .lanes import Errand
 from .outcomes import Result, outcome_of
-from .requests import Bucket, Get, Put, Request, Target, object_headers, open_to_send, with_md5
+from .requests import Bucket, Request, object_headers, with_md5
+from .uploads import Put, open_to_send
 
 _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 

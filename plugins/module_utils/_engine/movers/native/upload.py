@@ -20,11 +20,11 @@ from ...core.parts import SentPart, Upload
 from ...core.s3_limits import part_count
 from ...store.answers import UNREADABLE
 from ...store.upload_bodies import PERHAPS_STORED, Section, insist_on_part, rotten
-from .lanes import Stream, StreamClosed
 from .large import Large, LargeKit, Step
 from .outcomes import Result
-from .requests import open_to_send
+from .stream_lane import Stream, StreamClosed
 from .upload_requests import UploadRequests
+from .uploads import open_to_send
 
 
 class _UploadGone(Exception):

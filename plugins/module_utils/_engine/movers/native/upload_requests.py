@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from ...core.errors import StoreError, Trouble
 from ...core.model import Head, Send
 from ...core.parts import SentPart
-from ...store.answers import etag_text, says_more
-from .lanes import Stream
-from .requests import Bucket, Post, Put, Request, object_headers, with_md5
+from ...store.head_answers import etag_text
+from ...store.listing_parser import says_more
+from .requests import Bucket, Request, object_headers, with_md5
+from .stream_lane import Stream
+from .uploads import Post, Put
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _find_upload_id = re.compile(rb"<(?:\w+:)?UploadId>([^<]+)</").search

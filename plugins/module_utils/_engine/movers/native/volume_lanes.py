@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .lanes import SmallLane, StreamLane
+from .small_lane import SmallLane
+from .stream_lane import StreamLane
 
 _Lane = TypeVar("_Lane", SmallLane, StreamLane)
 

@@ -1,0 +1,230 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""One PUT or POST of the native mover, with the file it reads and the digest of its bytes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from ...core import workers
+from ...core.errors import StoreError, Trouble
+from ...core.model import MIB, Head, Send
+from ...store.address import UNSIGNED_PAYLOAD
+from ...store.answers import parse_error, unanswered, unreadable
+from ...store.curl import KEPT_ERROR_BYTES, Transfer, Waiting
+from ...store.head_answers import parse_head
+from ...store.timeouts import Asked
+from ...store.upload_bodies import CHUNK, Section, about_tags, rotten
+from .requests import Bucket
+
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from ...config.credentials import Credentials
+
+_AT_ONCE = MIB  # a body up to this size is read at once, a larger one while it is sent
+
+
+def open_to_send(bucket: Bucket, work: Send) -> int:
+    """The descriptor of the file to send. OSError; StoreError if its size has changed."""
+    # Links are followed: a dropped file is reached through a link of the engine.
+    with workers.at_medium():
+        descriptor = os.open(work.path, os.O_RDONLY | os.O_CLOEXEC)
+        size = os.fstat(descriptor).st_size
+    if size != work.size:
+        os.close(descriptor)
+        action = bucket.action("send", work.key)
+        raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
+    return descriptor
+
+
+class _Upload:
+    """A request that sends something to the store, of the kind `asked`; `answer` is the response body."""
+
+    def __init__(
+        self, bucket: Bucket, work: Send, asked: Asked, *, parameters: dict[str, str], headers: dict[str, str]
+    ) -> None:
+        self._bucket = bucket
+        self._work = work
+        self._asked = asked
+        self._waiting: Waiting | None = None
+        self._is_sent_at_once = False  # only the response is waited for
+        self._parameters = parameters
+        self._headers = headers
+        self._transfer: Transfer | None = None
+        self._signed_with: Credentials | None = None
+        self._answer = BytesIO()
+
+    @property
+    def answer(self) -> bytes:
+        return self._answer.getvalue()
+
+    def _begin(self, transfer: Transfer, method: str, payload: str) -> None:
+        self._transfer = transfer
+        self._answer = BytesIO()
+        self._signed_with = self._bucket.credentials()
+        url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
+        transfer.begin(url, lines)
+        curl = transfer.curl
+        curl.setopt(curl.WRITEFUNCTION, self._answer.write)
+        silence = self._bucket.patience.of(self._asked)
+        if self._is_sent_at_once:
+            # libcurl's own limit is enough, and needs no callback: millions of small objects are sent like this.
+            curl.setopt(curl.LOW_SPEED_TIME, max(1, round(silence.answer)))
+        else:
+            self._waiting = transfer.bear(silence, self._goes_on)
+
+    def _goes_on(self) -> bool:
+        self._bucket.moved += 1  # this wait has its own timeout: the watchdog must not end it
+        return True
+
+    def end(self, number: int, words: str) -> Head:
+        assert self._transfer  # `begin` was called
+        action = self._bucket.action("send", self._work.key)
+        if self._waiting and self._waiting.silent_for:
+            detail = f"the store sent nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
+            raise StoreError(Trouble.TIMEOUT, action, detail)
+        if number:
+            raise unanswered(action, number, words, of_object=True)
+        if not self._is_good(self._transfer.status):
+            error = self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
+            raise about_tags(error, self._work) if "x-amz-tagging" in self._headers else error
+        return _head(action, self._transfer)
+
+    def _is_good(self, status: int) -> bool:
+        return 200 <= status < 300  # some stores return 201 or 204; the object is checked afterwards in any case
+
+
+class Put(_Upload):
+    """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one.
+
+    `md5` (hex): the request is aborted before its last byte if the bytes have another MD5; "": not checked.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        work: Send,
+        descriptor: int,
+        start: int,
+        length: int,
+        *,
+        parameters: dict[str, str],
+        headers: dict[str, str],
+        md5: str = "",
+    ) -> None:
+        super().__init__(bucket, work, Asked.PUT, parameters=parameters, headers=headers)
+        self._section = Section(descriptor, start, length)
+        self._length = length
+        self._md5 = md5
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._error: StoreError | None = None
+
+    def begin(self, transfer: Transfer) -> None:
+        curl = transfer.curl
+        body: BytesIO | Section = self._section
+        read: Callable[[int], bytes | int] = self._read
+        if self._length <= _AT_ONCE:
+            self._is_sent_at_once = True
+            content = self._section.read_all()
+            self._insist(content)
+            body = BytesIO(content)
+            read = body.read
+            self._bucket.moved += self._length
+        self._begin(transfer, "PUT", UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body))
+        curl.setopt(curl.READFUNCTION, read)
+        curl.setopt(curl.SEEKFUNCTION, functools.partial(self._seek, body))
+        curl.setopt(curl.UPLOAD, 1)
+        curl.setopt(curl.INFILESIZE_LARGE, self._length)
+
+    def _read(self, amount: int) -> bytes | int:
+        assert self._transfer  # `begin` was called
+        piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
+        self._bucket.moved += len(piece)
+        if self._md5:
+            self._digest.update(piece)
+            if self._section.tell() == self._length:
+                try:
+                    self._insist()
+                except StoreError as error:
+                    self._error = error
+                    # Without its last bytes the store cannot create the object, whatever it checks.
+                    return int(self._transfer.curl.READFUNC_ABORT)
+        return piece
+
+    def _insist(self, content: bytes = b"") -> None:
+        """StoreError unless the bytes read are the proven ones."""
+        if not self._md5:
+            return
+        self._digest.update(content)
+        found = self._digest.hexdigest()
+        if found != self._md5.lower():
+            raise rotten(self._bucket.action("send", self._work.key), self._md5, found)
+
+    def _seek(self, body: BytesIO | Section, offset: int, origin: int) -> int:
+        """libcurl sends a body again from its start."""
+        body.seek(offset, origin)
+        self._digest = hashlib.md5(usedforsecurity=False)
+        return 0  # SEEKFUNC_OK
+
+    def end(self, number: int, words: str) -> Head:
+        if self._section.error:
+            raise self._section.error
+        if self._error:
+            raise self._error
+        return super().end(number, words)
+
+
+class Post(_Upload):
+    """A small request without a file: it starts, lists, completes or aborts a multipart upload, or is a HEAD."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        work: Send,
+        *,
+        method: str = "POST",
+        parameters: dict[str, str],
+        headers: dict[str, str],
+        body: bytes = b"",
+    ) -> None:
+        asked = (Asked.BEGIN if "uploads" in parameters else Asked.COMPLETE) if method == "POST" else Asked.HEAD
+        super().__init__(bucket, work, asked, parameters=parameters, headers=headers)
+        self._method = method
+        self._body = body
+
+    def begin(self, transfer: Transfer) -> None:
+        self._begin(transfer, self._method, hashlib.sha256(self._body).hexdigest())
+        curl = transfer.curl
+        if self._method == "POST":
+            curl.setopt(curl.POSTFIELDS, self._body)
+            # On a reused connection libcurl may silently send it twice: two uploads, one of them unknown.
+            curl.setopt(curl.FRESH_CONNECT, int("uploads" in self._parameters))
+        elif self._method == "HEAD":
+            curl.setopt(curl.NOBODY, 1)
+            curl.setopt(curl.IGNORE_CONTENT_LENGTH, 1)  # libcurl rejects an odd one that parse_head may accept
+        else:
+            curl.setopt(curl.CUSTOMREQUEST, self._method)
+
+    def _is_good(self, status: int) -> bool:
+        # CompleteMultipartUpload may return 200 at once, and fail afterwards.
+        return super()._is_good(status) and not parse_error(self.answer)
+
+
+def _head(action: str, transfer: Transfer) -> Head:
+    try:
+        return parse_head(transfer.header_block, transfer.status)
+    except ValueError as error:
+        raise unreadable(action, error, transfer.status, of_object=True) from None
+
+
+def _sha256(body: BytesIO | Section) -> str:
+    digest = hashlib.sha256()
+    while piece := body.read(CHUNK):
+        digest.update(piece)
+    body.seek(0)
+    return digest.hexdigest()
