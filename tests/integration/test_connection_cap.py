@@ -95,19 +95,19 @@ class Side:
         def heads() -> None:
             for _time in range(2):
                 keys = [f"k{number}" for number in range(SMALL)]
-                found = dict(self.endpoint.wire().head_many(keys))
+                found = dict(self.endpoint.client().head_many(keys))
                 assert set(found) == set(keys)
                 # A finisher asks more of one object while it goes through the heads of many.
-                for key, head in self.endpoint.wire().head_many(keys[:4]):
+                for key, head in self.endpoint.client().head_many(keys[:4]):
                     assert isinstance(head, (Head, StoreError))
-                    self.endpoint.wire().list_page(None, prefix=key, max_keys=1)
+                    self.endpoint.client().list_page(None, prefix=key, max_keys=1)
 
         def lists() -> None:
             for _time in range(5):
-                self.endpoint.wire().list_page(None, prefix="", max_keys=10)
+                self.endpoint.client().list_page(None, prefix="", max_keys=10)
 
         def lists_whole() -> None:
-            for page in self.endpoint.wire().list_whole(prefix=""):
+            for page in self.endpoint.client().list_whole(prefix=""):
                 assert page.objects
 
         def tags() -> None:

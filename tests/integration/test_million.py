@@ -112,10 +112,10 @@ from snowsync.ledger.ledger import Ledger
 from snowsync.store.timeouts import Patience
 job = load_job(sys.argv[1])
 ledger = Ledger(job.ledger_path)
-wire = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source"), Patience()).wire()
+client = Endpoint(job.source.endpoints[0], job.source, for_side(job, "source"), Patience()).client()
 token = None
 while True:
-    page = wire.list_page(token, prefix="")
+    page = client.list_page(token, prefix="")
     ledger.listing.observe(page.objects)
     token = page.next_token
     if token is None:

@@ -103,8 +103,8 @@ class FakeStore:
             return self.objects[key]
 
 
-class FakeWire:
-    """As wire.Wire, on a FakeStore."""
+class FakeClient:
+    """As client.StoreClient, on a FakeStore."""
 
     def __init__(self, fake: FakeStore, url: str) -> None:
         self.fake, self.url = fake, url
@@ -433,7 +433,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     move_by(monkeypatch, FakeMover)
     monkeypatch.setattr(endpoint, "Control", FakeControl)
     monkeypatch.setattr(open_volume, "syncfs", lambda descriptor: None)
-    monkeypatch.setattr(endpoint.Endpoint, "wire", lambda self: FakeWire(FakeMover.stores[self.url], self.url))
+    monkeypatch.setattr(endpoint.Endpoint, "client", lambda self: FakeClient(FakeMover.stores[self.url], self.url))
 
 
 def open_slowly(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

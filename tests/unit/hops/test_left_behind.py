@@ -10,7 +10,7 @@ from typing import Any
 
 import fake_stores
 import pytest
-from fake_stores import FakeStore, FakeWire, Rig, install
+from fake_stores import FakeClient, FakeStore, Rig, install
 
 from snowsync.core.errors import ObjectsFailed, StoreError
 from snowsync.core.keys import key_bytes
@@ -63,14 +63,14 @@ def test_what_cannot_be_moved_is_named_and_the_run_is_not_drained(
 
 def test_a_key_that_is_empty_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(rig)
-    list_page = FakeWire.list_page
+    list_page = FakeClient.list_page
 
-    def with_nameless(self: FakeWire, token: str | None, **options: Any) -> Page:
+    def with_nameless(self: FakeClient, token: str | None, **options: Any) -> Page:
         page = list_page(self, token, **options)
         nameless = [ListedObject("", 1, "e", 1)] if self.fake is rig.source else []
         return Page([*nameless, *page.objects], page.next_token)
 
-    monkeypatch.setattr(FakeWire, "list_page", with_nameless)
+    monkeypatch.setattr(FakeClient, "list_page", with_nameless)
     summary = rig.run()
     assert (summary.drained, summary.left_behind) == (False, 1)
     assert "its key is empty" in summary.failures[0]["message"]
@@ -80,9 +80,9 @@ def test_a_key_that_is_empty_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
 def test_what_was_not_asked_for_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     fill(rig, "in/1", "in/2")
     rig.changes = {"source": {"prefix": "in/", **({"list_version": "v1", "sorted": False} if whole else {})}}
-    list_page = FakeWire.list_page
+    list_page = FakeClient.list_page
     monkeypatch.setattr(
-        FakeWire, "list_page", lambda self, token, **options: list_page(self, token, **{**options, "prefix": ""})
+        FakeClient, "list_page", lambda self, token, **options: list_page(self, token, **{**options, "prefix": ""})
     )
     assert plan_job(rig.job).left_behind == 3
     summary = rig.run()
@@ -174,8 +174,8 @@ def test_a_plan_names_the_first_hundred_and_counts_all(rig: Rig) -> None:
 # -- listings of a destination that proves by them ----------------------------------------------------------------
 
 
-class Shelves(FakeWire):
-    """A wire of its own, whose listing has foreign keys."""
+class Shelves(FakeClient):
+    """A client of its own, whose listing has foreign keys."""
 
     def __init__(self, fake: FakeStore, *foreign: str) -> None:
         super().__init__(fake, "http://x")
@@ -202,7 +202,7 @@ def test_a_listing_in_a_circle_proves_what_it_gave(rig: Rig) -> None:
         rig.destination.put(f"k{number:03}", b"x")
     expected = {key: (stored.etag, len(stored.data)) for key, stored in rig.destination.objects.items()}
 
-    class Circle(FakeWire):
+    class Circle(FakeClient):
         asked = 0
 
         def list_page(self, token: str | None, **options: Any) -> Page:
@@ -225,13 +225,13 @@ def test_a_ledger_never_gets_a_key_that_it_cannot_hold(rig: Rig) -> None:
 # -- a listing that ends in an error --------------------------------------------------------------------------------
 
 
-def endless(self: FakeWire, token: str | None, **options: Any) -> Page:
+def endless(self: FakeClient, token: str | None, **options: Any) -> Page:
     return Page([], f"{token}x", True)
 
 
 def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(rig)
-    monkeypatch.setattr(FakeWire, "list_page", endless)
+    monkeypatch.setattr(FakeClient, "list_page", endless)
     with pytest.raises(StoreError, match="empty pages"):
         rig.run()
     with pytest.raises(StoreError, match="empty pages"):
@@ -242,15 +242,15 @@ def test_a_listing_without_end_ends_the_run_and_the_plan(rig: Rig, monkeypatch: 
 def garbled(rig: Rig, monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
     """The source gives no readable page that should show one of these keys."""
     monkeypatch.setattr("snowsync.store.endpoint._LONGEST_REST", 0.01)
-    list_page = FakeWire.list_page
+    list_page = FakeClient.list_page
 
-    def garble(self: FakeWire, token: str | None, **options: Any) -> Page:
+    def garble(self: FakeClient, token: str | None, **options: Any) -> Page:
         page = list_page(self, token, **options)
         if self.fake is rig.source and any(listed.key in hidden for listed in page.objects):
             raise unreadable("list", ValueError("it ends too early"), 200)
         return page
 
-    monkeypatch.setattr(FakeWire, "list_page", garble)
+    monkeypatch.setattr(FakeClient, "list_page", garble)
 
 
 @pytest.mark.parametrize(
@@ -291,9 +291,9 @@ def test_what_nobody_can_read_without_an_order_ends_the_pass(rig: Rig, monkeypat
 def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(rig)
     shown: dict[str, Any] = {"objects": [ListedObject("d", 1, "e", 1)]}
-    list_page = FakeWire.list_page
+    list_page = FakeClient.list_page
 
-    def with_more(self: FakeWire, token: str | None, **options: Any) -> Page:
+    def with_more(self: FakeClient, token: str | None, **options: Any) -> Page:
         page = list_page(self, token, **options)
         if self.fake is rig.source:
             page = Page([*page.objects, *shown.get("objects", [])], page.next_token, unread=shown.get("unread", []))
@@ -306,7 +306,7 @@ def test_nothing_is_forgotten_where_something_cannot_be_read(rig: Rig, monkeypat
         finally:
             ledger.close()
 
-    monkeypatch.setattr(FakeWire, "list_page", with_more)
+    monkeypatch.setattr(FakeClient, "list_page", with_more)
     rig.run()
     assert gone() == {"d"}
     del shown["objects"]

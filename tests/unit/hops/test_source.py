@@ -125,9 +125,9 @@ def test_a_new_generation_that_the_lister_saw_first_is_no_failure(rig: Rig, monk
 
 
 def endpoint_page(rig: Rig) -> Any:
-    from fake_stores import SOURCE_URL, FakeWire
+    from fake_stores import SOURCE_URL, FakeClient
 
-    return FakeWire(rig.source, SOURCE_URL).list_page(None).objects
+    return FakeClient(rig.source, SOURCE_URL).list_page(None).objects
 
 
 def names_of(rig: Rig, key: str) -> list[str]:
@@ -744,17 +744,17 @@ def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
 def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from fake_stores import FakeWire
+    from fake_stores import FakeClient
 
     from snowsync.core.model import Page
 
-    list_page = FakeWire.list_page
+    list_page = FakeClient.list_page
 
-    def without_etags(self: FakeWire, token: str | None, **options: Any) -> Page:
+    def without_etags(self: FakeClient, token: str | None, **options: Any) -> Page:
         page = list_page(self, token, **options)
         return Page([replace(listed, etag="") for listed in page.objects], page.next_token)
 
-    monkeypatch.setattr(FakeWire, "list_page", without_etags)
+    monkeypatch.setattr(FakeClient, "list_page", without_etags)
     fill(rig)
     summary = rig.run()
     rig.assert_delivered()
@@ -791,8 +791,8 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")
         committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))
-    assert [lane.volume for lane in committer.lanes.values()] == [first, twin]
-    assert second not in [lane.volume for lane in committer.lanes.values()]
+    assert [queue.volume for queue in committer.queues.values()] == [first, twin]
+    assert second not in [queue.volume for queue in committer.queues.values()]
     running.stop()
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The independent comparison over the wire: pages, order, outages, refusals."""
+"""The independent comparison over the client: pages, order, outages, refusals."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_stores import DESTINATION_URL, FakeStore, FakeWire, Rig, etag_of, refuse
+from fake_stores import DESTINATION_URL, FakeClient, FakeStore, Rig, etag_of, refuse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,8 +35,8 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def wire(store: FakeStore) -> FakeWire:
-    return FakeWire(store, DESTINATION_URL)
+def client(store: FakeStore) -> FakeClient:
+    return FakeClient(store, DESTINATION_URL)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def side(**changes: object) -> Store:
 
 def arrive(
     folder: Path,
-    wire: FakeWire,
+    client: FakeClient,
     data: bytes,
     *,
     settings: MoverSettings = SETTINGS,
@@ -60,52 +60,54 @@ def arrive(
     path = folder / "arrived"
     path.write_bytes(data)
     store = side(**changes)
-    return prove_arrival(str(path), "k", wire.head("k"), store, wire, settings, unproven=unproven)  # type: ignore[arg-type]  # a fake
+    return prove_arrival(str(path), "k", client.head("k"), store, client, settings, unproven=unproven)  # type: ignore[arg-type]  # a fake
 
 
 # -- what arrived -------------------------------------------------------------------------------------------------
 
 
-def test_an_md5_proves_and_refutes(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+def test_an_md5_proves_and_refutes(tmp_path: Path, store: FakeStore, client: FakeClient) -> None:
     store.put("k", b"data")
-    assert arrive(tmp_path, wire, b"data") == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
-    refuted = arrive(tmp_path, wire, b"dada")
+    assert arrive(tmp_path, client, b"data") == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
+    refuted = arrive(tmp_path, client, b"dada")
     assert isinstance(refuted, Refuted)
     assert (refuted.expected, refuted.found) == (etag_of(b"data"), etag_of(b"dada"))
 
 
 def test_another_size_is_refuted_without_reading(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: FakeStore, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put("k", b"data")
     monkeypatch.setattr(etag_module, "prove_file", None)
-    refuted = arrive(tmp_path, wire, b"dat")
+    refuted = arrive(tmp_path, client, b"dat")
     assert isinstance(refuted, Refuted)
     assert (refuted.expected, refuted.found) == ("4 bytes", "3 bytes")
 
 
 def test_one_part_is_sent_in_one_put_and_read_only_once(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: FakeStore, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"d" * 1000
     store.put("k", data, part_size=8 * MIB)
     assert store.objects["k"].etag.endswith("-1")
     monkeypatch.setattr(etag_module, "file_etag", None)
-    assert arrive(tmp_path, wire, data) == Proven(hashlib.md5(data).hexdigest(), 0, Evidence.STORE_DIGEST)
+    assert arrive(tmp_path, client, data) == Proven(hashlib.md5(data).hexdigest(), 0, Evidence.STORE_DIGEST)
 
 
-def test_the_part_size_of_the_source_is_kept(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+def test_the_part_size_of_the_source_is_kept(tmp_path: Path, store: FakeStore, client: FakeClient) -> None:
     data = bytes(range(256)) * (44 * MIB // 1024)
     store.put("k", data, part_size=5 * MIB)
-    assert arrive(tmp_path, wire, data) == Proven(etag_of(data, 5 * MIB), 5 * MIB, Evidence.STORE_DIGEST)
+    assert arrive(tmp_path, client, data) == Proven(etag_of(data, 5 * MIB), 5 * MIB, Evidence.STORE_DIGEST)
     assert store.requests == [("head", "k")]
 
 
 @pytest.mark.parametrize("part_size", [5 * MIB + 1, 7_000_001])
-def test_an_unusual_part_size_is_asked_for(tmp_path: Path, store: FakeStore, wire: FakeWire, part_size: int) -> None:
+def test_an_unusual_part_size_is_asked_for(
+    tmp_path: Path, store: FakeStore, client: FakeClient, part_size: int
+) -> None:
     data = bytes(range(256)) * (11 * MIB // 256)
     store.put("k", data, part_size=part_size)
-    assert arrive(tmp_path, wire, data) == Proven(etag_of(data, part_size), part_size, Evidence.STORE_DIGEST)
+    assert arrive(tmp_path, client, data) == Proven(etag_of(data, part_size), part_size, Evidence.STORE_DIGEST)
     assert ("head1", "k") in store.requests
 
 
@@ -120,14 +122,14 @@ def uneven(data: bytes, *sizes: int) -> str:
 
 @pytest.mark.parametrize("sizes", [(5 * MIB, 2 * MIB, 4 * MIB), (4 * MIB, 3 * MIB, 4 * MIB), (7 * MIB, 4 * MIB - 1, 1)])
 def test_parts_of_different_sizes_are_asked_for(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, sizes: tuple[int, ...]
+    tmp_path: Path, store: FakeStore, client: FakeClient, sizes: tuple[int, ...]
 ) -> None:
     """Also where the first one's size would give as many parts, all equal."""
     data = bytes(range(256)) * (11 * MIB // 256)
     store.put("k", data, etag=uneven(data, *sizes), parts=sizes)
-    assert arrive(tmp_path, wire, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
+    assert arrive(tmp_path, client, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
     assert [operation for operation, _ in store.requests] == ["head", "head1", "head2", "head3"]
-    assert_refuted(store, arrive(tmp_path, wire, data[:-1] + b"x"))
+    assert_refuted(store, arrive(tmp_path, client, data[:-1] + b"x"))
     assert store.count("get") == 0
 
 
@@ -140,31 +142,31 @@ def assert_refuted(store: FakeStore, proof: object) -> None:
 
 @pytest.mark.parametrize("part_size", [8 * MIB, 5 * MIB, 7_000_001, 6 * MIB + 4096])
 def test_rot_in_parts_that_the_store_tells_is_refuted_and_not_read_again(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, part_size: int
+    tmp_path: Path, store: FakeStore, client: FakeClient, part_size: int
 ) -> None:
     data = bytes(range(256)) * (11 * MIB // 256)
     rotten = data[: 6 * MIB] + b"x" + data[6 * MIB + 1 :]
     store.put("k", rotten, etag=etag_of(data, part_size), part_size=part_size)
     for policy in POLICIES:
-        assert_refuted(store, arrive(tmp_path, wire, rotten, unproven=policy))
+        assert_refuted(store, arrive(tmp_path, client, rotten, unproven=policy))
     assert store.count("get") == 0
 
 
 @pytest.mark.parametrize("data", [b"data" * 1000, b""])
-def test_rot_in_the_only_part_is_refuted(tmp_path: Path, store: FakeStore, wire: FakeWire, data: bytes) -> None:
+def test_rot_in_the_only_part_is_refuted(tmp_path: Path, store: FakeStore, client: FakeClient, data: bytes) -> None:
     """One part is all bytes, whatever its size was: nothing has to be told."""
     store.put("k", data, etag=etag_of(data + b"x", 8 * MIB), part_size=8 * MIB)
     for policy in POLICIES:
-        assert_refuted(store, arrive(tmp_path, wire, data, unproven=policy))
+        assert_refuted(store, arrive(tmp_path, client, data, unproven=policy))
     assert [operation for operation, _ in store.requests] == ["head"] * len(POLICIES)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_md5_that_differs_is_refuted_whatever_the_job_accepts(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, policy: str
+    tmp_path: Path, store: FakeStore, client: FakeClient, policy: str
 ) -> None:
     store.put("k", b"rotten", etag=etag_of(b"sound!"))
-    refuted = arrive(tmp_path, wire, b"rotten", unproven=policy)
+    refuted = arrive(tmp_path, client, b"rotten", unproven=policy)
     assert isinstance(refuted, Refuted)
     assert (refuted.expected, refuted.found) == (etag_of(b"sound!"), etag_of(b"rotten"))
     assert store.count("get") == 0
@@ -188,69 +190,71 @@ SILENT = [Trouble.UNSUPPORTED, Trouble.CHANGED, Trouble.OTHER, Trouble.DENIED, "
 @pytest.mark.parametrize("kind", SILENT)
 @pytest.mark.parametrize("is_rotten", [False, True])
 def test_a_digest_that_fits_no_known_layout_is_not_proven(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, kind: object, is_rotten: bool
+    tmp_path: Path, store: FakeStore, client: FakeClient, kind: object, is_rotten: bool
 ) -> None:
     data = bytes(range(256)) * (11 * MIB // 256)
     stored = b"x" + data[1:] if is_rotten else data
     store.put("k", stored, etag=etag_of(data, 7_000_001), part_size=7_000_001)
     silent(store, kind)
     for policy in ("auto", "hold"):
-        held = arrive(tmp_path, wire, stored, unproven=policy)
+        held = arrive(tmp_path, client, stored, unproven=policy)
         assert isinstance(held, Unproven)
         assert (held.expected, held.found) == (store.objects["k"].etag, f"md5:{etag_of(stored)}")
         assert etag_of(stored) in held.message and held.expected in held.message
         assert "set `unproven: accept` if you trust this source, or its `etag: opaque`" in held.message
-    accepted = arrive(tmp_path, wire, stored, unproven="accept")
+    accepted = arrive(tmp_path, client, stored, unproven="accept")
     assert accepted == Proven(etag_of(stored), 0, Evidence.NOT_PROVEN)
     assert store.count("get") == 3, "read once more, each time"
 
 
-def test_a_number_of_parts_that_no_size_gives_is_not_proven(tmp_path: Path, store: FakeStore, wire: FakeWire) -> None:
+def test_a_number_of_parts_that_no_size_gives_is_not_proven(
+    tmp_path: Path, store: FakeStore, client: FakeClient
+) -> None:
     store.put("k", b"data", etag=f"{'1' * 32}-7")
-    assert isinstance(arrive(tmp_path, wire, b"data"), Unproven)
+    assert isinstance(arrive(tmp_path, client, b"data"), Unproven)
 
 
 def test_two_reads_that_differ_are_refuted_whatever_the_job_accepts(
-    tmp_path: Path, store: FakeStore, wire: FakeWire
+    tmp_path: Path, store: FakeStore, client: FakeClient
 ) -> None:
     store.put("k", b"data", etag="opaque")
     for policy in POLICIES:
-        assert isinstance(arrive(tmp_path, wire, b"dada", unproven=policy), Refuted)
+        assert isinstance(arrive(tmp_path, client, b"dada", unproven=policy), Refuted)
 
 
-def test_a_checksum_proves_what_fits_no_layout(tmp_path: Path, wire: FakeWire) -> None:
+def test_a_checksum_proves_what_fits_no_layout(tmp_path: Path, client: FakeClient) -> None:
     path = tmp_path / "arrived"
     path.write_bytes(b"data")
     digest = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
     head = Head(200, 4, f"{'1' * 32}-3", 0, Headers(), checksums={"sha256": digest})
-    wire.fake.put("k", b"data", etag=head.etag)
-    proven = prove_arrival(str(path), "k", head, side(), wire, SETTINGS)  # type: ignore[arg-type]  # a fake
+    client.fake.put("k", b"data", etag=head.etag)
+    proven = prove_arrival(str(path), "k", head, side(), client, SETTINGS)  # type: ignore[arg-type]  # a fake
     assert proven == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
 
 
 @pytest.mark.parametrize("trouble", [Trouble.SERVER, Trouble.NOT_FOUND, Trouble.CREDENTIAL])
 def test_a_transient_error_while_asking_is_transient(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, trouble: Trouble
+    tmp_path: Path, store: FakeStore, client: FakeClient, trouble: Trouble
 ) -> None:
     data = bytes(11 * MIB)
     store.put("k", data, part_size=7_000_001)
     store.before = refuse(trouble, operation="head1")
     with pytest.raises(StoreError) as caught:
-        arrive(tmp_path, wire, data)
+        arrive(tmp_path, client, data)
     assert caught.value.trouble is trouble
 
 
 def test_parts_too_small_for_aws_are_proven_and_sent_in_other_parts(
-    tmp_path: Path, store: FakeStore, wire: FakeWire
+    tmp_path: Path, store: FakeStore, client: FakeClient
 ) -> None:
     """Else the destination would refuse the upload (EntityTooSmall) at every attempt."""
     data = bytes(range(256)) * (12 * MIB // 256)
     store.put("k", data, part_size=3 * MIB)
     settings = MoverSettings(part_size=5 * MIB)
-    assert arrive(tmp_path, wire, data, settings=settings) == Proven(
+    assert arrive(tmp_path, client, data, settings=settings) == Proven(
         etag_of(data, 5 * MIB), 5 * MIB, Evidence.STORE_DIGEST
     )
-    assert arrive(tmp_path, wire, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
+    assert arrive(tmp_path, client, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
 
 
 OPAQUE = ["no shape", "no ETag", "aws:kms", "aws:kms:dsse", "customer", "by configuration"]
@@ -267,53 +271,53 @@ def put_opaque(store: FakeStore, data: bytes, how: str, etag: str) -> dict[str, 
 @pytest.mark.parametrize("how", OPAQUE)
 @pytest.mark.parametrize("etag", ["0" * 32, f"{'0' * 32}-2", etag_of(b"data")])
 def test_an_opaque_etag_is_replaced_by_a_second_read(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, how: str, etag: str
+    tmp_path: Path, store: FakeStore, client: FakeClient, how: str, etag: str
 ) -> None:
     """Also one that happens to be equal, which says as little."""
     changes = put_opaque(store, b"data", how, etag)
     for policy in ("auto", "accept"):
-        proven = arrive(tmp_path, wire, b"data", unproven=policy, **changes)
+        proven = arrive(tmp_path, client, b"data", unproven=policy, **changes)
         assert proven == Proven(etag_of(b"data"), 0, Evidence.NOT_PROVEN)
-    held = arrive(tmp_path, wire, b"data", unproven="hold", **changes)
+    held = arrive(tmp_path, client, b"data", unproven="hold", **changes)
     assert isinstance(held, Unproven)
     assert "`unproven: hold`; set `unproven: auto`" in held.message
     assert store.count("get") == 3
-    assert isinstance(arrive(tmp_path, wire, b"dada", **changes), Refuted)
+    assert isinstance(arrive(tmp_path, client, b"dada", **changes), Refuted)
 
 
 @pytest.mark.parametrize("how", OPAQUE)
 def test_an_opaque_etag_that_the_mover_saw_too_is_no_proof(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, how: str
+    tmp_path: Path, store: FakeStore, client: FakeClient, how: str
 ) -> None:
     changes = put_opaque(store, b"data", how, etag_of(b"data"))
     path = tmp_path / "arrived"
     path.write_bytes(b"data")
-    head = wire.head("k")
+    head = client.head("k")
     received = Received(head, head.etag, 0)
-    proven = prove_arrival(str(path), "k", head, side(**changes), wire, SETTINGS, received)  # type: ignore[arg-type]  # a fake
+    proven = prove_arrival(str(path), "k", head, side(**changes), client, SETTINGS, received)  # type: ignore[arg-type]  # a fake
     assert proven == Proven(etag_of(b"data"), 0, Evidence.NOT_PROVEN)
 
 
 def test_an_object_that_changes_between_the_two_reads_is_no_mismatch(
-    tmp_path: Path, store: FakeStore, wire: FakeWire
+    tmp_path: Path, store: FakeStore, client: FakeClient
 ) -> None:
     store.put("k", b"data", etag="opaque-1")
     store.before = lambda operation, key: store.put("k", b"DATA", etag="opaque-2") if operation == "get" else None
     with pytest.raises(StoreError) as caught:
-        arrive(tmp_path, wire, b"data")
+        arrive(tmp_path, client, b"data")
     assert caught.value.trouble is Trouble.CHANGED
 
 
-def test_a_checksum_spares_the_second_read(tmp_path: Path, wire: FakeWire) -> None:
+def test_a_checksum_spares_the_second_read(tmp_path: Path, client: FakeClient) -> None:
     path = tmp_path / "arrived"
     path.write_bytes(b"data")
     digest = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
     head = Head(200, 4, "opaque", 0, Headers(), checksums={"sha256": digest})
-    proven = prove_arrival(str(path), "k", head, side(), wire, SETTINGS)  # type: ignore[arg-type]  # a fake
+    proven = prove_arrival(str(path), "k", head, side(), client, SETTINGS)  # type: ignore[arg-type]  # a fake
     assert proven == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
     path.write_bytes(b"dada")
-    assert isinstance(prove_arrival(str(path), "k", head, side(), wire, SETTINGS), Refuted)  # type: ignore[arg-type]  # a fake
-    assert wire.fake.requests == []
+    assert isinstance(prove_arrival(str(path), "k", head, side(), client, SETTINGS), Refuted)  # type: ignore[arg-type]  # a fake
+    assert client.fake.requests == []
 
 
 # -- limits of an upload ------------------------------------------------------------------------------------------
@@ -341,56 +345,56 @@ def test_a_single_put_too_large_for_aws_becomes_parts(tmp_path: Path, monkeypatc
 
 
 def deliver(
-    wire: FakeWire, sent: Sent, *, wanted: Evidence = Evidence.STORE_DIGEST, **changes: object
+    client: FakeClient, sent: Sent, *, wanted: Evidence = Evidence.STORE_DIGEST, **changes: object
 ) -> Proven | Refuted:
-    return prove_delivery(sent, wire.head("k"), side(**changes), wire, wanted=wanted)  # type: ignore[arg-type]  # a fake
+    return prove_delivery(sent, client.head("k"), side(**changes), client, wanted=wanted)  # type: ignore[arg-type]  # a fake
 
 
 def sent_as(data: bytes, part_size: int = 0) -> Sent:
     return Sent("k", len(data), etag_of(data, part_size), part_size)
 
 
-def test_the_same_etag_proves_without_another_request(store: FakeStore, wire: FakeWire) -> None:
+def test_the_same_etag_proves_without_another_request(store: FakeStore, client: FakeClient) -> None:
     store.put("k", b"data")
-    assert deliver(wire, sent_as(b"data")) == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
+    assert deliver(client, sent_as(b"data")) == Proven(etag_of(b"data"), 0, Evidence.STORE_DIGEST)
     assert store.requests == [("head", "k")]
 
 
 @pytest.mark.parametrize(("held", "is_proven"), [(b"bytes", True), (b"other", False)])
 def test_where_no_size_is_told_equal_digests_say_as_much(
-    store: FakeStore, wire: FakeWire, held: bytes, is_proven: bool
+    store: FakeStore, client: FakeClient, held: bytes, is_proven: bool
 ) -> None:
     store.put("k", held)
     sent = Sent("k", 5, etag_of(b"bytes"), 0)
-    found = replace(wire.head("k"), size=UNTOLD)
-    proof = prove_delivery(sent, found, side(), wire, wanted=Evidence.STORE_DIGEST)  # type: ignore[arg-type]  # a fake
+    found = replace(client.head("k"), size=UNTOLD)
+    proof = prove_delivery(sent, found, side(), client, wanted=Evidence.STORE_DIGEST)  # type: ignore[arg-type]  # a fake
     assert isinstance(proof, Proven) is is_proven
 
 
-def test_an_etag_in_capitals_is_the_same(store: FakeStore, wire: FakeWire) -> None:
+def test_an_etag_in_capitals_is_the_same(store: FakeStore, client: FakeClient) -> None:
     store.put("k", b"data", etag=etag_of(b"data").upper())
-    assert isinstance(deliver(wire, sent_as(b"data")), Proven)
+    assert isinstance(deliver(client, sent_as(b"data")), Proven)
 
 
 @pytest.mark.parametrize("held", [b"dada", b"dat"])
-def test_other_bytes_are_refuted_without_reading_them(store: FakeStore, wire: FakeWire, held: bytes) -> None:
+def test_other_bytes_are_refuted_without_reading_them(store: FakeStore, client: FakeClient, held: bytes) -> None:
     store.put("k", held)
-    assert isinstance(deliver(wire, sent_as(b"data")), Refuted)
+    assert isinstance(deliver(client, sent_as(b"data")), Refuted)
     assert store.requests == [("head", "k")]
 
 
 @pytest.mark.parametrize("wanted", [Evidence.READ_BACK, Evidence.MEDIUM])
 @pytest.mark.parametrize("part_size", [0, 700, 1000, 5000])
 def test_a_read_back_is_compared_with_the_digest_and_says_what_it_is(
-    store: FakeStore, wire: FakeWire, wanted: Evidence, part_size: int
+    store: FakeStore, client: FakeClient, wanted: Evidence, part_size: int
 ) -> None:
     """Never more than was reached: a level that no client can reach must not be claimed."""
     data = bytes(range(250)) * 10
     store.put("k", data, part_size=part_size)
-    proven = deliver(wire, sent_as(data, part_size), wanted=wanted)
+    proven = deliver(client, sent_as(data, part_size), wanted=wanted)
     assert proven == Proven(store.objects["k"].etag, 0, Evidence.READ_BACK)
     store.objects["k"].data = b"x" + data[1:]  # the store lies about its ETag
-    refuted = deliver(wire, sent_as(data, part_size), wanted=wanted)
+    refuted = deliver(client, sent_as(data, part_size), wanted=wanted)
     assert isinstance(refuted, Refuted)
     assert refuted.expected == etag_of(data, part_size)
     assert refuted.found == etag_of(b"x" + data[1:], part_size)
@@ -398,42 +402,42 @@ def test_a_read_back_is_compared_with_the_digest_and_says_what_it_is(
 
 @pytest.mark.parametrize(("etag", "encryption"), [("opaque", ""), ("1" * 32, "aws:kms"), ("1" * 32 + "-7", "")])
 def test_an_etag_that_cannot_be_compared_is_read_back(
-    store: FakeStore, wire: FakeWire, etag: str, encryption: str
+    store: FakeStore, client: FakeClient, etag: str, encryption: str
 ) -> None:
     store.put("k", b"data", etag=etag, encryption=encryption)
-    assert deliver(wire, sent_as(b"data")) == Proven(etag, 0, Evidence.READ_BACK)
+    assert deliver(client, sent_as(b"data")) == Proven(etag, 0, Evidence.READ_BACK)
 
 
 def test_etags_that_only_look_like_digests_are_read_back_where_the_job_says_so(
-    store: FakeStore, wire: FakeWire
+    store: FakeStore, client: FakeClient
 ) -> None:
     store.put("k", b"data", etag="1" * 32)
-    assert isinstance(deliver(wire, sent_as(b"data")), Refuted)
-    assert deliver(wire, sent_as(b"data"), etag="opaque") == Proven("1" * 32, 0, Evidence.READ_BACK)
+    assert isinstance(deliver(client, sent_as(b"data")), Refuted)
+    assert deliver(client, sent_as(b"data"), etag="opaque") == Proven("1" * 32, 0, Evidence.READ_BACK)
 
 
 @pytest.mark.parametrize("how", OPAQUE)
-def test_an_equal_etag_that_is_no_digest_is_read_back(store: FakeStore, wire: FakeWire, how: str) -> None:
+def test_an_equal_etag_that_is_no_digest_is_read_back(store: FakeStore, client: FakeClient, how: str) -> None:
     """Such as a store that gives back what it was sent as Content-MD5, whatever it keeps."""
     changes = put_opaque(store, b"data", how, etag_of(b"data"))
-    assert deliver(wire, sent_as(b"data"), **changes) == Proven(store.objects["k"].etag, 0, Evidence.READ_BACK)
+    assert deliver(client, sent_as(b"data"), **changes) == Proven(store.objects["k"].etag, 0, Evidence.READ_BACK)
     store.objects["k"].data = b"dada"
-    refuted = deliver(wire, sent_as(b"data"), **changes)
+    refuted = deliver(client, sent_as(b"data"), **changes)
     assert isinstance(refuted, Refuted)
     assert (refuted.expected, refuted.found) == (etag_of(b"data"), etag_of(b"dada"))
 
 
-def test_rot_before_the_upload_is_seen_behind_an_opaque_etag(store: FakeStore, wire: FakeWire) -> None:
+def test_rot_before_the_upload_is_seen_behind_an_opaque_etag(store: FakeStore, client: FakeClient) -> None:
     """What is read back must be what was staged, not what the staged file has become."""
     store.put("k", b"rotten", etag="opaque")
-    assert isinstance(deliver(wire, Sent("k", 6, etag_of(b"sound!"), 0)), Refuted)
+    assert isinstance(deliver(client, Sent("k", 6, etag_of(b"sound!"), 0)), Refuted)
 
 
-def test_a_failed_read_back_is_the_stores_trouble(store: FakeStore, wire: FakeWire) -> None:
+def test_a_failed_read_back_is_the_stores_trouble(store: FakeStore, client: FakeClient) -> None:
     store.put("k", b"data")
     store.before = refuse(Trouble.SERVER, operation="get")
     with pytest.raises(StoreError):
-        deliver(wire, sent_as(b"data"), wanted=Evidence.READ_BACK)
+        deliver(client, sent_as(b"data"), wanted=Evidence.READ_BACK)
 
 
 @given(data=st.binary(max_size=300), part_size=st.integers(0, 40), cuts=st.lists(st.integers(1, 60), max_size=20))
@@ -498,16 +502,21 @@ def test_an_answer_proves_as_much_as_its_digest(
     ],
 )
 def test_a_refused_question_for_checksums_costs_a_second_read(
-    tmp_path: Path, store: FakeStore, wire: FakeWire, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, is_raised: bool
+    tmp_path: Path,
+    store: FakeStore,
+    client: FakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Trouble,
+    is_raised: bool,
 ) -> None:
     def refused(_key: str) -> Head:
         raise StoreError(trouble, "look", "refused")
 
     store.put("k", b"data")
-    monkeypatch.setattr(wire, "head_with_checksums", refused)
+    monkeypatch.setattr(client, "head_with_checksums", refused)
     if is_raised:
         with pytest.raises(StoreError):
-            arrive(tmp_path, wire, b"data", etag="opaque")
+            arrive(tmp_path, client, b"data", etag="opaque")
     else:
-        proof = arrive(tmp_path, wire, b"data", etag="opaque")
+        proof = arrive(tmp_path, client, b"data", etag="opaque")
         assert isinstance(proof, Proven) and proof.evidence is Evidence.NOT_PROVEN

@@ -24,9 +24,9 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Head
-from snowsync.store import client as wire_module
+from snowsync.store import client as client_module
 from snowsync.store.answers import UNREADABLE
-from snowsync.store.client import Wire
+from snowsync.store.client import StoreClient
 from snowsync.store.connections import Permits
 from snowsync.store.listing_gaps import LAST_TEXT
 from snowsync.store.listing_walk import ListingWalk
@@ -49,16 +49,16 @@ def store() -> Iterator[ScriptedStore]:
         yield running
 
 
-Connect = Callable[..., Wire]
+Connect = Callable[..., StoreClient]
 
 
 @pytest.fixture
 def connect(store: ScriptedStore) -> Iterator[Connect]:
-    made: list[Wire] = []
+    made: list[StoreClient] = []
 
-    def connect(url: str = "", connections: int = 4, **options: Any) -> Wire:
+    def connect(url: str = "", connections: int = 4, **options: Any) -> StoreClient:
         described = Store(bucket="bucket", endpoints=(url or store.url,), **options)
-        wire = Wire(
+        client = StoreClient(
             described,
             url or store.url,
             CREDENTIALS,
@@ -66,20 +66,20 @@ def connect(store: ScriptedStore) -> Iterator[Connect]:
             connect_timeout=30,
             patience=Patience(2, 2),
         )
-        made.append(wire)
-        return wire
+        made.append(client)
+        return client
 
     yield connect
-    for wire in made:
-        wire.close()
+    for client in made:
+        client.close()
 
 
-def walked(wire: Wire, options: dict[str, Any]) -> list[str]:
+def walked(client: StoreClient, options: dict[str, Any]) -> list[str]:
     """The keys of a whole listing."""
     walk = ListingWalk(Store(bucket="bucket", endpoints=("http://x",), **options))
     found: list[str] = []
     while not walk.is_over:
-        answer = wire.list_page(walk.token, start_after=walk.start_after)
+        answer = client.list_page(walk.token, start_after=walk.start_after)
         found += [item.key for item in answer.objects]
         walk.take(answer)
     return found
@@ -120,10 +120,10 @@ def test_a_listing_by_pages(store: ScriptedStore, connect: Connect) -> None:
         return page("c")
 
     store.script = script
-    wire = connect(prefix="p/é")
-    first = wire.list_page(None, start_after="p/é a")
+    client = connect(prefix="p/é")
+    first = client.list_page(None, start_after="p/é a")
     assert ([item.key for item in first.objects], first.next_token) == (["a", "b"], "t/+=")
-    second = wire.list_page(first.next_token, start_after="p/é a", max_keys=7)
+    second = client.list_page(first.next_token, start_after="p/é a", max_keys=7)
     assert ([item.key for item in second.objects], second.next_token) == (["c"], None)
     fixed = {"list-type": "2", "encoding-type": "url", "prefix": "p/é"}
     assert store.asked[0].query == fixed | {"max-keys": "1000", "start-after": "p/é a"}
@@ -145,11 +145,11 @@ def test_an_old_listing_goes_on_after_its_last_key(store: ScriptedStore, connect
     named = "<NextMarker>c+%41&#x1;</NextMarker>"
     answers = iter([page("a", "b/ü", more=" "), page("c+%41\x01", more=named), page("d", more=" "), page()])
     store.script = lambda asked: next(answers)
-    wire = connect(list_version="v1")
-    first = wire.list_page(None, start_after="A")
-    second = wire.list_page(first.next_token)
-    third = wire.list_page(second.next_token)
-    fourth = wire.list_page(third.next_token)
+    client = connect(list_version="v1")
+    first = client.list_page(None, start_after="A")
+    second = client.list_page(first.next_token)
+    third = client.list_page(second.next_token)
+    fourth = client.list_page(third.next_token)
     assert [first.next_token, second.next_token, third.next_token] == ["b/ü", "c+%41\x01", "d"]
     assert fourth.next_token is None
     assert [asked.query.get("marker") for asked in store.asked] == ["A", "b/ü", "c+%41\x01", "d"]
@@ -172,8 +172,8 @@ def test_a_store_that_gives_one_page_again_and_again_is_refused(
     options: dict[str, Any], answer: bytes, store: ScriptedStore, connect: Connect
 ) -> None:
     store.script = lambda asked: answer
-    wire = connect(**options)
-    assert failed(lambda: walked(wire, options)).trouble is Trouble.UNSUPPORTED
+    client = connect(**options)
+    assert failed(lambda: walked(client, options)).trouble is Trouble.UNSUPPORTED
     assert len(store.asked) <= 3
 
 
@@ -226,21 +226,21 @@ def test_an_error_in_an_answer_that_began_well_is_that_error(store: ScriptedStor
 def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore, connect: Connect) -> None:
     answers = iter(["b%2Fc", "b+c", "b c"])
     store.script = lambda asked: page("z", "b c", more=f"<NextMarker>{next(answers)}</NextMarker>")
-    wire = connect(list_version="v1", sorted=False)
-    assert [wire.list_page("y").next_token for _ in range(3)] == ["b/c", "b c", "b c"]
+    client = connect(list_version="v1", sorted=False)
+    assert [client.list_page("y").next_token for _ in range(3)] == ["b/c", "b c", "b c"]
     store.script = lambda asked: page("z", "b%41", more="<NextMarker>b%41</NextMarker>")
-    assert wire.list_page("y").next_token == "b%41"
+    assert client.list_page("y").next_token == "b%41"
 
 
 def test_a_page_over_the_limit_is_refused(
     store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire_module, "PAGE_LIMIT", 3000)
+    monkeypatch.setattr(client_module, "PAGE_LIMIT", 3000)
     store.script = lambda asked: page(*(f"key-{number}" for number in range(50)))
-    wire = connect()
-    assert "more than 3000 bytes" in str(failed(lambda: wire.list_page(None)))
+    client = connect()
+    assert "more than 3000 bytes" in str(failed(lambda: client.list_page(None)))
     store.script = lambda asked: page("a")
-    assert len(wire.list_page(None).objects) == 1
+    assert len(client.list_page(None).objects) == 1
 
 
 def test_a_whole_listing_is_read_as_it_comes(store: ScriptedStore, connect: Connect) -> None:
@@ -296,8 +296,8 @@ def test_a_listing_that_fails(
     whole: bool, answer: bytes | Silence, trouble: Trouble, store: ScriptedStore, connect: Connect
 ) -> None:
     store.script = lambda asked: answer
-    wire = connect(prefix="p/")
-    problem = failed(lambda: list(wire.list_whole()) if whole else wire.list_page(None))
+    client = connect(prefix="p/")
+    problem = failed(lambda: list(client.list_whole()) if whole else client.list_page(None))
     assert problem.trouble is trouble, problem
     assert str(problem).startswith(f"Failed to list s3://bucket/p/ at {store.url}: ")
 
@@ -338,10 +338,10 @@ def test_nothing_is_left_of_the_answer_before(store: ScriptedStore, connect: Con
     store.script = lambda asked: (
         reply(200, head=True, x_amz_meta_a="1" * 500, ETag='"e"') if asked.key == "long" else reply(200, head=True)
     )
-    wire = connect(connections=1)
-    assert wire.head("long").etag == "e"
-    assert (wire.head("short").etag, wire.head("short").headers.metadata) == ("", {})
-    found = dict(wire.head_many(["long", "short"]))
+    client = connect(connections=1)
+    assert client.head("long").etag == "e"
+    assert (client.head("short").etag, client.head("short").headers.metadata) == ("", {})
+    found = dict(client.head_many(["long", "short"]))
     assert isinstance(found["short"], Head)
     assert (found["short"].etag, found["short"].headers.metadata) == ("", {})
 
@@ -354,10 +354,10 @@ def test_heads_of_many_objects_on_few_connections(store: ScriptedStore, connect:
         return reply(404) if asked.key in missing else OK
 
     store.script = script
-    wire = connect(connections=3)
+    client = connect(connections=3)
     keys = [f"k{number}" for number in range(300)]
     for _ in range(2):
-        found = list(wire.head_many(keys))
+        found = list(client.head_many(keys))
         assert sorted(key for key, _ in found) == sorted(keys)
         assert {key for key, head in found if isinstance(head, StoreError)} == missing
         assert {head.trouble for _, head in found if isinstance(head, StoreError)} == {Trouble.NOT_FOUND}
@@ -373,14 +373,14 @@ def test_one_that_does_not_answer_is_not_waited_for_with_the_others(store: Scrip
         return Silence() if asked.key == "slow" and not asked_again.is_set() else OK
 
     store.script = script
-    wire = connect(connections=3)
-    found = list(wire.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
+    client = connect(connections=3)
+    found = list(client.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
     assert {key for key, head in found if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
     key, late = found[-1]
     assert isinstance(late, StoreError)
-    assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, wire_module.LATE)
+    assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, client_module.LATE)
     asked_again.set()
-    assert [head.etag for _key, head in wire.head_many(["slow"]) if isinstance(head, Head)] == ["e"]
+    assert [head.etag for _key, head in client.head_many(["slow"]) if isinstance(head, Head)] == ["e"]
 
 
 @pytest.mark.parametrize("permits", [None, 1], ids=["a crew of one", "alone"])
@@ -389,13 +389,15 @@ def test_one_that_does_not_answer_is_not_waited_for_on_the_only_connection(
 ) -> None:
     store.script = lambda asked: Silence() if asked.key == "slow" else OK
     described = Store(bucket="bucket", endpoints=(store.url,))
-    wire = Wire(described, store.url, CREDENTIALS, connections=1, permits=Permits(permits) if permits else None)
-    found = dict(wire.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
+    client = StoreClient(
+        described, store.url, CREDENTIALS, connections=1, permits=Permits(permits) if permits else None
+    )
+    found = dict(client.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
     late = found.pop("slow")
-    assert isinstance(late, StoreError) and late.code == wire_module.LATE
+    assert isinstance(late, StoreError) and late.code == client_module.LATE
     assert {key for key, head in found.items() if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
-    assert isinstance(wire.head("k0"), Head), "and nothing is left of the hurry"
-    wire.close()
+    assert isinstance(client.head("k0"), Head), "and nothing is left of the hurry"
+    client.close()
 
 
 def test_who_waits_for_a_late_answer_takes_no_more_connections_than_that_needs(store: ScriptedStore) -> None:
@@ -410,9 +412,11 @@ def test_who_waits_for_a_late_answer_takes_no_more_connections_than_that_needs(s
 
     store.script = script
     permits = Permits(8)
-    wire = Wire(Store(bucket="bucket", endpoints=(store.url,)), store.url, CREDENTIALS, connections=6, permits=permits)
+    client = StoreClient(
+        Store(bucket="bucket", endpoints=(store.url,)), store.url, CREDENTIALS, connections=6, permits=permits
+    )
     found: list[tuple[str, Head | StoreError]] = []
-    waiting = threading.Thread(target=lambda: found.extend(wire.head_many(["late"])), daemon=True)
+    waiting = threading.Thread(target=lambda: found.extend(client.head_many(["late"])), daemon=True)
     waiting.start()
     assert asked_for.wait(60)
     assert permits.take_some(8) == 5, "it has one, one for the reason of a refusal, and one stays for who takes one"
@@ -421,17 +425,17 @@ def test_who_waits_for_a_late_answer_takes_no_more_connections_than_that_needs(s
     assert [key for key, head in found if isinstance(head, Head)] == ["late"]
     permits.give_back(5, of_set=True)
     assert permits.take_some(8) == 7, "it keeps none"
-    wire.close()
+    client.close()
 
 
 def test_a_handle_is_as_patient_as_ever_after_it_asked_for_a_reason(store: ScriptedStore, connect: Connect) -> None:
     """Asked for the reason of a refusal, it had the patience of that request, and its clock, ever after."""
     store.script = lambda asked: reply(403) if asked.key == "denied" else OK
-    wire = connect()
+    client = connect()
     with pytest.raises(StoreError):
-        wire.head("denied")
+        client.head("denied")
     time.sleep(2.5)  # more than an answer may take here
-    assert wire.head("k").etag == "e"
+    assert client.head("k").etag == "e"
 
 
 def test_a_listing_may_take_longer_than_a_head(store: ScriptedStore) -> None:
@@ -441,10 +445,10 @@ def test_a_listing_may_take_longer_than_a_head(store: ScriptedStore) -> None:
 
     store.script = script
     described = Store(bucket="bucket", endpoints=(store.url,))
-    wire = Wire(described, store.url, CREDENTIALS, patience=Patience(1, 60))
-    assert failed(lambda: wire.head("k")).trouble is Trouble.TIMEOUT
-    assert [item.key for item in wire.list_page(None).objects] == ["a"]
-    wire.close()
+    client = StoreClient(described, store.url, CREDENTIALS, patience=Patience(1, 60))
+    assert failed(lambda: client.head("k")).trouble is Trouble.TIMEOUT
+    assert [item.key for item in client.list_page(None).objects] == ["a"]
+    client.close()
 
 
 @pytest.mark.parametrize("has_bucket", [True, False])
@@ -453,11 +457,11 @@ def test_a_store_that_lists_slowly_is_well_if_it_shows_its_bucket(
 ) -> None:
     monkeypatch.setattr("snowsync.store.timeouts.PROBE_SECONDS", 0.5)
     store.script = lambda asked: reply(200 if has_bucket else 503) if asked.method == "HEAD" else Silence()
-    wire = connect()
+    client = connect()
     if has_bucket:
-        wire.probe("")
+        client.probe("")
     else:
-        assert failed(lambda: wire.probe("")).trouble is Trouble.TIMEOUT
+        assert failed(lambda: client.probe("")).trouble is Trouble.TIMEOUT
     assert [(asked.method, asked.target.partition("?")[0]) for asked in store.asked] == [
         ("GET", "/bucket"),
         ("HEAD", "/bucket"),
@@ -473,11 +477,11 @@ def test_a_store_whose_first_key_cannot_be_read_is_well_if_it_can_say_that_there
         return reply(200, "<a page of a proxy>") if is_first or not is_well else page()
 
     store.script = script
-    wire = connect()
+    client = connect()
     if is_well:
-        wire.probe("a")
+        client.probe("a")
     else:
-        assert failed(lambda: wire.probe("a")).code == UNREADABLE
+        assert failed(lambda: client.probe("a")).code == UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -509,13 +513,13 @@ def test_keys_are_taken_as_they_are_needed(store: ScriptedStore, connect: Connec
             taken += 1
             yield f"k{number}"
 
-    wire = connect(connections=4)
-    results = wire.head_many(keys())
+    client = connect(connections=4)
+    results = client.head_many(keys())
     for _ in range(10):
         next(results)
     assert taken <= 10 + 2 * 4
     results.close()
-    assert [key for key, _ in wire.head_many(["again"])] == ["again"]
+    assert [key for key, _ in client.head_many(["again"])] == ["again"]
 
 
 def test_an_empty_head_many_asks_nothing(store: ScriptedStore, connect: Connect) -> None:
@@ -530,10 +534,10 @@ def test_what_the_iterable_raises_passes_through(store: ScriptedStore, connect: 
         yield "a"
         raise KeyError("gone")
 
-    wire = connect()
+    client = connect()
     with pytest.raises(KeyError, match="gone"):
-        list(wire.head_many(keys()))
-    assert len(list(wire.head_many(["b"]))) == 1
+        list(client.head_many(keys()))
+    assert len(list(client.head_many(["b"]))) == 1
 
 
 def test_one_silent_object_does_not_hold_up_the_others(store: ScriptedStore, connect: Connect) -> None:
@@ -561,13 +565,13 @@ def test_a_refused_head_is_explained_by_a_get(
     many: bool, status: int, reason: bytes | Silence, trouble: Trouble, store: ScriptedStore, connect: Connect
 ) -> None:
     store.script = lambda asked: reply(status) if asked.method == "HEAD" else reason
-    wire = connect()
+    client = connect()
     for _ in range(3):
         if many:
-            problem = dict(wire.head_many(["k"]))["k"]
+            problem = dict(client.head_many(["k"]))["k"]
             assert isinstance(problem, StoreError)
         else:
-            problem = failed(lambda: wire.head("k"))
+            problem = failed(lambda: client.head("k"))
         assert problem.trouble is trouble
     gets = [asked for asked in store.asked if asked.method == "GET"]
     assert len({asked.headers["range"] for asked in gets}) == 1
@@ -603,8 +607,8 @@ def test_a_head_that_contradicts_itself_is_the_object_s_trouble(store: ScriptedS
 def test_get(store: ScriptedStore, connect: Connect) -> None:
     body = os.urandom(3_000_000)
     store.script = lambda asked: reply(200, body, ETag='"e"')
-    wire, pieces = connect(), []
-    head = wire.get("k", pieces.append)
+    client, pieces = connect(), []
+    head = client.get("k", pieces.append)
     assert b"".join(pieces) == body
     assert (head.size, head.etag, "if-match" in store.asked[0].headers) == (len(body), "e", False)
 
@@ -622,13 +626,13 @@ def test_get_without_a_length_counts(store: ScriptedStore, connect: Connect) -> 
 
 
 def test_get_of_one_version(store: ScriptedStore, connect: Connect) -> None:
-    wire = connect()
+    client = connect()
     store.script = lambda asked: reply(200, "x", ETag='"e"')
-    assert wire.get("k", lambda piece: None, if_match="e").etag == "e"
+    assert client.get("k", lambda piece: None, if_match="e").etag == "e"
     assert store.asked[0].headers["if-match"] == '"e"'
-    assert failed(lambda: wire.get("k", lambda piece: None, if_match="other")).trouble is Trouble.CHANGED
+    assert failed(lambda: client.get("k", lambda piece: None, if_match="other")).trouble is Trouble.CHANGED
     store.script = lambda asked: error(412, "PreconditionFailed")
-    assert failed(lambda: wire.get("k", lambda piece: None, if_match="e")).trouble is Trouble.CHANGED
+    assert failed(lambda: client.get("k", lambda piece: None, if_match="e")).trouble is Trouble.CHANGED
 
 
 def test_the_body_of_a_refusal_does_not_reach_the_sink(store: ScriptedStore, connect: Connect) -> None:
@@ -647,12 +651,12 @@ def test_what_the_sink_raises_passes_through(
     def sink(piece: bytes) -> None:
         raise raised
 
-    wire = connect()
+    client = connect()
     with pytest.raises(type(raised)) as caught:
-        wire.get("k", sink)
+        client.get("k", sink)
     assert caught.value is raised
     assert capfd.readouterr().err == ""
-    assert wire.get("k", lambda piece: None).size == 100_000
+    assert client.get("k", lambda piece: None).size == 100_000
 
 
 @pytest.mark.parametrize(
@@ -678,9 +682,9 @@ def test_a_connection_closed_meanwhile_is_replaced(store: ScriptedStore, connect
         return OK if asked.connection != 1 or len(store.asked) == 1 else Close()
 
     store.script = script
-    wire = connect()
-    assert wire.head("a").etag == "e"
-    assert wire.head("b").etag == "e"
+    client = connect()
+    assert client.head("a").etag == "e"
+    assert client.head("b").etag == "e"
     assert store.connections == 2
 
 
@@ -757,17 +761,17 @@ def test_loopback_is_reached_directly(store: ScriptedStore, connect: Connect, mo
 
 def test_threads_share_a_wire(store: ScriptedStore, connect: Connect) -> None:
     store.script = lambda asked: reply(200, asked.key, head=asked.method == "HEAD")
-    wire = connect()
+    client = connect()
     wrong: list[str] = []
 
     def work(name: str) -> None:
         for number in range(20):
             key, pieces = f"{name}-{number}", []
-            head = wire.get(key, pieces.append)
-            if b"".join(pieces) != key.encode() or head.size != len(key) or wire.head(key).size != len(key):
+            head = client.get(key, pieces.append)
+            if b"".join(pieces) != key.encode() or head.size != len(key) or client.head(key).size != len(key):
                 wrong.append(key)
             many = [f"{key}{'x' * extra}" for extra in range(3)]
-            wrong.extend(k for k, one in wire.head_many(many) if not isinstance(one, Head) or one.size != len(k))
+            wrong.extend(k for k, one in client.head_many(many) if not isinstance(one, Head) or one.size != len(k))
 
     threads = [threading.Thread(target=work, args=(f"thread{number}",)) for number in range(4)]
     for thread in threads:
@@ -779,9 +783,9 @@ def test_threads_share_a_wire(store: ScriptedStore, connect: Connect) -> None:
 
 def test_nothing_is_packed_or_unpacked_on_the_way(store: ScriptedStore, connect: Connect) -> None:
     store.script = lambda asked: reply(200, "body" if asked.method == "GET" else "", ETag='"e"')
-    wire = connect()
-    wire.head("k")
-    wire.get("k", bytearray().extend)
+    client = connect()
+    client.head("k")
+    client.get("k", bytearray().extend)
     assert [asked.headers["accept-encoding"] for asked in store.asked] == ["identity", "identity"]
 
 
@@ -813,27 +817,29 @@ def knows_new_keys_only(asked: Asked) -> bytes:
     return reply(200, "body", head=asked.method == "HEAD", ETag='"e"')
 
 
-ASKING: dict[str, Callable[[Wire], object]] = {
-    "head": lambda wire: wire.head("k").etag,
-    "heads": lambda wire: [head.etag for _, head in wire.head_many(["k"]) if isinstance(head, Head)][0],
-    "get": lambda wire: wire.get("k", bytearray().extend).etag,
+ASKING: dict[str, Callable[[StoreClient], object]] = {
+    "head": lambda client: client.head("k").etag,
+    "heads": lambda client: [head.etag for _, head in client.head_many(["k"]) if isinstance(head, Head)][0],
+    "get": lambda client: client.get("k", bytearray().extend).etag,
 }
 
 
 @pytest.mark.parametrize("ask", ASKING.values(), ids=ASKING)
-def test_refused_request_is_made_again_with_renewed_keys(store: ScriptedStore, ask: Callable[[Wire], object]) -> None:
+def test_refused_request_is_made_again_with_renewed_keys(
+    store: ScriptedStore, ask: Callable[[StoreClient], object]
+) -> None:
     store.script = knows_new_keys_only
     described = Store(bucket="bucket", endpoints=(store.url,))
-    wire = Wire(described, store.url, Renewed())
-    assert ask(wire) == "e"
-    wire.close()
+    client = StoreClient(described, store.url, Renewed())
+    assert ask(client) == "e"
+    client.close()
 
 
 def test_request_is_refused_for_good_where_no_keys_are_renewed(store: ScriptedStore) -> None:
     store.script = knows_new_keys_only
-    wire = Wire(Store(bucket="bucket", endpoints=(store.url,)), store.url, Renewed(is_renewed=False))
+    client = StoreClient(Store(bucket="bucket", endpoints=(store.url,)), store.url, Renewed(is_renewed=False))
     with pytest.raises(StoreError) as caught:
-        wire.get("k", bytearray().extend)
+        client.get("k", bytearray().extend)
     assert caught.value.trouble is Trouble.CREDENTIAL
     assert len(store.asked) == 1
-    wire.close()
+    client.close()

@@ -16,7 +16,7 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError
 from snowsync.store.boto_client import Control
-from snowsync.store.client import Wire
+from snowsync.store.client import StoreClient
 
 CREDENTIALS = Credentials("AKIATEST", "secret", "", Path("file"), "default")
 PAGE = "<html><title>404 Not Found</title></html>"
@@ -33,7 +33,7 @@ def store() -> Iterator[ScriptedStore]:
 
 
 def by_wire(described: Store, url: str) -> None:
-    Wire(described, url, CREDENTIALS).list_page(None)
+    StoreClient(described, url, CREDENTIALS).list_page(None)
 
 
 def by_boto3(described: Store, url: str) -> None:

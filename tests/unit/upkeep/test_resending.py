@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_stores import FakeMover, FakeWire, Rig, wait_until
+from fake_stores import FakeClient, FakeMover, Rig, wait_until
 from ledger_rows import bring_to, row_of, select
 
 from snowsync.cli import command as cli
@@ -24,7 +24,7 @@ from snowsync.store import client
 from snowsync.upkeep import resending
 
 
-class ClosingWire(FakeWire):
+class ClosingClient(FakeClient):
     def close(self) -> None:
         """Nothing is open."""
 
@@ -32,7 +32,9 @@ class ClosingWire(FakeWire):
 @pytest.fixture
 def compared(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """The rig, whose stores `verify` reads too."""
-    monkeypatch.setattr(client, "Wire", lambda _store, url, _keys, **_options: ClosingWire(FakeMover.stores[url], url))
+    monkeypatch.setattr(
+        client, "StoreClient", lambda _store, url, _keys, **_options: ClosingClient(FakeMover.stores[url], url)
+    )
     return rig
 
 
@@ -136,12 +138,12 @@ def test_a_comparison_that_begins_again_finds_nothing_twice_or_wrongly(
     rig = compared
     delivered(rig)
     del rig.destination.objects["object-1"]
-    real = ClosingWire.list_page
+    real = ClosingClient.list_page
 
-    def backwards(self: ClosingWire, *arguments: Any, **options: Any) -> Page:
+    def backwards(self: ClosingClient, *arguments: Any, **options: Any) -> Page:
         return replace(page := real(self, *arguments, **options), objects=page.objects[::-1])
 
-    monkeypatch.setattr(ClosingWire, "list_page", backwards)
+    monkeypatch.setattr(ClosingClient, "list_page", backwards)
     done = resending.resend_lost(rig.job)
     assert (done.keys[FETCHED], done.tallies[FETCHED].objects) == (["object-1"], 1)
     assert [key for key, state in rig.states().items() if state == "pending"] == ["object-1"]

@@ -19,7 +19,7 @@ from .judge import Verdict
 
 if TYPE_CHECKING:
     from ..config.job_file import Job, Store
-    from ..store.client import Wire
+    from ..store.client import StoreClient
 
 _log = logging.getLogger("snowsync.verify")
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)  # pauses between attempts on all endpoints of a store that does not answer
@@ -76,22 +76,22 @@ class StoreSide:
         self._credentials = for_side(job, side)
         self._patience = patience_of(job.mover)
         self._urls = list(endpoint_urls(store))
-        self._wires: dict[str, Wire] = {}
+        self._clients: dict[str, StoreClient] = {}
         self.unread: list[str] = []
 
-    def _wire(self) -> Wire:
-        from ..store.client import Wire
+    def _client(self) -> StoreClient:
+        from ..store.client import StoreClient
 
         url = self._urls[0]
-        if url not in self._wires:
-            self._wires[url] = Wire(self._store, url, self._credentials, patience=self._patience)
-        return self._wires[url]
+        if url not in self._clients:
+            self._clients[url] = StoreClient(self._store, url, self._credentials, patience=self._patience)
+        return self._clients[url]
 
     def _patiently(self, pauses: Iterator[float], error: StoreError) -> None:
         """After a failed request: the next endpoint, or a pause once all failed. Raises what a retry cannot fix."""
         store = readdressed(self._store, error.code)
         if store:
-            self._store, self._wires = store, {}
+            self._store, self._clients = store, {}
             return
         stop_if_refused(error)
         if not error.trouble.is_transient:
@@ -118,7 +118,7 @@ class StoreSide:
         walk, pauses = ListingWalk(self._store), self._pauses()
         while not walk.is_over:
             try:
-                page = self._wire().list_page(walk.token, start_after=walk.start_after)
+                page = self._client().list_page(walk.token, start_after=walk.start_after)
             except StoreError as error:
                 self._patiently(pauses, error)
                 walk.go_on_without_token()
@@ -133,7 +133,7 @@ class StoreSide:
         pauses = self._pauses()
         while True:
             try:
-                for page in self._wire().list_whole():
+                for page in self._client().list_whole():
                     self.unread += page.unread
                     yield page.objects
                 return
@@ -141,11 +141,11 @@ class StoreSide:
                 self._patiently(pauses, error)
 
     def read(self, object_key: str, sink: Callable[[bytes], object], stored: Head) -> None:
-        self._wire().get(object_key, sink, stored=stored)
+        self._client().get(object_key, sink, stored=stored)
 
     def head(self, object_key: str, *, part_number: int = 0) -> Head:
-        return self._wire().head(object_key, part_number=part_number)
+        return self._client().head(object_key, part_number=part_number)
 
     def close(self) -> None:
-        for wire in self._wires.values():
-            wire.close()
+        for client in self._clients.values():
+            client.close()

@@ -18,7 +18,7 @@ _WORKERS = 2
 _GRACE_SECONDS = 5.0
 
 
-class ControlLane:
+class BlockingWork:
     """Runs steps in `_WORKERS` threads, started when first needed.
 
     If a step raises, `failed` is called with its work and the thread continues; `on_error` gets what `failed` raises.

@@ -15,7 +15,7 @@ from ..core.model import Fetch, Outcome, Send
 from ..store.boto_client import Control
 from ..store.endpoint import Endpoint
 from ..store.upload_bodies import rotten
-from .blocking_work import ControlLane
+from .blocking_work import BlockingWork
 from .mover_set import MoverSet
 from .tools import BOTO3, TOOLS, MoverSetup
 
@@ -29,7 +29,7 @@ class Dispatch:
         self._tell = setup.on_outcome
         # Separate lanes, so that two objects of a terabyte do not delay small ones.
         self._small_lane, self._large_lane = (
-            ControlLane(f"{setup.direction}-control{size}", self._failed, setup.on_error) for size in ("", "-large")
+            BlockingWork(f"{setup.direction}-control{size}", self._failed, setup.on_error) for size in ("", "-large")
         )
 
     def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:

@@ -14,7 +14,7 @@ from ..core.backoff import is_often_over, pause
 from ..core.errors import StoreError, Trouble
 from ..core.keys import key_bytes
 from ..core.model import Head, Headers
-from ..store.client import LATE, Wire
+from ..store.client import LATE, StoreClient
 from ..store.listing_walk import ListingWalk
 from .proof import etag_is_digest
 
@@ -23,7 +23,9 @@ _LEAST_KEYS = 32  # fewer keys than this are requested individually
 _LEAST_SHARE = 0.25  # if less than this share of a page is ours, the next page is not worth a request
 
 
-def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) -> dict[str, Head | StoreError]:
+def found_at(
+    client: StoreClient, store: Store, expected: Mapping[str, tuple[str, int]]
+) -> dict[str, Head | StoreError]:
     """key -> what the listing says, for those of `expected` (key -> digest, size) that are listed as expected.
 
     Keys that are missing, differ, or could not be listed must be checked with HEAD: a listing may lag behind. It also
@@ -35,7 +37,7 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
         return {}
     ordered = sorted(expected, key=key_bytes)
     start, last = ordered[0], key_bytes(ordered[-1])  # a listing starts after a key, never at one
-    first = next(iter(wire.head_many([start], HURRY_SECONDS)))[1]
+    first = next(iter(client.head_many([start], HURRY_SECONDS)))[1]
     if isinstance(first, StoreError):
         return {start: first} if first.trouble is Trouble.NOT_FOUND else {}
     found: dict[str, Head | StoreError] = {start: first}
@@ -44,7 +46,7 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
     walk = ListingWalk(store, start_after=start)
     try:
         while not walk.is_over:
-            page = wire.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
+            page = client.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
             hits = 0
             for listed in page.objects:
                 if expected.get(listed.key) == (listed.etag, listed.size):
@@ -60,7 +62,7 @@ def found_at(wire: Wire, store: Store, expected: Mapping[str, tuple[str, int]]) 
 
 
 def ask_heads(
-    wire: Wire, object_keys: list[str], retries: int, *, is_hurried: bool = False
+    client: StoreClient, object_keys: list[str], retries: int, *, is_hurried: bool = False
 ) -> Iterator[tuple[str, Head | StoreError]]:
     """HEADs, in order of completion, with up to `retries` retries after short-lived errors.
 
@@ -69,7 +71,7 @@ def ask_heads(
     """
     for attempt in range(1, retries + 2):
         again = []
-        for object_key, head in wire.head_many(object_keys, HURRY_SECONDS if is_hurried else math.inf):
+        for object_key, head in client.head_many(object_keys, HURRY_SECONDS if is_hurried else math.inf):
             if isinstance(head, StoreError) and attempt <= retries and is_often_over(head):
                 again.append(object_key)
                 continue

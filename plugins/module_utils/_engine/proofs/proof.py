@@ -17,7 +17,7 @@ from ..core import etag
 from ..core.errors import StoreError, Trouble
 from ..core.model import MIB, UNTOLD, Doubt, Evidence, Head, Received
 from ..core.s3_limits import LARGEST_PUT, MOST_PARTS, can_be_sent
-from ..store.client import Wire
+from ..store.client import StoreClient
 from ..store.part_sizes import all_parts, equal_parts, told_size
 
 _CHECKSUMS = ("sha256", "sha1", "crc32")
@@ -82,7 +82,7 @@ def prove_arrival(
     key: str,
     head: Head,
     store: Store,
-    wire: Wire,
+    client: StoreClient,
     settings: MoverSettings,
     received: Received | None = None,
     *,
@@ -101,32 +101,36 @@ def prove_arrival(
     if etag_is_digest(store, head):
         if received and received.etag == head.etag.lower() and can_be_sent(head.size, received.part_size):
             return Proven(received.etag, received.part_size, Evidence.STORE_DIGEST)
-        proof = _prove_by_etag(path, key, head, wire, settings)
+        proof = _prove_by_etag(path, key, head, client, settings)
         if proof:
             return proof
         doubt = Doubt.LAYOUT
-    checked = head if head.checksums else _with_checksums(wire, key, head)
+    checked = head if head.checksums else _with_checksums(client, key, head)
     return _prove_by_checksum(path, checked, settings) or _prove_by_reading_again(
-        path, key, head, wire, settings, doubt, unproven
+        path, key, head, client, settings, doubt, unproven
     )
 
 
-def _prove_by_etag(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
+def _prove_by_etag(
+    path: str, key: str, head: Head, client: StoreClient, settings: MoverSettings
+) -> Proven | Refuted | None:
     """None: it is a digest of parts, and neither common part sizes nor those the store reports match it."""
     proof = etag.prove_file(path, head.etag)
     if proof.matched:
         return Proven(*_for_upload(path, proof, settings), Evidence.STORE_DIGEST)
     parsed = etag.parse(head.etag)
     if parsed and parsed.parts > 1:
-        return _prove_by_layout(path, key, head, wire, settings)
+        return _prove_by_layout(path, key, head, client, settings)
     return Refuted(head.etag, proof.etag or proof.md5, f"the MD5 of the fetched file is not the object's ETag{_OPAQUE}")
 
 
-def _prove_by_layout(path: str, key: str, head: Head, wire: Wire, settings: MoverSettings) -> Proven | Refuted | None:
+def _prove_by_layout(
+    path: str, key: str, head: Head, client: StoreClient, settings: MoverSettings
+) -> Proven | Refuted | None:
     """Split the file into the parts the store reports; None if it does not report them."""
 
     def ask(number: int) -> Head:
-        return wire.head(key, part_number=number)
+        return client.head(key, part_number=number)
 
     first = told_size(ask, head, 1)
     if not first:
@@ -162,10 +166,10 @@ def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[
     return _own_parts(path, proof.size, settings)
 
 
-def _with_checksums(wire: Wire, key: str, head: Head) -> Head:
+def _with_checksums(client: StoreClient, key: str, head: Head) -> Head:
     """The head with the additional checksums, which stores return only on request; unchanged if there are none."""
     try:
-        found = wire.head_with_checksums(key)
+        found = client.head_with_checksums(key)
     except StoreError as error:
         # Some stores return 500 for an unknown header; a HEAD without it just succeeded.
         is_refused = not error.trouble.is_transient or error.trouble is Trouble.SERVER
@@ -188,10 +192,10 @@ def _prove_by_checksum(path: str, head: Head, settings: MoverSettings) -> Proven
 
 
 def _prove_by_reading_again(
-    path: str, key: str, head: Head, wire: Wire, settings: MoverSettings, doubt: Doubt, unproven: str
+    path: str, key: str, head: Head, client: StoreClient, settings: MoverSettings, doubt: Doubt, unproven: str
 ) -> Proven | Refuted | Unproven:
     found = etag.file_etag(path, 0)
-    again, second = read_md5(wire, key, head)
+    again, second = read_md5(client, key, head)
     if not etag.agree(second.etag, head.etag):
         raise StoreError(Trouble.CHANGED, f"read {key!r} again", "it was overwritten in the meantime")
     if again != found:
@@ -214,14 +218,14 @@ def _why_unproven(doubt: Doubt, store_etag: str, md5: str) -> str:
     )
 
 
-def read_md5(wire: Wire, key: str, stored: Head) -> tuple[str, Head]:
+def read_md5(client: StoreClient, key: str, stored: Head) -> tuple[str, Head]:
     """MD5 (hex) of an object as its store serves it now, and the headers of that response."""
     digest = hashlib.md5(usedforsecurity=False)
-    head = wire.get(key, digest.update, stored=stored)
+    head = client.get(key, digest.update, stored=stored)
     return digest.hexdigest(), head
 
 
-def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted: Evidence) -> Proven | Refuted:
+def prove_delivery(sent: Sent, found: Head, store: Store, client: StoreClient, *, wanted: Evidence) -> Proven | Refuted:
     """Compare what the destination says it has, `found`, with what was sent; read it back if that is not enough.
 
     An equal ETag that is not a digest (an opaque store, an object under a KMS key) proves nothing. The evidence is what
@@ -238,7 +242,7 @@ def prove_delivery(sent: Sent, found: Head, store: Store, wire: Wire, *, wanted:
                 sent.digest, found.etag, f"the destination's ETag is not the digest of what was sent{_OPAQUE}"
             )
     reader = etag.PartDigests(sent.part_size)
-    head = wire.get(sent.key, reader.update, stored=replace(found, size=sent.size))
+    head = client.get(sent.key, reader.update, stored=replace(found, size=sent.size))
     if reader.etag() != sent.digest.lower():
         return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination differ")
     return Proven(head.etag, 0, Evidence.READ_BACK)

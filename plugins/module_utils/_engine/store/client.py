@@ -47,7 +47,7 @@ LATE = "late"  # the code of a StoreError: the caller stopped waiting for this r
 _REASON_SECONDS = 5.0  # how long the reason for rejected HEADs is cached
 
 
-class Wire:
+class StoreClient:
     """One endpoint of a store. Thread-safe.
 
     `connections` limits the requests in flight of one `head_many`. `connect_timeout` (seconds) covers DNS, the

@@ -155,7 +155,7 @@ class Receiver:
             if is_first:
                 self._begun(self._transfer.header_block)
             self._sink(chunk)
-        except BaseException as error:  # libcurl would print and drop it; `Wire` raises it again
+        except BaseException as error:  # libcurl would print and drop it; `StoreClient` raises it again
             self.error = error
             return -1
         self.received += len(chunk)

@@ -18,7 +18,7 @@ from ..core.errors import StoreError, Trouble, stop_if_refused
 from ..core.model import Page
 from .address import readdressed
 from .boto_client import Control
-from .client import Wire
+from .client import StoreClient
 from .connections import Permits, Turns, shares
 from .encodings import Packing
 from .listing_walk import ListingWalk
@@ -55,15 +55,15 @@ class Clients:
         self._patience = patience
         self._shares = shares(access.store.max_connections)
         self._making = threading.Lock()
-        self._wire: Wire | None = None
+        self._client: StoreClient | None = None
         self._control: Control | None = None
 
-    def wire(self) -> Wire:
+    def client(self) -> StoreClient:
         """The client shared by all threads of a unit: its connections are counted together."""
         with self._making:
-            if self._wire is None:
+            if self._client is None:
                 access, asking = self._access, self._shares.asking
-                self._wire = Wire(
+                self._client = StoreClient(
                     access.store,
                     access.url,
                     access.keys,
@@ -72,7 +72,7 @@ class Clients:
                     permits=Permits(asking),
                     packing=access.packing,
                 )
-            return self._wire
+            return self._client
 
     def control(self) -> Control:
         with self._making:
@@ -159,8 +159,8 @@ class Endpoint:
     def store(self) -> Store:
         return self.access.store
 
-    def wire(self) -> Wire:
-        return self._clients.wire()
+    def client(self) -> StoreClient:
+        return self._clients.client()
 
     def control(self) -> Control:
         return self._clients.control()
@@ -216,7 +216,7 @@ class Endpoint:
 
     def _serves_any(self, object_keys: Sequence[str]) -> bool:
         """Whether it serves the first byte of one of these objects now."""
-        if not any(self.wire().serves(object_key) for object_key in object_keys):
+        if not any(self.client().serves(object_key) for object_key in object_keys):
             return False
         self._standing.served(_OF_EXAMPLES)
         return True
@@ -233,13 +233,13 @@ class Endpoint:
 
     def pages(self) -> Iterator[Page]:
         """The whole listing of this store, without retries: StoreError for the first failure."""
-        wire, prefix = self.wire(), self.store.prefix
+        client, prefix = self.client(), self.store.prefix
         if lists_whole(self.store):
-            yield from wire.list_whole(prefix=prefix)
+            yield from client.list_whole(prefix=prefix)
             return
         walk = ListingWalk(self.store)
         while not walk.is_over:
-            page = wire.list_page(walk.token, prefix=prefix, start_after=walk.start_after)
+            page = client.list_page(walk.token, prefix=prefix, start_after=walk.start_after)
             walk.take(page)
             yield page
 
@@ -280,4 +280,4 @@ class Endpoint:
             # A single key cannot be listed: the response would be the whole bucket.
             self.control().check()
         else:
-            self.wire().probe(self.store.prefix)
+            self.client().probe(self.store.prefix)

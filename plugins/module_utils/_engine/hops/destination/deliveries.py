@@ -388,7 +388,7 @@ class Deliveries:
             return
         by_key = {self._naming.destination_key(item.row.key): item for item in items}
         expected = {key: (item.row.digest, item.row.size) for key, item in by_key.items()}
-        for key, head in found_at(endpoint.wire(), endpoint.store, expected).items():
+        for key, head in found_at(endpoint.client(), endpoint.store, expected).items():
             yield by_key.pop(key), endpoint, head
         yield from self._heads(list(by_key.values()))
 
@@ -399,7 +399,7 @@ class Deliveries:
             endpoint = self._who_answers(first)
             if endpoint:
                 retries = self._job.mover.retries
-                for key, found in ask_heads(endpoint.wire(), list(by_key), retries, is_hurried=is_hurried):
+                for key, found in ask_heads(endpoint.client(), list(by_key), retries, is_hurried=is_hurried):
                     yield by_key.pop(key), endpoint, found
             for item in by_key.values():
                 self._unsent.leave(item)
@@ -414,7 +414,7 @@ class Deliveries:
         key = self._naming.destination_key(row.key)
         try:
             sent = Sent(key, row.size, row.digest, row.part_size)
-            proof = prove_delivery(sent, found, job.destination, endpoint.wire(), wanted=job.evidence)
+            proof = prove_delivery(sent, found, job.destination, endpoint.client(), wanted=job.evidence)
         except StoreError as error:
             self._unsent.not_sent(item, error.trouble, str(error), endpoint)
             return None

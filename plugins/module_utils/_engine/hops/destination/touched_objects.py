@@ -55,7 +55,7 @@ class TouchedObjects:
         if endpoint is None:
             return False
         by_key = {self._naming.destination_key(row.key): row for row in rows}
-        for key, found in ask_heads(endpoint.wire(), list(by_key), self._job.mover.retries):
+        for key, found in ask_heads(endpoint.client(), list(by_key), self._job.mover.retries):
             self._settle(by_key[key], found, endpoint)
         return endpoint.is_up
 

@@ -221,7 +221,7 @@ class Arrivals:
         """Ask the store about objects after their bytes arrived: the proof refers to these answers."""
         retries, late = self._job.mover.retries, {}
         while by_key and (asked := self._who_answers(endpoint)):
-            for key, head in ask_heads(asked.wire(), list(by_key), retries, is_hurried=is_hurried):
+            for key, head in ask_heads(asked.client(), list(by_key), retries, is_hurried=is_hurried):
                 item = by_key.pop(key)
                 if isinstance(head, StoreError) and head.code == LATE:
                     late[key] = item
@@ -240,11 +240,11 @@ class Arrivals:
     def _look_again(self, item: Item, trouble: Trouble, message: str) -> None:
         """The object seems to be gone or changed; the store's own answer decides, not the mover's message."""
         try:
-            wire, retries = item.endpoint.wire(), self._job.mover.retries
-            head = persistently(lambda: wire.head(item.row.key), retries)
+            client, retries = item.endpoint.client(), self._job.mover.retries
+            head = persistently(lambda: client.head(item.row.key), retries)
             if trouble is Trouble.CHANGED and not self._is_other(item.row, head):
                 # GET, which returns the bytes, may disagree with HEAD.
-                head = persistently(lambda: wire.head_by_get(item.row.key), retries)
+                head = persistently(lambda: client.head_by_get(item.row.key), retries)
         except StoreError as error:
             if error.trouble is Trouble.NOT_FOUND:
                 self._vanished(item)
@@ -305,9 +305,9 @@ class Arrivals:
     def _prove(
         self, item: Item, head: Head, endpoint: Endpoint, received: Received | None
     ) -> Proven | Refuted | Unproven:
-        job, wire = self._job, endpoint.wire()
+        job, client = self._job, endpoint.client()
         return prove_arrival(
-            item.path, item.row.key, head, endpoint.store, wire, job.mover, received, unproven=job.unproven
+            item.path, item.row.key, head, endpoint.store, client, job.mover, received, unproven=job.unproven
         )
 
     def _headers(self, row: Row, head: Head, endpoint: Endpoint) -> Headers:
@@ -361,7 +361,7 @@ class Arrivals:
         """What HEAD says, unless the response to GET, which returns the bytes, says otherwise."""
         row = item.row
         with contextlib.suppress(StoreError):
-            found = endpoint.wire().head_by_get(row.key)
+            found = endpoint.client().head_by_get(row.key)
             if not self._is_other(row, found):
                 self._tell_once(_contradiction(ListedObject(row.key, row.size, row.etag, row.modified_ms), head))
                 return replace(head, size=found.size, etag=found.etag)
@@ -484,7 +484,7 @@ def _as_listed(item: Item, head: Head) -> ListedObject:
     key = item.row.key
     many = 1 if item.endpoint.store.sorted else 1000
     with contextlib.suppress(StoreError):
-        for listed in item.endpoint.wire().list_page(None, prefix=key, max_keys=many).objects:
+        for listed in item.endpoint.client().list_page(None, prefix=key, max_keys=many).objects:
             if listed.key == key:
                 return listed
     return ListedObject(key, head.size, head.etag, head.modified_ms)

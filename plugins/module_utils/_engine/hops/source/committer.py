@@ -4,7 +4,7 @@
 """The committer of the source unit: groups of proven objects become durable, then staged.
 
 First the bytes are made durable, then the names, then the ledger records the group in one transaction. Each volume has
-a lane with its own thread that does all the waiting for its disk, so that a slow disk does not delay the others.
+a queue with its own thread that does all the waiting for its disk, so that a slow disk does not delay the others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Group:
 
 
 class Committer:
-    """Has a lane for every volume. `add` may be called from any thread; no lane runs before `start`."""
+    """Has a queue for every volume. `add` may be called from any thread; no queue runs before `start`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Committer:
         self._is_large = is_large
         self._is_running = False
         # By the open volume, not its number: a volume that went away and came back has other descriptors.
-        self.lanes: dict[int, Lane] = {}
+        self.queues: dict[int, VolumeGroups] = {}
 
     def start(self) -> None:
         self._is_running = True
@@ -88,9 +88,9 @@ class Committer:
     def add(self, item: Item, staged: Staged) -> None:
         is_large = self._is_large(item.row.size)
         with self.flight.lock:
-            lane = self._lane(item.volume)
-            lane.take(item, staged, is_large=is_large)
-        lane.wake.set()
+            queue = self._queue_of(item.volume)
+            queue.take(item, staged, is_large=is_large)
+        queue.wake.set()
 
     def write_back(self, object_id: int) -> None:
         """A part of an object arrived: start writing it to disk. Never blocks; any thread may call this."""
@@ -98,33 +98,33 @@ class Committer:
             item = self.flight.get(object_id)
             if item is None:
                 return
-            lane = self._lane(item.volume)
-            lane.unwritten.append(item.path)
-        lane.wake.set()
+            queue = self._queue_of(item.volume)
+            queue.unwritten.append(item.path)
+        queue.wake.set()
 
-    def _lane(self, volume: OpenVolume) -> Lane:
-        lane = self.lanes.get(id(volume))
-        if lane is None:
-            lane = self.lanes[id(volume)] = Lane(self, volume)
+    def _queue_of(self, volume: OpenVolume) -> VolumeGroups:
+        queue = self.queues.get(id(volume))
+        if queue is None:
+            queue = self.queues[id(volume)] = VolumeGroups(self, volume)
             if self._is_running:
-                self.crew.spawn(lane.run, f"committer-{volume.name}", volume.id)
-        return lane
+                self.crew.spawn(queue.run, f"committer-{volume.name}", volume.id)
+        return queue
 
     def everything_waits(self) -> bool:
         """Whether everything in flight is proven. Under the flight's lock."""
-        return sum(lane.held for lane in self.lanes.values()) == len(self.flight)
+        return sum(queue.held for queue in self.queues.values()) == len(self.flight)
 
     def stop(self) -> None:
-        for lane in list(self.lanes.values()):
-            lane.wake.set()
+        for queue in list(self.queues.values()):
+            queue.wake.set()
 
     def commit_rest(self) -> None:
         """At the end: commit what is proven, so that it need not be fetched again."""
-        for lane in self.lanes.values():
-            lane.commit_rest()
+        for queue in self.queues.values():
+            queue.commit_rest()
 
 
-class Lane:
+class VolumeGroups:
     """What waits for one volume. Large objects are committed and synced one by one, the others in groups."""
 
     def __init__(self, committer: Committer, volume: OpenVolume) -> None:
@@ -211,7 +211,7 @@ class Lane:
         with self._committer.flight.lock:
             if self.held or self._committer.volumes.open.get(self.volume.id) is self.volume:
                 return False
-            self._committer.lanes.pop(id(self.volume), None)
+            self._committer.queues.pop(id(self.volume), None)
             return True
 
     def commit(self, group: Group) -> None:

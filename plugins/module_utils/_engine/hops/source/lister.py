@@ -217,7 +217,7 @@ class Lister:
         while endpoint := self._endpoint():
             workers.beat()
             try:
-                endpoint.wire().list_page(None, prefix=endpoint.store.prefix, start_after=after, max_keys=1)
+                endpoint.client().list_page(None, prefix=endpoint.store.prefix, start_after=after, max_keys=1)
                 return True
             except StoreError as error:
                 if not (error.trouble.is_transient or error.trouble.stops_job) or error.code == UNREADABLE:
@@ -229,7 +229,7 @@ class Lister:
         """One response of any size, read as it arrives; restarted after an outage, which is harmless to the ledger."""
         while endpoint := self._endpoint():
             try:
-                for page in endpoint.wire().list_whole(prefix=endpoint.store.prefix):
+                for page in endpoint.client().list_whole(prefix=endpoint.store.prefix):
                     yield page
                     if self._crew.stopping:
                         yield None
@@ -249,7 +249,7 @@ class Lister:
         patience = _UNREADABLE_ANSWERS if size.keys == PAGE_KEYS else _UNREADABLE_KEYS if size.is_least else 1
         while endpoint := self._endpoint():
             try:
-                page = endpoint.wire().list_page(
+                page = endpoint.client().list_page(
                     walk.token, prefix=endpoint.store.prefix, start_after=walk.start_after, max_keys=size.keys
                 )
                 self._goes_on()
