@@ -102,7 +102,7 @@ def test_the_place_of_an_unplugged_disk_is_kept(host: LoopHost) -> None:
     }
     fourth = host.new_disk("fourth")
     result = done(host.provision(count=3))
-    assert reasons(result)[fourth] == "it is blank, and `count` asks for 3 volumes, which are there or known"
+    assert reasons(result)[fourth] == "it is blank, and `count` asks for 3 volumes, which already exist"
     back = host.plug(path)
     result = done(host.provision(count=3))
     assert {volume["name"]: volume["device"] for volume in result["volumes"]} == {
