@@ -64,7 +64,7 @@ def test_a_key_that_no_xml_can_hold_is_named_and_hides_no_other(rig: Rig, raw: b
     rig.source.put(SOURCE, CONTROL, b"control")
     code, summary, errors = rig.run()
     assert (code, summary["failure_count"]) == (0, 0), errors
-    assert r'"a\u0001b": its key has a character that XML cannot hold' in errors
+    assert r'"a\u0001b": its key has a character that XML cannot contain' in errors
     rig.assert_delivered([*KEYS, CONTROL])
     assert rig.snowsync("verify", "JOB").returncode == 0
 

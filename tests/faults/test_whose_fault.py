@@ -43,7 +43,7 @@ KINDS: dict[str, dict[str, tuple[str, dict[str, Any], str]]] = {
         "a signature that is refused": ("status", {"operation": "GetObject", **UNSIGNED}, "SignatureDoesNotMatch"),
         "an answer that drips": ("rate", {"operation": "GetObject", "bytes_per_second": 1}, "stalled"),
         "tags that may not be read": ("status", {"operation": "GetObjectTagging", **DENIED}, "AccessDenied"),
-        "tags that never come": ("stall", {"operation": "GetObjectTagging"}, "says nothing"),
+        "tags that never come": ("stall", {"operation": "GetObjectTagging"}, "did not respond"),
     },
     "destination": {
         "a body that is too large for a proxy": (
