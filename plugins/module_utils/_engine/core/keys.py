@@ -86,6 +86,15 @@ def from_path(relative_path: str) -> tuple[str, int]:
     raise ValueError(f"{relative_path!r} is not a staging path")
 
 
+def is_staging_path(relative_path: str) -> bool:
+    """Whether `to_path` produces this path for some key and generation."""
+    try:
+        from_path(relative_path)
+    except ValueError:
+        return False
+    return True
+
+
 def _decode(relative_path: str) -> tuple[str, int]:
     """Lenient: the caller compares the result with the path that the key and the generation would have."""
     names, _, generation = relative_path.rpartition("~")

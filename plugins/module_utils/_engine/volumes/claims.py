@@ -183,11 +183,7 @@ def _counts(folder: str, relative: str) -> bool:
         return object_of(relative) is not None
     if folder == OUTGOING:
         return object_aside(relative) is not None
-    try:
-        keys.from_path(relative)
-    except ValueError:
-        return False
-    return True
+    return keys.is_staging_path(relative)
 
 
 def _files(root: int, top: str) -> Iterator[tuple[str, int]]:

@@ -39,16 +39,8 @@ def is_own(folder: str, relative: str, mode: int) -> bool:
     if not stat.S_ISREG(mode):
         return False
     if folder == STAGED:
-        return _is_staged(relative)
+        return keys.is_staging_path(relative)
     return is_partial(relative) if folder == INCOMING else object_of(relative) is not None
-
-
-def _is_staged(relative: str) -> bool:
-    try:
-        keys.from_path(relative)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(slots=True)
