@@ -8,11 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from integration.disk_contents import CARRIES, LOST
 from integration.loop_host import MIB, LoopHost, command, digest, done, reasons, run
+from unit.run_module import backend
 
 
 @pytest.mark.parametrize("sector", [512, 4096])
@@ -159,6 +161,49 @@ def test_a_disk_that_changed_since_it_was_looked_at_is_not_formatted(host: LoopH
     outcome = host.backend.provision(late, host.wish(), check=False, command=host.engine, places=host.places)
     assert "it has changed since the scan: it now has xfs" in str(outcome.problems[0])
     assert "TYPE=xfs" in command("blkid", "--probe", "--output", "export", device)
+
+
+@pytest.mark.parametrize("when", ["scan", "partition", "format"])
+def test_who_holds_a_disk_for_a_moment_is_waited_for(host: LoopHost, monkeypatch: Any, when: str) -> None:
+    """As udev and mdadm do when a disk appears, and as another run does that looks at it."""
+    device = host.new_disk("disk")
+    waits: list[int] = []  # what holds the disk when one waits for it
+    held = [os.open(device, os.O_RDONLY | os.O_EXCL)] if when == "scan" else []
+    do = host.backend.Hands.do
+
+    def hold(self: Any, step: Any) -> None:
+        if step.do == when:
+            held.append(os.open(device, os.O_RDONLY | os.O_EXCL))
+        do(self, step)
+
+    def release(_seconds: float) -> None:
+        waits.append(len(held))
+        if len(waits) == 3:
+            os.close(held.pop())
+
+    monkeypatch.setattr(host.backend.Hands, "do", hold)
+    monkeypatch.setattr(backend("_volume.look"), "time", SimpleNamespace(sleep=release))
+    result = done(host.provision(partition=True))
+    assert [(volume["device"], volume["state"]) for volume in result["volumes"]] == [(device, "ready")]
+    assert waits == [1, 1, 1]
+
+
+def test_a_disk_that_a_run_must_not_use_is_not_opened_exclusively(host: LoopHost, monkeypatch: Any) -> None:
+    """Somebody may just be about to mount it or to make a filesystem on it."""
+    theirs, ours = host.new_disk("theirs"), host.new_disk("ours")
+    opened = []
+    look = backend("_volume.look")
+    is_held = look.is_held
+
+    def noted(path: str, tries: Any) -> bool:
+        opened.append(path)
+        return bool(is_held(path, tries))
+
+    monkeypatch.setattr(look, "is_held", noted)
+    done(host.provision(check=True, match=(ours,)))
+    done(host.provision(check=True, devices=(ours,)))
+    assert opened == [ours, ours]
+    assert theirs in host.disks
 
 
 def test_what_fails_with_one_disk_keeps_no_other_from_its_use(host: LoopHost) -> None:

@@ -11,6 +11,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import tempfile
 import time
 import uuid
@@ -34,6 +35,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.look impo
     READ_ONLY,
     Places,
     Run,
+    pauses,
     read_record,
     read_text,
     refuse_links,
@@ -54,6 +56,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model imp
 _SAID = 300  # characters from the end of a failed command's output
 _AGAIN = "Run the task again"
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
+# A tool that needs the device exclusively, and has done nothing to it.
+_HELD = re.compile("Device or resource busy|(apparently|currently) in use|already mounted or mount point busy")
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
 
 
@@ -83,7 +87,10 @@ class Hands:
     def _command(
         self, step: Step, argv: list[str], fix: str = "", *, good: tuple[int, ...] = (0,), data: str | None = None
     ) -> str:
-        code, printed, error = self.run(argv, data)
+        for _pause in pauses():
+            code, printed, error = self.run(argv, data)
+            if code in good or not _HELD.search(error):
+                break
         if code not in good:
             said = " ".join((error.strip() or printed.strip() or f"exit code {code}").split())[-_SAID:]
             raise VolumeError(str(step), "", f"{argv[0]}: {said}", fix)

@@ -22,6 +22,7 @@ import pwd
 import stat
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.core.layo
 from ansible_collections.edgeops.snowsync.plugins.module_utils._engine.volumes.marker import read_marker
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.blank import content_of, ends, is_empty, places
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.fstab import unescape
-from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import is_candidate
+from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.left_alone import in_use, is_candidate
 from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model import (
     FILESYSTEMS,
     UNREADABLE,
@@ -46,6 +47,8 @@ from ansible_collections.edgeops.snowsync.plugins.module_utils._volume.model imp
 
 _COLUMNS = "NAME,PATH,TYPE,SIZE,RO,SERIAL,WWN,MAJ:MIN"
 READ_ONLY = {"ext4": "ro,noload,nosuid,nodev,noexec", "xfs": "ro,norecovery,nouuid,nosuid,nodev,noexec"}
+_FREE_TRIES = 100  # to open a device exclusively; in a scan, for all devices together
+_FREE_PAUSE = 0.05  # seconds between them
 _SECTOR = 512  # the unit of /sys, whatever the sector size of the disk
 # Runs a command and returns its exit code, stdout and stderr; VolumeError if the command does not exist.
 Run = Callable[..., "tuple[int, str, str]"]
@@ -158,6 +161,7 @@ class _Look:
             number: [self._as_named(path) for path in paths] for number, paths in mounts_of(mountinfo).items()
         }
         self.numbers: set[str] = set()
+        self.tries = pauses()
         self.swaps = {os.path.realpath(path) for path in swaps_of(read_text("/proc/swaps"))}
 
     def _as_named(self, path: str) -> str:
@@ -210,7 +214,7 @@ class _Look:
             device,
             signatures=signatures,
             partition_uuid=self._partition_uuid(device.path) if device.kind == "part" else "",
-            is_busy=_is_busy(device.path),
+            is_busy=self._is_in_sight(device, disk) and not in_use(device) and is_held(device.path, self.tries),
             content="" if signatures or device.children else self._content(device, disk),
             starts_empty=_starts_empty(device.path),
         )
@@ -229,19 +233,24 @@ class _Look:
 
     def _content(self, device: Device, disk: Device) -> str:
         """Data that tools do not detect. Reads the whole range if it may be formatted, else only its ends."""
-        selected = not self.wish.devices and device.path == disk.path and is_candidate(disk, self.wish.match)
-        may_be_formatted = selected or self._is_named(device, disk)
+        may_be_formatted = self._is_in_sight(device, disk) and (device.path == disk.path or bool(self.wish.devices))
         begins = functools.partial(signature_at, self.run, device.path)
         return content_of(device.path, device.size, begins, places if may_be_formatted else ends)
+
+    def _is_in_sight(self, device: Device, disk: Device) -> bool:
+        """Whether this run may use the device: to open others exclusively could get in the way of who uses them."""
+        return self._is_looked_for(disk) or self._is_named(device, disk)
+
+    def _is_looked_for(self, disk: Device) -> bool:
+        return not self.wish.devices and is_candidate(disk, self.wish.match)
 
     def _is_named(self, device: Device, disk: Device) -> bool:
         return any(name in self.wish.devices for name in (*device.names, *disk.names))
 
     def _may_be_volume(self, device: Device, filesystem: Signature, disk: Device) -> bool:
-        is_looked_for = not self.wish.devices and is_candidate(disk, self.wish.match)
         return (
             filesystem.uuid in self.known
-            or (is_looked_for and filesystem.label.startswith("volume-"))
+            or (self._is_looked_for(disk) and filesystem.label.startswith("volume-"))
             or self._is_named(device, disk)
             or filesystem.label in self.wish.volumes
         )
@@ -256,6 +265,7 @@ class _Look:
         if device.mounts:
             yield device.mounts[0]
             return
+        is_held(device.path, self.tries)  # if so, mount says it
         folder = tempfile.mkdtemp(prefix="snowsync-look-")
         options = READ_ONLY[filesystem.kind]
         code, _printed, _error = self.run(["mount", "-t", filesystem.kind, "-o", options, device.path, folder])
@@ -461,13 +471,31 @@ def _trouble_of_medium(path: str) -> str:
     return ""
 
 
-def _is_busy(path: str) -> bool:
-    """Whether anything holds the device exclusively, e.g. in another container: O_EXCL, see open(2)."""
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
-    except OSError:
-        return True
-    return False
+def pauses() -> Iterator[bool]:
+    """Between tries to have a device exclusively, from before the first try on, as long as it may be worth one.
+
+    For a moment many hold a device: another run that looks at it, udev when a disk appears or its table changes, mdadm
+    called by udev.
+    """
+    yield True
+    for _try in range(_FREE_TRIES):
+        time.sleep(_FREE_PAUSE)
+        yield True
+
+
+def is_held(path: str, tries: Iterator[bool]) -> bool:
+    """Whether anything holds the device exclusively, e.g. in another container, until there are no `tries` left.
+
+    See O_EXCL in open(2).
+    """
+    while True:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            if error.errno != errno.EBUSY or not next(tries, False):
+                return True
+        else:
+            return False
 
 
 def _start(number: str) -> int:
