@@ -14,7 +14,7 @@ CANNOT_START = 203  # as in systemd
 EXIT_CODES: Mapping[int, str] = {
     1: "Unexpected failure of the engine; please report it",
     2: "The configuration of the job is wrong; fix the listed problems",
-    3: "The run ended, but {failure_count} objects could not be moved; see `failures` and the report {report}",
+    3: "The run ended, but {objects} could not be moved; see `failures` and the report {report}",
     4: "A store is unreachable or failed; the ledger is kept, run the job again when the store responds",
     5: "A store rejected the credentials or the bucket; fix this first, a retry would not help",
     6: "A volume or the state folder of the job failed; everything staged and delivered so far is kept",
@@ -36,11 +36,15 @@ class CommandFailed(Exception):
         self.said = last_words(stderr)
         meaning = EXIT_CODES.get(code, "It exited unexpectedly" if code else "Its output cannot be parsed")
         meaning = meaning.format(
-            failure_count=document.get("failure_count", "some"), report=document.get("report") or "(none)"
+            objects=_objects(document.get("failure_count")), report=document.get("report") or "(none)"
         )
         super().__init__(
             f"Failed to {command} job {job} (exit code {code}). {meaning}." + (f"\n{self.said}" if self.said else "")
         )
+
+
+def _objects(count: int | None) -> str:
+    return "some objects" if count is None else f"{count} object{'s' * (count != 1)}"
 
 
 def last_words(stderr: str) -> str:

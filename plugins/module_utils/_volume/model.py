@@ -47,7 +47,8 @@ class Signature:
 class Device:
     """A disk, a partition, or a device on top of one. Sizes and `start` are in bytes.
 
-    `names` are all its names, including `path`. `held_by` says what uses it besides mounts and swap.
+    `names` are all its names, including `path`. `is_busy`: a program or the kernel holds it exclusively, which is only
+    looked at where this run may use it.
     `marker` is the content of `.snowsync/volume.json` on its filesystem; None if there is none or it was not read.
     """
 

@@ -260,7 +260,7 @@ def test_objects_that_failed_fail_the_task_and_their_names_are_returned(run: Run
     result = run(job="photos")
     assert result["failed"] and result["changed"] is True
     assert result["failures"] == failures
-    assert "1 objects could not be moved" in result["msg"] and RAN["report"] in result["msg"]
+    assert "but 1 object could not be moved" in result["msg"] and RAN["report"] in result["msg"]
 
 
 def test_every_exit_code_of_the_engine_has_a_meaning() -> None:

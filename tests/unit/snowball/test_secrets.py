@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 from simulators.snowball import Fleet
+from unit.run_module import COLLECTIONS, load_collection
 
-ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 
 
@@ -31,24 +31,16 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
 
 
-@pytest.fixture
-def collections(tmp_path: Path) -> Path:
-    namespace = tmp_path / "collections/ansible_collections/edgeops"
-    namespace.mkdir(parents=True)
-    (namespace / "snowsync").symlink_to(ROOT)
-    return tmp_path / "collections"
-
-
 class Ansible:
     """`ansible localhost` at its most talkative, with a umask that hides nothing; watches every command line."""
 
-    def __init__(self, fleet: Fleet, collections: Path, folder: Path) -> None:
+    def __init__(self, fleet: Fleet, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "ansible.log"
         self.environment = {
             **os.environ,
             **fleet.environment(),
-            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(folder / "ansible/local"),
             "ANSIBLE_REMOTE_TEMP": str(folder / "ansible/tmp"),
@@ -112,8 +104,9 @@ def code_of_its_own() -> str:
 
 
 @pytest.fixture
-def ansible(fleet: Fleet, collections: Path, tmp_path: Path) -> Ansible:
-    return Ansible(fleet, collections, tmp_path)
+def ansible(fleet: Fleet, tmp_path: Path) -> Ansible:
+    load_collection()
+    return Ansible(fleet, tmp_path)
 
 
 def readable_by_others(folder: Path) -> Iterator[Path]:
@@ -124,8 +117,7 @@ def readable_by_others(folder: Path) -> Iterator[Path]:
 
 
 def where(secret: str, folder: Path, apart_from: Path) -> list[str]:
-    own = (apart_from, folder / "collections")
-    found = (path for path in readable_by_others(folder) if not any(path.is_relative_to(each) for each in own))
+    found = (path for path in readable_by_others(folder) if not path.is_relative_to(apart_from))
     return [str(path) for path in found if secret.encode() in path.read_bytes()]
 
 

@@ -152,7 +152,7 @@ def test_a_version_that_is_there_is_not_installed(
 
 def test_another_version_than_wanted_is_an_error(run: Run, fleet: Fleet, file: Path) -> None:
     result = run(make(fleet), path=str(file), version="120")
-    assert result["trouble"] == "update_failed" and "119 is installed instead of" in result["msg"]
+    assert result["trouble"] == "update_failed" and "version 119 is installed instead of 120" in result["msg"]
     assert result["changed"] and result["installed_version"] == "119"
 
 

@@ -27,7 +27,8 @@ exit codes:
     0  done; for `verify`: source and destination agree
     1  unexpected error, probably a bug in snowsync
     2  invalid arguments or configuration: every problem is listed
-    3  objects failed or are quarantined; for `verify`: something differs, is missing or cannot be proven
+    3  objects failed, are quarantined or were left at the source, or a listing is incomplete;
+       for `verify`: something differs, is missing or cannot be proven
     4  a request to a store failed
     5  a store rejects the credentials or the bucket: retrying does not help
     6  a volume or the state directory failed

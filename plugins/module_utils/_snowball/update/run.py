@@ -204,7 +204,7 @@ class Update:
         if software.state == "DECRYPT_FAILED" and self.download:
             self.download.forget()
         if software.state in ("NA", "DOWNLOADED"):
-            wanted = self.memory.target or self.goal.version or "another one"
+            wanted = self.goal.version or self.memory.target or "another one"
             cause = f"version {software.installed} is installed instead of {wanted}, in state {software.state}"
         if software.error:
             cause += f": {software.error}"
