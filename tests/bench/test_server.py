@@ -343,3 +343,29 @@ def test_synthetic_bucket_lists_and_serves_a_million(server: StoreServer, client
     assert (len(body), f'"{hashlib.md5(body).hexdigest()}"') == (entry["Size"], entry["ETag"])
     assert code_of(client.get_object, Bucket="synthetic", Key="d00999/object-001000000.bin") == "NoSuchKey"
     assert code_of(client.put_object, Bucket="synthetic", Key="x", Body=b"") == "AccessDenied"
+
+
+def test_keys_listed_are_counted(server: StoreServer, client: Any) -> None:
+    put(client, "k", b"abc")
+    before = server.stats()["keys_listed"]
+    assert client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == server.stats()["keys_listed"] - before >= 1
+
+
+def test_a_slow_store_with_a_certificate_of_its_own(binary: Path, tmp_path: Path) -> None:
+    slow = StoreServer(binary, tmp_path, options=["-delay", "200ms"], tls=True)
+    try:
+        slow.create_bucket(BUCKET)
+        began = time.monotonic()
+        trusting = boto3.client(
+            "s3",
+            endpoint_url=slow.url,
+            region_name="us-east-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            verify=str(slow.certificate),
+        )
+        assert trusting.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+        assert time.monotonic() - began >= 0.2
+        assert slow.url.startswith("https://")
+    finally:
+        slow.stop()

@@ -10,9 +10,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from bench.snowbench import main as bench_main
+from bench.snowbench.chart import chart
+from bench.snowbench.cores import Cores
 from bench.snowbench.figures import (
     Figures,
     Run,
@@ -34,6 +37,7 @@ from bench.snowbench.session import (
     noop_problems,
     requests_between,
     sum_hops,
+    totals,
 )
 from bench.snowbench.stores import BenchError, Stored, compare, equal_etags
 from bench.snowbench.tools import SECRET_KEY, TOOLS, Place, snowsync_job
@@ -158,6 +162,17 @@ def test_ratios_table() -> None:
     )
 
 
+def test_a_chart_has_two_bars_for_each_tool_and_none_for_a_void_one() -> None:
+    runs = [run("snowsync", 1.0), run("s5cmd", 4.0), run("rclone", 9.0, problems=("x",))]
+    svg = chart(summarize(runs), {"cores": 2, "platform": "Linux <6>"})
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    widths = [float(bar.attrib["width"]) for bar in root.iter(f"{space}rect") if bar.attrib["class"] == "wall"]
+    assert len(widths) == 2 and widths[1] == pytest.approx(4 * widths[0], abs=0.5)
+    assert "void" in [text.text for text in root.iter(f"{space}text")]
+    assert "Linux <6>" in (root.findtext(f"{space}title") or "")
+
+
 # -- data sets, checks ------------------------------------------------------------------------------------------
 
 
@@ -175,6 +190,26 @@ def test_scaling_keeps_at_least_four_objects_and_the_total(factor: float, object
     assert (scaled.objects, scaled.size) == (objects, size)
     assert scaled.bytes == DATA_SETS["512MiB"].bytes * factor
     assert DataSet("one", 1, 5).scaled(1.0) == DataSet("one", 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("count", "tools", "stores"),
+    [(None, [], []), (2, [0, 1], [2, 5]), (4, [], []), (9, [], [])],
+)
+def test_tools_and_stores_share_no_cpu_where_there_are_enough(
+    count: int | None, tools: list[int], stores: list[int]
+) -> None:
+    cores = Cores.split(count, [0, 1, 2, 5])
+    assert (list(cores.tools), list(cores.stores)) == (tools, stores)
+    assert cores.tool_prefix == (["taskset", "--cpu-list", "0,1"] if tools else [])
+
+
+def test_requests_and_listed_keys_of_both_stores_are_added_up() -> None:
+    counted = {
+        "source": {"GetObject": 5, "ListObjects": 1, "keys_listed": 5, "connections": 9},
+        "destination": {"PutObject": 5, "keys_listed": 2},
+    }
+    assert totals(counted) == {"requests": 11, "keys_listed": 7}
 
 
 def stored(sha256: str = "aa", *, etag: str = "e", size: int = 1, true: bool = True, problem: str = "") -> Stored:
@@ -255,7 +290,7 @@ def test_peers_go_down_then_up(place: Place, monkeypatch: pytest.MonkeyPatch) ->
 def test_arguments() -> None:
     parsed = bench_main.parse_arguments(["--sets", "4KiB,1MiB", "--tools", "rclone", "--scale", "0.1"])
     assert (parsed.sets, parsed.tools, parsed.scale, parsed.rounds) == (["4KiB", "1MiB"], ["rclone"], 0.1, 3)
-    assert bench_main.parse_arguments([]).tools == ["snowsync", "s5cmd", "rclone"]
+    assert bench_main.parse_arguments([]).tools == ["snowsync", "s5cmd", "rclone", "rclone-tuned"]
 
 
 @pytest.mark.parametrize(

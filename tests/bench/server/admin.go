@@ -23,7 +23,7 @@ import (
 
 // administer answers what only the bench asks, outside the times that it measures.
 //
-//	GET  /stats (also /-/stats)  requests by operation, connections, bytes, and this process's CPU seconds
+//	GET  /stats (also /-/stats)  requests by operation, keys listed, connections, bytes, and this process's CPU seconds
 //	POST /-/seed?bucket=&objects=&size=&part_size=&folders=  fill a bucket with random bytes of our own
 //	POST /-/drop?bucket=         remove a bucket's objects and open uploads, keep the bucket
 //	GET  /-/digests?bucket=      one JSON line per object, with the SHA-256 of its bytes, all read again
@@ -57,7 +57,7 @@ func (web *service) statistics() map[string]any {
 	}
 	web.lock.Unlock()
 	return map[string]any{
-		"requests": requests, "connections": web.connections.Load(),
+		"requests": requests, "connections": web.connections.Load(), "keys_listed": web.keysListed.Load(),
 		"bytes_in": web.store.bytesIn.Load(), "bytes_out": web.store.bytesOut.Load(),
 		"cpu_user_seconds": seconds(usage.Utime), "cpu_system_seconds": seconds(usage.Stime),
 		"max_rss_bytes": usage.Maxrss * 1024,

@@ -123,6 +123,7 @@ func (web *service) list(response http.ResponseWriter, name string, holder bucke
 		asked.afterGroup = asked.delimiter != "" && strings.HasSuffix(asked.after, asked.delimiter)
 	}
 	found := collect(holder.sorted(), asked)
+	web.keysListed.Add(int64(len(found.objects) + len(found.groups)))
 	respondXML(response, http.StatusOK, renderPage(name, asked, found, isV2, query))
 }
 

@@ -39,6 +39,8 @@ func main() {
 	memoryBelow := flag.Int64("memory-below", 64<<10, "objects and parts smaller than this many bytes stay in memory")
 	digest := flag.String("digest", "trust", "ETag of what is stored: 'trust' a Content-MD5 header, or always 'compute' and check")
 	portFile := flag.String("port-file", "", "write the address listened on into this file")
+	delay := flag.Duration("delay", 0, "how long each S3 request waits before it is answered, e.g. 25ms")
+	certificateFile := flag.String("tls", "", "serve HTTPS; write the certificate, made at start, into this file")
 	flag.Var(&synthetic, "synthetic", "BUCKET:OBJECTS:SIZE, a read-only bucket that pretends to hold them; may be repeated")
 	flag.Parse()
 	if *data == "" || (*digest != "trust" && *digest != "compute") {
@@ -59,12 +61,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if *certificateFile != "" {
+		if listener, err = withTLS(listener, *certificateFile); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if *portFile != "" {
 		if err := writeAtomically(*portFile, listener.Addr().String()); err != nil {
 			log.Fatal(err)
 		}
 	}
-	service := &service{store: store}
+	service := &service{store: store, delay: *delay}
 	server := &http.Server{Handler: service, ConnState: service.countConnection, ErrorLog: log.New(os.Stderr, "http: ", 0)}
 	go stopOnSignal(store)
 	fmt.Println("listening on", listener.Addr())

@@ -11,12 +11,15 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // service routes requests. Addresses below /-/ belong to the bench (see admin.go); "-" is no valid bucket name.
 type service struct {
 	store       *store
+	delay       time.Duration // before each answer but the bench's own
 	connections atomic.Int64
+	keysListed  atomic.Int64
 	lock        sync.Mutex
 	requests    map[string]int64 // by S3's name of the operation
 }
@@ -42,6 +45,7 @@ func (web *service) ServeHTTP(response http.ResponseWriter, request *http.Reques
 		web.administer(response, request, key)
 		return
 	}
+	time.Sleep(web.delay)
 	response.Header()["Server"] = []string{"benchstore"}
 	var query url.Values
 	if request.URL.RawQuery != "" {

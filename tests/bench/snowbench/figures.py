@@ -19,7 +19,7 @@ class Figures:
 
     `client_cpu` is user + sys of the tool and all its children, `engine_cpu` and `mover_cpu` its two parts (ours
     only), `peak_memory` the largest sum over the tool's process tree, `others_cpu` what the rest of the machine used
-    meanwhile.
+    meanwhile; `requests` are those at both stores, `keys_listed` the entries of their listings.
     """
 
     wall: float
@@ -29,6 +29,8 @@ class Figures:
     others_cpu: float = 0.0
     engine_cpu: float | None = None
     mover_cpu: float | None = None
+    requests: int = 0
+    keys_listed: int = 0
 
     def __add__(self, other: Figures) -> Figures:
         """Two hops one after the other."""
@@ -40,6 +42,8 @@ class Figures:
             others_cpu=self.others_cpu + other.others_cpu,
             engine_cpu=_sum(self.engine_cpu, other.engine_cpu),
             mover_cpu=_sum(self.mover_cpu, other.mover_cpu),
+            requests=self.requests + other.requests,
+            keys_listed=self.keys_listed + other.keys_listed,
         )
 
 
@@ -187,6 +191,8 @@ FIGURES_HEADER = (
     "s5cmd",
     "server CPU s",
     "peak MiB",
+    "requests",
+    "keys listed",
     "others CPU s",
     "runs",
 )
@@ -201,7 +207,7 @@ def _figures_row(summary: Summary) -> list[str]:
     runs = f"{summary.runs}" + (f" ({summary.void} void)" if summary.void else "")
     medians = summary.medians
     if medians is None:
-        return [*start, *["void"] * 8, runs]
+        return [*start, *["void"] * 10, runs]
     return [
         *start,
         number(medians.wall),
@@ -211,6 +217,8 @@ def _figures_row(summary: Summary) -> list[str]:
         number(medians.mover_cpu),
         number(medians.server_cpu),
         mebibytes(medians.peak_memory),
+        number(medians.requests, 0),
+        number(medians.keys_listed, 0),
         number(medians.others_cpu),
         runs,
     ]

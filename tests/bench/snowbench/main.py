@@ -16,10 +16,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from .chart import chart
+from .cores import Cores, available_cpus
+from .disk import can_be_made, own_filesystem, size_for
 from .figures import figures_table, ratios, ratios_table, summarize
 from .links import ShapedLinks
 from .processes import MEMORY_NOTE
@@ -65,6 +68,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--volumes", type=positive, default=2, help="volumes of our job; peers get the first (2)")
     parser.add_argument(
         "--job", type=json_mapping, default={}, help='settings of our job, e.g. {"mover": {"workers": 8}}'
+    )
+    parser.add_argument("--cores", type=positive, help="CPUs for the tools; the stores get the others (all share all)")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="before each answer of a store (0)")
+    parser.add_argument("--tls", action="store_true", help="HTTPS, with a certificate that the tools verify")
+    parser.add_argument(
+        "--no-ext4",
+        action="store_true",
+        help="volumes on the disk below --work, not on an ext4 of their own (root only)",
     )
     parser.add_argument("--no-noop", action="store_true", help="leave the no-op passes out")
     parser.add_argument("--quiet", type=float, default=0.0, help="wait up to so many seconds for a quiet machine (0)")
@@ -112,11 +123,11 @@ def run_bench(parsed: argparse.Namespace) -> int:
     binary = build_server(folder / "build")
     logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
     logs.mkdir(parents=True)
-    part_size = parsed.part_size * MIB
-    options = Options(parsed.rounds, tools, part_size, parsed.timeout, not parsed.no_noop, logs, parsed.quiet)
+    options = options_of(parsed, tools, logs, noop=not parsed.no_noop)
     stores = choose_stores(parsed.stores, folder, data_sets)
     print(describe(parsed, data_sets, tools, stores), flush=True)
-    with two_stores(binary, stores, parsed.shaped) as (source, destination):
+    with two_stores(binary, stores, parsed) as (source, destination), volume_disk(parsed, folder, data_sets):
+        options = replace(options, trust=trust(source, destination, logs))
         place = Place(source.url, destination.url, folder / "work", parsed.volumes, parsed.job)
         bench = Bench(source, destination, place, options, lambda line: print(line, flush=True))
         try:
@@ -126,7 +137,7 @@ def run_bench(parsed: argparse.Namespace) -> int:
             shutil.rmtree(place.work, ignore_errors=True)
             path = write_results(folder, started, parsed, bench, data_sets, tools)
     print_results(bench, tools, place)
-    print(f"\nresults: {path}\nlogs:    {logs}")
+    print(f"\nresults: {path}\nchart:   {path.with_suffix('.svg')}\nlogs:    {logs}")
     return 1 if any(run.is_void for run in bench.runs) else 0
 
 
@@ -141,10 +152,11 @@ def run_throttled(parsed: argparse.Namespace) -> int:
     binary = build_server(folder / "build")
     logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
     logs.mkdir(parents=True)
-    options = Options(parsed.rounds, [], parsed.part_size * MIB, parsed.timeout, False, logs, parsed.quiet)
+    options = options_of(parsed, [], logs, noop=False)
     stores = choose_stores(parsed.stores, folder, data_sets)
     print(describe(parsed, data_sets, [TOOLS[OURS]], stores), flush=True)
-    with two_stores(binary, stores, parsed.shaped) as pair:
+    with two_stores(binary, stores, parsed) as pair:
+        options = replace(options, trust=trust(*pair, logs))
         bench = VolumesBench(
             pair, folder / "throttled", layouts, options, parsed.job, lambda line: print(line, flush=True)
         )
@@ -184,16 +196,50 @@ def available_memory() -> int:
     return 0
 
 
+def options_of(parsed: argparse.Namespace, tools: Sequence[Tool], logs: Path, *, noop: bool) -> Options:
+    return Options(
+        parsed.rounds,
+        tools,
+        parsed.part_size * MIB,
+        parsed.timeout,
+        noop,
+        logs,
+        parsed.quiet,
+        Cores.split(parsed.cores, available_cpus()),
+    )
+
+
+def volume_disk(
+    parsed: argparse.Namespace, folder: Path, data_sets: Sequence[DataSet]
+) -> contextlib.AbstractContextManager[None]:
+    """Below `folder`/work: an ext4 of its own, if one can be made and is wanted."""
+    if parsed.no_ext4 or not can_be_made():
+        return contextlib.nullcontext()
+    size = size_for(max(data_set.bytes for data_set in data_sets))
+    return own_filesystem(folder / "volumes.img", size, folder / "work")
+
+
+def trust(source: StoreServer, destination: StoreServer, folder: Path) -> dict[str, str]:
+    """What every tool, written in Go or on OpenSSL, takes CAs from; nothing without --tls."""
+    if not source.certificate.exists():
+        return {}
+    bundle = folder / "certificates.pem"
+    bundle.write_text(source.certificate.read_text() + destination.certificate.read_text())
+    return {"SSL_CERT_FILE": str(bundle)}
+
+
 @contextlib.contextmanager
-def two_stores(binary: Path, folder: Path, rate: str | None) -> Iterator[tuple[StoreServer, StoreServer]]:
+def two_stores(binary: Path, folder: Path, parsed: argparse.Namespace) -> Iterator[tuple[StoreServer, StoreServer]]:
+    cores = Cores.split(parsed.cores, available_cpus())
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        links = stack.enter_context(ShapedLinks(rate)) if rate else None
+        links = stack.enter_context(ShapedLinks(parsed.shaped)) if parsed.shaped else None
         servers = []
         for side, bucket in (("source", SOURCE_BUCKET), ("destination", DESTINATION_BUCKET)):
             address = links.server_address(side) if links else "127.0.0.1"
-            prefix = links.server_prefix(side) if links else []
-            server = StoreServer(binary, folder / side, address=address, prefix=prefix)
+            prefix = [*(links.server_prefix(side) if links else []), *cores.store_prefix]
+            delay = ["-delay", f"{parsed.delay}ms"]
+            server = StoreServer(binary, folder / side, address=address, prefix=prefix, options=delay, tls=parsed.tls)
             stack.callback(server.stop)
             server.create_bucket(bucket)
             servers.append(server)
@@ -201,18 +247,30 @@ def two_stores(binary: Path, folder: Path, rate: str | None) -> Iterator[tuple[S
 
 
 def describe(parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Sequence[Tool], stores: Path) -> str:
+    protocol = "HTTPS" if parsed.tls else "HTTP"
+    is_own = can_be_made() and not (parsed.no_ext4 or parsed.throttled)
+    disk = "an ext4 with a journal, in a loop file" if is_own else f"below {parsed.work}"
     sets = ", ".join(f"{each.name}: {each.objects} x {each.size} bytes" for each in data_sets)
     return "\n".join(
         [
             f"machine: {os.cpu_count()} cores, {platform.platform()}, {available_memory() // MIB} MiB available",
             f"sets:    {sets}; large objects at the source in parts of {parsed.part_size} MiB",
-            f"links:   {parsed.shaped or 'loopback, unshaped'}",
+            f"links:   {parsed.shaped or 'loopback, unshaped'}, {protocol}, {parsed.delay:g} ms per request",
+            f"cores:   {cores_text(parsed.cores)}",
+            f"volumes: {disk}",
             f"our job: {json.dumps(parsed.job) if parsed.job else 'defaults'}",
             f"stores:  {stores} (loopback servers, no signature check; Content-MD5 trusted, all bytes checked after)",
             *(f"tool:    {tool.name}: {tool.version()}" for tool in tools),
             "",
         ]
     )
+
+
+def cores_text(count: int | None) -> str:
+    cores = Cores.split(count, available_cpus())
+    if not cores.tools:
+        return "tools and stores share all"
+    return f"{len(cores.tools)} for the tools, {len(cores.stores)} for the stores"
 
 
 def command_lines(tools: Sequence[Tool], place: Place) -> list[str]:
@@ -257,4 +315,5 @@ def write_results(
     }
     path = folder / f"results-{started:%Y%m%d-%H%M%S}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".svg").write_text(chart(summaries, document["machine"]))
     return path

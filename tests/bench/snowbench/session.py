@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .cores import Cores
 from .figures import OURS, Figures, Run, rotated
 from .processes import Cost, machine_cpu, measure, wait_for_quiet
 from .stores import BenchError, Stored, StoreServer, compare, equal_etags
@@ -64,6 +65,8 @@ class Options:
     noop: bool
     keep_logs: Path
     quiet_seconds: float = 0.0  # how long to wait for a quiet machine before a run
+    cores: Cores = field(default_factory=Cores)
+    trust: Mapping[str, str] = field(default_factory=dict)  # environment by which tools trust the stores' certificates
 
 
 class Bench:
@@ -106,7 +109,7 @@ class Bench:
             stored = self._destination.contents(DESTINATION_BUCKET)
             problems += compare(contents, stored)
             problems += noop_problems(requests) if kind == NOOP else []
-            total = sum_hops(hops.values())
+            total = replace(sum_hops(hops.values()), **totals(requests))
             run = Run(data_set.name, tool.name, kind, round_number + 1, total, hops, problems[:20])
             self._record(run, requests, equal_etags(contents, stored), commands)
 
@@ -125,8 +128,8 @@ class Bench:
     def _run_step(self, step: Step, label: str) -> tuple[Cost, float, float]:
         servers_before, machine_before, own_before = self._server_cpu(), machine_cpu(), sum(os.times()[:2])
         cost = measure(
-            step.argv,
-            step.environment,
+            [*self._options.cores.tool_prefix, *step.argv],
+            {**step.environment, **self._options.trust},
             stdout=self._options.keep_logs / f"{label}.out",
             stderr=self._options.keep_logs / f"{label}.err",
             timeout_seconds=self._options.timeout_seconds,
@@ -140,7 +143,10 @@ class Bench:
 
     def _requests(self) -> dict[str, dict[str, int]]:
         stats = {"source": self._source.stats(), "destination": self._destination.stats()}
-        return {side: {**answer["requests"], "connections": answer["connections"]} for side, answer in stats.items()}
+        return {
+            side: {**answer["requests"], **{name: answer[name] for name in NO_REQUESTS}}
+            for side, answer in stats.items()
+        }
 
     def _record(self, run: Run, requests: dict[str, dict[str, int]], equal: int, commands: list[Any]) -> None:
         self.runs.append(run)
@@ -190,6 +196,18 @@ def requests_between(before: dict[str, dict[str, int]], after: dict[str, dict[st
             name: count - before[side].get(name, 0) for name, count in counts.items() if count != before[side].get(name)
         }
         for side, counts in after.items()
+    }
+
+
+NO_REQUESTS = ("connections", "keys_listed")
+
+
+def totals(requests: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Of both stores."""
+    counts = [(name, count) for side in requests.values() for name, count in side.items()]
+    return {
+        "requests": sum(count for name, count in counts if name not in NO_REQUESTS),
+        "keys_listed": sum(count for name, count in counts if name == "keys_listed"),
     }
 
 

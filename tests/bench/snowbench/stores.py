@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -21,7 +22,6 @@ from typing import Any
 
 SERVER_SOURCE = Path(__file__).resolve().parent.parent / "server"
 START_SECONDS = 10.0
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the caller's proxy is none of our business
 
 
 class BenchError(Exception):
@@ -85,10 +85,12 @@ class StoreServer:
         address: str = "127.0.0.1",
         prefix: Sequence[str] = (),
         options: Sequence[str] = (),
+        tls: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         port_file = folder / "address"
         port_file.unlink(missing_ok=True)
+        self.certificate = folder / "certificate.pem"
         self._folder = folder
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
@@ -101,13 +103,18 @@ class StoreServer:
                 str(folder),
                 "-port-file",
                 str(port_file),
+                *(["-tls", str(self.certificate)] if tls else []),
                 *options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        self.url = "http://" + self._wait_for_address(port_file)
+        self.url = ("https://" if tls else "http://") + self._wait_for_address(port_file)
+        trusted = ssl.create_default_context(cafile=self.certificate if tls else None)
+        self._direct = urllib.request.build_opener(  # the caller's proxy is none of our business
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
+        )
 
     def _wait_for_address(self, port_file: Path) -> str:
         deadline = time.monotonic() + START_SECONDS
@@ -120,7 +127,7 @@ class StoreServer:
     def _ask(self, path: str, method: str = "GET", **query: object) -> bytes:
         address = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
         try:
-            with DIRECT.open(urllib.request.Request(address, method=method)) as answer:
+            with self._direct.open(urllib.request.Request(address, method=method)) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise BenchError(f"{method} {address}: {error.read().decode(errors='replace')}") from error

@@ -217,4 +217,4 @@ TOOLS: dict[str, Tool] = {
         ),
     )
 }
-DEFAULT_TOOLS = (OURS, "s5cmd", "rclone")
+DEFAULT_TOOLS = tuple(TOOLS)

@@ -202,8 +202,8 @@ class VolumesBench:
     def _measure(self, step: Step, label: str) -> Cost:
         logs = self._options.keep_logs
         return measure(
-            step.argv,
-            step.environment,
+            [*self._options.cores.tool_prefix, *step.argv],
+            {**step.environment, **self._options.trust},
             stdout=logs / f"{label}.out",
             stderr=logs / f"{label}.err",
             timeout_seconds=self._options.timeout_seconds,

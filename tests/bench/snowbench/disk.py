@@ -1,0 +1,59 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A filesystem of the benchmark's own: ext4 with a journal in a loop file, as volumes have.
+
+What lies below the work folder otherwise decides about the result: an ext4 without a journal takes 0.3 to 0.5 ms of
+kernel CPU for each file that is created soon after many deletes, and only ours creates each file twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .stores import BenchError
+
+GIB = 1024**3
+SLACK = 2 * GIB  # for the journal, inodes, and the part of a filesystem that our job keeps free
+
+
+def can_be_made() -> bool:
+    return os.geteuid() == 0 and Path("/dev/loop-control").exists()
+
+
+def size_for(largest_set: int) -> int:
+    """Bytes for a set of that size: our job keeps a tenth of a volume free, and the last pass' files may be left."""
+    return 2 * largest_set + SLACK
+
+
+@contextlib.contextmanager
+def own_filesystem(image: Path, size: int, folder: Path) -> Iterator[None]:
+    """Mount a new ext4 of `size` bytes at `folder`. Raises BenchError."""
+    with contextlib.ExitStack() as stack:
+        image.parent.mkdir(parents=True, exist_ok=True)
+        stack.callback(image.unlink, missing_ok=True)
+        with image.open("wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)  # its own blocks: nothing is allocated while a pass is timed
+            except OSError as error:
+                raise BenchError(f"{image} needs {size / GIB:.1f} GiB: {error.strerror}; see --no-ext4") from error
+        device = _run(["losetup", "--find", "--show", "--direct-io=on", str(image)]).strip()
+        stack.callback(_run, ["losetup", "--detach", device])
+        _run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", device])
+        folder.mkdir(parents=True, exist_ok=True)
+        _run(["mount", "-o", "noatime", device, str(folder)])
+        stack.callback(_run, ["umount", str(folder)])
+        yield
+
+
+def _run(argv: Sequence[str]) -> str:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError as error:
+        raise BenchError(f"{argv[0]} is not installed; see --no-ext4") from error
+    except subprocess.CalledProcessError as error:
+        raise BenchError(f"{' '.join(argv)}: {error.stderr.strip()}; see --no-ext4") from error
