@@ -31,7 +31,7 @@ from snowsync.hops import adoption, flight, part_memory, unit
 from snowsync.hops.destination import deliveries, destination_unit, readiness, releases, senders
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.pool import EndpointPool
-from snowsync.hops.source import arrivals, committer, drop_scanner, lister, source_unit
+from snowsync.hops.source import arrivals, committer, drop_scan, lister, source_unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
 from snowsync.movers.native import downloads, lanes, large, small_lane, stream_lane, upload, uploads
@@ -144,7 +144,7 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("large prover", deliveries.Deliveries, "_prove_batch", LARGE),
     ("releaser", releases.Releases, "release", {}),
     ("sender", readiness.Readiness, "is_ready", {}),
-    ("scanner", drop_scanner.DropScanner, "_scan", {"volumes": None}),
+    ("scanner", drop_scan.DropScan, "run", {"volumes": None}),
     ("left uploads", destination_unit, "abort_left_uploads", {}),
     ("source feeder", source_unit.SourceUnit, "_place", {}),
     ("destination feeder", destination_unit.DestinationUnit, "_send_next", {}),

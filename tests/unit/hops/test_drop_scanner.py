@@ -20,50 +20,111 @@ from fake_stores import Rig, wait_until
 
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
+from snowsync.core.workers import Stop
+from snowsync.hops.crew import Crew
 from snowsync.hops.destination.file_check import examine
 from snowsync.hops.flight import Item
-from snowsync.hops.source import drop_scanner
-from snowsync.hops.source.drop_scanner import Sighting, is_settled, one_of_each_filesystem
+from snowsync.hops.source import drop_group, drop_scanner, drop_settling
+from snowsync.hops.source.drop_scanner import FirstPass, PatientScan, RequestedScan
+from snowsync.hops.source.drop_settling import Sighting, is_settled
 from snowsync.ledger.ledger import Row
 from snowsync.volumes import open_writers
-from snowsync.volumes.file_identity import COARSE_SECONDS, Identity, path_of
-from snowsync.volumes.open_writers import Writer
+from snowsync.volumes.file_identity import Identity, path_of
 
 DATA = b"people's data"
-FINE = Identity(1, 2, 1_000_000_000_123, 8, 0)  # changed at 1000.0 on the clock
-COARSE = Identity(1, 2, 1_000_000_000_000, 8, 0)
+STOP = 7  # what a scan finds during which the unit is stopped
+
+
+# -- when it scans ----------------------------------------------------------------------------------------------------
+
+
+def test_a_requested_scan_is_one_that_begins_afterwards() -> None:
+    scan = RequestedScan()
+    scan.begin()
+    assert not scan.took_nothing()
+    assert scan.is_wanted.is_set()
+    scan.end()
+    assert not scan.took_nothing(), "it had begun before"
+    scan.begin()
+    assert not scan.is_wanted.is_set()
+    assert not scan.took_nothing(), "it has not ended"
+    scan.end()
+    assert scan.took_nothing()
+
+
+def test_a_requested_scan_that_took_something_is_followed_by_another_one() -> None:
+    scan = RequestedScan()
+    assert not scan.took_nothing()
+    for number in (1, 0):
+        scan.begin()
+        for _file in range(number):
+            scan.took()
+        scan.end()
+        assert scan.took_nothing() is not bool(number)
+        scan.is_wanted.clear()
+        assert not scan.took_nothing(), "an answer is given once"
+        assert scan.is_wanted.is_set()
+
+
+def test_what_was_taken_before_a_scan_was_requested_does_not_count() -> None:
+    scan = RequestedScan()
+    scan.begin()
+    scan.took()
+    scan.end()
+    assert not scan.took_nothing()
+    scan.begin()
+    scan.end()
+    assert scan.took_nothing()
+
+
+def test_the_first_pass_ends_after_the_source_was_listed_and_once() -> None:
+    listed, ended = [False], []
+    first = FirstPass(lambda: listed[0], lambda: ended.append(first.is_over), is_over=False)
+    assert not first.is_due()
+    listed[0] = True
+    assert first.is_due()
+    first.end()
+    assert not first.is_due()
+    assert ended == [True], "whoever is told finds it over"
 
 
 @pytest.mark.parametrize(
-    ("writer", "age", "watched", "looks", "settled"),
+    ("until", "found", "done", "scans"),
     [
-        (Writer.NOBODY, 10.1, 0.0, 1, True),
-        (Writer.NOBODY, 9.9, 0.0, 1, False),
-        (Writer.NOBODY, 9.9, 10.0, 2, True),
-        (Writer.NOBODY, -5000.0, 9.9, 2, False),  # the clock was set back
-        (Writer.NOBODY, -5000.0, 10.0, 2, True),
-        (Writer.UNKNOWN, 5000.0, 0.0, 1, False),  # cp -p, a camera's clock
-        (Writer.UNKNOWN, 5000.0, 9.9, 7, False),
-        (Writer.UNKNOWN, 5000.0, 10.0, 1, False),
-        (Writer.UNKNOWN, 5000.0, 10.0, 2, True),
-        (Writer.SOMEBODY, 5000.0, 5000.0, 99, False),
+        ("drained", [2, 1, 0], True, 3),
+        ("once", [2, 0], True, 2),
+        ("forever", [2], True, 1),
+        ("drained", [2, 2, STOP], False, 3),
     ],
 )
-def test_when_a_file_is_settled(writer: Writer, age: float, watched: float, looks: int, settled: bool) -> None:
-    sighting = Sighting(FINE, since=100.0, looks=looks)
-    assert is_settled(sighting, writer, 100.0 + watched, 1000.0 + age, settle=10.0) is settled
+def test_a_scan_is_repeated_until_no_file_is_being_written(
+    until: str, found: list[int], done: bool, scans: int
+) -> None:
+    crew, waited_for = Crew("source", Stop()), []
+    answers = iter(found)
+
+    class Scan:
+        def run(self) -> int:
+            waited_for.append(patient.unsettled)
+            answer = next(answers)
+            if answer == STOP:
+                crew.ending.set()
+            return answer
+
+    patient = PatientScan(Scan(), crew, until, 0.0)  # type: ignore[arg-type]  # what it uses of one
+    assert patient.run() is done
+    assert waited_for == [0, *found][:scans]
+    assert patient.unsettled == (0 if done else STOP)
 
 
-@pytest.mark.parametrize("identity", [FINE, COARSE])
-def test_a_change_that_the_times_cannot_tell_has_passed_before_a_file_is_taken(identity: Identity) -> None:
-    for age, settled in ((identity.granularity * 0.9, False), (identity.granularity * 1.1, True)):
-        assert is_settled(Sighting(identity, 0.0), Writer.NOBODY, 0.0, 1000.0 + age, settle=0.0) is settled
+def test_a_single_pass_waits_no_longer_than_what_is_there_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drop_scanner, "COARSE_SECONDS", -1.0)
 
+    class Scan:
+        def run(self) -> int:
+            return 1
 
-def test_a_file_that_changes_is_seen_anew() -> None:
-    first = Sighting(FINE, since=1.0)
-    assert first.again(FINE, 5.0) == Sighting(FINE, 1.0, 2)
-    assert first.again(COARSE, 5.0) == Sighting(COARSE, 5.0, 1)
+    assert PatientScan(Scan(), Crew("source", Stop()), "once", -1.0).run()  # type: ignore[arg-type]  # as above
 
 
 # -- scans ------------------------------------------------------------------------------------------------------------
@@ -169,7 +230,7 @@ def test_without_a_lease_a_file_is_watched_whatever_its_times_say(
         looks.append(sighting.looks)
         return is_settled(sighting, *more)  # type: ignore[arg-type]  # handed through as they came
 
-    monkeypatch.setattr(drop_scanner, "is_settled", seen)
+    monkeypatch.setattr(drop_settling, "is_settled", seen)
     (drop / "film").write_bytes(DATA)
     os.utime(drop / "film", (1, 1))
     rig.run()
@@ -266,18 +327,18 @@ def test_who_waits_to_write_while_a_file_is_read_waits_no_longer_than_that(
 ) -> None:
     """The writer is let in, and the file is taken again with what was written."""
     (drop / "film").write_bytes(DATA)
-    digest = drop_scanner.digest_of
+    digest = drop_group.digest_of
     writer = threading.Thread(target=append, args=(drop / "film",))
 
     def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
         if writer.ident is None:
             writer.start()
-            with pytest.raises(drop_scanner._Disturbed):
+            with pytest.raises(drop_group._Disturbed):
                 wait_until(lambda: bool(beat()), seconds=20)
-            raise drop_scanner._Disturbed
+            raise drop_group._Disturbed
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_scanner, "digest_of", disturbed)
+    monkeypatch.setattr(drop_group, "digest_of", disturbed)
     rig.run()
     writer.join()
     assert delivered(rig) == {"film": DATA + b" and more"}
@@ -288,7 +349,7 @@ def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
 ) -> None:
     refuse_leases(monkeypatch, errno.EACCES)
     (drop / "film").write_bytes(DATA)
-    digest = drop_scanner.digest_of
+    digest = drop_group.digest_of
     reads = []
 
     def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
@@ -298,7 +359,7 @@ def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
         reads.append(found)
         return found
 
-    monkeypatch.setattr(drop_scanner, "digest_of", disturbed)
+    monkeypatch.setattr(drop_group, "digest_of", disturbed)
     rig.run(direction="source")
     assert len(reads) == 2
     row = row_of(rig, "film")
@@ -324,8 +385,8 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
     for name in ("a-small", "z-small"):
         (drop / name).write_bytes(DATA)
     (drop / "large").write_bytes(b"large" * 100)
-    monkeypatch.setattr(drop_scanner, "_GROUP_BYTES", 500)
-    digest = drop_scanner.digest_of
+    monkeypatch.setattr(drop_group, "_GROUP_BYTES", 500)
+    digest = drop_group.digest_of
     reached, free = threading.Event(), threading.Event()
 
     def slow(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
@@ -334,7 +395,7 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
             assert free.wait(100)
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_scanner, "digest_of", slow)
+    monkeypatch.setattr(drop_group, "digest_of", slow)
     rig.changes["pass_interval"] = 0.1
     running = rig.start(until="forever")
     assert reached.wait(60)
@@ -366,14 +427,6 @@ def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, mon
     assert len(delivered(rig)) == 150
 
 
-def test_each_filesystem_of_a_group_is_synced(tmp_path: Path) -> None:
-    """A disk may be mounted on a folder inside of a drop folder."""
-    (tmp_path / "a").touch()
-    with (tmp_path / "a").open() as here, (tmp_path / "a").open() as too, Path("/proc/version").open() as elsewhere:
-        files = [file.fileno() for file in (here, too, elsewhere)]
-        assert one_of_each_filesystem(files) == files[1:]
-
-
 def test_a_file_of_a_group_that_is_refused_leaves_the_others(rig: Rig, drop: Path) -> None:
     rig.source.put("b", b"of the source")
     for name in "abc":
@@ -388,23 +441,19 @@ def test_a_file_that_vanishes_while_its_group_is_read_leaves_the_others(
 ) -> None:
     for name in "abc":
         (drop / name).write_bytes(name.encode())
-    digest = drop_scanner.digest_of
+    digest = drop_group.digest_of
 
     def unreadable(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
         if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
             raise OSError(errno.EIO, "Input/output error")
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_scanner, "digest_of", unreadable)
+    monkeypatch.setattr(drop_group, "digest_of", unreadable)
     open_before = len(os.listdir("/proc/self/fd"))
     rig.run()
     assert delivered(rig) == {"a": b"a", "c": b"c"}
     assert {failure[0] for failure in rig.failures()} == {"b"}
     assert len(os.listdir("/proc/self/fd")) <= open_before, "no descriptor stays open"
-
-
-def test_patience_covers_coarse_times() -> None:
-    assert COARSE.granularity <= COARSE_SECONDS
 
 
 # -- before it is sent ------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class SourceUnit(Unit):
 
     def pass_ended(self) -> None:
         """The lister, or for the first time the scanner, has finished: a pass counts once both have."""
-        if self.has_listed and self.scanner.finished:
+        if self.has_listed and self.scanner.first_pass.is_over:
             self.counters.passes += 1
             self.switches.space.set()  # the feeder may be waiting only for this
 
@@ -242,7 +242,7 @@ class SourceUnit(Unit):
             self.look_around()
             self._sweep()
             # Checked first: what the last page added is read below.
-            listed = self.has_listed and self.scanner.finished
+            listed = self.has_listed and self.scanner.first_pass.is_over
             self._read_on()
             if self.is_hopeless() and not self.flight:
                 self.end_unserved()
@@ -304,8 +304,8 @@ class SourceUnit(Unit):
             return f"waiting for the source: {self._pool.why_down() or self._lister.problem}"
         if listed:
             return "up to date"
-        if self.scanner.unsettled:
-            return f"waiting for {self.scanner.unsettled} dropped files that are still being written"
+        if self.scanner.scan.unsettled:
+            return f"waiting for {self.scanner.scan.unsettled} dropped files that are still being written"
         return "listing the source"
 
     def _place(self) -> bool:
