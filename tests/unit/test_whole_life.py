@@ -364,7 +364,7 @@ class WholeLife(RuleBasedStateMachine):
             self.setbacks.failed(failure)
 
     def _vanished(self, row: Row) -> None:
-        """As `Arrivals._vanished` does."""
+        """As `VanishedObjects` does."""
         failure = self._failure(row, "source", Trouble.NOT_FOUND)
         if self._adopt(row) or not self.ledger.copies.restore(row, lambda _generation, _volume: failure):
             self.tick()

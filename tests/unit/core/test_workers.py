@@ -44,7 +44,7 @@ ENGINE = Path(__file__).resolve().parents[3] / "plugins/module_utils/_engine"
 # Every place that starts a thread, and the test that has something raise in it. A new one needs a line, and a test.
 STARTS = {
     ("hops/crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("hops/source/arrivals.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/finishers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
     ("hops/destination/deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",

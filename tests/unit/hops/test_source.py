@@ -651,16 +651,16 @@ def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: 
         rig.source.put(f"a-large-{number}", b"x" * 1000)
     fill(rig, 20)
     released = threading.Event()
-    from snowsync.hops.source import arrivals
+    from snowsync.hops.source import arrival_proofs
 
-    prove = arrivals.prove_arrival
+    prove = arrival_proofs.prove_arrival
 
     def prove_slowly(path: str, key: str, *arguments: Any, **options: Any) -> Any:
         if "large" in key:
             released.wait(100)
         return prove(path, key, *arguments, **options)
 
-    monkeypatch.setattr(arrivals, "prove_arrival", prove_slowly)
+    monkeypatch.setattr(arrival_proofs, "prove_arrival", prove_slowly)
     running = rig.start()
     wait_until(lambda: len(rig.destination.objects) == 20)
     released.set()
