@@ -159,7 +159,7 @@ def test_what_the_ledger_refuses_is_told_and_not_counted(opened: Callable[[str, 
         ("refused", 5),
         ("b", 5),
     ]
-    assert (desk.taken, desk.counters.moved_objects, desk.counters.moved_bytes) == (2, 2, 10)
+    assert (desk.taken, desk.counters.moved.objects, desk.counters.moved.bytes) == (2, 2, 10)
     assert desk.told == ["refused"]
     assert desk.switches.staged.is_set()
     assert [is_open(candidate) for candidate in candidates] == [False] * 3

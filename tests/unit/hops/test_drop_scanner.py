@@ -403,10 +403,10 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
         rig.source.put(f"object-{number}", bytes([number]))
         wait_until(lambda name=f"object-{number}": name in rig.destination.objects)  # type: ignore[misc]  # a default binds it
     assert "large" not in rig.destination.objects
-    assert running.unit("source").counters.passes == 0, "no pass is over as long as it is read"
+    assert running.unit("source").counters.listed.passes == 0, "no pass is over as long as it is read"
     free.set()
     wait_until(lambda: set(delivered(rig)) >= {"a-small", "z-small", "large"})
-    wait_until(lambda: running.unit("source").counters.passes > 0)
+    wait_until(lambda: running.unit("source").counters.listed.passes > 0)
     running.stop()
 
 

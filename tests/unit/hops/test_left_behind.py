@@ -106,9 +106,9 @@ def test_one_pass_of_many_does_not_count_twice(rig: Rig) -> None:
     rig.source.page_size = 2
     rig.changes = {"pass_interval": 1}
     running = rig.start(until="forever")
-    fake_stores.wait_until(lambda: running.units[0].counters.passes >= 2)
-    assert running.units[0].counters.left_behind == 1
-    assert running.units[0].counters.failure_count == 1
+    fake_stores.wait_until(lambda: running.units[0].counters.listed.passes >= 2)
+    assert running.units[0].counters.listed.left_behind == 1
+    assert running.units[0].counters.failures.count == 1
     running.switches.stop.set()
     running.thread.join(30)
 

@@ -126,7 +126,7 @@ def test_a_start_that_takes_long_is_told_and_systemd_waits_for_it(systemd: Syste
 def test_it_says_that_it_is_ready_and_what_it_does(systemd: Systemd, clock: Clock, own_traffic: list[int]) -> None:
     unit = make_unit("source", clock.now)
     daemon, _switches = started(unit)
-    unit.counters.moved(2, 3 * 1024 * 1024)
+    unit.counters.moved.add(2, 3 * 1024 * 1024)
     clock.now += 2.0
     daemon.turn()
     ready, status = systemd.heard()
@@ -230,11 +230,11 @@ def test_a_blocked_feeder_is_alive_while_something_moves(
     daemon, _switches = started(unit)
     for _turn in range(60):
         if what == "listed":
-            unit.counters.listed_objects += 1
+            unit.counters.listed.objects += 1
         elif what == "moved":
-            unit.counters.moved(1, 1)
+            unit.counters.moved.add(1, 1)
         elif what == "failed":
-            unit.counters.failure_count += 1
+            unit.counters.failures.count += 1
         elif what == "traffic":
             unit.traffic_seen[0] += 1000
         else:

@@ -15,45 +15,77 @@ _NAMED_FAILURES = 100
 
 
 @dataclass(slots=True)
-class Counters:
-    """What one run of a unit did. `failures` holds the first hundred failures, `failure_count` counts all.
+class Listed:
+    """What the passes over the source showed; set by its lister alone."""
 
-    `left_behind`: how many objects of the last pass cannot be moved because of their keys.
-    """
+    objects: int = 0  # of this pass so far
+    bytes: int = 0
+    left_behind: int = 0  # objects of the last pass that cannot be moved because of their keys
+    passes: int = 0  # completed ones
 
-    listed_objects: int = 0
-    listed_bytes: int = 0
-    moved_objects: int = 0
-    moved_bytes: int = 0
-    released_objects: int = 0
-    released_bytes: int = 0
-    passes: int = 0
-    lost: int = 0  # listed generations that the source no longer had; an older generation is delivered instead
-    failure_count: int = 0
-    left_behind: int = 0
-    run_id: int = 0  # in the ledger
-    failures: list[Failure] = field(default_factory=list)
-    first_start: float = 0.0
-    last_move: float = 0.0
+
+@dataclass(slots=True)
+class Moved:
+    """What arrived for good at the end of this hop, and in which time."""
+
+    objects: int = 0
+    bytes: int = 0
+    _started: float = 0.0
+    _last: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def moved(self, objects: int, size: int) -> None:
-        with self._lock:
-            self.moved_objects += objects
-            self.moved_bytes += size
-            self.last_move = time.monotonic()
+    def start(self) -> None:
+        """From now on objects may move."""
+        self._started = time.monotonic()
 
-    def released(self, objects: int, size: int) -> None:
+    def add(self, objects: int, size: int) -> None:
         with self._lock:
-            self.released_objects += objects
-            self.released_bytes += size
-
-    def failed(self, failure: Failure) -> None:
-        with self._lock:
-            self.failure_count += 1
-            if len(self.failures) < _NAMED_FAILURES:
-                self.failures.append(failure)
+            self.objects += objects
+            self.bytes += size
+            self._last = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        return max(0.0, self.last_move - self.first_start) if self.moved_objects else 0.0
+        """From the start to the last object; 0.0 if there was none."""
+        return max(0.0, self._last - self._started) if self.objects else 0.0
+
+
+@dataclass(slots=True)
+class Released:
+    """What was deleted on the volumes because it is delivered."""
+
+    objects: int = 0
+    bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, objects: int, size: int) -> None:
+        with self._lock:
+            self.objects += objects
+            self.bytes += size
+
+
+@dataclass(slots=True)
+class Failures:
+    """`first` holds the first hundred failures, `count` counts all."""
+
+    count: int = 0
+    first: list[Failure] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, failure: Failure) -> None:
+        with self._lock:
+            self.count += 1
+            if len(self.first) < _NAMED_FAILURES:
+                self.first.append(failure)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What one run of a unit did."""
+
+    listed: Listed = field(default_factory=Listed)
+    moved: Moved = field(default_factory=Moved)
+    released: Released = field(default_factory=Released)
+    failures: Failures = field(default_factory=Failures)
+    lost: int = 0  # listed generations that the source no longer had; an older generation is delivered instead
+    run_id: int = 0  # in the ledger

@@ -133,7 +133,7 @@ class Setbacks:
 
     def note(self, failure: Failure) -> None:
         """Count a failure that is recorded in the ledger."""
-        self._counters.failed(failure)
+        self._counters.failures.add(failure)
 
     def _kept_back(self, failure: Failure, delay_ms: int) -> int:
         """How long the ledger postpones an object; 0 if a single pass postpones it itself and retries it.

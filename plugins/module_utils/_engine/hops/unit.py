@@ -191,9 +191,9 @@ class Unit:
         self.ledger.journal.update_run(
             counters.run_id,
             status=self.status,
-            listed=(counters.listed_objects, counters.listed_bytes),
-            passes=counters.passes,
-            failures=counters.failure_count,
+            listed=(counters.listed.objects, counters.listed.bytes),
+            passes=counters.listed.passes,
+            failures=counters.failures.count,
             ended=ended,
         )
 

@@ -17,7 +17,7 @@ from ..core.errors import LocalError, StoreError, Trouble
 from ..core.keys import movable, readable
 from ..core.machine import now_ms
 from ..core.model import Outcome
-from ..hops.counters import Counters
+from ..hops.counters import Counters, Moved
 from ..hops.destination.destination_unit import DestinationUnit
 from ..hops.pool import EndpointPool
 from ..hops.source.new_drops import waiting
@@ -193,13 +193,13 @@ def _leave_behind(units: list[Unit]) -> None:
 def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, began_ms: int) -> Summary:
     hops = {unit.name: unit.counters for unit in units}
     source, destination = hops.get("source", Counters()), hops.get("destination", Counters())
-    changed = source.moved_objects + destination.moved_objects + destination.released_objects > 0
+    changed = source.moved.objects + destination.moved.objects + destination.released.objects > 0
     reader = LedgerReader(ledger)
     # If the clock was set back meanwhile, events may be dated before the start.
     gathered = gather(reader, since_ms=min(began_ms, now_ms() - int((time.monotonic() - started) * 1000)))
     # A run that does not list the source uses the count of the last run that did.
-    left = source.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
-    failures = [*source.failures, *destination.failures][:_FIRST]
+    left = source.listed.left_behind if "source" in hops else left_behind(reader.facts(), job.source)
+    failures = [*source.failures.first, *destination.failures.first][:_FIRST]
     return Summary(
         job=job.job,
         changed=changed,
@@ -207,10 +207,10 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
         drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left or source.lost)
         and all(unit.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
-        listed={"objects": source.listed_objects, "bytes": source.listed_bytes},
-        staged=_hop(source),
-        delivered=_hop(destination),
-        released={"objects": destination.released_objects, "bytes": destination.released_bytes},
+        listed={"objects": source.listed.objects, "bytes": source.listed.bytes},
+        staged=_hop(source.moved),
+        delivered=_hop(destination.moved),
+        released={"objects": destination.released.objects, "bytes": destination.released.bytes},
         states={state.label: tally.objects for state, tally in gathered.census.states.items()},
         evidence=evidence_counts(gathered.census),
         failures=[
@@ -219,7 +219,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
         ],
         waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
         refused=_refused(ledger, units),
-        failure_count=source.failure_count + destination.failure_count,
+        failure_count=source.failures.count + destination.failures.count,
         lost=source.lost,
         left_behind=left,
         unserved=[unit.unserved for unit in units if unit.unserved],
@@ -241,8 +241,8 @@ def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:
         return ""
 
 
-def _hop(counters: Counters) -> Hop:
-    return Hop(counters.moved_objects, counters.moved_bytes, round(counters.seconds, 3))
+def _hop(moved: Moved) -> Hop:
+    return Hop(moved.objects, moved.bytes, round(moved.seconds, 3))
 
 
 def plan_job(job: Job) -> Plan:

@@ -81,9 +81,9 @@ class Daemon(Attendant):
         for unit in self._units:
             counters = unit.counters
             parts.append(
-                f"{unit.name}: {unit.status}; {counters.moved_objects} objects,"
-                f" {counters.moved_bytes / 1_048_576:.1f} MiB moved"
-                + (f", {counters.failure_count} failures" if counters.failure_count else "")
+                f"{unit.name}: {unit.status}; {counters.moved.objects} objects,"
+                f" {counters.moved.bytes / 1_048_576:.1f} MiB moved"
+                + (f", {counters.failures.count} failures" if counters.failures.count else "")
             )
         return " | ".join([*parts, *self._slow_disks()]).replace("\n", " ")
 
@@ -120,7 +120,7 @@ class Daemon(Attendant):
         ]  # our own hashing; in MiB, since reading /proc itself counts a little
         for unit in units:
             counters = unit.counters
-            seen += [counters.listed_objects, counters.moved_objects, counters.failure_count, unit.endpoints.traffic()]
+            seen += [counters.listed.objects, counters.moved.objects, counters.failures.count, unit.endpoints.traffic()]
         moved = seen != self._seen
         self._seen = seen
         return moved

@@ -187,7 +187,7 @@ class DestinationUnit(Unit):
     # -- the feeder -------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        self.counters.first_start = time.monotonic()
+        self.counters.moved.start()
         while not self.crew.stopping:
             self.look_around()
             self._leftovers.release()

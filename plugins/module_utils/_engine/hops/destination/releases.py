@@ -63,7 +63,7 @@ class Releases:
             released.append(row)
         for volume, directories in emptied.values():
             volume.prune(directories)
-        self._counters.released(len(released), sum(row.size for row in released))
+        self._counters.released.add(len(released), sum(row.size for row in released))
         with self._lock:
             self._released.extend(released)
             self._released_at = time.monotonic()

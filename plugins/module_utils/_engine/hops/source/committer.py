@@ -299,7 +299,7 @@ class VolumeGroups:
                 common.flight.leave(item.row.id)
                 common.volumes.committed(group.volume, item.row.size)
                 size += item.row.size if item.row.id not in gone else 0
-        common.counters.moved(len(group.items) - len(gone), size)
+        common.counters.moved.add(len(group.items) - len(gone), size)
         for item, _ in group.items:
             common.fetching.settled(item.row)
         common.switches.staged.set()

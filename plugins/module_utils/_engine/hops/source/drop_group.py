@@ -127,7 +127,7 @@ class DropStaging:
                 self._refusals.refuse(volume, candidate.relative, refusal)
                 continue
             self._took()
-            self._counters.moved(1, file.listed.size)
+            self._counters.moved.add(1, file.listed.size)
         self._switches.staged.set()
 
 

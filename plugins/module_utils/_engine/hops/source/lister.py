@@ -117,10 +117,10 @@ class Lister:
             self.saw_changes = self.saw_changes or observed.changed > 0
             objects += len(listed)
             size += sum(each.size for each in listed)
-            self._counters.listed_objects, self._counters.listed_bytes = objects, size
+            self._counters.listed.objects, self._counters.listed.bytes = objects, size
             if observed.new or observed.changed:
                 self._switches.space.set()
-        self._counters.left_behind = self._left_behind
+        self._counters.listed.left_behind = self._left_behind
         if self._job.source:
             left_behind.note_count(self._ledger.journal, self._job.source, self._left_behind)
         self._forget(gone if is_all_read else set())
@@ -329,7 +329,7 @@ class Lister:
         for listed, reason in left:
             self._refuse(listed, reason)
         self._left_behind += len(left)
-        self._counters.left_behind = max(self._counters.left_behind, self._left_behind)
+        self._counters.listed.left_behind = max(self._counters.listed.left_behind, self._left_behind)
         return usable
 
     def _refuse(self, listed: ListedObject, reason: str) -> None:
@@ -341,7 +341,7 @@ class Lister:
         for what in unread:
             self._leave(what.partition(_CANNOT)[0], f"the source's listing: {what}; it is left there", UNTOLD)
         self._left_behind += len(unread)
-        self._counters.left_behind = max(self._counters.left_behind, self._left_behind)
+        self._counters.listed.left_behind = max(self._counters.listed.left_behind, self._left_behind)
 
     def _leave(self, name: str, message: str, size: int) -> None:
         known = hash((name, message))

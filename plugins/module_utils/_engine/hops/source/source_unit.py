@@ -166,7 +166,7 @@ class SourceUnit(Unit):
     def pass_ended(self) -> None:
         """The lister, or for the first time the scanner, has finished: a pass counts once both have."""
         if self.has_listed and self.scanner.first_pass.is_over:
-            self.counters.passes += 1
+            self.counters.listed.passes += 1
             self.switches.space.set()  # the feeder may be waiting only for this
 
     def work(self) -> None:
@@ -237,7 +237,7 @@ class SourceUnit(Unit):
     # -- the feeder -------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        self.counters.first_start = time.monotonic()
+        self.counters.moved.start()
         while not self.crew.stopping:
             self.look_around()
             self._sweep()
