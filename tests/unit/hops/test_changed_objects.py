@@ -17,6 +17,7 @@ from snowsync.core.model import UNTOLD, Head, Headers, ListedObject, Origin, Pag
 from snowsync.hops.flight import Item
 from snowsync.hops.setbacks import Setbacks
 from snowsync.hops.source.changed_objects import ChangedObjects
+from snowsync.hops.source.fetch_notes import FetchNotes
 from snowsync.hops.source.fetching import Fetching
 from snowsync.ledger.ledger import Ledger, Row
 
@@ -37,8 +38,8 @@ class Desk:
         self.ledger: Any = mock.Mock(Ledger, listing=mock.Mock(), objects=mock.Mock(), journal=mock.Mock())
         self.ledger.listing.is_as_listed.return_value = False
         self.ledger.objects.row.return_value = ROW
-        self.setbacks, self.fetching = mock.Mock(Setbacks), mock.Mock(Fetching)
-        self.fetching.etag_to_read.side_effect = lambda row: row.etag
+        self.setbacks, self.fetching = mock.Mock(Setbacks), mock.Mock(Fetching, notes=mock.Mock(FetchNotes))
+        self.fetching.notes.etag_to_read.side_effect = lambda row: row.etag
         self.listed, self.read = listed, read
         self.pages: list[int] = []
         self.endpoint: Any = SimpleNamespace(client=lambda: self, store=SimpleNamespace(sorted=True), url="a")
@@ -74,7 +75,7 @@ def test_what_an_answer_shows_of_another_object(head: Head, is_other: bool) -> N
 
 def test_the_etag_that_is_expected_by_now_counts() -> None:
     desk = Desk()
-    desk.fetching.etag_to_read.side_effect = lambda _row: OTHER
+    desk.fetching.notes.etag_to_read.side_effect = lambda _row: OTHER
     assert not desk.changed.is_other(ROW, head_of(etag=OTHER))
     assert desk.changed.is_other(ROW, head_of())
 
@@ -134,11 +135,11 @@ def test_a_generation_that_the_lister_has_seen_is_no_failure() -> None:
 def test_a_source_that_contradicts_itself_is_believed_once(size: int, is_recorded: bool) -> None:
     desk = Desk()
     desk.ledger.listing.is_as_listed.return_value = True
-    desk.fetching.expect.return_value = True
+    desk.fetching.notes.expect.return_value = True
     desk.changed.fetch_anew(desk.item, head_of(size, OTHER))
     assert desk.ledger.listing.read_otherwise.call_args_list == ([mock.call(ROW, size)] if is_recorded else [])
     desk.setbacks.failed.assert_not_called()
-    desk.fetching.expect.return_value = False
+    desk.fetching.notes.expect.return_value = False
     desk.changed.fetch_anew(desk.item, head_of(size, OTHER))
     (failure,) = (call.args[0] for call in desk.setbacks.failed.call_args_list)
     assert (failure.trouble, failure.action) == (Trouble.CHANGED, "fetched again")

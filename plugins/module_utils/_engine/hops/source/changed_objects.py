@@ -34,7 +34,7 @@ class ChangedObjects:
 
     def is_other(self, row: Row, head: Head) -> bool:
         """Whether the store's answer describes another object than the one listed, as far as it shows."""
-        return head.size not in (row.size, UNTOLD) or not agree(self._fetching.etag_to_read(row), head.etag)
+        return head.size not in (row.size, UNTOLD) or not agree(self._fetching.notes.etag_to_read(row), head.etag)
 
     def as_read(self, item: Item, head: Head, endpoint: Endpoint) -> Head:
         """What HEAD says, unless the response to GET, which returns the bytes, says otherwise."""
@@ -72,7 +72,7 @@ class ChangedObjects:
         row = item.row
         said = _contradiction(listed, head)
         self._tell_once(said)
-        if not self._fetching.expect(row, head):
+        if not self._fetching.notes.expect(row, head):
             self._setbacks.failed(
                 Failure(row, "source", Trouble.CHANGED, said, "fetched again", expected=row.etag, found=head.etag)
             )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a source unit learns about objects while fetching them, and what happens to those that do not arrive."""
+"""What happens to fetched objects: those that arrive, and those that do not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 
 from ...core.blame import Blame
-from ...core.bounded_notes import Notes
 from ...core.errors import Trouble
-from ...core.model import Head, State
+from ...core.model import State
 from ...ledger.ledger import Failure, Row
 from ...ledger.source_ports import SourceLedger
 from ...store.endpoint import Endpoint
@@ -20,82 +19,79 @@ from ...volumes.open_volume import OpenVolume
 from ..flight import Flight, Item
 from ..part_memory import PartKeeper
 from ..setbacks import Setbacks, Suspects
+from .fetch_notes import FetchNotes
 
 _log = logging.getLogger("snowsync.source")
+
+
+class PartialFiles:
+    """What is on the volumes of objects that did not arrive. Only large ones are continued.
+
+    `is_large` takes a size in bytes.
+    """
+
+    def __init__(self, parts: PartKeeper, is_large: Callable[[int], bool]) -> None:
+        self._parts = parts
+        self._is_large = is_large
+
+    def start_over(self, row: Row) -> None:
+        """What was fetched may be wrong, or not on the medium: the object is fetched from its beginning."""
+        self._parts.forget(row.id)
+
+    def end(self, row: Row) -> None:
+        """The object is staged, or not continued: this spares the ledger a question about each small object."""
+        if self._is_large(row.size):
+            self._parts.forget(row.id)
+
+    def leave(self, item: Item) -> None:
+        """Keep the file if the object can be continued with it, otherwise remove it."""
+        if self._is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id):
+            return
+        try:
+            item.volume.discard_incoming(item.row.id)
+        except OSError as error:
+            _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
 
 
 class Fetching:
     """Any thread may call these.
 
-    `take_out` takes a failed volume out of use; `rewind` is called when rows are put back. `is_large` takes a size in
-    bytes.
+    `take_out` takes a failed volume out of use; `rewind` is called when rows are put back. `partial` decides about what
+    is there of an object that leaves the unit.
     """
 
     def __init__(
         self,
         ledger: SourceLedger,
-        parts: PartKeeper,
+        partial: PartialFiles,
         flight: Flight,
         setbacks: Setbacks,
         suspects: Suspects,
         *,
         take_out: Callable[[OpenVolume, str], None],
         rewind: Callable[[], None],
-        is_large: Callable[[int], bool],
     ) -> None:
         self._ledger = ledger
-        self._parts = parts
+        self._partial = partial
         self._flight = flight
         self._setbacks = setbacks
         self._suspects = suspects
         self._take_out = take_out
         self._rewind = rewind
-        self._is_large = is_large
-        self._avoid: Notes[int, str] = Notes()  # by object: an endpoint that returned wrong bytes
-        self._failed_on: Notes[int, int] = Notes()  # by object: a healthy volume that did not accept it
-        # By object whose responses contradict its listing: what the listing shows, and the ETag of the responses.
-        self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
-        self.served_last = ""  # the key
-
-    # -- known of an object -----------------------------------------------------------------------------------
-
-    def endpoint_to_avoid(self, row: Row) -> str:
-        """The URL of an endpoint that returned wrong bytes; "" for none."""
-        return self._avoid.get(row.id, "")
-
-    def volume_to_avoid(self, row: Row) -> int:
-        """The number of a healthy volume that did not accept it; 0 for none."""
-        return self._failed_on.get(row.id, 0)
-
-    def etag_to_read(self, row: Row) -> str:
-        """The ETag that the source's responses for an object should have: as listed, unless others were seen."""
-        known = self._read_as.get(row.id, None)
-        return known[1] if known and known[0] == (row.etag, row.modified_ms) else row.etag
-
-    def expect(self, row: Row, read: Head) -> bool:
-        """Expect responses like this one, not as listed. False if that was already tried without success."""
-        listed_as = (row.etag, row.modified_ms)
-        known = self._read_as.pop(row.id, None)
-        if known and known[0] == listed_as:
-            return False
-        self._read_as[row.id] = (listed_as, read.etag)
-        return True
+        self.notes = FetchNotes()
 
     # -- objects that arrived ---------------------------------------------------------------------------------
 
     def served(self, item: Item) -> None:
         """An object arrived and was proven."""
-        self.served_last = item.row.key
+        self.notes.served_last = item.row.key
         item.endpoint.served(item.row.id)
 
     def settled(self, row: Row) -> None:
         """An object is staged: its earlier failures are forgotten."""
         self._setbacks.forgive(row.id)
-        if self._is_large(row.size):
-            self._parts.forget(row.id)
-        self._avoid.pop(row.id, "")
-        self._failed_on.pop(row.id, 0)
-        self._read_as.pop(row.id, None)
+        self._partial.end(row)
+        self.notes.forget(row)
 
     # -- objects that leave the unit unstaged -----------------------------------------------------------------
 
@@ -119,24 +115,22 @@ class Fetching:
 
     def _judged(self, item: Item, failure: Failure, whose: Blame) -> None:
         if not self._setbacks.is_excused(item.row, whose):
-            self._avoid[item.row.id] = item.endpoint.url
+            self.notes.avoid_endpoint(item.row, item.endpoint.url)
             if self._setbacks.failed(failure) is State.FAILED:
-                self._avoid.pop(item.row.id, "")
+                self.notes.avoid_no_endpoint(item.row)
         self.put_back(item, None)
 
     def _is_bad_spot(self, item: Item, message: str) -> None:
         """A healthy volume did not accept this object: what is there of it may not be on the medium."""
-        if self.volume_to_avoid(item.row) != item.volume.id:
+        if self.notes.avoid_volume(item.row, item.volume.id):
             _log.warning(
                 "volume %s does not accept %r, trying other volumes first: %s", item.volume.name, item.row.key, message
             )
-        self._failed_on[item.row.id] = item.volume.id
-        self._parts.forget(item.row.id)
+        self._partial.start_over(item.row)
 
     def _is_refused_room(self, item: Item, trouble: Trouble, message: str) -> None:
         """A volume accepted no more data, or no file of this size: it is not tried again."""
-        if self._is_large(item.row.size):
-            self._parts.forget(item.row.id)  # frees space for others
+        self._partial.end(item.row)  # frees space for others
         if trouble is Trouble.TOO_LARGE:
             item.volume.load.takes_no_file_of(item.row.size)
             _log.warning("volume %s does not accept files of %d bytes: %s", item.volume.name, item.row.size, message)
@@ -153,14 +147,13 @@ class Fetching:
 
     def not_durable(self, item: Item) -> None:
         """It is unknown how much of an object reached the medium."""
-        if self._is_large(item.row.size):
-            self._parts.forget(item.row.id)
+        self._partial.end(item.row)
         self.put_back(item, 0.0)
 
     def quarantine(self, item: Item) -> None:
         """Quarantine mismatched bytes, and fetch the object from another endpoint if there is one."""
-        self._avoid[item.row.id] = item.endpoint.url
-        self._parts.forget(item.row.id)
+        self.notes.avoid_endpoint(item.row, item.endpoint.url)
+        self._partial.start_over(item.row)
         self._ledger.copies.has_quarantined(item.row.id, item.volume.id)
         try:
             item.volume.to_quarantine(item.row.id)
@@ -169,12 +162,7 @@ class Fetching:
 
     def put_back(self, item: Item, delay: float | None) -> None:
         """The object leaves the unit unstaged; its row stays pending and is fetched again later, reusing its parts."""
-        is_kept = self._is_large(item.row.size) and self._parts.lies_on(item.row.id, item.volume.id)
-        try:
-            if not is_kept:
-                item.volume.discard_incoming(item.row.id)
-        except OSError as error:
-            _log.warning("volume %s: cannot remove a partial file: %s", item.volume.name, error.strerror)
+        self._partial.leave(item)
         if delay is not None:
             self._setbacks.put_off(item.row, delay)
         with self._flight.lock:

@@ -39,7 +39,7 @@ from ..unit import Unit
 from .arrivals import Arrivals
 from .committer import Committer
 from .drop_scanner import DropScanner
-from .fetching import Fetching
+from .fetching import Fetching, PartialFiles
 from .lister import Lister
 from .sweeping import Sweeping
 
@@ -73,13 +73,12 @@ class SourceUnit(Unit):
         self._backlog = Backlog(feed, State.PENDING, rewind_seconds=0.5)
         self._fetching = Fetching(
             ledger,
-            self.parts,
+            PartialFiles(self.parts, job.mover.is_large),
             self.flight,
             self.setbacks,
             self._suspects,
             take_out=self.take_out,
             rewind=self._backlog.rewind,
-            is_large=job.mover.is_large,
         )
         self._committer = Committer(
             job,
@@ -156,7 +155,7 @@ class SourceUnit(Unit):
 
     def _examples(self) -> list[str]:
         """Objects other than the next ones: the one served last, and the one to be fetched last."""
-        return [key for key in (self._fetching.served_last, self.ledger.objects.last_pending()) if key]
+        return [key for key in (self._fetching.notes.served_last, self.ledger.objects.last_pending()) if key]
 
     @property
     def has_listed(self) -> bool:
@@ -350,7 +349,7 @@ class SourceUnit(Unit):
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; the failed one again if the others have no room."""
-        others = [space for space in spaces if space.id != self._fetching.volume_to_avoid(row)]
+        others = [space for space in spaces if space.id != self._fetching.notes.volume_to_avoid(row)]
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.is_busy for space in others):
             return chosen
@@ -368,12 +367,12 @@ class SourceUnit(Unit):
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""
         backlog, pool = self._backlog, self._pool
         if backlog.large:
-            avoid = self._fetching.endpoint_to_avoid(backlog.large[0])
+            avoid = self._fetching.notes.endpoint_to_avoid(backlog.large[0])
             endpoint = pool.pick(avoid, large=True, held_up=self.held_up())
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
         if backlog.small:
-            return backlog.small, pool.pick(self._fetching.endpoint_to_avoid(backlog.small[0]))
+            return backlog.small, pool.pick(self._fetching.notes.endpoint_to_avoid(backlog.small[0]))
         return backlog.large, None
 
     def _submit(self, item: Item, spaces: list[VolumeSpace]) -> None:
@@ -387,7 +386,7 @@ class SourceUnit(Unit):
         self._seems_full = False
         self.status = f"fetching {len(self.flight)} objects" if self.is_served() else self.status
         work = Fetch(
-            row.id, row.key, row.size, item.path, self._fetching.etag_to_read(row), row.generation, item.volume.id
+            row.id, row.key, row.size, item.path, self._fetching.notes.etag_to_read(row), row.generation, item.volume.id
         )
         item.tool = self._pool.choose_tool(work)
         self._pool.submit(item.endpoint, item.tool, work)
