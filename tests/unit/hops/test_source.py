@@ -791,8 +791,8 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")
         committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))
-    assert [queue.volume for queue in committer.queues.values()] == [first, twin]
-    assert second not in [queue.volume for queue in committer.queues.values()]
+    assert [queue.groups.volume for queue in committer.queues.values()] == [first, twin]
+    assert second not in [queue.groups.volume for queue in committer.queues.values()]
     running.stop()
 
 
@@ -817,7 +817,7 @@ def test_a_volume_that_cannot_keep_up_holds_up_no_other(rig: Rig, monkeypatch: p
 
 def test_large_objects_are_made_durable_one_by_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr("snowsync.hops.source.committer.sync_file", synced.append)
+    monkeypatch.setattr("snowsync.hops.source.group_results.sync_file", synced.append)
     rig.changes = {"mover": {"large_object": "5MiB"}}
     rig.source.put("large", bytes(5 * 1024 * 1024))
     fill(rig, 3)

@@ -10,46 +10,28 @@ a queue with its own thread that does all the waiting for its disk, so that a sl
 from __future__ import annotations
 
 import contextlib
-import errno
-import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ...core import keys, workers
-from ...core.errors import Trouble, local_trouble
-from ...ledger.ledger import Row, Staged
+from ...core import workers
+from ...ledger.ledger import Staged
 from ...ledger.source_ports import SourceLedger
-from ...volumes.open_volume import OpenVolume, start_writeback, sync_file
+from ...volumes.open_volume import OpenVolume, start_writeback
+from ...volumes.placement import Pace
 from ...volumes.volume_set import VolumeSet
 from ..counters import Counters
 from ..crew import Crew
 from ..flight import Flight, Item
 from ..switches import Switches
 from .fetching import Fetching
-from .sweeping import discard
+from .group_results import GroupResults, publish, sync
+from .volume_groups import Group, VolumeGroups
 
 if TYPE_CHECKING:  # config/job_file.py imports pydantic
     from ...config.job_file import Job
-
-_log = logging.getLogger("snowsync.source")
-# Errors about a single name, which are no reason to give up the rest of the group, or the volume.
-_OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-_WORTH_WRITING = 64 * 1024  # bytes; smaller files are written by the syncfs of their group
-
-
-@dataclass(slots=True)
-class Group:
-    """Proven objects on one volume that wait to be committed as a group; `each_alone`: synced file by file."""
-
-    volume: OpenVolume
-    each_alone: bool = False
-    items: list[tuple[Item, Staged]] = field(default_factory=list)
-    bytes: int = 0
-    since: float = field(default_factory=time.monotonic)
 
 
 class Committer:
@@ -69,50 +51,58 @@ class Committer:
         is_large: Callable[[int], bool],
     ) -> None:
         """`is_large` takes a size in bytes."""
-        self.job = job
-        self.ledger = ledger
-        self.volumes = volumes
-        self.flight = flight
-        self.fetching = fetching
-        self.crew = crew
-        self.counters = counters
-        self.switches = switches
+        self._job = job
+        self._volumes = volumes
+        self._flight = flight
+        self._crew = crew
+        self._results = GroupResults(ledger, volumes, flight, fetching, counters, switches)
         self._is_large = is_large
         self._is_running = False
         # By the open volume, not its number: a volume that went away and came back has other descriptors.
-        self.queues: dict[int, VolumeGroups] = {}
+        self.queues: dict[int, VolumeCommitter] = {}
 
     def start(self) -> None:
         self._is_running = True
 
     def add(self, item: Item, staged: Staged) -> None:
         is_large = self._is_large(item.row.size)
-        with self.flight.lock:
+        with self._flight.lock:
             queue = self._queue_of(item.volume)
-            queue.take(item, staged, is_large=is_large)
+            queue.groups.take(item, staged, is_large=is_large)
         queue.wake.set()
 
     def write_back(self, object_id: int) -> None:
         """A part of an object arrived: start writing it to disk. Never blocks; any thread may call this."""
-        with self.flight.lock:
-            item = self.flight.get(object_id)
+        with self._flight.lock:
+            item = self._flight.get(object_id)
             if item is None:
                 return
             queue = self._queue_of(item.volume)
-            queue.unwritten.append(item.path)
+            queue.groups.part_came(item)
         queue.wake.set()
 
-    def _queue_of(self, volume: OpenVolume) -> VolumeGroups:
+    def _queue_of(self, volume: OpenVolume) -> VolumeCommitter:
         queue = self.queues.get(id(volume))
         if queue is None:
-            queue = self.queues[id(volume)] = VolumeGroups(self, volume)
+            groups = VolumeGroups(volume, self._job, self._flight, self._everything_waits)
+            is_over = partial(self._is_over, groups)
+            queue = self.queues[id(volume)] = VolumeCommitter(groups, self._results, self._crew, is_over)
             if self._is_running:
-                self.crew.spawn(queue.run, f"committer-{volume.name}", volume.id)
+                self._crew.spawn(queue.run, f"committer-{volume.name}", volume.id)
         return queue
 
-    def everything_waits(self) -> bool:
+    def _everything_waits(self) -> bool:
         """Whether everything in flight is proven. Under the flight's lock."""
-        return sum(queue.held for queue in self.queues.values()) == len(self.flight)
+        return sum(queue.groups.held for queue in self.queues.values()) == len(self._flight)
+
+    def _is_over(self, groups: VolumeGroups) -> bool:
+        """Whether a volume is gone and nothing waits for it any more."""
+        volume = groups.volume
+        with self._flight.lock:
+            if groups.held or self._volumes.open.get(volume.id) is volume:
+                return False
+            self.queues.pop(id(volume), None)
+            return True
 
     def stop(self) -> None:
         for queue in list(self.queues.values()):
@@ -124,197 +114,86 @@ class Committer:
             queue.commit_rest()
 
 
-class VolumeGroups:
-    """What waits for one volume. Large objects are committed and synced one by one, the others in groups."""
+class VolumeCommitter:
+    """The thread of one volume. It ends with the unit, or when `is_over`: nothing waits and the volume is gone."""
 
-    def __init__(self, committer: Committer, volume: OpenVolume) -> None:
-        self._committer = committer
-        self.volume = volume
-        self.small = Group(volume)
-        self.large = Group(volume, each_alone=True)
+    def __init__(self, groups: VolumeGroups, results: GroupResults, crew: Crew, is_over: Callable[[], bool]) -> None:
+        self.groups = groups
         self.wake = threading.Event()
-        self.held = 0  # objects here, including those of the group that is being committed
-        self.unwritten: list[str] = []
-        self._last_end = 0.0
-        self._seconds = 0.0  # spent waiting for the disk since the last group
-
-    def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
-        """Under the flight's lock."""
-        group = self.large if is_large else self.small
-        if not group.items:
-            group.since = time.monotonic()
-        group.items.append((item, staged))
-        group.bytes += item.row.size
-        self.held += 1
-        self._committer.flight.held.take([item.row.id])
-        if item.row.size >= _WORTH_WRITING and not is_large:
-            self.unwritten.append(item.path)
+        self._results = results
+        self._crew = crew
+        self._is_over = is_over
+        self._clock = MediumClock(groups.volume.load.pace)
 
     def run(self) -> None:
-        while not self._committer.crew.ending.is_set():
+        while not self._crew.ending.is_set():
             workers.beat()
             self.wake.clear()
             self._start_writing()
-            group = self._ready_group()
+            group = self.groups.next_group()
             if group:
                 self.commit(group)
             elif self._is_over():
                 return
             else:
                 workers.idle()
-                self.wake.wait(0.02 if self.held else 1.0)
+                self.wake.wait(0.02 if self.groups.held else 1.0)
         self.commit_rest()
 
     def commit_rest(self) -> None:
-        while group := self._ready_group(rest=True):
+        while group := self.groups.next_group(rest=True):
             self.commit(group)
 
     def _start_writing(self) -> None:
         """Let the disk write while the group still grows; this may block for as long as the disk needs."""
-        with self._committer.flight.lock:
-            paths, self.unwritten = self.unwritten, []
-        with self._measured():
+        paths = self.groups.take_unwritten()
+        with self._clock.waiting():
             for path in paths:
                 with contextlib.suppress(OSError):  # a write error shows again when the file is synced
                     start_writeback(path)
 
+    def commit(self, group: Group) -> None:
+        """Make a group durable and record it; what cannot be made durable is fetched again."""
+        object_ids = [item.row.id for item, _staged in group.items]
+        try:
+            with self._clock.waiting():
+                sync(group)
+            with group.volume.names_held():
+                with self._clock.waiting():
+                    self._results.leave_out(group, publish(group))
+                self._clock.group_ended(group.bytes, group.since)
+                self._start_writing()  # what arrived meanwhile keeps the disk busy while the ledger is written
+                refused = self._results.record(group)
+        except OSError as error:
+            self._results.give_up(group, error)
+        else:
+            self._results.recorded(group, refused)
+        self.groups.let_go(object_ids)
+        self._results.ended(group.volume)
+
+
+class MediumClock:
+    """How long a medium takes for the groups of one volume, from which its pace is learned. Used by one thread."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._last_end = 0.0
+        self._waited = 0.0  # seconds since the last group
+
     @contextlib.contextmanager
-    def _measured(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
+        """The caller waits for the medium."""
         started = time.monotonic()
         with workers.at_medium():
             yield
-        self._seconds += time.monotonic() - started
+        self._waited += time.monotonic() - started
 
-    def _ready_group(self, *, rest: bool = False) -> Group | None:
-        with self._committer.flight.lock:
-            if self.large.items:
-                group, self.large = self.large, Group(self.volume, each_alone=True)
-            elif self.small.items and (rest or self._is_ready(self.small)):
-                group, self.small = self.small, Group(self.volume)
-            else:
-                return None
-            return group
+    def group_ended(self, size: int, since: float) -> None:
+        """A group of `size` bytes, whose first object came at `since` (monotonic seconds), is durable.
 
-    def _is_ready(self, group: Group) -> bool:
-        policy, volume = self._committer.job.group, self.volume
-        return (
-            len(group.items) >= policy.objects
-            or group.bytes >= policy.bytes
-            or time.monotonic() - group.since >= policy.seconds
-            or self._committer.everything_waits()
-            # The other half of the window arrives while this half is made durable.
-            or group.bytes >= volume.load.window(self._committer.job) / 2
-        )
-
-    def _is_over(self) -> bool:
-        """Whether the volume is gone and nothing waits for it any more."""
-        with self._committer.flight.lock:
-            if self.held or self._committer.volumes.open.get(self.volume.id) is self.volume:
-                return False
-            self._committer.queues.pop(id(self.volume), None)
-            return True
-
-    def commit(self, group: Group) -> None:
-        """Make a group durable and record it; what cannot be made durable is fetched again."""
-        common, volume, count = self._committer, self.volume, len(group.items)
-        paths = {item.row.id: keys.to_path(item.row.key, item.row.generation) for item, _ in group.items}
-        try:
-            with self._measured():
-                self._sync(group)
-            with volume.names_held():
-                with self._measured():
-                    self._publish(group, paths)
-                self._learn(group)
-                self._start_writing()  # what arrived meanwhile keeps the disk busy while the ledger is written
-                refused = self._say_staged(group)
-        except OSError as error:
-            self._give_up(group, error)
-        else:
-            for staged in refused:
-                self._discard(volume, staged.row)
-            if group.items:
-                self._leave(group, {staged.row.id for staged in refused})
-        with common.flight.lock:
-            self.held -= count
-        common.flight.held.let_go(paths)
-        common.volumes.remember(volume.id)
-        common.switches.space.set()
-
-    def _learn(self, group: Group) -> None:
-        """Update the pace: a disk that was waited for was busy with this group since the last one, or its start."""
-        now, waited = time.monotonic(), self._seconds
-        elapsed = now - max(self._last_end, group.since)
-        self.volume.load.pace.learn(group.bytes, elapsed if waited > elapsed / 4 else waited)
-        self._last_end, self._seconds = now, 0.0
-
-    @staticmethod
-    def _sync(group: Group) -> None:
-        if not group.each_alone:
-            group.volume.sync()
-            return
-        # Not with syncfs, which would wait for everything else that is being written there.
-        for item, _ in group.items:
-            with contextlib.suppress(FileNotFoundError):  # found by `_publish`
-                sync_file(item.path)
-
-    def _say_staged(self, group: Group) -> list[Staged]:
-        if not group.items:
-            return []
-        rows, run_id = [staged for _, staged in group.items], self._committer.counters.run_id
-        return self._committer.ledger.staging.commit_staged(rows, group.volume.id, run_id)
-
-    def _publish(self, group: Group, paths: dict[int, str]) -> None:
-        """Give every file its name, durably. Files that are gone or cannot be named leave the group."""
-        volume = group.volume
-        directories: set[str] = set()
-        left: list[tuple[tuple[Item, Staged], Trouble, str]] = []
-        for entry in group.items:
-            path = paths[entry[0].row.id]
-            try:
-                directories.add(volume.publish(entry[0].row.id, path))
-            except FileNotFoundError:
-                left.append((entry, Trouble.UNKNOWN, "the fetched file is gone from the volume"))
-            except OSError as error:
-                volume.prune([os.path.dirname(path)])  # directories that were created for it
-                left.append((entry, *_unnamed(volume, error)))
-        volume.sync_directories(directories)
-        for entry, trouble, message in left:
-            group.items.remove(entry)
-            self._committer.fetching.not_arrived(entry[0], trouble, message)
-
-    def _give_up(self, group: Group, error: OSError) -> None:
-        volume, trouble = group.volume, local_trouble(error)
-        message = f"Failed to make {len(group.items)} objects durable on volume {volume.name}: {error.strerror}"
-        _log.error("%s; they will be fetched again", message)
-        self._committer.fetching.volume_failed(volume, trouble, message)
-        for item, _ in group.items:
-            self._discard(volume, item.row)
-            self._committer.fetching.not_durable(item)
-
-    def _leave(self, group: Group, gone: set[int]) -> None:
-        common = self._committer
-        size = 0
-        with common.flight.lock:
-            for item, _ in group.items:
-                common.flight.leave(item.row.id)
-                common.volumes.committed(group.volume, item.row.size)
-                size += item.row.size if item.row.id not in gone else 0
-        common.counters.moved.add(len(group.items) - len(gone), size)
-        for item, _ in group.items:
-            common.fetching.settled(item.row)
-        common.switches.staged.set()
-
-    def _discard(self, volume: OpenVolume, row: Row) -> None:
-        """Remove a published file that is not to be staged, if the ledger permits it; otherwise keep it."""
-        with contextlib.suppress(OSError):  # swept when the volume comes back, or at the next start
-            discard(self._committer.ledger, volume, row.key, row.generation)
-
-
-def _unnamed(volume: OpenVolume, error: OSError) -> tuple[Trouble, str]:
-    """The trouble and message for a file that cannot be named; raises the error if it affects more than that file."""
-    message = f"volume {volume.name} does not accept the file's name: {error.strerror}"
-    if local_trouble(error) is Trouble.SPACE:
-        return Trouble.SPACE, message  # each directory of the name needs an inode
-    if error.errno in _OF_THE_NAME:
-        return Trouble.UNSUPPORTED, message
-    raise error
+        A disk that was waited for was busy with it since the last group, or its start.
+        """
+        now = time.monotonic()
+        elapsed = now - max(self._last_end, since)
+        self._pace.learn(size, elapsed if self._waited > elapsed / 4 else self._waited)
+        self._last_end, self._waited = now, 0.0

@@ -1,0 +1,75 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a committer learns of a medium; `test_source.py` has what it does with groups, and which queue takes what."""
+
+from __future__ import annotations
+
+import pytest
+
+from snowsync.hops.source import committer
+from snowsync.hops.source.committer import MediumClock
+from snowsync.volumes.placement import Pace
+
+
+class Lessons(Pace):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[int, float]] = []
+
+    def learn(self, size: int, seconds: float) -> None:
+        self.told.append((size, seconds))
+
+
+class Time:
+    """Monotonic seconds, as the test says."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(committer, "time", made)
+    return made
+
+
+@pytest.fixture
+def pace() -> Lessons:
+    return Lessons()
+
+
+def wait(clock: MediumClock, time: Time, seconds: float) -> None:
+    with clock.waiting():
+        time.now += seconds
+
+
+def test_a_disk_that_was_waited_for_was_busy_since_the_group_began(time: Time, pace: Lessons) -> None:
+    clock = MediumClock(pace)
+    time.now += 6  # while the group grew
+    wait(clock, time, 3)
+    wait(clock, time, 1)
+    clock.group_ended(5000, since=1000.0)
+    assert pace.told == [(5000, 10.0)]
+
+
+def test_a_disk_that_was_hardly_waited_for_took_just_that_long(time: Time, pace: Lessons) -> None:
+    clock = MediumClock(pace)
+    time.now += 8
+    wait(clock, time, 2)
+    clock.group_ended(5000, since=1000.0)
+    assert pace.told == [(5000, 2.0)], "a quarter of the time, and no more"
+
+
+def test_a_group_that_began_before_the_last_one_ended_is_timed_from_that_end(time: Time, pace: Lessons) -> None:
+    clock = MediumClock(pace)
+    wait(clock, time, 10)
+    clock.group_ended(1, since=1000.0)
+    wait(clock, time, 5)
+    clock.group_ended(2, since=1004.0)
+    assert pace.told == [(1, 10.0), (2, 5.0)], "each wait counts for one group"
