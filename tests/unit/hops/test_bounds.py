@@ -20,7 +20,7 @@ import snowsync
 from snowsync.core.bounded_notes import Notes
 from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject, State
-from snowsync.hops.source import lister
+from snowsync.hops.source import left_at_source
 from snowsync.ledger.ledger import Ledger
 
 
@@ -49,12 +49,13 @@ def test_a_key_that_comes_and_goes_is_forgotten_in_one_row(ledger: Ledger) -> No
 def test_what_is_said_of_keys_that_stay_is_remembered_so_often_at_most(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lister, "_MOST_TOLD", 5)
+    monkeypatch.setattr(left_at_source, "_MOST_TOLD", 5)
     for number in range(20):
         rig.source.put(f"{number:04}" + "x" * 1030, b"x")
-    found: list[lister.Lister] = []
-    refuse = lister.Lister._refuse
-    monkeypatch.setattr(lister.Lister, "_refuse", lambda self, *rest: (found.append(self), refuse(self, *rest))[1])
+    found: list[left_at_source.LeftAtSource] = []
+    left = left_at_source.LeftAtSource
+    refuse = left._refuse
+    monkeypatch.setattr(left, "_refuse", lambda self, *rest: (found.append(self), refuse(self, *rest))[1])
     rig.run()
     assert found
     assert all(len(each._told) <= 5 for each in found)

@@ -882,7 +882,7 @@ def fail_at_the_second_page(rig: Rig, times: int) -> list[str]:
 def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snowsync.hops.source.lister._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.01)
     rests: list[str] = []
     monkeypatch.setattr("snowsync.store.endpoint.Health.rest", lambda self, message: rests.append(message) or 1.0)
     asked = fail_at_the_second_page(rig, 5)
@@ -895,7 +895,7 @@ def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
 def test_a_page_that_is_refused_for_ever_ends_a_run_and_not_the_transfer_of_the_others(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, until: str
 ) -> None:
-    monkeypatch.setattr("snowsync.hops.source.lister._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.01)
     fail_at_the_second_page(rig, 10**9)
     with pytest.raises(StoreError, match="HTTP 503"):
         rig.run(until=until)
@@ -903,7 +903,7 @@ def test_a_page_that_is_refused_for_ever_ends_a_run_and_not_the_transfer_of_the_
 
 
 def test_a_service_goes_on_asking_for_a_page_and_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.hops.source.lister._LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.02)
     asked = fail_at_the_second_page(rig, 30)
     run = rig.start("both", "forever")
     wait_until(lambda: run.unit("source").status == "waiting for the source: Failed to list: HTTP 503")

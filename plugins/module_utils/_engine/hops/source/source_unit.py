@@ -119,6 +119,7 @@ class SourceUnit(Unit):
             pass_ended=self.pass_ended,
             take_out=self.take_out,
         )
+        self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
         self._lister = Lister(
             job,
             until,
@@ -129,11 +130,11 @@ class SourceUnit(Unit):
             self.crew,
             self.counters,
             switches,
+            has_changed=self._sweeping.soon,
             pass_ended=self.pass_ended,
         )
         self._placement = Placement()
         self._is_full = self._seems_full = False  # one pass has placed everything that the volumes have room for
-        self._sweeping = Sweeping(ledger, self.volumes, self.take_out)
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -220,7 +221,7 @@ class SourceUnit(Unit):
         self._sweeping.find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self.job, EVACUATION):
             volume.sweep_evacuated()
-        self._lister.saw_changes = True  # some of the files may be obsolete
+        self._sweeping.soon()  # some of the files may be obsolete
         words = f", removed {counted_text(swept, 'file')} no longer needed" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
 
@@ -239,7 +240,7 @@ class SourceUnit(Unit):
         self.counters.moved.start()
         while not self.crew.stopping:
             self.look_around()
-            self._sweep()
+            self._sweeping.now_and_then()
             # Checked first: what the last page added is read below.
             listed = self.has_listed and self.scanner.first_pass.is_over
             self._read_on()
@@ -247,16 +248,12 @@ class SourceUnit(Unit):
                 self.end_unserved()
                 return
             if self._is_full or (not self._backlog and self._is_done(listed)):
-                self._lister.forget_unlisted()
+                self._lister.missing.forget()
                 self.is_complete = True
                 return
             if not self._place():
                 self.switches.space.wait(0.05 if self._backlog or self.flight else 0.25)
                 self.switches.space.clear()
-
-    def _sweep(self) -> None:
-        has_changed, self._lister.saw_changes = self._lister.saw_changes, False
-        self._sweeping.now_and_then(at_once=has_changed)
 
     def _read_on(self) -> None:
         if self._on_their_way_to_live_disks() > 4 * self.job.group.objects:
@@ -299,8 +296,8 @@ class SourceUnit(Unit):
     def _describe(self, listed: bool) -> str:
         if self.flight:
             return f"fetching {len(self.flight)} objects" if self.is_served() else self.status
-        if self._pool.why_down() or self._lister.problem:
-            return f"waiting for the source: {self._pool.why_down() or self._lister.problem}"
+        if self._pool.why_down() or self._lister.outages.problem:
+            return f"waiting for the source: {self._pool.why_down() or self._lister.outages.problem}"
         if listed:
             return "up to date"
         if self.scanner.scan.unsettled:

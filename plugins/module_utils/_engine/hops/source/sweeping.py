@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Container
 from functools import partial
@@ -61,7 +62,7 @@ def sweep(ledger: SourceLedger, volume: OpenVolume, relative: str) -> bool | Non
 
 
 class Sweeping:
-    """Removes them, for a source unit. Used by the feeder's thread.
+    """Removes them, for a source unit. Used by the feeder's thread, except for `soon`.
 
     `take_out` takes a failed volume out of use and logs the reason.
     """
@@ -71,6 +72,7 @@ class Sweeping:
         self._volumes = volumes
         self._take_out = take_out
         self._next = 0.0
+        self._soon = threading.Event()  # something changed since the last look
         self._unknown: dict[int, list[str]] = {}  # by volume, staged files that the ledger does not know
 
     def staged(self, volume: OpenVolume, spared: Container[str], goes_on: Callable[[str], bool]) -> int:
@@ -111,11 +113,16 @@ class Sweeping:
             if not self._ledger.copies.quarantined(number):
                 self._ledger.copies.has_quarantined(number, volume.id)
 
-    def now_and_then(self, *, at_once: bool) -> None:
-        """Remove what is not needed; `at_once`: something changed since the last look."""
+    def soon(self) -> None:
+        """Something changed that may have made files obsolete. Any thread may call this."""
+        self._soon.set()
+
+    def now_and_then(self) -> None:
+        """Remove what is not needed, if something changed or the last look was a while ago."""
         now = time.monotonic()
-        if not at_once and now < self._next:
+        if not self._soon.is_set() and now < self._next:
             return
+        self._soon.clear()
         self._next = now + _AGAIN_SECONDS
         _to_the_end(self._notes)
         _to_the_end(self._copies)
