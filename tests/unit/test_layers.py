@@ -53,7 +53,7 @@ EDGES = {
     "pycurl": ["store/curl.py"],
     "s3transfer": ["store/boto_client.py"],
     "sqlite3": ["ledger/*.py", "inspection/listing_order.py"],
-    "subprocess": ["movers/s5cmd/s5cmd_mover.py"],
+    "subprocess": ["movers/s5cmd/process.py"],
 }
 # Starting or ending a process needs no import of its own.
 PROCESS_CALLS = {"kill", "killpg", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
@@ -276,7 +276,7 @@ def own_test_of(path: str) -> Path:
         ("cli/command.py", "import pydantic", "imports pydantic before it is needed"),
         ("cli/command.py", "import os\nos.system('true')", "calls os.system"),
         ("cli/command.py", "from os import execvp", "calls os.execvp"),
-        ("movers/s5cmd/s5cmd_mover.py", "import signal\nsignal.signal(15, print)", "calls signal.signal"),
+        ("movers/s5cmd/process.py", "import signal\nsignal.signal(15, print)", "calls signal.signal"),
     ],
 )
 def test_what_breaks_the_layers_is_found(path: str, source: str, problem: str) -> None:
@@ -290,7 +290,7 @@ def test_what_breaks_the_layers_is_found(path: str, source: str, problem: str) -
         ("store/boto_client.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
         ("config/job_file.py", "import pydantic"),
         ("ledger/reader.py", "import sqlite3"),
-        ("movers/s5cmd/s5cmd_mover.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),
+        ("movers/s5cmd/process.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),
         ("any.py", "from . import keys\nfrom .model import State"),
         ("room/any.py", "from ..other import thing"),
     ],

@@ -34,7 +34,10 @@ from snowsync.core.errors import ConfigError, Trouble
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.movers.s5cmd import capacity as s5cmd_capacity
 from snowsync.movers.s5cmd import protocol, setup, stuck
-from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover, binary_path, classify
+from snowsync.movers.s5cmd.protocol import classify
+from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover
+from snowsync.movers.s5cmd.setup import binary_path
+from snowsync.movers.s5cmd.supervisor import Supervisor
 from snowsync.store.timeouts import Patience
 
 BUCKET = "bucket"
@@ -438,6 +441,55 @@ def test_every_header_is_taken_by_s5cmd(tmp_path: Path, pairs: list[tuple[str, H
     }
 
 
+# --- commands and reports of one bucket
+
+
+def commands_of(direction: str, **options: Any) -> protocol.Commands:
+    return protocol.Commands(BUCKET, direction == "fetch", MoverSettings(**options))
+
+
+def test_commands_are_of_one_direction() -> None:
+    fetching, sending = commands_of("fetch"), commands_of("send")
+    assert fetching.supports(fetch()) and not fetching.supports(send()) and not fetching.supports(fetch("folder/"))
+    assert sending.supports(send()) and not sending.supports(fetch()) and not sending.supports(send(size=0))
+
+
+def test_only_a_large_object_is_fetched_in_parts() -> None:
+    commands = commands_of("fetch", large_object=MIB, part_size=5 * MIB, part_concurrency=3)
+    assert not commands.is_large(fetch(size=MIB - 1)) and commands.is_large(fetch(size=8 * MIB))
+    assert commands.line(fetch(size=8 * MIB)) == f"cp --raw -p 5 -c 3 s3://bucket/k {PATH}\n".encode()
+    assert commands.line(fetch(size=MIB - 1)) == f"cp --raw -p 5 -c 1 s3://bucket/k {PATH}\n".encode()
+    sending = commands_of("send", part_concurrency=3)
+    assert sending.line(send()).startswith(b"cp --raw -p 5 -c 3 --content-type")
+
+
+@pytest.mark.parametrize(
+    ("direction", "report", "outcome"),
+    [
+        ("fetch", protocol.Report(PATH, "s3://bucket/k", 10), Outcome(1)),
+        ("send", protocol.Report(PATH, "s3://bucket/k", 10), Outcome(1)),
+        (
+            "fetch",
+            protocol.Report(PATH, "s3://bucket/k", 9),
+            Outcome(1, Trouble.MISMATCH, "s5cmd moved 9 bytes, 10 were expected"),
+        ),
+        (
+            "send",
+            protocol.Report(PATH, "s3://bucket/other", 10),
+            Outcome(1, Trouble.MISMATCH, "s5cmd stored the object as 's3://bucket/other'"),
+        ),
+        (
+            "fetch",
+            protocol.Report(PATH, error="NoSuchKey: " + "x" * 500),
+            Outcome(1, Trouble.OTHER, "NoSuchKey: " + "x" * 489),
+        ),
+    ],
+)
+def test_a_report_says_how_the_work_ended(direction: str, report: protocol.Report, outcome: Outcome) -> None:
+    work = fetch() if direction == "fetch" else send()
+    assert commands_of(direction).outcome(work, report) == outcome
+
+
 # --- how it is started
 
 
@@ -536,7 +588,49 @@ def test_pauses_between_starts_double_until_a_process_lives() -> None:
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 0.5, 1.0]
 
 
+class Accepting:
+    """A process for a lane."""
+
+    def __init__(self, in_flight: int = 0, accepts: bool = True) -> None:
+        self.in_flight, self.accepts = range(in_flight), accepts
+
+
+def test_a_lane_has_a_slot_for_a_process_that_is_wanted() -> None:
+    lane: s5cmd_capacity.Lane[Accepting] = s5cmd_capacity.Lane(64, queued=True)
+    assert lane.wanted_slot() is None
+    lane.is_wanted = True
+    first = lane.wanted_slot()
+    assert first is lane.slots[0]
+    process = Accepting()
+    lane.occupy(first, process)
+    assert not lane.is_wanted and lane.wanted_slot() is None and lane.roomiest() is process
+    assert lane.empty_slot() is lane.slots[1]
+    lane.vacate(process, lived=0.0)
+    assert lane.roomiest() is None and first.process is None
+    assert first.not_before > 0 == lane.slots[1].not_before
+    assert lane.empty_slot() is lane.slots[1], "the other one need not wait"
+
+
+def test_a_lane_remembers_why_a_start_failed() -> None:
+    lane: s5cmd_capacity.Lane[Accepting] = s5cmd_capacity.Lane(1, queued=True)
+    lane.is_wanted = True
+    lane.start_failed(lane.slots[0], "no memory")
+    assert (lane.is_wanted, lane.failures, lane.failure, lane.slots[0].pause) == (False, 1, "no memory", 0.5)
+
+
 # --- what counts as stuck
+
+
+@pytest.mark.parametrize(("stall", "every"), [(60.0, 5.0), (8.0, 1.0), (0.1, 0.05)])
+def test_processes_are_checked_several_times_before_they_may_be_stuck(stall: float, every: float) -> None:
+    checks = stuck.CheckTimes(stall)
+    assert (checks.due, checks.every) == (0.0, every)
+    checks.started(100.0)
+    assert checks.due == 100.0 + every
+    checks.started(100.0 + every / 2)
+    assert checks.due == 100.0 + every, "those that run already do not wait for the new one"
+    checks.checked(200.0)
+    assert checks.due == 200.0 + every
 
 
 class Kernel:
@@ -814,7 +908,7 @@ def test_an_unknown_outcome_says_why(fakes: Fakes, behaviour: str, message: str)
 
 
 def test_a_process_that_ignores_term_is_killed(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.movers.s5cmd.s5cmd_mover._STOP_SECONDS", 0.1)
+    monkeypatch.setattr("snowsync.movers.s5cmd.endings._STOP_SECONDS", 0.1)
     receiver = Receiver()
     mover = fakes.mover(receiver)
     mover.submit(works_of(["deaf"])[0])
@@ -932,7 +1026,7 @@ def test_a_defect_in_the_movers_thread_leaves_no_work_without_outcome(
     works = works_of(["silent", "silent", "ok"])
     for work in works[:2]:
         mover.submit(work)
-    monkeypatch.setattr(mover, "_account", lambda process, lines: 1 / 0)
+    monkeypatch.setattr(mover._supervisor, "_account", lambda process, lines: 1 / 0)
     mover.submit(works[2])
     assert {outcome.trouble for outcome in receiver.wait(3).values()} == {Trouble.UNKNOWN}
     mover.submit(fetch("late"))
@@ -1013,7 +1107,7 @@ def test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover(
         def boom(*_arguments: object) -> bool:
             raise RuntimeError("boom")
 
-        patch.setattr(S5cmdMover, "_account", boom)
+        patch.setattr(Supervisor, "_account", boom)
         mover.submit(Fetch(1, "ok", 10, str(tmp_path / "1")))
         receiver.wait(1)
     assert [(outcome.trouble, "boom" in outcome.message) for outcome in receiver.outcomes] == [(Trouble.UNKNOWN, True)]

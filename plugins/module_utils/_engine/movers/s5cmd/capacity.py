@@ -28,7 +28,7 @@ _Process = TypeVar("_Process", bound=Running)
 
 
 class Lane(Generic[_Process]):
-    """Processes of one width (concurrent commands), for one class of object sizes. Guarded by the mover's lock.
+    """Processes of one width (concurrent commands), for one class of object sizes. Guarded by the pool's lock.
 
     `queued`: the objects are so small that each worker has a second one queued.
     """
@@ -53,6 +53,27 @@ class Lane(Generic[_Process]):
 
     def empty_slot(self) -> Slot[_Process] | None:
         return min((slot for slot in self.slots if not slot.process), key=lambda slot: slot.not_before, default=None)
+
+    def wanted_slot(self) -> Slot[_Process] | None:
+        """Where a process should be started, if one is wanted."""
+        return self.empty_slot() if self.is_wanted else None
+
+    def occupy(self, slot: Slot[_Process], process: _Process) -> None:
+        self.is_wanted = False
+        slot.process = process
+
+    def start_failed(self, slot: Slot[_Process], reason: str) -> None:
+        self.is_wanted = False
+        self.failures += 1
+        self.failure = reason
+        slot.failed(0.0)
+
+    def vacate(self, process: _Process, lived: float) -> None:
+        """The process has ended after `lived` seconds: free its slot, after a pause."""
+        for slot in self.slots:
+            if slot.process is process:
+                slot.process = None
+                slot.failed(lived)
 
 
 class Slot(Generic[_Process]):

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import timezone
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.errors import Trouble
 from ...core.keys import is_utf8, mover_can_express, quote
-from ...core.model import MIB, Fetch, Headers, Send
+from ...core.model import MIB, Fetch, Headers, Outcome, Send
 from ...core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
 from ...store.answers import trouble_of
 from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
+
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from ...config.job_file import MoverSettings
 
 # A path that needs no quotes and is the last word of a line: it matches a report to its work.
 _is_local_path = re.compile(r"(?:/[\w.+=@%,~-]{1,240})+", re.ASCII).fullmatch
@@ -209,3 +213,40 @@ def classify(error_text: str) -> Trouble:
 
 def _find(table: tuple[tuple[Trouble, tuple[str, ...]], ...], text: str) -> Trouble | None:
     return next((trouble for trouble, words in table if any(word in text for word in words)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What s5cmd is told about work of one bucket in one direction, and what its reports mean for that work."""
+
+    bucket: str
+    is_fetch: bool
+    settings: MoverSettings
+
+    def supports(self, work: Fetch | Send) -> bool:
+        if isinstance(work, Fetch):
+            return self.is_fetch and can_fetch(work)
+        return not self.is_fetch and can_send(work)
+
+    def is_large(self, work: Fetch | Send) -> bool:
+        return self.settings.is_large(work.size)
+
+    def line(self, work: Fetch | Send) -> bytes:
+        """The command for work that it supports."""
+        concurrency = self.settings.part_concurrency
+        if isinstance(work, Send):
+            return send_line(work, self.bucket, concurrency=concurrency).encode()
+        concurrency = concurrency if self.is_large(work) else 1
+        return fetch_line(work, self.bucket, part_size=self.settings.part_size, concurrency=concurrency).encode()
+
+    def report(self, line: bytes) -> Report | None:
+        return parse_report(line, is_fetch=self.is_fetch, bucket=self.bucket)
+
+    def outcome(self, work: Fetch | Send, report: Report) -> Outcome:
+        if report.error:
+            return Outcome(work.id, classify(report.error), report.error[:500])
+        if report.size != work.size:
+            return Outcome(work.id, Trouble.MISMATCH, f"s5cmd moved {report.size} bytes, {work.size} were expected")
+        if not self.is_fetch and report.remote != f"s3://{self.bucket}/{work.key}":
+            return Outcome(work.id, Trouble.MISMATCH, f"s5cmd stored the object as {report.remote!r}")
+        return Outcome(work.id)

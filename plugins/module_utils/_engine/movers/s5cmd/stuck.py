@@ -40,6 +40,22 @@ class _Watched:
     written: int = -1
 
 
+class CheckTimes:
+    """When the running processes are checked next: `due`, in monotonic seconds."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        self.every = min(5.0, max(0.05, stall_seconds / 8))
+        self.due = 0.0
+
+    def checked(self, now: float) -> None:
+        self.due = now + self.every
+
+    def started(self, now: float) -> None:
+        """A process was started: there is nothing to see yet, if it is the first one for a while."""
+        if self.due < now:
+            self.due = now + self.every
+
+
 class Watch:
     """Checks one process periodically; transfers that finish between two checks cost nothing."""
 
