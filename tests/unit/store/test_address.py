@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,26 @@ def test_a_signer_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(signer.headers("GET", "/b", ""))
     assert seen[0] == seen[1] != seen[2]
     assert "/20231115/" in seen[3][0]
+
+
+def test_a_signer_takes_renewed_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Renewed:
+        credentials = AMAZON
+
+        def current(self) -> Credentials:
+            return self.credentials
+
+        def look(self) -> bool:
+            return False
+
+        def may_change(self) -> bool:
+            return False
+
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    keys = Renewed()
+    signer = address.Signer(keys, "us-east-1", "h")
+    before = signer.headers("GET", "/b", "")
+    keys.credentials = replace(AMAZON, access_key="AKIANEW", session_token="t")
+    after = signer.headers("GET", "/b", "")
+    assert "Credential=AKIANEW/" in after[0] and "x-amz-security-token: t" in after
+    assert before[0].rpartition("=")[2] != after[0].rpartition("=")[2]

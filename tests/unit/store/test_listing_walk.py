@@ -17,7 +17,7 @@ from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import ListedObject, Page
-from snowsync.store.listing_walk import EMPTY_PAGES, ListingWalk
+from snowsync.store.listing_walk import EMPTY_PAGES, ListingWalk, Standstill
 
 Ask = Callable[[str | None, str], Page]
 
@@ -237,3 +237,23 @@ def test_another_endpoint_is_not_asked_by_key_where_the_order_is_not_kept() -> N
     walk.take(page("b", "a", "c", token="t", more=True))
     with pytest.raises(StoreError, match="sorted: false"):
         walk.go_on_without_token()
+
+
+# -- standstill ---------------------------------------------------------------------------------------------------
+
+
+def test_a_walk_stands_still_where_it_passes_a_mark_again() -> None:
+    standstill = Standstill()
+    assert not standstill.has_passed("token t")
+    assert not standstill.passes("token t")
+    assert not standstill.passes("key t")
+    assert standstill.has_passed("token t")
+    assert standstill.passes("token t")
+
+
+def test_a_walk_stands_still_where_too_many_pages_in_a_row_are_empty() -> None:
+    standstill = Standstill()
+    assert not any(standstill.empty_page() for _number in range(EMPTY_PAGES))
+    standstill.full_page()
+    assert not any(standstill.empty_page() for _number in range(EMPTY_PAGES))
+    assert standstill.empty_page()

@@ -143,6 +143,14 @@ def query_string(parameters: dict[str, str]) -> str:
     )
 
 
+class _Bodiless(NamedTuple):
+    """What all requests without a body have in common during one second."""
+
+    canonical: str  # the canonical request after the query
+    authorization: str  # the header up to the signature
+    lines: tuple[str, ...]  # the other headers
+
+
 class _Moment(NamedTuple):
     """The values shared by all signatures of one second."""
 
@@ -152,9 +160,11 @@ class _Moment(NamedTuple):
     scope: str
     signing_key: bytes
     to_sign: str  # the string to sign up to the hash
-    canonical: str  # the canonical request after the query
-    authorization: str  # the header up to the signature
-    lines: tuple[str, ...]  # the other headers
+    bodiless: _Bodiless
+
+    def signature(self, canonical_request: str) -> str:
+        to_sign = self.to_sign + hashlib.sha256(canonical_request.encode()).hexdigest()
+        return hmac.digest(self.signing_key, to_sign.encode(), "sha256").hex()
 
 
 class Signer:
@@ -179,8 +189,9 @@ class Signer:
     def headers(self, method: str, path: str, query: str) -> list[str]:
         """Header lines for a request; `path` and `query` from `object_path` and `query_string`."""
         moment = self._now()
-        signature = _signature(moment, f"{method}\n{path}\n{query}\n{moment.canonical}")
-        return [moment.authorization + signature, *moment.lines]
+        bodiless = moment.bodiless
+        signature = moment.signature(f"{method}\n{path}\n{query}\n{bodiless.canonical}")
+        return [bodiless.authorization + signature, *bodiless.lines]
 
     def sign(self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> list[str]:
         """Header lines for a request with a body; `headers` (names in lower case, ASCII values) are signed too.
@@ -192,7 +203,7 @@ class Signer:
         signed = sorted({**own, **headers, "x-amz-date": moment.stamp, "x-amz-content-sha256": payload}.items())
         names = ";".join(name for name, _value in signed)
         fields = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
-        signature = _signature(moment, f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
+        signature = moment.signature(f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
         authorization = self._authorization(moment.credentials, moment.scope, names) + signature
         # For libcurl "name:" removes a header, and "name;" sends an empty one.
         return [authorization, *(f"{name}: {value}" if value else f"{name};" for name, value in signed)]
@@ -218,7 +229,11 @@ class Signer:
             signing_key = hmac.digest(signing_key, part.encode(), "sha256")
         signed = sorted((self._signed_by(credentials) | {"x-amz-date": stamp}).items())
         names = ";".join(name for name, _ in signed)
-        lines = tuple(f"{name}: {value}" for name, value in signed)
+        bodiless = _Bodiless(
+            canonical="".join(f"{name}:{value}\n" for name, value in signed) + f"\n{names}\n{EMPTY_SHA256}",
+            authorization=self._authorization(credentials, scope, names),
+            lines=tuple(f"{name}: {value}" for name, value in signed),
+        )
         return _Moment(
             second=second,
             credentials=credentials,
@@ -226,9 +241,7 @@ class Signer:
             scope=scope,
             signing_key=signing_key,
             to_sign=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
-            canonical="".join(f"{name}:{value}\n" for name, value in signed) + f"\n{names}\n{EMPTY_SHA256}",
-            authorization=self._authorization(credentials, scope, names),
-            lines=lines,
+            bodiless=bodiless,
         )
 
     @staticmethod
@@ -236,11 +249,6 @@ class Signer:
         """The header up to the signature."""
         credential = f"{credentials.access_key}/{scope}"
         return f"authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature="
-
-
-def _signature(moment: _Moment, canonical_request: str) -> str:
-    to_sign = moment.to_sign + hashlib.sha256(canonical_request.encode()).hexdigest()
-    return hmac.digest(moment.signing_key, to_sign.encode(), "sha256").hex()
 
 
 def host_header(endpoint: str) -> str:

@@ -24,6 +24,32 @@ if TYPE_CHECKING:
 EMPTY_PAGES = 1000  # limit of consecutive empty pages: versioned buckets return some, but not only those
 
 
+class Standstill:
+    """Notices that a walk no longer moves on: what it has passed is passed again, or page after page is empty."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()  # hashes of tokens and, for an unsorted store, of the pages' last keys
+        self._empty_pages = 0
+
+    def empty_page(self) -> bool:
+        """Count an empty page; whether too many in a row are empty."""
+        self._empty_pages += 1
+        return self._empty_pages > EMPTY_PAGES
+
+    def full_page(self) -> None:
+        """A page has objects."""
+        self._empty_pages = 0
+
+    def has_passed(self, mark: str) -> bool:
+        return hash(mark) in self._seen
+
+    def passes(self, mark: str) -> bool:
+        """Remember a mark; whether it was passed before."""
+        was_passed = self.has_passed(mark)
+        self._seen.add(hash(mark))
+        return was_passed
+
+
 class ListingWalk:
     """One walk over the listing of a store, from after the key `start_after` to its end.
 
@@ -38,8 +64,7 @@ class ListingWalk:
         self._store = store
         self._last_key = start_after
         self._is_ascending = True  # so far, also within pages
-        self._seen: set[int] = set()  # hashes of tokens and, for an unsorted store, of the pages' last keys
-        self._empty_pages = 0
+        self._standstill = Standstill()
         self._said_end = False  # the previous page said that it is the last one, and gave a token
 
     @property
@@ -83,18 +108,17 @@ class ListingWalk:
 
     def _advance(self, objects: Sequence[ListedObject]) -> None:
         if not objects:
-            self._empty_pages += 1
-            if self._empty_pages > EMPTY_PAGES:
+            if self._standstill.empty_page():
                 raise self._error(f"the store returned {EMPTY_PAGES} empty pages in a row, each with a next page")
             return
-        self._empty_pages = 0
+        self._standstill.full_page()
         self._check_order(objects)
         self._last_key = objects[-1].key
 
     def _check_order(self, objects: Sequence[ListedObject]) -> None:
         last_key = objects[-1].key
         if not self._store.sorted:
-            self._remember(f"key {last_key}", "the store lists the same keys again; the listing would never end")
+            self._pass(f"key {last_key}", "the store lists the same keys again; the listing would never end")
             return
         positions = [key_bytes(listed.key) for listed in objects]
         self._is_ascending = self._is_ascending and all(one < other for one, other in pairwise(positions))
@@ -108,7 +132,7 @@ class ListingWalk:
             raise self._error("the listing is not in the order of keys, and V1 continues by key; set `sorted: false`")
 
     def _follow(self, token: str) -> None:
-        self._remember(f"token {token}", "the store leads back to an earlier page; the listing would never end")
+        self._pass(f"token {token}", "the store leads back to an earlier page; the listing would never end")
         self.token, self.start_after = token, ""
 
     def _led_nowhere(self, page: Page) -> bool:
@@ -118,13 +142,12 @@ class ListingWalk:
             and not page.objects
             and self._store.sorted
             and bool(self._last_key)
-            and hash(f"token {page.next_token}") in self._seen
+            and self._standstill.has_passed(f"token {page.next_token}")
         )
 
-    def _remember(self, what: str, problem: str) -> None:
-        if hash(what) in self._seen:
+    def _pass(self, mark: str, problem: str) -> None:
+        if self._standstill.passes(mark):
             raise self._error(f"{problem}; try another `list_version`")
-        self._seen.add(hash(what))
 
     def _go_on_after_last_key(self, page: Page) -> None:
         """The store gives no token: it says that there is more, or says nothing."""
