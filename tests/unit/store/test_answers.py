@@ -47,18 +47,18 @@ def parsed(body: bytes, chunk: int = 1 << 20) -> listing_parser.ListingParser:
 def test_a_page_whatever_its_namespace_and_chunks(chunk: int, namespace: str) -> None:
     body = listing(entry("a%2Fb"), entry("c", size=5 * 10**12), namespace=namespace)
     parser = parsed(body, chunk)
-    assert parser.objects == [
+    assert parser.listed.objects == [
         ListedObject("a/b", 5, "abc-2", FEBRUARY),
         ListedObject("c", 5 * 10**12, "abc-2", FEBRUARY),
     ]
-    assert (parser.more, parser.last_key) == (None, "c")
+    assert (parser.end.more, parser.listed.last_key) == (None, "c")
 
 
 def test_a_prefixed_namespace() -> None:
     body = f'<s:ListBucketResult xmlns:s="{AMAZON}">{entry("k", tag="s:")}<s:IsTruncated>true</s:IsTruncated>'
     parser = parsed(body.encode() + b"</s:ListBucketResult>")
-    assert [item.key for item in parser.objects] == ["k"]
-    assert parser.more is True
+    assert [item.key for item in parser.listed.objects] == ["k"]
+    assert parser.end.more is True
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_prefixed_namespace() -> None:
     ],
 )
 def test_encoded_keys(written: str, key: str) -> None:
-    assert parsed(listing(entry(written))).objects[0].key == key
+    assert parsed(listing(entry(written))).listed.objects[0].key == key
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
@@ -86,7 +86,7 @@ def test_keys_of_any_bytes_of_a_store_that_does_not_encode(chunk: int) -> None:
     for number, key in enumerate(keys):
         body = body.replace(b"@%d" % number, key.encode(errors="surrogateescape"))
     parser = parsed(body, chunk)
-    assert [item.key for item in parser.objects] == keys
+    assert [item.key for item in parser.listed.objects] == keys
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5, 1 << 20])
@@ -104,7 +104,7 @@ def test_keys_of_any_bytes_of_a_store_that_does_not_encode(chunk: int) -> None:
 )
 def test_a_key_that_no_xml_can_hold_hides_no_other(written: str, key: str, chunk: int) -> None:
     parser = parsed(listing(entry("before"), entry(written), entry("after"), encoding=""), chunk)
-    assert [item.key for item in parser.objects] == ["before", key, "after"]
+    assert [item.key for item in parser.listed.objects] == ["before", key, "after"]
     is_odd = key not in ("a&b &nbsp; &#; &#1; é",)
     assert list(parser.remarks) == ([key] if is_odd else [])
 
@@ -112,7 +112,7 @@ def test_a_key_that_no_xml_can_hold_hides_no_other(written: str, key: str, chunk
 @pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;"])
 def test_a_key_with_what_is_no_character_is_one_that_cannot_be_moved(reference: str) -> None:
     parser = parsed(listing(entry("before"), entry(reference), entry("after"), encoding=""))
-    objects, left = movable(parser.objects, "")
+    objects, left = movable(parser.listed.objects, "")
     assert [item.key for item in objects] == ["before", "after"]
     assert "UTF-8" in left[0][1]
 
@@ -123,16 +123,16 @@ def test_what_stands_before_the_xml_is_left_out(before: str, chunk: int) -> None
     body = before.encode() + listing(entry("k"), "<IsTruncated>true</IsTruncated>")
     for between in (b"", b"\r\n", b"\r", b"\r  "):
         parser = parsed(body.replace(b"><", b">" + between + b"<"), chunk)
-        assert [item.key for item in parser.objects] == ["k"]
-        assert (parser.more, parser.remarks) == (True, {})
+        assert [item.key for item in parser.listed.objects] == ["k"]
+        assert (parser.end.more, parser.remarks) == (True, {})
 
 
 @pytest.mark.parametrize("size", ["5.0", "-1", "", "1_0", "99999999999999999999", None])
 def test_an_entry_without_a_readable_size_hides_no_other(size: str | None) -> None:
     odd = "<Contents><Key>odd</Key></Contents>" if size is None else entry("odd").replace(">5<", f">{size}<")
     parser = parsed(listing(entry("before"), odd, entry("after")))
-    assert [(item.key, item.size) for item in parser.objects] == [("before", 5), ("odd", UNTOLD), ("after", 5)]
-    objects, left = movable(parser.objects, "")
+    assert [(item.key, item.size) for item in parser.listed.objects] == [("before", 5), ("odd", UNTOLD), ("after", 5)]
+    objects, left = movable(parser.listed.objects, "")
     assert [item.key for item in objects] == ["before", "after"]
     assert [(item.key, reason) for item, reason in left] == [("odd", "the listing gives no readable size for it")]
 
@@ -140,31 +140,31 @@ def test_an_entry_without_a_readable_size_hides_no_other(size: str | None) -> No
 def test_dates_that_cannot_be_read_are_one_remark() -> None:
     dates = ["yesterday", "2026-02-02T02:40:inf", "2026-02-02T02:40:1e300", "0001-01-01T00:00:00Z", ""]
     parser = parsed(listing(*(entry(f"k{number}", modified=date) for number, date in enumerate(dates))))
-    assert [item.modified_ms for item in parser.objects] == [0] * 5
+    assert [item.modified_ms for item in parser.listed.objects] == [0] * 5
     assert parser.remarks == {"date": "k0: its date 'yesterday' cannot be read; such objects have no date"}
     assert parsed(listing(*(entry("k", modified=date) for date in dates[3:]))).remarks == {}
 
 
 def test_etags_of_a_listing_in_any_quotes() -> None:
     body = listing(*(entry("k").replace("&quot;abc-2&quot;", text) for text in ('W/"abc"', " abc ", '"abc"')))
-    assert {item.etag for item in parsed(body).objects} == {"abc"}
+    assert {item.etag for item in parsed(body).listed.objects} == {"abc"}
 
 
 def test_private_characters_stay_where_all_is_text() -> None:
-    assert parsed(listing(entry("\U0010ffe9"), encoding="")).objects[0].key == "\U0010ffe9"
+    assert parsed(listing(entry("\U0010ffe9"), encoding="")).listed.objects[0].key == "\U0010ffe9"
 
 
 def test_keys_of_a_store_that_does_not_encode_are_taken_as_they_are() -> None:
     parser = parsed(listing(entry("a+b%20c &amp; d"), encoding=""))
-    assert parser.objects[0].key == "a+b%20c & d"
-    assert parser.last_key == "a+b%20c & d"
+    assert parser.listed.objects[0].key == "a+b%20c & d"
+    assert parser.listed.last_key == "a+b%20c & d"
 
 
 def test_the_encoding_may_be_told_last() -> None:
     told = "<EncodingType>url</EncodingType>"
     parser = parsed(listing(entry("a+b"), entry("c%252F"), told, told, encoding=""))
-    assert [item.key for item in parser.objects] == ["a b", "c%2F"]
-    assert parser.last_key == "c%2F"
+    assert [item.key for item in parser.listed.objects] == ["a b", "c%2F"]
+    assert parser.listed.last_key == "c%2F"
 
 
 @pytest.mark.parametrize(("told", "last"), [("<EncodingType>url</EncodingType>", "c d"), ("", "c+d")])
@@ -173,11 +173,45 @@ def test_keys_that_depend_on_the_encoding_wait_for_it(told: str, last: str) -> N
     body = listing(entry("a"), entry("c+d"), entry("e"), "<Name>x</Name>", told, entry("f"), encoding="")
     at = body.index(b"<Name>x")
     parser.feed(body[:at])
-    assert [item.key for item in parser.take()] == ["a", "e"]
+    assert [item.key for item in parser.listed.take()] == ["a", "e"]
     parser.feed(body[at:])
     parser.finish()
-    assert [item.key for item in parser.take()] == [last, "f"]
-    assert parser.take() == []
+    assert [item.key for item in parser.listed.take()] == [last, "f"]
+    assert parser.listed.take() == []
+
+
+def test_listed_objects_are_decoded_once_wherever_the_encoding_is_told() -> None:
+    listed = listing_parser.ListedObjects()
+    listed.add("a%2541", 1, "e", 0)
+    listed.add("b", 1, "e", 0)
+    assert [item.key for item in listed.take()] == ["b"]
+    listed.are_encoded()
+    listed.are_encoded()
+    listed.add("c%2541", 1, "e", 0)
+    assert [item.key for item in listed.objects] == ["a%41", "c%41"]
+    assert listed.last_key == "c%41"
+    assert listed.decoded("x%2Fy+z") == "x/y z"
+
+
+def test_listed_objects_that_were_held_back_come_first_at_the_end() -> None:
+    listed = listing_parser.ListedObjects()
+    listed.add("a+b", 1, "e", 0)
+    assert listed.take() == []
+    listed.add("c+d", 1, "e", 0)
+    listed.are_complete()
+    assert [item.key for item in listed.take()] == ["a+b", "c+d"]
+
+
+def test_the_end_of_a_listing_is_what_loses_nothing() -> None:
+    end = listing_parser.ListingEnd()
+    assert (end.more, end.leads_on) == (None, False)
+    end.take("istruncated", "false")
+    end.take("nextmarker", "")
+    assert (end.more, end.leads_on) == (False, False)
+    end.take("nextcontinuationtoken", "t")
+    end.take("istruncated", "true")
+    end.take("nextmarker", "")
+    assert (end.more, end.leads_on) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +236,7 @@ def test_keys_that_depend_on_the_encoding_wait_for_it(told: str, last: str) -> N
     ],
 )
 def test_dates_to_the_millisecond(modified: str, milliseconds: int) -> None:
-    assert parsed(listing(entry("k", modified=modified))).objects[0].modified_ms == milliseconds
+    assert parsed(listing(entry("k", modified=modified))).listed.objects[0].modified_ms == milliseconds
 
 
 def test_where_a_listing_goes_on() -> None:
@@ -215,16 +249,16 @@ def test_where_a_listing_goes_on() -> None:
     clean, following = listing_parser.cut_listing(body)
     assert following == {"NextContinuationToken": "a+b%20/=&\x01\r\r<&gt;é", "NextMarker": "b%2Fc"}
     parser = parsed(clean)
-    assert [item.key for item in parser.objects] == ["k"]
-    assert parser.more is True
-    assert parser.decoded("b%2Fc+d") == "b/c d"
+    assert [item.key for item in parser.listed.objects] == ["k"]
+    assert parser.end.more is True
+    assert parser.listed.decoded("b%2Fc+d") == "b/c d"
 
 
 def test_where_a_listing_goes_on_may_be_no_text() -> None:
     body = listing(entry("k"), "<nextMarker>").replace(b"<nextMarker>", b"<nextMarker>caf\xe9</nextMarker>")
     clean, following = listing_parser.cut_listing(body)
     assert following == {"NextMarker": "caf\udce9"}
-    assert parsed(clean).last_key == "k"
+    assert parsed(clean).listed.last_key == "k"
 
 
 @pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;"])
@@ -259,7 +293,7 @@ def test_a_reference_to_no_character_is_refused(reference: str) -> None:
 @pytest.mark.parametrize("name", ["IsTruncated", "isTruncated", "ISTRUNCATED"])
 def test_whether_there_is_more_in_any_spelling(words: list[str], more: bool | None, name: str) -> None:
     said = "".join(f"<{name}>{word}</{name}>" for word in words)
-    assert parsed(listing(entry("k"), said)).more is more
+    assert parsed(listing(entry("k"), said)).end.more is more
 
 
 @pytest.mark.parametrize(
@@ -270,14 +304,14 @@ def test_names_of_a_listing_in_any_spelling(root: str) -> None:
     body = listing(entry("k", 7)).replace(b"ListBucketResult", root.encode())
     for name in (b"Contents", b"Key", b"Size", b"ETag", b"LastModified"):
         body = body.replace(name + b">", name.lower() + b">")
-    assert parsed(body).objects == [ListedObject("k", 7, "abc-2", FEBRUARY)]
+    assert parsed(body).listed.objects == [ListedObject("k", 7, "abc-2", FEBRUARY)]
 
 
 @pytest.mark.parametrize(
     ("marker", "leads_on"), [("", False), ("<NextMarker/>", False), ("<NextMarker>k</NextMarker>", True)]
 )
 def test_a_listing_read_as_it_comes_notes_a_place_to_go_on(marker: str, leads_on: bool) -> None:
-    assert parsed(listing(entry("k"), marker)).leads_on is leads_on
+    assert parsed(listing(entry("k"), marker)).end.leads_on is leads_on
 
 
 def test_a_listing_that_ends_is_not_cut() -> None:
@@ -287,7 +321,7 @@ def test_a_listing_that_ends_is_not_cut() -> None:
 
 def test_common_prefixes_are_no_objects() -> None:
     parser = parsed(listing("<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes>", entry("k")))
-    assert [item.key for item in parser.objects] == ["k"]
+    assert [item.key for item in parser.listed.objects] == ["k"]
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def read(parser: ListingParser, body: bytes, chunk: int) -> list[str]:
     for start in range(0, len(body), chunk):
         parser.feed(body[start : start + chunk])
     parser.finish()
-    assert {(item.size, item.etag) for item in parser.objects} <= {(5, "e")}
-    return [item.key for item in parser.objects]
+    assert {(item.size, item.etag) for item in parser.listed.objects} <= {(5, "e")}
+    return [item.key for item in parser.listed.objects]
 
 
 # -- encodings ----------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_keys_with_markup_as_it_is(chunk: int) -> None:
         read(ListingParser(), body, chunk)
     parser = EntryParser()
     assert read(parser, body, chunk) == keys
-    assert (parser.more, parser.unread, parser.is_cut) == (False, [], False)
+    assert (parser.end.more, parser.unread, parser.is_cut) == (False, [], False)
 
 
 @CHUNKS

@@ -165,12 +165,14 @@ class StoreClient:
             parser = self._accept_listing(action, answer, ListingParser(), body, is_page=True)
         if parser.is_cut:
             # Its token may be beyond what was cut off: only continuing after the last key is sure to miss nothing.
-            return Page(parser.objects, None, parser.more or None, parser.remarks, parser.unread)
+            return Page(parser.listed.objects, None, parser.end.more or None, parser.remarks, parser.unread)
         next_token = self._next_token(parser, following)
         # A token contradicts an end even if it belongs to the other list version, or cannot be read.
-        is_contradicted = parser.more is False and next_token is None and (any(following.values()) or parser.leads_on)
-        more = None if is_contradicted else parser.more
-        return Page(parser.objects, next_token, more, parser.remarks, parser.unread)
+        is_contradicted = (
+            parser.end.more is False and next_token is None and (any(following.values()) or parser.end.leads_on)
+        )
+        more = None if is_contradicted else parser.end.more
+        return Page(parser.listed.objects, next_token, more, parser.remarks, parser.unread)
 
     def list_whole(self, *, prefix: str | None = None) -> Iterator[Page]:
         """The listing of a store that sends everything in one response (the Snowball's adapter), read as it arrives.
@@ -209,10 +211,10 @@ class StoreClient:
                     raise _silent(action, waiting)
                 if number:
                     raise receiver.error or unanswered(action, number, words)
-                if objects := parser.take():
+                if objects := parser.listed.take():
                     yield Page(objects, None)
             self._accept_listing(action, Answer(transfer, receiver), parser, b"")
-            objects = parser.take()
+            objects = parser.listed.take()
             if objects or parser.remarks or parser.unread:
                 yield Page(objects, None, remarks=parser.remarks, unread=parser.unread)
         except ValueError as error:
@@ -280,7 +282,7 @@ class StoreClient:
         except ValueError:
             return None
         # After a page that was cut off, the listing must be able to continue after its last key.
-        is_lost = parser.is_cut and not (parser.objects and self._store.sorted)
+        is_lost = parser.is_cut and not (parser.listed.objects and self._store.sorted)
         return None if is_lost else parser
 
     def _next_token(self, parser: ListingParser, following: dict[str, str]) -> str | None:
@@ -288,16 +290,16 @@ class StoreClient:
         if self._store.list_version != "v1":
             return following.get("NextContinuationToken") or None
         named = following.get("NextMarker", "")
-        return (self._next_marker(parser, named) or None) if parser.more or named else None
+        return (self._next_marker(parser, named) or None) if parser.end.more or named else None
 
     def _next_marker(self, parser: ListingParser, named: str) -> str:
         """S3 returns a marker only with a delimiter; RGW always returns one, and does not encode it.
 
         A sorted listing always continues after its last key; an unsorted one only where the store says.
         """
-        if parser.last_key and (self._store.sorted or named == parser.last_key):
-            return parser.last_key
-        return parser.decoded(named)
+        if parser.listed.last_key and (self._store.sorted or named == parser.listed.last_key):
+            return parser.listed.last_key
+        return parser.listed.decoded(named)
 
     # --- objects
 
@@ -738,11 +740,11 @@ def _read_to_its_end(parser: _Parser, body: bytes) -> _Parser:
 
 def _why_not_whole(parser: ListingParser) -> str:
     """Why a response cannot be accepted as the whole listing; "" if it can."""
-    if parser.more:
+    if parser.end.more:
         return "the store did not send everything in one response; check `list_version` and `sorted`"
-    if parser.leads_on:
+    if parser.end.leads_on:
         return "the end of the listing is not clear: the store says that this is all, but gives a token to continue"
-    if parser.more is None and parser.last_key:
+    if parser.end.more is None and parser.listed.last_key:
         return (
             "the end of the listing is not clear: the response has no readable IsTruncated; try another `list_version`"
         )
