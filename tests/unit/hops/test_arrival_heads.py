@@ -17,7 +17,7 @@ from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
 from snowsync.hops.source import arrival_heads
 from snowsync.hops.source.arrival_heads import ArrivalHeads
-from snowsync.store.client import LATE
+from snowsync.store.request_errors import LATE
 
 
 class Pool:

@@ -24,12 +24,13 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Head
-from snowsync.store import client as client_module
+from snowsync.store import listing_requests
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.client import StoreClient
 from snowsync.store.connections import Permits
 from snowsync.store.listing_gaps import LAST_TEXT
 from snowsync.store.listing_walk import ListingWalk
+from snowsync.store.request_errors import LATE
 from snowsync.store.timeouts import Patience
 
 SECRET = "hush/very+secret=key"
@@ -235,7 +236,7 @@ def test_an_unsorted_listing_may_go_on_at_a_smaller_marker(store: ScriptedStore,
 def test_a_page_over_the_limit_is_refused(
     store: ScriptedStore, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "PAGE_LIMIT", 3000)
+    monkeypatch.setattr(listing_requests, "PAGE_LIMIT", 3000)
     store.script = lambda asked: page(*(f"key-{number}" for number in range(50)))
     client = connect()
     assert "more than 3000 bytes" in str(failed(lambda: client.list_page(None)))
@@ -378,7 +379,7 @@ def test_one_that_does_not_answer_is_not_waited_for_with_the_others(store: Scrip
     assert {key for key, head in found if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
     key, late = found[-1]
     assert isinstance(late, StoreError)
-    assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, client_module.LATE)
+    assert (key, late.trouble, late.code) == ("slow", Trouble.TIMEOUT, LATE)
     asked_again.set()
     assert [head.etag for _key, head in client.head_many(["slow"]) if isinstance(head, Head)] == ["e"]
 
@@ -394,7 +395,7 @@ def test_one_that_does_not_answer_is_not_waited_for_on_the_only_connection(
     )
     found = dict(client.head_many(["slow", *(f"k{number}" for number in range(9))], 0.2))
     late = found.pop("slow")
-    assert isinstance(late, StoreError) and late.code == client_module.LATE
+    assert isinstance(late, StoreError) and late.code == LATE
     assert {key for key, head in found.items() if isinstance(head, Head)} == {f"k{number}" for number in range(9)}
     assert isinstance(client.head("k0"), Head), "and nothing is left of the hurry"
     client.close()

@@ -14,8 +14,9 @@ from ..core.backoff import is_often_over, pause
 from ..core.errors import StoreError, Trouble
 from ..core.keys import key_bytes
 from ..core.model import Head, Headers
-from ..store.client import LATE, StoreClient
+from ..store.client import StoreClient
 from ..store.listing_walk import ListingWalk
+from ..store.request_errors import LATE
 from .proof import etag_is_digest
 
 HURRY_SECONDS = 5.0  # how long one missing response may delay the others

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""libcurl handles and the responses they collect. The code that makes requests creates the handles."""
+"""libcurl handles, and the responses they collect."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
+from ..core import workers
 from .address import ca_file, proxy_for
 from .head_answers import status_of
 from .timeouts import Silence
@@ -30,6 +31,11 @@ def libcurl() -> Any:
     import pycurl
 
     return pycurl
+
+
+def goes_on() -> bool:
+    """Whether the request is still wanted."""
+    return not workers.is_over()
 
 
 def handle_options(
@@ -126,6 +132,23 @@ class Waiting:
         return not self._goes_on()
 
 
+def perform(transfer: Transfer, waiting: Waiting | None = None) -> tuple[int, str]:
+    """Carry out one request: libcurl's error number and message, 0 and "" for a response with any status.
+
+    Raises BrokenOff if the run ended meanwhile.
+    """
+    try:
+        with workers.asking():
+            transfer.curl.perform()
+    except libcurl().error as error:
+        reason: tuple[Any, ...] = error.args
+        is_given_up = waiting is not None and waiting.silent_for > 0
+        if int(reason[0]) == libcurl().E_ABORTED_BY_CALLBACK and not is_given_up:
+            raise workers.BrokenOff from None
+        return int(reason[0]), str(reason[1])
+    return 0, ""
+
+
 class Receiver:
     """Receives a body: into `sink` if the status is 200, after `begun` got the headers.
 
@@ -155,7 +178,7 @@ class Receiver:
             if is_first:
                 self._begun(self._transfer.header_block)
             self._sink(chunk)
-        except BaseException as error:  # libcurl would print and drop it; `StoreClient` raises it again
+        except BaseException as error:  # libcurl would print and drop it; who made the request raises it again
             self.error = error
             return -1
         self.received += len(chunk)

@@ -27,8 +27,8 @@ from ...ledger.destination_ports import DestinationLedger
 from ...ledger.ledger import Delivered, Failure, Row
 from ...proofs.holdings import ask_heads, found_at
 from ...proofs.proof import Refuted, Sent, prove_by_answer, prove_delivery
-from ...store.client import LATE
 from ...store.endpoint import Endpoint
+from ...store.request_errors import LATE
 from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet
 from ..counters import Counters

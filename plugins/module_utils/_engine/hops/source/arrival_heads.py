@@ -11,7 +11,7 @@ from ...core import workers
 from ...core.errors import StoreError
 from ...core.model import Head
 from ...proofs.holdings import ask_heads
-from ...store.client import LATE
+from ...store.request_errors import LATE
 from ...store.endpoint import Endpoint
 from ..crew import Crew
 from ..flight import Item
