@@ -290,7 +290,7 @@ def test_parts_of_exactly_the_size(clients: tuple[StoreClient, Control], store: 
 
 
 def client_uploads(control: Control, light: StoreClient) -> list[Any]:
-    answer = control._client().list_multipart_uploads(Bucket=light._store.bucket)
+    answer = control._endpoint.client().list_multipart_uploads(Bucket=light._store.bucket)
     return list(answer.get("Uploads", []))
 
 

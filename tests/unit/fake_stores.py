@@ -238,7 +238,7 @@ class FakeMover:
 class FakeControl:
     """As s3.Control, on a FakeStore."""
 
-    def __init__(self, store: object, endpoint: str, credentials: object, *, patience: object = None) -> None:
+    def __init__(self, store: object, endpoint: str, credentials: object, **_options: object) -> None:
         self.url = endpoint
         self.fake = FakeMover.stores[endpoint]
 

@@ -45,13 +45,13 @@ ROOMS = {
 }
 # Who may import what else: package -> patterns of paths in the engine. What is not here is free or forbidden to all.
 EDGES = {
-    "boto3": ["store/boto_client.py"],
-    "botocore": ["store/boto_client.py"],
+    "boto3": ["store/boto_endpoint.py"],
+    "botocore": ["store/boto_endpoint.py"],
     "multiprocessing": [],
     "pty": [],
     "psycopg": ["ledger/*.py"],
     "pycurl": ["store/curl.py"],
-    "s3transfer": ["store/boto_client.py"],
+    "s3transfer": ["store/boto_endpoint.py"],
     "sqlite3": ["ledger/*.py", "inspection/listing_order.py"],
     "subprocess": ["movers/s5cmd/process.py"],
 }
@@ -267,11 +267,11 @@ def own_test_of(path: str) -> Path:
         ("hops/source/source_unit.py", "def f():\n    import sqlite3", "imports sqlite3, which is not its edge"),
         ("store/curl.py", "if True:\n    import pycurl", "imports pycurl before it is needed"),
         (
-            "store/boto_client.py",
+            "store/boto_endpoint.py",
             "try:\n    import boto3\nfinally:\n    pass",
             "imports boto3 before it is needed",
         ),
-        ("store/boto_client.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
+        ("store/boto_endpoint.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
         ("cli/command.py", "import rich.table", "imports rich before it is needed"),
         ("cli/command.py", "import pydantic", "imports pydantic before it is needed"),
         ("cli/command.py", "import os\nos.system('true')", "calls os.system"),
@@ -287,7 +287,7 @@ def test_what_breaks_the_layers_is_found(path: str, source: str, problem: str) -
     ("path", "source"),
     [
         ("store/curl.py", "def f():\n    import pycurl"),
-        ("store/boto_client.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
+        ("store/boto_endpoint.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
         ("config/job_file.py", "import pydantic"),
         ("ledger/reader.py", "import sqlite3"),
         ("movers/s5cmd/process.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),

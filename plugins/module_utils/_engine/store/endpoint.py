@@ -78,9 +78,14 @@ class Clients:
         with self._making:
             if self._control is None:
                 access = self._access
-                self._control = Control(access.store, access.url, access.keys, patience=self._patience)
-                self._control.packing = access.packing
-                self._control.turns = Turns(self._shares.boto3)
+                self._control = Control(
+                    access.store,
+                    access.url,
+                    access.keys,
+                    patience=self._patience,
+                    turns=Turns(self._shares.boto3),
+                    packing=access.packing,
+                )
             return self._control
 
 
