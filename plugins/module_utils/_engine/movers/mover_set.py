@@ -8,10 +8,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from ..config.credentials import Keys
+from ..config.credentials import Credentials, Keys
 from ..store.endpoint import Endpoint
 from .port import Mover
 from .tools import TOOLS, MoverSetup, tool_of
+
+
+class CredentialChanges:
+    """Notices when the credentials of a side change."""
+
+    def __init__(self, keys: Keys | None) -> None:
+        self._keys = keys
+        self._known = self._current()
+
+    def are_new(self) -> bool:
+        """Whether they changed since this was last asked, or since the start."""
+        before, self._known = self._known, self._current()
+        return self._known is not before
+
+    def _current(self) -> Credentials | None:
+        return self._keys.current() if self._keys else None
 
 
 class MoverSet:
@@ -20,8 +36,7 @@ class MoverSet:
     def __init__(self, setup: MoverSetup, keys: Keys | None) -> None:
         self._setup = setup
         self._keeps_its_start = TOOLS[tool_of(setup.settings)].keeps_its_start
-        self._keys = keys
-        self._credentials = keys.current() if keys else None  # what the running movers started with
+        self._credentials = CredentialChanges(keys)
         self._descriptors: tuple[int, ...] = ()
         self._making = threading.Lock()
         self._running: dict[tuple[str, str], Mover] = {}  # by URL and tool
@@ -60,11 +75,7 @@ class MoverSet:
 
     def follow_credentials(self) -> None:
         """Once the credentials changed, new work goes to movers that have the new ones."""
-        credentials = self._keys.current() if self._keys else None
-        if credentials is self._credentials:
-            return
-        self._credentials = credentials
-        if self._keeps_its_start:
+        if self._credentials.are_new() and self._keeps_its_start:
             self._let_all_leave()
 
     def traffic(self) -> int:
