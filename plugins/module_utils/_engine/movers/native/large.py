@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ...core import etag
-from ...core.errors import StoreError
 from ...core.model import MIB, Fetch, Head, Outcome, Received, Send
 from ...core.parts import PartMemory, Segment
 from .downloads import Get
+from .expected_response import RangesIgnored
 from .outcomes import Result, outcome_of
 from .partial_file import PartialFile
 from .requests import Bucket, Request
@@ -177,17 +177,16 @@ class LargeFetch(Large):
 
         def make() -> Request:
             nonlocal kept
-            kept += made[0].kept if made else 0
+            kept += made[0].body.kept if made else 0
             start, length = segment.start + kept, segment.length - kept
             made[:] = [Get(self._kit.bucket, self._work, self._file.target, start, length, digests)]
             return made[0]
 
         try:
-            head = stream.perform(make, lambda: made[0].kept >= _PROGRESS)
-        except StoreError:
-            if made and made[0].ignores_ranges:
-                self._kit.bucket.knows_ranges = False
-                self._must_be_in_one = True
+            head = stream.perform(make, lambda: made[0].body.kept >= _PROGRESS)
+        except RangesIgnored:
+            self._kit.bucket.knows_ranges = False
+            self._must_be_in_one = True
             raise
         if not self._work.etag:
             self._work = replace(self._work, etag=head.etag)

@@ -13,7 +13,7 @@ from ...core import workers
 from ...core.etag import PartDigests
 from ...core.model import MIB, Fetch
 from ...core.parts import PartMemory, Piece, Segment, joined, segments, usable_pieces
-from .downloads import Target
+from .incoming_file import Target
 
 _log = logging.getLogger("snowsync.native")
 _WORTH_KEEPING = MIB // 16  # bytes of a range that was interrupted

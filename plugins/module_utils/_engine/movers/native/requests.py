@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the requests of the native mover have in common: the bucket, its address, signatures and actions."""
+"""What the requests of the native mover have in common: the bucket, its headers and actions."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ import base64
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from ...config.credentials import renewed_since
-from ...core.errors import StoreError, Trouble
 from ...core.etag import ParsedEtag, told_digest
 from ...core.model import Head, Headers, Send
 from ...core.text import url_text
-from ...store.address import Signer, host_header, place_of, query_string
-from ...store.answers import failure
 from ...store.curl import Transfer
 from ...store.encodings import Packing
 from ...store.object_headers import sent_headers
-from ...store.remedies import AskedWith
 from ...store.timeouts import Patience
 from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
+from .signing import RequestSigner
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from ...config.credentials import Credentials, Keys
+    from ...config.credentials import Keys
     from ...config.job_file import Store
 
-NO_EXPECT = "expect:"  # otherwise libcurl sends `Expect: 100-continue` for larger bodies, and waits
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
 
 
@@ -67,29 +62,18 @@ class Bucket:
         self, store: Store, endpoint: str, keys: Keys, patience: Patience, packing: Packing | None = None
     ) -> None:
         self.name = store.bucket
-        self.patience = patience
-        self.region = store.region
         self.endpoint = endpoint.rstrip("/")
-        self.is_private = self.endpoint.startswith("https:")
-        self._etags_are_opaque = store.etag == "opaque"
+        self.signer = RequestSigner(store, self.endpoint, keys)
+        self.patience = patience
+        self.packing = packing or Packing()
         self.knows_ranges = True
         self.moved = 0
-        self.packing = packing or Packing()
-        self._keys = keys
-        self._place = place_of(store, self.endpoint)
-        self._signer = Signer(keys, store.region, host_header(self._place.url))
+        self._etags_are_opaque = store.etag == "opaque"
 
-    def lines_to_get(self, object_key: str, welcomed: str) -> tuple[str, list[str]]:
-        path = self._place.object_path(object_key)
-        return self._place.url + path, [*self._signer.headers("GET", path, ""), f"accept-encoding: {welcomed}"]
-
-    def lines_to_send(
-        self, method: str, object_key: str, parameters: dict[str, str], headers: dict[str, str], payload: str
-    ) -> tuple[str, list[str]]:
-        path, query = self._place.object_path(object_key), query_string(parameters)
-        lines = self._signer.sign(method, path, query, headers, payload)
-        url = self._place.url + path
-        return f"{url}?{query}" if query else url, [*lines, NO_EXPECT]
+    @property
+    def is_private(self) -> bool:
+        """Whether TLS protects what is sent."""
+        return self.endpoint.startswith("https:")
 
     def told_digest(self, head: Head) -> ParsedEtag | None:
         """What an ETag of this store says about the bytes; None: nothing."""
@@ -98,18 +82,6 @@ class Bucket:
     def action(self, verb: str, object_key: str) -> str:
         preposition = "from" if verb == "fetch" else "to"
         return f"{verb} {url_text(self.name, object_key)} {preposition} {self.endpoint}"
-
-    def credentials(self) -> Credentials:
-        """The credentials for a new request."""
-        return self._keys.current()
-
-    def refused(self, action: str, transfer: Transfer, body: bytes, signed_with: Credentials | None) -> StoreError:
-        block = transfer.header_block
-        error = failure(action, transfer.status, body, of_object=True, asked=AskedWith(self.region), headers=block)
-        if error.trouble is Trouble.CREDENTIAL and signed_with and renewed_since(self._keys, signed_with):
-            detail = f"the credentials were renewed during the request, which is retried ({error.detail})"
-            return StoreError(Trouble.BROKEN, action, detail, code=error.code, status=error.status)
-        return error
 
 
 def object_headers(work: Send) -> dict[str, str]:

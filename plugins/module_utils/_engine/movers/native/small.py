@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from ...core import etag
 from ...core.model import Fetch, Head, Outcome, Received, Send
-from .downloads import Get, Target
+from .downloads import Get
+from .incoming_file import Target
 from .lanes import Errand
 from .outcomes import Result, outcome_of
 from .requests import Bucket, Request, object_headers, with_md5

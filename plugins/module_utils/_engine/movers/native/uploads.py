@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from ...core import workers
 from ...core.errors import StoreError, Trouble
@@ -22,9 +21,7 @@ from ...store.head_answers import parse_head
 from ...store.timeouts import Asked
 from ...store.upload_bodies import CHUNK, Section, about_tags, rotten
 from .requests import Bucket
-
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from ...config.credentials import Credentials
+from .signing import SignedTransfer
 
 _AT_ONCE = MIB  # a body up to this size is read at once, a larger one while it is sent
 
@@ -51,28 +48,27 @@ class _Upload:
         self._bucket = bucket
         self._work = work
         self._asked = asked
-        self._waiting: Waiting | None = None
-        self._is_sent_at_once = False  # only the response is waited for
         self._parameters = parameters
         self._headers = headers
-        self._transfer: Transfer | None = None
-        self._signed_with: Credentials | None = None
+        self._signed: SignedTransfer | None = None
+        self._waiting: Waiting | None = None
         self._answer = BytesIO()
 
     @property
     def answer(self) -> bytes:
         return self._answer.getvalue()
 
-    def _begin(self, transfer: Transfer, method: str, payload: str) -> None:
-        self._transfer = transfer
+    def _begin(self, transfer: Transfer, method: str, payload: str, *, is_sent_at_once: bool = False) -> None:
+        """`is_sent_at_once`: only the response is waited for."""
+        signer = self._bucket.signer
+        self._signed = signer.start(transfer)
         self._answer = BytesIO()
-        self._signed_with = self._bucket.credentials()
-        url, lines = self._bucket.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
+        url, lines = signer.lines_to_send(method, self._work.key, self._parameters, self._headers, payload)
         transfer.begin(url, lines)
         curl = transfer.curl
         curl.setopt(curl.WRITEFUNCTION, self._answer.write)
         silence = self._bucket.patience.of(self._asked)
-        if self._is_sent_at_once:
+        if is_sent_at_once:
             # libcurl's own limit is enough, and needs no callback: millions of small objects are sent like this.
             curl.setopt(curl.LOW_SPEED_TIME, max(1, round(silence.answer)))
         else:
@@ -83,17 +79,18 @@ class _Upload:
         return True
 
     def end(self, number: int, words: str) -> Head:
-        assert self._transfer  # `begin` was called
+        assert self._signed  # `begin` was called
         action = self._bucket.action("send", self._work.key)
         if self._waiting and self._waiting.silent_for:
             detail = f"the store sent nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
             raise StoreError(Trouble.TIMEOUT, action, detail)
         if number:
             raise unanswered(action, number, words, of_object=True)
-        if not self._is_good(self._transfer.status):
-            error = self._bucket.refused(action, self._transfer, self.answer[:KEPT_ERROR_BYTES], self._signed_with)
+        transfer = self._signed.transfer
+        if not self._is_good(transfer.status):
+            error = self._signed.refused(action, self.answer[:KEPT_ERROR_BYTES])
             raise about_tags(error, self._work) if "x-amz-tagging" in self._headers else error
-        return _head(action, self._transfer)
+        return _head(action, transfer)
 
     def _is_good(self, status: int) -> bool:
         return 200 <= status < 300  # some stores return 201 or 204; the object is checked afterwards in any case
@@ -128,21 +125,22 @@ class Put(_Upload):
         curl = transfer.curl
         body: BytesIO | Section = self._section
         read: Callable[[int], bytes | int] = self._read
-        if self._length <= _AT_ONCE:
-            self._is_sent_at_once = True
+        is_sent_at_once = self._length <= _AT_ONCE
+        if is_sent_at_once:
             content = self._section.read_all()
             self._insist(content)
             body = BytesIO(content)
             read = body.read
             self._bucket.moved += self._length
-        self._begin(transfer, "PUT", UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body))
+        payload = UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body)
+        self._begin(transfer, "PUT", payload, is_sent_at_once=is_sent_at_once)
         curl.setopt(curl.READFUNCTION, read)
         curl.setopt(curl.SEEKFUNCTION, functools.partial(self._seek, body))
         curl.setopt(curl.UPLOAD, 1)
         curl.setopt(curl.INFILESIZE_LARGE, self._length)
 
     def _read(self, amount: int) -> bytes | int:
-        assert self._transfer  # `begin` was called
+        assert self._signed  # `begin` was called
         piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
         self._bucket.moved += len(piece)
         if self._md5:
@@ -153,7 +151,7 @@ class Put(_Upload):
                 except StoreError as error:
                     self._error = error
                     # Without its last bytes the store cannot create the object, whatever it checks.
-                    return int(self._transfer.curl.READFUNC_ABORT)
+                    return int(self._signed.transfer.curl.READFUNC_ABORT)
         return piece
 
     def _insist(self, content: bytes = b"") -> None:
