@@ -50,8 +50,7 @@ STARTS = {
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("movers/native/small_lane.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
-    ("movers/native/stream_lane.py", "submit"): "test_what_raises_in_a_mover_fails_that_object_only",
+    ("movers/native/lanes.py", "start"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("hops/part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     (
         "movers/s5cmd/s5cmd_mover.py",

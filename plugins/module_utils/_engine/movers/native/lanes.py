@@ -1,20 +1,21 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What both kinds of lanes of the native mover share: handles, and the work that they carry out."""
+"""What both kinds of lanes of the native mover share: handles, and threads that start with the first work."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...core import workers
 from ...store.curl import Crew, Transfer, handle_options, libcurl
 from ...store.timeouts import CONNECT_SECONDS
-from .requests import Request
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Store
-    from ...core.model import Head
 
 _BUFFER = 256 * 1024
 GRACE_SECONDS = 5.0
@@ -43,18 +44,40 @@ class Kit:
         multi = self.curl.CurlMulti()
         multi.setopt(self.curl.M_MAXCONNECTS, width)
         multi.setopt(self.curl.M_MAX_TOTAL_CONNECTIONS, width)
-        return Crew(multi, [self.prepare(self.curl.Curl()) for _ in range(width)])
+        return Crew(multi, [self.prepare(self.curl.Curl()) for _number in range(width)])
 
 
-class LaneFailed(Exception):
-    """A lane itself failed: the work it had in flight is not to blame."""
+class LaneThreads:
+    """`count` threads that each run `serve`, started when a lane first gets work. Thread-safe.
 
+    `on_error` gets exceptions that end one. `disk` is the number of the volume whose files they read and write.
+    """
 
-class Errand:
-    """One small piece of work: its request, created for every attempt, and the callback for its result."""
+    def __init__(
+        self, count: int, serve: Callable[[], None], name: str, on_error: Callable[[BaseException], None], disk: int
+    ) -> None:
+        self._count = count
+        self._serve = serve
+        self._name = name
+        self._on_error = on_error
+        self._disk = disk
+        self._started: list[workers.Worker] = []
+        self._lock = threading.Lock()
 
-    def __init__(self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None]) -> None:
-        self.make = make
-        self.tell = told  # None: it was given up, its progress is unknown
-        self.attempts = 0
-        self.request: Request | None = None
+    def start(self) -> None:
+        """Start those that are missing."""
+        with self._lock:
+            while len(self._started) < self._count:
+                self._started.append(workers.start(self._serve, self._name, self._on_error, disk=self._disk))
+
+    @property
+    def started(self) -> int:
+        """How many were started."""
+        return len(self._started)
+
+    def join(self) -> None:
+        """Wait until they have ended, for a limited time. One of them may call this too."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in self._started:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))

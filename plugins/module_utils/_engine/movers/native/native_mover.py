@@ -37,6 +37,26 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 _NO_LIMIT = 1 << 30
 
 
+class Unfinished:
+    """Counts the pieces of work that have no outcome yet, and passes outcomes on. Thread-safe."""
+
+    def __init__(self, on_outcome: Callable[[Outcome], None]) -> None:
+        self._on_outcome = on_outcome
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self) -> None:
+        """Another piece of work was submitted."""
+        with self._lock:
+            self.count += 1
+
+    def tell(self, outcome: Outcome) -> None:
+        """One is finished."""
+        with self._lock:
+            self.count -= 1
+        self._on_outcome(outcome)
+
+
 class NativeMover:
     """A `Mover`: fetches objects of one bucket at one endpoint, or sends them; one Outcome for every submitted work.
 
@@ -67,10 +87,8 @@ class NativeMover:
         self._settings = settings
         self._bucket = Bucket(store, endpoint, keys, patience_of(settings), packing)
         self._memory: PartMemory = memory or NoMemory()
-        self._on_outcome = on_outcome
         self._on_part = on_part
-        self._lock = threading.Lock()
-        self._count = 0
+        self._unfinished = Unfinished(on_outcome)
         self._is_closed = False
         kit, name = Kit(store, endpoint, settings.stall_seconds, settings.retries), f"native-{direction}"
         # Sends are submitted in a few whole batches: none must wait for another volume's.
@@ -105,7 +123,7 @@ class NativeMover:
     @property
     def in_flight(self) -> int:
         """How many pieces of work have no outcome yet."""
-        return self._count
+        return self._unfinished.count
 
     @property
     def traffic(self) -> int:
@@ -119,21 +137,20 @@ class NativeMover:
 
     def submit(self, work: Fetch | Send) -> None:
         """Submit work; blocks while the queue of small fetches for its volume is full."""
-        with self._lock:
-            self._count += 1
+        self._unfinished.add()
         is_large = self._settings.is_large(work.size)
         if isinstance(work, Fetch):
             if is_large:
                 LargeFetch(self._large_kit(work), work, self._settings.part_size, self._on_part).start()
             else:
-                self._small.of(work.volume).submit(fetch_small(self._bucket, work, self._tell))
+                self._small.of(work.volume).submit(fetch_small(self._bucket, work, self._unfinished.tell))
         elif is_large or work.part_size:
             LargeSend(self._large_kit(work), work).start()
         else:
-            self._small.of(work.volume).submit(send_small(self._bucket, work, self._tell))
+            self._small.of(work.volume).submit(send_small(self._bucket, work, self._unfinished.tell))
 
     def _large_kit(self, work: Fetch | Send) -> LargeKit:
-        return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._tell)
+        return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._unfinished.tell)
 
     def close(self) -> None:
         """Interrupt everything; work in flight gets UNKNOWN."""
@@ -142,8 +159,3 @@ class NativeMover:
             lanes.begin_closing()
         for lanes in (self._small, self._large):
             lanes.close()
-
-    def _tell(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._count -= 1
-        self._on_outcome(outcome)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ...core.errors import StoreError, Trouble, file_error
 from ...core.model import Fetch, Head, Outcome, Received, Send
-from .lanes import LaneFailed
+from .errands import LaneFailed
 from .requests import Bucket
 
 Result: TypeAlias = "Head | Exception | None"  # None: given up

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from ...core import etag
 from ...core.model import Fetch, Head, Outcome, Received, Send
 from .downloads import Get
+from .errands import Errand
 from .incoming_file import Target
-from .lanes import Errand
 from .outcomes import Result, outcome_of
 from .requests import Bucket, Request, object_headers, with_md5
 from .uploads import Put, open_to_send

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from ...core import workers
 from ...core.backoff import is_often_over, pause
 from ...core.errors import StoreError
 from ...store.curl import wait_for
-from .lanes import GRACE_SECONDS, Kit
+from .lanes import Kit, LaneThreads
 from .requests import Request
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
@@ -105,36 +104,26 @@ class StreamLane:
         *,
         disk: int = 0,
     ) -> None:
-        self._name = name
         self._kit = kit
-        self._width = width
-        self._on_error = on_error
-        self._disk = disk
         self._closed = threading.Event()
         self._steps: queue.SimpleQueue[Callable[[Stream | None], None] | None] = queue.SimpleQueue()
-        self._threads: list[workers.Worker] = []
-        self._lock = threading.Lock()
+        self._threads = LaneThreads(width, self._run, name, on_error, disk)
 
     def submit(self, *steps: Callable[[Stream | None], None]) -> None:
         """Never blocks. A step is called with the stream to use, or with None if the lane is closed."""
-        with self._lock:
-            while len(self._threads) < self._width:
-                self._threads.append(workers.start(self._run, self._name, self._on_error, disk=self._disk))
+        self._threads.start()
         for step in steps:
             self._steps.put(step)
 
     def begin_closing(self) -> None:
         """The first half of `close`, which waits for nothing."""
         self._closed.set()
-        for _ in self._threads:
+        for _number in range(self._threads.started):
             self._steps.put(None)
 
     def close(self) -> None:
         self.begin_closing()
-        deadline = time.monotonic() + GRACE_SECONDS
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+        self._threads.join()
         while True:
             try:
                 step = self._steps.get_nowait()

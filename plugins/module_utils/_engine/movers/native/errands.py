@@ -1,0 +1,134 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The errands of a lane of small objects, and how they wait: for a connection, or for their next attempt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ...core.model import Head
+from .requests import Request
+
+
+class LaneFailed(Exception):
+    """A lane itself failed: the work it had in flight is not to blame."""
+
+
+class Errand:
+    """One small piece of work: its request, created for every attempt, and the callback for its result."""
+
+    def __init__(self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None]) -> None:
+        self.make = make
+        self.tell = told  # None: it was given up, its progress is unknown
+        self.attempts = 0
+        self.request: Request | None = None
+
+
+class ErrandQueue:
+    """Errands that wait for a connection, about `capacity` of them. Any thread adds some, one thread takes them.
+
+    After `has_room` returned False, `on_room` is called once there is room again.
+    """
+
+    def __init__(self, capacity: int, on_room: Callable[[], None]) -> None:
+        self._capacity = capacity
+        self._on_room = on_room
+        self._waiting: deque[Errand] = deque()
+        self._changed = threading.Condition()
+        self._is_awaited = False  # the thread that takes errands waits for one
+        self._is_blocked = False  # a caller of `add` waits for room
+        self._is_asked = False  # `has_room` has returned False
+        self.is_closed = False
+
+    def has_room(self) -> bool:
+        """Whether `add` would not block."""
+        if len(self._waiting) < self._capacity or self.is_closed:
+            return True
+        self._is_asked = True
+        # The queue may have been emptied before `tell_room` could see `_is_asked`.
+        return len(self._waiting) < self._capacity
+
+    def add(self, errand: Errand) -> bool:
+        """Blocks while the queue is full. False: it is closed."""
+        with self._changed:
+            while len(self._waiting) >= self._capacity and not self.is_closed:
+                self._is_blocked = True
+                self._changed.wait()
+            if self.is_closed:
+                return False
+            self._waiting.append(errand)
+            if self._is_awaited:
+                self._changed.notify_all()
+            return True
+
+    def close(self) -> None:
+        """Whoever waits for room or for an errand continues."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+
+    # -- for the thread that takes them -------------------------------------------------------------------------
+
+    def wait(self, longest: float | None = None) -> bool:
+        """Wait for an errand, at most `longest` seconds. False: the queue is closed."""
+        with self._changed:
+            self._is_awaited = True
+            self._changed.wait_for(lambda: self._waiting or self.is_closed, longest)
+            self._is_awaited = False
+            return not self.is_closed
+
+    def take(self) -> Errand | None:
+        """The first errand; None if there is none, or the queue is closed."""
+        return self._waiting.popleft() if self._waiting and not self.is_closed else None
+
+    def put_first(self, errand: Errand) -> None:
+        """Add one that was taken before; never blocks."""
+        self._waiting.appendleft(errand)
+
+    def tell_room(self) -> None:
+        """Tell whoever waits for room, if some has become free."""
+        if self._is_asked and len(self._waiting) <= self._capacity // 2:
+            self._is_asked = False
+            self._on_room()
+        if self._is_blocked and len(self._waiting) < self._capacity:
+            with self._changed:
+                self._is_blocked = False
+                self._changed.notify_all()
+
+    def drop(self) -> list[Errand]:
+        """Remove and return all."""
+        with self._changed:
+            left = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        return left
+
+
+class Retries:
+    """Errands that failed and wait for their next attempt. For one thread."""
+
+    def __init__(self) -> None:
+        self._later: list[tuple[float, Errand]] = []  # with the time of the monotonic clock
+
+    def add(self, errand: Errand, seconds: float) -> None:
+        """Its next attempt is due in so many seconds."""
+        self._later.append((time.monotonic() + seconds, errand))
+        self._later.sort(key=lambda entry: entry[0])
+
+    def take_due(self) -> Errand | None:
+        """The first one that is due."""
+        return self._later.pop(0)[1] if self._later and self._later[0][0] <= time.monotonic() else None
+
+    def seconds_left(self) -> float | None:
+        """Until the next attempt; None: there is none."""
+        return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+
+    def drop(self) -> list[Errand]:
+        """Remove and return all."""
+        left = [errand for _due, errand in self._later]
+        self._later.clear()
+        return left
