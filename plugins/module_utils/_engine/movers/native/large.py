@@ -10,11 +10,10 @@ ended, and remembered parts of an earlier attempt are read and compared with the
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
 from ...core import etag
 from ...core.model import MIB, Fetch, Head, Outcome, Received, Send
@@ -23,11 +22,13 @@ from .downloads import Get
 from .expected_response import RangesIgnored
 from .outcomes import Result, outcome_of
 from .partial_file import PartialFile
+from .ranges import HashedRanges, cut
 from .requests import Bucket, Request
-from .stream_lane import Stream, StreamClosed, StreamLane
+from .steps import Step, Steps
+from .stream_lane import Stream, StreamLane
 
-Step: TypeAlias = "Callable[[Stream], Head | None]"
 _log = logging.getLogger("snowsync.native")
+_Work = TypeVar("_Work", Fetch, Send)
 _PROGRESS = MIB  # an attempt with this much progress does not count as failed
 _CHECKPOINT_SECONDS = 1.0  # a kill loses at most what a range received in this time
 
@@ -45,59 +46,25 @@ class LargeKit:
     tell: Callable[[Outcome], None]
 
 
-class Large:
+class Large(Generic[_Work]):
     """A large object in flight: several steps, each in one of the streams; the last one reports the outcome."""
 
-    def __init__(self, kit: LargeKit, work: Fetch | Send) -> None:
+    def __init__(self, kit: LargeKit, work: _Work) -> None:
         self._kit = kit
-        self._object = work
+        self._work: _Work = work
         self._is_told = False
-        self._left = 0
-        self._lock = threading.Lock()
-        self._head: Head | None = None  # of the last response
-        self._error: Exception | None = None  # the first one
-        self._is_closed = False  # the mover was closed before the object was done
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether steps that have not started are no longer needed."""
-        return self._is_closed or self._error is not None
-
-    def _submit(self, *steps: Step) -> None:
-        with self._lock:
-            self._left += len(steps)
-        self._kit.lane.submit(*(self._guarded(step) for step in steps))
-
-    def _guarded(self, step: Step) -> Callable[[Stream | None], None]:
-        def run(stream: Stream | None) -> None:
-            try:
-                if stream is None:
-                    raise StreamClosed
-                if not self._is_over:
-                    self._head = step(stream) or self._head
-            except StreamClosed:
-                self._is_closed = True
-            except Exception as error:  # the work must get its outcome in any case
-                with self._lock:
-                    self._error = self._error or error
-            with self._lock:
-                self._left -= 1
-                is_last = self._left == 0
-            if is_last:
-                self._end(stream)
-
-        return run
+        self._steps = Steps(kit.lane, self._end)
 
     def _end(self, stream: Stream | None) -> None:
         try:
             self._finish(stream)
         except Exception as error:
-            _log.exception("the transfer of %r could not be finished cleanly", self._object.key)
+            _log.exception("the transfer of %r could not be finished cleanly", self._work.key)
             if not self._is_told:
                 self._tell(error)
 
     def _tell(self, result: Result, received: Received | None = None) -> None:
-        self._tell_outcome(outcome_of(self._kit.bucket, self._object, result, received))
+        self._tell_outcome(outcome_of(self._kit.bucket, self._work, result, received))
 
     def _tell_outcome(self, outcome: Outcome) -> None:
         self._is_told = True
@@ -125,7 +92,7 @@ class _Checkpoints:
             self._keep()
 
 
-class LargeFetch(Large):
+class LargeFetch(Large[Fetch]):
     """Fetches an object in ranges of about `part_size` bytes, cut so that its parts can be hashed as they arrive.
 
     `on_part` is called with the object's id each time a range is in its file.
@@ -135,27 +102,24 @@ class LargeFetch(Large):
         super().__init__(kit, work)
         self._range_size = part_size
         self._on_part = on_part
-        self._work = work  # with the ETag that all responses must have, once the first one gave it
-        self._given = work
+        self._pinned = work  # with the ETag that all responses must have, once the first one gave it
         self._file = PartialFile(work, kit.memory, lambda: bool(work.etag) and kit.bucket.knows_ranges)
-        self._ranges, self._part_size = cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges)
-        self._digests: list[tuple[bytes, ...]] = []
         self._must_be_in_one = False
+        self._ranges = HashedRanges(*cut(work.size, work.etag, part_size, in_one=not kit.bucket.knows_ranges))
 
     def start(self) -> None:
-        self._submit(self._begin)  # whoever hands over work need not wait for its disk
+        self._steps.submit(self._begin)  # whoever hands over work need not wait for its disk
 
     def _begin(self, _stream: Stream) -> None:
         self._file.open()
-        self._ranges = self._file.fitted(self._ranges)
-        self._digests = [() for _ in self._ranges]
-        self._submit(*(self._range_step(number) for number in range(len(self._ranges))))
+        self._ranges.fit(self._file.fitted)
+        self._steps.submit(*(self._range_step(number) for number in range(len(self._ranges))))
 
     def _range_step(self, number: int) -> Step:
         start, length = self._ranges[number]
 
         def fetch(stream: Stream) -> Head | None:
-            digests = etag.PartDigests(self._part_size or 0)
+            digests = self._ranges.new_digests()
             checkpoints = _Checkpoints(digests, lambda: self._file.keep(start, length, digests))
             head = None
             try:
@@ -164,7 +128,7 @@ class LargeFetch(Large):
                         head = self._fetch(stream, segment, checkpoints)
             finally:
                 self._file.keep(start, length, digests)
-            self._digests[number] = digests.digests()
+            self._ranges.hashed(number, digests)
             self._on_part(self._work.id)
             return head
 
@@ -179,7 +143,7 @@ class LargeFetch(Large):
             nonlocal kept
             kept += made[0].body.kept if made else 0
             start, length = segment.start + kept, segment.length - kept
-            made[:] = [Get(self._kit.bucket, self._work, self._file.target, start, length, digests)]
+            made[:] = [Get(self._kit.bucket, self._pinned, self._file.target, start, length, digests)]
             return made[0]
 
         try:
@@ -188,53 +152,22 @@ class LargeFetch(Large):
             self._kit.bucket.knows_ranges = False
             self._must_be_in_one = True
             raise
-        if not self._work.etag:
-            self._work = replace(self._work, etag=head.etag)
+        if not self._pinned.etag:
+            self._pinned = replace(self._pinned, etag=head.etag)
         return head
 
     def _finish(self, stream: Stream | None) -> None:
-        work = self._given
+        work = self._work
         try:
             self._file.settle()
         except Exception as error:
-            self._error = self._error or error
+            self._steps.failed(error)
         self._file.target.close()
         if self._must_be_in_one and stream:
             LargeFetch(self._kit, work, self._range_size, self._on_part).start()
-            return
-        if self._error or self._is_closed:
-            self._tell(self._error)
-        elif self._head is None:
+        elif self._steps.error or self._steps.is_closed:
+            self._tell(self._steps.error)
+        elif self._steps.head is None:
             self._tell_outcome(Outcome(work.id))  # everything was there already: a HEAD will follow
         else:
-            self._tell(self._head, self._received(self._head))
-
-    def _received(self, head: Head) -> Received | None:
-        if self._part_size is None:
-            return None
-        digests = [digest for part in self._digests for digest in part]
-        found = etag.multipart_etag(digests) if self._part_size else digests[0].hex()
-        if found != head.etag.lower():
-            return None  # the part size is not a common one: the file is read and proven later
-        return Received(replace(head, status=200, size=self._given.size), found, self._part_size)
-
-
-def cut(
-    size: int, listed_etag: str, part_size: int, *, in_one: bool = False
-) -> tuple[list[tuple[int, int]], int | None]:
-    """Ranges (start, length) of about `part_size` bytes, and the part size for hashing their bytes.
-
-    0: one digest of all bytes, None: one per range, which cannot be compared with the ETag.
-    """
-    parsed = etag.parse(listed_etag)
-    in_one = in_one or size <= part_size
-    usual = next(iter(etag.candidate_part_sizes(size, parsed.parts)), 0) if parsed and parsed.parts > 1 else 0
-    if usual:
-        return _ranges(size, size if in_one else usual * max(1, part_size // usual)), usual
-    if in_one:
-        return [(0, size)], 0 if parsed and not parsed.parts else None
-    return _ranges(size, part_size), None
-
-
-def _ranges(size: int, length: int) -> list[tuple[int, int]]:
-    return [(start, min(length, size - start)) for start in range(0, size, length)]
+            self._tell(self._steps.head, self._ranges.received(self._steps.head, work.size))

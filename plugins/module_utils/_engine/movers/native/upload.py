@@ -13,16 +13,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from ...core import etag
 from ...core.errors import StoreError, Trouble
 from ...core.model import UNTOLD, Head, Send
 from ...core.parts import SentPart, Upload
-from ...core.s3_limits import part_count
 from ...store.answers import UNREADABLE
-from ...store.upload_bodies import PERHAPS_STORED, Section, insist_on_part, rotten
-from .large import Large, LargeKit, Step
+from ...store.upload_bodies import PERHAPS_STORED, Section, insist_on_part
+from .large import Large, LargeKit
 from .outcomes import Result
+from .steps import Step
 from .stream_lane import Stream, StreamClosed
+from .upload_parts import UploadParts
 from .upload_requests import UploadRequests
 from .uploads import open_to_send
 
@@ -31,22 +31,19 @@ class _UploadGone(Exception):
     """The store no longer knows the upload, and the object does not exist."""
 
 
-class LargeSend(Large):
+class LargeSend(Large[Send]):
     """One PUT, or a multipart upload in parts of exactly the given size."""
 
     def __init__(self, kit: LargeKit, work: Send) -> None:
         super().__init__(kit, work)
-        self._work = work
         self._requests = UploadRequests(kit.bucket, work)
         self._descriptor = -1
-        self._upload: Upload | None = None
-        self._listed: dict[int, str] = {}  # part number -> ETag of parts at the store that were not compared yet
-        self._sent: dict[int, SentPart] = {}
+        self._parts: UploadParts | None = None  # of the upload that is under way
         self._is_stored = False  # the destination was found to hold the object
         self._is_second = False  # the first upload was gone
 
     def start(self) -> None:
-        self._submit(self._open)  # whoever hands over work need not wait for its disk
+        self._steps.submit(self._open)  # whoever hands over work need not wait for its disk
 
     def _open(self, stream: Stream) -> Head | None:
         self._descriptor = open_to_send(self._kit.bucket, self._work)
@@ -62,11 +59,8 @@ class LargeSend(Large):
         found = self._continue(stream)
         if self._is_stored:
             return found
-        if self._upload is None:
-            self._upload = self._begin_anew(stream)
-        starts = range(0, self._work.size, self._work.part_size)
-        todo = [(number, start) for number, start in enumerate(starts, start=1) if number not in self._sent]
-        self._submit(*(self._part_step(number, start) for number, start in todo))
+        parts = self._parts = self._parts or UploadParts(self._work, self._begin_anew(stream))
+        self._steps.submit(*(self._part_step(parts, number) for number in parts.missing()))
         return None
 
     def _continue(self, stream: Stream) -> Head | None:
@@ -77,11 +71,11 @@ class LargeSend(Large):
                 continue  # it is at another destination
             if not upload.upload_id:
                 continue
-            if self._upload or (upload.generation, upload.part_size) != (work.generation, work.part_size):
+            if self._parts or (upload.generation, upload.part_size) != (work.generation, work.part_size):
                 self._abort(stream, upload)
                 continue
             try:
-                self._know_parts(upload, self._requests.list_parts(stream, upload.upload_id))
+                listed = self._requests.list_parts(stream, upload.upload_id)
             except StoreError as error:
                 if error.trouble is not Trouble.NOT_FOUND:
                     raise
@@ -90,26 +84,10 @@ class LargeSend(Large):
                 if head:
                     return head
             else:
-                self._upload = upload
+                parts = UploadParts(work, upload)
+                parts.know(memory.sent(work), listed)
+                self._parts = parts
         return None
-
-    def _know_parts(self, upload: Upload, listed: dict[int, tuple[str, int]] | None) -> None:
-        """Parts that need not be sent again: recorded, and still at the store if it can list them."""
-        recorded = {part.number: part for part in self._kit.memory.sent(self._work)}
-        if listed is None:
-            self._sent = recorded
-            return
-        for number, (part_etag, size) in listed.items():
-            if size != self._length_of(number):
-                continue
-            known = recorded.get(number)
-            if known and known.etag == part_etag:
-                self._sent[number] = known
-            else:
-                self._listed[number] = part_etag
-
-    def _length_of(self, number: int) -> int:
-        return min(self._work.part_size, self._work.size - (number - 1) * self._work.part_size)
 
     def _begin_anew(self, stream: Stream) -> Upload:
         work, bucket, memory = self._work, self._kit.bucket, self._kit.memory
@@ -128,29 +106,23 @@ class LargeSend(Large):
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    def _part_step(self, number: int, start: int) -> Step:
-        length = self._length_of(number)
+    def _part_step(self, parts: UploadParts, number: int) -> Step:
+        start, length = parts.start_of(number), parts.length_of(number)
 
         def send(stream: Stream) -> Head | None:
-            assert self._upload  # parts are of one
             md5 = Section(self._descriptor, start, length).hex_md5()
             head = None
-            if self._listed.get(number, "").lower() == md5:
-                part = SentPart(number, self._listed[number], md5)
-            else:
-                head = self._send_part(stream, self._upload, number, start, md5)
+            part = parts.found(number, md5)
+            if part is None:
+                upload_id = parts.upload.upload_id
+                head = self._requests.send_part(stream, self._descriptor, upload_id, number, start, length, md5)
+                insist_on_part(self._kit.bucket.told_digest(head), number, md5, self._requests.action)
                 part = SentPart(number, head.etag, md5)
-            self._sent[number] = part
+            parts.add(part)
             self._kit.memory.keep_sent(self._work, part)
             return head
 
         return send
-
-    def _send_part(self, stream: Stream, upload: Upload, number: int, start: int, md5: str) -> Head:
-        length = self._length_of(number)
-        head = self._requests.send_part(stream, self._descriptor, upload.upload_id, number, start, length, md5)
-        insist_on_part(self._kit.bucket.told_digest(head), number, md5, self._requests.action)
-        return head
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -158,12 +130,12 @@ class LargeSend(Large):
         result: Result = None
         try:
             self._kit.memory.settle(self._work)
-            if self._is_closed or stream is None:
-                result = self._error
-            elif self._upload is None or self._is_stored:
-                result = self._error or self._head
+            if self._steps.is_closed or stream is None:
+                result = self._steps.error
+            elif self._parts is None or self._is_stored:
+                result = self._steps.error or self._steps.head
             else:
-                result = self._conclude(stream, self._upload)
+                result = self._conclude(stream, self._parts)
         except _UploadGone:
             self._start_over()
             return
@@ -171,58 +143,40 @@ class LargeSend(Large):
             result = None
         except Exception as error:
             result = error
-            if stream and self._upload and not self._kit.memory.lasts:
-                self._abort(stream, self._upload)
+            if stream and self._parts and not self._kit.memory.lasts:
+                self._abort(stream, self._parts.upload)
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._tell(result)
 
-    def _conclude(self, stream: Stream, upload: Upload) -> Head | Exception:
+    def _conclude(self, stream: Stream, parts: UploadParts) -> Head | Exception:
         """Complete the upload, or handle its failure. _UploadGone: a new one must be started."""
-        error = self._error
+        error = self._steps.error
         if error is None:
             try:
-                return self._complete(stream, upload)
+                return self._complete(stream, parts)
             except StoreError as failed:
                 error = failed
         if isinstance(error, StoreError) and error.trouble is Trouble.NOT_FOUND and not self._is_second:
-            head = self._look(stream, upload, self._work.digest)
-            self._kit.memory.end_upload(upload)
+            head = self._look(stream, parts.upload, self._work.digest)
+            self._kit.memory.end_upload(parts.upload)
             if head is None:
                 raise _UploadGone
             return head
-        if not self._kit.memory.lasts or self._is_final(error):
-            self._abort(stream, upload)
+        if not self._kit.memory.lasts or _is_final(error, are_all_sent=parts.are_all_sent):
+            self._abort(stream, parts.upload)
         return error
-
-    def _is_final(self, error: Exception) -> bool:
-        """Whether the parts are useless for another attempt."""
-        if not isinstance(error, StoreError):
-            return False
-        if error.trouble is Trouble.MISMATCH:
-            # A part that was damaged at the store or in transit is sent again; the others are good.
-            return len(self._sent) == self._count
-        if error.code == UNREADABLE:
-            return False
-        return error.trouble is Trouble.UNSUPPORTED or (error.trouble is Trouble.OTHER and error.status > 0)
-
-    @property
-    def _count(self) -> int:
-        return part_count(self._work.size, self._work.part_size)
 
     def _start_over(self) -> None:
         self._is_second = True
-        self._upload, self._error, self._head = None, None, None
-        self._listed, self._sent = {}, {}
-        self._submit(self._begin)
+        self._parts = None
+        self._steps.start_over(self._begin)
 
-    def _complete(self, stream: Stream, upload: Upload) -> Head:
-        sent = [self._sent[number] for number in range(1, self._count + 1)]
-        found = etag.multipart_etag([bytes.fromhex(part.md5) for part in sent])
-        if self._work.digest and found != self._work.digest.lower():
-            raise rotten(self._requests.action, self._work.digest, found)
+    def _complete(self, stream: Stream, parts: UploadParts) -> Head:
+        upload = parts.upload
+        found = parts.proven_etag(self._requests.action)
         try:
-            head = self._requests.complete(stream, upload.upload_id, self._named(stream, upload, sent))
+            head = self._requests.complete(stream, upload.upload_id, self._named(stream, parts))
         except StoreError as error:
             stored = self._look(stream, upload, found) if error.trouble in PERHAPS_STORED else None
             if stored is None:
@@ -231,20 +185,12 @@ class LargeSend(Large):
         self._kit.memory.end_upload(upload)
         return head
 
-    def _named(self, stream: Stream, upload: Upload, sent: list[SentPart]) -> list[SentPart]:
-        """The parts with their ETags: if the store returned none, those it lists, else their MD5s."""
+    def _named(self, stream: Stream, parts: UploadParts) -> list[SentPart]:
+        """The parts with their ETags; the store is asked for those that it did not return."""
+        sent = parts.in_order()
         if all(part.etag for part in sent):
             return sent
-        listed = self._requests.list_parts(stream, upload.upload_id) or {}
-        return [part if part.etag else self._named_part(part, listed) for part in sent]
-
-    def _named_part(self, part: SentPart, listed: dict[int, tuple[str, int]]) -> SentPart:
-        part_etag, size = listed.get(part.number, ("", 0))
-        if part_etag and size != self._length_of(part.number):
-            sent = self._length_of(part.number)
-            detail = f"the store lists part {part.number} with {size} bytes, but {sent} were sent"
-            raise StoreError(Trouble.MISMATCH, self._requests.action, detail)
-        return replace(part, etag=part_etag or part.md5)
+        return parts.named(self._requests.list_parts(stream, parts.upload.upload_id) or {}, self._requests.action)
 
     def _look(self, stream: Stream, upload: Upload, wanted: str) -> Head | None:
         """Check whether the destination has the object now, whatever it returned. StoreError if it does not respond."""
@@ -270,3 +216,15 @@ class LargeSend(Large):
         except (OSError, StreamClosed):
             return
         self._kit.memory.end_upload(upload)
+
+
+def _is_final(error: Exception, *, are_all_sent: bool) -> bool:
+    """Whether the parts are useless for another attempt."""
+    if not isinstance(error, StoreError):
+        return False
+    if error.trouble is Trouble.MISMATCH:
+        # A part that was damaged at the store or in transit is sent again; the others are good.
+        return are_all_sent
+    if error.code == UNREADABLE:
+        return False
+    return error.trouble is Trouble.UNSUPPORTED or (error.trouble is Trouble.OTHER and error.status > 0)
