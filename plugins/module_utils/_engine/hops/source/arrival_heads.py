@@ -11,8 +11,8 @@ from ...core import workers
 from ...core.errors import StoreError
 from ...core.model import Head
 from ...proofs.holdings import ask_heads
-from ...store.request_errors import LATE
 from ...store.endpoint import Endpoint
+from ...store.request_errors import LATE
 from ..crew import Crew
 from ..flight import Item
 from ..pool import EndpointPool
