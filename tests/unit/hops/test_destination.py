@@ -17,7 +17,7 @@ from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slow
 from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
 from snowsync.core.removal import Permit
-from snowsync.hops.destination import releases, unsent
+from snowsync.hops.destination import damaged_files, releases
 from snowsync.hops.destination.destination_unit import DestinationUnit
 from snowsync.hops.destination.releases import Releases
 from snowsync.ledger.objects import ObjectLedger
@@ -282,14 +282,14 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, name: str, number: int = errno.E
         return read_bytes(self)
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    examine = unsent.examine
+    examine = damaged_files.examine
 
     def fail_too(item: Any, *, hash_it: bool) -> Any:
         if hash_it and f"/{name}~" in item.path:
             raise OSError(number, os.strerror(number), item.path)
         return examine(item, hash_it=hash_it)
 
-    monkeypatch.setattr(unsent, "examine", fail_too)
+    monkeypatch.setattr(damaged_files, "examine", fail_too)
 
 
 def test_a_bad_sector_costs_one_object_not_the_volume(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from snowsync.cli import command as cli
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.hops import adoption
-from snowsync.hops.destination import unsent
+from snowsync.hops.destination import damaged_files
 from snowsync.hops.destination.file_check import Damage
 from snowsync.hops.flight import Item
 from snowsync.ledger import locks
@@ -464,7 +464,7 @@ def test_what_is_moved_away_and_back_while_it_is_sent_is_not_refused(rig: Rig) -
             home.rename(aside)
 
     rig.destination.before = move_away
-    examine = unsent.examine
+    examine = damaged_files.examine
 
     def look(item: Item, **how: Any) -> Damage | None:
         if aside.exists():
@@ -472,7 +472,7 @@ def test_what_is_moved_away_and_back_while_it_is_sent_is_not_refused(rig: Rig) -
         return examine(item, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unsent, "examine", look)
+        patch.setattr(damaged_files, "examine", look)
         rig.run(direction="destination")
     assert moved and not aside.exists()
     rig.assert_delivered()

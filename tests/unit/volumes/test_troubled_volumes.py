@@ -15,7 +15,7 @@ import pytest
 from fake_stores import Rig, wait_until
 
 from snowsync.core.errors import LocalError, Trouble
-from snowsync.hops.destination import unsent
+from snowsync.hops.destination import damaged_files
 from snowsync.hops.destination.destination_unit import DestinationUnit
 from snowsync.hops.switches import Switches
 from snowsync.inspection import report
@@ -34,7 +34,7 @@ class Ailing:
     def __init__(self, rig: Rig, patch: pytest.MonkeyPatch) -> None:
         self.write_error = self.read_error = self.marker_error = 0
         one = rig.folder / "one"
-        write, examine, marker = open_volume.try_writing, unsent.examine, opening.read_marker
+        write, examine, marker = open_volume.try_writing, damaged_files.examine, opening.read_marker
 
         def try_writing(folder: int) -> None:
             if self.write_error and os.path.samestat(os.fstat(folder), os.stat(one / ".snowsync/incoming/photos")):
@@ -54,7 +54,7 @@ class Ailing:
 
         patch.setattr(open_volume, "try_writing", try_writing)
         patch.setattr(opening, "try_writing", try_writing)
-        patch.setattr(unsent, "examine", look)
+        patch.setattr(damaged_files, "examine", look)
         patch.setattr("snowsync.hops.destination.readiness.examine", look)
         patch.setattr(opening, "read_marker", read_marker)
         patch.setattr(job_volume, "_READING_REST", 0.2)

@@ -36,8 +36,9 @@ from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
 from ..switches import Switches
+from .departures import let_go
 from .releases import Releases
-from .unsent import KEPT, Unsent, let_go
+from .unsent import KEPT, Unsent
 
 if TYPE_CHECKING:
     from ...config.job_file import Job  # which brings pydantic
@@ -285,19 +286,12 @@ class Deliveries:
         return not (error.trouble.is_transient or error.trouble.stops_job)
 
     def _send_again(self, item: Item) -> None:
-        if not self._is_there(item):
-            return
+        if not self._unsent.files.is_sound(item, hash_it=False):
+            return  # and the destination does not have it either
         if item.row.part_size:
             self._abort_cut_off(item)
         self.looked.add(item.row.id)
-        self._unsent.leave(item)
-
-    def _is_there(self, item: Item) -> bool:
-        """Whether the staged file is there; otherwise that is handled: the destination does not have it either."""
-        damage = self._unsent.examine(item, hash_it=False)
-        if damage:
-            self._unsent.damaged(item, damage)
-        return damage is None and item.row.id in self._flight
+        self._unsent.departures.leave(item)
 
     def _abort_cut_off(self, item: Item) -> None:
         """Remove the parts that a killed upload left at the destination."""
@@ -402,7 +396,7 @@ class Deliveries:
                 for key, found in ask_heads(endpoint.client(), list(by_key), retries, is_hurried=is_hurried):
                     yield by_key.pop(key), endpoint, found
             for item in by_key.values():
-                self._unsent.leave(item)
+                self._unsent.departures.leave(item)
 
     def _who_answers(self, endpoint: Endpoint) -> Endpoint | None:
         """The endpoint an object was sent to, or another one of the store."""
@@ -428,13 +422,9 @@ class Deliveries:
 
     def _refuted(self, item: Item, proof: Refuted) -> None:
         """The destination holds other bytes: either the staged file is damaged, or it stored something else."""
-        damage = self._unsent.examine(item)
-        if damage:
-            self._unsent.damaged(item, damage)
+        if not self._unsent.files.is_sound(item):
             return
         row = item.row
-        if row.id not in self._flight:
-            return  # it left with its volume
         message = f"{proof.message} (at {item.endpoint.url})"
         failure = Failure(
             row, "destination", Trouble.MISMATCH, message, KEPT, expected=proof.expected, found=proof.found
@@ -457,7 +447,7 @@ class Deliveries:
         self._counters.moved.add(len(done), sum(item.row.size for item in done))
         for item in done:
             item.endpoint.served(item.row.id)
-            self._unsent.settled(item.row)
+            self._unsent.past.forget(item.row)
         if done and self._unsent.refusals.accepted():
             _log.info("the destination accepts objects again")
         gone = [item for item, _ in proven]

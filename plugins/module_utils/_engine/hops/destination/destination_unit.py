@@ -232,7 +232,7 @@ class DestinationUnit(Unit):
         for row in [row for row in self._backlog.large if row.volume in idle]:
             if self.crew.stopping or (row.volume or 0) not in idle:
                 continue
-            endpoint = self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True, held_up=held_up)
+            endpoint = self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True, held_up=held_up)
             if endpoint is None:
                 break
             self._backlog.large.remove(row)
@@ -252,7 +252,7 @@ class DestinationUnit(Unit):
         rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.looked)
         for row in rows:
             endpoint = (
-                self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True)
+                self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True)
                 if self.job.mover.is_large(row.size)
                 else None
             )
@@ -311,7 +311,7 @@ class DestinationUnit(Unit):
         volume = self.volumes.open.get(rows[0].volume or 0)
         items = []
         for row in rows:
-            chosen = endpoint or self._pool.pick(self._unsent.endpoint_to_avoid(row))
+            chosen = endpoint or self._pool.pick(self._unsent.past.endpoint_to_avoid(row))
             if volume is None or chosen is None:
                 self.setbacks.put_off(row, 1.0)  # it has just become unavailable
             else:

@@ -47,7 +47,7 @@ class Readiness:
             return False
         if row.origin == Origin.DROP and not volume.dropped.has_room:
             self._setbacks.put_off(row, 0.2)  # the limit of open dropped files is reached
-            self._unsent.leave(item)
+            self._unsent.departures.leave(item)
             return False
         if row.origin != Origin.DROP and self._is_doubtful(row):
             return True  # ask the destination first, whatever happened to the file
@@ -57,11 +57,11 @@ class Readiness:
             hash_it = bool(row.suspect) or self._reread == "always" or not volume.writable
             damage = examine(item, hash_it=hash_it, beat=workers.beat)
         except OSError as error:
-            damage = self._unsent.local_failure(item, error)
+            damage = self._unsent.files.local_failure(item, error)
             if damage is None:
                 return False
         if damage:
-            self._unsent.damaged(item, damage)
+            self._unsent.files.handle(item, damage)
         return damage is None
 
     def _has_no_place(self, item: Item) -> bool:
