@@ -25,11 +25,16 @@ def endpoint_at(url: str = "http://one.test:1", *, is_up: bool = True) -> mock.M
     return mock.Mock(spec=Endpoint, url=url, is_up=is_up, may_list=False)
 
 
-def item_of(number: int = 1, *, volume: Any = None, endpoint: Any = None, path: str = "", **changes: Any) -> Item:
-    """`changes` are of its row: a staged object of ten bytes."""
+def row_with(number: int = 1, **changes: Any) -> Row:
+    """A staged object of ten bytes, but for these changes."""
     values: dict[str, Any] = {
         "id": number, "key": f"object-{number}", "size": 10, "etag": DIGEST, "modified_ms": 1_700_000_000_000,
         "generation": 1, "origin": Origin.SOURCE, "state": State.STAGED, "volume": 1, "part_size": 0,
         "digest": DIGEST, "headers": "", "attempts": 0, "sends": 0, "suspect": 0,
     }  # fmt: skip
-    return Item(Row(**values | changes), volume or volume_of(), endpoint or endpoint_at(), path)
+    return Row(**values | changes)
+
+
+def item_of(number: int = 1, *, volume: Any = None, endpoint: Any = None, path: str = "", **changes: Any) -> Item:
+    """`changes` as in `row_with`."""
+    return Item(row_with(number, **changes), volume or volume_of(), endpoint or endpoint_at(), path)

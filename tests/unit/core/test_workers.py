@@ -28,7 +28,7 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.hops import adoption, flight, part_memory, unit
-from snowsync.hops.destination import deliveries, destination_unit, readiness, releases, senders
+from snowsync.hops.destination import commits, deliveries, destination_unit, readiness, releases, senders, sent_uploads
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.pool import EndpointPool
 from snowsync.hops.source import arrivals, committer, drop_scan, lister, source_unit
@@ -46,7 +46,7 @@ STARTS = {
     ("hops/crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/finishers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
-    ("hops/destination/deliveries.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/destination/volume_workers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
@@ -139,8 +139,8 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("large finisher", arrivals.Arrivals, "_finish", LARGE),
     ("committer", committer.VolumeCommitter, "commit", {}),
     ("committer of large objects", committer.VolumeCommitter, "commit", LARGE),
-    ("prover", deliveries.Deliveries, "_prove_batch", {}),
-    ("large prover", deliveries.Deliveries, "_prove_batch", LARGE),
+    ("prover", sent_uploads.SentUploads, "prove", {}),
+    ("large prover", sent_uploads.SentUploads, "prove", LARGE),
     ("releaser", releases.Releases, "release", {}),
     ("sender", readiness.Readiness, "is_ready", {}),
     ("scanner", drop_scan.DropScan, "run", {"volumes": None}),
@@ -181,7 +181,7 @@ LOSERS: list[tuple[str, object, str, dict[str, Any]]] = [
     ("committer", committer.Committer, "add", {}),
     ("sender", senders.Senders, "_hand_over", {}),
     ("who takes sent objects", deliveries.Deliveries, "_put", {}),
-    ("prover", deliveries.Deliveries, "_commit", {}),
+    ("prover", commits.Commits, "commit", {}),
 ]
 
 

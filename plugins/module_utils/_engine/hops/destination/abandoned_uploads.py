@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Finds multipart uploads that will not be continued in the ledger, and aborts them."""
+"""Aborts multipart uploads that will not be continued: those that the ledger knows, and those of a killed process."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def abort_left_uploads(parts: LeftUploads, pool: EndpointPool) -> None:
             _log.warning("%s; its parts stay at the destination until the next run", error)
         else:
             parts.end_upload(upload)
+
+
+def abort_cut_off(parts: LeftUploads, object_id: int, endpoint: Endpoint, destination_key: str) -> None:
+    """Remove the parts that a killed upload of an object left at the destination, but for those that are continued."""
+    try:
+        control = endpoint.control()
+        continued = {upload.upload_id for upload in parts.uploads(object_id)}
+        control.abort_uploads(destination_key, now_ms(), keep=continued)
+    except StoreError as error:
+        _log.warning("%s; parts of unfinished uploads may remain at the destination", error)
 
 
 def _abort(parts: LeftUploads, control: Control, upload: Upload) -> None:

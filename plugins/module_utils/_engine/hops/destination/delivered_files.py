@@ -18,13 +18,52 @@ from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet
 from ..flight import Flight
 from ..switches import Switches
-from .deliveries import Deliveries
 from .releases import Releases
+from .volume_workers import VolumeWorkers
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job
 
 _PAGE = 1000
+
+
+class DeliveredRows:
+    """Reads the rows of delivered objects from the ledger, a page at a time per volume. Used by the feeder's thread."""
+
+    def __init__(self, ledger: DestinationLedger, flight: Flight, releases: Releases) -> None:
+        self._ledger = ledger
+        self._flight = flight
+        self._releases = releases
+        self._reached: dict[int, int] = {}  # by volume not yet completely checked: its last object so far
+
+    def begin(self, volumes: Iterable[int]) -> None:
+        """Read from the beginning, on these volumes only."""
+        self._reached = dict.fromkeys(volumes, 0)
+
+    @property
+    def unfinished(self) -> set[int]:
+        """The volumes that are not yet completely checked."""
+        return set(self._reached)
+
+    def end(self, volume: int) -> None:
+        """Read no more of this volume."""
+        del self._reached[volume]
+
+    def next_page(self, volume: int) -> list[Row] | None:
+        """The next rows, without those that are being released anyway. None: there are no more on this volume."""
+        busy = self._flight.ids() | self._releases.released_ids()  # before the rows are read
+        rows = self._page(self._reached[volume], {volume}, limit=_PAGE)
+        if not rows:
+            return None
+        self._reached[volume] = rows[-1].id
+        return [row for row in rows if row.id not in busy]
+
+    def are_on(self, volumes: set[int]) -> bool:
+        """Whether there are any on these volumes."""
+        return bool(volumes and self._page(0, volumes, limit=1))
+
+    def _page(self, after: int, volumes: set[int], *, limit: int) -> list[Row]:
+        return self._ledger.objects.work(State.DELIVERED, after_id=after, limit=limit, volumes=volumes)
 
 
 class Leftovers:
@@ -37,47 +76,41 @@ class Leftovers:
         volumes: VolumeSet,
         flight: Flight,
         releases: Releases,
-        deliveries: Deliveries,
+        workers: VolumeWorkers,
         switches: Switches,
     ) -> None:
         self._keeps = job.keep_staged
-        self._ledger = ledger
         self._volumes = volumes
-        self._flight = flight
         self._releases = releases
-        self._deliveries = deliveries
+        self._workers = workers
         self._switches = switches
-        self._reached: dict[int, int] = {}  # by volume not yet completely checked: its last object so far
+        self._rows = DeliveredRows(ledger, flight, releases)
         self._busy: set[int] = set()  # volumes whose page is being released
 
     @property
     def are_left(self) -> bool:
         """Whether there are any, including on a volume that is about to come into use."""
-        if self._reached or self._busy:
+        if self._rows.unfinished or self._busy:
             return True
-        coming = set() if self._keeps else self._volumes.coming
-        return bool(coming and self._ledger.objects.work(State.DELIVERED, after_id=0, limit=1, volumes=coming))
+        return self._rows.are_on(set() if self._keeps else self._volumes.coming)
 
     def release(self) -> None:
         """Continue releasing them; look for new ones when it is time to."""
         if time.monotonic() >= self._releases.next_look:
             self._releases.next_look = float("inf")
-            self._reached = dict.fromkeys(self._volumes.open, 0) if not self._keeps else {}
-        for number in self._reached.keys() - self._busy:
+            self._rows.begin(self._volumes.open if not self._keeps else ())
+        for number in self._rows.unfinished - self._busy:
             volume = self._volumes.open.get(number)
             if volume is None or not volume.writable or not self._release_page(volume):
-                del self._reached[number]
+                self._rows.end(number)
 
     def _release_page(self, volume: OpenVolume) -> bool:
         """False: there is nothing left on this volume."""
-        busy = self._flight.ids() | self._releases.released_ids()
-        last = self._reached[volume.id]
-        rows = self._ledger.objects.work(State.DELIVERED, after_id=last, limit=_PAGE, volumes={volume.id})
-        if not rows:
+        rows = self._rows.next_page(volume.id)
+        if rows is None:
             return False
-        self._reached[volume.id] = rows[-1].id
         self._busy.add(volume.id)
-        self._deliveries.carry_out(volume, partial(self._delete, volume, [row for row in rows if row.id not in busy]))
+        self._workers.carry_out(volume, partial(self._delete, volume, rows))
         return True
 
     def _delete(self, volume: OpenVolume, rows: Iterable[Row]) -> None:

@@ -5,7 +5,7 @@
 
 Threads: the feeder (the caller) takes batches of staged rows, per volume in listing order, large objects one by one.
 Each volume has a sender (senders.py), which checks the files and hands them to a mover, provers, which ask the
-destination what it holds and commit, and a releaser, which deletes (deliveries.py).
+destination what it holds and commit, and a releaser, which deletes (volume_workers.py).
 Steps for one object: claimed in the ledger -> uploaded -> proven -> `delivered` in one transaction -> file deleted ->
 `released`.
 """
@@ -101,7 +101,7 @@ class DestinationUnit(Unit):
             self.setbacks,
             self._unsent,
             reread=job.reread,
-            is_doubtful=self._deliveries.is_doubtful,
+            is_doubtful=self._deliveries.batches.is_doubtful,
         )
         self._senders = Senders(
             ledger,
@@ -113,7 +113,8 @@ class DestinationUnit(Unit):
             is_ready=self._readiness.is_ready,
             submit=self._submit,
         )
-        self._leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, self._deliveries, switches)
+        workers = self._deliveries.workers
+        self._leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, workers, switches)
         self._touched = TouchedObjects(job, ledger, self._naming, self._pool, switches)
 
     @property
@@ -129,7 +130,7 @@ class DestinationUnit(Unit):
         self._deliveries.receive(outcome)
 
     def _at_disk(self, item: Item, step: Callable[[], None]) -> None:
-        self._deliveries.at_disk(item, step)
+        self._deliveries.workers.at_disk(item, step)
 
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
@@ -142,7 +143,7 @@ class DestinationUnit(Unit):
         """Wait for the workers, which prove what was completely sent."""
         self.crew.ending.set()
         self._senders.stop()
-        self._deliveries.stop()
+        self._deliveries.workers.stop()
         super().join()
 
     def last_steps(self) -> list[Callable[[], None]]:
@@ -199,7 +200,7 @@ class DestinationUnit(Unit):
                 if self.is_hopeless():
                     self.end_unserved()
                 return
-            self._releases.record(now=not any(self._deliveries.open_batches.values()))
+            self._releases.record(now=not any(self._deliveries.batches.open.values()))
             self.switches.staged.wait(0.05 if self._backlog or self.flight else 0.25)
             self.switches.staged.clear()
 
@@ -215,7 +216,7 @@ class DestinationUnit(Unit):
         if self.refusals.everything or self._pool.serves_nothing:
             return self._try_some()
         backlog = self._backlog
-        open_batches = self._deliveries.open_batches
+        open_batches = self._deliveries.batches.open
         hungry = {number for number in list(self.volumes.open) if open_batches[number] < _BATCHES}
         backlog.fill_for(hungry, self.job.group.objects, self._reachable())
         sent = self._send_large()
@@ -249,7 +250,7 @@ class DestinationUnit(Unit):
         if not self.refusals.may_try(time.monotonic()) or self.flight:
             return False
         self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
-        rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.looked)
+        rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.batches.looked)
         for row in rows:
             endpoint = (
                 self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True)

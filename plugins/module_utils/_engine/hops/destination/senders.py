@@ -18,7 +18,8 @@ from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
 from ..switches import Switches
-from .deliveries import Batch, Deliveries
+from .batches import Batch
+from .deliveries import Deliveries
 
 if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender
@@ -62,7 +63,7 @@ class Senders:
             self._with_large.add(volume.id)
             self._pool.expect_large(items[0].endpoint, items[0].row.id)
         else:
-            self._deliveries.expect(volume.id)
+            self._deliveries.batches.expect(volume.id)
         self._queue(volume).put((items, is_large))
 
     def has_large(self, volume: int) -> bool:
@@ -97,7 +98,7 @@ class Senders:
             if is_large:
                 self._with_large.discard(volume)
             else:
-                self._deliveries.expect_no_more(volume)
+                self._deliveries.batches.expect_no_more(volume)
             self._flight.held.let_go(item.row.id for item in items)
             self._switches.staged.set()
 
@@ -115,7 +116,7 @@ class Senders:
 
     def _hand_over(self, items: list[Item], *, is_large: bool) -> None:
         """Ask the destination for objects that may have been sent successfully before; upload the rest."""
-        doubtful = [item for item in items if self._deliveries.is_doubtful(item.row)]
+        doubtful = [item for item in items if self._deliveries.batches.is_doubtful(item.row)]
         if doubtful:
             self._deliveries.begin(Batch(doubtful, is_large, is_doubtful=True))
             if is_large:
