@@ -179,7 +179,7 @@ LOSERS: list[tuple[str, object, str, dict[str, Any]]] = [
     ("large finisher", arrivals.Arrivals, "_finish", LARGE),
     ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
     ("committer", committer.Committer, "add", {}),
-    ("sender", senders.Senders, "_hand_over", {}),
+    ("sender", senders.Uploads, "_hand_over", {}),
     ("who takes sent objects", deliveries.Deliveries, "_put", {}),
     ("prover", commits.Commits, "commit", {}),
 ]

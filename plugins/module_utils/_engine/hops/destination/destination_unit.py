@@ -40,7 +40,7 @@ from .deliveries import Deliveries
 from .readiness import Readiness
 from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases
-from .senders import Senders
+from .senders import Senders, Uploads
 from .touched_objects import TouchedObjects
 from .unsent import Unsent
 
@@ -103,16 +103,16 @@ class DestinationUnit(Unit):
             reread=job.reread,
             is_doubtful=self._deliveries.batches.is_doubtful,
         )
-        self._senders = Senders(
+        uploads = Uploads(
             ledger,
             self._pool,
-            self.flight,
             self._deliveries,
             self.crew,
-            switches,
             is_ready=self._readiness.is_ready,
             submit=self._submit,
         )
+        batches = self._deliveries.batches
+        self._senders = Senders(uploads, batches, self._pool, self.flight.held, self.crew, switches)
         workers = self._deliveries.workers
         self._leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, workers, switches)
         self._touched = TouchedObjects(job, ledger, self._naming, self._pool, switches)
@@ -142,7 +142,7 @@ class DestinationUnit(Unit):
     def join(self) -> None:
         """Wait for the workers, which prove what was completely sent."""
         self.crew.ending.set()
-        self._senders.stop()
+        self._senders.threads.stop()
         self._deliveries.workers.stop()
         super().join()
 

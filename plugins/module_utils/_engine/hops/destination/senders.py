@@ -15,62 +15,30 @@ from ...core import workers
 from ...ledger.destination_ports import DestinationLedger
 from ...volumes.open_volume import OpenVolume
 from ..crew import Crew
-from ..flight import Flight, Item
+from ..flight import Held, Item
 from ..pool import EndpointPool
 from ..switches import Switches
-from .batches import Batch
+from .batches import Batch, Batches
 from .deliveries import Deliveries
 
 if TYPE_CHECKING:
-    _Queue: TypeAlias = "queue.SimpleQueue[tuple[list[Item], bool] | None]"  # None ends the sender
+    _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends the sender
 
 
-class Senders:
-    """The senders of a destination unit, started when first needed.
+class SenderThreads:
+    """One thread per volume, started when first needed."""
 
-    `is_ready`: whether an object may be sent; otherwise it has left the unit. `submit` hands it to a mover.
-    """
-
-    def __init__(
-        self,
-        ledger: DestinationLedger,
-        pool: EndpointPool,
-        flight: Flight,
-        deliveries: Deliveries,
-        crew: Crew,
-        switches: Switches,
-        *,
-        is_ready: Callable[[Item], bool],
-        submit: Callable[[Item], None],
-    ) -> None:
-        self._ledger = ledger
-        self._pool = pool
-        self._flight = flight
-        self._deliveries = deliveries
+    def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._switches = switches
-        self._is_ready = is_ready
-        self._submit = submit
         self._queues: dict[int, _Queue] = {}  # by the number of the volume
-        self._with_large: set[int] = set()  # volumes with a large object that is being checked
         self._making = threading.Lock()
 
-    def send(self, items: list[Item], *, is_large: bool) -> None:
-        """Send objects of one volume, which are in flight; never blocks."""
-        volume = items[0].volume
-        self._flight.held.take(item.row.id for item in items)
-        if is_large:
-            self._with_large.add(volume.id)
-            self._pool.expect_large(items[0].endpoint, items[0].row.id)
-        else:
-            self._deliveries.batches.expect(volume.id)
-        self._queue(volume).put((items, is_large))
-
-    def has_large(self, volume: int) -> bool:
-        """Whether a large object of this volume is being checked."""
-        return volume in self._with_large
+    def put(self, volume: OpenVolume, step: Callable[[], None]) -> None:
+        """Let the sender of this volume carry out a step; never blocks."""
+        self._queue(volume).put(step)
 
     def stop(self) -> None:
+        """Let the senders end after what they were given."""
         with self._making:
             for waiting in self._queues.values():
                 waiting.put(None)
@@ -80,27 +48,44 @@ class Senders:
             waiting = self._queues.get(volume.id)
             if waiting is None:
                 waiting = self._queues[volume.id] = queue.SimpleQueue()
-                self._crew.spawn(partial(self._work_off, waiting), f"sender-{volume.name}", volume.id)
+                self._crew.spawn(partial(_work_off, waiting), f"sender-{volume.name}", volume.id)
             return waiting
 
-    def _work_off(self, waiting: _Queue) -> None:
-        while task := workers.next_of(waiting):
-            self._send(*task)
 
-    def _send(self, items: list[Item], is_large: bool) -> None:
-        volume = items[0].volume.id
-        try:
-            ready = self._ready(items)
-            self._hand_over(ready, is_large=is_large)
-            if is_large and not ready:
-                self._pool.expect_no_more(items[0].endpoint, items[0].row.id)
-        finally:
-            if is_large:
-                self._with_large.discard(volume)
-            else:
-                self._deliveries.batches.expect_no_more(volume)
-            self._flight.held.let_go(item.row.id for item in items)
-            self._switches.staged.set()
+def _work_off(waiting: _Queue) -> None:
+    while step := workers.next_of(waiting):
+        step()
+
+
+class Uploads:
+    """What a sender does with its objects: check their files, then have them checked at the destination or uploaded.
+
+    `is_ready`: whether an object may be sent; otherwise it has left the unit. `submit` hands it to a mover.
+    """
+
+    def __init__(
+        self,
+        ledger: DestinationLedger,
+        pool: EndpointPool,
+        deliveries: Deliveries,
+        crew: Crew,
+        *,
+        is_ready: Callable[[Item], bool],
+        submit: Callable[[Item], None],
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._deliveries = deliveries
+        self._crew = crew
+        self._is_ready = is_ready
+        self._submit = submit
+
+    def begin(self, items: list[Item], *, is_large: bool) -> None:
+        """May take long: the files are on one disk, and some of them are read."""
+        ready = self._ready(items)
+        self._hand_over(ready, is_large=is_large)
+        if is_large and not ready:
+            self._pool.expect_no_more(items[0].endpoint, items[0].row.id)
 
     def _ready(self, items: list[Item]) -> list[Item]:
         """Those whose files are sound; if the unit ends, the rest is checked again by the next run."""
@@ -132,3 +117,45 @@ class Senders:
                 return  # as above
             workers.beat()
             self._submit(item)
+
+
+class Senders:
+    """Has the uploads of each volume begun by its own thread, and counts what is being checked."""
+
+    def __init__(
+        self, uploads: Uploads, batches: Batches, pool: EndpointPool, held: Held, crew: Crew, switches: Switches
+    ) -> None:
+        self._uploads = uploads
+        self._batches = batches
+        self._pool = pool
+        self._held = held
+        self._switches = switches
+        self.threads = SenderThreads(crew)
+        self._with_large: set[int] = set()  # volumes with a large object that is being checked
+
+    def send(self, items: list[Item], *, is_large: bool) -> None:
+        """Send objects of one volume, which are in flight; never blocks."""
+        volume = items[0].volume
+        self._held.take(item.row.id for item in items)
+        if is_large:
+            self._with_large.add(volume.id)
+            self._pool.expect_large(items[0].endpoint, items[0].row.id)
+        else:
+            self._batches.expect(volume.id)
+        self.threads.put(volume, partial(self._send, items, is_large=is_large))
+
+    def has_large(self, volume: int) -> bool:
+        """Whether a large object of this volume is being checked."""
+        return volume in self._with_large
+
+    def _send(self, items: list[Item], *, is_large: bool) -> None:
+        volume = items[0].volume.id
+        try:
+            self._uploads.begin(items, is_large=is_large)
+        finally:
+            if is_large:
+                self._with_large.discard(volume)
+            else:
+                self._batches.expect_no_more(volume)
+            self._held.let_go(item.row.id for item in items)
+            self._switches.staged.set()
