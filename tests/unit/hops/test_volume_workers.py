@@ -16,7 +16,7 @@ from hop_items import item_of, volume_of
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
 from snowsync.hops.destination.batches import Batch
-from snowsync.hops.destination.volume_workers import VolumeWorkers
+from snowsync.hops.destination.volume_workers import VolumeWorkers, _Workers
 from snowsync.hops.flight import Held
 
 NUMBERS = {"small": 1, "large": 2, "late": 3, "late again": 4, "other volume": 5}
@@ -114,3 +114,15 @@ def test_workers_that_start_after_the_stop_end_too() -> None:
     bench.prove("small")
     bench.crew.join()
     assert bench.crew.error is None
+
+
+def test_each_worker_ends_after_all_that_give_it_something() -> None:
+    made = _Workers()
+    made.prover_ended(is_late=False)
+    assert made.late_prover.empty()
+    made.prover_ended(is_late=False)
+    assert [made.late_prover.get_nowait() for _number in range(2)] == [None, None], "one for each late prover"
+    made.prover_ended(is_late=True)
+    assert made.releaser.empty()
+    made.prover_ended(is_late=True)
+    assert made.releaser.get_nowait() is None
