@@ -85,7 +85,7 @@ def test_a_commit_that_failed_deletes_nothing() -> None:
     with pytest.raises(OSError, match="no space"):
         bench.commits.commit([(item_of(1), Delivered(item_of(1).row, "", Evidence.STORE_DIGEST, ""))])
     assert bench.steps == []
-    assert bench.counters.moved_objects == 0
+    assert bench.counters.moved.objects == 0
 
 
 def test_what_the_ledger_refused_keeps_its_file_and_counts_for_nothing() -> None:
@@ -96,7 +96,7 @@ def test_what_the_ledger_refused_keeps_its_file_and_counts_for_nothing() -> None
     bench.release()
     assert [permit.object_id for permit in bench.permits()] == [0, 2]
     assert not bench.flight, "all of them leave"
-    assert (bench.counters.moved_objects, bench.counters.moved_bytes) == (2, 20)
+    assert (bench.counters.moved.objects, bench.counters.moved.bytes) == (2, 20)
     assert [endpoint.served.call_count for endpoint in endpoints] == [1, 0, 1]
     assert bench.effects.unsent.past.forget.call_count == 2
 

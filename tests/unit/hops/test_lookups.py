@@ -19,7 +19,7 @@ from snowsync.hops.destination.batches import Batch
 from snowsync.hops.destination.departures import Departures
 from snowsync.hops.destination.lookups import Lookups, in_time
 from snowsync.hops.pool import EndpointPool
-from snowsync.store.client import LATE
+from snowsync.store.request_errors import LATE
 
 HEAD = Head(200, 10, "etag", 0, Headers())
 

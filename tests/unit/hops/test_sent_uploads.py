@@ -19,7 +19,7 @@ from snowsync.hops.destination.sent_uploads import SentUploads
 from snowsync.hops.flight import Item
 from snowsync.ledger.ledger import Delivered
 from snowsync.proofs.proof import Refuted
-from snowsync.store.client import LATE
+from snowsync.store.request_errors import LATE
 
 HEAD = Head(200, 10, "etag", 0, Headers())
 OTHER = Refuted(expected="aa", found="bb", message="it has another ETag")

@@ -107,7 +107,7 @@ class Commits:
         self._volumes.remember(proven[0][0].volume.id)
         newer = {delivered.row.id for delivered in refused}
         done = [item for item, _proof in proven if item.row.id not in newer]
-        self._counters.moved(len(done), sum(item.row.size for item in done))
+        self._counters.moved.add(len(done), sum(item.row.size for item in done))
         for item in done:
             item.endpoint.served(item.row.id)
             self._unsent.past.forget(item.row)

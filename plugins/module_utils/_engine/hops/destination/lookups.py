@@ -12,8 +12,8 @@ from ...core.errors import StoreError
 from ...core.model import Head
 from ...ledger.binding import Naming
 from ...proofs.holdings import ask_heads, found_at
-from ...store.client import LATE
 from ...store.endpoint import Endpoint
+from ...store.request_errors import LATE
 from ..flight import Item
 from ..pool import EndpointPool
 from .batches import Batch
