@@ -61,7 +61,7 @@ class Side:
         return self.pool.endpoints[0]
 
     def give(self, work: Fetch | Send) -> None:
-        self.pool.submit(self.endpoint, self.pool.choose_tool(work), work)
+        self.pool.transfers.submit(self.endpoint, self.pool.transfers.choose_tool(work), work)
 
     def _receive(self, outcome: Outcome) -> None:
         with self._changed:
@@ -122,7 +122,7 @@ class Side:
         return self.beside(*[heads] * 3, *[lists] * 2, lists_whole, *[tags] * 4, *[probes] * 2)
 
     def close(self) -> None:
-        self.pool.close()
+        self.pool.transfers.close()
         for _folder, descriptor in self.folders:
             os.close(descriptor)
 

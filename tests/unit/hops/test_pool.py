@@ -53,7 +53,7 @@ def hold_fetches(rig: Rig, released: threading.Event) -> None:
 
 
 def give(pool: EndpointPool, endpoint: Endpoint, work: Fetch) -> None:
-    pool.submit(endpoint, pool.choose_tool(work), work)
+    pool.transfers.submit(endpoint, pool.transfers.choose_tool(work), work)
 
 
 def answers(pool: EndpointPool) -> dict[str, bool]:
@@ -169,7 +169,7 @@ def test_an_endpoint_that_serves_nothing_rests_and_then_is_given_few_objects(
     assert not pool.serves_nothing
     held.set()
     wait_until(lambda: len(received) == 2 * TRIED_AT_ONCE)
-    pool.close()
+    pool.transfers.close()
 
 
 def test_objects_that_fail_while_another_one_is_served_are_to_blame(rig: Rig) -> None:
@@ -259,7 +259,7 @@ def test_the_least_busy_one_is_asked_and_the_avoided_one_only_alone(rig: Rig) ->
     two.rest("down")
     assert pool.pick() is None
     released.set()
-    pool.close()
+    pool.transfers.close()
 
 
 def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> None:
@@ -279,7 +279,7 @@ def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> No
     wait_until(lambda: len(received) == 4)
     wait_until(lambda: len(woken) == 4)
     assert pool.pick(large=True) is not None
-    pool.close()
+    pool.transfers.close()
 
 
 def test_the_count_of_what_is_under_way_does_not_drift(rig: Rig) -> None:
@@ -291,10 +291,10 @@ def test_the_count_of_what_is_under_way_does_not_drift(rig: Rig) -> None:
         # Every third one ends in a thread of its own, as boto3's work does.
         give(pool, endpoint, fetch(rig, number, size=number % 3))
     wait_until(lambda: len(received) == 600)
-    assert not pool.owned()
+    assert not pool.transfers.owned()
     assert pool.pick() is pool.endpoints[0], "neither has anything"
     assert {outcome.id for outcome in received} == set(range(600))
-    pool.close()
+    pool.transfers.close()
 
 
 def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +308,7 @@ def test_whatever_boto3_does_its_work_gets_an_outcome(rig: Rig, monkeypatch: pyt
     wait_until(lambda: len(received) == 1)
     assert received[0].trouble is Trouble.OTHER
     assert "MemoryError: too much" in received[0].message
-    pool.close()
+    pool.transfers.close()
 
 
 def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,7 @@ def test_the_end_does_not_wait_for_an_upload_of_hours(rig: Rig, monkeypatch: pyt
     for number in range(10):
         give(pool, pool.endpoints[0], fetch(rig, number, size=0))
     assert begun.wait(100)
-    pool.close()
+    pool.transfers.close()
     assert not released.is_set()
     released.set()
     assert rig.source.count("fetch") <= 4, "what had not begun is dropped"
@@ -343,30 +343,30 @@ def test_a_volume_that_comes_does_not_interrupt_what_is_under_way(rig: Rig) -> N
     rig.source.put("object-1", b"x")
     received: list[Outcome] = []
     pool = make_pool(rig, received)
-    pool.set_descriptors([10, 11])
+    pool.transfers.set_descriptors([10, 11])
     rig.source.before = hold
     give(pool, pool.endpoints[0], fetch(rig, 1))
     assert begun.wait(100)
-    pool.set_descriptors([10, 11, 20, 21])
+    pool.transfers.set_descriptors([10, 11, 20, 21])
     assert not FakeMover.made[0].is_closed
     give(pool, pool.endpoints[0], fetch(rig, 2))
     assert FakeMover.made[1].pass_fds == (10, 11, 20, 21)
     released.set()
     wait_until(lambda: len(received) == 2)
-    pool.set_descriptors([10, 11, 20, 21])
+    pool.transfers.set_descriptors([10, 11, 20, 21])
     assert FakeMover.made[0].is_closed, "a mover that has nothing left to do goes"
     assert not FakeMover.made[1].is_closed
     assert next(outcome for outcome in received if outcome.id == 1).ok
-    pool.close()
+    pool.transfers.close()
 
 
 def test_a_volume_that_goes_is_let_go_at_once(rig: Rig) -> None:
     pool = make_pool(rig)
-    pool.set_descriptors([10, 11, 20, 21])
+    pool.transfers.set_descriptors([10, 11, 20, 21])
     give(pool, pool.endpoints[0], fetch(rig, 1))
-    pool.set_descriptors([10, 11])
+    pool.transfers.set_descriptors([10, 11])
     assert FakeMover.made[0].is_closed
-    pool.close()
+    pool.transfers.close()
 
 
 def test_without_a_source_there_is_nobody(rig: Rig) -> None:
@@ -376,8 +376,8 @@ def test_without_a_source_there_is_nobody(rig: Rig) -> None:
     pool.probe_due()
     assert pool.pick() is None
     assert pool.why_down() == ""
-    assert pool.traffic() == 0
-    pool.close()
+    assert pool.transfers.traffic() == 0
+    pool.transfers.close()
 
 
 def test_a_probe_reports_transient_errors_and_stops_as_they_are(rig: Rig) -> None:

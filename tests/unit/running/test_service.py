@@ -81,7 +81,7 @@ def make_unit(name: str, now: float, stall_seconds: float = 60.0) -> Any:
         heartbeat=now,
         has_ended=False,
         job=SimpleNamespace(mover=SimpleNamespace(stall_seconds=stall_seconds)),
-        endpoints=SimpleNamespace(traffic=lambda: traffic[0]),
+        endpoints=SimpleNamespace(transfers=SimpleNamespace(traffic=lambda: traffic[0])),
         traffic_seen=traffic,
     )
 

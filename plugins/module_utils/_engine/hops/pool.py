@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""All endpoints of one store: which one gets the next piece of work, and which mover carries it out."""
+"""All endpoints of one store: which of them are healthy, and which one gets the next piece of work."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from ..config.credentials import Keys
 from ..config.job_file import MoverSettings, Store
 from ..core.blame import TRIED_AT_ONCE, Blame
 from ..core.errors import Trouble
-from ..core.model import Fetch, Outcome, Send
+from ..core.model import Outcome
 from ..core.parts import NoMemory, PartMemory
-from ..movers.dispatch import Dispatch
-from ..movers.tool_choice import ToolChoice
 from ..movers.tools import MoverSetup
 from ..store.address import endpoint_urls
 from ..store.connections import Lanes, lanes_within, shares, within
@@ -22,10 +20,11 @@ from ..store.endpoint import Endpoint, FailedRequest
 from ..store.timeouts import patience_of
 from .assignments import Assignments
 from .endpoint_probes import Probes
+from .transfers import Transfers
 
 
 class EndpointPool:
-    """All endpoints of one side of a job (none for a job without a source), with a mover each.
+    """All endpoints of one side of a job (none for a job without a source). `transfers` are what they move.
 
     Outcomes are passed to `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object
     is in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
@@ -57,16 +56,15 @@ class EndpointPool:
             settings = within(_for_direction(settings, direction), share)
             lanes = lanes_within(settings, share, volumes)
         self.refusal: BaseException | None = None
-        self._settings = settings
-        self._on_outcome = on_outcome
+        self._large_workers = settings.large_workers
         self._wake = wake
         self._examples = examples
         self._assigned = Assignments()
         self._probes = Probes(f"{direction}-probe", self._refuse)
-        memory = memory or NoMemory()
-        self._choice = ToolChoice(settings, memory)
-        setup = MoverSetup(settings, direction, lanes, memory, self._ended, on_part, wake, self._refuse)
-        self._dispatch = Dispatch(setup, keys)
+        setup = MoverSetup(
+            settings, direction, lanes, memory or NoMemory(), on_outcome, on_part, wake, on_error=self._refuse
+        )
+        self.transfers = Transfers(setup, keys, self._assigned)
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -171,7 +169,7 @@ class EndpointPool:
         return endpoint.serves_nothing and self._load(endpoint) >= TRIED_AT_ONCE
 
     def _takes_large(self, endpoint: Endpoint, held_up: Container[int]) -> bool:
-        return self._assigned.large(endpoint.url, held_up) < self._settings.large_workers
+        return self._assigned.large(endpoint.url, held_up) < self._large_workers
 
     def expect_large(self, endpoint: Endpoint, object_id: int) -> None:
         """A large object is about to be handed over."""
@@ -181,50 +179,6 @@ class EndpointPool:
         """It is not handed over after all."""
         self._assigned.expect_no_more(endpoint.url, object_id)
         self._wake()
-
-    # -- work -------------------------------------------------------------------------------------------------
-
-    def set_descriptors(self, descriptors: Sequence[int]) -> None:
-        """Set the directories that movers may access, by their descriptors."""
-        self._dispatch.movers.set_descriptors(descriptors)
-
-    def follow_credentials(self) -> None:
-        """Use the current credentials for new work."""
-        self._dispatch.movers.follow_credentials()
-
-    def owned(self) -> set[int]:
-        """The objects that were handed over and have no outcome yet."""
-        return self._assigned.objects()
-
-    def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
-        """Whether `submit` of such work would not block, as far as the mover can tell; otherwise `wake` signals it."""
-        return self._settings.is_large(size) or self._dispatch.movers.has_room(endpoint, volume)
-
-    def choose_tool(self, work: Fetch | Send) -> str:
-        """The tool for the next attempt to move an object, to be passed to `submit`."""
-        return self._choice.choose(work)
-
-    def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
-        """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
-        self._assigned.begin(endpoint.url, work.id, is_large=self._settings.is_large(work.size))
-        self._dispatch.submit(endpoint, tool, work)
-
-    def _ended(self, outcome: Outcome) -> None:
-        is_large = self._assigned.end(outcome.id)
-        try:
-            self._on_outcome(outcome)
-        except Exception as error:  # otherwise this object would be lost silently
-            self._refuse(error)
-        if is_large:
-            self._wake()
-
-    def traffic(self) -> int:
-        """Bytes that the running movers have read and written: grows while a long transfer makes progress."""
-        return self._dispatch.movers.traffic()
-
-    def close(self) -> None:
-        """End the movers; what they had in flight becomes UNKNOWN. A running boto3 transfer is abandoned."""
-        self._dispatch.close()
 
 
 def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:

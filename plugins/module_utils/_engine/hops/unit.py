@@ -93,7 +93,7 @@ class Unit:
 
     def _end(self) -> None:
         """Carry out every step even if others fail; after a stop, wait only briefly for each."""
-        steps = [self.endpoints.close, self.join, *self.last_steps()]
+        steps = [self.endpoints.transfers.close, self.join, *self.last_steps()]
         in_time = [self._has_ended_in_time(step) for step in steps]
         self.say_ended()
         if all(in_time):
@@ -145,7 +145,7 @@ class Unit:
         if now >= self._next_look:
             self._next_look = now + 1.0
             self._look_at_volumes()
-            self.endpoints.follow_credentials()
+            self.endpoints.transfers.follow_credentials()
             self.endpoints.probe_due()
             if self.endpoints.refusal:
                 raise self.endpoints.refusal
@@ -156,7 +156,7 @@ class Unit:
 
     def _check_for_lost(self, now: float) -> None:
         """End the unit if no thread has an object in flight: it would stay there while the unit looks alive."""
-        lost = self.flight.lost(now, self.endpoints.owned())
+        lost = self.flight.lost(now, self.endpoints.transfers.owned())
         if lost:
             detail = f"{lost.row.key!r} is in flight, but no thread has it (a bug); the next start resumes it"
             raise LocalError(Trouble.OTHER, f"continue the {self.name} unit of job {self.job.job}", detail)
@@ -164,7 +164,7 @@ class Unit:
     def _look_at_volumes(self) -> None:
         came, _gone = self.volumes.refresh()
         # Before anything is closed or swept: from here on no mover starts with directories that are gone.
-        self.endpoints.set_descriptors(
+        self.endpoints.transfers.set_descriptors(
             [descriptor for volume in list(self.volumes.open.values()) for descriptor in volume.descriptors()]
         )
         for volume in came:

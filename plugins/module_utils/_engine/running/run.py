@@ -269,7 +269,7 @@ def plan_job(job: Job) -> Plan:
         if job.source:
             _plan_listing(plan, ledger, pool, job.source.prefix)
     finally:
-        pool.close()
+        pool.transfers.close()
         if ledger:
             ledger.close()
     return plan

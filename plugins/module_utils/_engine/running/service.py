@@ -120,7 +120,12 @@ class Daemon(Attendant):
         ]  # our own hashing; in MiB, since reading /proc itself counts a little
         for unit in units:
             counters = unit.counters
-            seen += [counters.listed.objects, counters.moved.objects, counters.failures.count, unit.endpoints.traffic()]
+            seen += [
+                counters.listed.objects,
+                counters.moved.objects,
+                counters.failures.count,
+                unit.endpoints.transfers.traffic(),
+            ]
         moved = seen != self._seen
         self._seen = seen
         return moved

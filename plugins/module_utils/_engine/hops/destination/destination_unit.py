@@ -330,5 +330,5 @@ class DestinationUnit(Unit):
         work = Send(
             row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation, item.volume.id
         )
-        item.tool = self._pool.choose_tool(work)
-        self._pool.submit(item.endpoint, item.tool, work)
+        item.tool = self._pool.transfers.choose_tool(work)
+        self._pool.transfers.submit(item.endpoint, item.tool, work)

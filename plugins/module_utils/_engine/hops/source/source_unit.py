@@ -321,7 +321,7 @@ class SourceUnit(Unit):
             volume = self.volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._no_room(rows, spaces)
-            if not self._pool.has_room(endpoint, row.size, volume.id):
+            if not self._pool.transfers.has_room(endpoint, row.size, volume.id):
                 next(space for space in spaces if space.id == chosen).window = 0  # continue with the others
                 continue
             rows.popleft()
@@ -385,8 +385,8 @@ class SourceUnit(Unit):
         work = Fetch(
             row.id, row.key, row.size, item.path, self._fetching.notes.etag_to_read(row), row.generation, item.volume.id
         )
-        item.tool = self._pool.choose_tool(work)
-        self._pool.submit(item.endpoint, item.tool, work)
+        item.tool = self._pool.transfers.choose_tool(work)
+        self._pool.transfers.submit(item.endpoint, item.tool, work)
 
     def _no_room(self, rows: deque[Row], spaces: list[VolumeSpace]) -> bool:
         row = rows[0]
