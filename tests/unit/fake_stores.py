@@ -293,7 +293,7 @@ class Running(Attendant):
         self.thread.join(seconds)
         if self.thread.is_alive():
             self.switches.stop.set()
-            pytest.fail(f"it did not end: {[unit.status for unit in self.units]}")
+            pytest.fail(f"it did not end: {[unit.activity.status for unit in self.units]}")
         if self.error:
             raise self.error
         assert self.summary

@@ -122,11 +122,15 @@ def test_every_exit_code_is_explained() -> None:
 
 def test_everything_that_a_unit_says_is_explained() -> None:
     files = (
+        "hops/activity.py",
         "hops/adoption.py",
-        "hops/destination/destination_unit.py",
-        "hops/source/source_unit.py",
+        "hops/availability.py",
+        "hops/destination/completion.py",
+        "hops/destination/sending.py",
+        "hops/source/completion.py",
+        "hops/source/placing.py",
+        "hops/source/shortage.py",
         "hops/source/sweeping.py",
-        "hops/unit.py",
     )
     said = {text for name in files for text in statuses(ENGINE / name)}
     expected = {text.replace("the …", f"the {side}") for text in said for side in ("source", "destination")}

@@ -28,10 +28,10 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.hops import adoption, flight, part_memory, unit
-from snowsync.hops.destination import commits, deliveries, destination_unit, readiness, releases, senders, sent_uploads
+from snowsync.hops.destination import commits, deliveries, destination_unit, readiness, releases, senders, sending, sent_uploads
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.pool import EndpointPool
-from snowsync.hops.source import arrivals, committer, drop_scan, lister, source_unit
+from snowsync.hops.source import arrivals, committer, drop_scan, lister, placing
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
 from snowsync.movers.native import downloads, lanes, large, small_lane, stream_lane, upload, uploads
@@ -57,9 +57,9 @@ STARTS = {
         "_ensure_thread",
     ): "test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover",
     ("hops/destination/senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("hops/source/source_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/discovery.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/committer.py", "_queue_of"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("hops/unit.py", "_has_ended_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/shutdown.py", "is_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("running/run.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
@@ -145,8 +145,8 @@ IN_A_UNIT: list[tuple[str, object, str, dict[str, Any]]] = [
     ("sender", readiness.Readiness, "is_ready", {}),
     ("scanner", drop_scan.DropScan, "run", {"volumes": None}),
     ("left uploads", destination_unit, "abort_left_uploads", {}),
-    ("source feeder", source_unit.SourceUnit, "_place", {}),
-    ("destination feeder", destination_unit.DestinationUnit, "_send_next", {}),
+    ("source feeder", placing.Placing, "place", {}),
+    ("destination feeder", sending.SendTurn, "take", {}),
     ("who takes fetched objects", arrivals.Arrivals, "receive", {}),
     ("who takes sent objects", deliveries.Deliveries, "receive", {}),
     ("probe", endpoint.Endpoint, "probe", {}),

@@ -18,8 +18,9 @@ from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
 from snowsync.core.removal import Permit
 from snowsync.hops.destination import damaged_files, releases
-from snowsync.hops.destination.destination_unit import DestinationUnit
 from snowsync.hops.destination.releases import Releases
+from snowsync.hops.destination.sending import Handover
+from snowsync.hops.setbacks import Setbacks
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.volumes.open_volume import OpenVolume
 
@@ -337,7 +338,7 @@ def test_a_volume_that_goes_while_it_is_read_is_waited_for(rig: Rig) -> None:
         job = rig.job
         patch.setattr(Rig, "job", property(lambda self: job))
         running = rig.start(direction="destination")
-        wait_until(lambda: "waiting for a volume" in running.unit("destination").status)
+        wait_until(lambda: "waiting for a volume" in running.unit("destination").activity.status)
         for name in ("one", "two"):
             os.rename(rig.folder / f"{name}-unplugged", rig.folder / name)
         summary = running.join()
@@ -351,15 +352,17 @@ def test_objects_on_an_absent_volume_hold_up_nobody_and_cost_no_memory(rig: Rig)
     assert 0 < len(here) < 40
     job = rig.job
     os.rename(rig.folder / "one", rig.folder / "unplugged")
+    put_off: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rig, "job", property(lambda self: job))
+        patch.setattr(Setbacks, "put_off", lambda self, row, seconds: put_off.append(row.id))
         summary = rig.run(direction="destination", until="once")
         assert not summary.drained
         assert len(rig.destination.objects) == len(here)
         running = rig.start(direction="destination")
-        unit: Any = running.unit("destination")
-        wait_until(lambda: "waiting for a volume: one" in unit.status)
-        assert len(unit.setbacks._later) == 0
+        unit = running.unit("destination")
+        wait_until(lambda: "waiting for a volume: one" in unit.activity.status)
+        assert put_off == []
         os.rename(rig.folder / "unplugged", rig.folder / "one")
         running.join()
     rig.assert_delivered()
@@ -621,7 +624,7 @@ def test_a_service_goes_on_by_itself_once_the_destination_takes_objects_again(ri
     try:
         unit = running.unit("destination")
         wait_until(lambda: unit.refusals.trials >= 1)
-        wait_until(lambda: "the destination refuses all uploads" in unit.status)
+        wait_until(lambda: "the destination refuses all uploads" in unit.activity.status)
         sent = rig.destination.count("send")
         refusing.clear()
         wait_until(lambda: set(rig.states().values()) == {"released"})
@@ -682,23 +685,22 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
     stage(rig, 40)
     on_one = {key for key, volume in volumes_of(rig).items() if volume == "one"}
     assert 8 < len(on_one) < 32, "more than the batches that may be on their way at once, on each"
-    stuck: list[Any] = []
-    submit = DestinationUnit._submit
+    stuck: list[tuple[Handover, Any]] = []
+    submit = Handover.submit
 
-    def keep_one(self: DestinationUnit, item: Any) -> None:
+    def keep_one(self: Handover, item: Any) -> None:
         if item.volume.name == "one" and not goes_on.is_set():
-            stuck.append(item)
+            stuck.append((self, item))
         else:
             submit(self, item)
 
     goes_on = threading.Event()
-    monkeypatch.setattr(DestinationUnit, "_submit", keep_one)
+    monkeypatch.setattr(Handover, "submit", keep_one)
     running = rig.start(direction="destination")
     wait_until(lambda: rig.destination.count("send") == 40 - len(on_one))
     goes_on.set()
-    unit: Any = running.unit("destination")
-    for item in stuck:
-        submit(unit, item)
+    for handover, item in stuck:
+        submit(handover, item)
     running.join()
     rig.assert_delivered()
     assert rig.destination.count("send") == 40

@@ -17,7 +17,7 @@ from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_
 from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.model import State
 from snowsync.hops.source.committer import Committer
-from snowsync.hops.source.source_unit import SourceUnit
+from snowsync.hops.source.placing import Handover
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.volumes.open_volume import OpenVolume
 
@@ -432,14 +432,14 @@ def test_an_object_that_a_volume_does_not_take_goes_to_another_one(
     """A bad spot of a disk that is well else: nothing is fetched to the same place again and again."""
     fill(rig)
     rig.source.before = refuse(Trouble.IO, operation="fetch", key="object-1", times=1)
-    submit, places = SourceUnit._submit, []
+    submit, places = Handover.submit, []
 
-    def spy(self: SourceUnit, item: Any, spaces: Any) -> None:
+    def spy(self: Handover, item: Any, spaces: Any) -> None:
         if item.row.key == "object-1":
             places.append(item.volume.name)
         submit(self, item, spaces)
 
-    monkeypatch.setattr(SourceUnit, "_submit", spy)
+    monkeypatch.setattr(Handover, "submit", spy)
     rig.run()
     rig.assert_delivered()
     assert sorted(places) == ["one", "two"]
@@ -775,13 +775,13 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     endpoint = unit.endpoints.endpoints[0]
     committer = Committer(
         unit.job,
-        unit.ledger,
+        rig.ledger,
         unit.volumes,
         unit.flight,
-        unit._fetching,
+        unit._committer.fetching,
         unit.crew,
         unit.counters,
-        unit.switches,
+        running.switches,
         is_large=unit.job.mover.is_large,
     )
     first, second = unit.volumes.open.values()
@@ -906,7 +906,7 @@ def test_a_service_goes_on_asking_for_a_page_and_says_so(rig: Rig, monkeypatch: 
     monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.02)
     asked = fail_at_the_second_page(rig, 30)
     run = rig.start("both", "forever")
-    wait_until(lambda: run.unit("source").status == "waiting for the source: Failed to list: HTTP 503")
+    wait_until(lambda: run.unit("source").activity.status == "waiting for the source: Failed to list: HTTP 503")
     wait_until(lambda: len(asked) > 30 and len(rig.destination.objects) == 10)
-    wait_until(lambda: run.unit("source").status == "up to date")
+    wait_until(lambda: run.unit("source").activity.status == "up to date")
     run.stop()

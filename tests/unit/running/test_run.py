@@ -242,7 +242,7 @@ def test_a_service_goes_on_trying_a_store_that_serves_nothing(rig: Rig, monkeypa
     run = Running(rig.job, "both", "forever")
     pool = run.unit("source").endpoints
     wait_until(lambda: pool.trials > 4)
-    assert run.unit("source").status.startswith("waiting for the source: ")
+    assert run.unit("source").activity.status.startswith("waiting for the source: ")
     rig.source.before = lambda operation, key: None
     wait_until(lambda: rig.states().get("object-39") == "released")
     run.stop()

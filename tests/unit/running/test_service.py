@@ -76,10 +76,8 @@ def make_unit(name: str, now: float, stall_seconds: float = 60.0) -> Any:
     traffic = [0]
     return SimpleNamespace(
         name=name,
-        status="fetching 3 objects",
+        activity=SimpleNamespace(status="fetching 3 objects", heartbeat=now, has_ended=False),
         counters=Counters(),
-        heartbeat=now,
-        has_ended=False,
         job=SimpleNamespace(mover=SimpleNamespace(stall_seconds=stall_seconds)),
         endpoints=SimpleNamespace(transfers=SimpleNamespace(traffic=lambda: traffic[0])),
         traffic_seen=traffic,
@@ -107,7 +105,7 @@ def lives(daemon: Daemon, systemd: Systemd, clock: Clock, seconds: float, *busy:
         clock.now += 1.0
         for unit in daemon._units:
             if unit not in busy:
-                unit.heartbeat = clock.now
+                unit.activity.heartbeat = clock.now
         daemon.turn()
         heard = systemd.heard() or heard  # the socket holds ten messages, and the next one waits for room
     return bool(heard) and "WATCHDOG=1" in heard[-1]
@@ -132,7 +130,7 @@ def test_it_says_that_it_is_ready_and_what_it_does(systemd: Systemd, clock: Cloc
     ready, status = systemd.heard()
     assert ready.startswith("READY=1\n")
     assert status == "STATUS=source: fetching 3 objects; 2 objects, 3.0 MiB moved\nWATCHDOG=1"
-    unit.status = "one\nline"
+    unit.activity.status = "one\nline"
     daemon.end()
     assert systemd.heard() == ["STATUS=source: one line; 2 objects, 3.0 MiB moved"]
 
@@ -264,7 +262,7 @@ def test_a_mover_is_given_the_time_to_end_what_is_stuck(systemd: Systemd, clock:
 def test_a_unit_that_has_ended_is_not_waited_for(systemd: Systemd, clock: Clock, own_traffic: list[int]) -> None:
     source, destination = make_unit("source", clock.now), make_unit("destination", clock.now)
     daemon, _switches = started(source, destination)
-    source.has_ended = True
+    source.activity.has_ended = True
     assert lives(daemon, systemd, clock, 3600, source)
 
 

@@ -111,7 +111,7 @@ def test_a_large_object_waits_for_a_volume_that_is_drained_for_a_while(rig: Rig)
     draining.set_draining(rig.job, "one", True)
     rig.source.put("large", bytes(5000))
     running = rig.start()
-    wait_until(lambda: "waiting for space on two" in running.unit("source").status)
+    wait_until(lambda: "waiting for space on two" in running.unit("source").activity.status)
     assert rig.states()["large"] == "pending", "the volume that has room for it is only being drained"
     draining.set_draining(rig.job, "one", False)
     running.join()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
-from snowsync.hops import unit
+from snowsync.hops import shutdown
 from snowsync.volumes import disk_calls, job_volume, open_volume
 from snowsync.volumes.disk_calls import DiskCalls, Silent
 from snowsync.volumes.volume_set import VolumeSet
@@ -42,7 +42,7 @@ def hang() -> Iterator[Hang]:
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_calls, "PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr(job_volume, "STUCK_SECONDS", 0.5)
-    monkeypatch.setattr(unit, "_END_SECONDS", 2.0)
+    monkeypatch.setattr(shutdown, "_END_SECONDS", 2.0)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from fake_stores import Rig
 
 from snowsync.core.model import Origin, State
-from snowsync.hops.destination.destination_unit import DestinationUnit
+from snowsync.hops.destination.coming_volumes import ComingVolumes
 from snowsync.ledger.ledger import Row
 from snowsync.volumes import outgoing_files
 from snowsync.volumes.dropped_files import DroppedFiles
@@ -211,13 +211,13 @@ def test_one_that_cannot_be_put_back_stays_and_stops_nothing(
 
 def test_a_run_takes_what_is_put_back_however_late(rig: Rig, drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_after_the_rename(rig, monkeypatch, b"the second")
-    came = DestinationUnit.volume_came
+    came = ComingVolumes.came
 
-    def late(unit: DestinationUnit, volume: OpenVolume) -> None:
+    def late(coming: ComingVolumes, volume: OpenVolume) -> None:
         time.sleep(0.5)
-        came(unit, volume)
+        came(coming, volume)
 
-    monkeypatch.setattr(DestinationUnit, "volume_came", late)
+    monkeypatch.setattr(ComingVolumes, "came", late)
     rig.run()
     assert delivered(rig) == {"deep/film": b"the second"}
 

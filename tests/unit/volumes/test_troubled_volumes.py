@@ -271,7 +271,7 @@ def test_a_missing_volume_is_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatc
     running = rig.start(until="forever")
     try:
         wait_until(lambda: len(rig.destination.objects) == COUNT - count)
-        wait_until(lambda: "waiting for a volume" in running.unit("destination").status)
+        wait_until(lambda: "waiting for a volume" in running.unit("destination").activity.status)
         assert state(rig) == "missing"
         assert list(rig.states().values()).count("staged") == count
         (rig.folder / "elsewhere").rename(rig.folder / "one")
@@ -309,16 +309,18 @@ def test_rows_read_before_a_volume_went_are_read_again_when_it_returns(rig: Rig)
     count = stage(rig)
     job, ledger = rig.job, rig.ledger
     unit = DestinationUnit(job, ledger, Switches(), until="once")
+    feeder: Any = unit._feeder
+    backlog = feeder._turn._queue.backlog
     unit.volumes.refresh()
-    unit._backlog.fill(100)
-    assert len(unit._backlog.small) == COUNT
+    backlog.fill(100)
+    assert len(backlog.small) == COUNT
     (rig.folder / "one").rename(rig.folder / "elsewhere")
     unit.volumes.refresh()
     (rig.folder / "elsewhere").rename(rig.folder / "one")
-    unit._look_at_volumes()
+    feeder.housekeeping._volumes.look()
     for _round in range(2):  # the first one only finds the end
-        unit._backlog.fill(100)
-    assert sum(row.suspect for row in unit._backlog.small) == count
+        backlog.fill(100)
+    assert sum(row.suspect for row in backlog.small) == count
     unit.volumes.close()
     ledger.close()
 

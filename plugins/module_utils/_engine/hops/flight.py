@@ -99,6 +99,10 @@ class Flight:
         """The items of volumes, given by number."""
         return [item for item in self.items() if item.volume.id in volumes]
 
+    def ids_on(self, volumes: set[int]) -> set[int]:
+        """The objects on volumes, given by number: those whose disks do not respond must not delay others."""
+        return {item.row.id for item in self.on(volumes)} if volumes else set()
+
     def lost(self, now: float, at_movers: Container[int]) -> Item | None:
         """An item that no queue, worker or mover has had for a minute; `now` in monotonic seconds."""
         items = {item.row.id: item for item in self.items()}

@@ -115,6 +115,13 @@ class Setbacks:
         self.note(failure)
         return ending
 
+    def give_up(self, failure: Failure) -> bool:
+        """Mark an object as failed, however many attempts are left. False: a newer generation replaced it."""
+        is_failed = self._ledger.objects.retry(failure, delay_ms=0, count=True, target=State.FAILED)
+        if is_failed:
+            self.note(failure)
+        return is_failed
+
     def refused(self, failure: Failure, *, for_good: bool = False, is_lie: bool = False) -> None:
         """The destination refused an object, or it cannot be proven: it stays staged and is retried ever more rarely.
 

@@ -161,7 +161,7 @@ def _run_units(units: list[Unit], switches: Switches, timeout: float | None, att
         attendant.turn()
         if deadline is not None and time.monotonic() > deadline and not switches.stop.is_set():
             for unit in units:
-                unit.waiting_for = "" if unit.has_ended else unit.status
+                unit.activity.deadline_passed()
             switches.stop.set()
         if switches.stop.seconds > _LONGEST_END:
             _leave_behind(units)
@@ -185,7 +185,7 @@ def _start(unit: Unit, switches: Switches) -> workers.Worker:
 def _leave_behind(units: list[Unit]) -> None:
     """Record the end of a unit that hangs on a disk."""
     for unit in units:
-        if not unit.has_ended:
+        if not unit.activity.has_ended:
             _log.error("the %s unit does not end: a disk does not respond; the next start resumes", unit.name)
             unit.say_ended()
 
@@ -205,7 +205,7 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
         changed=changed,
         # Nothing open in the ledger is not enough: perhaps nothing was listed, or what was listed could not be moved.
         drained=not (gathered.census.open.objects or gathered.census.troubled.objects or left or source.lost)
-        and all(unit.is_complete for unit in units),
+        and all(unit.activity.is_complete for unit in units),
         seconds=round(time.monotonic() - started, 3),
         listed={"objects": source.listed.objects, "bytes": source.listed.bytes},
         staged=_hop(source.moved),
@@ -217,20 +217,24 @@ def _summarise(job: Job, ledger: Ledger, units: list[Unit], started: float, bega
             {"key": failure.row.key, "trouble": failure.trouble.value, "message": failure.message}
             for failure in failures
         ],
-        waiting=[f"{unit.name}: {unit.waiting_for}" for unit in units if unit.waiting_for],
+        waiting=[f"{unit.name}: {unit.activity.waiting_for}" for unit in units if unit.activity.waiting_for],
         refused=_refused(ledger, units),
         failure_count=source.failures.count + destination.failures.count,
         lost=source.lost,
         left_behind=left,
-        unserved=[unit.unserved for unit in units if unit.unserved],
+        unserved=[unit.activity.unserved for unit in units if unit.activity.unserved],
         report=_report(job, reader, gathered) if changed or failures else "",
     )
 
 
 def _refused(ledger: Ledger, units: list[Unit]) -> int:
     """The number of staged objects that are left after the destination unit completed its work."""
-    found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.is_complete]
-    return ledger.objects.refused(everything=found[0].refusals.everything or bool(found[0].unserved)) if found else 0
+    found = [unit for unit in units if isinstance(unit, DestinationUnit) and unit.activity.is_complete]
+    return (
+        ledger.objects.refused(everything=found[0].refusals.everything or bool(found[0].activity.unserved))
+        if found
+        else 0
+    )
 
 
 def _report(job: Job, reader: LedgerReader, gathered: Report) -> str:

@@ -81,7 +81,7 @@ class Daemon(Attendant):
         for unit in self._units:
             counters = unit.counters
             parts.append(
-                f"{unit.name}: {unit.status}; {counters.moved.objects} objects,"
+                f"{unit.name}: {unit.activity.status}; {counters.moved.objects} objects,"
                 f" {counters.moved.bytes / 1_048_576:.1f} MiB moved"
                 + (f", {counters.failures.count} failures" if counters.failures.count else "")
             )
@@ -97,8 +97,8 @@ class Daemon(Attendant):
 
     def _is_alive(self, now: float) -> bool:
         """Real progress: no worker hangs, and every feeder turned recently, or something moved since the last look."""
-        units = [unit for unit in self._units if not unit.has_ended]
-        if all(now - unit.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
+        units = [unit for unit in self._units if not unit.activity.has_ended]
+        if all(now - unit.activity.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
             self._progressed = now
         # Given enough time, a mover ends stuck transfers by itself.
         patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])

@@ -12,52 +12,50 @@ Steps for one object: claimed in the ledger -> uploaded -> proven -> `delivered`
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from ...config.credentials import for_side
 from ...config.job_file import Job
-from ...core.model import Outcome, Send, State
+from ...core.model import Outcome, State
 from ...ledger.binding import naming
-from ...ledger.destination_ports import DestinationLedger
-from ...ledger.ledger import Ledger, Row, load_headers
-from ...store.endpoint import Endpoint
-from ...store.object_headers import carried
-from ...volumes import outgoing_files
-from ...volumes.open_volume import OpenVolume
+from ...ledger.ledger import Ledger
 from .. import adoption
+from ..availability import Availability
 from ..backlog import Feed, VolumeBacklog
 from ..flight import Item
+from ..part_memory import PartKeeper
 from ..pool import EndpointPool
-from ..setbacks import Suspects
+from ..setbacks import Setbacks, Suspects
 from ..switches import Switches
 from ..unit import Unit
 from .abandoned_uploads import abort_left_uploads
+from .coming_volumes import ComingVolumes, tell_put_back
+from .completion import Completion, GivingUp, StagedLeft, Unfinished
 from .delivered_files import Leftovers
 from .deliveries import Deliveries
+from .feeder import Feeder, Pause
 from .readiness import Readiness
-from .refusals import PROBES_AT_ONCE, Refusals
 from .releases import Releases
 from .senders import Senders, Uploads
+from .sending import Handover, LargeObjects, Sending, SendTurn, Trials
+from .staged_queue import StagedQueue
 from .touched_objects import TouchedObjects
 from .unsent import Unsent
 
-_log = logging.getLogger("snowsync.destination")
-_BATCHES = 3  # in flight per volume: one being sent, one draining, one being proven
-
 
 class DestinationUnit(Unit):
-    """Volumes -> destination bucket."""
+    """Volumes -> destination bucket. `refusals`: what the destination refused."""
 
     name = "destination"
-    ledger: DestinationLedger
     reads = True
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str) -> None:
-        super().__init__(job, ledger, switches, until=until)
-        self._naming = naming(job, ledger.stores.bindings())
+        super().__init__(job, ledger, switches)
+        names = naming(job, ledger.stores.bindings())
+        parts = PartKeeper(ledger.parts)
+        setbacks = Setbacks(ledger, self.counters, attempts=job.attempts, until=until)
+        self._left_uploads = ledger.parts
         self._pool = EndpointPool(
             job.destination,
             for_side(job, "destination"),
@@ -66,56 +64,99 @@ class DestinationUnit(Unit):
             on_outcome=self._ended,
             wake=switches.staged.set,
             volumes=len(job.volumes),
-            memory=self.parts,
+            memory=parts,
         )
-        self._suspects = Suspects(self.flight, self._pool, self.parts, self._at_disk)
-        feed = Feed(ledger, self.flight, self.setbacks, job.mover.is_large)
-        self._backlog = VolumeBacklog(feed, State.STAGED, rewind_seconds=0.25)
-        self._unsent = Unsent(
+        self._suspects = Suspects(self.flight, self._pool, parts, self._at_disk)
+        backlog = VolumeBacklog(
+            Feed(ledger, self.flight, setbacks, job.mover.is_large), State.STAGED, rewind_seconds=0.25
+        )
+        unsent = Unsent(
             ledger,
-            self._naming,
+            names,
             self.flight,
-            self.setbacks,
+            setbacks,
             self._suspects,
             adopt=lambda row: adoption.adopt(ledger, self.volumes, row, switches.staged.set),
             take_out=self.take_out,
-            rewind=self._backlog.rewind,
+            rewind=backlog.rewind,
         )
-        self._releases = Releases(ledger, self._naming, self.counters, switches)
+        self.refusals = unsent.refusals
+        self._releases = Releases(ledger, names, self.counters, switches)
         self._deliveries = Deliveries(
             job,
             ledger,
             self.volumes,
-            self._naming,
+            names,
             self._pool,
             self.flight,
-            self._unsent,
+            unsent,
             self._releases,
             self.crew,
             self.counters,
             switches,
         )
-        self._readiness = Readiness(
+        readiness = Readiness(
             ledger,
-            self._naming,
-            self.setbacks,
-            self._unsent,
+            names,
+            setbacks,
+            unsent,
             reread=job.reread,
             is_doubtful=self._deliveries.batches.is_doubtful,
         )
+        availability = Availability(job, self.name, self._pool, self.flight, self.activity, until=until)
         uploads = Uploads(
             ledger,
             self._pool,
             self._deliveries,
             self.crew,
-            is_ready=self._readiness.is_ready,
-            submit=self._submit,
+            is_ready=readiness.is_ready,
+            submit=Handover(job, names, self._pool, self.flight, availability, self.activity).submit,
         )
-        batches = self._deliveries.batches
+        batches, workers = self._deliveries.batches, self._deliveries.workers
         self._senders = Senders(uploads, batches, self._pool, self.flight.held, self.crew, switches)
-        workers = self._deliveries.workers
-        self._leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, workers, switches)
-        self._touched = TouchedObjects(job, ledger, self._naming, self._pool, switches)
+        sending = Sending(names, self.volumes, self._pool, self.flight, setbacks, unsent, self._senders)
+        queue = StagedQueue(backlog, self.volumes, batches, self.crew, job.group)
+        turn = SendTurn(
+            self._pool,
+            availability,
+            self.refusals,
+            queue,
+            Trials(queue, self.refusals, self.flight, sending, self.activity, is_large=job.mover.is_large),
+            LargeObjects(queue, self.volumes, self.flight, self.crew, sending),
+            sending,
+        )
+        leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, workers, switches)
+        touched = TouchedObjects(job, ledger, names, self._pool, switches)
+        completion = Completion(
+            self._pool,
+            self.refusals,
+            self.flight,
+            self.activity,
+            GivingUp(job, self.refusals, availability, switches, until=until),
+            Unfinished(self.flight, backlog, self._releases, leftovers, touched, until=until),
+            StagedLeft(job, ledger.objects, self.volumes, until=until),
+            until=until,
+        )
+        coming = ComingVolumes(
+            ledger,
+            names,
+            self.volumes,
+            self.flight,
+            backlog,
+            readiness,
+            self._releases,
+            beat=self.activity.beat,
+        )
+        self._feeder = Feeder(
+            self.crew,
+            self.housekeeping(coming.came, partial(tell_put_back, self.volumes, switches)),
+            leftovers,
+            turn,
+            touched,
+            completion,
+            Pause(backlog, self.flight, batches, self._releases, switches.staged),
+            switches.source_done,
+        )
 
     @property
     def endpoints(self) -> EndpointPool:
@@ -135,9 +176,10 @@ class DestinationUnit(Unit):
     def work(self) -> None:
         """Start the workers and feed them until drained, for one pass, or until stopped."""
         self._pool.preflight(lambda: self.crew.stopping)
-        self.look_around()
+        self._feeder.housekeeping.look_around()
         self.crew.spawn(self._abort_left_uploads, "left-uploads")
-        self._feed()
+        self.counters.moved.start()
+        self._feeder.run()
 
     def join(self) -> None:
         """Wait for the workers, which prove what was completely sent."""
@@ -150,185 +192,5 @@ class DestinationUnit(Unit):
         """Record the last releases, and abort uploads that will not be resumed."""
         return [lambda: self._releases.record(now=True), self._abort_left_uploads]
 
-    def volume_came(self, volume: OpenVolume) -> None:
-        self._backlog.clear()  # rows read before it went missing are not marked suspect
-        self._backlog.rewind()
-        if self.ledger.recovery.recovered_ms():
-            self._readiness.overtaken |= adoption.overtaken(self.ledger, volume, self.beat)
-        if not volume.writable:
-            _log.warning("volume %s is used read-only: %s", volume.name, self.volumes.why_only_read(volume))
-            return
-        busy = self.flight.ids()
-        outgoing, drop_path = volume.folders.outgoing, volume.config.drop_path
-        outgoing_files.settle(outgoing, drop_path, self.ledger.objects.row, self._relative, busy, self.beat)
-        volume.sweep_outgoing(keep=busy)
-        self._releases.next_look = 0.0
-
-    def volumes_seen(self) -> None:
-        """Let the source unit scan the drop folders for the last time, once no more volumes are coming."""
-        if not self.volumes.coming:
-            self.switches.put_back.set()
-
-    def beat(self) -> None:
-        """Called during a long step."""
-        self.heartbeat = time.monotonic()
-
     def _abort_left_uploads(self) -> None:
-        abort_left_uploads(self.ledger.parts, self._pool)
-
-    def _relative(self, row: Row) -> str:
-        """The path of the file below the staging tree or the drop folder."""
-        return self._naming.staging_path(row.key, row.generation, row.origin)
-
-    @property
-    def refusals(self) -> Refusals:
-        """What the destination refused."""
-        return self._unsent.refusals
-
-    # -- the feeder -------------------------------------------------------------------------------------------
-
-    def _feed(self) -> None:
-        self.counters.moved.start()
-        while not self.crew.stopping:
-            self.look_around()
-            self._leftovers.release()
-            source_done = self.switches.source_done.is_set()  # checked first: what was staged last is read below
-            if self._send_next() or self._touched.ask():
-                continue
-            if self._is_done(source_done):
-                self.is_complete = True
-                if self.is_hopeless():
-                    self.end_unserved()
-                return
-            self._releases.record(now=not any(self._deliveries.batches.open.values()))
-            self.switches.staged.wait(0.05 if self._backlog or self.flight else 0.25)
-            self.switches.staged.clear()
-
-    def _reachable(self) -> set[int] | None:
-        """The volumes whose files can be sent; None: all."""
-        return set(self.volumes.open) if self.volumes.absent else None
-
-    def _send_next(self) -> bool:
-        """Hand over as much as there is room for. False: nothing, wait."""
-        if not self._pool.any_up:
-            self.outage("destination")
-            return False
-        if self.refusals.everything or self._pool.serves_nothing:
-            return self._try_some()
-        backlog = self._backlog
-        open_batches = self._deliveries.batches.open
-        hungry = {number for number in list(self.volumes.open) if open_batches[number] < _BATCHES}
-        backlog.fill_for(hungry, self.job.group.objects, self._reachable())
-        sent = self._send_large()
-        for number, rows in backlog.by_volume.items():
-            if rows and open_batches[number] < _BATCHES and not self.crew.stopping:
-                self._send(self._next_batch(rows))
-                sent = True
-        return sent
-
-    def _send_large(self) -> bool:
-        sent = False
-        held_up = self.held_up()
-        idle = {number for number in list(self.volumes.open) if not self._senders.has_large(number)}
-        for row in [row for row in self._backlog.large if row.volume in idle]:
-            if self.crew.stopping or (row.volume or 0) not in idle:
-                continue
-            endpoint = self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True, held_up=held_up)
-            if endpoint is None:
-                break
-            self._backlog.large.remove(row)
-            if self._backlog.is_as_known(row):
-                self._send([row], endpoint)
-                idle.discard(row.volume or 0)  # the next one after this one was checked
-                sent = True
-        return sent
-
-    def _try_some(self) -> bool:
-        """The destination accepts nothing: try a few arbitrary objects from time to time."""
-        if self.refusals.everything:
-            self.status = f"the destination refuses all uploads: {self.refusals.message}"
-        if not self.refusals.may_try(time.monotonic()) or self.flight:
-            return False
-        self._backlog.fill_for(list(self.volumes.open), self.job.group.objects, self._reachable())
-        rows = self._backlog.pick_some(PROBES_AT_ONCE, first=self._deliveries.batches.looked)
-        for row in rows:
-            endpoint = (
-                self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True)
-                if self.job.mover.is_large(row.size)
-                else None
-            )
-            self._send([row], endpoint)
-        return bool(rows)
-
-    def _gives_up(self) -> bool:
-        """Whether this run ends with objects undelivered because all its trials were refused."""
-        trials = 1 if self.until == "once" else self.job.attempts
-        if self.until == "forever" or not (self.refusals.trials >= trials or self.is_hopeless()):
-            self.switches.refused.clear()
-            return False
-        self.switches.refused.set()
-        self.switches.space.set()
-        return True
-
-    def _next_batch(self, rows: deque[Row]) -> list[Row]:
-        policy = self.job.group
-        taken: list[Row] = []
-        size = 0
-        while rows and len(taken) < policy.objects and (not taken or size + rows[0].size <= policy.bytes):
-            taken.append(rows.popleft())
-            size += taken[-1].size
-        return taken
-
-    def _is_done(self, source_done: bool) -> bool:
-        if self._gives_up() and source_done and not self.flight:
-            return True
-        if self.flight or self._backlog or self._releases.has_released or self._leftovers.are_left:
-            return False
-        if self.until == "drained" and self._touched.are_left():
-            return False
-        staged = self.ledger.objects.waiting(State.STAGED)
-        if self._pool.any_up and not self.refusals.everything:
-            self.status = self._describe(source_done, staged)
-        if self.until == "forever" or not source_done:
-            return False
-        if self.until == "once":
-            # What failed was tried, and is postponed; what is on an absent volume waits for another pass.
-            there = self.volumes.open.keys() | self.volumes.coming if self.volumes.absent else None
-            return not self.ledger.objects.work(State.STAGED, after_id=0, limit=1, volumes=there)
-        return not self.ledger.objects.is_to_be_sent(self.job.attempts)
-
-    def _describe(self, source_done: bool, staged: bool) -> str:
-        if staged and self.volumes.absent:
-            return f"waiting for a volume: {self.volumes.why_absent()}"
-        if staged:
-            return "waiting to retry"
-        return "waiting for the source" if not source_done else "up to date"
-
-    def _send(self, rows: list[Row], endpoint: Endpoint | None = None) -> None:
-        """One batch: the sender of its volume checks each file and uploads it.
-
-        `endpoint` None: each object goes to the least busy one.
-        """
-        volume = self.volumes.open.get(rows[0].volume or 0)
-        items = []
-        for row in rows:
-            chosen = endpoint or self._pool.pick(self._unsent.past.endpoint_to_avoid(row))
-            if volume is None or chosen is None:
-                self.setbacks.put_off(row, 1.0)  # it has just become unavailable
-            else:
-                items.append(Item(row, volume, chosen, volume.staged_path(self._relative(row))))
-        if not items:
-            return
-        self.flight.take(*items)
-        self._senders.send(items, is_large=endpoint is not None)
-
-    def _submit(self, item: Item) -> None:
-        row = item.row
-        self.status = f"sending {len(self.flight)} objects" if self.is_served() else self.status
-        md5 = "" if row.part_size or row.size == 0 else row.digest
-        key, headers = self._naming.destination_key(row.key), carried(load_headers(row.headers), self.job)
-        work = Send(
-            row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation, item.volume.id
-        )
-        item.tool = self._pool.transfers.choose_tool(work)
-        self._pool.transfers.submit(item.endpoint, item.tool, work)
+        abort_left_uploads(self._left_uploads, self._pool)

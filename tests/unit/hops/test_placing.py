@@ -1,0 +1,195 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which object a source unit fetches next, and until when it hands over more."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from snowsync.hops.activity import Activity
+from snowsync.hops.source.placing import FetchQueue, Placing
+
+LIMIT = 10  # rows at once
+
+
+def row(number: int) -> Any:
+    return SimpleNamespace(id=number, size=100, key=f"object-{number}")
+
+
+class Backlog:
+    """As hops/backlog.py's."""
+
+    def __init__(self, small: int = 0, large: int = 0) -> None:
+        self.small: deque[Any] = deque(row(number) for number in range(small))
+        self.large: deque[Any] = deque(row(100 + number) for number in range(large))
+        self.filled: list[int] = []
+        self.is_current = True
+
+    def __bool__(self) -> bool:
+        return bool(self.small or self.large)
+
+    def has_large(self) -> bool:
+        return self.is_current
+
+    def fill(self, limit: int) -> None:
+        self.filled.append(limit)
+
+
+class Queue:
+    """A queue in front of a source with one endpoint; `outages`: how often it was said to be down."""
+
+    def __init__(self, backlog: Backlog, in_flight: int = 0, held_up: int = 0) -> None:
+        self.activity = Activity()
+        self.outages = 0
+        self.busy: set[str] = set()  # lanes without room
+        self.any_up = True
+        flight: Any = Flight(in_flight, held_up)
+        fetching: Any = SimpleNamespace(endpoint_to_avoid=lambda row: f"not for {row.id}")
+        volumes: Any = SimpleNamespace(stuck=lambda: {9})
+        availability: Any = SimpleNamespace(outage=self._outage)
+        pool: Any = self
+        given: Any = backlog
+        self.queue = FetchQueue(given, pool, fetching, volumes, flight, availability, self.activity, limit=LIMIT)
+
+    def _outage(self) -> None:
+        self.outages += 1
+
+    def pick(self, avoid: str, *, large: bool = False, held_up: Any = ()) -> Any:
+        return None if ("large" if large else "small") in self.busy or not self.any_up else avoid
+
+
+class Flight:
+    def __init__(self, count: int, held_up: int) -> None:
+        self.count, self.held_up = count, held_up
+
+    def __len__(self) -> int:
+        return self.count
+
+    def ids_on(self, volumes: set[int]) -> set[int]:
+        assert volumes == {9}
+        return set(range(self.held_up))
+
+
+def test_large_objects_go_first_while_their_lane_has_room() -> None:
+    backlog = Backlog(small=1, large=1)
+    rows, endpoint = Queue(backlog).queue.next()
+    assert (rows[0].id, endpoint) == (100, "not for 100")
+
+
+def test_a_full_lane_of_large_objects_does_not_delay_small_ones() -> None:
+    queue = Queue(Backlog(small=1, large=1))
+    queue.busy = {"large"}
+    assert queue.queue.next()[1] == "not for 0"
+
+
+def test_a_large_object_that_changed_is_passed_over() -> None:
+    backlog = Backlog(small=1, large=1)
+    backlog.is_current = False
+    assert Queue(backlog).queue.next()[1] == "not for 0"
+
+
+@pytest.mark.parametrize(("any_up", "outages"), [(True, 0), (False, 1)])
+def test_without_an_endpoint_it_waits_and_tells_an_outage_only(any_up: bool, outages: int) -> None:
+    queue = Queue(Backlog(large=1))
+    queue.any_up, queue.busy = any_up, {"large"}
+    assert queue.queue.next()[1] is None
+    assert queue.outages == outages
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "held_up", "filled"), [(4 * LIMIT, 0, True), (4 * LIMIT + 1, 0, False), (4 * LIMIT + 1, 1, True)]
+)
+def test_nothing_is_read_while_too_much_waits_to_be_verified(in_flight: int, held_up: int, filled: bool) -> None:
+    """Objects on a disk that hangs delay nothing."""
+    backlog = Backlog()
+    queue = Queue(backlog, in_flight, held_up)
+    queue.queue.read_on()
+    assert bool(backlog.filled) is filled
+    assert queue.activity.status == ("starting" if filled else f"verifying {in_flight} objects")
+
+
+@pytest.mark.parametrize(("small", "in_flight", "active"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_what_waits_or_is_in_flight_is_active(small: int, in_flight: int, active: bool) -> None:
+    assert Queue(Backlog(small), in_flight).queue.is_active() is active
+
+
+# -- placing ------------------------------------------------------------------------------------------------------
+
+
+class Rows:
+    """As a FetchQueue of `count` objects."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = deque(row(number) for number in range(count))
+        self.endpoint: str | None = "an endpoint"
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def next(self) -> tuple[deque[Any], Any]:
+        return self.rows, self.endpoint
+
+
+class Place:
+    """Placing on the volume 1, which is there, and 2, which is not."""
+
+    def __init__(self, count: int, chosen: int | None = 1) -> None:
+        self.rows = Rows(count)
+        self.space = SimpleNamespace(id=1, window=None)
+        self.submitted: list[int] = []
+        self.settled: list[int] = []
+        self.seen = 0
+        self.room = [True] * 100
+        volumes: Any = SimpleNamespace(
+            open={1: SimpleNamespace(incoming_path=lambda number: f"incoming/{number}")},
+            spaces=lambda lock: [self.space],
+        )
+        queue: Any = self.rows
+        self.crew: Any = SimpleNamespace(stopping=False)
+        choice: Any = SimpleNamespace(choose=lambda row, spaces: chosen)
+        handover: Any = SimpleNamespace(has_room=lambda item: self.room.pop(0), submit=self._submit)
+        shortage: Any = SimpleNamespace(is_settled=self._settle)
+        full: Any = SimpleNamespace(has_placed=lambda: None)
+        flight: Any = SimpleNamespace(lock=None)
+        self.placing = Placing(queue, volumes, flight, self.crew, choice, handover, shortage, full)
+
+    def _submit(self, item: Any, spaces: Any) -> None:
+        assert item.path == f"incoming/{item.row.id}"
+        self.submitted.append(item.row.id)
+
+    def _settle(self, rows: deque[Any], spaces: Any) -> bool:
+        self.settled.append(rows[0].id)
+        return False
+
+
+def test_everything_is_placed_in_order() -> None:
+    place = Place(3)
+    assert place.placing.place()
+    assert place.submitted == [0, 1, 2]
+
+
+def test_nothing_is_placed_without_rows_or_an_endpoint_or_after_a_stop() -> None:
+    empty, down, stopped = Place(0), Place(3), Place(3)
+    down.rows.endpoint = None
+    stopped.crew.stopping = True
+    assert [empty.placing.place(), down.placing.place(), stopped.placing.place()] == [False, False, True]
+    assert empty.submitted == down.submitted == stopped.submitted == []
+
+
+@pytest.mark.parametrize("chosen", [None, 2])
+def test_an_object_without_a_volume_is_a_shortage(chosen: int | None) -> None:
+    place = Place(3, chosen)
+    assert not place.placing.place()
+    assert (place.settled, place.submitted) == ([0], [])
+
+
+def test_a_volume_whose_lane_is_full_gets_no_more_in_this_turn() -> None:
+    place = Place(3)
+    place.room = [True, False, True, True]
+    place.placing.place()
+    assert place.space.window == 0, "the next choice takes another volume, if there is one"
