@@ -18,7 +18,7 @@ from functools import partial
 from ...config.credentials import for_side
 from ...config.job_file import Job
 from ...core.model import Outcome, State
-from ...ledger.binding import naming
+from ...ledger.binding import Naming, naming
 from ...ledger.ledger import Ledger
 from .. import adoption
 from ..availability import Availability
@@ -112,51 +112,48 @@ class DestinationUnit(Unit):
             is_ready=readiness.is_ready,
             submit=Handover(job, names, self._pool, self.flight, availability, self.activity).submit,
         )
-        batches, workers = self._deliveries.batches, self._deliveries.workers
+        batches = self._deliveries.batches
         self._senders = Senders(uploads, batches, self._pool, self.flight.held, self.crew, switches)
-        sending = Sending(names, self.volumes, self._pool, self.flight, setbacks, unsent, self._senders)
-        queue = StagedQueue(backlog, self.volumes, batches, self.crew, job.group)
-        turn = SendTurn(
-            self._pool,
-            availability,
-            self.refusals,
-            queue,
-            Trials(queue, self.refusals, self.flight, sending, self.activity, is_large=job.mover.is_large),
-            LargeObjects(queue, self.volumes, self.flight, self.crew, sending),
-            sending,
+        self._feeder = self._made_feeder(
+            job, ledger, switches, until, backlog, names, setbacks, unsent, readiness, availability
         )
-        leftovers = Leftovers(job, ledger, self.volumes, self.flight, self._releases, workers, switches)
+
+    def _made_feeder(
+        self,
+        job: Job,
+        ledger: Ledger,
+        switches: Switches,
+        until: str,
+        backlog: VolumeBacklog,
+        names: Naming,
+        setbacks: Setbacks,
+        unsent: Unsent,
+        readiness: Readiness,
+        availability: Availability,
+    ) -> Feeder:
+        volumes, flight, activity, refusals = self.volumes, self.flight, self.activity, self.refusals
+        batches = self._deliveries.batches
+        sending = Sending(names, volumes, self._pool, flight, setbacks, unsent, self._senders)
+        queue = StagedQueue(backlog, volumes, batches, self.crew, job.group)
+        trials = Trials(queue, refusals, flight, sending, activity, is_large=job.mover.is_large)
+        large = LargeObjects(queue, volumes, flight, self.crew, sending)
+        turn = SendTurn(self._pool, availability, refusals, queue, trials, large, sending)
+        leftovers = Leftovers(job, ledger, volumes, flight, self._releases, self._deliveries.workers, switches)
         touched = TouchedObjects(job, ledger, names, self._pool, switches)
         completion = Completion(
             self._pool,
-            self.refusals,
-            self.flight,
-            self.activity,
-            GivingUp(job, self.refusals, availability, switches, until=until),
-            Unfinished(self.flight, backlog, self._releases, leftovers, touched, until=until),
-            StagedLeft(job, ledger.objects, self.volumes, until=until),
+            refusals,
+            flight,
+            activity,
+            GivingUp(job, refusals, availability, switches, until=until),
+            Unfinished(flight, backlog, self._releases, leftovers, touched, until=until),
+            StagedLeft(job, ledger.objects, volumes, until=until),
             until=until,
         )
-        coming = ComingVolumes(
-            ledger,
-            names,
-            self.volumes,
-            self.flight,
-            backlog,
-            readiness,
-            self._releases,
-            beat=self.activity.beat,
-        )
-        self._feeder = Feeder(
-            self.crew,
-            self.housekeeping(coming.came, partial(tell_put_back, self.volumes, switches)),
-            leftovers,
-            turn,
-            touched,
-            completion,
-            Pause(backlog, self.flight, batches, self._releases, switches.staged),
-            switches.source_done,
-        )
+        coming = ComingVolumes(ledger, names, volumes, flight, backlog, readiness, self._releases, beat=activity.beat)
+        housekeeping = self.housekeeping(coming.came, partial(tell_put_back, volumes, switches))
+        pause = Pause(backlog, flight, batches, self._releases, switches.staged)
+        return Feeder(self.crew, housekeeping, leftovers, turn, touched, completion, pause, switches.source_done)
 
     @property
     def endpoints(self) -> EndpointPool:

@@ -135,42 +135,53 @@ class SourceUnit(Unit):
         self._cleanup = VolumeCleanup(
             job, ledger, self.volumes, self.flight, parts, sweeping, lister, goes_on=self.goes_on
         )
-        news = VolumeNews(ledger.losses, self.volumes, self.flight, rewind=backlog.rewind)
-        choice = VolumeChoice(self.volumes, parts, fetching, is_large=job.mover.is_large)
-        full = FullVolumes(job, ledger.objects, self.volumes, setbacks, self._next_hop, until=until)
-        replaced = ReplacedGenerations(ledger.copies, sweeping, self.volumes, backlog, switches)
-        shortage = Shortage(job, self.volumes, self.flight, setbacks, self.activity, full, replaced, until=until)
-        queue = FetchQueue(
-            backlog,
-            self._pool,
-            fetching,
-            self.volumes,
-            self.flight,
-            availability,
-            self.activity,
-            limit=job.group.objects,
+        self._feeder = self._made_feeder(
+            job, ledger, switches, until, backlog, parts, setbacks, fetching, availability, sweeping
         )
-        handover = Handover(self._pool, self.flight, fetching, availability, self.activity)
+
+    def _made_feeder(
+        self,
+        job: Job,
+        ledger: Ledger,
+        switches: Switches,
+        until: str,
+        backlog: Backlog,
+        parts: PartKeeper,
+        setbacks: Setbacks,
+        fetching: Fetching,
+        availability: Availability,
+        sweeping: Sweeping,
+    ) -> Feeder:
+        volumes, flight, activity = self.volumes, self.flight, self.activity
+        queue = FetchQueue(
+            backlog, self._pool, fetching, volumes, flight, availability, activity, limit=job.group.objects
+        )
+        full = FullVolumes(job, ledger.objects, volumes, setbacks, self._next_hop, until=until)
+        replaced = ReplacedGenerations(ledger.copies, sweeping, volumes, backlog, switches)
+        placing = Placing(
+            queue,
+            volumes,
+            flight,
+            self.crew,
+            VolumeChoice(volumes, parts, fetching, is_large=job.mover.is_large),
+            Handover(self._pool, flight, fetching, availability, activity),
+            Shortage(job, volumes, flight, setbacks, activity, full, replaced, until=until),
+            full,
+        )
         work_left = WorkLeft(
             ledger.objects,
             self._pool,
             availability,
-            self.flight,
+            flight,
             self._discovery,
             self._next_hop,
-            self.activity,
+            activity,
             until=until,
         )
-        self._feeder = Feeder(
-            self.crew,
-            self.housekeeping(self._cleanup.came, news.tell),
-            sweeping,
-            self._discovery,
-            queue,
-            Completion(availability, self.flight, backlog, self._discovery, self.activity, work_left, full),
-            Placing(queue, self.volumes, self.flight, self.crew, choice, handover, shortage, full),
-            switches.space,
-        )
+        completion = Completion(availability, flight, backlog, self._discovery, activity, work_left, full)
+        news = VolumeNews(ledger.losses, volumes, flight, rewind=backlog.rewind)
+        housekeeping = self.housekeeping(self._cleanup.came, news.tell)
+        return Feeder(self.crew, housekeeping, sweeping, self._discovery, queue, completion, placing, switches.space)
 
     @property
     def endpoints(self) -> EndpointPool:
