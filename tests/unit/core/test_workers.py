@@ -28,7 +28,16 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.hops import adoption, flight, part_memory, unit
-from snowsync.hops.destination import commits, deliveries, destination_unit, readiness, releases, senders, sending, sent_uploads
+from snowsync.hops.destination import (
+    commits,
+    deliveries,
+    destination_unit,
+    readiness,
+    releases,
+    senders,
+    sending,
+    sent_uploads,
+)
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.pool import EndpointPool
 from snowsync.hops.source import arrivals, committer, drop_scan, lister, placing

@@ -37,9 +37,10 @@ class Left:
             outage=self._outage,
         )
         discovery: Any = SimpleNamespace(
-            lister=SimpleNamespace(problem=more.get("problem", "")),
+            lister=SimpleNamespace(outages=SimpleNamespace(problem=more.get("problem", ""))),
             scanner=SimpleNamespace(
-                unsettled=more.get("unsettled", 0), has_nothing_more=lambda: more.get("nothing_more", True)
+                scan=SimpleNamespace(unsettled=more.get("unsettled", 0)),
+                has_nothing_more=lambda: more.get("nothing_more", True),
             ),
         )
         next_hop: Any = SimpleNamespace(
@@ -110,7 +111,7 @@ class Source:
         availability: Any = SimpleNamespace(
             is_hopeless=lambda: hopeless, end_unserved=lambda: self.seen.append("unserved")
         )
-        lister = SimpleNamespace(forget_unlisted=lambda: self.seen.append("forgotten"))
+        lister = SimpleNamespace(missing=SimpleNamespace(forget=lambda: self.seen.append("forgotten")))
         parts: list[Any] = [
             self.flight,
             self.backlog,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a pass over the source and the drop folders counts, and when staged files may be obsolete."""
+"""When a pass over the source and the drop folders counts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from snowsync.hops.switches import Switches
 
 
 def discovery(has_listed: bool = False, finished: bool = False, has_folders: bool = True) -> Discovery:
-    lister: Any = SimpleNamespace(has_listed=has_listed, saw_changes=True, run="the lister")
-    scanner: Any = SimpleNamespace(finished=finished, has_folders=has_folders, run="the scanner")
+    lister: Any = SimpleNamespace(has_listed=has_listed, run="the lister")
+    scanner: Any = SimpleNamespace(
+        first_pass=SimpleNamespace(is_over=finished), has_folders=has_folders, run="the scanner"
+    )
     return Discovery(lister, scanner, Counters(), Switches())
 
 
@@ -30,14 +32,7 @@ def test_a_pass_counts_once_the_lister_and_the_scanner_have_finished_it(
     counters, switches = Counters(), Switches()
     found = discovery(has_listed, finished)
     Discovery(found.lister, found.scanner, counters, switches).pass_ended()
-    assert (counters.passes, switches.space.is_set()) == (passes, passes == 1), "the feeder may wait for it"
-
-
-def test_a_change_is_told_once() -> None:
-    found = discovery()
-    assert [found.has_changed(), found.has_changed()] == [True, False]
-    found.lister.saw_changes = True
-    assert found.has_changed()
+    assert (counters.listed.passes, switches.space.is_set()) == (passes, passes == 1), "the feeder may wait for it"
 
 
 @pytest.mark.parametrize(

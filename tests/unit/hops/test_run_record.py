@@ -42,7 +42,7 @@ def test_a_row_says_what_the_unit_does_and_did() -> None:
     record = RunRecord(journal, counters, activity)
     record.begin("source")
     activity.status = "listing the source"
-    counters.listed_objects, counters.listed_bytes, counters.passes, counters.failure_count = 1, 2, 3, 4
+    counters.listed.objects, counters.listed.bytes, counters.listed.passes, counters.failures.count = 1, 2, 3, 4
     record.save()
     expected = {"status": "listing the source", "listed": (1, 2), "passes": 3, "failures": 4, "ended": False}
     assert journal.saved == [(7, expected)]

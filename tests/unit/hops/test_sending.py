@@ -38,7 +38,7 @@ class Sent:
         pool: Any = SimpleNamespace(pick=lambda avoid, large=False, held_up=(): endpoint)
         flight: Any = SimpleNamespace(take=lambda *items: self.flown.extend(item.row.id for item in items))
         setbacks: Any = SimpleNamespace(put_off=lambda row, seconds: self.put_off.append(row.id))
-        unsent: Any = SimpleNamespace(endpoint_to_avoid=lambda row: "")
+        unsent: Any = SimpleNamespace(past=SimpleNamespace(endpoint_to_avoid=lambda row: ""))
         senders: Any = SimpleNamespace(send=self._send)
         self.sending = Sending(naming, volumes, pool, flight, setbacks, unsent, senders)
 

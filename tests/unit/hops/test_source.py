@@ -778,7 +778,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
         rig.ledger,
         unit.volumes,
         unit.flight,
-        unit._committer.fetching,
+        unit._committer._results._fetching,
         unit.crew,
         unit.counters,
         running.switches,

@@ -49,10 +49,10 @@ class Queue:
         self.picked: list[tuple[int, set[int]]] = []
         self.open_batches: Counter[int] = Counter()
         volumes: Any = SimpleNamespace(open={1: "one", 2: "two"}, absent={"three": "gone"} if absent else {})
-        deliveries: Any = SimpleNamespace(open_batches=self.open_batches, looked={7})
+        batches: Any = SimpleNamespace(open=self.open_batches, looked={7})
         self.crew: Any = SimpleNamespace(stopping=False)
         backlog: Any = self
-        self.queue = StagedQueue(backlog, volumes, deliveries, self.crew, policy())
+        self.queue = StagedQueue(backlog, volumes, batches, self.crew, policy())
 
     def fill_for(self, hungry: set[int], limit: int, volumes: set[int] | None) -> None:
         self.filled.append((hungry, limit, volumes))

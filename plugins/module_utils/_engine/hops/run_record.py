@@ -36,8 +36,8 @@ class RunRecord:
         self._journal.update_run(
             counters.run_id,
             status=self._activity.status,
-            listed=(counters.listed_objects, counters.listed_bytes),
-            passes=counters.passes,
-            failures=counters.failure_count,
+            listed=(counters.listed.objects, counters.listed.bytes),
+            passes=counters.listed.passes,
+            failures=counters.failures.count,
             ended=ended,
         )

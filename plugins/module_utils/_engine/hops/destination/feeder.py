@@ -11,9 +11,9 @@ from ..backlog import Backlog
 from ..crew import Crew
 from ..flight import Flight
 from ..housekeeping import Housekeeping
+from .batches import Batches
 from .completion import Completion
 from .delivered_files import Leftovers
-from .deliveries import Deliveries
 from .releases import Releases
 from .sending import SendTurn
 from .touched_objects import TouchedObjects
@@ -23,16 +23,16 @@ class Pause:
     """When nothing can be handed over: deletions are recorded, new objects waited for. `staged` wakes the feeder."""
 
     def __init__(
-        self, backlog: Backlog, flight: Flight, deliveries: Deliveries, releases: Releases, staged: threading.Event
+        self, backlog: Backlog, flight: Flight, batches: Batches, releases: Releases, staged: threading.Event
     ) -> None:
         self._backlog = backlog
         self._flight = flight
-        self._deliveries = deliveries
+        self._batches = batches
         self._releases = releases
         self._staged = staged
 
     def take(self) -> None:
-        self._releases.record(now=not any(self._deliveries.open_batches.values()))
+        self._releases.record(now=not any(self._batches.open.values()))
         self._staged.wait(0.05 if self._backlog or self._flight else 0.25)
         self._staged.clear()
 

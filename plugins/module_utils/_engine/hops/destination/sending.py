@@ -86,7 +86,7 @@ class Sending:
 
     def endpoint_for_large(self, row: Row, held_up: set[int] | None = None) -> Endpoint | None:
         """The endpoint for a large object; None: none has room. Large objects `held_up` by their disks do not count."""
-        return self._pool.pick(self._unsent.endpoint_to_avoid(row), large=True, held_up=held_up or ())
+        return self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True, held_up=held_up or ())
 
     def is_checking_large(self, volume: int) -> bool:
         """Whether the sender of a volume has a large object that it still checks."""
@@ -100,7 +100,7 @@ class Sending:
         volume = self._volumes.open.get(rows[0].volume or 0)
         items = []
         for row in rows:
-            chosen = endpoint or self._pool.pick(self._unsent.endpoint_to_avoid(row))
+            chosen = endpoint or self._pool.pick(self._unsent.past.endpoint_to_avoid(row))
             if volume is None or chosen is None:
                 self._setbacks.put_off(row, 1.0)  # it has just become unavailable
             else:

@@ -13,7 +13,7 @@ from ...ledger.ledger import Row
 from ...volumes.volume_set import VolumeSet
 from ..backlog import VolumeBacklog
 from ..crew import Crew
-from .deliveries import Deliveries
+from .batches import Batches
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Group
@@ -24,12 +24,10 @@ _BATCHES = 3  # in flight per volume: one being sent, one draining, one being pr
 class StagedQueue:
     """Used by the feeder's thread. `policy` limits a batch."""
 
-    def __init__(
-        self, backlog: VolumeBacklog, volumes: VolumeSet, deliveries: Deliveries, crew: Crew, policy: Group
-    ) -> None:
+    def __init__(self, backlog: VolumeBacklog, volumes: VolumeSet, batches: Batches, crew: Crew, policy: Group) -> None:
         self.backlog = backlog
         self._volumes = volumes
-        self._deliveries = deliveries
+        self._batches = batches
         self._crew = crew
         self._policy = policy
 
@@ -40,14 +38,14 @@ class StagedQueue:
     def pick_some(self, count: int) -> list[Row]:
         """Some arbitrary rows, whichever volumes they are on; doubtful ones that were not found before others."""
         self._fill_for(set(self._volumes.open))
-        return self.backlog.pick_some(count, first=self._deliveries.looked)
+        return self.backlog.pick_some(count, first=self._batches.looked)
 
     def _fill_for(self, hungry: set[int]) -> None:
         reachable = set(self._volumes.open) if self._volumes.absent else None  # None: all can be sent
         self.backlog.fill_for(hungry, self._policy.objects, reachable)
 
     def _has_room(self, volume: int) -> bool:
-        return self._deliveries.open_batches[volume] < _BATCHES
+        return self._batches.open[volume] < _BATCHES
 
     def batches(self) -> Iterator[list[Row]]:
         """The next batch of each volume that has room for one when its turn comes."""

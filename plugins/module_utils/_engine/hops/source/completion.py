@@ -67,12 +67,12 @@ class WorkLeft:
         if self._flight:
             count = len(self._flight)
             return f"fetching {count} objects" if self._availability.is_served() else self._activity.status
-        problem = self._pool.why_down() or self._discovery.lister.problem
+        problem = self._pool.why_down() or self._discovery.lister.outages.problem
         if problem:
             return f"waiting for the source: {problem}"
         if listed:
             return "up to date"
-        unsettled = self._discovery.scanner.unsettled
+        unsettled = self._discovery.scanner.scan.unsettled
         if unsettled:
             return f"waiting for {unsettled} dropped files that are still being written"
         return "listing the source"
@@ -105,7 +105,7 @@ class Completion:
             self._availability.end_unserved()
             return True
         if self._full.is_full or (not self._backlog and self._work_left.is_none(listed)):
-            self._discovery.lister.forget_unlisted()
+            self._discovery.lister.missing.forget()
             self._activity.is_complete = True
             return True
         return False

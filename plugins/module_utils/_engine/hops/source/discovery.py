@@ -29,15 +29,10 @@ class Discovery:
     @property
     def has_seen_all(self) -> bool:
         """Whether the source was listed completely, and everything that was dropped until then is staged."""
-        return self.lister.has_listed and self.scanner.finished
+        return self.lister.has_listed and self.scanner.first_pass.is_over
 
     def pass_ended(self) -> None:
         """The lister, or for the first time the scanner, has finished. Called from their threads."""
         if self.has_seen_all:
-            self._counters.passes += 1
+            self._counters.listed.passes += 1
             self._switches.space.set()  # the feeder may be waiting only for this
-
-    def has_changed(self) -> bool:
-        """Whether staged files may have become obsolete since the last call."""
-        has_changed, self.lister.saw_changes = self.lister.saw_changes, False
-        return has_changed

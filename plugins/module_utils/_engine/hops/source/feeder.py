@@ -42,7 +42,7 @@ class Feeder:
         """Return when the run is over, or the unit is to stop."""
         while not self._crew.stopping:
             self.housekeeping.look_around()
-            self._sweeping.now_and_then(at_once=self._discovery.has_changed())
+            self._sweeping.now_and_then()
             listed = self._discovery.has_seen_all  # checked first: what the last page added is read below
             self._queue.read_on()
             if self._completion.is_over(listed):

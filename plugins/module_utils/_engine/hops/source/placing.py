@@ -19,7 +19,7 @@ from ..backlog import Backlog
 from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
-from .fetching import Fetching
+from .fetch_notes import FetchNotes
 from .shortage import FullVolumes, Shortage
 from .volume_choice import VolumeChoice
 
@@ -34,7 +34,7 @@ class FetchQueue:
         self,
         backlog: Backlog,
         pool: EndpointPool,
-        fetching: Fetching,
+        notes: FetchNotes,
         volumes: VolumeSet,
         flight: Flight,
         availability: Availability,
@@ -44,7 +44,7 @@ class FetchQueue:
     ) -> None:
         self._backlog = backlog
         self._pool = pool
-        self._fetching = fetching
+        self._notes = notes
         self._volumes = volumes
         self._flight = flight
         self._availability = availability
@@ -76,12 +76,12 @@ class FetchQueue:
     def _next(self) -> tuple[deque[Row], Endpoint | None]:
         backlog, pool = self._backlog, self._pool
         if backlog.large:
-            avoid = self._fetching.endpoint_to_avoid(backlog.large[0])
+            avoid = self._notes.endpoint_to_avoid(backlog.large[0])
             endpoint = pool.pick(avoid, large=True, held_up=self._held_up())
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
         if backlog.small:
-            return backlog.small, pool.pick(self._fetching.endpoint_to_avoid(backlog.small[0]))
+            return backlog.small, pool.pick(self._notes.endpoint_to_avoid(backlog.small[0]))
         return backlog.large, None
 
     def _held_up(self) -> set[int]:
@@ -95,13 +95,13 @@ class Handover:
         self,
         pool: EndpointPool,
         flight: Flight,
-        fetching: Fetching,
+        notes: FetchNotes,
         availability: Availability,
         activity: Activity,
     ) -> None:
         self._pool = pool
         self._flight = flight
-        self._fetching = fetching
+        self._notes = notes
         self._availability = availability
         self._activity = activity
 
@@ -121,7 +121,7 @@ class Handover:
         if self._availability.is_served():
             self._activity.status = f"fetching {len(self._flight)} objects"
         work = Fetch(
-            row.id, row.key, row.size, item.path, self._fetching.etag_to_read(row), row.generation, item.volume.id
+            row.id, row.key, row.size, item.path, self._notes.etag_to_read(row), row.generation, item.volume.id
         )
         item.tool = self._pool.transfers.choose_tool(work)
         self._pool.transfers.submit(item.endpoint, item.tool, work)

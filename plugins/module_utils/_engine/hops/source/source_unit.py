@@ -33,6 +33,7 @@ from .completion import Completion, WorkLeft
 from .discovery import Discovery
 from .drop_scanner import DropScanner
 from .feeder import Feeder
+from .fetch_notes import FetchNotes
 from .fetching import Fetching, PartialFiles
 from .lister import Lister
 from .next_hop import NextHop
@@ -132,11 +133,9 @@ class SourceUnit(Unit):
         )
         self._discovery = Discovery(lister, scanner, self.counters, switches)
         self._next_hop = NextHop(job, ledger, switches, is_alone=alone)
-        self._cleanup = VolumeCleanup(
-            job, ledger, self.volumes, self.flight, parts, sweeping, lister, goes_on=self.goes_on
-        )
+        self._cleanup = VolumeCleanup(job, ledger, self.volumes, self.flight, parts, sweeping, goes_on=self.goes_on)
         self._feeder = self._made_feeder(
-            job, ledger, switches, until, backlog, parts, setbacks, fetching, availability, sweeping
+            job, ledger, switches, until, backlog, parts, setbacks, fetching.notes, availability, sweeping
         )
 
     def _made_feeder(
@@ -148,14 +147,12 @@ class SourceUnit(Unit):
         backlog: Backlog,
         parts: PartKeeper,
         setbacks: Setbacks,
-        fetching: Fetching,
+        notes: FetchNotes,
         availability: Availability,
         sweeping: Sweeping,
     ) -> Feeder:
         volumes, flight, activity = self.volumes, self.flight, self.activity
-        queue = FetchQueue(
-            backlog, self._pool, fetching, volumes, flight, availability, activity, limit=job.group.objects
-        )
+        queue = FetchQueue(backlog, self._pool, notes, volumes, flight, availability, activity, limit=job.group.objects)
         full = FullVolumes(job, ledger.objects, volumes, setbacks, self._next_hop, until=until)
         replaced = ReplacedGenerations(ledger.copies, sweeping, volumes, backlog, switches)
         placing = Placing(
@@ -163,8 +160,8 @@ class SourceUnit(Unit):
             volumes,
             flight,
             self.crew,
-            VolumeChoice(volumes, parts, fetching, is_large=job.mover.is_large),
-            Handover(self._pool, flight, fetching, availability, activity),
+            VolumeChoice(volumes, parts, notes, is_large=job.mover.is_large),
+            Handover(self._pool, flight, notes, availability, activity),
             Shortage(job, volumes, flight, setbacks, activity, full, replaced, until=until),
             full,
         )

@@ -12,18 +12,18 @@ from ...ledger.ledger import Row
 from ...volumes.placement import Placement, VolumeSpace, takes_rest
 from ...volumes.volume_set import VolumeSet
 from ..part_memory import PartKeeper
-from .fetching import Fetching
+from .fetch_notes import FetchNotes
 
 
 class VolumeChoice:
     """Used by the feeder's thread. `is_large` takes a size in bytes."""
 
     def __init__(
-        self, volumes: VolumeSet, parts: PartKeeper, fetching: Fetching, *, is_large: Callable[[int], bool]
+        self, volumes: VolumeSet, parts: PartKeeper, notes: FetchNotes, *, is_large: Callable[[int], bool]
     ) -> None:
         self._volumes = volumes
         self._parts = parts
-        self._fetching = fetching
+        self._notes = notes
         self._is_large = is_large
         self._placement = Placement()
 
@@ -44,7 +44,7 @@ class VolumeChoice:
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; the failed one again if the others have no room."""
-        others = [space for space in spaces if space.id != self._fetching.volume_to_avoid(row)]
+        others = [space for space in spaces if space.id != self._notes.volume_to_avoid(row)]
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.is_busy for space in others):
             return chosen

@@ -20,7 +20,6 @@ from ...volumes.volume_set import VolumeSet
 from .. import adoption
 from ..flight import Flight
 from ..part_memory import PartKeeper
-from .lister import Lister
 from .sweeping import Sweeping
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
@@ -43,7 +42,6 @@ class VolumeCleanup:
         flight: Flight,
         parts: PartKeeper,
         sweeping: Sweeping,
-        lister: Lister,
         *,
         goes_on: Callable[[str], bool],
     ) -> None:
@@ -53,7 +51,6 @@ class VolumeCleanup:
         self._flight = flight
         self._parts = parts
         self._sweeping = sweeping
-        self._lister = lister
         self._goes_on = goes_on
 
     def drop_outdated_parts(self) -> None:
@@ -75,7 +72,7 @@ class VolumeCleanup:
         self._sweeping.find_quarantined(volume)
         with contextlib.suppress(JobLocked), locked(self._job, EVACUATION):
             volume.sweep_evacuated()
-        self._lister.saw_changes = True  # some of the files may be obsolete
+        self._sweeping.soon()  # some of the files may be obsolete
         words = f", removed {counted_text(swept, 'file')} no longer needed" if swept else ""
         _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
 
