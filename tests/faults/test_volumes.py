@@ -162,18 +162,18 @@ from snowsync.upkeep import evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
-from snowsync.volumes.open_volume import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume, StagedDirectories
 
 left = int(sys.argv[2])
 
-def counted(owner, name, static=False):
+def counted(owner, name, label="", static=False):
     real = getattr(owner, name)
     def effect(*arguments):
         global left
         found = real(*arguments)
         left -= 1
         if left < 0:
-            print(name, flush=True)
+            print(label or name, flush=True)
             signal.pause()
         return found
     setattr(owner, name, staticmethod(effect) if static else effect)
@@ -181,8 +181,9 @@ def counted(owner, name, static=False):
 for name in ("intend", "commit_moved"):
     counted(MoveLedger, name)
 counted(CopyLedger, "discarded")
-for name in ("sync", "publish", "sync_directories", "discard_staged"):
+for name in ("sync", "publish", "discard_staged"):
     counted(OpenVolume, name)
+counted(StagedDirectories, "sync", "sync_directories")
 counted(evacuation.Evacuation, "_pour", static=True)
 evacuation.evacuate(job_file.load_job(sys.argv[1]), "volume-01")
 print("end", flush=True)

@@ -226,6 +226,7 @@ MAKERS: dict[str, set[str]] = {
     "ledger/copies.py entitlement": {"AtDestination", "LiesElsewhere", "Replaced"},
     "ledger/copies.py CopyLedger.needless_in_quarantine": {"AtDestination"},
     "upkeep/resetting.py reset": {"OperatorsWord"},
+    "volumes/medium.py ": {"NeverStaged"},
     "volumes/open_volume.py ": {"NeverStaged"},
     "volumes/open_volume.py OpenVolume.publish": {"SameGeneration"},
 }

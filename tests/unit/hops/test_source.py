@@ -787,7 +787,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     first, second = unit.volumes.open.values()
     ledger = rig.ledger
     rows = ledger.objects.work(State.STAGED, after_id=0, limit=2)
-    twin = OpenVolume(first.config, first.id, first.uuid, first.folders, first.ownership)
+    twin = OpenVolume(first.config, first.id, first.medium, first.folders, first.ownership)
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")
         committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))

@@ -214,16 +214,16 @@ from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.volumes import VolumeLedger
-from snowsync.volumes.open_volume import OpenVolume
+from snowsync.volumes.open_volume import OpenVolume, StagedDirectories
 
 left = int(sys.argv[2])
 
-def counted(owner, name, static=False):
+def counted(owner, name, label="", static=False):
     real = getattr(owner, name)
     def effect(*arguments):
         global left
         found = real(*arguments)
-        print(name, flush=True)
+        print(label or name, flush=True)
         left -= 1
         if left < 0:
             os.kill(os.getpid(), 9)
@@ -234,8 +234,9 @@ counted(VolumeLedger, "set_draining")
 for name in ("intend", "commit_moved"):
     counted(MoveLedger, name)
 counted(CopyLedger, "discarded")
-for name in ("sync", "publish", "sync_directories", "discard_staged"):
+for name in ("sync", "publish", "discard_staged"):
     counted(OpenVolume, name)
+counted(StagedDirectories, "sync", "sync_directories")
 counted(evacuation.Evacuation, "_pour", static=True)
 evacuation.evacuate(job_file.load_job(sys.argv[1]), "one")
 """
@@ -624,7 +625,7 @@ def test_a_read_only_volume_is_evacuated_and_its_files_go_later(rig: Rig, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(opening, "try_writing", refuse)
-        patch.setattr("snowsync.volumes.open_volume.try_writing", refuse)
+        patch.setattr("snowsync.volumes.medium.try_writing", refuse)
         assert evacuate(rig.job, "one").moved.objects == count
         assert len(on(rig, "one")) == count, "nothing can be deleted there now"
         assert discards(rig) == count

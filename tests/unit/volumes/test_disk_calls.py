@@ -208,11 +208,11 @@ def test_a_disk_that_answers_nothing_is_named_until_it_does(
     (gone,) = found.refresh()[1]
     assert gone.name == "one"
     assert "does not respond" in found.why_absent()
-    found.close_retired()
+    found.in_use.close_retired()
     os.fstat(gone.folders.root)  # the call that hangs may use it still
     hang.free.set()
     wait_until(lambda: "one" in [volume.name for volume in found.refresh()[0]])
-    found.close_retired()
+    found.in_use.close_retired()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(gone.folders.root)
     found.close()

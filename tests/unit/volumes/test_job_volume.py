@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,14 +13,14 @@ import pytest
 from snowsync.config.job_file import Volume
 from snowsync.volumes import job_volume
 from snowsync.volumes.disk_calls import Silent
-from snowsync.volumes.job_volume import JobVolume, loss, loss_in_silence, stuck
+from snowsync.volumes.job_volume import JobVolume, Retries, loss, loss_in_silence, stuck
 
 
 class Opened:
     """As much of an open volume as is looked at here."""
 
     def __init__(self, *, writable: bool = True) -> None:
-        self.id, self.writable = 7, writable
+        self.id, self.medium = 7, SimpleNamespace(writable=writable)
 
 
 def volume(opened: Any = None) -> JobVolume:
@@ -49,48 +50,39 @@ def test_who_is_tried_and_who_takes_new_objects(opened: Any, is_tried: bool, tak
     assert one.for_new() is (opened if takes_new else None)
     one.is_draining = True
     assert one.for_new() is None, "it is being drained"
-    one.rest_as_it_takes_no_writes(100.0)
+    one.retries.rest_as_it_takes_no_writes(100.0)
     assert not one.is_to_be_tried(100.0 + job_volume._READING_REST - 0.1)
     assert one.is_to_be_tried(100.0 + job_volume._READING_REST) is is_tried
 
 
 def test_who_fails_soon_again_rests_longer_and_who_worked_for_long_does_not() -> None:
-    one = volume()
+    retries = Retries()
     rests = []
     for worked in (5.0, 5.0, 5.0, job_volume._TRUSTED_SECONDS, 5.0):
-        one.rest_as_it_failed(100.0, worked)
-        rests.append(one.rest_until - 100.0)
+        retries.rest_as_it_failed(100.0, worked)
+        rests.append(retries.rest_until - 100.0)
     assert rests == [1.0, 2.0, 4.0, 1.0, 2.0]
     for _time in range(20):
-        one.rest_as_it_failed(100.0, 0.0)
-    assert one.rest_until == 100.0 + job_volume._LONGEST_REST
+        retries.rest_as_it_failed(100.0, 0.0)
+    assert retries.rest_until == 100.0 + job_volume._LONGEST_REST
 
 
 def test_one_that_fails_for_a_while_is_to_be_read_once_in_a_while() -> None:
     one, patience = volume(), job_volume.UNREADABLE_SECONDS
     assert not one.is_to_be_read_now(1e9), "it did not fail"
-    one.has_trouble("failed", 100.0)
-    one.has_trouble("failed", 150.0)
+    one.retries.has_trouble("failed", 100.0)
+    one.retries.has_trouble("failed", 150.0)
     assert not one.is_to_be_read_now(100.0 + patience - 1)
     assert one.is_to_be_read_now(100.0 + patience)
     assert not one.is_to_be_read_now(101.0 + patience)
-    one.has_trouble("missing", 200.0)
+    one.retries.has_trouble("missing", 200.0)
     assert not one.is_to_be_read_now(1e9), "it may come back as it was"
-    one.has_trouble("failed", 300.0)
+    one.retries.has_trouble("failed", 300.0)
     one.comes(Opened())  # type: ignore[arg-type]  # as much of one as is looked at
     assert not one.is_to_be_read_now(1e9), "it is read already"
-    one.has_no_trouble()
+    one.retries.has_no_trouble()
     one.goes("it failed")
     assert not one.is_to_be_read_now(1e9)
-
-
-def test_why_a_volume_is_only_read_from() -> None:
-    one = volume()
-    assert one.why_only_read == "it does not accept writes"
-    one.told = ("read-only", "its filesystem is read-only")
-    assert one.why_only_read == "its filesystem is read-only"
-    one.has_no_trouble()
-    assert one.why_only_read == "it does not accept writes"
 
 
 def test_how_a_volume_is_lost() -> None:

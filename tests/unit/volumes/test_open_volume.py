@@ -62,10 +62,10 @@ def test_a_new_folder_gets_an_identity_and_keeps_it(tmp_path: Path, ledger: Ledg
     volumes, came = opened(job, ledger)
     assert [volume.name for volume in came] == ["one"]
     marker = json.loads((tmp_path / "one/.snowsync/volume.json").read_text())
-    assert marker == {"uuid": came[0].uuid, "name": "one"}
+    assert marker == {"uuid": came[0].medium.uuid, "name": "one"}
     volumes.close()
     _volumes, again = opened(job, ledger)
-    assert (again[0].uuid, again[0].id) == (came[0].uuid, came[0].id)
+    assert (again[0].medium.uuid, again[0].id) == (came[0].medium.uuid, came[0].id)
 
 
 def test_a_known_volume_without_its_marker_is_unavailable_not_new(tmp_path: Path, ledger: Ledger) -> None:
@@ -155,7 +155,7 @@ def test_publish_makes_directories_and_survives_their_pruning(tmp_path: Path, le
         Path(volume.incoming_path(number)).write_bytes(b"data")
         directory = volume.publish(number, f"a/b/file{number}~1")
         volume.sync()
-        volume.sync_directories([directory])
+        volume.directories.sync([directory])
         assert (staged / f"a/b/file{number}~1").read_bytes() == b"data"
         # As the destination unit does, whose knowledge of directories is its own.
         (staged / f"a/b/file{number}~1").unlink()
@@ -188,7 +188,7 @@ def test_the_memory_of_directories_is_bounded(tmp_path: Path, ledger: Ledger, mo
     for number in range(10):
         Path(volume.incoming_path(number)).write_bytes(b"")
         volume.publish(number, f"d{number}/x~1")
-        assert len(volume.known_directories) <= 3
+        assert len(volume.directories._known) <= 3
     assert len(list(volume.staged_files())) == 10
 
 
@@ -204,7 +204,7 @@ def test_prune_removes_empty_directories_only(tmp_path: Path, ledger: Ledger) ->
         Path(volume.incoming_path(number)).write_bytes(b"")
         volume.publish(number, relative)
     volume.discard_staged("a/b/c/x~1", OperatorsWord("reset", "photos"))
-    volume.prune(["a/b/c"])
+    volume.directories.prune(["a/b/c"])
     assert sorted(volume.staged_files()) == ["a/y~1"]
     assert not (tmp_path / "one/.snowsync/staged/testjob/a/b").exists()
 
@@ -279,7 +279,7 @@ def test_a_volume_whose_filesystem_does_not_answer_leaks_nothing(
     monkeypatch.setattr(os, "fstatvfs", fail)
     assert volumes.spaces() == []
     assert "does not respond" in volumes.why_absent()
-    volumes.close_retired()
+    volumes.in_use.close_retired()
     assert not open_below(tmp_path / "one")
 
 
@@ -291,8 +291,8 @@ def test_a_volume_is_taken_out_once_however_many_notice(tmp_path: Path, ledger: 
     assert volumes.take_out(volume, "it failed")
     assert not volumes.take_out(volume, "it failed")
     assert volumes.refresh() == ([], [])
-    volumes.close_retired()
-    volumes.close_retired()
+    volumes.in_use.close_retired()
+    volumes.in_use.close_retired()
     volumes.close()
     assert not open_below(tmp_path / "elsewhere")
 
@@ -300,7 +300,7 @@ def test_a_volume_is_taken_out_once_however_many_notice(tmp_path: Path, ledger: 
 def test_a_retired_volume_stays_open_while_it_is_used(tmp_path: Path, ledger: Ledger) -> None:
     volumes, (volume,) = opened(make_job(tmp_path), ledger)
     volumes.take_out(volume, "it failed")
-    volumes.close_retired({id(volume)})
+    volumes.in_use.close_retired({id(volume)})
     os.fstat(volume.folders.root)
     volumes.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -309,12 +309,12 @@ def test_a_retired_volume_stays_open_while_it_is_used(tmp_path: Path, ledger: Le
 
 def test_a_borrowed_volume_is_not_closed_meanwhile(tmp_path: Path, ledger: Ledger) -> None:
     volumes, (volume,) = opened(make_job(tmp_path), ledger)
-    with volumes.borrowed() as lent:
+    with volumes.in_use.borrowed() as lent:
         assert lent == [volume]
         volumes.take_out(volume, "it failed")
-        volumes.close_retired()
+        volumes.in_use.close_retired()
         volume.sync()
-    volumes.close_retired()
+    volumes.in_use.close_retired()
     with pytest.raises(OSError, match="Bad file descriptor"):
         volume.sync()
 
@@ -328,7 +328,7 @@ def test_a_volume_that_fails_again_and_again_rests_longer(
     rests = []
     for _ in range(12):
         (volume,), _gone = volumes.refresh()
-        volume.opened = clock[0]
+        volume.medium.opened = clock[0]
         volumes.take_out(volume, "it failed")
         failed = clock[0]
         while not any(config.name not in volumes.absent for config in [volume.config]):
@@ -336,7 +336,7 @@ def test_a_volume_that_fails_again_and_again_rests_longer(
             volumes.refresh()
         rests.append(clock[0] - failed)
         (volume,) = volumes.open.values()
-        volume.opened = clock[0]  # else it is the machine's own time since it was started
+        volume.medium.opened = clock[0]  # else it is the machine's own time since it was started
         volumes.take_out(volume, "it failed")
         clock[0] += job_volume._LONGEST_REST
     assert rests[:3] == [1.0, 4.0, 16.0]
@@ -351,7 +351,7 @@ def test_a_volume_that_worked_for_long_is_tried_again_soon(
     volumes = VolumeSet(make_job(tmp_path), ledger)
     for _ in range(5):
         (volume,), _gone = volumes.refresh()
-        volume.opened = clock[0]
+        volume.medium.opened = clock[0]
         clock[0] += job_volume._TRUSTED_SECONDS
         volumes.take_out(volume, "it failed")
         clock[0] += 1.0
@@ -383,13 +383,6 @@ def test_a_full_volume_can_be_used_and_a_read_only_one_cannot(
     monkeypatch.setattr(os, "open", refuse)
     _volumes, came = opened(make_job(tmp_path), ledger)
     assert bool(came) is usable
-
-
-def test_a_volume_is_well_while_it_takes_writes(tmp_path: Path, ledger: Ledger) -> None:
-    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
-    assert volume.is_well()
-    os.rename(tmp_path / "one", tmp_path / "elsewhere")
-    assert not volume.is_well()
 
 
 def test_syncfs_reports_a_bad_descriptor() -> None:
@@ -430,30 +423,6 @@ def test_the_names_of_a_staging_tree_are_held_by_one_at_a_time(tmp_path: Path, l
         events.append("first ends")
     thread.join()
     assert events == ["another volume's", "first ends", "second"]
-
-
-@pytest.mark.parametrize(
-    ("number", "word"), [(errno.EIO, "failed"), (errno.EROFS, "read-only"), (errno.ENOSPC, ""), (0, "")]
-)
-def test_what_is_wrong_with_a_volume(
-    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, number: int, word: str
-) -> None:
-    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
-    real = os.open
-
-    def refuse(path: object, flags: int, *arguments: object, **options: object) -> int:
-        if number and flags & os.O_CREAT:
-            raise OSError(number, os.strerror(number))
-        return real(path, flags, *arguments, **options)  # type: ignore[arg-type]  # whatever it was called with
-
-    monkeypatch.setattr(os, "open", refuse)
-    assert volume.trouble() == word
-    assert volume.is_well() == (not word)
-    volume.writable = False
-    assert volume.trouble() == "", "it can still be read"
-    assert not volume.is_well()
-    (tmp_path / "one").rename(tmp_path / "elsewhere")
-    assert volume.trouble() == "missing"
 
 
 def test_a_folder_that_cannot_be_looked_at_is_no_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from snowsync.inspection import report
 from snowsync.ledger.reader import LedgerReader
 from snowsync.ledger.volumes import VolumeLedger
 from snowsync.upkeep import draining
-from snowsync.volumes import job_volume, open_volume, opening
+from snowsync.volumes import job_volume, medium, opening
 from snowsync.volumes.volume_set import VolumeSet
 
 COUNT = 8
@@ -34,7 +34,7 @@ class Ailing:
     def __init__(self, rig: Rig, patch: pytest.MonkeyPatch) -> None:
         self.write_error = self.read_error = self.marker_error = 0
         one = rig.folder / "one"
-        write, examine, marker = open_volume.try_writing, damaged_files.examine, opening.read_marker
+        write, examine, marker = medium.try_writing, damaged_files.examine, opening.read_marker
 
         def try_writing(folder: int) -> None:
             if self.write_error and os.path.samestat(os.fstat(folder), os.stat(one / ".snowsync/incoming/photos")):
@@ -52,7 +52,7 @@ class Ailing:
                 raise LocalError(Trouble.IO, "read the marker", str(error)) from error
             return marker(path)
 
-        patch.setattr(open_volume, "try_writing", try_writing)
+        patch.setattr(medium, "try_writing", try_writing)
         patch.setattr(opening, "try_writing", try_writing)
         patch.setattr(damaged_files, "examine", look)
         patch.setattr("snowsync.hops.destination.readiness.examine", look)
@@ -361,7 +361,7 @@ def test_an_observer_tells_nothing(rig: Rig, ailing: Ailing) -> None:
     ledger = rig.ledger
     found = VolumeSet(rig.job, ledger, reads=True, tells=False)
     found.refresh()
-    assert {volume.name: volume.writable for volume in found.open.values()} == {"one": False, "two": True}
+    assert {volume.name: volume.medium.writable for volume in found.open.values()} == {"one": False, "two": True}
     assert [volume.trouble for volume in LedgerReader(ledger).volumes()] == ["", ""]
     found.close()
     ledger.close()

@@ -47,7 +47,7 @@ def adopt(ledger: UnitLedger, volumes: VolumeSet, row: Row, wake: Callable[[], N
     """
     if row.origin != Origin.SOURCE:
         return False
-    with volumes.borrowed() as borrowed:
+    with volumes.in_use.borrowed() as borrowed:
         for volume in borrowed:
             found = _look(volume, row)
             if found and any(_is_there(each, row) for each in borrowed):
@@ -130,7 +130,7 @@ def sweep_delivered(
             break
         if relative not in spared and _sweep(ledger, volume, relative):
             removed.append(relative)
-    volume.prune({os.path.dirname(relative) for relative in removed})
+    volume.directories.prune({os.path.dirname(relative) for relative in removed})
     return len(removed)
 
 

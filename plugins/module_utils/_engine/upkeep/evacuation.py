@@ -124,7 +124,7 @@ class Evacuation:
     def _source(self) -> OpenVolume:
         """The volume that is evacuated, as it is now. No copy is in progress."""
         self._volumes.refresh()
-        self._volumes.close_retired()
+        self._volumes.in_use.close_retired()
         action = f"evacuate volume {self._name} of job {self._job.job}"
         volume = self._volumes.open.get(self._number)
         if volume is None:
@@ -213,7 +213,7 @@ class Evacuation:
 
     def _no_room(self, row: Row) -> None:
         """Wait for the destination unit to deliver something; raise LocalError if none is running."""
-        self._volumes.count_anew()
+        self._volumes.occupancy.expire()
         trouble, help_needed = Trouble.SPACE, "free any"
         what = f"no other volume has room for {row.key!r} ({row.size} bytes)"
         if self._is_too_large(row.size):
@@ -277,7 +277,7 @@ class Evacuation:
     def _cannot_read(self, source: OpenVolume, row: Row, error: OSError) -> None:
         if self._ledger.objects.row(row.id) != row:
             return  # delivered and deleted, or replaced, meanwhile
-        if source.trouble() == MISSING:
+        if source.medium.trouble() == MISSING:
             raise LocalError(Trouble.IO, f"evacuate volume {self._name} of job {self._job.job}", "it is now missing")
         if isinstance(error, FileNotFoundError):
             message = f"the staged file is gone (volume {self._name})"
@@ -313,7 +313,7 @@ class Evacuation:
     def _cannot_write(self, target: OpenVolume, error: OSError) -> None:
         trouble = local_trouble(error)
         if trouble is Trouble.SPACE:
-            self._volumes.count_anew()
+            self._volumes.occupancy.expire()
         self._volumes.take_out(target, f"Failed to write to volume {target.name}: {error.strerror}")
         _log.warning("volume %s does not accept copies now: %s (%s)", target.name, error.strerror, trouble.value)
 
@@ -332,7 +332,7 @@ class Evacuation:
         except OSError as error:
             problem = error
         for row in moved:
-            self._volumes.occupies(target, row.size)
+            self._volumes.occupancy.add(target.id, row.size)
             self._done.moved += Tally(1, row.size)
         for copy in copies:
             target.load.expect_no_more(copy.row.size)
@@ -355,16 +355,16 @@ class Evacuation:
             except FileNotFoundError:
                 continue  # its volume was cleared meanwhile: it is copied again
             except OSError as error:  # each directory of the name needs an inode
-                target.prune([os.path.dirname(path)])
+                target.directories.prune([os.path.dirname(path)])
                 problem = error
                 break
             named.append(copy)
-        target.sync_directories(directories)
+        target.directories.sync(directories)
         return named, problem
 
     def _release(self, source: OpenVolume, rows: list[Row]) -> None:
         """Delete what is already delivered instead of moving it. A running destination unit may do the same."""
-        for row in rows if source.writable else ():
+        for row in rows if source.medium.writable else ():
             permit = AtDestination(row.id, row.key, row.generation, row.target, row.destination_etag)
             with contextlib.suppress(OSError):
                 source.discard_with_folders(_path(row), permit)
@@ -380,7 +380,7 @@ class Evacuation:
             gone: dict[int, list[int]] = {}
             for note, number, key, generation in entries:
                 volume = self._volumes.open.get(number)
-                if volume and volume.writable and self._discard(volume, key, generation):
+                if volume and volume.medium.writable and self._discard(volume, key, generation):
                     gone.setdefault(number, []).append(note)
             for number, notes in gone.items():
                 with contextlib.suppress(OSError):  # found again by the next evacuation or unit
@@ -395,7 +395,7 @@ class Evacuation:
             gone = []
             for number, volume_id, key, generation in entries:
                 volume = self._volumes.open.get(volume_id)
-                if volume and volume.writable and self._discard(volume, key, generation):
+                if volume and volume.medium.writable and self._discard(volume, key, generation):
                     gone.append(number)
             self._ledger.copies.copies_removed(gone)
 

@@ -24,21 +24,53 @@ _LONGEST_REST = 900.0  # maximum backoff in seconds before a volume that keeps f
 _TRUSTED_SECONDS = 600.0  # after working for this long, a failure resets the backoff
 
 
+@dataclass(slots=True)
+class Retries:
+    """When a volume is tried again that is not in use, or does not accept writes. Times are those of `monotonic`."""
+
+    rest_until: float = 0.0  # not tried before this time
+    _failures: int = 0  # consecutive failures soon after it came into use, including the last one
+    _failing_since: float | None = None  # since when it has returned errors
+
+    def rest_as_it_failed(self, now: float, worked: float) -> None:
+        """It failed after it had worked for `worked` seconds. The backoff grows if it soon fails again."""
+        failures = self._failures if worked < _TRUSTED_SECONDS else 0
+        self._failures = failures + 1
+        self.rest_until = now + min(_LONGEST_REST, 2.0**failures)
+
+    def rest_as_it_takes_no_writes(self, now: float) -> None:
+        self.rest_until = now + _READING_REST
+
+    def has_trouble(self, word: str, now: float) -> None:
+        """It is READ_ONLY, FAILED or MISSING now."""
+        if word != FAILED:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = now
+
+    def has_no_trouble(self) -> None:
+        """It accepts writes: any later failure is a new one."""
+        self._failing_since = None
+
+    def is_to_be_read_now(self, now: float) -> bool:
+        """Whether it is time to check if one that has failed for a while can at least be read. Asked: it is checked."""
+        if self._failing_since is None or now - self._failing_since < UNREADABLE_SECONDS:
+            return False
+        self._failing_since = now  # checked again after the same time
+        return True
+
+
 @dataclass(slots=True, eq=False)
 class JobVolume:
-    """A configured volume. `open` and `absence` are changed under the lock of its VolumeSet."""
+    """A configured volume. `open` is changed under the lock of VolumesInUse."""
 
     config: VolumeConfig
     disk: DiskCalls = field(init=False)
     number: int = 0  # the ledger's number; 0 while it has none
     open: OpenVolume | None = None
     absence: str = "not checked yet"  # why it is not in use; "" while it is
-    failures: int = 0  # consecutive failures soon after it came into use, including the last one
-    rest_until: float = 0.0  # not tried before this time
-    failing_since: float | None = None  # since when it has returned errors
     is_draining: bool = False  # nothing new is placed there
-    told: tuple[str, str] | None = None  # the condition and reason that the ledger knows
-    placing: bool | None = None  # as known to the ledger: whether something may be in flight to it
+    retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
         self.disk = DiskCalls(self.config.name)
@@ -55,7 +87,11 @@ class JobVolume:
 
     def is_to_be_tried(self, now: float) -> bool:
         """Whether it is time to open it, or to check whether a read-only volume accepts writes again."""
-        return now >= self.rest_until and (self.open is None or not self.open.writable)
+        return now >= self.retries.rest_until and (self.open is None or not self.open.medium.writable)
+
+    def is_to_be_read_now(self, now: float) -> bool:
+        """Whether it is time to check if it can be read: it is not in use, and has failed for a while."""
+        return self.open is None and self.retries.is_to_be_read_now(now)
 
     @property
     def is_coming(self) -> bool:
@@ -65,40 +101,7 @@ class JobVolume:
     def for_new(self) -> OpenVolume | None:
         """The open volume, if new objects may be placed there."""
         opened = self.open
-        return opened if opened and opened.writable and not self.is_draining else None
-
-    # -- trouble ----------------------------------------------------------------------------------------------
-
-    def rest_as_it_failed(self, now: float, worked: float) -> None:
-        """It failed after it had worked for `worked` seconds. The backoff grows if it soon fails again."""
-        failures = self.failures if worked < _TRUSTED_SECONDS else 0
-        self.failures = failures + 1
-        self.rest_until = now + min(_LONGEST_REST, 2.0**failures)
-
-    def rest_as_it_takes_no_writes(self, now: float) -> None:
-        self.rest_until = now + _READING_REST
-
-    def has_trouble(self, word: str, now: float) -> None:
-        """It is READ_ONLY, FAILED or MISSING now."""
-        if word != FAILED:
-            self.failing_since = None
-        elif self.failing_since is None:
-            self.failing_since = now
-
-    def has_no_trouble(self) -> None:
-        """It accepts writes: any later failure is a new one."""
-        self.told = self.failing_since = None
-
-    def is_to_be_read_now(self, now: float) -> bool:
-        """Whether it is time to check if a volume that has failed for a while can at least be read."""
-        if self.open is not None or self.failing_since is None or now - self.failing_since < UNREADABLE_SECONDS:
-            return False
-        self.failing_since = now  # checked again after the same time
-        return True
-
-    @property
-    def why_only_read(self) -> str:
-        return self.told[1] if self.told else "it does not accept writes"
+        return opened if opened and opened.medium.writable and not self.is_draining else None
 
 
 def loss(word: str) -> tuple[str, str]:

@@ -13,20 +13,17 @@ import contextlib
 import ctypes
 import errno
 import os
-import time
-import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..config.job_file import Volume as VolumeConfig
 from ..core import workers
-from ..core.conditions import MISSING, word_of
-from ..core.errors import Trouble, local_trouble
-from ..core.layout import MARKER, OWN_FOLDER, PROBE, evacuated_name, is_evacuated, object_of, quarantine_name
+from ..core.layout import evacuated_name, is_evacuated, object_of, quarantine_name
 from ..core.removal import NeverStaged, Permit, Place, SameGeneration, move, prune, remove
 from .dropped_files import DroppedFiles
 from .folders import Folders
 from .load import Load
+from .medium import Medium
 from .ownership import Ownership
 
 # With more directories than this in one group, a second syncfs is cheaper than one fsync each.
@@ -71,23 +68,67 @@ def sync_file(path: str) -> None:
         os.close(descriptor)
 
 
+class StagedDirectories:
+    """The directories of a staging tree, by their relative paths: made as files need them, pruned where empty."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._known: set[str] = set()  # made, or found, and not pruned since by this process
+
+    def make(self, directory: str, *, anew: bool = False) -> None:
+        """With its parents; `anew`: even if it was there, since another process may have pruned it. OSError."""
+        if directory in self._known and not anew:
+            return
+        path = ""
+        for part in directory.split("/") if directory else ():
+            path = f"{path}/{part}" if path else part
+            try:
+                os.mkdir(path, 0o750, dir_fd=self._folders.staged)
+            except FileExistsError:
+                continue
+        if len(self._known) >= _MOST_KNOWN_DIRECTORIES:
+            self._known.clear()
+        self._known.add(directory)
+
+    def sync(self, directories: Iterable[str]) -> None:
+        """Make the renames into these directories durable."""
+        wanted = _with_parents(directories)
+        if len(wanted) > _FSYNC_DIRECTORIES:
+            syncfs(self._folders.root)
+            return
+        for directory in wanted:
+            descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._folders.staged)
+            try:
+                with workers.at_medium():
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        with workers.at_medium():
+            os.fsync(self._folders.incoming)
+
+    def prune(self, directories: Iterable[str]) -> None:
+        """Remove these directories, and their parents, where they are empty."""
+        for directory in sorted(_with_parents(directories), key=len, reverse=True):
+            if directory:
+                self._known.discard(directory)
+                prune(self._folders.staged, directory)
+
+
 @dataclass(slots=True, eq=False)
 class OpenVolume:
     """A volume whose marker was seen."""
 
     config: VolumeConfig
     id: int
-    uuid: str
+    medium: Medium
     folders: Folders
     ownership: Ownership
     load: Load = field(default_factory=Load)
-    known_directories: set[str] = field(default_factory=set)
-    opened: float = field(default_factory=time.monotonic)
-    users: int = 0  # threads that must not see the descriptors closed, see `VolumeSet.borrowed`
-    writable: bool = True  # else it is only read from: its filesystem is read-only, or fails writes
+    directories: StagedDirectories = field(init=False)
     dropped: DroppedFiles = field(init=False)
 
     def __post_init__(self) -> None:
+        self.directories = StagedDirectories(self.folders)
         self.dropped = DroppedFiles(self.config.path, self.config.drop_folder, self.folders.root, self.folders.outgoing)
 
     @property
@@ -118,8 +159,7 @@ class OpenVolume:
         incoming, staged = self.folders.incoming, self.folders.staged
         for attempt in range(5):
             try:
-                if directory not in self.known_directories or attempt:
-                    self._make_directories(directory)
+                self.directories.make(directory, anew=attempt > 0)
                 move(incoming, str(name), staged, relative, place=Place.STAGED, over=SameGeneration(relative))
                 return directory
             except FileNotFoundError:
@@ -128,36 +168,8 @@ class OpenVolume:
                     raise
         raise AssertionError("unreachable")
 
-    def _make_directories(self, directory: str) -> None:
-        path = ""
-        for part in directory.split("/") if directory else ():
-            path = f"{path}/{part}" if path else part
-            try:
-                os.mkdir(path, 0o750, dir_fd=self.folders.staged)
-            except FileExistsError:
-                continue
-        if len(self.known_directories) >= _MOST_KNOWN_DIRECTORIES:
-            self.known_directories.clear()
-        self.known_directories.add(directory)
-
     def sync(self) -> None:
         syncfs(self.folders.root)
-
-    def sync_directories(self, directories: Iterable[str]) -> None:
-        """Make the renames into these directories (relative to the staging tree) durable."""
-        wanted = _with_parents(directories)
-        if len(wanted) > _FSYNC_DIRECTORIES:
-            self.sync()
-            return
-        for directory in wanted:
-            descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folders.staged)
-            try:
-                with workers.at_medium():
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        with workers.at_medium():
-            os.fsync(self.folders.incoming)
 
     def discard_incoming(self, object_id: int) -> None:
         remove(Place.INCOMING, self.folders.incoming, str(object_id), _PARTIAL)
@@ -196,7 +208,7 @@ class OpenVolume:
 
     def discard_with_folders(self, relative: str, permit: Permit) -> None:
         self.discard_staged(relative, permit)
-        self.prune([os.path.dirname(relative)])
+        self.directories.prune([os.path.dirname(relative)])
 
     def holds(self, relative: str) -> bool:
         """Whether a file of the staging tree is there."""
@@ -205,13 +217,6 @@ class OpenVolume:
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
-
-    def prune(self, directories: Iterable[str]) -> None:
-        """Remove these directories of the staging tree, and their parents, where they are empty."""
-        for directory in sorted(_with_parents(directories), key=len, reverse=True):
-            if directory:
-                self.known_directories.discard(directory)
-                prune(self.folders.staged, directory)
 
     def sweep_incoming(self, keep: Container[int] = ()) -> int:
         """Remove what a crashed or stopped mover left, but for the objects `keep`; the folder is the engine's own.
@@ -239,66 +244,9 @@ class OpenVolume:
             for name in files:
                 yield name if relative == "." else f"{relative}/{name}"
 
-    def still_there(self) -> bool:
-        """Whether the path still leads to the filesystem that was opened, with its marker."""
-        try:
-            return self._is_same()
-        except OSError:
-            return False
-
-    def _is_same(self) -> bool:
-        return os.path.samestat(os.fstat(self.folders.root), os.stat(self.config.path / OWN_FOLDER))
-
-    def trouble(self) -> str:
-        """What is wrong with it now: conditions.MISSING, FAILED, READ_ONLY; '' while it can be used as it was."""
-        try:
-            if not self._is_same():
-                return MISSING
-            if self.writable:
-                try_writing(self.folders.incoming)
-            else:
-                _try_reading(self.folders.root)
-        except OSError as error:
-            return word_of(error)
-        return ""
-
-    def is_well(self) -> bool:
-        """Whether it is there and takes a write: then one file that fails is the file's own trouble."""
-        return self.writable and not self.trouble()
-
     def close(self) -> None:
         self.dropped.close()
         self.folders.close()
-
-
-def try_writing(folder: int) -> None:
-    """A volume that went read-only still has its marker: only a durable write shows it. A full one has not failed."""
-    name = f"{PROBE}{uuid.uuid4()}"
-    try:
-        _make_durably(folder, name)
-    except OSError as error:
-        if local_trouble(error) is not Trouble.SPACE:
-            raise
-    finally:
-        with contextlib.suppress(OSError):  # swept with all that is not known
-            remove(Place.INCOMING, folder, name, _PARTIAL)
-
-
-def _make_durably(folder: int, name: str) -> None:
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder)
-    try:
-        with workers.at_medium():
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _try_reading(root: int) -> None:
-    descriptor = os.open(MARKER, os.O_RDONLY, dir_fd=root)
-    try:
-        os.read(descriptor, 1)
-    finally:
-        os.close(descriptor)
 
 
 def _with_parents(directories: Iterable[str]) -> set[str]:

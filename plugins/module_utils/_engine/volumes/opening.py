@@ -21,7 +21,8 @@ from .filesystem_check import NO_LIMIT, insist_on_fitness, largest_file
 from .folders import Folders, names_held, open_folders
 from .load import Load
 from .marker import is_folder, read_marker, write_marker
-from .open_volume import OpenVolume, try_writing
+from .medium import Medium, try_writing
+from .open_volume import OpenVolume
 from .ownership import Ownership
 
 _log = logging.getLogger("snowsync.volumes")
@@ -59,8 +60,8 @@ class VolumeOpening:
             folders.close()
             raise
         ownership = Ownership(claim, folders, writable=writable)
-        load = Load(largest_file=largest)
-        return OpenVolume(config, number, marker["uuid"], folders, ownership, load, writable=writable)
+        medium = Medium(config.path, marker["uuid"], folders, writable=writable)
+        return OpenVolume(config, number, medium, folders, ownership, Load(largest_file=largest))
 
     @staticmethod
     def _largest_file(config: VolumeConfig, incoming: int) -> int:

@@ -34,7 +34,7 @@ class VolumeTrials:
         except (LocalError, OSError) as error:
             word, reason = word_of(error), why_not(volume.config, error)
             if isinstance(error, LocalError) and error.trouble is Trouble.UNSUPPORTED:
-                volume.rest_as_it_takes_no_writes(time.monotonic())
+                volume.retries.rest_as_it_takes_no_writes(time.monotonic())
         if not self._reads and volume.absence != reason:  # a unit that reads from volumes reports what it waits for
             _log.warning("volume %s is not used: %s", volume.name, reason)
         volume.absence = reason
@@ -44,13 +44,13 @@ class VolumeTrials:
     def _only_read(self, volume: JobVolume) -> OpenVolume | None:
         with contextlib.suppress(LocalError, OSError):
             opened = self._opening.opened(volume.config, writable=False)
-            volume.rest_as_it_takes_no_writes(time.monotonic())
+            volume.retries.rest_as_it_takes_no_writes(time.monotonic())
             return opened
         return None
 
     def of_only_read(self, volume: JobVolume) -> OpenVolume | None:
         """Reopen a read-only volume if it accepts writes again; None while it does not."""
-        volume.rest_as_it_takes_no_writes(time.monotonic())
+        volume.retries.rest_as_it_takes_no_writes(time.monotonic())
         try:
             return self._opened(volume)
         except (LocalError, OSError) as error:
@@ -59,7 +59,7 @@ class VolumeTrials:
 
     def _opened(self, volume: JobVolume) -> OpenVolume:
         opened = self._opening.opened(volume.config)
-        volume.has_no_trouble()
+        self._notices.no_trouble(volume)
         return opened
 
     def can_be_read(self, volume: JobVolume) -> bool:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from ..config.job_file import Job
@@ -17,6 +16,7 @@ from ..core import workers
 from ..core.conditions import FAILED, MISSING
 from ..ledger.ledger import Ledger
 from .disk_calls import Silent
+from .in_use import VolumesInUse
 from .job_volume import JobVolume, loss, loss_in_silence, stuck, why_silent
 from .load import space_of
 from .notices import VolumeNotices
@@ -31,7 +31,7 @@ _LEFT = "objects are staged there, but the job file no longer names it; add it a
 
 
 class VolumeSet:
-    """The job's volumes. One thread calls `refresh` and `close_retired`; the other methods any thread may call.
+    """The job's volumes. One thread calls `refresh` and `in_use.close_retired`; the other methods any thread may call.
 
     `reads`: volumes that take no writes are opened too, for reading. `tells`: the ledger learns of every trouble.
     """
@@ -41,16 +41,15 @@ class VolumeSet:
         self._ledger = ledger
         self._volumes = {config.name: JobVolume(config) for config in job.volumes}
         self._left = dict.fromkeys(ledger.volumes.holding() - self._volumes.keys(), _LEFT)
-        self._lock = threading.Lock()
-        self._retired: list[OpenVolume] = []
-        self._occupancy = Occupancy(ledger.volumes.occupied)
+        self.in_use = VolumesInUse(self._volumes)
+        self.occupancy = Occupancy(ledger.volumes.occupied)
         self._notices = VolumeNotices(ledger, of_trouble=tells)
         self._trials = VolumeTrials(VolumeOpening(job, ledger, tells=tells), self._notices, reads=reads)
 
     @property
     def open(self) -> dict[int, OpenVolume]:
         """Those in use, by number."""
-        return {opened.id: opened for volume in self._volumes.values() if (opened := volume.open)}
+        return self.in_use.by_number
 
     @property
     def absent(self) -> dict[str, str]:
@@ -82,7 +81,7 @@ class VolumeSet:
     def _gone(self) -> list[OpenVolume]:
         gone = []
         for opened, (word, reason) in [(opened, self._look(opened)) for opened in self.open.values()]:
-            if word and self._retire(opened, reason):
+            if word and self.in_use.retire(opened, reason):
                 self._notices.trouble(self._volumes[opened.name], word, reason)
                 gone.append(opened)
         return gone
@@ -93,8 +92,7 @@ class VolumeSet:
         for volume in self._volumes.values():
             opened = self._asked_to_open(volume) if volume.is_to_be_tried(now) else None
             if opened:
-                with self._lock:
-                    volume.comes(opened)
+                self.in_use.comes(opened)
                 came.append(opened)
         return came
 
@@ -104,8 +102,8 @@ class VolumeSet:
         """(word, reason) for a volume that is lost, ("", "") for one that is there."""
 
         def look() -> str:
-            if not volume.still_there():
-                return volume.trouble() or MISSING
+            if not volume.medium.still_there():
+                return volume.medium.trouble() or MISSING
             volume.ownership.remember(self._ledger.recovery.newest_group)
             return ""
 
@@ -124,19 +122,15 @@ class VolumeSet:
             try:
                 return call()
             finally:
-                self._use(volume, -1)
+                self.in_use.let_go(volume)
 
-        self._use(volume, 1)
+        self.in_use.hold(volume)
         try:
             return self._volumes[volume.name].disk.ask(borrowed)
         except Silent as silence:
             if not silence.is_asked:
-                self._use(volume, -1)
+                self.in_use.let_go(volume)
             raise
-
-    def _use(self, volume: OpenVolume, more: int) -> None:
-        with self._lock:
-            volume.users += more
 
     def _asked_to_open(self, volume: JobVolume) -> OpenVolume | None:
         try:
@@ -153,7 +147,7 @@ class VolumeSet:
             return self._trials.of_absent(volume)
         opened = self._trials.of_only_read(volume)
         if opened:
-            self._retire(read, "it accepts writes again")
+            self.in_use.retire(read, "it accepts writes again")
         return opened
 
     def unreadable(self) -> list[tuple[int, str]]:
@@ -179,52 +173,21 @@ class VolumeSet:
 
         Who fails again soon rests longer: every change of the volumes interrupts the movers.
         """
-        word = volume.trouble() or FAILED
-        if not self._retire(volume, reason):
+        word = volume.medium.trouble() or FAILED
+        if not self.in_use.retire(volume, reason):
             return False
         known = self._volumes[volume.name]
         self._notices.trouble(known, word, reason)
         now = time.monotonic()
-        known.rest_as_it_failed(now, now - volume.opened)
+        known.retries.rest_as_it_failed(now, now - volume.medium.opened)
         return True
-
-    def _retire(self, volume: OpenVolume, reason: str) -> bool:
-        known = self._volumes[volume.name]
-        with self._lock:
-            if known.open is not volume:
-                return False
-            known.goes(reason)
-            self._retired.append(volume)
-        return True
-
-    @contextlib.contextmanager
-    def borrowed(self, number: int | None = None) -> Iterator[list[OpenVolume]]:
-        """The open volumes, or the one of this number; their descriptors stay their own inside the block."""
-        with self._lock:
-            volumes = [volume for volume in self.open.values() if number in (None, volume.id)]
-            for volume in volumes:
-                volume.users += 1
-        try:
-            yield volumes
-        finally:
-            with self._lock:
-                for volume in volumes:
-                    volume.users -= 1
-
-    def close_retired(self, busy: Container[int] = ()) -> None:
-        """Close what was taken out, but for the volumes whose `id()` is in `busy` and those that are borrowed."""
-        with self._lock:
-            idle = [volume for volume in self._retired if id(volume) not in busy and not volume.users]
-            self._retired = [volume for volume in self._retired if volume not in idle]
-        for volume in idle:
-            volume.close()
 
     def remember(self, number: int | None = None, *, now: bool = False) -> None:
         """Let the volumes, or the one of this number, know the newest group, once a second at most, or `now`.
 
         Any thread may call this; who waits for the medium of one volume names that one.
         """
-        with self.borrowed(number) as volumes:
+        with self.in_use.borrowed(number) as volumes:
             for volume in volumes:
                 volume.ownership.remember(self._ledger.recovery.newest_group, now=now)
 
@@ -251,13 +214,13 @@ class VolumeSet:
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
         lock = lock or contextlib.nullcontext()
         if any(config.limit is not None for config in self._job.volumes):
-            self._occupancy.ask(lock)
+            self.occupancy.ask(lock)
         now = time.monotonic()
         with lock:
             return [self._space(volume, status, now) for volume, status in asked]
 
     def _space(self, volume: OpenVolume, status: os.statvfs_result, now: float) -> VolumeSpace:
-        occupied = self._occupancy.of(volume.id)
+        occupied = self.occupancy.of(volume.id)
         return space_of(volume.id, volume.config.limit, volume.load, self._job, occupied, status, now)
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
@@ -269,24 +232,16 @@ class VolumeSet:
             self.take_out(volume, f"its filesystem does not respond: {error.strerror}")
             return None
 
-    def count_anew(self) -> None:
-        """Ask the ledger for its sums at the next look, however lately it was asked."""
-        self._occupancy.expire()
-
     def committed(self, volume: OpenVolume, size: int) -> None:
         """`size` bytes of in-flight data became durable: keep the sums right until the ledger is asked again."""
         volume.load.took(size, time.monotonic())
-        self.occupies(volume, size)
-
-    def occupies(self, volume: OpenVolume, size: int) -> None:
-        """A file more lies there."""
-        self._occupancy.add(volume.id, size)
+        self.occupancy.add(volume.id, size)
 
     def why_absent(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
 
     def why_only_read(self, volume: OpenVolume) -> str:
-        return self._volumes[volume.name].why_only_read
+        return self._notices.why_only_read(volume)
 
     def why_not_placeable(self) -> str:
         """Why nothing new can be placed, volume by volume."""
@@ -296,12 +251,6 @@ class VolumeSet:
 
     def close(self) -> None:
         self.remember(now=True)
-        with self._lock:
-            opened = [*self.open.values(), *self._retired]
-            self._retired.clear()
-            for volume in self._volumes.values():
-                volume.open = None
-        for each in opened:
-            each.close()
+        self.in_use.close()
         for volume in self._volumes.values():
             volume.disk.close()

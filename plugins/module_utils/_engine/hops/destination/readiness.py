@@ -54,7 +54,7 @@ class Readiness:
         try:
             if row.origin == Origin.DROP:
                 item.path = volume.dropped.hold(row.id, self._naming.staging_path(row.key, row.generation, row.origin))
-            hash_it = bool(row.suspect) or self._reread == "always" or not volume.writable
+            hash_it = bool(row.suspect) or self._reread == "always" or not volume.medium.writable
             damage = examine(item, hash_it=hash_it, beat=workers.beat)
         except OSError as error:
             damage = self._unsent.files.local_failure(item, error)

@@ -101,7 +101,7 @@ class Fetching:
             self._is_refused_room(item, trouble, message)
             return
         if trouble.is_local:
-            if not item.volume.is_well():
+            if not item.volume.medium.is_well():
                 self._take_out(item.volume, message)
                 self.put_back(item, 0.0)
                 return

@@ -95,7 +95,7 @@ class Sweeping:
                 unknown_files += 1
                 if len(unknown) < _MOST_UNKNOWN:
                     unknown.append(relative)
-        volume.prune(folders)
+        volume.directories.prune(folders)
         self._unknown[volume.id] = unknown
         if unknown:
             _log.warning(
@@ -157,12 +157,12 @@ class Sweeping:
         gone = [entry[0] for entry in entries if self._discard(*entry[1:])]
         if gone:
             self._ledger.copies.copies_removed(gone)
-            self._volumes.count_anew()
+            self._volumes.occupancy.expire()
         return entries[-1][0] if entries else None
 
     def _discard(self, volume_id: int, key: str, generation: int) -> bool:
         volume = self._volumes.open.get(volume_id)
-        if volume is None or not volume.writable:
+        if volume is None or not volume.medium.writable:
             return False
         try:
             return self._volumes.ask(volume, lambda: discard(self._ledger, volume, key, generation))
@@ -176,7 +176,7 @@ class Sweeping:
         """Check unknown files again: their contents may be safe by now."""
         for number, unknown in self._unknown.items():
             volume = self._volumes.open.get(number)
-            if not unknown or volume is None or not volume.writable:
+            if not unknown or volume is None or not volume.medium.writable:
                 continue
             try:
                 self._unknown[number] = self._volumes.ask(volume, partial(self._still_unknown, volume, unknown))
@@ -187,7 +187,7 @@ class Sweeping:
 
     def _still_unknown(self, volume: OpenVolume, unknown: list[str]) -> list[str]:
         left = [relative for relative in unknown if sweep(self._ledger, volume, relative) is None]
-        volume.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
+        volume.directories.prune({os.path.dirname(relative) for relative in set(unknown).difference(left)})
         return left
 
     def _clear_quarantine(self) -> None:
@@ -199,8 +199,8 @@ class Sweeping:
 
     def _is_cleared(self, number: int, permit: AtDestination) -> bool:
         """False while the volume that last had the copy is missing or failing."""
-        with self._volumes.borrowed() as volumes:
-            return number in [volume.id for volume in volumes if volume.writable and self._clear(volume, permit)]
+        with self._volumes.in_use.borrowed() as volumes:
+            return number in [volume.id for volume in volumes if volume.medium.writable and self._clear(volume, permit)]
 
     def _clear(self, volume: OpenVolume, permit: AtDestination) -> bool:
         try:
