@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snowsync.volumes.placement import (
+    FileRoom,
     Fullness,
+    Inflow,
     Pace,
     Placement,
     VolumeSpace,
@@ -23,7 +25,7 @@ MIB, GIB = 1024**2, 1024**3
 
 
 def space(number: int, *, used: int = 0, in_flight: int = 0, high: int = 90, low: int = 80) -> VolumeSpace:
-    return VolumeSpace(id=number, high=high, low=low, used=used, in_flight=in_flight)
+    return VolumeSpace(id=number, high=high, low=low, used=used, inflow=Inflow(in_flight))
 
 
 def test_the_least_busy_volume_is_chosen() -> None:
@@ -31,24 +33,24 @@ def test_the_least_busy_volume_is_chosen() -> None:
 
 
 def test_an_object_goes_where_it_is_durable_soonest() -> None:
-    slow = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=10 * MIB, speed=10 * MIB)
-    fast = VolumeSpace(id=2, high=GIB, low=GIB, used=0, in_flight=50 * MIB, speed=100 * MIB)
+    slow = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(10 * MIB, speed=10 * MIB))
+    fast = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(50 * MIB, speed=100 * MIB))
     assert Placement().choose(MIB, [slow, fast]) == 2
-    fast.in_flight = 150 * MIB
+    fast.inflow.bytes = 150 * MIB
     assert Placement().choose(MIB, [slow, fast]) == 1
     assert Placement().choose(100 * MIB, [slow, fast]) == 2, "ten seconds on the slow one"
 
 
 def test_a_volume_with_enough_to_do_gets_no_more() -> None:
-    busy = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=8 * MIB, speed=100 * MIB, window=8 * MIB)
-    other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, in_flight=7 * MIB, speed=MIB, window=8 * MIB)
+    busy = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(8 * MIB, speed=100 * MIB, window=8 * MIB))
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(7 * MIB, speed=MIB, window=8 * MIB))
     assert Placement().choose(MIB, [busy, other]) == 2
-    other.in_flight = 9 * MIB
+    other.inflow.bytes = 9 * MIB
     assert Placement().choose(MIB, [busy, other]) is None
 
 
 def test_an_idle_volume_takes_an_object_larger_than_its_window() -> None:
-    idle = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, speed=MIB, window=4 * MIB)
+    idle = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(speed=MIB, window=4 * MIB))
     assert Placement().choose(100 * MIB, [idle]) == 1
 
 
@@ -67,13 +69,13 @@ def test_the_rest_of_an_object_needs_room_for_the_rest_only(
     used: int, in_flight: int, largest: int, is_limited: bool, fits: bool
 ) -> None:
     """80 of whose bytes 60 lie there, below a high watermark of 90."""
-    volume = VolumeSpace(1, 90, 80, used, in_flight, largest, window=1)
+    volume = VolumeSpace(1, 90, 80, used, Inflow(in_flight, window=1), largest)
     assert takes_rest(volume, 80, 60, is_limited=is_limited) is fits
 
 
 def test_a_disk_that_others_filled_takes_the_rest_where_it_fits() -> None:
     """With a limit of 200 and 30 free: what is missing fits, the whole object would not."""
-    volume = VolumeSpace(1, high=40, low=30, used=10, in_flight=0, largest=180)
+    volume = VolumeSpace(1, high=40, low=30, used=10, largest=180)
     assert takes_rest(volume, 80, 60, is_limited=True)
     assert not takes_rest(volume, 80, 40, is_limited=True)
 
@@ -145,46 +147,65 @@ def test_an_object_larger_than_every_volume_fits_nowhere() -> None:
 )
 def test_no_volume_is_ever_filled_above_its_high_mark(sizes: list[int], volumes: list[tuple[int, int]]) -> None:
     spaces = [
-        VolumeSpace(id=number, high=high, low=high * 8 // 10, used=min(used, high), in_flight=0)
+        VolumeSpace(id=number, high=high, low=high * 8 // 10, used=min(used, high))
         for number, (high, used) in enumerate(volumes)
     ]
     placement = Placement()
     for size in sizes:
         chosen = placement.choose(size, spaces)
         if chosen is not None:
-            spaces[chosen].in_flight += size
-        assert all(each.used + each.in_flight <= each.high for each in spaces)
+            spaces[chosen].expect(size)
+        assert all(each.taken <= each.high for each in spaces)
 
 
 # -- room that bytes do not show ----------------------------------------------------------------------------------
 
 
 def test_a_volume_without_inodes_is_full_however_many_bytes_are_free() -> None:
-    few = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, files=2, rises_with=10)
-    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2, in_flight=0)
+    few = VolumeSpace(id=1, high=GIB, low=GIB, used=0, files=FileRoom(2, rises_with=10))
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2)
     placement = Placement()
     chosen = []
     for _object in range(4):
         chosen.append(placement.choose(1, [few, other]))
         (few if chosen[-1] == 1 else other).expect(1)
     assert sorted(chosen) == [1, 1, 2, 2]
-    few.files = 9
+    few.files.left = 9
     assert placement.choose(1, [few]) is None
     assert few.why_full == "its inodes are nearly used up"
-    few.files = 10
+    few.files.left = 10
     assert placement.choose(1, [few]) == 1
     assert few.why_full == ""
 
 
 def test_a_filesystem_that_counts_no_inodes_is_not_out_of_them() -> None:
-    space = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0)
+    space = VolumeSpace(id=1, high=GIB, low=GIB, used=0)
     assert Placement().choose(1, [space]) == 1
-    assert not space.is_out_of_files
+    assert not space.files.is_used_up
+
+
+def test_how_many_files_a_filesystem_takes() -> None:
+    room = FileRoom(2, rises_with=2)
+    assert (room.is_used_up, room.is_short) == (False, False)
+    room.expect()
+    assert (room.is_used_up, room.is_short) == (False, True)
+    room.expect()
+    assert (room.is_used_up, room.is_short) == (True, True)
+    uncounted = FileRoom()
+    uncounted.expect()
+    assert (uncounted.left, uncounted.is_used_up, uncounted.is_short) == (None, False, False)
+
+
+@pytest.mark.parametrize(("size", "window", "is_busy"), [(9, 10, False), (10, 10, True), (10**12, None, False)])
+def test_how_much_may_be_on_its_way(size: int, window: int | None, is_busy: bool) -> None:
+    inflow = Inflow(size, speed=2.0, window=window)
+    assert inflow.is_busy is is_busy
+    assert inflow.seconds_with(4) == (size + 4) / 2
 
 
 def test_an_object_goes_where_a_file_may_be_so_large() -> None:
-    fat = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, largest_file=10)
-    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2, in_flight=0)
+    fat = VolumeSpace(id=1, high=GIB, low=GIB, used=0, files=FileRoom(largest=10))
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=GIB // 2)
     assert Placement().choose(10, [fat, other]) == 1
     assert Placement().choose(11, [fat, other]) == 2
     assert not takes_rest(fat, 11, 5, is_limited=False)
@@ -244,7 +265,7 @@ def test_what_a_quota_refuses_is_little_beside_what_it_takes() -> None:
 
 
 def test_a_volume_that_rests_gets_nothing() -> None:
-    resting = VolumeSpace(id=1, high=GIB, low=GIB, used=0, in_flight=0, refusal="a quota")
+    resting = VolumeSpace(id=1, high=GIB, low=GIB, used=0, refusal="a quota")
     assert Placement().choose(1, [resting]) is None
     assert resting.why_full == "a quota"
     assert not takes_rest(resting, 1, 0, is_limited=False)

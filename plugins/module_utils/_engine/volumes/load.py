@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .filesystem_check import NO_LIMIT
-from .placement import Fullness, Pace, VolumeSpace, room_for_files
+from .placement import FileRoom, Fullness, Inflow, Pace, VolumeSpace, room_for_files
 
 if TYPE_CHECKING:
     import os
@@ -72,12 +72,12 @@ def space_of(
         high=int(usable * rules.high_watermark),
         low=int(usable * rules.low_watermark),
         used=used,
-        in_flight=load.in_flight,
+        inflow=Inflow(load.in_flight, load.pace.speed, load.window(job)),
         largest=int(empty * rules.high_watermark),
-        speed=load.pace.speed,
-        window=load.window(job),
-        files=room_for_files(status, rules.high_watermark, load.files_in_flight),
-        rises_with=int(status.f_files * (rules.high_watermark - rules.low_watermark)),
-        largest_file=load.largest_file,
+        files=FileRoom(
+            room_for_files(status, rules.high_watermark, load.files_in_flight),
+            rises_with=int(status.f_files * (rules.high_watermark - rules.low_watermark)),
+            largest=load.largest_file,
+        ),
         refusal=load.fullness.why if load.fullness.rests(now) else "",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.conditions import OUT_OF_FILES
 from ..core.model import MIB
@@ -87,46 +87,81 @@ class Fullness:
 
 
 @dataclass(slots=True)
+class Inflow:
+    """What is on its way to a volume, and how fast that becomes durable.
+
+    The caller adds what it places, so that one look at the machine serves a whole batch. `speed` (bytes per second) and
+    `window` (bytes) are those of the volume's `Pace`; None: no limit.
+    """
+
+    bytes: int = 0
+    speed: float = 1.0
+    window: int | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as much is on its way as the medium should have waiting."""
+        return self.window is not None and self.bytes >= self.window
+
+    def seconds_with(self, size: int) -> float:
+        """How long until an object of `size` bytes would be durable, if it were placed now."""
+        return (self.bytes + size) / self.speed
+
+
+@dataclass(slots=True)
+class FileRoom:
+    """How many and how large files a filesystem takes, whatever its free bytes."""
+
+    left: int | None = None  # so many more it takes up to its high watermark; None: it does not count them
+    rises_with: int = 0  # room for so many lets a volume that rests take objects again
+    largest: int = NO_LIMIT  # bytes
+    is_rested_for: bool = False  # the volume reached the watermark in files, and not in bytes alone
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.left is not None and self.left < 1
+
+    @property
+    def is_short(self) -> bool:
+        """Whether one that was used up would soon be so again."""
+        return self.left is not None and self.left < self.rises_with
+
+    def expect(self) -> None:
+        """A file more is placed there."""
+        self.left = None if self.left is None else self.left - 1
+
+
+@dataclass(slots=True)
 class VolumeSpace:
     """One usable volume at one moment; all sizes in bytes.
 
-    `high` and `low` are the watermarks, `used` what lies there durably, `in_flight` what is on its way (the caller adds
-    what it places, so that one look at the machine serves a whole batch). `largest` is the high watermark it would have
-    when empty; None: `high`. `speed` (bytes per second) and `window` are those of its `Pace`; None: no limit.
+    `high` and `low` are the watermarks, `used` what lies there durably. `largest` is the high watermark it would have
+    when empty; None: `high`.
     """
 
     id: int
     high: int
     low: int
     used: int
-    in_flight: int
+    inflow: Inflow = field(default_factory=Inflow)
     largest: int | None = None
-    speed: float = 1.0
-    window: int | None = None
-    files: int | None = None  # so many more it takes up to its high watermark; None: it does not count them
-    rises_with: int = 0  # room for so many files lets one that rests take objects again
-    largest_file: int = NO_LIMIT
+    files: FileRoom = field(default_factory=FileRoom)
     refusal: str = ""  # what it said when it took no more, while it rests for that
-    rests_for_files: bool = False  # it reached the watermark in files, and not in bytes alone
 
     @property
-    def is_busy(self) -> bool:
-        """Whether as much is on its way as its medium should have waiting."""
-        return self.window is not None and self.in_flight >= self.window
-
-    @property
-    def is_out_of_files(self) -> bool:
-        return self.files is not None and self.files < 1
+    def taken(self) -> int:
+        """What lies there, and what is on its way."""
+        return self.used + self.inflow.bytes
 
     @property
     def why_full(self) -> str:
         """Why it takes nothing, where free bytes do not show it; "" else."""
-        return self.refusal or (OUT_OF_FILES if self.rests_for_files else "")
+        return self.refusal or (OUT_OF_FILES if self.files.is_rested_for else "")
 
     def expect(self, size: int) -> None:
         """An object of `size` bytes is placed there."""
-        self.in_flight += size
-        self.files = None if self.files is None else self.files - 1
+        self.inflow.bytes += size
+        self.files.expect()
 
 
 class Placement:
@@ -144,11 +179,11 @@ class Placement:
         best: VolumeSpace | None = None
         for volume in volumes:
             self._rest_or_rise(volume)
-            if volume.id in self._resting or volume.is_busy or volume.refusal or size > volume.largest_file:
+            if volume.id in self._resting or volume.inflow.is_busy or volume.refusal or size > volume.files.largest:
                 continue
-            if volume.used + volume.in_flight + size > volume.high:
+            if volume.taken + size > volume.high:
                 # Only a volume that nearly is full rests: one large object that does not fit is no reason.
-                if volume.used + volume.in_flight > volume.low:
+                if volume.taken > volume.low:
                     self._resting.add(volume.id)
                 continue
             if best is None or _rank(volume, size) < _rank(best, size):
@@ -156,20 +191,15 @@ class Placement:
         return best.id if best else None
 
     def _rest_or_rise(self, volume: VolumeSpace) -> None:
-        if volume.is_out_of_files:
+        if volume.files.is_used_up:
             self._resting.add(volume.id)
-        elif volume.used + volume.in_flight <= volume.low and not _lacks_files(volume):
+        elif volume.taken <= volume.low and not volume.files.is_short:
             self._resting.discard(volume.id)
-        volume.rests_for_files = volume.id in self._resting and _lacks_files(volume)
-
-
-def _lacks_files(volume: VolumeSpace) -> bool:
-    """Whether one that was out of files would soon be so again."""
-    return volume.files is not None and volume.files < volume.rises_with
+        volume.files.is_rested_for = volume.id in self._resting and volume.files.is_short
 
 
 def _rank(volume: VolumeSpace, size: int) -> tuple[float, int]:
-    return (volume.in_flight + size) / volume.speed, volume.used + volume.in_flight - volume.high
+    return volume.inflow.seconds_with(size), volume.taken - volume.high
 
 
 def takes_rest(volume: VolumeSpace, size: int, there: int, *, is_limited: bool) -> bool:
@@ -178,9 +208,9 @@ def takes_rest(volume: VolumeSpace, size: int, there: int, *, is_limited: bool) 
     A volume that is in use for this object is neither too busy nor too full for it. What lies there counts as used
     where the whole filesystem is the volume's, and does not where it has a limit (`is_limited`).
     """
-    needed = volume.used + volume.in_flight + size
+    needed = volume.taken + size
     within_limit = not is_limited or volume.largest is None or needed <= volume.largest
-    if volume.refusal or size > volume.largest_file:
+    if volume.refusal or size > volume.files.largest:
         return False
     return within_limit and needed - there <= volume.high
 
@@ -191,12 +221,12 @@ def fits_nowhere(size: int, volumes: Iterable[VolumeSpace]) -> bool:
 
 
 def _largest(volume: VolumeSpace) -> int:
-    return min(volume.largest_file, volume.high if volume.largest is None else volume.largest)
+    return min(volume.files.largest, volume.high if volume.largest is None else volume.largest)
 
 
 def is_too_large_for_files(size: int, volumes: Iterable[VolumeSpace]) -> bool:
     """Whether it is for their filesystems' largest file, and not for their room, that volumes do not take an object."""
-    return any(size > volume.largest_file for volume in volumes)
+    return any(size > volume.files.largest for volume in volumes)
 
 
 def room_for_files(status: os.statvfs_result, watermark: float, in_flight: int) -> int | None:
