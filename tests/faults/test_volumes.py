@@ -158,7 +158,7 @@ def test_a_read_only_disk_is_delivered_from(mounted: Mounted) -> None:
 # Stops itself after the effect that it was told, and says so: then the power is cut.
 STOPS = """
 import os, signal, sys
-from snowsync.upkeep import evacuation
+from snowsync.upkeep import evacuated_copies, evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
@@ -166,7 +166,7 @@ from snowsync.volumes.open_volume import OpenVolume, StagedDirectories
 
 left = int(sys.argv[2])
 
-def counted(owner, name, label="", static=False):
+def counted(owner, name, label=""):
     real = getattr(owner, name)
     def effect(*arguments):
         global left
@@ -176,7 +176,7 @@ def counted(owner, name, label="", static=False):
             print(label or name, flush=True)
             signal.pause()
         return found
-    setattr(owner, name, staticmethod(effect) if static else effect)
+    setattr(owner, name, effect)
 
 for name in ("intend", "commit_moved"):
     counted(MoveLedger, name)
@@ -184,7 +184,7 @@ counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "discard_staged"):
     counted(OpenVolume, name)
 counted(StagedDirectories, "sync", "sync_directories")
-counted(evacuation.Evacuation, "_pour", static=True)
+counted(evacuated_copies, "pour")
 evacuation.evacuate(job_file.load_job(sys.argv[1]), "volume-01")
 print("end", flush=True)
 signal.pause()
@@ -222,7 +222,7 @@ def test_the_power_is_cut_after_every_effect_of_an_evacuation(mounted: Mounted) 
         if last == "end":
             break
     assert seen[-1] == "end"
-    assert set(seen) > {"_pour", "sync", "intend", "publish", "sync_directories", "commit_moved", "discarded"}
+    assert set(seen) > {"pour", "sync", "intend", "publish", "sync_directories", "commit_moved", "discarded"}
 
 
 @pytest.mark.parametrize("mounted", ["ext4"], indirect=True)

@@ -706,7 +706,7 @@ class WholeLife(RuleBasedStateMachine):
         self._remember()
 
     def _copied(self, row: Row, old: SimVolume, new: SimVolume) -> bool:
-        """As `Evacuation._copy` does: hashed on the way."""
+        """As `EvacuatedCopies.make` does: hashed on the way."""
         damage = self._damage(row, hash_it=True)
         if damage and self.ledger.objects.row(row.id) == row:
             if self.ledger.objects.retry(self._failure(row, "source", Trouble.MISMATCH), delay_ms=0, count=False):

@@ -32,8 +32,8 @@ from snowsync.ledger import locks
 from snowsync.ledger.ledger import Row
 from snowsync.ledger.moves import MoveLedger
 from snowsync.ledger.records import Tally
-from snowsync.upkeep import draining, evacuation, giving_up
-from snowsync.upkeep.evacuation import Evacuation, evacuate
+from snowsync.upkeep import draining, evacuated_copies, evacuation, giving_up
+from snowsync.upkeep.evacuation import ChangingText, evacuate
 from snowsync.volumes import opening
 from snowsync.volumes.open_volume import OpenVolume
 
@@ -204,12 +204,20 @@ def test_a_volume_that_is_away_cannot_be_evacuated(rig: Rig) -> None:
         evacuate(rig.job, "one")
 
 
+def test_a_text_is_said_once_until_another_one_is() -> None:
+    said: list[str] = []
+    text = ChangingText(said.append)
+    for each in ("waiting", "waiting", "moved 1 object so far", "waiting"):
+        text.tell(each)
+    assert said == ["waiting", "moved 1 object so far", "waiting"]
+
+
 # -- cut off ------------------------------------------------------------------------------------------------------
 
 # Counts every effect, and ends the process after the one that it was told, as kill -9 does.
 DIES = """
 import os, sys
-from snowsync.upkeep import draining, evacuation
+from snowsync.upkeep import evacuated_copies, evacuation
 from snowsync.config import job_file
 from snowsync.ledger.copies import CopyLedger
 from snowsync.ledger.moves import MoveLedger
@@ -218,7 +226,7 @@ from snowsync.volumes.open_volume import OpenVolume, StagedDirectories
 
 left = int(sys.argv[2])
 
-def counted(owner, name, label="", static=False):
+def counted(owner, name, label=""):
     real = getattr(owner, name)
     def effect(*arguments):
         global left
@@ -228,7 +236,7 @@ def counted(owner, name, label="", static=False):
         if left < 0:
             os.kill(os.getpid(), 9)
         return found
-    setattr(owner, name, staticmethod(effect) if static else effect)
+    setattr(owner, name, effect)
 
 counted(VolumeLedger, "set_draining")
 for name in ("intend", "commit_moved"):
@@ -237,7 +245,7 @@ counted(CopyLedger, "discarded")
 for name in ("sync", "publish", "discard_staged"):
     counted(OpenVolume, name)
 counted(StagedDirectories, "sync", "sync_directories")
-counted(evacuation.Evacuation, "_pour", static=True)
+counted(evacuated_copies, "pour")
 evacuation.evacuate(job_file.load_job(sys.argv[1]), "one")
 """
 
@@ -260,7 +268,7 @@ def effects_of_two() -> list[str]:
     """What an evacuation of two objects does, in order: the moments at which it is cut off."""
     return [
         "set_draining",
-        "_pour", "_pour", "sync", "intend", "publish", "publish", "sync_directories", "commit_moved",
+        "pour", "pour", "sync", "intend", "publish", "publish", "sync_directories", "commit_moved",
         "discard_staged", "discard_staged", "sync", "discarded",
     ]  # fmt: skip
 
@@ -556,14 +564,14 @@ def test_a_file_that_cannot_be_read_is_fetched_again_and_the_copy_stays(
 ) -> None:
     stage(rig)
     bad = on(rig, "one")[0]
-    pour = Evacuation._pour
+    pour = evacuated_copies.pour
 
     def fail(descriptor: int, row: Any, target: OpenVolume) -> str:
         if f"/{row.key}~" in bad:
-            raise evacuation._Unreadable(OSError(errno.EIO, "Input/output error"))
+            raise evacuated_copies.Unreadable(OSError(errno.EIO, "Input/output error"))
         return pour(descriptor, row, target)
 
-    monkeypatch.setattr(Evacuation, "_pour", staticmethod(fail))
+    monkeypatch.setattr(evacuated_copies, "pour", fail)
     assert evacuate(rig.job, "one").refetched.objects == 1
     assert on(rig, "one") == [bad]
     assert [trouble for _key, trouble in rig.failures()] == ["io"]
@@ -579,7 +587,7 @@ def test_a_target_that_fails_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPat
     rig.changes = {"volumes": [*volumes, {**volumes[0], "name": "three", "path": str(rig.folder / "three")}]}
     fill(rig, 12)
     rig.run(direction="source")
-    pour, failed = Evacuation._pour, []
+    pour, failed = evacuated_copies.pour, []
 
     def fail(descriptor: int, row: Any, target: OpenVolume) -> str:
         if target.name == "two":
@@ -587,7 +595,7 @@ def test_a_target_that_fails_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPat
             raise OSError(number, os.strerror(number))
         return pour(descriptor, row, target)
 
-    monkeypatch.setattr(Evacuation, "_pour", staticmethod(fail))
+    monkeypatch.setattr(evacuated_copies, "pour", fail)
     evacuate(rig.job, "one")
     assert failed
     assert on(rig, "one") == []
