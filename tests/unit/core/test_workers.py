@@ -72,7 +72,7 @@ STARTS = {
     ("running/run.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
-    ("inspection/verify.py", "ThreadPoolExecutor")
+    ("inspection/read_back.py", "ThreadPoolExecutor")
 }  # a command, which waits for the result, and raises what it raised
 THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "start_new_thread", "Worker"}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ledger_rows import bring_to, listed, make_job, row_of, stage_dropped
 
@@ -25,29 +25,12 @@ from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.keys import key_bytes
 from snowsync.core.model import Evidence, Head, Headers, ListedObject, State
-from snowsync.inspection.verify import _merge, verify_job
+from snowsync.inspection.verify import DestinationAnswers, verify_job
 from snowsync.inspection.verify_result import Result, render
 from snowsync.ledger.ledger import Delivered, Ledger, Staged
 from snowsync.ledger.records import Tally
 
 A = "a" * 32
-
-# -- the merge --------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60)
-@given(st.lists(st.sets(st.text(st.characters(codec="utf-8"), max_size=3), max_size=8), min_size=3, max_size=3))
-def test_the_merge_brings_together_what_has_one_key(sets: list[set[str]]) -> None:
-    def side(keys: set[str]) -> Iterator[tuple[bytes, Any]]:
-        return iter(sorted((key.encode(), key) for key in keys))
-
-    merged = list(_merge(*(side(keys) for keys in sets)))
-    assert [{found for found in three if found is not None} for three in merged] == [
-        {key} for key in sorted(set().union(*sets), key=str.encode)
-    ]
-    for column, keys in enumerate(sets):
-        assert {three[column] for three in merged} - {None} == keys
-
 
 # -- whole comparisons, with stores in memory -------------------------------------------------------------------
 
@@ -111,6 +94,17 @@ class Shelf:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def test_the_destination_is_believed_when_it_is_asked_for_one_object(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf({"a": b"four", "b": b"as listed"})
+    answers = DestinationAnswers(shelf)
+    for _time in range(2):
+        found = answers.of(ListedObject("a", 3, A, 1))
+        assert (found.size, found.etag) == (4, shelf.etag("a"))
+    assert caplog.text.count("the destination contradicts itself") == 1
+    same = ListedObject("b", 9, shelf.etag("b"), 1)
+    assert answers.of(same) is same
 
 
 def compare(job: Job, source: Shelf, destination: Shelf, **options: Any) -> Result:
