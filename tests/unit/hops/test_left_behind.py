@@ -149,7 +149,7 @@ def test_those_who_watch_are_told_and_do_not_wait_for_ever(rig: Rig, capsys: pyt
     progress = Progress(rig.job)
     view = progress.look()
     progress.close()
-    assert (view.is_settled, view.left_behind, view.drained) == (True, 1, False)
+    assert (view.objects.is_settled, view.objects.left_behind, view.objects.drained) == (True, 1, False)
 
 
 @pytest.mark.parametrize("with_ledger", [False, True])

@@ -28,7 +28,8 @@ from snowsync.core.machine import now_ms
 from snowsync.core.model import State
 from snowsync.inspection import progress as progress_module
 from snowsync.inspection import status as status_module
-from snowsync.inspection.progress import HopView, Progress, eta
+from snowsync.inspection.progress import Progress
+from snowsync.inspection.progress_view import HopView, eta
 from snowsync.inspection.status import Rate
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.reader import LedgerReader
@@ -77,7 +78,7 @@ def shown(progress: Progress, width: int = 120) -> str:
 def test_a_ledger_that_is_not_there_yet_is_waited_for(job: Job, progress: Progress) -> None:
     view = progress.look()
     assert "has not run yet" in view.waiting_for
-    assert not view.drained
+    assert not view.objects.drained
     assert "has not run yet" in plain_line(view) and "waiting" in shown(progress)
     ledger = Ledger(job.ledger_path)
     ledger.journal.start_run("source")
@@ -93,21 +94,21 @@ def test_a_ledger_that_cannot_be_read_is_an_error(job: Job, progress: Progress) 
 
 
 def test_nothing_is_drained_before_a_run_and_before_its_first_pass(ledger: Ledger, progress: Progress) -> None:
-    assert not progress.look().drained, "a ledger that was only just made"
+    assert not progress.look().objects.drained, "a ledger that was only just made"
     run = ledger.journal.start_run("source")
     ledger.journal.start_run("destination")
-    assert not progress.look().drained, "the source has not been listed whole"
+    assert not progress.look().objects.drained, "the source has not been listed whole"
     ledger.journal.update_run(run, status="", listed=(0, 0), passes=1, failures=0)
-    assert progress.look().drained
+    assert progress.look().objects.drained
     ledger.listing.observe([listed("k")])
-    assert not progress.look().drained
+    assert not progress.look().objects.drained
 
 
 def test_a_drained_job_stays_so_when_its_units_have_ended(ledger: Ledger, volume: int, progress: Progress) -> None:
     end(ledger, ledger.journal.start_run("source"))
     bring_to(ledger, "a", State.RELEASED, volume)
     view = progress.look()
-    assert view.drained and not view.is_running
+    assert view.objects.drained and not view.run.is_running
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------
@@ -146,14 +147,14 @@ def test_groups_carry_the_sums_forward_until_they_are_taken_again(
     run = ledger.journal.start_run("source")
     ledger.listing.observe([listed(f"{number}", 100) for number in range(10)])
     progress.look()
-    progress._sums_due = time.monotonic() + 3600
+    progress._totals._due = time.monotonic() + 3600
     monkeypatch.setattr(LedgerReader, "states", lambda _self: pytest.fail("no sum over objects is due"))
     ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:6]], volume, run)
     view = progress.look()
-    assert (view.states[State.PENDING], view.states[State.STAGED]) == (Tally(4, 400), Tally(6, 600))
+    assert (view.objects.states[State.PENDING], view.objects.states[State.STAGED]) == (Tally(4, 400), Tally(6, 600))
     ledger.deliveries.commit_delivered([delivered(row) for row in rows(ledger, State.STAGED)[:1]], [], run)
-    assert progress.look().states[State.DELIVERED] == Tally(1, 100)
-    assert progress.look().states[State.DELIVERED] == Tally(1, 100), "each group counts once"
+    assert progress.look().objects.states[State.DELIVERED] == Tally(1, 100)
+    assert progress.look().objects.states[State.DELIVERED] == Tally(1, 100), "each group counts once"
 
 
 def test_sums_are_taken_as_seldom_as_they_are_dear(
@@ -183,11 +184,11 @@ def test_the_last_look_shows_how_it_ended(ledger: Ledger, volume: int, progress:
     run = ledger.journal.start_run("source")
     ledger.listing.observe([listed("k")])
     progress.look()
-    progress._sums_due = time.monotonic() + 3600
+    progress._totals._due = time.monotonic() + 3600
     bring_to(ledger, "k", State.RELEASED, volume)
     ledger.journal.update_run(run, status="up to date", listed=(1, 10), passes=1, failures=0)
     view = progress.look()
-    assert (view.is_settled, view.states[State.RELEASED].objects) == (True, 1)
+    assert (view.objects.is_settled, view.objects.states[State.RELEASED].objects) == (True, 1)
 
 
 def test_looks_that_are_dear_themselves_come_seldom(progress: Progress) -> None:
@@ -221,7 +222,7 @@ def test_an_earlier_run_is_not_this_runs_rate(
     ledger.listing.observe([listed("now")])
     view = progress.look()
     assert (view.hops["source"].rate, view.hops["source"].eta_seconds) == (Rate(), None)
-    assert view.failure_count == 0
+    assert view.failures.count == 0
 
 
 def test_after_the_end_the_rate_is_the_mean_of_the_run(
@@ -234,7 +235,7 @@ def test_after_the_end_the_rate_is_the_mean_of_the_run(
     ticks(1_010_000)
     end(ledger, run)
     view = progress.look()
-    assert (view.seconds, view.hops["source"].rate.objects) == (10.0, 2.0)
+    assert (view.run.seconds, view.hops["source"].rate.objects) == (10.0, 2.0)
     assert "no unit is running" in plain_line(view)
 
 
@@ -251,13 +252,13 @@ def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
         monkeypatch.setattr(module, "now_ms", lambda: now_ms() + step * 86_400_000)
     ledger.staging.commit_staged([staged(row) for row in rows(ledger, State.PENDING)[:3]], volume, run)
     ledger.objects.retry(failure(rows(ledger, State.PENDING)[0]), delay_ms=0, count=True)
-    progress._sums_due = 0.0
+    progress._totals._due = 0.0
     view = progress.look()
-    assert [unit.word for unit in view.units] == ["running"]
-    assert before.seconds <= view.seconds < before.seconds + 600
+    assert [unit.word for unit in view.run.units] == ["running"]
+    assert before.run.seconds <= view.run.seconds < before.run.seconds + 600
     assert view.hops["source"].rate.objects > 0
     assert view.hops["source"].eta_seconds is not None
-    assert (view.failure_count, len(view.failures)) == (1, 1)
+    assert (view.failures.count, len(view.failures.latest)) == (1, 1)
 
 
 @pytest.mark.parametrize(

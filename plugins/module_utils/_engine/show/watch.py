@@ -14,7 +14,8 @@ from ..core.conditions import IN_USE
 from ..core.errors import ObjectsFailed
 from ..core.model import State
 from ..core.text import bytes_text, count_text, counted_text, key_text, plain_text, rate_text, seconds_text
-from ..inspection.progress import HopView, Progress, View, VolumeView
+from ..inspection.progress import Progress
+from ..inspection.progress_view import HopView, View, VolumeView
 from ..inspection.report import whereabouts
 from ..inspection.status import unit_line
 from ..ledger.records import Tally
@@ -53,14 +54,14 @@ def watch(job: Job, *, until_drained: bool = False, timeout: float | None = None
 
 
 def _ending(view: View) -> bool:
-    if view.is_settled and not view.drained:
+    if view.objects.is_settled and not view.objects.drained:
         raise ObjectsFailed(f"{_left(view)}: see `snowsync report {view.job}`")
-    return view.drained
+    return view.objects.drained
 
 
 def _left(view: View) -> str:
     """The objects that were not moved although nothing is left to do."""
-    counts = ((view.troubled, "failed or quarantined"), (view.left_behind, "cannot be moved"))
+    counts = ((view.objects.troubled, "failed or quarantined"), (view.objects.left_behind, "cannot be moved"))
     return "; ".join(f"{counted_text(count, 'object')} {what}" for count, what in counts if count)
 
 
@@ -72,7 +73,7 @@ def _views(
     while True:
         view = progress.look()
         left = deadline - time.monotonic()
-        last = left <= 0 or (view.is_settled and (until_drained or not view.is_running))
+        last = left <= 0 or (view.objects.is_settled and (until_drained or not view.run.is_running))
         yield view, last
         if last:
             return
@@ -98,21 +99,21 @@ def plain_line(view: View) -> str:
         f" ({hop.rate.objects:,.0f}/s, {rate_text(hop.rate.bytes)})"
         for name, hop in view.hops.items()
     ]
-    parts.append(f"{count_text(view.states[State.PENDING].objects)} pending")
-    parts.append(f"{count_text(view.states[State.STAGED].objects)} staged")
-    if view.failure_count:
-        parts.append(counted_text(view.failure_count, "failure"))
+    parts.append(f"{count_text(view.objects.states[State.PENDING].objects)} pending")
+    parts.append(f"{count_text(view.objects.states[State.STAGED].objects)} staged")
+    if view.failures.count:
+        parts.append(counted_text(view.failures.count, "failure"))
     parts.append(_closing(view))
-    waits = [plain_text(unit.run.status) for unit in view.units if unit.alive and "waiting" in unit.run.status]
+    waits = [plain_text(unit.run.status) for unit in view.run.units if unit.alive and "waiting" in unit.run.status]
     return f"{view.job}: {', '.join(parts)}" + (f" [{'; '.join(waits)}]" if waits else "")
 
 
 def _closing(view: View) -> str:
-    if view.drained:
-        return f"drained, {seconds_text(view.seconds)}"
-    if view.is_settled:
-        return f"not drained, {seconds_text(view.seconds)}, {_left(view)}"
-    if not view.is_running:
+    if view.objects.drained:
+        return f"drained, {seconds_text(view.run.seconds)}"
+    if view.objects.is_settled:
+        return f"not drained, {seconds_text(view.run.seconds)}, {_left(view)}"
+    if not view.run.is_running:
         return "no unit is running"
     return f"ETA {seconds_text(view.eta_seconds)}" if view.eta_seconds is not None else "ETA unknown"
 
@@ -150,10 +151,10 @@ def _headline(view: View) -> Text:
     line = Text.assemble((f"snowsync {view.job}", "bold"))
     if view.waiting_for:
         return line.append("  waiting", style="yellow")
-    style = "green" if view.drained else "cyan" if view.is_running and not view.is_settled else "yellow"
-    line.append(f"  {_closing(view)}", style=style)
-    if not view.is_settled and view.is_running:
-        line.append(f"  running for {seconds_text(view.seconds)}", style="dim")
+    is_at_work = view.run.is_running and not view.objects.is_settled
+    line.append(f"  {_closing(view)}", style="green" if view.objects.drained else "cyan" if is_at_work else "yellow")
+    if is_at_work:
+        line.append(f"  running for {seconds_text(view.run.seconds)}", style="dim")
     return line
 
 
@@ -223,7 +224,7 @@ def _state_grid(view: View, width: int) -> Table:
     from rich.text import Text
 
     cells = []
-    for state, tally in view.states.items():
+    for state, tally in view.objects.states.items():
         text = f"{count_text(tally.objects)} {state.label}" + (f" ({bytes_text(tally.bytes)})" if tally.bytes else "")
         cells.append(Text(text, style=_STATE_STYLES[state](tally)))
     columns = len(cells) if width >= _WIDE else 3
@@ -268,7 +269,7 @@ def _unit_lines(view: View) -> list[Text]:
     from rich.text import Text
 
     lines = []
-    for unit in view.units:
+    for unit in view.run.units:
         if unit.word == "running":
             style = "yellow" if "waiting" in unit.run.status else ""
             lines.append(Text(f"{unit.run.unit}: {plain_text(unit.run.status)}", style=style))
@@ -281,10 +282,10 @@ def _unit_lines(view: View) -> list[Text]:
 def _failure_lines(view: View) -> list[RenderableType]:
     from rich.text import Text
 
-    if not view.failure_count:
+    if not view.failures.count:
         return []
-    lines: list[RenderableType] = ["", Text(f"{counted_text(view.failure_count, 'failure')}, latest:", style="red")]
-    for failure in view.failures:
+    lines: list[RenderableType] = ["", Text(f"{counted_text(view.failures.count, 'failure')}, latest:", style="red")]
+    for failure in view.failures.latest:
         times = f" ({failure.times} times)" if failure.times > 1 else ""
         what = f"{key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
         text = f"  {whereabouts(failure)}{times}: {what}"
