@@ -21,6 +21,7 @@ from snowsync.core import workers
 from snowsync.core.workers import Doing
 from snowsync.hops.counters import Counters
 from snowsync.hops.switches import Switches
+from snowsync.running import liveness
 from snowsync.running import service as daemon_module
 from snowsync.running.service import Daemon
 
@@ -94,7 +95,7 @@ def started(*units: Any) -> tuple[Daemon, Switches]:
 def own_traffic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Bytes that this process has read and written."""
     bytes_seen = [0]
-    monkeypatch.setattr(daemon_module, "traffic_of", lambda pid: (bytes_seen[0], 0))
+    monkeypatch.setattr(liveness, "traffic_of", lambda pid: (bytes_seen[0], 0))
     return bytes_seen
 
 

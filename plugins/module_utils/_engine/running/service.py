@@ -15,20 +15,36 @@ import socket
 import time
 
 from ..core import workers
-from ..core.model import MIB
-from ..core.workers import Doing, stands_still
+from ..core.workers import Doing
 from ..hops.switches import Switches
 from ..hops.unit import Unit
-from ..movers.s5cmd.stuck import traffic_of
+from .liveness import Liveness
 from .run import Attendant
 
 _log = logging.getLogger("snowsync")
 _STATUS_SECONDS = 2.0
-_BUSY_SECONDS = 10.0  # a feeder without a turn for this long waits for a mover, hashes a large file, or hangs
 _START_SECONDS = 120  # a start step that takes longer hangs: systemd ends it
 _TELL_SECONDS = 5.0  # if systemd reads nothing for this long, a message is dropped
 _WORTH_TELLING = 30.0  # a disk that does not respond for this long is named in the status
-_PATIENCE = 90.0  # if nothing else moved for this long either, it hangs
+
+
+class Systemd:
+    """Where systemd listens; without it, nothing is sent."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.pop("NOTIFY_SOCKET", "")  # not for children
+
+    def tell(self, message: str) -> None:
+        """One message, of lines as sd_notify(3) defines them; dropped if systemd does not read it."""
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
+                client.settimeout(_TELL_SECONDS)
+                client.sendto(message.encode(), address)
+        except OSError as error:
+            _log.debug("cannot notify systemd: %s", error.strerror)
 
 
 class Daemon(Attendant):
@@ -37,13 +53,11 @@ class Daemon(Attendant):
     def __init__(self) -> None:
         self._units: list[Unit] = []
         self._switches: Switches | None = None
-        self._address = os.environ.pop("NOTIFY_SOCKET", "")
+        self._systemd = Systemd()
         watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
         self._interval = min(_STATUS_SECONDS, watchdog / 4) if watchdog else _STATUS_SECONDS
         self._next = 0.0
-        self._seen: list[int] = []
-        self._progressed = time.monotonic()
-        self._told: set[str] = set()  # workers that were reported as hanging
+        self._liveness = Liveness()
         self.stopped_by = 0  # the number of the signal that stopped the run
 
     def beat(self, doing: str) -> None:
@@ -51,30 +65,31 @@ class Daemon(Attendant):
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self._interval
-            self._tell(f"STATUS=starting: {doing}\nEXTEND_TIMEOUT_USEC={_START_SECONDS}000000\nWATCHDOG=1")
+            self._systemd.tell(f"STATUS=starting: {doing}\nEXTEND_TIMEOUT_USEC={_START_SECONDS}000000\nWATCHDOG=1")
 
     def start(self, units: list[Unit], switches: Switches) -> None:
         self._units, self._switches = units, switches
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self._tell("READY=1\nSTATUS=starting")
+        self._systemd.tell("READY=1\nSTATUS=starting")
 
     def _stop(self, number: int, _frame: object) -> None:
         _log.info("received %s: stopping; objects in flight are resumed at the next start", signal.Signals(number).name)
         self.stopped_by = number
         if self._switches:
             self._switches.stop.set()
-        self._tell("STOPPING=1\nSTATUS=stopping")
+        self._systemd.tell("STOPPING=1\nSTATUS=stopping")
 
     def turn(self) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + self._interval
-        self._tell(f"STATUS={self.status_line()}" + ("\nWATCHDOG=1" if self._is_alive(now) else ""))
+        status = f"STATUS={self.status_line()}"
+        self._systemd.tell(f"{status}\nWATCHDOG=1" if self._liveness.is_alive(self._units, now) else status)
 
     def end(self) -> None:
-        self._tell(f"STATUS={self.status_line()}")
+        self._systemd.tell(f"STATUS={self.status_line()}")
 
     def status_line(self) -> str:
         parts = []
@@ -94,49 +109,3 @@ class Daemon(Attendant):
             for look in workers.looks(time.monotonic())
             if look.doing is Doing.MEDIUM and look.seconds >= _WORTH_TELLING
         ]
-
-    def _is_alive(self, now: float) -> bool:
-        """Real progress: no worker hangs, and every feeder turned recently, or something moved since the last look."""
-        units = [unit for unit in self._units if not unit.activity.has_ended]
-        if all(now - unit.activity.heartbeat < _BUSY_SECONDS for unit in units) or self._has_moved(units):
-            self._progressed = now
-        # Given enough time, a mover ends stuck transfers by itself.
-        patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in units)])
-        return now - self._progressed < patience and not self._hanging(now, patience)
-
-    def _hanging(self, now: float, patience: float) -> list[str]:
-        """The workers that need a restart; each is logged once."""
-        hanging = [look for look in workers.looks(now) if stands_still(look, patience)]
-        for look in hanging:
-            if look.name not in self._told:
-                _log.error("%s has made no progress for %.0f s: leaving it to the watchdog", look.name, look.seconds)
-        self._told = {look.name for look in hanging}
-        return sorted(self._told)
-
-    def _has_moved(self, units: list[Unit]) -> bool:
-        """Whether objects or bytes moved since the previous call: one object of a terabyte takes hours."""
-        seen = [
-            sum(traffic_of(os.getpid()) or (0, 0)) // MIB
-        ]  # our own hashing; in MiB, since reading /proc itself counts a little
-        for unit in units:
-            counters = unit.counters
-            seen += [
-                counters.listed.objects,
-                counters.moved.objects,
-                counters.failures.count,
-                unit.endpoints.transfers.traffic(),
-            ]
-        moved = seen != self._seen
-        self._seen = seen
-        return moved
-
-    def _tell(self, message: str) -> None:
-        if not self._address:
-            return
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
-                client.settimeout(_TELL_SECONDS)
-                client.sendto(message.encode(), address)
-        except OSError as error:
-            _log.debug("cannot notify systemd: %s", error.strerror)
