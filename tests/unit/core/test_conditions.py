@@ -10,7 +10,20 @@ import os
 
 import pytest
 
-from snowsync.core.conditions import DRAINED, DRAINING, FAILED, IN_USE, MISSING, READ_ONLY, Seen, condition, word_of
+from snowsync.core.conditions import (
+    DRAINED,
+    DRAINING,
+    FAILED,
+    IN_USE,
+    MISSING,
+    OUT_OF_FILES,
+    READ_ONLY,
+    Drain,
+    Reported,
+    Seen,
+    condition,
+    word_of,
+)
 from snowsync.core.errors import LocalError, Trouble
 
 
@@ -44,18 +57,44 @@ def test_an_error_without_a_number_says_that_it_is_not_there() -> None:
     ("seen", "word", "reason"),
     [
         (Seen(), IN_USE, ""),
-        (Seen(absence=MISSING, why="not mounted", is_draining=True), MISSING, "not mounted"),
-        (Seen(absence=FAILED, why="EIO", trouble=MISSING, reason="x"), FAILED, "EIO"),
-        (Seen(trouble=FAILED, reason="EIO"), FAILED, "EIO"),
-        (Seen(trouble=FAILED, reason="EIO", is_draining=True), FAILED, "EIO"),
-        (Seen(trouble=MISSING, reason="x"), IN_USE, ""),
-        (Seen(trouble=MISSING, reason="permission", units_run=True), MISSING, "permission"),
+        (Seen(absence=MISSING, why="not mounted", drain=Drain(is_on=True)), MISSING, "not mounted"),
+        (Seen(absence=FAILED, why="EIO", reported=Reported(MISSING, "x")), FAILED, "EIO"),
+        (Seen(reported=Reported(FAILED, "EIO")), FAILED, "EIO"),
+        (Seen(reported=Reported(FAILED, "EIO"), drain=Drain(is_on=True)), FAILED, "EIO"),
+        (Seen(reported=Reported(MISSING, "x")), IN_USE, ""),
+        (Seen(reported=Reported(MISSING, "permission", units_run=True)), MISSING, "permission"),
+        (Seen(is_out_of_files=True), IN_USE, OUT_OF_FILES),
         (Seen(is_read_only=True), READ_ONLY, "its filesystem is read-only"),
-        (Seen(trouble=READ_ONLY, reason="EROFS", is_draining=True), READ_ONLY, "EROFS"),
-        (Seen(is_draining=True, is_empty=False), DRAINING, ""),
-        (Seen(is_draining=True, is_awaited=True), DRAINING, ""),
-        (Seen(is_draining=True), DRAINED, ""),
+        (Seen(reported=Reported(READ_ONLY, "EROFS"), drain=Drain(is_on=True)), READ_ONLY, "EROFS"),
+        (Seen(drain=Drain(is_on=True, is_empty=False)), DRAINING, ""),
+        (Seen(drain=Drain(is_on=True, is_awaited=True)), DRAINING, ""),
+        (Seen(drain=Drain(is_on=True)), DRAINED, ""),
     ],
 )
 def test_one_word_for_all_that_is_known(seen: Seen, word: str, reason: str) -> None:
     assert condition(seen) == (word, reason)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_volume_is_drained_when_nothing_is_there_and_nothing_comes(
+    is_on: bool, is_empty: bool, is_awaited: bool
+) -> None:
+    drain = Drain(is_on, is_empty, is_awaited)
+    assert drain.is_over is ((is_on, is_empty, is_awaited) == (True, True, False))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "units_run", "expected"),
+    [
+        ("", True, False),
+        (FAILED, False, True),
+        (FAILED, True, True),
+        (MISSING, True, True),
+        (MISSING, False, False),  # it may have come back since
+        (READ_ONLY, True, False),
+    ],
+)
+def test_which_reports_make_a_volume_unavailable(trouble: str, units_run: bool, expected: bool) -> None:
+    assert Reported(trouble, "a reason", units_run=units_run).is_unavailable is expected

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import LocalError, Trouble
 
@@ -50,39 +50,62 @@ def word_of(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """The last trouble that a unit reported of a volume, with its reason; '' for none.
+
+    `units_run`: a unit is running that can withdraw that report.
+    """
+
+    trouble: str = ""
+    reason: str = ""
+    units_run: bool = False
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether the volume cannot be used according to this report, which still counts."""
+        return self.trouble == FAILED or (self.trouble == MISSING and self.units_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Whether a volume is being drained (`is_on`), and how far that is.
+
+    `is_empty`: the job needs nothing there. `is_awaited`: something may still be in flight to it.
+    """
+
+    is_on: bool = False
+    is_empty: bool = True
+    is_awaited: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a draining volume has nothing of the job, and nothing in flight to it."""
+        return self.is_on and self.is_empty and not self.is_awaited
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What is known about one volume at one moment: its present state, and what the ledger says.
 
-    `absence` is MISSING or FAILED and `why` its reason, both '' for a volume that is present. `trouble` and `reason`
-    are the last ones that a unit reported; `units_run`: a unit is running that can withdraw that report. `is_empty`:
-    the job needs nothing there. `is_awaited`: something may still be in flight to it.
+    `absence` is MISSING or FAILED and `why` its reason, both '' for a volume that is present.
     """
 
     absence: str = ""
     why: str = ""
-    trouble: str = ""
-    reason: str = ""
-    units_run: bool = False
+    reported: Reported = field(default_factory=Reported)
     is_read_only: bool = False
-    is_draining: bool = False
-    is_empty: bool = True
-    is_awaited: bool = False
     is_out_of_files: bool = False
-
-
-def is_drained(seen: Seen) -> bool:
-    """Whether a draining volume has nothing of the job, and nothing in flight to it."""
-    return seen.is_draining and seen.is_empty and not seen.is_awaited
+    drain: Drain = field(default_factory=Drain)
 
 
 def condition(seen: Seen) -> tuple[str, str]:
     """(one of WORDS, the reason or '')."""
     if seen.absence:
         return seen.absence, seen.why
-    if seen.trouble == FAILED or (seen.trouble == MISSING and seen.units_run):
-        return seen.trouble, seen.reason
-    if seen.is_read_only or seen.trouble == READ_ONLY:
-        return READ_ONLY, seen.reason or "its filesystem is read-only"
-    if seen.is_draining:
-        return (DRAINED if is_drained(seen) else DRAINING), ""
+    if seen.reported.is_unavailable:
+        return seen.reported.trouble, seen.reported.reason
+    if seen.is_read_only or seen.reported.trouble == READ_ONLY:
+        return READ_ONLY, seen.reported.reason or "its filesystem is read-only"
+    if seen.drain.is_on:
+        return (DRAINED if seen.drain.is_over else DRAINING), ""
     return IN_USE, (OUT_OF_FILES if seen.is_out_of_files else "")

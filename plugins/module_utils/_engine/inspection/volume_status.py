@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..core import conditions
-from ..core.conditions import Seen
+from ..core.conditions import Drain, Reported, Seen
 from ..core.errors import LocalError
 from ..core.layout import OWN_FOLDER
 from ..core.text import bytes_text, counted_text, plain_text
@@ -99,7 +99,7 @@ def away_text(away: Tally) -> str:
 
 def _left_out(row: VolumeRow) -> VolumeStatus:
     problem = "is no longer in the job's configuration, but holds objects"
-    seen = Seen(conditions.MISSING, problem, is_draining=row.draining, is_empty=False)
+    seen = Seen(conditions.MISSING, problem, drain=Drain(row.draining, is_empty=False))
     return _status(row, row.path, problem, (0, 0), None, seen)
 
 
@@ -121,14 +121,14 @@ def _volume(
     seen = Seen(
         absence=absence,
         why=problem,
-        trouble=known.trouble,
-        reason=known.reason,
-        units_run=bool(running),
+        reported=Reported(known.trouble, known.reason, units_run=bool(running)),
         is_read_only=read_only,
-        is_draining=known.draining,
-        is_empty=not known.undelivered.objects and (job.keep_staged or not known.held.objects),
-        is_awaited=known.placing and "source" in running,
         is_out_of_files=out_of_files,
+        drain=Drain(
+            known.draining,
+            is_empty=not known.undelivered.objects and (job.keep_staged or not known.held.objects),
+            is_awaited=known.placing and "source" in running,
+        ),
     )
     status = _status(known, str(config.path), problem, (total, free), config.limit, seen)
     return replace(status, another=another.short) if another else status
@@ -167,8 +167,8 @@ def _status(
         undelivered=row.undelivered,
         dropped=row.dropped,
         draining=row.draining,
-        is_drained=conditions.is_drained(seen),
-        awaited=seen.is_awaited,
+        is_drained=seen.drain.is_over,
+        awaited=seen.drain.is_awaited,
     )
 
 
