@@ -17,7 +17,9 @@ from ledger_rows import MD5, bring_to, failure, listed, make_job, row_of
 from snowsync.config.job_file import Job
 from snowsync.core import machine
 from snowsync.core.errors import LocalError, Trouble
+from snowsync.core.machine import now_ms
 from snowsync.core.model import Evidence, State
+from snowsync.inspection import report as report_module
 from snowsync.inspection.report import gather, render, write_report
 from snowsync.ledger.ledger import Failure, Ledger, Staged
 from snowsync.ledger.reader import LedgerReader
@@ -298,3 +300,24 @@ def test_what_was_forgotten_is_named_with_its_reason(job: Job, ledger: Ledger, v
     assert '"left\\nearly": not listed any more' in text
     more = json.loads(path.read_text())["snowsync"]
     assert (more["forgotten_count"], more["forgotten"][0]["key"]) == (1, "left\nearly")
+
+
+def test_a_report_gives_each_volume_its_share_and_counts_what_it_does_not_list(
+    job: Job, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _two = (ledger.volumes.volume_id(name, f"uuid-{name}", f"/{name}") for name in ("one", "two"))
+    bring_to(ledger, "staged", State.STAGED, one)
+    bring_to(ledger, "pending", State.PENDING, one)
+    for _time in range(3):
+        ledger.journal.record(failure(row_of(ledger, "pending")))
+    monkeypatch.setattr(report_module, "_FAILURES_KEPT", 0)
+    found = gather(LedgerReader(ledger), since_ms=1)
+    assert {share.row.name: share.staged.objects for share in found.volumes} == {"one": 1, "two": 0}
+    assert (found.failures.items, found.failures.count > 0) == ([], True)
+    assert found.period.seconds == (found.period.until_ms - 1) / 1000
+
+
+def test_a_period_never_ends_before_it_began(job: Job, ledger: Ledger) -> None:
+    later = now_ms() + 86_400_000
+    period = gather(LedgerReader(ledger), since_ms=later).period
+    assert (period.until_ms, period.seconds) == (later, 0.0)

@@ -65,7 +65,7 @@ def group(hop: str, objects: int) -> GroupRow:
 
 def test_the_slower_they_are_the_less_often_they_are_computed(totals: Totals, reader: Any, clock: list[float]) -> None:
     totals.update(reader, [], 0, [], settled=False)
-    assert (totals.seconds, totals.failures.count, totals.failures.latest) == (2.0, 7, ["latest"])
+    assert (totals.seconds, totals.failures.count, totals.failures.items) == (2.0, 7, ["latest"])
     clock[0] += SHARE * 2.0 - 0.1
     totals.update(reader, [], 0, [], settled=False)
     assert (reader.sums, totals.seconds) == (1, 0.0)

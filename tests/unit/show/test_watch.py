@@ -258,7 +258,7 @@ def test_a_clock_that_is_set_changes_no_rate_and_hides_no_failure(
     assert before.run.seconds <= view.run.seconds < before.run.seconds + 600
     assert view.hops["source"].rate.objects > 0
     assert view.hops["source"].eta_seconds is not None
-    assert (view.failures.count, len(view.failures.latest)) == (1, 1)
+    assert (view.failures.count, len(view.failures.items)) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..core.model import State
 from ..ledger.records import FailureRow, Tally
+from .report import Excerpt
 from .status import Rate, UnitStatus
 from .volume_status import VolumeStatus
 
@@ -76,14 +77,6 @@ class ObjectsView:
 
 
 @dataclass(frozen=True, slots=True)
-class FailuresView:
-    """The failures of the current run, or of the last one."""
-
-    count: int = 0
-    latest: list[FailureRow] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """A snapshot of a job. `waiting_for` says why there is nothing to show yet."""
 
@@ -93,7 +86,7 @@ class View:
     objects: ObjectsView = field(default_factory=ObjectsView)
     hops: dict[str, HopView] = field(default_factory=dict)
     volumes: list[VolumeView] = field(default_factory=list)
-    failures: FailuresView = field(default_factory=FailuresView)
+    failures: Excerpt[FailureRow] = field(default_factory=Excerpt)  # the latest of the run
 
     @property
     def eta_seconds(self) -> float | None:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import VERSION
 from ..core.errors import LocalError, Trouble
@@ -43,6 +43,7 @@ from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 if TYPE_CHECKING:
     from ..config.job_file import Job, Store
 
+_Item = TypeVar("_Item")
 _REPORTS_KEPT = 100
 _FAILURES_KEPT = 1000  # in the file; all of them stay in the ledger
 _NOT_PROVEN_KEPT = 1000
@@ -50,21 +51,45 @@ _FORGOTTEN_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What happened since `since_ms`. `running`: a unit is still running, so open objects are not failures."""
+class Period:
+    """From `since_ms` to `until_ms`, which is never before it."""
 
     since_ms: int
     until_ms: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.until_ms - self.since_ms) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt(Generic[_Item]):
+    """Some items of `count`."""
+
+    items: list[_Item] = field(default_factory=list)
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeShare:
+    """A volume, and what became `staged` there in the period."""
+
+    row: VolumeRow
+    staged: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened in a period. `running`: a unit is still running, so open objects are not failures."""
+
+    period: Period
     running: bool
     census: Census
     hops: dict[str, HopSum]
-    volumes: list[VolumeRow]
-    staged_by_volume: dict[int, Tally]
-    failures: list[FailureRow]
-    failure_count: int
+    volumes: list[VolumeShare]
+    failures: Excerpt[FailureRow]
     not_proven: list[str] = field(default_factory=list)  # keys of the first such objects
-    forgotten: list[Forgotten] = field(default_factory=list)  # the most recent
-    forgotten_count: int = 0
+    forgotten: Excerpt[Forgotten] = field(default_factory=Excerpt)  # the most recent
 
     @property
     def status(self) -> str:
@@ -86,19 +111,20 @@ def gather(reader: LedgerReader, *, since_ms: int | None = None, running: bool =
         since_ms = reader.first_started_ms() or now_ms()
     census = reader.census(since_ms)
     return Report(
-        since_ms=since_ms,
-        until_ms=max(since_ms, now_ms()),  # in case the clock was set back
+        Period(since_ms, until_ms=max(since_ms, now_ms())),  # in case the clock was set back
         running=running,
         census=census,
         hops=reader.hops(since_ms),
-        volumes=reader.volumes(),
-        staged_by_volume=reader.staged_by_volume(since_ms),
-        failures=reader.failures(_FAILURES_KEPT, since_ms),
-        failure_count=reader.failure_count(since_ms),
+        volumes=_shares(reader, since_ms),
+        failures=Excerpt(reader.failures(_FAILURES_KEPT, since_ms), reader.failure_count(since_ms)),
         not_proven=reader.not_proven(_NOT_PROVEN_KEPT) if _not_proven(census) else [],
-        forgotten=reader.forgotten(_FORGOTTEN_KEPT, since_ms),
-        forgotten_count=reader.forgotten_count(since_ms),
+        forgotten=Excerpt(reader.forgotten(_FORGOTTEN_KEPT, since_ms), reader.forgotten_count(since_ms)),
     )
+
+
+def _shares(reader: LedgerReader, since_ms: int) -> list[VolumeShare]:
+    volumes, staged = reader.volumes(), reader.staged_by_volume(since_ms)
+    return [VolumeShare(volume, staged.get(volume.id, Tally())) for volume in volumes]
 
 
 def _not_proven(census: Census) -> int:
@@ -118,7 +144,7 @@ def write_report(job: Job, ledger: Ledger, *, since_ms: int | None = None, runni
 
 def save(job: Job, reader: LedgerReader, report: Report) -> Path:
     """Save a gathered report; returns its path."""
-    path = job.reports_path / f"dt_data_{report.since_ms // 1000}.json"
+    path = job.reports_path / f"dt_data_{report.period.since_ms // 1000}.json"
     try:
         if not job.reports_path.is_dir():
             job.reports_path.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -176,13 +202,13 @@ def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
     head = {"service": "snowsync", **_side("src", job.source), **_side("dst", job.destination)}
     head |= {
         "max_workers": job.mover.workers,
-        "start_time_epoch": report.since_ms // 1000,
+        "start_time_epoch": report.period.since_ms // 1000,
         "status": report.status,
     }
     yield encode(head)[:-1]
     names = naming(job, reader.ledger.stores.bindings())
     yield ', "objects_moved": ['
-    yield from _joined(_moved(names, moved, encode) for moved in reader.moved(report.since_ms))
+    yield from _joined(_moved(names, moved, encode) for moved in reader.moved(report.period.since_ms))
     yield '],\n"failed_objects": {'
     yield from _joined(f"{encode(key)}: {size}" for key, size, _state, _message in reader.troubled())
     yield "},\n"
@@ -226,8 +252,8 @@ def _totals(report: Report) -> dict[str, Any]:
     initial = Tally(final.objects - census.moved.objects, final.bytes - census.moved.bytes)
     ended = report.status != "Running"
     return {
-        "end_time_epoch": report.until_ms // 1000 if ended else False,
-        "total_duration_seconds": (report.until_ms - report.since_ms) / 1000 if ended else False,
+        "end_time_epoch": report.period.until_ms // 1000 if ended else False,
+        "total_duration_seconds": report.period.seconds if ended else False,
         "initial_synced_objects": initial.objects,
         "initial_unsynced_objects": census.total.objects - initial.objects,
         "final_synced_objects": final.objects,
@@ -252,8 +278,13 @@ def _availability(status: VolumeStatus | None) -> dict[str, Any]:
     }
 
 
+def _statuses(job: Job, report: Report) -> list[VolumeStatus]:
+    """The volumes when the report is written."""
+    return volume_statuses(job, [share.row for share in report.volumes])
+
+
 def _more(job: Job, report: Report) -> dict[str, Any]:
-    statuses = {status.name: status for status in volume_statuses(job, report.volumes)}
+    statuses = {status.name: status for status in _statuses(job, report)}
     return {
         "version": VERSION,
         "job": job.job,
@@ -267,26 +298,26 @@ def _more(job: Job, report: Report) -> dict[str, Any]:
         },
         "evidence": evidence_counts(report.census),
         "not_proven": {"objects": _not_proven(report.census), "keys": report.not_proven},
-        "forgotten_count": report.forgotten_count,
+        "forgotten_count": report.forgotten.count,
         "forgotten": [
             {"key": each.key, "size": each.size, "reason": each.reason, "time_epoch": each.at_ms / 1000}
-            for each in report.forgotten
+            for each in report.forgotten.items
         ],
         "volumes": [
             {
-                "name": volume.name,
-                "uuid": volume.uuid,
-                "path": volume.path,
-                "staged_objects": report.staged_by_volume.get(volume.id, Tally()).objects,
-                "staged_bytes": report.staged_by_volume.get(volume.id, Tally()).bytes,
-                "held_objects": volume.held.objects,
-                "held_bytes": volume.held.bytes,
-                **_availability(statuses.get(volume.name)),
+                "name": share.row.name,
+                "uuid": share.row.uuid,
+                "path": share.row.path,
+                "staged_objects": share.staged.objects,
+                "staged_bytes": share.staged.bytes,
+                "held_objects": share.row.held.objects,
+                "held_bytes": share.row.held.bytes,
+                **_availability(statuses.get(share.row.name)),
             }
-            for volume in report.volumes
+            for share in report.volumes
         ],
-        "failure_count": report.failure_count,
-        "failures": [failure_record(failure) for failure in report.failures],
+        "failure_count": report.failures.count,
+        "failures": [failure_record(failure) for failure in report.failures.items],
     }
 
 
@@ -319,10 +350,10 @@ def failure_record(failure: FailureRow) -> dict[str, Any]:
 
 def render(job: Job, report: Report, path: Path | None = None, *, names: int = 20) -> str:
     """The report as text; lists at most `names` failures."""
-    census = report.census
+    census, period = report.census, report.period
     sections = [
-        f"job {job.job}: {report.words}, {moment_text(report.since_ms)} to {moment_text(report.until_ms)}"
-        f" ({seconds_text((report.until_ms - report.since_ms) / 1000)})",
+        f"job {job.job}: {report.words}, {moment_text(period.since_ms)} to {moment_text(period.until_ms)}"
+        f" ({seconds_text(period.seconds)})",
         table(
             ("state", "objects", "bytes"),
             [
@@ -342,7 +373,7 @@ def render(job: Job, report: Report, path: Path | None = None, *, names: int = 2
         sections.append(
             table(("volume", "staged", "bytes", "still there", "bytes", "path"), _volume_rows(report), left=(0, 5))
         )
-    away = unavailable(volume_statuses(job, report.volumes))
+    away = unavailable(_statuses(job, report))
     if away.objects:
         sections.append(away_text(away))
     sections += [_not_proven_lines(report, names), _forgotten_lines(report, names), _failure_lines(report, names)]
@@ -366,25 +397,24 @@ def _hop_row(hop: str, sums: HopSum, evidence: dict[str, int]) -> tuple[str, ...
 
 def _volume_rows(report: Report) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for volume in report.volumes:
-        staged = report.staged_by_volume.get(volume.id, Tally())
-        held = volume.held
+    for share in report.volumes:
+        staged, held = share.staged, share.row.held
         counts = (
             count_text(staged.objects),
             bytes_text(staged.bytes),
             count_text(held.objects),
             bytes_text(held.bytes),
         )
-        rows.append((volume.name, *counts, volume.path))
+        rows.append((share.row.name, *counts, share.row.path))
     return rows
 
 
 def _forgotten_lines(report: Report, names: int) -> str:
-    if not report.forgotten_count:
+    if not report.forgotten.count:
         return ""
-    lines = [f"{counted_text(report.forgotten_count, 'object')} removed from the ledger, newest first:"]
-    lines += [f"  {key_text(each.key)}: {plain_text(each.reason)}" for each in report.forgotten[:names]]
-    lines += ["  ... and more: see the report file and the ledger"] if len(report.forgotten) > names else []
+    lines = [f"{counted_text(report.forgotten.count, 'object')} removed from the ledger, newest first:"]
+    lines += [f"  {key_text(each.key)}: {plain_text(each.reason)}" for each in report.forgotten.items[:names]]
+    lines += ["  ... and more: see the report file and the ledger"] if len(report.forgotten.items) > names else []
     return "\n".join(lines)
 
 
@@ -400,16 +430,16 @@ def _not_proven_lines(report: Report, names: int) -> str:
 
 
 def _failure_lines(report: Report, names: int) -> str:
-    if not report.failure_count:
+    if not report.failures.count:
         return "no failures, nothing quarantined"
-    lines = [f"{counted_text(report.failure_count, 'failure')}; by object, newest first:"]
-    for failure in report.failures[:names]:
+    lines = [f"{counted_text(report.failures.count, 'failure')}; by object, newest first:"]
+    for failure in report.failures.items[:names]:
         lines += failure_lines(failure)
         if failure.expected or failure.found:
             lines.append(
                 f"    expected {plain_text(failure.expected or '-')}, found {plain_text(failure.found or '-')}"
             )
-    if len(report.failures) > names:
+    if len(report.failures.items) > names:
         lines.append("  ... and more: see the report file and the ledger")
     return "\n".join(lines)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..core.model import State
 from ..ledger.reader import LedgerReader
-from ..ledger.records import GroupRow, Tally
-from .progress_view import FailuresView
+from ..ledger.records import FailureRow, GroupRow, Tally
+from .report import Excerpt
 from .status import UnitStatus, running
 from .volume_status import VolumeStatus, volume_statuses
 
@@ -34,7 +34,7 @@ class Totals:
         self._job = job
         self.states: dict[State, Tally] = {}
         self.volumes: list[VolumeStatus] = []
-        self.failures = FailuresView()
+        self.failures: Excerpt[FailureRow] = Excerpt()
         self.seconds = 0.0
         self._due = 0.0
         self._are_last = False  # they were computed when nothing was left to do
@@ -58,8 +58,7 @@ class Totals:
         started = time.monotonic()
         self.states = reader.states()
         self.volumes = volume_statuses(self._job, reader.volumes_seen(), running(units), reader.ledger.volumes)
-        latest = reader.failures(_FAILURES, since_ms)
-        self.failures = FailuresView(reader.failure_count(since_ms), latest)
+        self.failures = Excerpt(reader.failures(_FAILURES, since_ms), reader.failure_count(since_ms))
         self.seconds = time.monotonic() - started
         self._due = time.monotonic() + SHARE * self.seconds
 

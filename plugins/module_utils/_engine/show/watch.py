@@ -285,7 +285,7 @@ def _failure_lines(view: View) -> list[RenderableType]:
     if not view.failures.count:
         return []
     lines: list[RenderableType] = ["", Text(f"{counted_text(view.failures.count, 'failure')}, latest:", style="red")]
-    for failure in view.failures.latest:
+    for failure in view.failures.items:
         times = f" ({failure.times} times)" if failure.times > 1 else ""
         what = f"{key_text(failure.key)}: {failure.trouble}: {plain_text(failure.message)}"
         text = f"  {whereabouts(failure)}{times}: {what}"
