@@ -192,6 +192,37 @@ def test_the_memory_of_directories_is_bounded(tmp_path: Path, ledger: Ledger, mo
     assert len(list(volume.staged_files())) == 10
 
 
+def test_a_directory_is_made_once_unless_it_is_to_be_made_anew(tmp_path: Path, ledger: Ledger) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    staged, directories = tmp_path / "one/.snowsync/staged/testjob", volume.directories
+    directories.make("a/b")
+    assert (staged / "a/b").is_dir()
+    (staged / "a/b").rmdir()  # as another process does
+    directories.make("a/b")
+    assert not (staged / "a/b").exists(), "it is known"
+    directories.make("a/b", anew=True)
+    assert (staged / "a/b").is_dir()
+    directories.prune(["a/b"])
+    assert list(staged.iterdir()) == []
+    directories.make("a/b")
+    assert (staged / "a/b").is_dir(), "what was pruned here is not known any more"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, ["fsync"] * 5), (40, ["syncfs"])])
+def test_many_directories_are_synced_with_their_filesystem(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, count: int, expected: list[str]
+) -> None:
+    _volumes, (volume,) = opened(make_job(tmp_path), ledger)
+    names = [f"d{number}" for number in range(count)]
+    for name in names:
+        volume.directories.make(name)
+    calls: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: calls.append("fsync"))
+    monkeypatch.setattr(volumes_module, "syncfs", lambda _descriptor: calls.append("syncfs"))
+    volume.directories.sync(names)
+    assert calls == expected, "each directory, the top of the tree, and where the files came from"
+
+
 def test_publish_of_a_missing_file_fails(tmp_path: Path, ledger: Ledger) -> None:
     _volumes, (volume,) = opened(make_job(tmp_path), ledger)
     with pytest.raises(FileNotFoundError):
