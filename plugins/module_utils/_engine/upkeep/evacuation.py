@@ -80,7 +80,7 @@ def evacuate(job: Job, name: str, say: Callable[[str], None] = lambda text: None
 
 
 class EvacuatedVolume:
-    """The volume that is evacuated, and what lies there. No copy is in progress when it is looked at."""
+    """The volume that is evacuated, and what lies there."""
 
     def __init__(self, job: Job, ledger: EvacuationLedger, volumes: VolumeSet, number: int, name: str) -> None:
         self._job = job
@@ -94,7 +94,10 @@ class EvacuatedVolume:
         return f"evacuate volume {self._name} of job {self._job.job}"
 
     def opened(self) -> OpenVolume:
-        """As it is now. LocalError if it is not there, LedgerError once it is used again."""
+        """As it is now. LocalError if it is not there, LedgerError once it is used again.
+
+        No copy is in progress: volumes that were taken out are closed.
+        """
         self._volumes.refresh()
         self._volumes.in_use.close_retired()
         volume = self._volumes.open.get(self._number)
