@@ -50,4 +50,4 @@ class VolumeWatch:
             except OSError as error:
                 self._take_out(volume, f"Failed to start using volume {volume.name}: {error.strerror}")
         self._seen()
-        self._volumes.close_retired({id(item.volume) for item in self._flight.items()})
+        self._volumes.in_use.close_retired({id(item.volume) for item in self._flight.items()})

@@ -31,8 +31,8 @@ class Liveness:
 
     def is_alive(self, units: Sequence[Unit], now: float) -> bool:
         """Real progress: no worker hangs, and every feeder turned recently, or something moved since the last look."""
-        at_work = [unit for unit in units if not unit.has_ended]
-        if all(now - unit.heartbeat < _BUSY_SECONDS for unit in at_work) or self._has_moved(at_work):
+        at_work = [unit for unit in units if not unit.activity.has_ended]
+        if all(now - unit.activity.heartbeat < _BUSY_SECONDS for unit in at_work) or self._has_moved(at_work):
             self._progressed = now
         # Given enough time, a mover ends stuck transfers by itself.
         patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in at_work)])
@@ -54,7 +54,12 @@ class Liveness:
         ]  # our own hashing; in MiB, since reading /proc itself counts a little
         for unit in units:
             counters = unit.counters
-            seen += [counters.listed_objects, counters.moved_objects, counters.failure_count, unit.endpoints.traffic()]
+            seen += [
+                counters.listed.objects,
+                counters.moved.objects,
+                counters.failures.count,
+                unit.endpoints.transfers.traffic(),
+            ]
         moved = seen != self._seen
         self._seen = seen
         return moved

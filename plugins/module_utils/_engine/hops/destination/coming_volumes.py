@@ -54,7 +54,7 @@ class ComingVolumes:
         self._backlog.rewind()
         if self._ledger.recovery.recovered_ms():
             self._readiness.overtaken |= adoption.overtaken(self._ledger, volume, self._beat)
-        if not volume.writable:
+        if not volume.medium.writable:
             _log.warning("volume %s is used read-only: %s", volume.name, self._volumes.why_only_read(volume))
             return
         busy = self._flight.ids()

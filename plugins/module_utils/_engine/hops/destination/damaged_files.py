@@ -67,11 +67,11 @@ class DamagedFiles:
 
     def local_failure(self, item: Item, error: OSError) -> Damage | None:
         """A file cannot be read: the file is to blame if its volume is healthy, otherwise the volume."""
-        if item.volume.is_well():
+        if item.volume.medium.is_well():
             if isinstance(error, FileNotFoundError):
                 return gone(item)
             return Damage(Trouble.MISMATCH, f"error {error.errno}", f"the file cannot be read: {error.strerror}")
-        if not item.volume.writable and not item.volume.trouble():
+        if not item.volume.medium.writable and not item.volume.medium.trouble():
             if isinstance(error, FileNotFoundError):
                 return gone(item)
             self._unreadable(item, error)

@@ -101,7 +101,7 @@ class Leftovers:
             self._rows.begin(self._volumes.open if not self._keeps else ())
         for number in self._rows.unfinished - self._busy:
             volume = self._volumes.open.get(number)
-            if volume is None or not volume.writable or not self._release_page(volume):
+            if volume is None or not volume.medium.writable or not self._release_page(volume):
                 self._rows.end(number)
 
     def _release_page(self, volume: OpenVolume) -> bool:

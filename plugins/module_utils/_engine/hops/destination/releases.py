@@ -44,7 +44,7 @@ class Releases:
         released = []
         emptied: dict[int, tuple[OpenVolume, set[str]]] = {}
         for row, volume, permit in delivered:
-            if not volume.writable:
+            if not volume.medium.writable:
                 continue  # deleted when it is writable again
             relative = self._naming.staging_path(row.key, row.generation, row.origin)
             try:
@@ -62,7 +62,7 @@ class Releases:
                 continue
             released.append(row)
         for volume, directories in emptied.values():
-            volume.prune(directories)
+            volume.directories.prune(directories)
         self._counters.released.add(len(released), sum(row.size for row in released))
         with self._lock:
             self._released.extend(released)

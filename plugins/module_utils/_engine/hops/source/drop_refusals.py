@@ -58,14 +58,14 @@ class DropRefusals:
         except BlockingIOError:
             return 1  # a file server has it locked for a writer
         except OSError as error:
-            if not volume.is_well():
+            if not volume.medium.is_well():
                 raise
             self.refuse(volume, relative, f"it cannot be read: {error.strerror}; make it readable for snowsync's user")
             return 0
 
     def unreadable_directory(self, volume: OpenVolume, relative: str, error: OSError) -> None:
         """Refuse a directory that cannot be read ("": the drop folder itself); raises if the volume is to blame."""
-        if not volume.is_well():
+        if not volume.medium.is_well():
             raise error
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # removed, or replaced by a link
             reason = f"the directory cannot be read: {error.strerror}; make it readable for snowsync's user"

@@ -119,7 +119,7 @@ class DropScan:
         """Walk all drop folders once. Returns how many files are too recent to be taken."""
         unsettled = 0
         for number in list(self._volumes.open):
-            with self._volumes.borrowed(number) as borrowed:
+            with self._volumes.in_use.borrowed(number) as borrowed:
                 for volume in borrowed:
                     unsettled += self._scan(volume)
         self._sightings.end_scan()

@@ -21,7 +21,7 @@ def files_of(volume: OpenVolume, refusals: DropRefusals) -> Iterator[tuple[int, 
     The drop folder is a descriptor, which stays open as long as this is iterated over. OSError when the volume is to
     blame.
     """
-    if volume.config.drop_path is None or not volume.still_there():
+    if volume.config.drop_path is None or not volume.medium.still_there():
         return
     try:
         with volume.dropped.top() as top:

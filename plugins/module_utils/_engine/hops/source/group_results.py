@@ -61,9 +61,9 @@ def publish(group: Group) -> list[Unnamed]:
         except FileNotFoundError:
             unnamed.append(Unnamed(entry, Trouble.UNKNOWN, "the fetched file is gone from the volume"))
         except OSError as error:
-            volume.prune([os.path.dirname(path)])  # directories that were created for it
+            volume.directories.prune([os.path.dirname(path)])  # directories that were created for it
             unnamed.append(Unnamed(entry, *_why_unnamed(volume, error)))
-    volume.sync_directories(directories)
+    volume.directories.sync(directories)
     return unnamed
 
 

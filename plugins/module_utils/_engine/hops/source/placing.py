@@ -168,7 +168,7 @@ class Placing:
                 return self._shortage.is_settled(rows, spaces)
             item = Item(row, volume, endpoint, volume.incoming_path(row.id))
             if not self._handover.has_room(item):
-                next(space for space in spaces if space.id == chosen).window = 0  # continue with the others
+                next(space for space in spaces if space.id == chosen).inflow.window = 0  # continue with the others
                 continue
             rows.popleft()
             self._full.has_placed()

@@ -64,7 +64,7 @@ class FullVolumes:
         hopeless = not self._room_is_coming() if self._until == "once" else self._is_stuck()
         self.is_full = hopeless and self._seems_full  # twice, since space may have been freed after the first check
         self._seems_full = hopeless
-        self._volumes.count_anew()
+        self._volumes.occupancy.expire()
 
     def _is_stuck(self) -> bool:
         """Whether what is on the volumes stays there in this run because the destination refused it."""
@@ -139,7 +139,7 @@ class Shortage:
         if not spaces:
             self._wait_for_volume()
             return False
-        if any(space.is_busy for space in spaces):
+        if any(space.inflow.is_busy for space in spaces):
             return False  # their disks are busy: more objects would only wait in memory
         if not self._volumes.absent and not self._volumes.draining and fits_nowhere(rows[0].size, spaces):
             row = rows.popleft()

@@ -46,7 +46,7 @@ class VolumeChoice:
         """A volume that did not fail with this object; the failed one again if the others have no room."""
         others = [space for space in spaces if space.id != self._notes.volume_to_avoid(row)]
         chosen = self._placement.choose(row.size, others)
-        if chosen is not None or any(space.is_busy for space in others):
+        if chosen is not None or any(space.inflow.is_busy for space in others):
             return chosen
         return self._placement.choose(row.size, spaces)
 

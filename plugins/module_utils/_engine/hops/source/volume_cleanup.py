@@ -74,7 +74,7 @@ class VolumeCleanup:
             volume.sweep_evacuated()
         self._sweeping.soon()  # some of the files may be obsolete
         words = f", removed {counted_text(swept, 'file')} no longer needed" if swept else ""
-        _log.info("volume %s is in use (%s)%s", volume.name, volume.uuid, words)
+        _log.info("volume %s is in use (%s)%s", volume.name, volume.medium.uuid, words)
 
     def sweep_incoming(self) -> None:
         """At the end: remove partial files that will not be resumed."""
