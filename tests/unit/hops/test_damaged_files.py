@@ -44,9 +44,9 @@ class Bench:
 
     def take(self, item: Item, *, is_well: bool = True, writable: bool = True) -> Item:
         volume = item.volume = self.effects.volume
-        volume.name, volume.id, volume.writable = "one", 1, writable
-        volume.is_well.return_value = is_well
-        volume.trouble.return_value = ""
+        volume.name, volume.id, volume.medium.writable = "one", 1, writable
+        volume.medium.is_well.return_value = is_well
+        volume.medium.trouble.return_value = ""
         self.flight.take(item)
         return item
 

@@ -100,7 +100,7 @@ def test_a_volume_that_cannot_be_written_is_not_waited_for(obstacle: str) -> Non
         bench.releases.next_look = 0.0
         bench.open.pop(1)
     else:
-        bench.open[1].writable = False
+        bench.open[1].medium.writable = False
     bench.leftovers.release()
     bench.carry_out()
     assert bench.released == []

@@ -24,7 +24,7 @@ from snowsync.hops.switches import Switches
 from snowsync.ledger.drops import Dropped
 from snowsync.volumes.open_writers import WriterWatch
 
-VOLUME: Any = SimpleNamespace(id=3, name="one", is_well=lambda: True)
+VOLUME: Any = SimpleNamespace(id=3, name="one", medium=SimpleNamespace(is_well=lambda: True))
 
 
 class Staging:

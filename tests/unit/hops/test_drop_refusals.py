@@ -24,7 +24,7 @@ class Told:
     def __init__(self, *, is_well: bool = True) -> None:
         self.recorded: list[Failure] = []
         self.noted: list[Failure] = []
-        self.volume: Any = SimpleNamespace(id=3, name="one", is_well=lambda: is_well)
+        self.volume: Any = SimpleNamespace(id=3, name="one", medium=SimpleNamespace(is_well=lambda: is_well))
         journal: Any = SimpleNamespace(record=self.recorded.append)
         setbacks: Any = SimpleNamespace(note=self.noted.append)
         self.refusals = DropRefusals(journal, setbacks)

@@ -153,6 +153,7 @@ def test_a_file_that_lies_aside_is_put_back_before_anything_else(desk: Desk) -> 
 class Volumes:
     def __init__(self, names: list[str]) -> None:
         self.open: dict[int, Any] = {number: SimpleNamespace(id=number, name=name) for number, name in enumerate(names)}
+        self.in_use = self
 
     @contextlib.contextmanager
     def borrowed(self, number: int) -> Iterator[list[Any]]:

@@ -34,7 +34,7 @@ class Volume:
 
     def __init__(self, drop: Path | None) -> None:
         self.config = self
-        self.dropped = self
+        self.dropped = self.medium = self
         self.drop_path = drop
         self.is_there = True
         self.tops: list[int] = []

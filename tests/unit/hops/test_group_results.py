@@ -29,6 +29,7 @@ class Volume:
     def __init__(self, failing: dict[int, int] | None = None) -> None:
         self.failing = failing or {}
         self.did: list[str] = []
+        self.directories = SimpleNamespace(prune=self._prune, sync=self._sync_directories)
 
     def publish(self, object_id: int, path: str) -> str:
         if object_id in self.failing:
@@ -36,13 +37,13 @@ class Volume:
             raise OSError(number, os.strerror(number))
         return os.path.dirname(path)
 
-    def prune(self, directories: list[str]) -> None:
+    def _prune(self, directories: list[str]) -> None:
         self.did.append(f"prune {directories}")
 
     def sync(self) -> None:
         self.did.append("syncfs")
 
-    def sync_directories(self, directories: set[str]) -> None:
+    def _sync_directories(self, directories: set[str]) -> None:
         self.did.append(f"sync {sorted(directories)}")
 
 

@@ -140,7 +140,7 @@ class Place:
 
     def __init__(self, count: int, chosen: int | None = 1) -> None:
         self.rows = Rows(count)
-        self.space = SimpleNamespace(id=1, window=None)
+        self.space = SimpleNamespace(id=1, inflow=SimpleNamespace(window=None))
         self.submitted: list[int] = []
         self.settled: list[int] = []
         self.seen = 0
@@ -192,4 +192,4 @@ def test_a_volume_whose_lane_is_full_gets_no_more_in_this_turn() -> None:
     place = Place(3)
     place.room = [True, False, True, True]
     place.placing.place()
-    assert place.space.window == 0, "the next choice takes another volume, if there is one"
+    assert place.space.inflow.window == 0, "the next choice takes another volume, if there is one"

@@ -26,6 +26,7 @@ class Volumes:
         self.draining: set[int] = more.get("draining", set())
         self.coming: set[int] = more.get("coming", set())
         self.counted = 0
+        self.occupancy = SimpleNamespace(expire=self._count_anew)
 
     def placeable(self) -> list[Any]:
         return [SimpleNamespace(id=1, name="one")]
@@ -33,7 +34,7 @@ class Volumes:
     def why_not_placeable(self) -> str:
         return "one: it is not mounted"
 
-    def count_anew(self) -> None:
+    def _count_anew(self) -> None:
         self.counted += 1
 
 
@@ -167,7 +168,7 @@ class Short:
 
 
 def space(*, is_busy: bool = False, why_full: str = "") -> Any:
-    return SimpleNamespace(id=1, is_busy=is_busy, why_full=why_full)
+    return SimpleNamespace(id=1, inflow=SimpleNamespace(is_busy=is_busy), why_full=why_full)
 
 
 @pytest.fixture

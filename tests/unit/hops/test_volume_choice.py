@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from snowsync.hops.source.volume_choice import VolumeChoice
-from snowsync.volumes.placement import VolumeSpace
+from snowsync.volumes.placement import Inflow, VolumeSpace
 
 LARGE = 1000  # bytes
 ROW: Any = SimpleNamespace(id=7, generation=2, size=LARGE)
 
 
 def space(number: int, **more: Any) -> VolumeSpace:
-    return VolumeSpace(**{"id": number, "high": 10_000, "low": 9_000, "used": 0, "in_flight": 0, **more})
+    return VolumeSpace(**{"id": number, "high": 10_000, "low": 9_000, "used": 0, **more})
 
 
 class Choosing:
@@ -79,4 +79,4 @@ def test_it_is_tried_again_if_the_others_have_no_room() -> None:
 
 
 def test_it_is_not_tried_again_while_the_others_are_merely_busy() -> None:
-    assert Choosing(avoid=1).of(space(1), space(2, window=0)) is None
+    assert Choosing(avoid=1).of(space(1), space(2, inflow=Inflow(window=0))) is None

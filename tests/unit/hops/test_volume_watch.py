@@ -26,7 +26,7 @@ class Watched:
         volumes: Any = SimpleNamespace(
             refresh=lambda: (list(came), []),
             open=dict(enumerate(came, 1)),
-            close_retired=self._close,
+            in_use=SimpleNamespace(close_retired=self._close),
         )
         transfers: Any = SimpleNamespace(set_descriptors=lambda found: self.seen.append(f"descriptors {found}"))
         in_flight: Any = SimpleNamespace(items=lambda: flight)

@@ -31,17 +31,16 @@ def liveness(monkeypatch: pytest.MonkeyPatch) -> Liveness:
 def unit(heartbeat: float = START, stall_seconds: float = 10.0) -> Any:
     return SimpleNamespace(
         counters=Counters(),
-        heartbeat=heartbeat,
-        has_ended=False,
+        activity=SimpleNamespace(heartbeat=heartbeat, has_ended=False),
         job=SimpleNamespace(mover=SimpleNamespace(stall_seconds=stall_seconds)),
-        endpoints=SimpleNamespace(traffic=lambda: 0),
+        endpoints=SimpleNamespace(transfers=SimpleNamespace(traffic=lambda: 0)),
     )
 
 
 def test_a_feeder_that_turned_lately_is_progress(liveness: Liveness) -> None:
     one = unit()
     for now in (START + 5, START + 500, START + 5000):
-        one.heartbeat = now - 9.9
+        one.activity.heartbeat = now - 9.9
         assert liveness.is_alive([one], now)
 
 
@@ -50,10 +49,10 @@ def test_without_progress_for_long_enough_it_hangs(liveness: Liveness) -> None:
     assert liveness.is_alive([one], START + 20), "the first look is news"
     assert liveness.is_alive([one], START + 20 + 89)
     assert not liveness.is_alive([one], START + 20 + 90)
-    one.counters.moved(1, 1)
+    one.counters.moved.add(1, 1)
     assert liveness.is_alive([one], START + 200)
     assert liveness.is_alive([one], START + 289)
-    one.has_ended = True
+    one.activity.has_ended = True
     assert liveness.is_alive([one], START + 10_000), "it is not waited for"
 
 
