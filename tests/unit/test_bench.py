@@ -167,7 +167,7 @@ def test_a_chart_has_two_bars_for_each_tool_and_none_for_a_void_one() -> None:
     svg = chart(summarize(runs), {"cores": 2, "platform": "Linux <6>"})
     root = ElementTree.fromstring(svg)
     space = "{http://www.w3.org/2000/svg}"
-    widths = [float(bar.attrib["width"]) for bar in root.iter(f"{space}rect") if bar.attrib["class"] == "wall"]
+    widths = [float(each.attrib["width"]) for each in root.iter(f"{space}rect") if each.attrib["class"] == "wall"]
     assert len(widths) == 2 and widths[1] == pytest.approx(4 * widths[0], abs=0.5)
     assert "void" in [text.text for text in root.iter(f"{space}text")]
     assert "Linux <6>" in (root.findtext(f"{space}title") or "")

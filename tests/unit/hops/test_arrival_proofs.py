@@ -83,9 +83,10 @@ class Desk:
         return self.proof
 
     def _get_tags(self, _key: str) -> dict[str, str]:
-        if isinstance(self.tags, Exception):
-            raise self.tags
-        return self.tags  # type: ignore[no-any-return]  # see above
+        tags = self.tags
+        if isinstance(tags, Exception):
+            raise tags
+        return tags  # type: ignore[no-any-return]  # see above
 
     def staged(self) -> Staged:
         ((item, staged),) = (call.args for call in self.committer.add.call_args_list)

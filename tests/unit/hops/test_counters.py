@@ -65,7 +65,7 @@ def test_all_failures_are_counted_and_the_first_hundred_are_kept() -> None:
 @pytest.mark.parametrize("add", [lambda run: run.moved.add(1, 10), lambda run: run.released.add(1, 10)])
 def test_many_threads_count_at_once(add: Callable[[Counters], None]) -> None:
     run = Counters()
-    threads = [threading.Thread(target=lambda: [add(run) for _ in range(500)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [add(run) for _time in range(500)]) for _thread in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -75,7 +75,7 @@ def test_many_threads_count_at_once(add: Callable[[Counters], None]) -> None:
 
 
 def test_two_runs_share_nothing() -> None:
-    runs = [Counters() for _ in range(3)]
+    runs = [Counters() for _time in range(3)]
     for run in runs:
         run.listed.objects += 1
     assert all(one.failures is not other.failures for one, other in pairwise(runs))

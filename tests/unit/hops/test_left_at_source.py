@@ -69,7 +69,7 @@ def test_what_cannot_be_moved_is_reported_once_and_counted_in_every_pass(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        for _ in range(2):
+        for _time in range(2):
             rig.left.restart()
             assert rig.usable("a", LONG[0], "b") == ["in/a", "in/b"]
             rig.left.pass_ended()
@@ -97,7 +97,7 @@ def test_what_an_earlier_run_recorded_is_counted_and_not_recorded_again(rig: Rig
 
 def test_beyond_a_limit_only_what_is_new_is_reported(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(left_at_source, "_MOST_TOLD", 2)
-    for _ in range(2):
+    for _time in range(2):
         rig.usable(*LONG)
     assert (len(rig.counted), len(rig.journal.recorded)) == (5, 5)
 

@@ -37,8 +37,9 @@ class Unit:
         return self if self.up else None
 
     def probe(self) -> None:
-        if self.answer:
-            raise self.answer
+        answer = self.answer
+        if isinstance(answer, Exception):
+            raise answer
 
     def rest(self, message: str) -> None:
         self.rests.append(message)
@@ -51,7 +52,7 @@ def unit() -> Any:
 
 def test_a_service_waits_ever_longer_for_a_page_and_a_minute_at_most(unit: Any) -> None:
     outages = ListingOutages(unit, unit, attempts=None)
-    for _ in range(20):
+    for _time in range(20):
         outages.bear(unit, BUSY)
     assert unit.pauses == [1, 2, 4, 8, 16, 32, *[60] * 14]
     assert (outages.problem, unit.rests) == (str(BUSY), [])
@@ -59,7 +60,7 @@ def test_a_service_waits_ever_longer_for_a_page_and_a_minute_at_most(unit: Any) 
 
 def test_a_page_that_arrives_ends_the_outage(unit: Any) -> None:
     outages = ListingOutages(unit, unit, attempts=None)
-    for _ in range(3):
+    for _time in range(3):
         outages.bear(unit, BUSY)
     outages.over()
     assert outages.problem == ""
@@ -69,7 +70,7 @@ def test_a_page_that_arrives_ends_the_outage(unit: Any) -> None:
 
 def test_a_run_ends_after_some_attempts_but_not_because_of_what_it_cannot_read(unit: Any) -> None:
     outages = ListingOutages(unit, unit, attempts=20)
-    for _ in range(39):
+    for _time in range(39):
         outages.bear(unit, BUSY)
     with pytest.raises(StoreError, match="HTTP 503"):
         outages.bear(unit, BUSY)
@@ -80,7 +81,7 @@ def test_a_run_ends_after_some_attempts_but_not_because_of_what_it_cannot_read(u
 def test_an_endpoint_that_answers_no_probe_rests_and_no_page_is_to_blame(unit: Any) -> None:
     unit.answer = BUSY
     outages = ListingOutages(unit, unit, attempts=1)
-    for _ in range(100):
+    for _time in range(100):
         outages.bear(unit, BUSY)
     assert (len(unit.rests), unit.pauses, outages.problem) == (100, [], "")
 

@@ -90,7 +90,7 @@ def keys_of(pages: list[Page | None]) -> list[str]:
 def test_a_listing_is_read_page_by_page_and_again_in_the_next_pass() -> None:
     source = FakeSource()
     pages = pages_of(source)
-    for _ in range(2):
+    for _time in range(2):
         assert keys_of(list(pages.read())) == KEYS
     assert source.asked[:3] == [(None, ""), ("key-1", ""), ("key-3", "")]
 

@@ -28,11 +28,11 @@ class Bench:
     def __init__(self) -> None:
         self.effects = mock.Mock()
         self.batches = self.effects.deliveries.batches = Batches()
-        self.effects.ledger.deliveries.claim_sends.side_effect = lambda rows: self.claimed.extend(rows)
+        self.claimed: list[Any] = []
+        self.effects.ledger.deliveries.claim_sends.side_effect = self.claimed.extend
         self.effects.is_ready.side_effect = lambda item: item.row.id not in self.unfit
         self.effects.deliveries.begin.side_effect = self.begun = mock.Mock()
         self.unfit: set[int] = set()
-        self.claimed: list[Any] = []
         self.stop = Stop()
         self.uploads = Uploads(
             self.effects.ledger,
@@ -124,8 +124,12 @@ class Sending:
         self.pool = mock.Mock()
         self.batches, self.held, self.switches = Batches(), Held(), Switches()
         self.crew = Crew("test", Stop())
+
+        def begin(items: list[Item], *, is_large: bool) -> None:
+            upload(items)
+
         uploads = mock.Mock(spec=Uploads)
-        uploads.begin.side_effect = lambda items, *, is_large: upload(items)
+        uploads.begin.side_effect = begin
         self.senders = Senders(uploads, self.batches, self.pool, self.held, self.crew, self.switches)
 
     def end(self) -> None:

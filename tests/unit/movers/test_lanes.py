@@ -65,7 +65,11 @@ def test_the_end_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_lane_can_be_closed_by_one_of_its_own_threads() -> None:
     errors: list[BaseException] = []
     made: list[LaneThreads] = []
-    made.append(LaneThreads(1, lambda: made[0].join(), "lane", errors.append, disk=0))
+
+    def close() -> None:
+        made[0].join()
+
+    made.append(LaneThreads(1, close, "lane", errors.append, disk=0))
     made[0].start()
     made[0].join()
     assert errors == []

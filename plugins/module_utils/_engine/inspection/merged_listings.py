@@ -22,7 +22,7 @@ from ..ledger.records import Entry
 from .listing_order import SortedSpool
 from .store_side import OutOfOrder, Side
 
-Merged = tuple[ListedObject | None, Entry | None, ListedObject | None]
+Merged = tuple["ListedObject | None", "Entry | None", "ListedObject | None"]
 _BEYOND = b"\xff" * 65536  # sorts after every key: S3 keys have at most 1,024 bytes
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 from ...core.errors import StoreError
 from ...core.model import Head
@@ -19,7 +19,13 @@ from ..pool import EndpointPool
 from .batches import Batch
 from .departures import Departures
 
-Answer: TypeAlias = "tuple[Item, Endpoint, Head | StoreError]"  # an endpoint's answer for an item
+
+class Answer(NamedTuple):
+    """What an endpoint says about an item: what is there, or why that is unknown."""
+
+    item: Item
+    endpoint: Endpoint
+    found: Head | StoreError
 
 
 class Lookups:
@@ -40,7 +46,7 @@ class Lookups:
         by_key = {self._naming.destination_key(item.row.key): item for item in items}
         expected = {key: (item.row.digest, item.row.size) for key, item in by_key.items()}
         for key, head in found_at(endpoint.client(), endpoint.store, expected).items():
-            yield by_key.pop(key), endpoint, head
+            yield Answer(by_key.pop(key), endpoint, head)
         yield from self.heads(list(by_key.values()))
 
     def heads(self, items: list[Item], *, is_hurried: bool = True) -> Iterator[Answer]:
@@ -50,7 +56,7 @@ class Lookups:
             endpoint = self._who_answers(first)
             if endpoint:
                 for key, found in ask_heads(endpoint.client(), list(by_key), self._retries, is_hurried=is_hurried):
-                    yield by_key.pop(key), endpoint, found
+                    yield Answer(by_key.pop(key), endpoint, found)
             for item in by_key.values():
                 self._departures.leave(item)
 
@@ -67,11 +73,11 @@ def in_time(
     In a late batch `conclude` is called after each answer, since the next one may never arrive.
     """
     late = []
-    for item, endpoint, found in answers:
-        if isinstance(found, StoreError) and found.code == LATE:
-            late.append(item)
+    for answer in answers:
+        if isinstance(answer.found, StoreError) and answer.found.code == LATE:
+            late.append(answer.item)
         else:
-            yield item, endpoint, found
+            yield answer
             if batch.is_late:
                 conclude()
     if late:

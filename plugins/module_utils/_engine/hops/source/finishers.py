@@ -67,7 +67,7 @@ class Finishers:
         self._making = threading.Lock()
         self._is_ending = False
 
-    def put(self, item: Item, task: Task, *, is_large: bool) -> None:
+    def put(self, item: Item, task: Outcome | Callable[[], None], *, is_large: bool) -> None:
         """Let a finisher of its volume take an outcome, or carry out a step that may wait for the volume's disk."""
         found = self._of(item.volume)
         self._held.take([item.row.id])
