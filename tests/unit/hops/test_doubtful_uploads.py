@@ -17,6 +17,7 @@ from snowsync.core.model import Evidence, Head, Headers
 from snowsync.hops.destination import doubtful_uploads
 from snowsync.hops.destination.batches import Batch, Batches
 from snowsync.hops.destination.doubtful_uploads import AbsentObjects, DoubtfulUploads, is_from_lost_history
+from snowsync.hops.destination.lookups import Answer
 from snowsync.hops.flight import Item
 from snowsync.ledger.ledger import Delivered
 from snowsync.proofs.proof import Refuted
@@ -53,7 +54,7 @@ class Bench:
         )
 
     def _heads(self, items: list[Item], *, is_hurried: bool) -> Iterator[Any]:
-        yield from ((item, item.endpoint, self.answers[item.row.id]) for item in items)
+        yield from (Answer(item, item.endpoint, self.answers[item.row.id]) for item in items)
 
     def check(self, *items: Item, is_late: bool = False) -> None:
         self.doubtful.check(Batch(list(items), False, is_doubtful=True, is_late=is_late), mock.Mock())

@@ -17,7 +17,7 @@ from snowsync.core.model import Head, Headers
 from snowsync.hops.destination import lookups
 from snowsync.hops.destination.batches import Batch
 from snowsync.hops.destination.departures import Departures
-from snowsync.hops.destination.lookups import Lookups, in_time
+from snowsync.hops.destination.lookups import Answer, Lookups, in_time
 from snowsync.hops.pool import EndpointPool
 from snowsync.store.request_errors import LATE
 
@@ -97,8 +97,8 @@ def test_answers_that_are_late_are_waited_for_apart(is_late: bool) -> None:
     items = [item_of(number) for number in (1, 2, 3)]
     batch = Batch(items, is_large=True, is_doubtful=True, is_late=is_late, outcomes={})
     late = StoreError(Trouble.TIMEOUT, "head", "late", code=LATE)
-    answers = [(items[0], items[0].endpoint, HEAD), (items[1], items[1].endpoint, late)]
-    answers.append((items[2], items[2].endpoint, StoreError(Trouble.TIMEOUT, "head", "")))
+    answers = [Answer(items[0], items[0].endpoint, HEAD), Answer(items[1], items[1].endpoint, late)]
+    answers.append(Answer(items[2], items[2].endpoint, StoreError(Trouble.TIMEOUT, "head", "")))
     put: list[Batch] = []
     conclude = mock.Mock()
     found = list(in_time(batch, iter(answers), conclude, put.append))
@@ -113,5 +113,8 @@ def test_answers_that_are_late_are_waited_for_apart(is_late: bool) -> None:
 def test_nothing_late_is_put_nowhere() -> None:
     item = item_of()
     put: list[Batch] = []
-    assert len(list(in_time(Batch([item], False), iter([(item, item.endpoint, HEAD)]), lambda: None, put.append))) == 1
+    assert (
+        len(list(in_time(Batch([item], False), iter([Answer(item, item.endpoint, HEAD)]), lambda: None, put.append)))
+        == 1
+    )
     assert put == []

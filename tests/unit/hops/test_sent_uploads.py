@@ -15,6 +15,7 @@ from hop_items import item_of
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Evidence, Head, Headers, Outcome
 from snowsync.hops.destination.batches import Batch, Batches
+from snowsync.hops.destination.lookups import Answer
 from snowsync.hops.destination.sent_uploads import SentUploads
 from snowsync.hops.flight import Item
 from snowsync.ledger.ledger import Delivered
@@ -52,7 +53,9 @@ class Bench:
         )
 
     def _answered(self, items: list[Item], *, is_hurried: bool = True) -> Iterator[Any]:
-        yield from ((item, item.endpoint, self.answers[item.row.id]) for item in items if item.row.id in self.answers)
+        yield from (
+            Answer(item, item.endpoint, self.answers[item.row.id]) for item in items if item.row.id in self.answers
+        )
 
     def prove(self, *items: Item, is_late: bool = False, failed: dict[int, Outcome] | None = None) -> None:
         outcomes = {item.row.id: Outcome(item.row.id) for item in items} | (failed or {})
