@@ -130,7 +130,7 @@ def test_everything_that_a_unit_says_is_explained() -> None:
         "hops/source/completion.py",
         "hops/source/placing.py",
         "hops/source/shortage.py",
-        "hops/source/sweeping.py",
+        "hops/source/staging/sweeping.py",
     )
     said = {text for name in files for text in statuses(ENGINE / name)}
     expected = {text.replace("the …", f"the {side}") for text in said for side in ("source", "destination")}

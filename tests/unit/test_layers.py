@@ -35,12 +35,23 @@ ROOMS = {
     "movers": "core config store movers/native movers/s5cmd",
     "proofs": "core config store",
     "hops": "core config ledger store volumes movers proofs",
-    "hops/source": "core config ledger store volumes proofs hops",
-    "hops/destination": "core config ledger store volumes proofs hops",
+    "hops/source/drops": "core config ledger volumes proofs hops",
+    "hops/source/listing": "core config ledger store hops",
+    "hops/source/staging": "core config ledger store volumes hops",
+    "hops/source/arrivals": "core config ledger store volumes proofs hops hops/source/staging",
+    "hops/source": (
+        "core config ledger store volumes hops"
+        " hops/source/drops hops/source/listing hops/source/staging hops/source/arrivals"
+    ),
+    "hops/destination/unsent": "core ledger store volumes proofs hops",
+    "hops/destination/proving": "core config ledger store volumes proofs hops hops/destination/unsent",
+    "hops/destination": (
+        "core config ledger store volumes proofs hops hops/destination/unsent hops/destination/proving"
+    ),
     "inspection": "core config ledger store volumes proofs",
     "upkeep": "core config ledger volumes inspection",
     "show": "core config ledger inspection",
-    "running": "core config ledger hops hops/source hops/destination movers/s5cmd inspection",
+    "running": "core config ledger hops hops/source/drops hops/source hops/destination movers/s5cmd inspection",
     "cli": "core config ledger inspection upkeep show running",
 }
 # Who may import what else: package -> patterns of paths in the engine. What is not here is free or forbidden to all.

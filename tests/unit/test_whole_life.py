@@ -44,7 +44,7 @@ from snowsync.core.model import Evidence, State
 from snowsync.core.removal import AtDestination, NeverStaged, Permit, Place, SameGeneration
 from snowsync.hops.counters import Counters
 from snowsync.hops.setbacks import Setbacks
-from snowsync.hops.source import sweeping
+from snowsync.hops.source.staging import sweeping
 from snowsync.ledger import schema
 from snowsync.ledger.binding import End
 from snowsync.ledger.ledger import Failure, Row

@@ -218,7 +218,7 @@ MAKERS: dict[str, set[str]] = {
     "volumes/outgoing_files.py _put_into": {"OtherName"},
     "volumes/outgoing_files.py permit_of": {"AtDestination"},
     "volumes/clearing.py clear_given_up": {"OperatorsWord"},
-    "hops/destination/commits.py ProvenFiles._with_permit": {"AtDestination"},
+    "hops/destination/proving/commits.py ProvenFiles._with_permit": {"AtDestination"},
     "upkeep/disowning.py give_up": {"OperatorsWord"},
     "volumes/dropped_files.py DroppedFiles._link": {"NeverStaged"},
     "volumes/dropped_files.py DroppedFiles.let_go": {"NeverStaged"},

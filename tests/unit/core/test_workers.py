@@ -28,19 +28,16 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.hops import adoption, flight, part_memory, unit
-from snowsync.hops.destination import (
-    commits,
-    deliveries,
-    destination_unit,
-    readiness,
-    releases,
-    senders,
-    sending,
-    sent_uploads,
-)
+from snowsync.hops.destination import destination_unit, senders, sending
+from snowsync.hops.destination.proving import commits, deliveries, releases, sent_uploads
+from snowsync.hops.destination.unsent import readiness
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.pool import EndpointPool
-from snowsync.hops.source import arrivals, committer, drop_scan, lister, placing
+from snowsync.hops.source import placing
+from snowsync.hops.source.arrivals import arrivals
+from snowsync.hops.source.drops import drop_scan
+from snowsync.hops.source.listing import lister
+from snowsync.hops.source.staging import committer
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
 from snowsync.movers.native import downloads, lanes, large, small_lane, stream_lane, upload, uploads
@@ -53,9 +50,9 @@ ENGINE = Path(__file__).resolve().parents[3] / "plugins/module_utils/_engine"
 # Every place that starts a thread, and the test that has something raise in it. A new one needs a line, and a test.
 STARTS = {
     ("hops/crew.py", "spawn"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("hops/source/finishers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/arrivals/finishers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("movers/blocking_work.py", "submit"): "test_what_raises_beside_the_mover_fails_that_object_only",
-    ("hops/destination/volume_workers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/destination/proving/volume_workers.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
@@ -67,7 +64,7 @@ STARTS = {
     ): "test_what_raises_in_the_thread_of_s5cmd_replaces_the_mover",
     ("hops/destination/senders.py", "_queue"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/discovery.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("hops/source/committer.py", "_queue_of"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("hops/source/staging/committer.py", "_queue_of"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/shutdown.py", "is_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("running/run.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }

@@ -14,8 +14,8 @@ import pytest
 from hop_items import endpoint_at
 
 from snowsync.core.errors import StoreError, Trouble
-from snowsync.hops.destination import abandoned_uploads
-from snowsync.hops.destination.abandoned_uploads import abort_cut_off, abort_left_uploads
+from snowsync.hops.destination.proving import abandoned_uploads
+from snowsync.hops.destination.proving.abandoned_uploads import abort_cut_off, abort_left_uploads
 
 REFUSED = StoreError(Trouble.DENIED, "abort", "no")
 

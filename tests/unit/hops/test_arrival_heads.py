@@ -15,8 +15,8 @@ import pytest
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
-from snowsync.hops.source import arrival_heads
-from snowsync.hops.source.arrival_heads import ArrivalHeads
+from snowsync.hops.source.arrivals import arrival_heads
+from snowsync.hops.source.arrivals.arrival_heads import ArrivalHeads
 from snowsync.store.request_errors import LATE
 
 

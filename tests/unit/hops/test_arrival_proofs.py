@@ -18,13 +18,13 @@ from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Evidence, Head, Headers, Origin, Received, State
 from snowsync.hops.flight import Item
 from snowsync.hops.setbacks import Setbacks
-from snowsync.hops.source import arrival_proofs
-from snowsync.hops.source.arrival_heads import ArrivalHeads
-from snowsync.hops.source.arrival_proofs import ArrivalProofs, Mismatches
-from snowsync.hops.source.changed_objects import ChangedObjects
-from snowsync.hops.source.committer import Committer
-from snowsync.hops.source.fetching import Fetching
-from snowsync.hops.source.second_looks import SecondLooks
+from snowsync.hops.source.arrivals import arrival_proofs
+from snowsync.hops.source.arrivals.arrival_heads import ArrivalHeads
+from snowsync.hops.source.arrivals.arrival_proofs import ArrivalProofs, Mismatches
+from snowsync.hops.source.arrivals.changed_objects import ChangedObjects
+from snowsync.hops.source.arrivals.second_looks import SecondLooks
+from snowsync.hops.source.staging.committer import Committer
+from snowsync.hops.source.staging.fetching import Fetching
 from snowsync.ledger.ledger import Ledger, Row, Staged, load_headers
 from snowsync.proofs.proof import Proven, Refuted, Unproven
 

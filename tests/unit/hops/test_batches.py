@@ -10,7 +10,7 @@ from hop_items import item_of, volume_of
 
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Outcome
-from snowsync.hops.destination.batches import Batch, Batches
+from snowsync.hops.destination.proving.batches import Batch, Batches
 
 
 def test_a_batch_is_complete_with_the_last_outcome_that_is_missing() -> None:

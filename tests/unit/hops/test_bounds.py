@@ -20,7 +20,7 @@ import snowsync
 from snowsync.core.bounded_notes import Notes
 from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject, State
-from snowsync.hops.source import left_at_source
+from snowsync.hops.source.listing import left_at_source
 from snowsync.ledger.ledger import Ledger
 
 

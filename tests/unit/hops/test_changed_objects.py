@@ -16,9 +16,9 @@ from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import UNTOLD, Head, Headers, ListedObject, Origin, Page, State
 from snowsync.hops.flight import Item
 from snowsync.hops.setbacks import Setbacks
-from snowsync.hops.source.changed_objects import ChangedObjects
-from snowsync.hops.source.fetch_notes import FetchNotes
-from snowsync.hops.source.fetching import Fetching
+from snowsync.hops.source.arrivals.changed_objects import ChangedObjects
+from snowsync.hops.source.staging.fetch_notes import FetchNotes
+from snowsync.hops.source.staging.fetching import Fetching
 from snowsync.ledger.ledger import Ledger, Row
 
 MD5, OTHER = "9e107d9d372bb6826bd81d3542a419d6", "0" * 32

@@ -14,7 +14,7 @@ from hop_items import endpoint_at, item_of, volume_of
 from snowsync.core.model import Evidence, Origin
 from snowsync.core.removal import AtDestination
 from snowsync.hops.counters import Counters
-from snowsync.hops.destination.commits import Commits, ProvenFiles
+from snowsync.hops.destination.proving.commits import Commits, ProvenFiles
 from snowsync.hops.flight import Flight, Item
 from snowsync.hops.switches import Switches
 from snowsync.ledger.ledger import Delivered

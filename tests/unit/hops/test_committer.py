@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from snowsync.hops.source import committer
-from snowsync.hops.source.committer import MediumClock
+from snowsync.hops.source.staging import committer
+from snowsync.hops.source.staging.committer import MediumClock
 from snowsync.volumes.placement import Pace
 
 

@@ -15,9 +15,9 @@ from hop_items import item_of
 
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
-from snowsync.hops.destination.damaged_files import DamagedFiles
-from snowsync.hops.destination.departures import Departures, PastFailures
-from snowsync.hops.destination.file_check import GONE, Damage, gone
+from snowsync.hops.destination.unsent.damaged_files import DamagedFiles
+from snowsync.hops.destination.unsent.departures import Departures, PastFailures
+from snowsync.hops.destination.unsent.file_check import GONE, Damage, gone
 from snowsync.hops.flight import Flight, Item
 
 DATA = b"0123456789"

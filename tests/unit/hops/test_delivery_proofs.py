@@ -14,10 +14,10 @@ from hop_items import DIGEST, endpoint_at, item_of
 
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Evidence, Head, Headers, Outcome
-from snowsync.hops.destination import delivery_proofs
-from snowsync.hops.destination.batches import Batches
-from snowsync.hops.destination.delivery_proofs import DeliveryProofs, with_permission
-from snowsync.hops.destination.unsent import Unsent
+from snowsync.hops.destination.proving import delivery_proofs
+from snowsync.hops.destination.proving.batches import Batches
+from snowsync.hops.destination.proving.delivery_proofs import DeliveryProofs, with_permission
+from snowsync.hops.destination.unsent.unsent import Unsent
 from snowsync.ledger.ledger import Delivered
 from snowsync.proofs.proof import Refuted
 

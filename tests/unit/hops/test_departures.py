@@ -12,7 +12,7 @@ import pytest
 from hop_items import endpoint_at, item_of, volume_of
 
 from snowsync.core.model import Origin
-from snowsync.hops.destination.departures import Departures, PastFailures, let_go
+from snowsync.hops.destination.unsent.departures import Departures, PastFailures, let_go
 from snowsync.hops.flight import Flight
 from snowsync.hops.setbacks import Setbacks
 

@@ -17,9 +17,10 @@ from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slow
 from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
 from snowsync.core.removal import Permit
-from snowsync.hops.destination import damaged_files, releases
-from snowsync.hops.destination.releases import Releases
+from snowsync.hops.destination.proving import releases
+from snowsync.hops.destination.proving.releases import Releases
 from snowsync.hops.destination.sending import Handover
+from snowsync.hops.destination.unsent import damaged_files
 from snowsync.hops.setbacks import Setbacks
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.volumes.open_volume import OpenVolume

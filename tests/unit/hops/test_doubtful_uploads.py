@@ -14,10 +14,10 @@ from hop_items import item_of
 
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Evidence, Head, Headers
-from snowsync.hops.destination import doubtful_uploads
-from snowsync.hops.destination.batches import Batch, Batches
-from snowsync.hops.destination.doubtful_uploads import AbsentObjects, DoubtfulUploads, is_from_lost_history
-from snowsync.hops.destination.lookups import Answer
+from snowsync.hops.destination.proving import doubtful_uploads
+from snowsync.hops.destination.proving.batches import Batch, Batches
+from snowsync.hops.destination.proving.doubtful_uploads import AbsentObjects, DoubtfulUploads, is_from_lost_history
+from snowsync.hops.destination.proving.lookups import Answer
 from snowsync.hops.flight import Item
 from snowsync.ledger.ledger import Delivered
 from snowsync.proofs.proof import Refuted

@@ -17,9 +17,9 @@ from snowsync.config.job_file import MoverSettings
 from snowsync.core.workers import Stop
 from snowsync.hops.counters import Counters
 from snowsync.hops.crew import Crew
-from snowsync.hops.source import drop_group
-from snowsync.hops.source.drop_group import Candidate, DropGroup, DropStaging, one_of_each_filesystem
-from snowsync.hops.source.drop_refusals import DropRefusals
+from snowsync.hops.source.drops import drop_group
+from snowsync.hops.source.drops.drop_group import Candidate, DropGroup, DropStaging, one_of_each_filesystem
+from snowsync.hops.source.drops.drop_refusals import DropRefusals
 from snowsync.hops.switches import Switches
 from snowsync.ledger.drops import Dropped
 from snowsync.volumes.open_writers import WriterWatch

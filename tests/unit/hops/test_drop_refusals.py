@@ -14,7 +14,7 @@ import pytest
 
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin
-from snowsync.hops.source.drop_refusals import DropRefusals
+from snowsync.hops.source.drops.drop_refusals import DropRefusals
 from snowsync.ledger.rows import Failure
 
 

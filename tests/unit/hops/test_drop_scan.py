@@ -18,11 +18,11 @@ from dropping import append
 from snowsync.core.model import Origin, State
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
-from snowsync.hops.source import drop_scan
-from snowsync.hops.source.drop_group import Candidate
-from snowsync.hops.source.drop_scan import DropAdmission, DropScan
-from snowsync.hops.source.drop_settling import Sightings
-from snowsync.hops.source.new_drops import LINKED
+from snowsync.hops.source.drops import drop_scan
+from snowsync.hops.source.drops.drop_group import Candidate
+from snowsync.hops.source.drops.drop_scan import DropAdmission, DropScan
+from snowsync.hops.source.drops.drop_settling import Sightings
+from snowsync.hops.source.drops.new_drops import LINKED
 from snowsync.ledger.rows import Row
 from snowsync.volumes.file_identity import Identity
 
@@ -74,7 +74,7 @@ class Desk:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     (tmp_path / "film").write_bytes(b"data")
     clock = (tmp_path / "film").stat().st_ctime + 3600
-    monkeypatch.setattr("snowsync.hops.source.drop_settling.time.time", lambda: clock)
+    monkeypatch.setattr("snowsync.hops.source.drops.drop_settling.time.time", lambda: clock)
     desk = Desk(tmp_path)
     open_before = len(os.listdir("/proc/self/fd"))
     yield desk
@@ -118,7 +118,7 @@ def test_a_file_that_is_written_to_is_left_to_another_scan(desk: Desk) -> None:
 
 def test_a_file_of_a_moment_ago_is_left_to_another_scan(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     now = (desk.top / "film").stat().st_ctime
-    monkeypatch.setattr("snowsync.hops.source.drop_settling.time.time", lambda: now)
+    monkeypatch.setattr("snowsync.hops.source.drops.drop_settling.time.time", lambda: now)
     assert desk.look_at("film") == 1
     assert desk.waiting == []
 

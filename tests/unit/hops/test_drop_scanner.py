@@ -22,11 +22,11 @@ from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
-from snowsync.hops.destination.file_check import examine
+from snowsync.hops.destination.unsent.file_check import examine
 from snowsync.hops.flight import Item
-from snowsync.hops.source import drop_group, drop_scanner, drop_settling
-from snowsync.hops.source.drop_scanner import FirstPass, PatientScan, RequestedScan
-from snowsync.hops.source.drop_settling import Sighting, is_settled
+from snowsync.hops.source.drops import drop_group, drop_scanner, drop_settling
+from snowsync.hops.source.drops.drop_scanner import FirstPass, PatientScan, RequestedScan
+from snowsync.hops.source.drops.drop_settling import Sighting, is_settled
 from snowsync.ledger.ledger import Row
 from snowsync.volumes import open_writers
 from snowsync.volumes.file_identity import Identity, path_of

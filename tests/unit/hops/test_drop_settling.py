@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from snowsync.hops.source.drop_settling import Sighting, Sightings, is_settled
+from snowsync.hops.source.drops.drop_settling import Sighting, Sightings, is_settled
 from snowsync.volumes.file_identity import COARSE_SECONDS, Identity
 from snowsync.volumes.open_writers import Writer
 
@@ -86,5 +86,5 @@ def test_a_file_that_changed_or_was_away_is_watched_anew(clock: list[float]) -> 
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Monotonic seconds, as the only element."""
     now = [100.0]
-    monkeypatch.setattr("snowsync.hops.source.drop_settling.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("snowsync.hops.source.drops.drop_settling.time.monotonic", lambda: now[0])
     return now

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from snowsync.hops.source import drop_walk
-from snowsync.hops.source.drop_walk import files_of
+from snowsync.hops.source.drops import drop_walk
+from snowsync.hops.source.drops.drop_walk import files_of
 
 
 class Refusals:

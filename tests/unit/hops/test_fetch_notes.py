@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from snowsync.core.model import Head, Headers, Origin, State
-from snowsync.hops.source.fetch_notes import FetchNotes
+from snowsync.hops.source.staging.fetch_notes import FetchNotes
 from snowsync.ledger.ledger import Row
 
 ROW = Row(7, "key", 10, "listed", 1000, 1, Origin.SOURCE, State.PENDING, None, 0, "", "", 0, 0, 0)

@@ -13,7 +13,7 @@ import pytest
 
 from snowsync.core.model import Origin, State
 from snowsync.hops.flight import Flight
-from snowsync.hops.source.fetching import Fetching, PartialFiles, is_full
+from snowsync.hops.source.staging.fetching import Fetching, PartialFiles, is_full
 from snowsync.ledger.ledger import Row
 from snowsync.volumes.load import Load
 

@@ -17,8 +17,8 @@ from snowsync.core.model import Outcome
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
 from snowsync.hops.flight import Held
-from snowsync.hops.source import finishers
-from snowsync.hops.source.finishers import Finishers
+from snowsync.hops.source.arrivals import finishers
+from snowsync.hops.source.arrivals.finishers import Finishers
 
 
 def item(number: int, volume: int = 1) -> Any:

@@ -15,9 +15,9 @@ import pytest
 from snowsync.core import keys
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, Origin, State
-from snowsync.hops.source import group_results
-from snowsync.hops.source.group_results import publish, sync
-from snowsync.hops.source.volume_groups import Group
+from snowsync.hops.source.staging import group_results
+from snowsync.hops.source.staging.group_results import publish, sync
+from snowsync.hops.source.staging.volume_groups import Group
 from snowsync.ledger.ledger import Row, Staged
 
 

@@ -14,8 +14,8 @@ from snowsync.config.job_file import Store
 from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject
 from snowsync.hops.counters import Listed
-from snowsync.hops.source import left_at_source
-from snowsync.hops.source.left_at_source import LeftAtSource
+from snowsync.hops.source.listing import left_at_source
+from snowsync.hops.source.listing.left_at_source import LeftAtSource
 from snowsync.ledger.ledger import Failure
 
 LONG = [f"{number}" + "x" * 1024 for number in range(5)]

@@ -16,8 +16,8 @@ from snowsync.core.errors import Trouble
 from snowsync.core.model import ListedObject, Page, State
 from snowsync.hops.counters import Listed
 from snowsync.hops.flight import Flight
-from snowsync.hops.source import lister
-from snowsync.hops.source.lister import ListingRecorder, MissingObjects, Revival
+from snowsync.hops.source.listing import lister
+from snowsync.hops.source.listing.lister import ListingRecorder, MissingObjects, Revival
 from snowsync.ledger.ledger import Ledger
 
 

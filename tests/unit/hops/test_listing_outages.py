@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snowsync.core.errors import JobStopped, StoreError, Trouble
-from snowsync.hops.source.listing_outages import ListingOutages
+from snowsync.hops.source.listing.listing_outages import ListingOutages
 from snowsync.store.answers import UNREADABLE
 
 BUSY = StoreError(Trouble.THROTTLED, "list", "HTTP 503", status=503)

@@ -14,8 +14,8 @@ import pytest
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import ListedObject, Page
-from snowsync.hops.source import listing_pages
-from snowsync.hops.source.listing_pages import ListingGaps, ListingPages, ListingRemarks
+from snowsync.hops.source.listing import listing_pages
+from snowsync.hops.source.listing.listing_pages import ListingGaps, ListingPages, ListingRemarks
 from snowsync.store.answers import UNREADABLE
 
 KEYS = [f"key-{number}" for number in range(6)]

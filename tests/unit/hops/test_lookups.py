@@ -14,10 +14,10 @@ from hop_items import endpoint_at, item_of
 
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Head, Headers
-from snowsync.hops.destination import lookups
-from snowsync.hops.destination.batches import Batch
-from snowsync.hops.destination.departures import Departures
-from snowsync.hops.destination.lookups import Answer, Lookups, in_time
+from snowsync.hops.destination.proving import lookups
+from snowsync.hops.destination.proving.batches import Batch
+from snowsync.hops.destination.proving.lookups import Answer, Lookups, in_time
+from snowsync.hops.destination.unsent.departures import Departures
 from snowsync.hops.pool import EndpointPool
 from snowsync.store.request_errors import LATE
 

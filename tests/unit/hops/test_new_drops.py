@@ -13,7 +13,7 @@ import pytest
 from fake_stores import Rig
 
 from snowsync.core.model import LONGEST_KEY, Origin, State
-from snowsync.hops.source.new_drops import LINKED, is_known, key_of, waiting
+from snowsync.hops.source.drops.new_drops import LINKED, is_known, key_of, waiting
 from snowsync.ledger.rows import Row
 from snowsync.volumes.file_identity import Identity
 

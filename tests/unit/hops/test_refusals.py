@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from snowsync.core.errors import Trouble
-from snowsync.hops.destination.refusals import MANY, PROBES_AT_ONCE, Refusals
+from snowsync.hops.destination.unsent.refusals import MANY, PROBES_AT_ONCE, Refusals
 
 DENIED = Trouble.DENIED
 NOW = 1000.0

@@ -14,10 +14,10 @@ import pytest
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Head, Headers
 from snowsync.hops.flight import Item
-from snowsync.hops.source.changed_objects import ChangedObjects
-from snowsync.hops.source.fetching import Fetching
-from snowsync.hops.source.second_looks import SecondLooks
-from snowsync.hops.source.vanished_objects import VanishedObjects
+from snowsync.hops.source.arrivals.changed_objects import ChangedObjects
+from snowsync.hops.source.arrivals.second_looks import SecondLooks
+from snowsync.hops.source.arrivals.vanished_objects import VanishedObjects
+from snowsync.hops.source.staging.fetching import Fetching
 
 AS_LISTED, OTHER = (Head(200, size, "", 0, Headers(content_encoding="gzip")) for size in (4, 5))
 UNUSED: Any = None

@@ -16,7 +16,7 @@ from hop_items import item_of, volume_of
 
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
-from snowsync.hops.destination.batches import Batch, Batches
+from snowsync.hops.destination.proving.batches import Batch, Batches
 from snowsync.hops.destination.senders import Senders, SenderThreads, Uploads
 from snowsync.hops.flight import Held, Item
 from snowsync.hops.switches import Switches

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from snowsync.hops.activity import Activity
-from snowsync.hops.destination.refusals import PROBES_AT_ONCE
 from snowsync.hops.destination.sending import LargeObjects, Sending, SendTurn, Trials
+from snowsync.hops.destination.unsent.refusals import PROBES_AT_ONCE
 
 LARGE = 1000  # bytes
 

@@ -14,9 +14,9 @@ from hop_items import item_of
 
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Evidence, Head, Headers, Outcome
-from snowsync.hops.destination.batches import Batch, Batches
-from snowsync.hops.destination.lookups import Answer
-from snowsync.hops.destination.sent_uploads import SentUploads
+from snowsync.hops.destination.proving.batches import Batch, Batches
+from snowsync.hops.destination.proving.lookups import Answer
+from snowsync.hops.destination.proving.sent_uploads import SentUploads
 from snowsync.hops.flight import Item
 from snowsync.ledger.ledger import Delivered
 from snowsync.proofs.proof import Refuted

@@ -16,8 +16,8 @@ from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_
 
 from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.model import State
-from snowsync.hops.source.committer import Committer
 from snowsync.hops.source.placing import Handover
+from snowsync.hops.source.staging.committer import Committer
 from snowsync.ledger.objects import ObjectLedger
 from snowsync.volumes.open_volume import OpenVolume
 
@@ -651,7 +651,7 @@ def test_a_hash_of_a_large_file_holds_up_no_small_object(rig: Rig, monkeypatch: 
         rig.source.put(f"a-large-{number}", b"x" * 1000)
     fill(rig, 20)
     released = threading.Event()
-    from snowsync.hops.source import arrival_proofs
+    from snowsync.hops.source.arrivals import arrival_proofs
 
     prove = arrival_proofs.prove_arrival
 
@@ -817,7 +817,7 @@ def test_a_volume_that_cannot_keep_up_holds_up_no_other(rig: Rig, monkeypatch: p
 
 def test_large_objects_are_made_durable_one_by_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr("snowsync.hops.source.group_results.sync_file", synced.append)
+    monkeypatch.setattr("snowsync.hops.source.staging.group_results.sync_file", synced.append)
     rig.changes = {"mover": {"large_object": "5MiB"}}
     rig.source.put("large", bytes(5 * 1024 * 1024))
     fill(rig, 3)
@@ -882,7 +882,7 @@ def fail_at_the_second_page(rig: Rig, times: int) -> list[str]:
 def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("snowsync.hops.source.listing.listing_outages._LONGEST_PAUSE", 0.01)
     rests: list[str] = []
     monkeypatch.setattr("snowsync.store.endpoint.Health.rest", lambda self, message: rests.append(message) or 1.0)
     asked = fail_at_the_second_page(rig, 5)
@@ -895,7 +895,7 @@ def test_a_page_that_is_refused_rests_no_endpoint_and_the_listing_goes_on(
 def test_a_page_that_is_refused_for_ever_ends_a_run_and_not_the_transfer_of_the_others(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, until: str
 ) -> None:
-    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("snowsync.hops.source.listing.listing_outages._LONGEST_PAUSE", 0.01)
     fail_at_the_second_page(rig, 10**9)
     with pytest.raises(StoreError, match="HTTP 503"):
         rig.run(until=until)
@@ -903,7 +903,7 @@ def test_a_page_that_is_refused_for_ever_ends_a_run_and_not_the_transfer_of_the_
 
 
 def test_a_service_goes_on_asking_for_a_page_and_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snowsync.hops.source.listing_outages._LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("snowsync.hops.source.listing.listing_outages._LONGEST_PAUSE", 0.02)
     asked = fail_at_the_second_page(rig, 30)
     run = rig.start("both", "forever")
     wait_until(lambda: run.unit("source").activity.status == "waiting for the source: Failed to list: HTTP 503")

@@ -16,8 +16,8 @@ from snowsync.hops.counters import Counters
 from snowsync.hops.flight import Item
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.hops.setbacks import Setbacks
-from snowsync.hops.source.fetching import Fetching
-from snowsync.hops.source.vanished_objects import VanishedObjects
+from snowsync.hops.source.arrivals.vanished_objects import VanishedObjects
+from snowsync.hops.source.staging.fetching import Fetching
 from snowsync.hops.switches import Switches
 from snowsync.ledger.ledger import Failure, Ledger, Row
 

@@ -12,8 +12,8 @@ import pytest
 
 from snowsync.core.model import Evidence, Origin, State
 from snowsync.hops.flight import Flight
-from snowsync.hops.source import volume_groups
-from snowsync.hops.source.volume_groups import VolumeGroups
+from snowsync.hops.source.staging import volume_groups
+from snowsync.hops.source.staging.volume_groups import VolumeGroups
 from snowsync.ledger.ledger import Row, Staged
 from snowsync.volumes.load import Load
 

@@ -15,8 +15,8 @@ from hop_items import item_of, volume_of
 
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
-from snowsync.hops.destination.batches import Batch
-from snowsync.hops.destination.volume_workers import VolumeWorkers, _Workers
+from snowsync.hops.destination.proving.batches import Batch
+from snowsync.hops.destination.proving.volume_workers import VolumeWorkers, _Workers
 from snowsync.hops.flight import Held
 
 NUMBERS = {"small": 1, "large": 2, "late": 3, "late again": 4, "other volume": 5}

@@ -25,8 +25,8 @@ from snowsync.cli import command as cli
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
 from snowsync.core.model import ListedObject, State
 from snowsync.hops import adoption
-from snowsync.hops.destination import damaged_files
-from snowsync.hops.destination.file_check import Damage
+from snowsync.hops.destination.unsent import damaged_files
+from snowsync.hops.destination.unsent.file_check import Damage
 from snowsync.hops.flight import Item
 from snowsync.ledger import locks
 from snowsync.ledger.ledger import Row

@@ -15,8 +15,8 @@ import pytest
 from fake_stores import Rig, wait_until
 
 from snowsync.core.errors import LocalError, Trouble
-from snowsync.hops.destination import damaged_files
 from snowsync.hops.destination.destination_unit import DestinationUnit
+from snowsync.hops.destination.unsent import damaged_files
 from snowsync.hops.switches import Switches
 from snowsync.inspection import report
 from snowsync.ledger.reader import LedgerReader
@@ -55,7 +55,7 @@ class Ailing:
         patch.setattr(medium, "try_writing", try_writing)
         patch.setattr(opening, "try_writing", try_writing)
         patch.setattr(damaged_files, "examine", look)
-        patch.setattr("snowsync.hops.destination.readiness.examine", look)
+        patch.setattr("snowsync.hops.destination.unsent.readiness.examine", look)
         patch.setattr(opening, "read_marker", read_marker)
         patch.setattr(job_volume, "_READING_REST", 0.2)
 

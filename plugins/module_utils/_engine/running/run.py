@@ -20,7 +20,7 @@ from ..core.model import Outcome
 from ..hops.counters import Counters, Moved
 from ..hops.destination.destination_unit import DestinationUnit
 from ..hops.pool import EndpointPool
-from ..hops.source.new_drops import waiting
+from ..hops.source.drops.new_drops import waiting
 from ..hops.source.source_unit import SourceUnit
 from ..hops.switches import Switches
 from ..hops.unit import Unit

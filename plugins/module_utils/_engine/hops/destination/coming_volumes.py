@@ -18,8 +18,8 @@ from .. import adoption
 from ..backlog import Backlog
 from ..flight import Flight
 from ..switches import Switches
-from .readiness import Readiness
-from .releases import Releases
+from .proving.releases import Releases
+from .unsent.readiness import Readiness
 
 _log = logging.getLogger("snowsync.destination")
 

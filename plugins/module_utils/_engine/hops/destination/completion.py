@@ -17,9 +17,9 @@ from ..flight import Flight
 from ..pool import EndpointPool
 from ..switches import Switches
 from .delivered_files import Leftovers
-from .refusals import Refusals
-from .releases import Releases
+from .proving.releases import Releases
 from .touched_objects import TouchedObjects
+from .unsent.refusals import Refusals
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job

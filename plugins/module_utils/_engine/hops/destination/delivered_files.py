@@ -18,8 +18,8 @@ from ...volumes.open_volume import OpenVolume
 from ...volumes.volume_set import VolumeSet
 from ..flight import Flight
 from ..switches import Switches
-from .releases import Releases
-from .volume_workers import VolumeWorkers
+from .proving.releases import Releases
+from .proving.volume_workers import VolumeWorkers
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job

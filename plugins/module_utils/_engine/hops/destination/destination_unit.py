@@ -29,19 +29,19 @@ from ..pool import EndpointPool
 from ..setbacks import Setbacks, Suspects
 from ..switches import Switches
 from ..unit import Unit
-from .abandoned_uploads import abort_left_uploads
 from .coming_volumes import ComingVolumes, tell_put_back
 from .completion import Completion, GivingUp, StagedLeft, Unfinished
 from .delivered_files import Leftovers
-from .deliveries import Deliveries
 from .feeder import Feeder, Pause
-from .readiness import Readiness
-from .releases import Releases
+from .proving.abandoned_uploads import abort_left_uploads
+from .proving.deliveries import Deliveries
+from .proving.releases import Releases
 from .senders import Senders, Uploads
 from .sending import Handover, LargeObjects, Sending, SendTurn, Trials
 from .staged_queue import StagedQueue
 from .touched_objects import TouchedObjects
-from .unsent import Unsent
+from .unsent.readiness import Readiness
+from .unsent.unsent import Unsent
 
 
 class DestinationUnit(Unit):

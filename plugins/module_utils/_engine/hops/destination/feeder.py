@@ -11,10 +11,10 @@ from ..backlog import Backlog
 from ..crew import Crew
 from ..flight import Flight
 from ..housekeeping import Housekeeping
-from .batches import Batches
 from .completion import Completion
 from .delivered_files import Leftovers
-from .releases import Releases
+from .proving.batches import Batches
+from .proving.releases import Releases
 from .sending import SendTurn
 from .touched_objects import TouchedObjects
 

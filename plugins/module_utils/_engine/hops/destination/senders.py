@@ -18,8 +18,8 @@ from ..crew import Crew
 from ..flight import Held, Item
 from ..pool import EndpointPool
 from ..switches import Switches
-from .batches import Batch, Batches
-from .deliveries import Deliveries
+from .proving.batches import Batch, Batches
+from .proving.deliveries import Deliveries
 
 if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends the sender

@@ -21,10 +21,10 @@ from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
 from ..setbacks import Setbacks
-from .refusals import PROBES_AT_ONCE, Refusals
 from .senders import Senders
 from .staged_queue import StagedQueue
-from .unsent import Unsent
+from .unsent.refusals import PROBES_AT_ONCE, Refusals
+from .unsent.unsent import Unsent
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job

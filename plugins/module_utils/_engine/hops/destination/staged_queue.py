@@ -13,7 +13,7 @@ from ...ledger.ledger import Row
 from ...volumes.volume_set import VolumeSet
 from ..backlog import VolumeBacklog
 from ..crew import Crew
-from .batches import Batches
+from .proving.batches import Batches
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Group

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..counters import Counters
 from ..crew import Crew
 from ..switches import Switches
-from .drop_scanner import DropScanner
-from .lister import Lister
+from .drops.drop_scanner import DropScanner
+from .listing.lister import Lister
 
 
 class Discovery:

@@ -12,7 +12,7 @@ from ..housekeeping import Housekeeping
 from .completion import Completion
 from .discovery import Discovery
 from .placing import FetchQueue, Placing
-from .sweeping import Sweeping
+from .staging.sweeping import Sweeping
 
 
 class Feeder:

@@ -19,8 +19,8 @@ from ..backlog import Backlog
 from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
-from .fetch_notes import FetchNotes
 from .shortage import FullVolumes, Shortage
+from .staging.fetch_notes import FetchNotes
 from .volume_choice import VolumeChoice
 
 

@@ -22,7 +22,7 @@ from ..flight import Flight
 from ..setbacks import Setbacks
 from ..switches import Switches
 from .next_hop import NextHop
-from .sweeping import Sweeping
+from .staging.sweeping import Sweeping
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job

@@ -27,19 +27,19 @@ from ..pool import EndpointPool
 from ..setbacks import Setbacks, Suspects
 from ..switches import Switches
 from ..unit import Unit
-from .arrivals import Arrivals
-from .committer import Committer
+from .arrivals.arrivals import Arrivals
 from .completion import Completion, WorkLeft
 from .discovery import Discovery
-from .drop_scanner import DropScanner
+from .drops.drop_scanner import DropScanner
 from .feeder import Feeder
-from .fetch_notes import FetchNotes
-from .fetching import Fetching, PartialFiles
-from .lister import Lister
+from .listing.lister import Lister
 from .next_hop import NextHop
 from .placing import FetchQueue, Handover, Placing
 from .shortage import FullVolumes, ReplacedGenerations, Shortage
-from .sweeping import Sweeping
+from .staging.committer import Committer
+from .staging.fetch_notes import FetchNotes
+from .staging.fetching import Fetching, PartialFiles
+from .staging.sweeping import Sweeping
 from .volume_choice import VolumeChoice
 from .volume_cleanup import VolumeCleanup, VolumeNews
 

@@ -12,7 +12,7 @@ from ...ledger.ledger import Row
 from ...volumes.placement import Placement, VolumeSpace, takes_rest
 from ...volumes.volume_set import VolumeSet
 from ..part_memory import PartKeeper
-from .fetch_notes import FetchNotes
+from .staging.fetch_notes import FetchNotes
 
 
 class VolumeChoice:

@@ -20,7 +20,7 @@ from ...volumes.volume_set import VolumeSet
 from .. import adoption
 from ..flight import Flight
 from ..part_memory import PartKeeper
-from .sweeping import Sweeping
+from .staging.sweeping import Sweeping
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.job_file import Job
