@@ -14,7 +14,7 @@ import pytest
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Origin, State
 from snowsync.hops import counters
-from snowsync.hops.counters import Counters, Failures, Moved
+from snowsync.hops.counters import Counters, Failures, Listed, Moved
 from snowsync.ledger.ledger import Failure, Row
 
 
@@ -51,6 +51,17 @@ def test_a_hop_that_moved_nothing_took_no_time(clock: Clock) -> None:
     clock.now += 5
     moved.add(0, 0)  # a group of which the ledger took nothing
     assert moved.seconds == 0.0
+
+
+def test_a_listing_that_starts_again_counts_each_page_once() -> None:
+    listed = Listed()
+    listed.begin()
+    listed.add(2, 20)
+    listed.add(1, 10)
+    listed.begin()  # an outage, and the token is no longer accepted
+    assert (listed.objects, listed.bytes) == (3, 30), "what was seen is shown until there is something newer"
+    listed.add(2, 20)
+    assert (listed.objects, listed.bytes) == (2, 20)
 
 
 def test_all_failures_are_counted_and_the_first_hundred_are_kept() -> None:

@@ -107,3 +107,11 @@ def test_an_entry_that_cannot_be_read_is_one_object_at_least(rig: Rig) -> None:
     assert rig.listed.left_behind == 2
     assert [each.row.key for each in rig.counted] == ["an entry after 'a'", "an entry after 'b'"]
     assert rig.counted[0].trouble is Trouble.UNSUPPORTED
+
+
+def test_a_restart_counts_the_listing_from_its_beginning(rig: Rig) -> None:
+    rig.left.restart()
+    rig.listed.add(5, 50)
+    rig.left.restart()
+    rig.listed.add(1, 10)
+    assert (rig.listed.objects, rig.listed.bytes) == (1, 10)

@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
 import pytest
 
-from snowsync.store.answers import parse_error
+from snowsync.core.errors import StoreError
+from snowsync.store.answers import UNREADABLE, parse_error
 from snowsync.store.listing_gaps import PAGE_KEYS, PageSize, search
 from snowsync.store.listing_parser import EntryParser, ListingParser
+from snowsync.store.listing_requests import PageRequests
+from snowsync.store.request_errors import RequestErrors
 from snowsync.store.xml_repair import as_utf8, encoding_of
 
 CHUNKS = pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
@@ -123,6 +131,24 @@ def test_an_entry_without_its_end_hides_no_other(chunk: int) -> None:
     last = listing("a", "b").replace("</Contents></List", "</List").encode()
     assert read(parser, last, chunk) == ["a"]
     assert "<Key>b" in parser.unread[0]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_page_whose_end_cannot_be_read_is_an_error_of_the_store(version: str) -> None:
+    """The reader of a listing then asks for smaller pages, which end elsewhere; anything else would end the unit."""
+    store: Any = mock.Mock(list_version=version, bucket="b", prefix="")
+    body = b"<ListBucketResult><NextMarker>a&#xD800;</NextMarker></ListBucketResult>"
+
+    @contextlib.contextmanager
+    def served(_action: str, _query: str, sink: Callable[[bytes], None], _asked: object) -> Iterator[object]:
+        sink(body)
+        yield None
+
+    gets: Any = mock.Mock(of_listing=served)
+    errors: Any = mock.Mock(RequestErrors)
+    with pytest.raises(StoreError, match="refers to U\\+D800, which is not a character") as refused:
+        PageRequests(store, gets, errors).page(None, "", "", 1000)
+    assert refused.value.code == UNREADABLE
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,19 @@ class Listed:
     bytes: int = 0
     left_behind: int = 0  # objects of the last pass that cannot be moved because of their keys
     passes: int = 0  # completed ones
+    _is_new: bool = True
+
+    def begin(self) -> None:
+        """A listing starts from its beginning: the figures of the previous one stay until its first page."""
+        self._is_new = True
+
+    def add(self, objects: int, size: int) -> None:
+        """A page shows `objects` with `size` bytes in all."""
+        if self._is_new:
+            self._is_new = False
+            self.objects = self.bytes = 0
+        self.objects += objects
+        self.bytes += size
 
 
 @dataclass(slots=True)

@@ -54,7 +54,10 @@ class PageRequests:
             chunks.append(chunk)
 
         with self._gets.of_listing(action, query, sink, asked) as answer:
-            body, following = cut_listing(as_utf8(b"".join(chunks)))
+            try:
+                body, following = cut_listing(as_utf8(b"".join(chunks)))
+            except ValueError as error:  # a reference to no character, where the next page would begin
+                raise unreadable(action, error, 200) from None
             parser = self._accepted(action, answer, body)
         return page_of(self._store, parser, following)
 

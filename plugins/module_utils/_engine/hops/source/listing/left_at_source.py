@@ -40,6 +40,7 @@ class LeftAtSource:
     def restart(self) -> None:
         """The listing starts from its beginning."""
         self._count = 0
+        self._listed.begin()
 
     def usable(self, objects: Sequence[ListedObject]) -> Sequence[ListedObject]:
         """The page without objects that cannot be moved because of their keys."""

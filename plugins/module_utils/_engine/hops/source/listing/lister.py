@@ -111,7 +111,6 @@ class ListingRecorder:
 
     def record(self) -> bool:
         """List the source once. False if stopped before the end."""
-        objects = size = 0
         is_all_read = True
         self._left.restart()
         self._missing.pass_begins()
@@ -126,9 +125,7 @@ class ListingRecorder:
             observed = self._ledger.observe(listed)
             if observed.changed:
                 self._has_changed()
-            objects += len(listed)
-            size += sum(each.size for each in listed)
-            self._listed.objects, self._listed.bytes = objects, size
+            self._listed.add(len(listed), sum(each.size for each in listed))
             if observed.new or observed.changed:
                 self._new_work.set()
         self._left.pass_ended()
