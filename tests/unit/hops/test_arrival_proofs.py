@@ -37,6 +37,13 @@ RECEIVED = Received(HEAD, MD5, 0)
 UNUSED: Any = None
 
 
+def said(answer: object) -> object:
+    """An answer, or the error that is one."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 class Desk:
     """Proofs that come out as `proof`; `others` are the answers that show another object."""
 
@@ -78,15 +85,10 @@ class Desk:
 
     def _prove(self, _path: str, _key: str, head: Head, *_more: object, **_options: object) -> object:
         self.proven_against.append(head)
-        if isinstance(self.proof, Exception):
-            raise self.proof
-        return self.proof
+        return said(self.proof)
 
-    def _get_tags(self, _key: str) -> dict[str, str]:
-        tags = self.tags
-        if isinstance(tags, Exception):
-            raise tags
-        return tags  # type: ignore[no-any-return]  # see above
+    def _get_tags(self, _key: str) -> object:
+        return said(self.tags)
 
     def staged(self) -> Staged:
         ((item, staged),) = (call.args for call in self.committer.add.call_args_list)

@@ -18,6 +18,11 @@ ODD = StoreError(Trouble.SERVER, "list", "no XML", code=UNREADABLE)
 DENIED = StoreError(Trouble.DENIED, "list", "HTTP 403", status=403)
 
 
+def raise_if_any(error: Exception | None) -> None:
+    if error:
+        raise error
+
+
 class Unit:
     """A crew and a pool with one endpoint, and how long somebody waits."""
 
@@ -37,9 +42,7 @@ class Unit:
         return self if self.up else None
 
     def probe(self) -> None:
-        answer = self.answer
-        if isinstance(answer, Exception):
-            raise answer
+        raise_if_any(self.answer)
 
     def rest(self, message: str) -> None:
         self.rests.append(message)
