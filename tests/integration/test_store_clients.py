@@ -263,8 +263,6 @@ def test_tags(clients: tuple[StoreClient, Control], store: servers.Store, tmp_pa
     put(control, tmp_path, "k", b"x", headers=Headers(tags=tags))
     if not store.name.startswith("rclone"):  # it keeps the header and answers 500 when asked for the tags
         assert control.get_tags("k") == tags
-    control.put_tags("k", {"only": "one"})
-    assert control.get_tags("k") == {"only": "one"}
 
 
 # --- parts
@@ -412,7 +410,6 @@ def test_a_wrong_region_is_named(clients: tuple[StoreClient, Control], connect: 
 def test_check(clients: tuple[StoreClient, Control]) -> None:
     checked = clients[1].check()
     assert abs(checked.clock_skew_seconds) < 60
-    assert not checked.clock_is_off
 
 
 @pytest.mark.parametrize("store", ["swift-https", "rclone-https"], indirect=True)

@@ -20,7 +20,7 @@ from snowsync.core.errors import LocalError, Trouble
 from snowsync.core.machine import now_ms
 from snowsync.core.model import Evidence, State
 from snowsync.inspection import report as report_module
-from snowsync.inspection.report import gather, render, write_report
+from snowsync.inspection.report import gather, render, save
 from snowsync.ledger.ledger import Failure, Ledger, Staged
 from snowsync.ledger.reader import LedgerReader
 
@@ -49,6 +49,12 @@ def ledger(job: Job) -> Iterator[Ledger]:
 @pytest.fixture
 def volume(ledger: Ledger) -> int:
     return ledger.volumes.volume_id("one", "uuid-1", "/volumes/one")
+
+
+def write_report(job: Job, ledger: Ledger, **options: Any) -> Path:
+    """As a run does at its end."""
+    reader = LedgerReader(ledger)
+    return save(job, reader, gather(reader, **options))
 
 
 def written(job: Job, ledger: Ledger, **options: Any) -> dict[str, Any]:

@@ -133,14 +133,13 @@ def xml(root: str, date: str = "", **elements: str) -> bytes:
 # --- pre-flight
 
 
-@pytest.mark.parametrize(("ahead", "off"), [(0, False), (290, False), (-310, True), (3600, True)])
-def test_check_tells_the_clocks_difference(ahead: int, off: bool, store: ScriptedStore, control: Control) -> None:
+@pytest.mark.parametrize("ahead", [0, 290, -310, 3600])
+def test_check_tells_the_clocks_difference(ahead: int, store: ScriptedStore, control: Control) -> None:
     import time
 
     store.script = lambda asked: reply(200, LISTING, date=formatdate(time.time() + ahead, usegmt=True))
     checked = control.check()
     assert checked.clock_skew_seconds == pytest.approx(ahead, abs=5)
-    assert checked.clock_is_off is off
     assert store.asked[0].query["max-keys"] == "1"
 
 
@@ -695,12 +694,7 @@ def test_tags(store: ScriptedStore, control: Control) -> None:
         200, f"<Tagging><TagSet>{tag}</TagSet></Tagging>" if asked.method == "GET" else ""
     )
     assert control.get_tags("k/é") == {"a b": "&é", "x": ""}
-    control.put_tags("k/é", {"a b": "&é"})
-    got, put = store.asked
-    assert got.target == put.target == "/bucket/k/%C3%A9?tagging"
-    assert put.headers["content-md5"] == base64.b64encode(hashlib.md5(put.body).digest()).decode()
-    assert not [name for name in put.headers if "checksum" in name]
-    assert b"<Key>a b</Key>" in put.body
+    assert [asked.target for asked in store.asked] == ["/bucket/k/%C3%A9?tagging"]
 
 
 def test_tags_that_fail(store: ScriptedStore, control: Control) -> None:
@@ -708,8 +702,6 @@ def test_tags_that_fail(store: ScriptedStore, control: Control) -> None:
     with pytest.raises(StoreError, match="Failed to read the tags of s3://bucket/k") as caught:
         control.get_tags("k")
     assert caught.value.trouble is Trouble.UNSUPPORTED
-    with pytest.raises(StoreError, match="Failed to tag s3://bucket/k"):
-        control.put_tags("k", {})
 
 
 BEGUN = "2026-02-02T02:40:00.000Z"

@@ -35,7 +35,6 @@ from ..core.text import (
     table,
 )
 from ..ledger.binding import Naming, naming
-from ..ledger.ledger import Ledger
 from ..ledger.reader import LedgerReader
 from ..ledger.records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
@@ -132,18 +131,8 @@ def _not_proven(census: Census) -> int:
     return census.source.get(Evidence.NOT_PROVEN, 0)
 
 
-def write_report(job: Job, ledger: Ledger, *, since_ms: int | None = None, running: bool = False) -> Path:
-    """Write the report of what happened since `since_ms` (ms; None: since the job's first run); returns its path.
-
-    `running`: a unit is still running, so that open objects make the status "Running" instead of "Failed".
-    The file is written atomically and durably. Raises LocalError when it cannot be written.
-    """
-    reader = LedgerReader(ledger)
-    return save(job, reader, gather(reader, since_ms=since_ms, running=running))
-
-
 def save(job: Job, reader: LedgerReader, report: Report) -> Path:
-    """Save a gathered report; returns its path."""
+    """Write a gathered report atomically and durably; returns its path. LocalError when it cannot be written."""
     path = job.reports_path / f"dt_data_{report.period.since_ms // 1000}.json"
     try:
         if not job.reports_path.is_dir():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -34,18 +34,12 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools m
     from ..config.credentials import Keys
     from ..config.job_file import Store
 
-CLOCK_TOLERANCE_SECONDS = 300.0  # AWS rejects requests whose clock is 15 minutes off; warn well before
-
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """The result of the pre-flight check. `clock_skew_seconds`: the store's clock minus this host's (0.0: unknown)."""
 
     clock_skew_seconds: float
-
-    @property
-    def clock_is_off(self) -> bool:
-        return abs(self.clock_skew_seconds) > CLOCK_TOLERANCE_SECONDS
 
 
 class Control:
@@ -208,14 +202,6 @@ class Control:
             # No retries after a timeout, as botocore would do: callers would wait for minutes.
             answer = self._endpoint.client(attempts=1).get_object_tagging(Bucket=self._store.bucket, Key=object_key)
             return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-
-    def put_tags(self, object_key: str, tags: Mapping[str, str]) -> None:
-        """Replaces the tags of an object; StoreError."""
-        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
-        with self._endpoint.errors(f"tag {url_text(self._store.bucket, object_key)} at {self._url}"):
-            self._endpoint.client().put_object_tagging(
-                Bucket=self._store.bucket, Key=object_key, Tagging={"TagSet": tag_set}
-            )
 
     def abort_upload(self, object_key: str, upload_id: str) -> None:
         """Aborts one multipart upload, if it exists; StoreError."""

@@ -10,19 +10,12 @@ any text, a request for the next key shows whether that key is the unreadable on
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 PAGE_KEYS = 1000
 _MOST_QUESTIONS = 200  # requests per gap; after that it is not narrowed further
 LAST_TEXT = "\U0010fffd"  # sorts after everything that keys contain in practice
 _SURROGATES = range(0xD800, 0xE000)  # not characters; the numbering skips them
-
-
-class Gap(NamedTuple):
-    """The listing after the key `after` ("": the beginning) and up to the text `upto` cannot be read."""
-
-    after: str
-    upto: str
 
 
 class PageSize:
