@@ -43,6 +43,20 @@ def test_errands_are_taken_in_order_and_a_retry_first() -> None:
     assert [queue.take() for _number in range(4)] == [retry, first, second, None]
 
 
+def test_a_caller_that_began_to_wait_too_late_for_a_word_is_let_in() -> None:
+    """The lane had looked whether somebody waits, all that it took failed at once, and so it waits for work."""
+    queue = Room(1).queue
+    queue.add(errand())
+    late = errand()
+    caller = threading.Thread(target=queue.add, args=(late,), daemon=True)
+    caller.start()
+    wait_until(lambda: queue._is_blocked)
+    queue.take()
+    assert queue.wait(30.0)
+    assert queue.take() is late
+    caller.join()
+
+
 def test_room_is_told_once_after_it_was_asked_for() -> None:
     room = Room(4)
     room.fill(4)

@@ -30,11 +30,9 @@ class Listed:
 
     def add(self, objects: int, size: int) -> None:
         """A page shows `objects` with `size` bytes in all."""
-        if self._is_new:
-            self._is_new = False
-            self.objects = self.bytes = 0
-        self.objects += objects
-        self.bytes += size
+        seen = (0, 0) if self._is_new else (self.objects, self.bytes)
+        self._is_new = False
+        self.objects, self.bytes = seen[0] + objects, seen[1] + size  # others read these: never 0 in between
 
 
 @dataclass(slots=True)

@@ -48,6 +48,7 @@ class Progress:
     def look(self) -> View:
         """The job now. Raises LedgerError for an unreadable ledger; while there is none yet, `waiting_for` is set."""
         started = time.monotonic()
+        self._totals.seconds = 0.0  # until this look makes some
         try:
             if self._reader is None:
                 self._reader = LedgerReader.open(self._job.ledger_path)

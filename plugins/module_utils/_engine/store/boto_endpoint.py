@@ -8,9 +8,7 @@ It costs some 30 MB of memory, so botocore is imported only for the first reques
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -102,7 +100,6 @@ class ClientMaker:
         client.meta.events.register("before-call.s3.GetObject", self._welcome)
         if is_socks:
             _lead_through_socks(client, proxy)
-        client.meta.events.register("before-call.s3.PutObjectTagging", _digest_as_md5)
         client.meta.events.register("before-parameter-build.s3", _stay_in_region)
         return client
 
@@ -189,12 +186,3 @@ def _lead_through_socks(client: Any, proxy: str) -> None:
         )
         for scheme, pool in manager.pool_classes_by_scheme.items()
     }
-
-
-def _digest_as_md5(params: dict[str, Any], **_: object) -> None:
-    """Send the required digest as Content-MD5, which old stores know, instead of botocore's CRC32."""
-    params["headers"]["Content-MD5"] = base64.b64encode(
-        hashlib.md5(params["body"], usedforsecurity=False).digest()
-    ).decode()
-    for name in ("request_algorithm", "request_algorithm_header"):
-        params["context"].get("checksum", {}).pop(name, None)

@@ -76,6 +76,7 @@ class ErrandQueue:
     def wait(self, longest: float | None = None) -> bool:
         """Wait for an errand, at most `longest` seconds. False: the queue is closed."""
         with self._changed:
+            self._let_in()  # a caller may have begun to wait after `tell_room` looked
             self._is_awaited = True
             self._changed.wait_for(lambda: self._waiting or self.is_closed, longest)
             self._is_awaited = False
@@ -94,10 +95,14 @@ class ErrandQueue:
         if self._is_asked and len(self._waiting) <= self._capacity // 2:
             self._is_asked = False
             self._on_room()
-        if self._is_blocked and len(self._waiting) < self._capacity:
+        if self._is_blocked:
             with self._changed:
-                self._is_blocked = False
-                self._changed.notify_all()
+                self._let_in()
+
+    def _let_in(self) -> None:
+        if self._is_blocked and len(self._waiting) < self._capacity:
+            self._is_blocked = False
+            self._changed.notify_all()
 
     def drop(self) -> list[Errand]:
         """Remove and return all."""
