@@ -193,6 +193,24 @@ def test_a_backup_of_a_job_that_had_moved_nothing(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("tool", ["native", "s5cmd"])
+def test_what_was_sent_and_not_yet_proven_is_asked_for(rig: Rig, tool: str) -> None:
+    """All that the copy lacks is which uploads had begun: nothing was recorded between its making and the kill."""
+    rig.config["mover"] = {"tool": tool}
+    stage(rig, "a")
+    backup = save(rig)
+    rig.destination.set_fault("latency", operation="ListObjectsV2|HeadObject", first=2, seconds=120.0)  # no proofs
+    process = rig.start("--forever")
+    try:
+        wait_until(functools.partial(has_sent, rig, 5), "some uploads")
+    finally:
+        kill_group(process)
+        process.communicate()
+    rig.destination.clear_faults()
+    restore(rig, backup)
+    arrives(rig)
+
+
+@pytest.mark.parametrize("tool", ["native", "s5cmd"])
 def test_killed_and_put_back_again_and_again(rig: Rig, tool: str) -> None:
     """kill -9 in the middle of work, then a ledger of some moments ago."""
     rig.config["mover"] = {"tool": tool}

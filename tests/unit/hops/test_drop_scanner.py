@@ -417,7 +417,7 @@ def test_small_files_are_synced_and_recorded_in_groups(rig: Rig, drop: Path, mon
     monkeypatch.setattr("snowsync.volumes.open_volume.syncfs", syncs.append)
     rig.run(direction="source")
     ledger = rig.ledger
-    groups = list(ledger.database.stream("SELECT objects FROM groups ORDER BY id"))
+    groups = list(ledger.database.stream("SELECT objects FROM groups WHERE hop = 'source' ORDER BY id"))
     ((size,),) = ledger.database.stream("SELECT SUM(bytes) FROM groups")
     ledger.close()
     assert groups == [(64,), (64,), (22,)]

@@ -20,6 +20,7 @@ from ledger_rows import bring_to, listed, row_of, select
 
 from snowsync.core import machine
 from snowsync.core.model import State
+from snowsync.ledger import journal, pruning
 from snowsync.ledger.ledger import Ledger
 from snowsync.ledger.recovery import RECOVERED
 from snowsync.volumes import ownership
@@ -191,7 +192,37 @@ def test_the_first_group_of_a_run_is_remembered_at_once(rig: Rig, monkeypatch: p
     monkeypatch.setattr(VolumeSet, "close", lambda self: None)
     put(rig, "a")
     rig.run(direction="source")
-    assert int(record(rig)["counter"]) == 1
+    assert int(record(rig)["counter"]) == 2, "the start itself is the first one"
+
+
+def test_a_start_alone_makes_older_copies_old(rig: Rig, said: pytest.LogCaptureFixture) -> None:
+    """What was sent, and not yet proven when the unit was killed, is a history without a group."""
+    put(rig, "a")
+    rig.run(direction="source")
+    backup = save(rig)
+    rig.run(direction="source", until="once")  # nothing to do: no group but the start
+    restore(rig, backup)
+    rig.run(direction="source", until="once")
+    assert recoveries(rig) > 0 and "is an older copy" in said.text
+
+
+def test_starts_do_not_make_a_ledger_large(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are merged as other groups are, and a volume that remembers one of them knows no unknown ledger."""
+    monkeypatch.setattr(pruning, "_KEPT_GROUPS", 10)
+    monkeypatch.setattr(pruning, "_KEPT_MS", 0)
+    monkeypatch.setattr(pruning, "_GATHERED_AT_LEAST", 10)
+    monkeypatch.setattr(journal, "GATHER_EVERY", 8)
+    ledger = rig.ledger
+    for number in range(200):
+        ledger.recovery.begin()
+        if number == 50:
+            remembered = ledger.recovery.newest_group()
+    ((rows,),) = ledger.database.stream("SELECT COUNT(*) FROM groups")
+    known, blank = ledger.recovery.knows_group(*remembered), ledger.stores.is_blank()
+    ledger.close()
+    assert rows < 60
+    assert known
+    assert blank, "a start speaks of no store"
 
 
 def test_what_was_delivered_since_is_not_sent_again(rig: Rig, said: pytest.LogCaptureFixture) -> None:

@@ -29,7 +29,7 @@ RECORD = """
 # How often since a moment: exactly where it is before the first time, or in the newest run; else at least once.
 TIMES_SINCE = "iif(first_ms >= ?1, times, iif(recent_ms >= ?1, recent_times, 1))"
 
-_WORK = "hop IN ('source', 'destination', 'evacuate')"
+_WORK = "hop IN ('source', 'destination', 'evacuate', 'start')"
 # All that is gathered together has the same `first_id` and `first_ms`.
 _GATHERED = f"""
     SELECT MAX(id), hop, volume, '', SUM(objects), SUM(bytes), MAX(at_ms),

@@ -17,10 +17,11 @@ from ..core.errors import Trouble
 from ..core.model import ListedObject, Origin, State
 from .boot import mark_suspect, suspect_groups
 from .database import Database
-from .journal import JournalLedger
+from .journal import JournalLedger, new_group
 from .rows import Failure, Row
 
 RECOVERED = "recovered"  # the hop of the group that marks a recovery
+START = "start"  # and of the one that marks a start of a unit
 _SKIPPED_NUMBERS = 1_000_000_000  # more than any lost history gave to objects: files carry those numbers
 _SKIPPED_GENERATIONS = 1_000_000  # and more than it gave to one key
 _CLOCK_SKEW_MS = 86_400_000  # so much may the clock of a store differ from ours
@@ -35,6 +36,14 @@ class RecoveryLedger:
         self._journal = journal
         self._recovered_ms = 0
         self._looked_up_to = 0
+
+    def begin(self) -> None:
+        """Mark that somebody begins to work with the ledger: a group that copies from before do not have.
+
+        Otherwise a copy would pass for the newest ledger if all that it lacks is which uploads have begun since.
+        """
+        with self._database.transaction() as db:
+            new_group(db, START, None, 0, 0, machine.now_ms())
 
     def newest_group(self) -> tuple[int, int]:
         """(number, time in ms) of what was committed last; zeros before anything was."""
@@ -113,9 +122,9 @@ class RecoveryLedger:
             return 0
         sql = (
             "SELECT COALESCE(MAX(at_ms), 1) FROM groups WHERE id <"
-            " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop != ?"
+            " (SELECT MIN(id) FROM groups WHERE hop = ? AND at_ms = ?) AND hop NOT IN (?, ?)"
         )
-        since = int(self._database.value(sql, (RECOVERED, self.recovered_ms(), RECOVERED)))
+        since = int(self._database.value(sql, (RECOVERED, self.recovered_ms(), RECOVERED, START)))
         return since if since <= self.recovered_ms() <= machine.now_ms() else 1
 
     def was_staged_before_recovery(self, row: Row) -> bool:

@@ -269,8 +269,8 @@ def _as_text(record: Record) -> bytes:
     return json.dumps(counters | {"ledger": record.ledger, "host": record.host, "path": record.path}).encode()
 
 
-def write_counter(root: int, job: str, record: Record) -> None:
-    """Update the counter of an existing record; it becomes durable with the next sync of the volume.
+def write_counter(root: int, job: str, record: Record, *, durably: bool = False) -> None:
+    """Update the counter of an existing record; durable with the next sync of the volume, or at once.
 
     Digits overwrite digits, within one sector: the record is complete even after a crash. A record with other lengths,
     such as one edited by hand, is replaced. The caller holds the names of the job's staging tree.
@@ -282,6 +282,8 @@ def write_counter(root: int, job: str, record: Record) -> None:
         there = os.pread(descriptor, len(counters + _REST), 0)
         if _shape(there) == _shape(counters + _REST):
             os.pwrite(descriptor, counters, 0)
+            if durably:
+                os.fsync(descriptor)
             return
     finally:
         os.close(descriptor)
@@ -319,11 +321,11 @@ class Claim:
         elif found.ledger != self.record.ledger:
             raise OSError(errno.ESTALE, f"another ledger of job {self.job} stages there now ({found.words})")
 
-    def remember(self, root: int, counter: int, at_ms: int) -> None:
+    def remember(self, root: int, counter: int, at_ms: int, *, durably: bool = False) -> None:
         """Record the newest group on the volume, if it is still ours. OSError."""
         found = read_record(root, self.job)
         if found and found.ledger == self.record.ledger and (found.counter, found.at_ms) != (counter, at_ms):
-            write_counter(root, self.job, replace(found, counter=counter, at_ms=at_ms))
+            write_counter(root, self.job, replace(found, counter=counter, at_ms=at_ms), durably=durably)
 
 
 def claim_of(job: Job, identity: str, newest: tuple[int, int] = (0, 0)) -> Claim:

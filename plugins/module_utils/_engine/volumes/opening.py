@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 
 from ..config.job_file import Job
 from ..config.job_file import Volume as VolumeConfig
@@ -43,6 +44,8 @@ class VolumeOpening:
         self._job = job
         self._ledger = ledger
         self._tells = tells
+        self._has_begun = False
+        self._beginning = threading.Lock()  # volumes are opened by threads of their own
 
     def opened(self, config: VolumeConfig, *, writable: bool = True) -> OpenVolume:
         """Open it, for reading only if not `writable`. LocalError or OSError with the reason if it is unusable."""
@@ -54,6 +57,8 @@ class VolumeOpening:
             claim = self._claim(config, folders, writable=writable)
             number = self._ledger.volumes.volume_id(config.name, marker["uuid"], str(config.path))
             self._recognize(config, number, folders, writable=writable)
+            if writable:
+                self._begin(claim, folders)
             if writable and self._tells:
                 self._welcome(config.name, number)
         except BaseException:
@@ -145,6 +150,16 @@ class VolumeOpening:
                     self._job.job,
                     record.counter,
                 )
+
+    def _begin(self, claim: Claim, folders: Folders) -> None:
+        """Before anything is staged there, or sent: let the volume know that this start is part of the history."""
+        with self._beginning:
+            if not self._has_begun:
+                self._ledger.recovery.begin()
+                self._has_begun = True
+        # If another process of this job holds the names for long, its own start is known there.
+        with contextlib.suppress(BlockingIOError), names_held(folders.staged, _PATIENCE_SECONDS):
+            claim.remember(folders.root, *self._ledger.recovery.newest_group(), durably=True)
 
     def _is_old(self, record: Record | None) -> bool:
         """Whether this is our ledger's record, and the ledger lacks a group that the volume knows."""
