@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +20,7 @@ from snowsync.hops.destination.unsent.damaged_files import DamagedFiles
 from snowsync.hops.destination.unsent.departures import Departures, PastFailures
 from snowsync.hops.destination.unsent.file_check import GONE, Damage, gone
 from snowsync.hops.flight import Flight, Item
+from snowsync.hops.setbacks import Setbacks
 
 DATA = b"0123456789"
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -32,6 +34,8 @@ class Bench:
         self.effects = mock.Mock()
         self.flight = Flight()
         self.effects.adopt.return_value = False
+        setbacks = self.effects.setbacks  # what is given up there is seen as what that does
+        setbacks._ledger, setbacks.give_up = self.effects.ledger, partial(Setbacks.give_up, setbacks)
         self.files = DamagedFiles(
             self.effects.ledger,
             mock.Mock(staging_path=lambda key, generation, origin: f"{key}~{generation}"),

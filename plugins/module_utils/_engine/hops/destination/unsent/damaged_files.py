@@ -86,20 +86,14 @@ class DamagedFiles:
         row = item.row
         message = f"it cannot be read on volume {item.volume.name}, which failed: {error.strerror}"
         if row.origin == Origin.DROP:
-            self._give_up_dropped(
-                item, Failure(row, "destination", Trouble.IO, f"the dropped file: {message}", "left where it is")
-            )
+            failure = Failure(row, "destination", Trouble.IO, f"the dropped file: {message}", "left where it is")
+            self._setbacks.give_up(failure)
+            self._departures.leave(item)
             return
         failure = Failure(row, "destination", Trouble.IO, message, "fetched again")
         if self._ledger.losses.leave_copy(failure):
             self._setbacks.note(failure)
         self._past.forget(row)
-        self._departures.leave(item)
-
-    def _give_up_dropped(self, item: Item, failure: Failure) -> None:
-        """Mark a dropped file as failed, however many attempts are left: it stays where it is."""
-        if self._ledger.objects.retry(failure, delay_ms=0, count=True, target=State.FAILED):
-            self._setbacks.note(failure)
         self._departures.leave(item)
 
     def handle(self, item: Item, damage: Damage) -> None:
