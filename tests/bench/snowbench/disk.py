@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from .stores import BenchError
 
+_Result = TypeVar("_Result")
 GIB = 1024**3
 SLACK = 2 * GIB  # for the journal, inodes, and the part of a filesystem that our job keeps free
 
@@ -33,6 +35,8 @@ def size_for(largest_set: int) -> int:
 @contextlib.contextmanager
 def own_filesystem(image: Path, size: int, folder: Path) -> Iterator[None]:
     """Mount a new ext4 of `size` bytes at `folder`. Raises BenchError."""
+    from disks import make_filesystem, mount, unmount  # tests/disks, which `run` makes known
+
     with contextlib.ExitStack() as stack:
         image.parent.mkdir(parents=True, exist_ok=True)
         stack.callback(image.unlink, missing_ok=True)
@@ -41,19 +45,19 @@ def own_filesystem(image: Path, size: int, folder: Path) -> Iterator[None]:
                 os.posix_fallocate(file.fileno(), 0, size)  # its own blocks: nothing is allocated while a pass is timed
             except OSError as error:
                 raise BenchError(f"{image} needs {size / GIB:.1f} GiB: {error.strerror}; see --no-ext4") from error
-        device = _run(["losetup", "--find", "--show", "--direct-io=on", str(image)]).strip()
-        stack.callback(_run, ["losetup", "--detach", device])
-        _run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", device])
-        folder.mkdir(parents=True, exist_ok=True)
-        _run(["mount", "-o", "noatime", device, str(folder)])
-        stack.callback(_run, ["umount", str(folder)])
+        losetup = ["losetup", "--find", "--show", "--direct-io=on", str(image)]
+        device = _run(subprocess.run, losetup, capture_output=True, text=True, check=True).stdout.strip()
+        stack.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+        _run(make_filesystem, Path(device), "ext4")
+        _run(mount, Path(device), folder)
+        stack.callback(unmount, folder)
         yield
 
 
-def _run(argv: Sequence[str]) -> str:
+def _run(step: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
     try:
-        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return step(*arguments, **options)
     except FileNotFoundError as error:
-        raise BenchError(f"{argv[0]} is not installed; see --no-ext4") from error
+        raise BenchError(f"{error.filename} is not installed; see --no-ext4") from error
     except subprocess.CalledProcessError as error:
-        raise BenchError(f"{' '.join(argv)}: {error.stderr.strip()}; see --no-ext4") from error
+        raise BenchError(f"{' '.join(error.cmd)}: {error.stderr.strip()}; see --no-ext4") from error

@@ -205,15 +205,19 @@ def options_of(parsed: argparse.Namespace, tools: Sequence[Tool], logs: Path, *,
         noop,
         logs,
         parsed.quiet,
-        Cores.split(parsed.cores, available_cpus()),
+        cores_of(parsed),
     )
+
+
+def has_own_disk(parsed: argparse.Namespace) -> bool:
+    return can_be_made() and not (parsed.no_ext4 or parsed.throttled)
 
 
 def volume_disk(
     parsed: argparse.Namespace, folder: Path, data_sets: Sequence[DataSet]
 ) -> contextlib.AbstractContextManager[None]:
     """Below `folder`/work: an ext4 of its own, if one can be made and is wanted."""
-    if parsed.no_ext4 or not can_be_made():
+    if not has_own_disk(parsed):
         return contextlib.nullcontext()
     size = size_for(max(data_set.bytes for data_set in data_sets))
     return own_filesystem(folder / "volumes.img", size, folder / "work")
@@ -230,7 +234,7 @@ def trust(source: StoreServer, destination: StoreServer, folder: Path) -> dict[s
 
 @contextlib.contextmanager
 def two_stores(binary: Path, folder: Path, parsed: argparse.Namespace) -> Iterator[tuple[StoreServer, StoreServer]]:
-    cores = Cores.split(parsed.cores, available_cpus())
+    cores = cores_of(parsed)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         links = stack.enter_context(ShapedLinks(parsed.shaped)) if parsed.shaped else None
@@ -248,15 +252,14 @@ def two_stores(binary: Path, folder: Path, parsed: argparse.Namespace) -> Iterat
 
 def describe(parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Sequence[Tool], stores: Path) -> str:
     protocol = "HTTPS" if parsed.tls else "HTTP"
-    is_own = can_be_made() and not (parsed.no_ext4 or parsed.throttled)
-    disk = "an ext4 with a journal, in a loop file" if is_own else f"below {parsed.work}"
+    disk = "an ext4 with a journal, in a loop file" if has_own_disk(parsed) else f"below {parsed.work}"
     sets = ", ".join(f"{each.name}: {each.objects} x {each.size} bytes" for each in data_sets)
     return "\n".join(
         [
             f"machine: {os.cpu_count()} cores, {platform.platform()}, {available_memory() // MIB} MiB available",
             f"sets:    {sets}; large objects at the source in parts of {parsed.part_size} MiB",
             f"links:   {parsed.shaped or 'loopback, unshaped'}, {protocol}, {parsed.delay:g} ms per request",
-            f"cores:   {cores_text(parsed.cores)}",
+            f"cores:   {cores_text(cores_of(parsed))}",
             f"volumes: {disk}",
             f"our job: {json.dumps(parsed.job) if parsed.job else 'defaults'}",
             f"stores:  {stores} (loopback servers, no signature check; Content-MD5 trusted, all bytes checked after)",
@@ -266,8 +269,11 @@ def describe(parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Se
     )
 
 
-def cores_text(count: int | None) -> str:
-    cores = Cores.split(count, available_cpus())
+def cores_of(parsed: argparse.Namespace) -> Cores:
+    return Cores.split(parsed.cores, available_cpus())
+
+
+def cores_text(cores: Cores) -> str:
     if not cores.tools:
         return "tools and stores share all"
     return f"{len(cores.tools)} for the tools, {len(cores.stores)} for the stores"
