@@ -199,12 +199,7 @@ def test_what_was_sent_and_not_yet_proven_is_asked_for(rig: Rig, tool: str) -> N
     stage(rig, "a")
     backup = save(rig)
     rig.destination.set_fault("latency", operation="ListObjectsV2|HeadObject", first=2, seconds=120.0)  # no proofs
-    process = rig.start("--forever")
-    try:
-        wait_until(functools.partial(has_sent, rig, 5), "some uploads")
-    finally:
-        kill_group(process)
-        process.communicate()
+    killed_when(rig, random.Random(0), functools.partial(has_sent, rig, 5))
     rig.destination.clear_faults()
     restore(rig, backup)
     arrives(rig)

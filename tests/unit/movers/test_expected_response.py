@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_keys import credentials
 
-from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.model import Fetch
@@ -23,22 +22,9 @@ ETAG = "0123456789abcdef0123456789abcdef"
 WORK = Fetch(1, "key", 100, "/file", ETAG)
 
 
-class Fixed:
-    """Keys that nobody renews."""
-
-    def current(self) -> Credentials:
-        return Credentials("access", "secret", "", Path("none"), "default")
-
-    def look(self) -> bool:
-        return False
-
-    def may_change(self) -> bool:
-        return False
-
-
 @pytest.fixture
 def bucket() -> Bucket:
-    return Bucket(Store(bucket="bucket", endpoints=["http://host"]), "http://host/", Fixed(), Patience())
+    return Bucket(Store(bucket="bucket", endpoints=["http://host"]), "http://host/", credentials("access"), Patience())
 
 
 def block(status: int = 200, **headers: Any) -> bytes:

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from fake_keys import GivenKeys, credentials
 
-from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.parts import NoMemory
 from snowsync.movers import mover_set
@@ -19,26 +17,6 @@ from snowsync.store.endpoint import Endpoint
 from snowsync.store.timeouts import Patience
 
 URL = "http://127.0.0.1:1"
-
-
-def credentials(name: str) -> Credentials:
-    return Credentials(name, "secret", "", Path("file"), "default")
-
-
-class Renewable:
-    """Keys that a test renews."""
-
-    def __init__(self) -> None:
-        self.now = credentials("first")
-
-    def current(self) -> Credentials:
-        return self.now
-
-    def look(self) -> bool:
-        return False
-
-    def may_change(self) -> bool:
-        return False
 
 
 class Mover:
@@ -66,7 +44,7 @@ class Side:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, keeps_its_start: bool) -> None:
         self.made: list[Mover] = []
         self.descriptors: list[tuple[int, ...]] = []
-        self.keys = Renewable()
+        self.keys = GivenKeys(credentials("first"))
 
         def make(_setup: object, _access: object, descriptors: tuple[int, ...]) -> Mover:
             self.made.append(Mover(len(self.made)))
@@ -89,7 +67,7 @@ class Side:
 
 
 def test_a_change_of_credentials_is_told_once() -> None:
-    keys = Renewable()
+    keys = GivenKeys(credentials("first"))
     changes = CredentialChanges(keys)
     assert not changes.are_new()
     keys.now = credentials("second")

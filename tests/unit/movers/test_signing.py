@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_keys import GivenKeys, credentials
 
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
@@ -19,26 +19,9 @@ from snowsync.store.address import UNSIGNED_PAYLOAD
 REFUSAL = b"<Error><Code>ExpiredToken</Code><Message>The token has expired</Message></Error>"
 
 
-class Renewable:
-    """Keys that a test renews."""
-
-    def __init__(self) -> None:
-        self.now = self._new()
-
-    def _new(self) -> Credentials:
-        return Credentials("AKIATEST", "secret", "token", Path("file"), "default")
-
-    def renew(self) -> None:
-        self.now = self._new()
-
-    def current(self) -> Credentials:
-        return self.now
-
-    def look(self) -> bool:
-        return False
-
-    def may_change(self) -> bool:
-        return False
+def renewed() -> Credentials:
+    """The same keys, in use since another moment."""
+    return credentials("AKIATEST", "token")
 
 
 class Refused:
@@ -48,7 +31,7 @@ class Refused:
     header_block = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
-def signer(keys: Renewable, addressing: str = "path") -> RequestSigner:
+def signer(keys: GivenKeys, addressing: str = "path") -> RequestSigner:
     store = Store(bucket="bucket", endpoints=["http://host:9000"], addressing=addressing)  # type: ignore[arg-type]
     return RequestSigner(store, "http://host:9000", keys)
 
@@ -57,32 +40,32 @@ def signer(keys: Renewable, addressing: str = "path") -> RequestSigner:
     ("addressing", "url"), [("path", "http://host:9000/bucket/a%20b"), ("virtual", "http://bucket.host:9000/a%20b")]
 )
 def test_a_get_names_the_encoding_that_it_accepts(addressing: str, url: str) -> None:
-    found, lines = signer(Renewable(), addressing).lines_to_get("a b", "gzip")
+    found, lines = signer(GivenKeys(renewed()), addressing).lines_to_get("a b", "gzip")
     assert found == url
     assert lines[-1] == "accept-encoding: gzip"
     assert lines[0].lower().startswith("authorization: aws4-hmac-sha256 credential=akiatest/")
 
 
 def test_a_request_with_a_body_is_signed_with_its_headers() -> None:
-    found, lines = signer(Renewable()).lines_to_send(
+    found, lines = signer(GivenKeys(renewed())).lines_to_send(
         "PUT", "key", {"uploadId": "x/y", "partNumber": "2"}, {"content-md5": "abc="}, UNSIGNED_PAYLOAD
     )
     assert found == "http://host:9000/bucket/key?partNumber=2&uploadId=x%2Fy"
     assert lines[-1] == NO_EXPECT
     assert "content-md5: abc=" in lines
     assert "content-md5;host;" in lines[0]
-    plain, _lines = signer(Renewable()).lines_to_send("PUT", "key", {}, {}, UNSIGNED_PAYLOAD)
+    plain, _lines = signer(GivenKeys(renewed())).lines_to_send("PUT", "key", {}, {}, UNSIGNED_PAYLOAD)
     assert plain == "http://host:9000/bucket/key"
 
 
 @pytest.mark.parametrize("is_renewed", [False, True])
 def test_a_refused_credential_that_was_renewed_meanwhile_is_retried(is_renewed: bool) -> None:
-    keys = Renewable()
+    keys = GivenKeys(renewed())
     transfer: Any = Refused()
     signed = signer(keys).start(transfer)
     assert signed.transfer is transfer
     if is_renewed:
-        keys.renew()
+        keys.now = renewed()
     error = signed.refused("fetch it", REFUSAL)
     assert (error.code, error.status) == ("ExpiredToken", 400)
     assert error.trouble is (Trouble.BROKEN if is_renewed else Trouble.CREDENTIAL)
@@ -90,7 +73,7 @@ def test_a_refused_credential_that_was_renewed_meanwhile_is_retried(is_renewed: 
 
 
 def test_another_refusal_has_nothing_to_do_with_the_credentials() -> None:
-    keys = Renewable()
+    keys = GivenKeys(renewed())
     signed = signer(keys).start(Refused())  # type: ignore[arg-type]  # all that is asked of it here
-    keys.renew()
+    keys.now = renewed()
     assert signed.refused("fetch it", b"<Error><Code>NoSuchKey</Code></Error>").trouble is Trouble.NOT_FOUND

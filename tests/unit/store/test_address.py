@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_keys import GivenKeys
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -219,23 +220,11 @@ def test_a_signer_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_signer_takes_renewed_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Renewed:
-        credentials = AMAZON
-
-        def current(self) -> Credentials:
-            return self.credentials
-
-        def look(self) -> bool:
-            return False
-
-        def may_change(self) -> bool:
-            return False
-
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
-    keys = Renewed()
+    keys = GivenKeys(AMAZON)
     signer = address.Signer(keys, "us-east-1", "h")
     before = signer.headers("GET", "/b", "")
-    keys.credentials = replace(AMAZON, access_key="AKIANEW", session_token="t")
+    keys.now = replace(AMAZON, access_key="AKIANEW", session_token="t")
     after = signer.headers("GET", "/b", "")
     assert "Credential=AKIANEW/" in after[0] and "x-amz-security-token: t" in after
     assert before[0].rpartition("=")[2] != after[0].rpartition("=")[2]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_keys import GivenKeys
 
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
@@ -43,29 +44,13 @@ class Maker(ClientMaker):
         return Client(attempts, answer_seconds, credentials)
 
 
-class Renewed:
-    """Keys that a test renews."""
-
-    def __init__(self) -> None:
-        self.credentials = CREDENTIALS
-
-    def current(self) -> Credentials:
-        return self.credentials
-
-    def look(self) -> bool:
-        return False
-
-    def may_change(self) -> bool:
-        return False
+@pytest.fixture
+def keys() -> GivenKeys:
+    return GivenKeys(CREDENTIALS)
 
 
 @pytest.fixture
-def keys() -> Renewed:
-    return Renewed()
-
-
-@pytest.fixture
-def endpoint(keys: Renewed) -> BotoEndpoint:
+def endpoint(keys: GivenKeys) -> BotoEndpoint:
     return BotoEndpoint(STORE, Maker(), keys, 3, Patience(10, 20), Turns(1))
 
 
@@ -85,9 +70,9 @@ def test_the_others_keep_no_idle_connections(endpoint: BotoEndpoint) -> None:
     assert (head.closed, put.closed) == (1, 1)
 
 
-def test_a_client_is_made_anew_for_renewed_credentials(endpoint: BotoEndpoint, keys: Renewed) -> None:
+def test_a_client_is_made_anew_for_renewed_credentials(endpoint: BotoEndpoint, keys: GivenKeys) -> None:
     before = endpoint.client()
-    keys.credentials = replace(CREDENTIALS, access_key="AKIANEW")
+    keys.now = replace(CREDENTIALS, access_key="AKIANEW")
     after = endpoint.client()
     assert after is not before
     assert after.made_with == (3, 10, "AKIANEW")

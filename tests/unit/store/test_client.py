@@ -37,11 +37,7 @@ SECRET = "hush/very+secret=key"
 CREDENTIALS = Credentials("AKIATEST", SECRET, "hush-token", Path("file"), "default")
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 @pytest.fixture
