@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from bench.snowbench import main as bench_main
+from bench.snowbench.budget import Budget
 from bench.snowbench.chart import chart
 from bench.snowbench.cores import Cores
 from bench.snowbench.figures import (
@@ -29,18 +32,18 @@ from bench.snowbench.figures import (
     summarize,
 )
 from bench.snowbench.processes import Cost, measure, process_tree, stat_fields
+from bench.snowbench.requests import noop_problems, requests_between, totals
+from bench.snowbench.results import detailed_runs
 from bench.snowbench.session import (
     DATA_SETS,
     MIB,
+    Bench,
     DataSet,
-    detailed_runs,
-    noop_problems,
-    requests_between,
+    Options,
     sum_hops,
-    totals,
 )
 from bench.snowbench.stores import BenchError, Stored, compare, equal_etags
-from bench.snowbench.tools import SECRET_KEY, TOOLS, Place, snowsync_job
+from bench.snowbench.tools import SECRET_KEY, SOURCE_BUCKET, TOOLS, Place, Step, Tool, snowsync_job
 
 from snowsync.config.job_file import parse_job
 
@@ -281,7 +284,88 @@ def test_peers_go_down_then_up(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("bench.snowbench.tools._found", lambda path, name: name)
     hops = {name: [step.hop for step in tool.steps(place)] for name, tool in TOOLS.items()}
     assert hops.pop("snowsync") == ["both"]
+    assert hops.pop("dd") == ["disk"]
     assert all(each == ["down", "up"] for each in hops.values())
+
+
+def test_rclone_with_64_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.snowbench.tools._found", lambda path, name: name)
+    for step in TOOLS["rclone-64"].steps(place):
+        assert step.argv[step.argv.index("--transfers") + 1] == step.argv[step.argv.index("--checkers") + 1] == "64"
+
+
+def test_dd_writes_as_much_as_the_set_and_waits_for_the_disk(place: Place) -> None:
+    place.volume(0).mkdir(parents=True)
+    (step,) = TOOLS["dd"].steps(dataclasses.replace(place, set_bytes=3 * MIB + 5))
+    subprocess.run(step.argv, env=step.environment, check=True, capture_output=True)
+    (file,) = place.volume(0).iterdir()
+    assert file.stat().st_size == 3 * MIB + 5 and "conv=fsync" in step.argv
+
+
+# -- passes within a budget -------------------------------------------------------------------------------------
+
+
+class OneObject:
+    """A store that holds the same, whoever puts it there."""
+
+    def drop(self, bucket: str) -> None:
+        return None
+
+    def seed(self, bucket: str, **query: object) -> None:
+        return None
+
+    def stats(self) -> dict[str, Any]:
+        return {"requests": {}, "connections": 0, "keys_listed": 0}
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def contents(self, bucket: str) -> dict[str, Stored]:
+        return {"k": stored()} if bucket == SOURCE_BUCKET else {}
+
+
+class PassesTakeTen:
+    """A clock that moves on with each pass that a bench records."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.passes: list[tuple[str, str, bool]] = []
+
+    def add(self, run: Run, details: object) -> None:
+        self.now += 10
+        self.passes.append((run.data_set, run.tool, run.is_void))
+
+
+def passes(place: Place, tmp_path: Path, seconds: float | None, *, noop: bool = False) -> list[tuple[str, str, bool]]:
+    step = Step("disk", ["true"], {"PATH": os.defpath})
+    tools = [Tool(name, lambda place: [step], lambda: "1", copies=name != "dd") for name in ("a", "dd")]
+    store: Any = OneObject()
+    record: Any = PassesTakeTen()
+    budget = Budget(seconds, lambda: float(record.now))
+    Bench(store, store, place, Options(2, tools, MIB, 60.0, noop, tmp_path), budget, record).run(
+        [DataSet("one", 1, 1), DataSet("two", 1, 1)]
+    )
+    return list(record.passes)
+
+
+def test_what_is_no_copy_is_not_compared_and_has_no_second_pass(place: Place, tmp_path: Path) -> None:
+    found = passes(place, tmp_path, None, noop=True)
+    assert found[:3] == [("one", "a", True), ("one", "a", True), ("one", "dd", False)] and len(found) == 12
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (80.0, ["one a", "one dd", "one dd", "one a", "two a", "two dd", "two dd", "two a"]),
+        (79.0, ["one a", "one dd", "two a", "two dd", "two dd", "two a"]),  # the other set has its share
+        (35.0, ["one a", "one dd", "two a", "two dd"]),  # begun before the end
+        (30.0, ["one a", "one dd", "two a"]),
+        (10.0, ["one a"]),
+        (0.0, []),
+    ],
+)
+def test_rounds_end_with_the_budget(place: Place, tmp_path: Path, seconds: float, expected: list[str]) -> None:
+    assert [f"{name} {tool}" for name, tool, void in passes(place, tmp_path, seconds)] == expected
 
 
 # -- arguments --------------------------------------------------------------------------------------------------
@@ -290,6 +374,7 @@ def test_peers_go_down_then_up(place: Place, monkeypatch: pytest.MonkeyPatch) ->
 def test_arguments() -> None:
     parsed = bench_main.parse_arguments(["--sets", "4KiB,1MiB", "--tools", "rclone", "--scale", "0.1"])
     assert (parsed.sets, parsed.tools, parsed.scale, parsed.rounds) == (["4KiB", "1MiB"], ["rclone"], 0.1, 3)
+    assert bench_main.parse_arguments([]).budget is None
     assert bench_main.parse_arguments([]).tools == ["snowsync", "s5cmd", "rclone", "rclone-tuned"]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from .stores import BenchError
 
 _Result = TypeVar("_Result")
 GIB = 1024**3
+TRIAL_BYTES = GIB // 16
 SLACK = 2 * GIB  # for the journal, inodes, and the part of a filesystem that our job keeps free
 
 
@@ -30,6 +32,19 @@ def can_be_made() -> bool:
 def size_for(largest_set: int) -> int:
     """Bytes for a set of that size: our job keeps a tenth of a volume free, and the last pass' files may be left."""
     return 2 * largest_set + SLACK
+
+
+def obstacle(folder: Path, size: int) -> str:
+    """Why no filesystem of `size` bytes can be made below `folder`; empty: it can, a small one was."""
+    if not can_be_made():
+        return "no root, or no loop devices"
+    if (free := shutil.disk_usage(folder).free) < size:
+        return f"{free / GIB:.1f} GiB free, {size / GIB:.1f} needed"
+    try:
+        with own_filesystem(folder / "trial.img", TRIAL_BYTES, folder / "trial"):
+            return ""
+    except (BenchError, OSError, subprocess.SubprocessError) as error:
+        return str(error)
 
 
 @contextlib.contextmanager

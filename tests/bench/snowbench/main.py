@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arguments in, a table on stdout, one JSON file with every single run."""
+"""One run of the bench: stores, volumes and tools brought together."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ import datetime
 import json
 import os
 import platform
-import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from .chart import chart
+from .arguments import parse_arguments, told_options
+from .budget import Budget
 from .cores import Cores, available_cpus
 from .disk import can_be_made, own_filesystem, size_for
-from .figures import figures_table, ratios, ratios_table, summarize
 from .links import ShapedLinks
-from .processes import MEMORY_NOTE
-from .session import DATA_SETS, MIB, THROTTLED_SETS, Bench, DataSet, Options, detailed_runs
+from .results import Record, common_facts, print_results
+from .session import DATA_SETS, MIB, THROTTLED_SETS, Bench, DataSet, Options
 from .stores import BenchError, StoreServer, build_server
-from .tools import DEFAULT_TOOLS, DESTINATION_BUCKET, OURS, RCLONE_REMOTES, SOURCE_BUCKET, TOOLS, Place, Tool
+from .tools import DESTINATION_BUCKET, OURS, SOURCE_BUCKET, TOOLS, Place, Tool
 
-ROOT = Path(__file__).resolve().parents[3]
 MEMORY_FOLDER = Path("/dev/shm")
 # Two stores, the volume's page cache, and room for everybody else.
 MEMORY_FACTOR = 4
-DEFAULT_LAYOUTS = "50,4x50,10+50+100"  # the volumes' speeds in MB/s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,98 +43,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
-    parser.add_argument("--sets", type=lambda text: text.split(","), help=f"{', '.join(DATA_SETS)} (all)")
-    parser.add_argument("--tools", type=names_of(TOOLS), default=list(DEFAULT_TOOLS), help=", ".join(TOOLS))
-    parser.add_argument("--rounds", type=positive, default=3, help="runs of every tool on every set (3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="0.1: a tenth of every set, for a quick look")
-    parser.add_argument("--shaped", metavar="RATE", help="shape both links between namespaces, e.g. 400mbit; root only")
-    parser.add_argument(
-        "--part-size", type=positive, default=50, help="of the source's large objects, MiB (50: s5cmd's)"
-    )
-    parser.add_argument(
-        "--throttled",
-        metavar="MB/S",
-        nargs="?",
-        const=DEFAULT_LAYOUTS,
-        help=f"our job alone over volumes of these speeds ({DEFAULT_LAYOUTS}), all compared with the first; root only;"
-        " sets: 1MiB, 128MiB",
-    )
-    parser.add_argument("--volumes", type=positive, default=2, help="volumes of our job; peers get the first (2)")
-    parser.add_argument(
-        "--job", type=json_mapping, default={}, help='settings of our job, e.g. {"mover": {"workers": 8}}'
-    )
-    parser.add_argument("--cores", type=positive, help="CPUs for the tools; the stores get the others (all share all)")
-    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="before each answer of a store (0)")
-    parser.add_argument("--tls", action="store_true", help="HTTPS, with a certificate that the tools verify")
-    parser.add_argument(
-        "--no-ext4",
-        action="store_true",
-        help="volumes on the disk below --work, not on an ext4 of their own (root only)",
-    )
-    parser.add_argument("--no-noop", action="store_true", help="leave the no-op passes out")
-    parser.add_argument("--quiet", type=float, default=0.0, help="wait up to so many seconds for a quiet machine (0)")
-    parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="volumes (on disk), logs and results")
-    parser.add_argument("--stores", type=Path, help="where the stores keep data (/dev/shm if it is large enough)")
-    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one command")
-    parsed = parser.parse_args(arguments)
-    known = THROTTLED_SETS if parsed.throttled else DATA_SETS
-    parsed.sets = parsed.sets or list(known)
-    if unknown := [name for name in parsed.sets if name not in known]:
-        parser.error(f"--sets: unknown: {', '.join(unknown)}; choose from {', '.join(known)}")
-    return parsed
-
-
-def names_of(known: dict[str, Any]) -> Any:
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        unknown = [name for name in chosen if name not in known]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
-def json_mapping(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object")
-    return value
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
 def run_bench(parsed: argparse.Namespace) -> int:
-    started = datetime.datetime.now().astimezone()
+    started, budget = datetime.datetime.now().astimezone(), Budget(parsed.budget)
     data_sets = [DATA_SETS[name].scaled(parsed.scale) for name in parsed.sets]
     tools = [TOOLS[name] for name in parsed.tools]
     folder = parsed.work.resolve()
-    binary = build_server(folder / "build")
+    binary = server_program(parsed, folder)
     logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
     logs.mkdir(parents=True)
     options = options_of(parsed, tools, logs, noop=not parsed.no_noop)
     stores = choose_stores(parsed.stores, folder, data_sets)
+    path = folder / f"results-{started:%Y%m%d-%H%M%S}.json"
+    record = Record(path, facts_of(started, parsed, data_sets, tools))
     print(describe(parsed, data_sets, tools, stores), flush=True)
     with two_stores(binary, stores, parsed) as (source, destination), volume_disk(parsed, folder, data_sets):
         options = replace(options, trust=trust(source, destination, logs))
-        place = Place(source.url, destination.url, folder / "work", parsed.volumes, parsed.job)
-        bench = Bench(source, destination, place, options, lambda line: print(line, flush=True))
+        largest = max(data_set.bytes for data_set in data_sets)
+        place = Place(source.url, destination.url, folder / "work", parsed.volumes, largest, parsed.job)
+        bench = Bench(source, destination, place, options, budget, record)
         try:
-            for data_set in data_sets:
-                bench.run_data_set(data_set)
+            bench.run(data_sets)
         finally:
             shutil.rmtree(place.work, ignore_errors=True)
-            path = write_results(folder, started, parsed, bench, data_sets, tools)
-    print_results(bench, tools, place)
+            record.write()
+    if not parsed.no_tables:
+        print_results(record.runs, tools, place)
     print(f"\nresults: {path}\nchart:   {path.with_suffix('.svg')}\nlogs:    {logs}")
-    return 1 if any(run.is_void for run in bench.runs) else 0
+    return 1 if any(run.is_void for run in record.runs) else 0
 
 
 def run_throttled(parsed: argparse.Namespace) -> int:
@@ -149,7 +80,7 @@ def run_throttled(parsed: argparse.Namespace) -> int:
     data_sets = [THROTTLED_SETS[name].scaled(parsed.scale) for name in parsed.sets]
     layouts = [Layout.parse(text) for text in parsed.throttled.split(",")]
     folder = parsed.work.resolve()
-    binary = build_server(folder / "build")
+    binary = server_program(parsed, folder)
     logs = folder / "logs" / started.strftime("%Y%m%d-%H%M%S")
     logs.mkdir(parents=True)
     options = options_of(parsed, [], logs, noop=False)
@@ -167,9 +98,7 @@ def run_throttled(parsed: argparse.Namespace) -> int:
     summaries = summarize_volumes(bench.runs)
     print(f"\n{volumes_table(summaries, layouts[0].name)}")
     document = {
-        "started": started.isoformat(),
-        "machine": {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-        "options": {name: value for name, value in vars(parsed).items() if name not in ("work", "stores")},
+        **common_facts(started, told_options(parsed)),
         "summaries": [asdict(summary) for summary in summaries],
         "runs": [asdict(run) for run in bench.runs],
     }
@@ -177,6 +106,21 @@ def run_throttled(parsed: argparse.Namespace) -> int:
     path.write_text(json.dumps(document, indent=1) + "\n")
     print(f"\nresults: {path}\nlogs:    {logs}")
     return 1 if any(run.problems for run in bench.runs) else 0
+
+
+def facts_of(
+    started: datetime.datetime, parsed: argparse.Namespace, data_sets: Sequence[DataSet], tools: Sequence[Tool]
+) -> dict[str, object]:
+    return {
+        **common_facts(started, told_options(parsed)),
+        "sets": [asdict(data_set) for data_set in data_sets],
+        "tools": {tool.name: tool.version() for tool in tools},
+    }
+
+
+def server_program(parsed: argparse.Namespace, folder: Path) -> Path:
+    """What serves the stores: built before, for a machine without Go, or compiled now."""
+    return parsed.server.resolve() if parsed.server else build_server(folder / "build")
 
 
 def choose_stores(asked: Path | None, folder: Path, data_sets: Sequence[DataSet]) -> Path:
@@ -277,49 +221,3 @@ def cores_text(cores: Cores) -> str:
     if not cores.tools:
         return "tools and stores share all"
     return f"{len(cores.tools)} for the tools, {len(cores.stores)} for the stores"
-
-
-def command_lines(tools: Sequence[Tool], place: Place) -> list[str]:
-    lines = [f"{tool.name:<13} {shlex.join(step.argv)}" for tool in tools for step in tool.steps(place)]
-    return [*lines, f"{'':<13} rclone's remotes by environment: {RCLONE_REMOTES}"]
-
-
-def print_results(bench: Bench, tools: Sequence[Tool], place: Place) -> None:
-    summaries = summarize(bench.runs)
-    print("\nMedians per pass, all hops together\n")
-    print(figures_table(summaries))
-    found = ratios(summaries)
-    if found:
-        print("\nRatios of these medians (below 1: ours needs less)\n")
-        print(ratios_table(found))
-    print("\nCommands")
-    print("\n".join(command_lines(tools, place)))
-    print("\nWhat each verifies")
-    print("\n".join(f"{tool.name:<13} {tool.checks_bytes}" for tool in tools))
-    print(f"\n{MEMORY_NOTE}\nothers CPU s: what everything else on this machine used during the run; large means noise")
-
-
-def write_results(
-    folder: Path,
-    started: datetime.datetime,
-    parsed: argparse.Namespace,
-    bench: Bench,
-    data_sets: Sequence[DataSet],
-    tools: Sequence[Tool],
-) -> Path:
-    summaries = summarize(bench.runs)
-    document = {
-        "started": started.isoformat(),
-        "machine": {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-        "options": {name: value for name, value in vars(parsed).items() if name not in ("work", "stores")},
-        "sets": [asdict(data_set) for data_set in data_sets],
-        "tools": {tool.name: tool.version() for tool in tools},
-        "memory": MEMORY_NOTE,
-        "summaries": [asdict(summary) for summary in summaries],
-        "ratios": [asdict(ratio) for ratio in ratios(summaries)],
-        "runs": detailed_runs(bench.runs, bench.details),
-    }
-    path = folder / f"results-{started:%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    path.with_suffix(".svg").write_text(chart(summaries, document["machine"]))
-    return path

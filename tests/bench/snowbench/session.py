@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .budget import Budget
 from .cores import Cores
 from .figures import OURS, Figures, Run, rotated
 from .processes import Cost, machine_cpu, measure, wait_for_quiet
+from .requests import NO_REQUESTS, noop_problems, requests_between, totals
+from .results import Record
 from .stores import BenchError, Stored, StoreServer, compare, equal_etags
 from .tools import DESTINATION_BUCKET, SOURCE_BUCKET, Place, Step, Tool
 
@@ -70,18 +72,32 @@ class Options:
 
 
 class Bench:
-    """Runs passes and collects their records. `say` gets one line per pass."""
+    """Runs passes, each of which `record` gets, as long as the budget allows."""
 
     def __init__(
-        self, source: StoreServer, destination: StoreServer, place: Place, options: Options, say: Callable[[str], None]
+        self,
+        source: StoreServer,
+        destination: StoreServer,
+        place: Place,
+        options: Options,
+        budget: Budget,
+        record: Record,
     ) -> None:
-        self.runs: list[Run] = []
-        self.details: list[dict[str, Any]] = []
         self._source, self._destination = source, destination
-        self._place, self._options, self._say = place, options, say
+        self._place, self._options = place, options
+        self._budget, self._record = budget, record
 
-    def run_data_set(self, data_set: DataSet) -> None:
+    def run(self, data_sets: Sequence[DataSet]) -> None:
+        """All sets. Of a budget, each has an equal share for its second and later rounds."""
+        for number, data_set in enumerate(data_sets):
+            if not self._budget.allows():
+                print(f"{data_set.name:>7} left out: time is up", flush=True)
+                continue
+            self._run_data_set(data_set, self._budget.share(len(data_sets) - number))
+
+    def _run_data_set(self, data_set: DataSet, share: Budget) -> None:
         """Fill the source, then all rounds: each tool from nothing, checked, and its no-op pass."""
+        self._place = replace(self._place, set_bytes=data_set.bytes)
         self._source.drop(SOURCE_BUCKET)
         part_size = self._options.part_size if data_set.size > self._options.part_size else 0
         self._source.seed(
@@ -89,16 +105,28 @@ class Bench:
         )
         contents = self._source.contents(SOURCE_BUCKET)
         warm_up(self._place.work, data_set.bytes)
+        last = 0.0
         for round_number in range(self._options.rounds):
-            for name in rotated([tool.name for tool in self._options.tools], round_number):
-                tool = next(tool for tool in self._options.tools if tool.name == name)
-                self._run_tool(tool, data_set, round_number, contents)
+            if round_number and not share.allows(last):
+                print(f"{data_set.name:>7} left out: round {round_number + 1} would take too long", flush=True)
+                break
+            began = share.now()
+            self._run_round(data_set, round_number, contents)
+            last = share.now() - began
         self._clean()
+
+    def _run_round(self, data_set: DataSet, round_number: int, contents: dict[str, Stored]) -> None:
+        for name in rotated([tool.name for tool in self._options.tools], round_number):
+            if not self._budget.allows():
+                print(f"{data_set.name:>7} round {round_number + 1} {name:<12} left out: time is up", flush=True)
+                continue
+            tool = next(tool for tool in self._options.tools if tool.name == name)
+            self._run_tool(tool, data_set, round_number, contents)
 
     def _run_tool(self, tool: Tool, data_set: DataSet, round_number: int, contents: dict[str, Stored]) -> None:
         self._clean()
         tool.prepare(self._place)
-        for kind in (SYNC, NOOP) if self._options.noop else (SYNC,):
+        for kind in (SYNC, NOOP) if self._options.noop and tool.copies else (SYNC,):
             label = f"{data_set.name}-{tool.name}-{kind}-{round_number + 1}"
             os.sync()
             if self._options.quiet_seconds:
@@ -107,11 +135,12 @@ class Bench:
             hops, problems, commands = self._run_steps(tool, label)
             requests = requests_between(before, self._requests())
             stored = self._destination.contents(DESTINATION_BUCKET)
-            problems += compare(contents, stored)
+            problems += compare(contents, stored) if tool.copies else []
             problems += noop_problems(requests) if kind == NOOP else []
             total = replace(sum_hops(hops.values()), **totals(requests))
             run = Run(data_set.name, tool.name, kind, round_number + 1, total, hops, problems[:20])
-            self._record(run, requests, equal_etags(contents, stored), commands)
+            equal = equal_etags(contents, stored)
+            self._record.add(run, {"requests": requests, "equal_etags": equal, "commands": commands})
 
     def _run_steps(self, tool: Tool, label: str) -> tuple[dict[str, Figures], list[str], list[Any]]:
         hops: dict[str, Figures] = {}
@@ -132,7 +161,7 @@ class Bench:
             {**step.environment, **self._options.trust},
             stdout=self._options.keep_logs / f"{label}.out",
             stderr=self._options.keep_logs / f"{label}.err",
-            timeout_seconds=self._options.timeout_seconds,
+            timeout_seconds=self._budget.timeout(self._options.timeout_seconds),
         )
         machine, own = machine_cpu() - machine_before, sum(os.times()[:2]) - own_before
         server_cpu = self._server_cpu() - servers_before
@@ -147,17 +176,6 @@ class Bench:
             side: {**answer["requests"], **{name: answer[name] for name in NO_REQUESTS}}
             for side, answer in stats.items()
         }
-
-    def _record(self, run: Run, requests: dict[str, dict[str, int]], equal: int, commands: list[Any]) -> None:
-        self.runs.append(run)
-        self.details.append({"requests": requests, "equal_etags": equal, "commands": commands})
-        verdict = f"VOID: {'; '.join(run.problems[:3])}" if run.is_void else "ok"
-        figures = run.figures
-        self._say(
-            f"{run.data_set:>7} {run.kind} round {run.round} {run.tool:<12} wall {figures.wall:8.2f} s"
-            f"  client CPU {figures.client_cpu:7.2f} s  server CPU {figures.server_cpu:6.2f} s"
-            f"  peak {figures.peak_memory / MIB:5.0f} MiB  others {figures.others_cpu:5.1f} s  {verdict}"
-        )
 
     def _clean(self) -> None:
         """Empty destination, volumes and state; then `sync`, so that nobody pays for another's dirty pages."""
@@ -190,40 +208,6 @@ def sum_hops(hops: Iterable[Figures]) -> Figures:
     return total
 
 
-def requests_between(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    return {
-        side: {
-            name: count - before[side].get(name, 0) for name, count in counts.items() if count != before[side].get(name)
-        }
-        for side, counts in after.items()
-    }
-
-
-NO_REQUESTS = ("connections", "keys_listed")
-
-
-def totals(requests: dict[str, dict[str, int]]) -> dict[str, int]:
-    """Of both stores."""
-    counts = [(name, count) for side in requests.values() for name, count in side.items()]
-    return {
-        "requests": sum(count for name, count in counts if name not in NO_REQUESTS),
-        "keys_listed": sum(count for name, count in counts if name == "keys_listed"),
-    }
-
-
-TRANSFERS = ("GetObject", "PutObject", "UploadPart", "CompleteMultipartUpload")
-
-
-def noop_problems(requests: dict[str, dict[str, int]]) -> list[str]:
-    """A pass that moved bytes was no no-op pass."""
-    return [
-        f"no-op pass did {counts[name]} {name} at the {side}"
-        for side, counts in requests.items()
-        for name in TRANSFERS
-        if counts.get(name)
-    ]
-
-
 def warm_up(folder: Path, size: int) -> None:
     """Touch as much page cache as a run will: the first use of a virtual machine's memory is several times slower."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -233,10 +217,3 @@ def warm_up(folder: Path, size: int) -> None:
         for _ in range(2 * size // WARM_UP_CHUNK + 1):
             file.write(chunk)
     path.unlink()
-
-
-def detailed_runs(runs: Sequence[Run], details: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs as JSON can hold them."""
-    return [
-        json.loads(json.dumps({**vars(run), **extra}, default=vars)) for run, extra in zip(runs, details, strict=True)
-    ]

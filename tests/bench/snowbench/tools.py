@@ -32,6 +32,7 @@ class Place:
     destination_url: str
     work: Path
     volumes: int
+    set_bytes: int = 0  # of the set in hand
     job_settings: Mapping[str, Any] = field(default_factory=dict)  # of our job, in place of defaults
 
     def volume(self, number: int) -> Path:
@@ -40,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """One command; `hop` is down, up or both."""
+    """One command; `hop` is down, up, both, or disk for none."""
 
     hop: str
     argv: Sequence[str]
@@ -56,6 +57,7 @@ class Tool:
     version: Callable[[], str]
     prepare: Callable[[Place], None] = field(default=lambda place: None)
     checks_bytes: str = ""  # what the tool verifies, for the table's footnote
+    copies: bool = True  # from store to store; otherwise it writes as many bytes, and there is nothing to compare
 
 
 def base_environment() -> dict[str, str]:
@@ -128,6 +130,17 @@ def _rclone_steps(options: Sequence[str]) -> Callable[[Place], list[Step]]:
 
 # What an rclone user with many small objects would add: more at once, no second look at what was just stored.
 TUNED_RCLONE = ("--transfers", "16", "--checkers", "16", "--fast-list", "--s3-no-head")
+# The same for stores far away, where each answer takes its time.
+RCLONE_64 = ("--transfers", "64", "--checkers", "64", "--fast-list", "--s3-no-head")
+
+
+# -- dd: what the disk itself takes -------------------------------------------------------------------------------
+
+
+def _dd_steps(place: Place) -> list[Step]:
+    source, target = "if=/dev/zero", f"of={place.volume(0) / 'dd'}"
+    count = ["bs=1M", f"count={place.set_bytes}", "iflag=count_bytes", "conv=fsync"]
+    return [Step("disk", [_found(Path("/bin/dd"), "dd"), source, target, *count], base_environment())]
 
 
 # -- ours -------------------------------------------------------------------------------------------------------
@@ -215,6 +228,19 @@ TOOLS: dict[str, Tool] = {
             lambda: _output_of([rclone_program(), "version"]),
             checks_bytes="as rclone",
         ),
+        Tool(
+            "rclone-64",
+            _rclone_steps(RCLONE_64),
+            lambda: _output_of([rclone_program(), "version"]),
+            checks_bytes="as rclone",
+        ),
+        Tool(
+            "dd",
+            _dd_steps,
+            lambda: _output_of(["dd", "--version"]),
+            checks_bytes="copies nothing: writes a file as large as the set, and fsync",
+            copies=False,
+        ),
     )
 }
-DEFAULT_TOOLS = tuple(TOOLS)
+DEFAULT_TOOLS = (OURS, "s5cmd", "rclone", "rclone-tuned")

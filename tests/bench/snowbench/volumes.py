@@ -167,7 +167,7 @@ class VolumesBench:
         """The job's file and its commands, by hop."""
         configured = [{"name": volume.name, "path": str(volume)} for volume in volumes]
         settings = {"space": {"reserve": "16MiB"}, **self._job_settings, "volumes": configured}
-        place = Place(self._source.url, self._destination.url, self._folder / "work", 0, settings)
+        place = Place(self._source.url, self._destination.url, self._folder / "work", 0, 0, settings)
         place.work.mkdir(parents=True)
         TOOLS[OURS].prepare(place)
         (step,) = TOOLS[OURS].steps(place)
