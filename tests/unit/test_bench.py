@@ -42,7 +42,7 @@ from bench.snowbench.session import (
     Options,
     sum_hops,
 )
-from bench.snowbench.stores import BenchError, Stored, compare, equal_etags
+from bench.snowbench.stores import BenchError, Stored, StoreServer, compare, equal_etags
 from bench.snowbench.tools import SECRET_KEY, SOURCE_BUCKET, TOOLS, Place, Step, Tool, snowsync_job
 
 from snowsync.config.job_file import parse_job
@@ -235,6 +235,33 @@ def stored(sha256: str = "aa", *, etag: str = "e", size: int = 1, true: bool = T
 )
 def test_what_makes_a_run_void(destination: dict[str, Stored], problems: list[str]) -> None:
     assert compare({"k": stored()}, destination) == problems
+
+
+def test_a_store_that_does_not_start_says_why(tmp_path: Path) -> None:
+    program = tmp_path / "benchstore"
+    program.write_text("#!/bin/sh\necho no room; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(BenchError, match="no room"):
+        StoreServer(program, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_is_stopped_if_the_bench_is_ended_while_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "benchstore"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    started = []
+
+    def ended(server: Any, port_file: Path) -> str:
+        started.append(server._process)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(StoreServer, "_wait_for_address", ended)
+    with pytest.raises(SystemExit):
+        StoreServer(program, tmp_path / "store")
+    assert started[0].poll() is not None
 
 
 def test_equal_etags_are_counted() -> None:
