@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -34,9 +34,9 @@ from ..core.text import (
     seconds_text,
     table,
 )
-from ..ledger.binding import Naming, naming
+from ..ledger.binding import naming
 from ..ledger.reader import LedgerReader
-from ..ledger.records import Census, FailureRow, Forgotten, HopSum, Moved, Tally, VolumeRow
+from ..ledger.records import Census, FailureRow, Forgotten, HopSum, Tally, VolumeRow
 from .volume_status import VolumeStatus, away_text, unavailable, volume_statuses
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _chunks(job: Job, reader: LedgerReader, report: Report) -> Iterator[str]:
     yield encode(head)[:-1]
     names = naming(job, reader.ledger.stores.bindings())
     yield ', "objects_moved": ['
-    yield from _joined(_moved(names, moved, encode) for moved in reader.moved(report.period.since_ms))
+    yield from _joined(reader.moved_json(names, report.period.since_ms))
     yield '],\n"failed_objects": {'
     yield from _joined(f"{encode(key)}: {size}" for key, size, _state, _message in reader.troubled())
     yield "},\n"
@@ -219,20 +219,6 @@ def _side(name: str, store: Store | None) -> dict[str, Any]:
         f"{name}_region": store.region if store else "",
         f"{name}_endpoint_urls": list(store.endpoints or ("no_endpoint",)) if store else [],
     }
-
-
-def _moved(naming: Naming, moved: Moved, encode: Callable[[str], str]) -> str:
-    # The start of the transfer is not recorded per object: the time counts from when the object was first listed.
-    start, end = moved.listed_ms / 1000, moved.delivered_ms / 1000
-    try:
-        name = naming.destination_key(moved.key)
-    except ValueError:  # a row written before prefixes were recorded has no name there
-        name = naming.destination + moved.key
-    return (
-        f'{{"src_key": {encode(moved.key)}, "dst_key": {encode(name)},'
-        f' "bytes": {moved.size}, "epoch_time_start": {start}, "epoch_time_end": {end},'
-        f' "total_time_seconds": {max(0, moved.delivered_ms - moved.listed_ms) / 1000}}}'
-    )
 
 
 def _totals(report: Report) -> dict[str, Any]:

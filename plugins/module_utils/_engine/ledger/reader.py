@@ -17,8 +17,10 @@ from typing import Any
 from ..core.errors import LedgerError
 from ..core.machine import boot_id
 from ..core.model import Evidence, Origin, State, source_evidence
+from .binding import Naming
 from .database import problem_text
 from .ledger import Ledger
+from .moved_json import ensure_json_quote, moved_json
 from .pruning import IDLE_MS, TIMES_SINCE
 from .records import Census, Entry, Fact, FailureRow, Forgotten, GroupRow, HopSum, Moved, Run, Tally, VolumeRow
 from .rows import AGAIN
@@ -251,6 +253,17 @@ class LedgerReader:
         )
         for _id, key, size, *times in self._pages(sql, 0, (since_ms,)):
             yield Moved(key, size, *times)
+
+    def moved_json(self, naming: Naming, since_ms: int = 0) -> Iterator[str]:
+        """The same as JSON objects of the report, each on a line, a thousand at a time, without a comma at the end."""
+        database = self._ledger.database
+        with database.lock:
+            ensure_json_quote(database.connection)
+        sql, names = moved_json(naming)
+        ((position, lines),) = self._rows(sql, (0, since_ms, *names))
+        while lines:
+            yield lines
+            ((position, lines),) = self._rows(sql, (position, since_ms, *names))
 
     def troubled(self) -> Iterator[tuple[str, int, State, str]]:
         """(key, size, state, last error) of failed and quarantined objects, by id."""
