@@ -11,7 +11,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -500,4 +499,4 @@ def item_of(path: Path, **changes: object) -> Item:
     values = (7, "film", found.size, digest, found.modified_ms, 1, Origin.DROP, State.STAGED, 1, 0)
     row = Row(*values, digest, "", 0, 0, 0, file_id=found.text)
     # The volume and the endpoint are not looked at.
-    return Item(replace(row, **changes), None, None, str(path))  # type: ignore[arg-type]
+    return Item(row._replace(**changes), None, None, str(path))  # type: ignore[arg-type]

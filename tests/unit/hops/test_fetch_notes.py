@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from snowsync.core.model import Head, Headers, Origin, State
@@ -14,7 +12,7 @@ from snowsync.hops.source.staging.fetch_notes import FetchNotes
 from snowsync.ledger.ledger import Row
 
 ROW = Row(7, "key", 10, "listed", 1000, 1, Origin.SOURCE, State.PENDING, None, 0, "", "", 0, 0, 0)
-OTHER = replace(ROW, id=8)
+OTHER = ROW._replace(id=8)
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def test_another_response_is_expected_once(notes: FetchNotes) -> None:
 @pytest.mark.parametrize("change", [{"etag": "new"}, {"modified_ms": 2000}])
 def test_what_is_listed_anew_is_read_as_listed(notes: FetchNotes, change: dict[str, object]) -> None:
     notes.expect(ROW, read("read"))
-    changed = replace(ROW, **change)  # type: ignore[arg-type]  # names and values of a row
+    changed = ROW._replace(**change)  # type: ignore[arg-type]  # names and values of a row
     assert notes.etag_to_read(changed) == changed.etag
     assert notes.expect(changed, read("read")), "a new listing gets a try of its own"
 

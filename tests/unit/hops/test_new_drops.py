@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,8 +69,8 @@ def test_a_file_that_changed_is_new_and_one_that_may_have_changed_is_not(tmp_pat
     path.write_bytes(b"data")
     row = row_of(path, State.STAGED)
     assert not is_known(None, path.lstat())
-    assert not is_known(replace(row, size=5), path.lstat())
-    assert is_known(replace(row, file_id=""), path.lstat()), "its digest decides before it is sent"
+    assert not is_known(row._replace(size=5), path.lstat())
+    assert is_known(row._replace(file_id=""), path.lstat()), "its digest decides before it is sent"
     path.write_bytes(b"newer")
     assert not is_known(row, path.lstat())
 

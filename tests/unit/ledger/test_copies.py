@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -509,6 +510,42 @@ def test_a_damaged_row_is_not_written(damaged: Ledger) -> None:
     with pytest.raises(LedgerError, match=schema.UNSOUND):
         damaged.deliveries.claim_sends([stale])
     assert select(damaged, "SELECT state, sends FROM objects WHERE key = 'k'") == [(2, 0)]
+
+
+@pytest.fixture
+def out_of_step(tmp_path: Path) -> Iterator[Ledger]:
+    """As `damaged`, as a disk does it: the indexes still have the row as it was."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
+    for key in ("k", "sound"):
+        bring_to(ledger, key, State.STAGED, volume)
+    ledger.close()
+    hidden = "type = 'trigger' OR type = 'index' AND sql NOT NULL"
+    with closing(sqlite3.connect(path, isolation_level=None)) as disk:
+        (known,) = disk.execute("SELECT row_sum FROM objects WHERE key = 'k'").fetchone()
+        disk.execute("PRAGMA writable_schema = ON")
+        disk.execute(f"CREATE TABLE hidden AS SELECT * FROM sqlite_schema WHERE {hidden}")
+        disk.execute(f"DELETE FROM sqlite_schema WHERE {hidden}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as disk:
+        disk.create_function("row_sum", -1, lambda *_values: known, deterministic=True)
+        disk.execute("UPDATE objects SET state = 2 WHERE key = 'k'")
+        disk.execute("PRAGMA writable_schema = ON")
+        disk.execute("INSERT INTO sqlite_schema SELECT * FROM hidden")
+    opened = Ledger(path)
+    yield opened
+    opened.close()
+
+
+def test_a_row_that_the_disk_damaged_beneath_its_indexes_is_not_written(out_of_step: Ledger) -> None:
+    stale = Row(1, "k", 10, "", 0, 1, 0, State.DELIVERED, 1, 0, "", "", 0, 0, 0)
+    with pytest.raises(LedgerError, match=f"{schema.UNSOUND}|malformed"):  # the trigger's word, or the index's
+        out_of_step.deliveries.commit_delivered([], [stale], 0)
+    with pytest.raises(LedgerError, match=schema.UNSOUND):
+        out_of_step.deliveries.claim_sends([stale])
+    assert select(out_of_step, "SELECT state, sends FROM objects NOT INDEXED WHERE key = 'k'") == [(2, 0)]
+    with pytest.raises(LedgerError, match="row 1 .*'k'.*resend"):
+        out_of_step.objects.work(State.STAGED, after_id=0, limit=9)
 
 
 def test_other_rows_go_on_beside_a_damaged_one(damaged: Ledger) -> None:

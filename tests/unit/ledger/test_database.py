@@ -12,7 +12,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from thorough import THOROUGH
 from snowsync.core.errors import LedgerError
 from snowsync.core.model import State
 from snowsync.ledger import schema
-from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.ledger import Ledger, Row
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ DIES_WHILE_MIGRATING = """
 import os, sys
 from pathlib import Path
 from snowsync.ledger import schema as ledger_schema
-from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.ledger import Ledger, Row
 
 def statements():
     for number, statement in enumerate(complete):
@@ -187,7 +188,7 @@ def test_a_process_killed_while_migrating_does_no_harm(tmp_path: Path, after: in
 TAKES_PART = """
 import sys, time
 from pathlib import Path
-from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.ledger import Ledger, Row
 from snowsync.core.model import ListedObject
 
 start, path, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -261,7 +262,7 @@ def test_a_killed_writer_leaves_whole_groups(tmp_path: Path) -> None:
 A_MILLION = """
 import json, sys, time
 from pathlib import Path
-from snowsync.ledger.ledger import Ledger
+from snowsync.ledger.ledger import Ledger, Row
 from snowsync.core.model import ListedObject
 
 def pages():
@@ -293,3 +294,52 @@ def test_a_million_objects_fit_into_200_mb(tmp_path: Path) -> None:
     print(f"{measured} in {time.monotonic() - started:.0f} s")
     assert (measured["new"], measured["same"]) == (1000 * pages, 1000 * pages)
     assert measured["max_rss_kib"] < most_kib
+
+
+# -- the checksum of a row ----------------------------------------------------------------------------------------
+
+ROW_VALUES = ("a\x1fk\u00e9y", 4096, "e", 1_700_000_000_000, 1, 0, 1, 2, 5 * 2**20, "d", '{"content_type":"x"}', "t", 7)
+
+
+def sum_of(values: Sequence[object]) -> int:
+    """As the first ledgers with checksums were written: whatever computes it now must agree."""
+    text = "\x1f".join("\x1e" if value is None else str(value) for value in values)
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def test_the_checksum_of_a_row_never_changes() -> None:
+    assert schema.row_sum(*ROW_VALUES) == sum_of(ROW_VALUES) == 2212994475
+
+
+@pytest.mark.parametrize("place", range(len(ROW_VALUES)))
+@pytest.mark.parametrize("value", ["", "\ud800", "None", 0, -1, 2**63 - 1, 1.0, 1.5, b"bytes"], ids=repr)
+def test_a_checksum_of_any_values_is_that_of_their_text(place: int, value: object) -> None:
+    """Also of what a damaged file may have in a place."""
+    values = (*ROW_VALUES[:place], value, *ROW_VALUES[place + 1 :])
+    assert schema.row_sum(*values) == sum_of(values)
+
+
+def test_no_volume_has_a_checksum_of_its_own() -> None:
+    values = (*ROW_VALUES[:7], None, *ROW_VALUES[8:])
+    assert schema.row_sum(*values) == sum_of(values)
+    others = [schema.row_sum(*ROW_VALUES[:7], other, *ROW_VALUES[8:]) for other in ("None", "", 0)]
+    assert schema.row_sum(*values) not in others
+
+
+@pytest.mark.parametrize("place", range(len(ROW_VALUES)))
+def test_a_value_that_got_lost_is_seen(place: int) -> None:
+    values = (*ROW_VALUES[:place], None, *ROW_VALUES[place + 1 :])
+    for was in (ROW_VALUES[place], "" if isinstance(ROW_VALUES[place], str) else 0):
+        assert schema.row_sum(*values) != schema.row_sum(*ROW_VALUES[:place], was, *ROW_VALUES[place + 1 :])
+    if isinstance(ROW_VALUES[place], str):
+        assert schema.row_sum(*values) != schema.row_sum(*ROW_VALUES[:place], "None", *ROW_VALUES[place + 1 :])
+
+
+@pytest.mark.parametrize("name", Row._fields)
+def test_a_row_is_sound_as_long_as_what_is_summed_is_as_it_was_written(ledger: Ledger, name: str) -> None:
+    volume = ledger.volumes.volume_id("one", "uuid-1", "/one")
+    row = bring_to(ledger, "k", State.DELIVERED, volume)
+    assert row.is_sound
+    is_summed = name in schema.SUMMED.split(", ")
+    other = row._replace(**{name: "x" if isinstance(getattr(row, name), str) else getattr(row, name) + 1})
+    assert other.is_sound is not (is_summed or name == "row_sum")

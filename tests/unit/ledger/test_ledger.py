@@ -195,7 +195,7 @@ def test_a_key_that_comes_back_goes_on_counting_its_generations(ledger: Ledger, 
 def test_a_dropped_row_leaves_a_record(ledger: Ledger, volume: int) -> None:
     stage_dropped(ledger, listed("k"), volume, 0, "", 0)
     row = row_of(ledger, "k")
-    assert not ledger.objects.forget(replace(row, generation=7), "another one by now")
+    assert not ledger.objects.forget(row._replace(generation=7), "another one by now")
     assert ledger.objects.forget(row, "taken away")
     assert select(ledger, "SELECT key, origin, state, reason FROM forgotten") == [("k", 1, State.STAGED, "taken away")]
     source = bring_to(ledger, "s", State.STAGED, volume)

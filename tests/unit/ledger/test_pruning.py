@@ -243,7 +243,7 @@ def test_a_delivered_object_is_staged_again_only_without_its_proof(ledger: Ledge
 
 def test_what_the_database_refuses_takes_the_whole_group_back(ledger: Ledger, volume: int) -> None:
     bring_to(ledger, "k", State.STAGED, volume)
-    lies = replace(row_of(ledger, "k"), state=State.PENDING)
+    lies = row_of(ledger, "k")._replace(state=State.PENDING)
     assert ledger.deliveries.commit_delivered([delivered(row_of(ledger, "k"))], [], 0) == []
     with pytest.raises(LedgerError, match="may not go from this state"), ledger.database.transaction() as db:
         ledger.journal.count(db, failure(lies))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from ledger_rows import bring_to, delivered, failure, in_memory, listed, row_of, select, stage_dropped
@@ -122,14 +121,14 @@ def test_what_lies_on_a_returned_volume_is_suspect(
 
 def test_a_row_that_is_on_another_volume_by_now_is_refused(ledger: Ledger, volume: int, other: int) -> None:
     row = bring_to(ledger, "a", State.STAGED, volume)
-    elsewhere = replace(row, volume=other)
+    elsewhere = row._replace(volume=other)
     assert [item.row for item in ledger.deliveries.commit_delivered([delivered(elsewhere)], [], 0)] == [elsewhere]
     assert not ledger.objects.retry(failure(elsewhere), delay_ms=0, count=True, target=State.PENDING)
     assert not ledger.objects.retry(failure(elsewhere), delay_ms=0, count=True, target=State.STAGED)
     assert row_of(ledger, "a") == row
     assert ledger.deliveries.commit_delivered([delivered(row)], [], 0) == []
     done = row_of(ledger, "a")
-    ledger.deliveries.commit_delivered([], [replace(done, volume=other)], 0)
+    ledger.deliveries.commit_delivered([], [done._replace(volume=other)], 0)
     assert row_of(ledger, "a").state == State.DELIVERED
     ledger.deliveries.commit_delivered([], [done], 0)
     assert row_of(ledger, "a").state == State.RELEASED

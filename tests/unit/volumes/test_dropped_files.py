@@ -11,7 +11,6 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,7 +212,7 @@ def test_without_a_lease_a_write_at_the_last_moment_is_found_by_the_digest(
 def test_in_doubt_the_digest_decides(folder: Folder, doubt: str, has_digest: bool) -> None:
     """Numbers of devices change with a boot, and an older engine recorded none."""
     file_id = "" if doubt == "older engine" else folder.row.file_id.replace(":", "0:", 1)
-    row = replace(folder.row, file_id=file_id, digest=folder.row.digest if has_digest else "0" * 32)
+    row = folder.row._replace(file_id=file_id, digest=folder.row.digest if has_digest else "0" * 32)
     assert folder.discard(row) is has_digest
     assert folder.left() == ([] if has_digest else [NAME])
 
@@ -269,8 +268,8 @@ def test_what_a_crash_leaves_hidden_in_a_drop_folder_is_put_back(
         return outgoing_files.returned_hidden(top, "deep", hidden, lambda _number: row, lambda row: row.key)
 
     assert not look(None), "without a row it is people's own"
-    assert not look(replace(folder.row, key=f"elsewhere/{NAME}"))
-    assert not look(replace(folder.row, origin=Origin.SOURCE))
+    assert not look(folder.row._replace(key=f"elsewhere/{NAME}"))
+    assert not look(folder.row._replace(origin=Origin.SOURCE))
     with (folder.path.parent / hidden).open("rb") as busy:
         fcntl.flock(busy, fcntl.LOCK_EX)
         assert look(folder.row)

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,10 @@ ROW = Row(7, "film", 8, "", 1000, 1, Origin.DROP, State.DELIVERED, 1, 0, "", "",
     ("row", "expected"),
     [
         (ROW, True),
-        (replace(ROW, state=State.RELEASED), True),
-        (replace(ROW, state=State.STAGED), False),
-        (replace(ROW, state=State.FAILED), False),
-        (replace(ROW, origin=Origin.SOURCE), False),
+        (ROW._replace(state=State.RELEASED), True),
+        (ROW._replace(state=State.STAGED), False),
+        (ROW._replace(state=State.FAILED), False),
+        (ROW._replace(origin=Origin.SOURCE), False),
         (None, False),
     ],
 )
@@ -49,7 +48,7 @@ def aside(tmp_path: Path, content: bytes = b"people's") -> tuple[Path, Row]:
     path.write_bytes(content)
     found = Identity.of(path.stat())
     digest = hashlib.md5(b"people's", usedforsecurity=False).hexdigest()
-    row = replace(ROW, size=found.size, modified_ms=found.modified_ms, digest=digest, file_id=found.text)
+    row = ROW._replace(size=found.size, modified_ms=found.modified_ms, digest=digest, file_id=found.text)
     return path, row
 
 
@@ -74,10 +73,10 @@ def test_anything_else_goes_back(tmp_path: Path, why: str) -> None:
     (tmp_path / "drop").mkdir()
     path, row = aside(tmp_path, b"PEOPLE'S" if why == "digest" else b"people's")
     others = {
-        "inode": replace(row, file_id="1:1:1"),
-        "size": replace(row, size=9),
-        "time": replace(row, modified_ms=1),
-        "state": replace(row, state=State.STAGED),
+        "inode": row._replace(file_id="1:1:1"),
+        "size": row._replace(size=9),
+        "time": row._replace(modified_ms=1),
+        "state": row._replace(state=State.STAGED),
     }
     settle(path, others.get(why, row))
     assert not path.exists()
@@ -97,7 +96,7 @@ def test_a_folder_that_became_a_link_is_not_followed_when_a_file_goes_back(tmp_p
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "drop/deep").symlink_to(tmp_path / "elsewhere")
     path, row = aside(tmp_path)
-    settle(path, replace(row, state=State.STAGED))
+    settle(path, row._replace(state=State.STAGED))
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert (tmp_path / "drop/film").read_bytes() == b"people's"
 

@@ -13,7 +13,7 @@ from ..core.model import State
 from .database import Database
 from .generations import advance_delivered, doubt_copies, has_copies, overtake
 from .journal import count_group, new_group
-from .rows import Delivered, Row, move
+from .rows import Delivered, Row, move_each
 
 # The job's current destination, see `bindings`; 0 if none was recorded.
 _TARGET = "(SELECT COALESCE(MAX(id), 0) FROM bindings WHERE side = 'destination')"
@@ -52,31 +52,31 @@ class DeliveryLedger:
         file is now on another volume, from where it is checked again.
         """
         at = machine.now_ms()
-        refused: list[Delivered] = []
         with self._database.transaction() as db:
             copies_exist = has_copies(db)
             for volume in {item.row.volume for item in group}:
                 sizes = [item.row.size for item in group if item.row.volume == volume]
                 new_group(db, "destination", volume, len(sizes), sum(sizes), at)
-            for item in group:
-                moved = move(
-                    db,
-                    item.row,
-                    State.DELIVERED,
-                    "destination_etag = ?, destination_evidence = ?, destination_tool = ?, delivered_ms = ?,"
-                    f" target = {_TARGET}, acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = ''",
-                    (item.destination_etag, item.evidence, item.tool, at),
+            (target,) = db.execute(f"SELECT {_TARGET}").fetchone()
+            moved = move_each(
+                db,
+                [item.row for item in group],
+                State.DELIVERED,
+                "destination_etag = ?, destination_evidence = ?, destination_tool = ?, delivered_ms = ?, target = ?,"
+                " acknowledged = 0, attempts = 0, not_before_ms = 0, last_error = ''",
+                [(item.destination_etag, int(item.evidence), item.tool, at, target) for item in group],
+            )
+            refused = [item for item, is_moved in zip(group, moved, strict=True) if not is_moved]
+            for item in refused:
+                # The file's own generation is proven nevertheless.
+                db.execute(
+                    "UPDATE copies SET state = 2, destination_etag = ?, target = ?"
+                    " WHERE object_id = ? AND generation = ? AND volume IS ?",
+                    (item.destination_etag, target, item.row.id, item.row.generation, item.row.volume),
                 )
-                if not moved:
-                    refused.append(item)
-                    # The file's own generation is proven nevertheless.
-                    db.execute(
-                        f"UPDATE copies SET state = 2, destination_etag = ?, target = {_TARGET}"
-                        " WHERE object_id = ? AND generation = ? AND volume IS ?",
-                        (item.destination_etag, item.row.id, item.row.generation, item.row.volume),
-                    )
-                if copies_exist:
-                    overtake(db, item.row, is_newest=moved)
+            if copies_exist:
+                for item, is_newest in zip(group, moved, strict=True):
+                    overtake(db, item.row, is_newest=is_newest)
             count_group(db, run_id, group, refused)
             advance_delivered(db)
             _release(db, released, run_id, at)

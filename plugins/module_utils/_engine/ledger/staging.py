@@ -13,7 +13,7 @@ from ..core.model import Evidence, State
 from .database import Database
 from .generations import forget_same, has_copies
 from .journal import count_group, new_group
-from .rows import AS_READ, Row, Staged, as_read, move
+from .rows import AS_READ, Row, Staged, as_read, move_each
 
 
 class StagingLedger:
@@ -25,24 +25,24 @@ class StagingLedger:
     def commit_staged(self, group: Sequence[Staged], volume: int, run_id: int) -> list[Staged]:
         """Record a group that is durable on `volume` in one transaction. Returns the refused (newer generation)."""
         at = machine.now_ms()
-        refused: list[Staged] = []
         with self._database.transaction() as db:
             group_id = new_group(db, "source", volume, len(group), sum(item.row.size for item in group), at)
-            for item in group:
-                values = (volume, group_id, item.part_size, item.digest, item.headers, item.evidence, item.tool, at)
-                moved = move(
-                    db,
-                    item.row,
-                    State.STAGED,
-                    "volume = ?, group_id = ?, part_size = ?, digest = ?, headers = ?, source_evidence = ?,"
-                    " source_tool = ?, staged_ms = ?, attempts = 0, not_before_ms = 0, suspect = 0, last_error = '',"
-                    " gone_ms = NULL",
-                    values,
-                )
-                if not moved:
-                    refused.append(item)
-                    _use_instead(db, item, volume, group_id)
-                    _keep_refused(db, item, volume, group_id, at)
+            moved = move_each(
+                db,
+                [item.row for item in group],
+                State.STAGED,
+                "volume = ?, group_id = ?, part_size = ?, digest = ?, headers = ?, source_evidence = ?,"
+                " source_tool = ?, staged_ms = ?, attempts = 0, not_before_ms = 0, suspect = 0, last_error = '',"
+                " gone_ms = NULL",
+                [
+                    (volume, group_id, item.part_size, item.digest, item.headers, int(item.evidence), item.tool, at)
+                    for item in group
+                ],
+            )
+            refused = [item for item, is_moved in zip(group, moved, strict=True) if not is_moved]
+            for item in refused:
+                _use_instead(db, item, volume, group_id)
+                _keep_refused(db, item, volume, group_id, at)
             if has_copies(db):
                 for item in group:
                     forget_same(db, item.row, volume)
