@@ -541,6 +541,39 @@ def test_a_stop_is_overdue_after_its_grace(monkeypatch: pytest.MonkeyPatch) -> N
     assert stop.is_overdue(), "the first word counts"
 
 
+def test_a_worker_says_what_it_does_and_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("snowsync.core.workers.time.monotonic", lambda: clock[0])
+    seen: list[tuple[Doing, float]] = []
+    errors: list[BaseException] = []
+
+    def look() -> None:
+        worker = threading.current_thread()
+        assert isinstance(worker, Worker)
+        seen.append((worker.doing, worker.since))
+        clock[0] += 1
+
+    def work() -> None:
+        look()
+        workers.beat()
+        look()
+        with workers.at_medium():
+            look()
+            workers.beat()
+            look()
+            with workers.asking():
+                look()
+            look()
+        look()
+        workers.idle()
+        look()
+
+    workers.start(work, "worker", errors.append).join(30)
+    assert errors == []
+    expected = ["IDLE", "WORKS", "MEDIUM", "MEDIUM", "ASKS", "MEDIUM", "WORKS", "IDLE"]
+    assert seen == [(Doing[name], float(number)) for number, name in enumerate(expected)]
+
+
 def test_nothing_is_said_by_a_thread_that_is_no_worker() -> None:
     workers.beat()
     workers.idle()

@@ -194,6 +194,11 @@ def test_an_answer_is_completed_from_the_listing(desk: Desk, head: Head, receive
     assert (against.size, against.etag) == (4, etag)
 
 
+def test_an_answer_with_nothing_to_complete_is_used_as_it_is(desk: Desk) -> None:
+    desk.proofs.arrived(desk.item, HEAD, desk.endpoint, RECEIVED)
+    assert desk.proven_against[0] is HEAD
+
+
 def test_an_answer_that_the_bytes_do_not_contradict_stays(desk: Desk) -> None:
     Path(desk.item.path).write_bytes(b"atad")
     desk.proofs.arrived(desk.item, replace(HEAD, etag=OTHER), desk.endpoint)

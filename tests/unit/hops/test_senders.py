@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -14,7 +15,8 @@ import pytest
 from fake_stores import wait_until
 from hop_items import item_of, volume_of
 
-from snowsync.core.workers import Stop
+from snowsync.core import workers
+from snowsync.core.workers import Doing, Stop, Worker
 from snowsync.hops.crew import Crew
 from snowsync.hops.destination.proving.batches import Batch, Batches
 from snowsync.hops.destination.senders import Senders, SenderThreads, Uploads
@@ -112,6 +114,28 @@ def test_a_stop_ends_the_checks_and_the_uploads() -> None:
     bench.uploads.begin([item_of(1), item_of(2)], is_large=False)
     bench.effects.is_ready.assert_called_once()
     bench.effects.submit.assert_not_called()
+
+
+def test_a_sender_waits_for_its_disk_while_it_checks_and_moves_on_with_every_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    clock = iter(range(100))
+    monkeypatch.setattr("snowsync.core.workers.time.monotonic", lambda: next(clock))
+    seen: list[tuple[Doing, float]] = []
+
+    def look(_item: object) -> bool:
+        worker = threading.current_thread()
+        assert isinstance(worker, Worker)
+        seen.append((worker.doing, worker.since))
+        return True
+
+    bench.effects.is_ready.side_effect = bench.effects.submit.side_effect = look
+    errors: list[BaseException] = []
+    workers.start(partial(bench.uploads.begin, [item_of(1), item_of(2)], is_large=False), "s", errors.append).join(30)
+    assert errors == []
+    assert [doing for doing, _since in seen] == [Doing.MEDIUM, Doing.MEDIUM, Doing.WORKS, Doing.WORKS]
+    assert len({since for _doing, since in seen}) == 4
 
 
 # -- who does it ------------------------------------------------------------------------------------------------------

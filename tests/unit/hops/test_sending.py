@@ -35,10 +35,10 @@ class Sent:
         naming: Any = SimpleNamespace(staging_path=lambda key, generation, origin: f"{key}~{generation}")
         volume = SimpleNamespace(id=1, staged_path=lambda path: f"staged/{path}")
         volumes: Any = SimpleNamespace(open={1: volume})
-        pool: Any = SimpleNamespace(pick=lambda avoid, large=False, held_up=(): endpoint)
+        self.pool = pool = SimpleNamespace(pick=lambda avoid, large=False, held_up=(): endpoint)
         flight: Any = SimpleNamespace(take=lambda *items: self.flown.extend(item.row.id for item in items))
         setbacks: Any = SimpleNamespace(put_off=lambda row, seconds: self.put_off.append(row.id))
-        unsent: Any = SimpleNamespace(past=SimpleNamespace(endpoint_to_avoid=lambda row: ""))
+        self.unsent = unsent = SimpleNamespace(past=SimpleNamespace(endpoint_to_avoid=lambda row: ""))
         senders: Any = SimpleNamespace(send=self._send)
         self.sending = Sending(naming, volumes, pool, flight, setbacks, unsent, senders)
 
@@ -51,6 +51,18 @@ def test_a_batch_goes_to_the_sender_of_its_volume() -> None:
     sent = Sent()
     sent.sending.send([row(1), row(2)])
     assert sent.sent == [(["staged/object-1~1 to an endpoint", "staged/object-2~1 to an endpoint"], False)]
+
+
+def test_an_object_avoids_the_endpoint_that_had_its_bytes_wrong() -> None:
+    sent = Sent()
+    asked: list[str] = []
+    sent.pool.pick = lambda avoid: asked.append(avoid) or f"not {avoid}"
+    sent.unsent.past.endpoint_to_avoid = lambda row: "two" if row.id == 2 else "one"
+    sent.sending.send([row(1), row(2), row(3)])
+    assert [path for path, _is_large in sent.sent] == [
+        ["staged/object-1~1 to not one", "staged/object-2~1 to not two", "staged/object-3~1 to not one"]
+    ]
+    assert sorted(asked) == ["one", "two"], "once for a batch: nothing of it is in flight yet"
 
 
 def test_an_object_with_an_endpoint_of_its_own_is_a_large_one() -> None:

@@ -76,7 +76,8 @@ class Flight:
 
     def take(self, *items: Item) -> None:
         with self.lock:
-            self._items.update((item.row.id, item) for item in items)
+            for item in items:
+                self._items[item.row.id] = item
 
     def get(self, object_id: int) -> Item | None:
         return self._items.get(object_id)

@@ -175,6 +175,8 @@ class Naming:
 
     def relative(self, key: str) -> str:
         """The key without its prefix, as used at the destination and in a drop folder. ValueError if it has none."""
+        if key.startswith(self.current):  # most do, and this runs several times for each object
+            return key[len(self.current) :]
         prefix = self.prefix_of(key)
         return keys.map_key(key, self.current if prefix is None else prefix, "")
 

@@ -90,11 +90,11 @@ class Uploads:
     def _ready(self, items: list[Item]) -> list[Item]:
         """Those whose files are sound; if the unit ends, the rest is checked again by the next run."""
         ready: list[Item] = []
-        for item in items:
-            if self._crew.stopping:
-                return ready
-            workers.beat()
-            with workers.at_medium():
+        with workers.at_medium():
+            for item in items:
+                if self._crew.stopping:
+                    return ready
+                workers.beat()
                 if self._is_ready(item):
                     ready.append(item)
         return ready

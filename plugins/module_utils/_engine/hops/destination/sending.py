@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ...core.model import Send
@@ -98,9 +99,10 @@ class Sending:
         `endpoint` None: each object goes to the least busy one.
         """
         volume = self._volumes.open.get(rows[0].volume or 0)
+        pick = cache(self._pool.pick)  # nothing is in flight to an endpoint before the whole batch was chosen
         items = []
         for row in rows:
-            chosen = endpoint or self._pool.pick(self._unsent.past.endpoint_to_avoid(row))
+            chosen = endpoint or pick(self._unsent.past.endpoint_to_avoid(row))
             if volume is None or chosen is None:
                 self._setbacks.put_off(row, 1.0)  # it has just become unavailable
             else:

@@ -44,7 +44,8 @@ class VolumeChoice:
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; the failed one again if the others have no room."""
-        others = [space for space in spaces if space.id != self._notes.volume_to_avoid(row)]
+        avoid = self._notes.volume_to_avoid(row)
+        others = [space for space in spaces if space.id != avoid] if avoid else spaces
         chosen = self._placement.choose(row.size, others)
         if chosen is not None or any(space.inflow.is_busy for space in others):
             return chosen

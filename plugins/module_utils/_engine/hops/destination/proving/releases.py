@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -55,7 +54,7 @@ class Releases:
                         )
                 else:
                     volume.discard_staged(relative, permit)
-                    emptied.setdefault(id(volume), (volume, set()))[1].add(os.path.dirname(relative))
+                    emptied.setdefault(id(volume), (volume, set()))[1].add(relative.rpartition("/")[0])
             except OSError as error:
                 _log.error("volume %s: cannot delete %r, which is delivered: %s", volume.name, row.key, error.strerror)
                 self.next_look = min(self.next_look, time.monotonic() + _AGAIN_SECONDS)

@@ -160,4 +160,5 @@ def _completed(row: Row, head: Head, received: Received | None, path: str) -> He
         is_as_listed = received.etag == digest
     else:
         is_as_listed = not agree(digest, head.etag) and parse(digest) is not None and prove_file(path, digest).matched
-    return replace(head, size=size, etag=row.etag if is_as_listed or not head.etag else head.etag)
+    shown = row.etag if is_as_listed or not head.etag else head.etag
+    return head if (size, shown) == (head.size, head.etag) else replace(head, size=size, etag=shown)
