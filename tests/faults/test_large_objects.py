@@ -330,7 +330,11 @@ def test_a_staged_file_that_rotted_is_never_published(rig: Rig, tool: str, part_
         file.seek(2 * PART)
         file.write(bytes([new[2 * PART] ^ 1]))
     rig.source.delete(SOURCE, "dump")
+    rig.destination.clear_log()
     rig.run("--timeout", "60")
+    if part_size:
+        assert 3 not in parts_stored(rig), "the part that rotted is not even sent as one"
+    assert "damaged on its volume" in str(rig.failures()) or "digest" in str(rig.failures())
     assert rig.destination.get(DESTINATION, "dump") == old
     assert len(rig.destination.writes(DESTINATION)["dump"]) == 1
     assert rig.destination.uploads(DESTINATION) == []

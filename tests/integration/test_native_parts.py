@@ -24,10 +24,12 @@ from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers.native.native_mover import NativeMover
+from snowsync.movers.native.requests import Bucket
 
 BUCKET, KEY = "bucket", "large"
 PART = 5 * MIB
-SIZE = 8 * PART + 12345
+TAIL = 12345  # so short a part is read only once, since it is kept in memory
+SIZE = 8 * PART + TAIL
 COUNT = 9
 # One stream: what was carried before an interruption is known to the part.
 SETTINGS: dict[str, Any] = {
@@ -78,9 +80,10 @@ class Life:
     def fetch(self, listed: str, size: int = SIZE, generation: int = GENERATION) -> Outcome:
         return self.carry(Fetch(1, KEY, size, str(self.path), listed, generation, VOLUME))
 
-    def send(self, digest: str, generation: int = GENERATION, part_size: int = PART) -> Outcome:
+    def send(self, digest: str, generation: int = GENERATION, part_size: int = PART, part_md5s: bytes = b"") -> Outcome:
         size = self.path.stat().st_size
-        return self.carry(Send(1, KEY, size, str(self.path), part_size, Headers(), "", digest, generation))
+        work = Send(1, KEY, size, str(self.path), part_size, Headers(), "", digest, generation, part_md5s=part_md5s)
+        return self.carry(work)
 
     def end(self) -> None:
         self.mover.close()
@@ -127,6 +130,11 @@ def put_large(server: Any, part_size: int = PART, size: int = SIZE) -> tuple[byt
     return data, server.put(BUCKET, KEY, data, part_size=part_size).strip('"')
 
 
+def md5s_of(data: bytes) -> bytes:
+    """Of its parts."""
+    return b"".join(hashlib.md5(data[start : start + PART]).digest() for start in range(0, len(data), PART))
+
+
 # -- fetching -------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +154,7 @@ def test_another_life_fetches_only_what_is_missing(
     assert carried(server, "GetObject") <= SIZE + MIB // 2
     if part_size:
         assert outcome.received and outcome.received.etag == stored, "proven by recorded and new digests together"
+        assert outcome.received.part_md5s == md5s_of(data)
 
 
 def test_the_same_life_goes_on_without_reading_the_file(server: Any, life: Callable[..., Life]) -> None:
@@ -425,6 +434,135 @@ def test_rotten_bytes_are_never_stored(server: Any, life: Callable[..., Life], p
     assert server.get(BUCKET, KEY) == b"the good older version"
     assert server.uploads(BUCKET) == []
     assert only.ledger.parts.uploads(1) == []
+
+
+def flip(path: Path, data: bytes, position: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(position)
+        file.write(bytes([data[position] ^ 1]))
+
+
+@pytest.mark.parametrize("checks", [True, False], ids=["checks Content-MD5", "does not"])
+@pytest.mark.parametrize("position", [2 * PART, 3 * PART - 1, SIZE - 1])
+def test_a_rotten_part_with_a_known_MD5_ends_the_upload(
+    server: Any, life: Callable[..., Life], checks: bool, position: int
+) -> None:
+    """It is noticed here before its last byte is sent: whether the store would have noticed makes no difference."""
+    server.set_switches(content_md5=checks)
+    server.put(BUCKET, KEY, b"the good older version")
+    server.clear_log()
+    only = life("send", retries=2)
+    data, digest = staged(only)
+    flip(only.path, data, position)
+    outcome = only.send(digest, part_md5s=md5s_of(data))
+    part = position // PART + 1
+    assert outcome.trouble is Trouble.MISMATCH
+    assert f"part {part} of the file has the digest" in outcome.message and "damaged on its volume" in outcome.message
+    assert hashlib.md5(data[(part - 1) * PART : part * PART]).hexdigest() in outcome.message, "what it should have"
+    stored = [line["part_number"] for line in server.log("UploadPart") if line["completed"] and line["status"] == 200]
+    assert stored == list(range(1, part)), "neither it nor any later part"
+    assert server.count("UploadPart") <= part, "and it was not tried again"
+    assert server.get(BUCKET, KEY) == b"the good older version"
+    assert server.uploads(BUCKET) == []
+    assert only.ledger.parts.uploads(1) == []
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of each read of the file that is sent."""
+    sizes: list[int] = []
+    real = os.pread
+
+    def pread(descriptor: int, size: int, start: int) -> bytes:
+        piece = real(descriptor, size, start)
+        sizes.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(os, "pread", pread)
+    return sizes
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["MD5s known", "unknown"])
+@pytest.mark.parametrize("is_private", [True, False], ids=["https", "http"])
+def test_how_often_the_file_is_read(
+    server: Any,
+    life: Callable[..., Life],
+    read: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    is_known: bool,
+    is_private: bool,
+) -> None:
+    """To send it, over http to sign it before that, and for its MD5s if they are not known: over http in one read."""
+    monkeypatch.setattr(Bucket, "is_private", is_private)
+    only = life("send")
+    data, digest = staged(only)
+    assert only.send(digest, part_md5s=md5s_of(data) if is_known else b"").ok
+    assert sum(read) == SIZE + (0 if is_known and is_private else SIZE - TAIL if is_known else SIZE)
+    assert server.get(BUCKET, KEY) == data
+    assert server.list(BUCKET)[KEY].strip('"') == digest
+    wanted = {base64.b64encode(hashlib.md5(data[at : at + PART]).digest()).decode() for at in range(0, SIZE, PART)}
+    assert {line["content_md5"] for line in server.log("UploadPart")} == wanted
+
+
+@pytest.mark.parametrize("wrong", ["of other bytes", "of another part size", "cut off"])
+def test_MD5s_that_contradict_the_digest_do_not_count(
+    server: Any, life: Callable[..., Life], read: list[int], wrong: str
+) -> None:
+    only = life("send")
+    data, digest = staged(only)
+    kept = md5s_of(data)
+    md5s = {"of other bytes": md5s_of(data[::-1]), "of another part size": kept[:32], "cut off": kept[:-1]}[wrong]
+    assert only.send(digest, part_md5s=md5s).ok
+    assert server.get(BUCKET, KEY) == data
+    assert sum(read) == 2 * SIZE
+
+
+def test_a_part_that_the_store_refuses_as_damaged_in_transit_is_no_rot(server: Any, life: Callable[..., Life]) -> None:
+    """The upload stays, and the next attempt sends what is missing."""
+    first = life("send")
+    data, digest = staged(first)
+    server.set_fault("status", operation="UploadPart", status=400, code="BadDigest", nth=3)
+    outcome = first.send(digest, part_md5s=md5s_of(data))
+    assert not outcome.ok and "damaged on its volume" not in outcome.message
+    server.clear_faults()
+    assert life("send").send(digest, part_md5s=md5s_of(data)).ok
+    assert server.get(BUCKET, KEY) == data
+
+
+def test_an_upload_with_known_MD5s_is_continued_without_a_read_of_what_is_there(
+    any_server: Any, life: Callable[..., Life], read: list[int]
+) -> None:
+    first = life("send")
+    data, digest = staged(first)
+    any_server.set_fault("status", operation="UploadPart", first=6)
+    assert not first.send(digest, part_md5s=md5s_of(data)).ok
+    any_server.clear_faults()
+    with first.ledger.database.transaction() as db:
+        db.execute("DELETE FROM parts WHERE start IN (2, 4)")
+    read.clear()
+    assert life("send").send(digest, part_md5s=md5s_of(data)).ok
+    assert any_server.get(BUCKET, KEY) == data
+    lists = any_server.count("ListParts") > 0 and any_server.server.store.switches.list_parts
+    missing = SIZE - 5 * PART + (0 if lists else 2 * PART)
+    assert sum(read) == 2 * missing - TAIL, "what is sent is read to be signed, over http, and to be sent"
+
+
+def test_an_upload_of_a_file_that_was_rotten_then_is_completed_with_the_right_part(
+    server: Any, life: Callable[..., Life]
+) -> None:
+    """An attempt that did not know the MD5s sent a rotten part, and was cut off; then the object was fetched again."""
+    first = life("send")
+    data, digest = staged(first)
+    flip(first.path, data, 2 * PART)
+    server.set_fault("status", operation="UploadPart", first=6)
+    assert not first.send(digest).ok
+    server.clear_faults()
+    first.path.write_bytes(data)
+    assert life("send").send(digest, part_md5s=md5s_of(data)).ok
+    assert server.get(BUCKET, KEY) == data
+    again = [line["part_number"] for line in server.log("UploadPart") if line["status"] == 200]
+    assert sorted(again) == sorted([*range(1, COUNT + 1), 3])
+    assert server.count("CreateMultipartUpload") == 1
 
 
 @pytest.mark.parametrize("size", [1, MIB, MIB + 1, 5 * MIB])

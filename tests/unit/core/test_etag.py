@@ -260,7 +260,21 @@ def test_md5_of_all_bytes_is_told_when_asked_for(make_file: MakeFile) -> None:
     assert etag.prove_file(path, wanted).md5 == ""
     assert etag.prove_file(path, wanted, whole_md5=True).md5 == md5(content)
     assert etag.prove_file(path, "0" * 32 + "-3", whole_md5=True).md5 == md5(content)
-    assert etag.prove_file(path, "0" * 32 + "-9999", whole_md5=True) == (False, "", 0, md5(content), 11 * MIB)
+    assert etag.prove_file(path, "0" * 32 + "-9999", whole_md5=True) == (False, "", 0, md5(content), 11 * MIB, b"")
+
+
+def test_the_MD5s_of_the_parts_that_matched_are_told(make_file: MakeFile) -> None:
+    content = some_bytes(11 * MIB)
+    path = make_file(content)
+    for part_size in (5 * MIB, 5 * 10**6, 8 * MIB, 11 * MIB):  # found in the first read, or in the second one
+        md5s = b"".join(
+            hashlib.md5(content[start : start + part_size]).digest() for start in range(0, len(content), part_size)
+        )
+        proof = etag.prove_file(path, multipart_etag(content, part_size))
+        assert (proof.matched, proof.part_md5s) == (True, md5s)
+        assert etag.file_digests(path, part_size) == (multipart_etag(content, part_size), md5s)
+    assert etag.prove_file(path, "0" * 32 + "-3").part_md5s == b""
+    assert etag.file_digests(path, 0) == (md5(content), b"")
 
 
 def test_part_sizes_that_give_another_count_are_passed_over(make_file: MakeFile) -> None:

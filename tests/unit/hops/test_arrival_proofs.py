@@ -114,6 +114,12 @@ def test_a_proven_object_goes_to_the_committer(desk: Desk) -> None:
     assert desk.aside == []
 
 
+def test_the_MD5s_of_its_parts_are_staged_with_it(desk: Desk) -> None:
+    desk.proof = Proven(f"{MD5}-1", 5, Evidence.STORE_DIGEST, b"its MD5s")
+    desk.proofs.arrived(desk.item, HEAD, desk.endpoint)
+    assert desk.staged().part_md5s == b"its MD5s"
+
+
 def test_an_error_is_judged_by_who_was_asked(desk: Desk) -> None:
     error = StoreError(Trouble.NOT_FOUND, "look", "no")
     desk.proofs.arrived(desk.item, error, desk.endpoint)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from snowsync.config.job_file import MoverSettings
+from snowsync.core.etag import PartDigests
 from snowsync.core.workers import Stop
 from snowsync.hops.counters import Counters
 from snowsync.hops.crew import Crew
@@ -165,18 +167,30 @@ def test_what_the_ledger_refuses_is_told_and_not_counted(opened: Callable[[str, 
     assert [is_open(candidate) for candidate in candidates] == [False] * 3
 
 
+def test_the_MD5s_of_the_parts_of_a_large_file_are_recorded(
+    opened: Callable[[str, bytes], Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drop_group, "upload_part_size", lambda size, mover: 4 if size > 4 else 0)
+    desk = Desk()
+    desk.staging.stage(VOLUME, [opened("large", b"abcdef"), opened("small", b"abc")])
+    large, small = desk.drops.files
+    assert large.part_md5s == hashlib.md5(b"abcd").digest() + hashlib.md5(b"ef").digest()
+    assert large.listed.etag == f"{hashlib.md5(large.part_md5s).hexdigest()}-2"
+    assert small.part_md5s == b""
+
+
 def test_a_file_that_changes_while_it_is_read_is_left_to_another_scan(
     opened: Callable[[str, bytes], Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest_of = drop_group.digest_of
+    digests_of = drop_group.digests_of
 
-    def read(file: int, part_size: int, beat: Callable[[], None]) -> str:
-        found = digest_of(file, part_size, beat)
+    def read(file: int, part_size: int, beat: Callable[[], None]) -> PartDigests:
+        found = digests_of(file, part_size, beat)
         if os.readlink(f"/proc/self/fd/{file}").endswith("/a"):
             os.utime(tmp_path / "a", (1, 1))
         return found
 
-    monkeypatch.setattr(drop_group, "digest_of", read)
+    monkeypatch.setattr(drop_group, "digests_of", read)
     desk = Desk()
     assert desk.staging.stage(VOLUME, [opened("a", b"1"), opened("b", b"2")]) == 1
     assert [file.listed.key for file in desk.drops.files] == ["b"]

@@ -55,6 +55,7 @@ def test_digests_of_ranges_together_are_the_ETag_of_a_multipart_object() -> None
     whole = etag.multipart_etag([hashlib.md5(data[at : at + 4]).digest() for at in (0, 4, 8)])
     received = ranges.received(head_of(whole.upper()), 10)
     assert received and (received.etag, received.part_size) == (whole, 4)
+    assert received.part_md5s == b"".join(hashlib.md5(data[at : at + 4]).digest() for at in (0, 4, 8))
     assert (received.head.status, received.head.size) == (200, 10), "of the object, not of its last range"
     assert ranges.received(head_of(f"{PLAIN}-3"), 10) is None, "the parts were others: this proves nothing"
 
@@ -64,7 +65,7 @@ def test_one_range_is_hashed_as_a_whole() -> None:
     fill(ranges, b"abc")
     md5 = hashlib.md5(b"abc").hexdigest()
     received = ranges.received(head_of(md5), 3)
-    assert received and (received.etag, received.part_size) == (md5, 0)
+    assert received and (received.etag, received.part_size, received.part_md5s) == (md5, 0, b"")
 
 
 def test_ranges_of_an_object_in_one_part_prove_nothing() -> None:

@@ -69,6 +69,43 @@ def test_all_parts_together_are_the_proven_bytes(parts: UploadParts) -> None:
     assert caught.value.trouble is Trouble.MISMATCH
 
 
+def proven_parts(md5s: list[str], digest: str = WHOLE) -> UploadParts:
+    return UploadParts(replace(WORK, digest=digest, part_md5s=bytes.fromhex("".join(md5s))), UPLOAD)
+
+
+def test_the_MD5s_from_the_proof_are_known_before_a_part_is_read() -> None:
+    parts = proven_parts(MD5S)
+    assert [parts.proven_md5(number) for number in (1, 2, 3)] == MD5S
+
+
+@pytest.mark.parametrize(
+    ("md5s", "digest"),
+    [
+        ([], WHOLE),
+        (MD5S, ""),
+        (MD5S[::-1], WHOLE),
+        (MD5S[:2], etag.multipart_etag([bytes.fromhex(m) for m in MD5S[:2]])),
+    ],
+    ids=["none", "no digest", "of other bytes", "of parts of another size"],
+)
+def test_MD5s_that_are_not_of_this_upload_are_ignored(md5s: list[str], digest: str) -> None:
+    parts = proven_parts(md5s, digest)
+    assert [parts.proven_md5(number) for number in (1, 2, 3)] == ["", "", ""]
+    parts.know(SENT, None)
+    assert parts.missing() == []
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_recorded_part_with_other_bytes_than_were_proven_is_sent_again(listed: bool) -> None:
+    """The file was damaged when it was sent, and is fetched again since."""
+    parts = proven_parts(MD5S)
+    damaged = replace(SENT[1], md5=MD5S[0], etag=MD5S[0])
+    at_store = {1: (MD5S[0], 10), 2: (MD5S[0], 10), 3: (MD5S[2], 5)}
+    parts.know([SENT[0], damaged, SENT[2]], at_store if listed else None)
+    assert parts.missing() == [2]
+    assert parts.found(2, MD5S[1]) is None
+
+
 def test_parts_without_an_ETag_get_the_listed_one_or_their_MD5(parts: UploadParts) -> None:
     parts.know([SENT[0], replace(SENT[1], etag=""), replace(SENT[2], etag="")], None)
     named = parts.named({2: ("listed", 10)}, "send it")

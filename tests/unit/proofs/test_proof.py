@@ -20,6 +20,7 @@ from snowsync.core import etag as etag_module
 from snowsync.core.errors import StoreError, Trouble
 from snowsync.core.etag import PartDigests
 from snowsync.core.model import MIB, UNTOLD, Evidence, Head, Headers, Received
+from snowsync.core.part_md5s import split
 from snowsync.core.s3_limits import can_be_sent
 from snowsync.proofs import proof
 from snowsync.proofs.proof import Proven, Refuted, Sent, Unproven, prove_arrival, prove_by_answer, prove_delivery
@@ -257,6 +258,62 @@ def test_parts_too_small_for_aws_are_proven_and_sent_in_other_parts(
     assert arrive(tmp_path, client, data) == Proven(etag_of(data), 0, Evidence.STORE_DIGEST)
 
 
+@pytest.mark.parametrize(
+    ("how", "part_size"),
+    [
+        ("usual parts", 5 * MIB),
+        ("unusual parts", 7_000_001),
+        ("parts of different sizes", 5 * MIB),
+        ("parts too small to be sent", 5 * MIB),
+        ("a checksum", 5 * MIB),
+        ("read twice", 5 * MIB),
+        ("a whole MD5", 0),
+        ("one part", 0),
+    ],
+)
+def test_the_MD5s_of_the_parts_are_told_however_the_bytes_were_proven(
+    tmp_path: Path, store: FakeStore, client: FakeClient, how: str, part_size: int
+) -> None:
+    data = bytes(range(256)) * (12 * MIB // 256)
+    sizes = (5 * MIB, 2 * MIB, 5 * MIB)
+    if how == "parts of different sizes":
+        store.put("k", data, etag=uneven(data, *sizes), parts=sizes)
+    elif how in ("a checksum", "read twice"):
+        store.put("k", data, etag="opaque")
+    else:
+        stored_size = {"parts too small to be sent": 3 * MIB, "one part": 12 * MIB}.get(how, part_size)
+        store.put("k", data, part_size=stored_size)
+    head = client.head("k")
+    if how == "a checksum":
+        head = replace(head, checksums={"sha256": base64.b64encode(hashlib.sha256(data).digest()).decode()})
+    path = tmp_path / "arrived"
+    path.write_bytes(data)
+    settings = MoverSettings(part_size=5 * MIB)
+    proven = prove_arrival(str(path), "k", head, side(), client, settings)  # type: ignore[arg-type]  # a fake
+    assert isinstance(proven, Proven)
+    assert (proven.digest, proven.part_size) == (etag_of(data, part_size), part_size)
+    assert split(proven.part_md5s, proven.digest) == [
+        etag_of(data[start : start + part_size]) for start in range(0, len(data) if part_size else 0, part_size or 1)
+    ]
+
+
+@pytest.mark.parametrize("part_size", [5 * MIB, 3 * MIB])
+def test_the_MD5s_that_the_mover_saw_are_told_if_its_parts_are_sent(
+    tmp_path: Path, store: FakeStore, client: FakeClient, part_size: int
+) -> None:
+    data = bytes(12 * MIB)
+    store.put("k", data, part_size=part_size)
+    head = client.head("k")
+    path = tmp_path / "arrived"
+    path.write_bytes(data)
+    received = Received(head, head.etag, part_size, b"as received")
+    settings = MoverSettings(part_size=5 * MIB)
+    proven = prove_arrival(str(path), "k", head, side(), client, settings, received)  # type: ignore[arg-type]  # a fake
+    assert isinstance(proven, Proven)
+    own = [etag_of(data[start : start + 5 * MIB]) for start in range(0, 12 * MIB, 5 * MIB)]
+    assert proven.part_md5s == (b"as received" if part_size == 5 * MIB else bytes.fromhex("".join(own)))
+
+
 OPAQUE = ["no shape", "no ETag", "aws:kms", "aws:kms:dsse", "customer", "by configuration"]
 
 
@@ -334,11 +391,13 @@ def test_a_single_put_too_large_for_aws_becomes_parts(tmp_path: Path, monkeypatc
     path = tmp_path / "arrived"
     path.write_bytes(b"")
     size = 6 * GIB
-    monkeypatch.setattr(etag_module, "file_etag", lambda path, part_size: f"of parts of {part_size}")
+    monkeypatch.setattr(
+        etag_module, "file_digests", lambda path, part_size: (f"of parts of {part_size}", b"their MD5s")
+    )
     single = etag_module.Proof(True, "0" * 32, 0, "0" * 32, size)
-    assert proof._for_upload(str(path), single, SETTINGS) == (f"of parts of {64 * MIB}", 64 * MIB)
-    one_part = etag_module.Proof(True, "0" * 32 + "-1", size, "0" * 32, size)
-    assert proof._for_upload(str(path), one_part, SETTINGS) == ("0" * 32 + "-1", size)
+    assert proof._for_upload(str(path), single, SETTINGS) == (f"of parts of {64 * MIB}", 64 * MIB, b"their MD5s")
+    one_part = etag_module.Proof(True, "0" * 32 + "-1", size, "0" * 32, size, b"1" * 16)
+    assert proof._for_upload(str(path), one_part, SETTINGS) == ("0" * 32 + "-1", size, b"1" * 16)
 
 
 # -- what was delivered -------------------------------------------------------------------------------------------

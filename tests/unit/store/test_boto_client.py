@@ -487,6 +487,36 @@ def test_a_file_that_rotted_is_not_stored(store: ScriptedStore, control: Control
         assert store.asked == []
 
 
+def test_parts_with_known_MD5s_are_not_read_for_them(
+    store: ScriptedStore, control: Control, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = Multipart()
+    store.script = upload.script
+    digest, md5s = etag.file_digests(staged, PART)
+    real, read = os.pread, []
+    monkeypatch.setattr(os, "pread", lambda fd, size, start: read.append(piece := real(fd, size, start)) or piece)
+    work = Send(7, "k", len(FILE), str(staged), PART, Headers(), "", digest, part_md5s=md5s)
+    assert control.send(work).ok
+    assert upload.etag == digest
+    told = {asked.headers["content-md5"] for asked in store.asked if asked.method == "PUT"}
+    assert told == {base64.b64encode(hashlib.md5(part).digest()).decode() for part in upload.parts.values()}
+    assert sum(map(len, read)) == 2 * len(FILE), "once to sign it, over http, and once to send it"
+
+
+def test_a_part_that_rotted_ends_the_upload_before_its_last_byte(
+    store: ScriptedStore, control: Control, staged: Path
+) -> None:
+    upload = Multipart()
+    store.script = upload.script
+    digest, md5s = etag.file_digests(staged, PART)
+    staged.write_bytes(FILE[:PART] + bytes([FILE[PART] ^ 1]) + FILE[PART + 1 :])
+    outcome = control.send(Send(7, "k", len(FILE), str(staged), PART, Headers(), "", digest, part_md5s=md5s))
+    assert outcome.trouble is Trouble.MISMATCH
+    assert "part 2 of the file" in outcome.message and "damaged on its volume" in outcome.message
+    assert list(upload.parts) == [1], "neither it nor any later part"
+    assert upload.aborted == ["up/1"]
+
+
 @pytest.mark.parametrize("part_size", [0, PART])
 def test_a_file_is_never_in_memory_as_a_whole(
     part_size: int, store: ScriptedStore, control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

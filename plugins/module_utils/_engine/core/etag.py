@@ -44,7 +44,8 @@ class Proof(NamedTuple):
 
     `etag` is the file's own ETag in the requested form: with the most common part size if none matches, "" for an
     opaque ETag and if no part size is possible. `part_size` in bytes is the one that matched, 0 for a single upload or
-    no match. `size` is the file's, in bytes. `md5` is that of all bytes, "" if it was not computed.
+    no match. `size` is the file's, in bytes. `md5` is that of all bytes, "" if it was not computed. `part_md5s` are
+    those of the parts that matched (core/part_md5s.py), empty without parts.
     """
 
     matched: bool
@@ -52,6 +53,7 @@ class Proof(NamedTuple):
     part_size: int
     md5: str
     size: int
+    part_md5s: bytes = b""
 
 
 def parse(etag: str) -> ParsedEtag | None:
@@ -139,23 +141,28 @@ def _prove_parts(descriptor: int, size: int, parsed: ParsedEtag, reads: list[lis
         os.lseek(descriptor, 0, os.SEEK_SET)
         whole, size = _digest_parts(descriptor, size, cuts, whole_md5=whole_md5 and not md5)
         md5 = md5 or whole
-        matching = next((cut.part_size for cut in cuts if cut.etag() == wanted), 0)
+        matching = next((cut for cut in cuts if cut.etag() == wanted), None)
         if matching:
-            return Proof(True, wanted, matching, md5, size)
+            return Proof(True, wanted, matching.part_size, md5, size, bytes(matching.md5s))
         found = found or (cuts[0].etag() if cuts else "")
     return Proof(False, found, 0, md5, size)
 
 
 def file_etag(path: str | os.PathLike[str], part_size: int) -> str:
     """The ETag a store gives a file sent in parts of `part_size` bytes; 0: in one PUT. OSError if reading fails."""
+    return file_digests(path, part_size)[0]
+
+
+def file_digests(path: str | os.PathLike[str], part_size: int) -> tuple[str, bytes]:
+    """The same, and the MD5s of the parts (core/part_md5s.py)."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
         if part_size == 0:
-            return _whole_md5(descriptor, size)[0]
+            return _whole_md5(descriptor, size)[0], b""
         cut = _Cut(part_size)
         _digest_parts(descriptor, size, [cut], whole_md5=False)
-        return cut.etag()
+        return cut.etag(), bytes(cut.md5s)
     finally:
         os.close(descriptor)
 
@@ -302,25 +309,25 @@ def multipart_etag(digests: Sequence[bytes]) -> str:
 
 
 class _Cut:
-    """One part size tried on a file: where the open part began, and the MD5 over the closed parts' MD5s."""
+    """One part size tried on a file: where the open part began, and the MD5s of the closed parts."""
 
     def __init__(self, part_size: int) -> None:
         self.part_size = part_size
         self.part_start = 0
         self.parts = 0
-        self._digests = hashlib.md5(usedforsecurity=False)
+        self.md5s = bytearray()
 
     @property
     def part_end(self) -> int:
         return self.part_start + self.part_size
 
     def close_part(self, part_digest: bytes, position: int) -> None:
-        self._digests.update(part_digest)
+        self.md5s += part_digest
         self.parts += 1
         self.part_start = position
 
     def etag(self) -> str:
-        return f"{self._digests.hexdigest()}-{self.parts}"
+        return f"{hashlib.md5(self.md5s, usedforsecurity=False).hexdigest()}-{self.parts}"
 
 
 def _digest_parts(descriptor: int, expected_size: int, cuts: list[_Cut], *, whole_md5: bool) -> tuple[str, int]:

@@ -165,7 +165,8 @@ class Send:
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
     file's, "" if unknown. `digest` is the ETag that the file was proven to have in such parts: other bytes are not
     stored ("": unknown). `generation` identifies the remembered parts; 0: no parts are remembered. `volume` is the
-    number of the volume that holds `path`: its work does not wait for another volume.
+    number of the volume that holds `path`: its work does not wait for another volume. `part_md5s` are those of its
+    parts when it was proven (core/part_md5s.py), empty if unknown; ignored unless together they give `digest`.
     """
 
     id: int
@@ -178,6 +179,7 @@ class Send:
     digest: str = ""
     generation: int = 0
     volume: int = 0
+    part_md5s: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +187,13 @@ class Received:
     """What a mover saw of an object while it fetched it.
 
     `head` is what the response said about the whole object, `etag` the digest of the bytes as written: of all of them
-    (`part_size` 0), or in parts of `part_size` bytes.
+    (`part_size` 0), or in parts of `part_size` bytes, whose MD5s are `part_md5s` (core/part_md5s.py).
     """
 
     head: Head
     etag: str
     part_size: int
+    part_md5s: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

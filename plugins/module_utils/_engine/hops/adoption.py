@@ -32,11 +32,15 @@ _LARGEST = 4 << 30  # bytes hashed while a volume comes into use; the watchdog w
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file on a volume that has the object's digest: `digest` is its ETag in parts of `part_size` bytes."""
+    """A file on a volume that has the object's digest: `digest` is its ETag in parts of `part_size` bytes.
+
+    `part_md5s` as in `Proven`, where it was proven by the listed ETag.
+    """
 
     volume: OpenVolume
     digest: str
     part_size: int
+    part_md5s: bytes = b""
 
 
 def adopt(ledger: UnitLedger, volumes: VolumeSet, row: Row, wake: Callable[[], None]) -> bool:
@@ -77,7 +81,7 @@ def _look(volume: OpenVolume, row: Row) -> Found | None:
     except OSError:
         return None
     if proof.matched and can_be_sent(row.size, proof.part_size):
-        return Found(volume, proof.etag, proof.part_size)
+        return Found(volume, proof.etag, proof.part_size, proof.part_md5s)
     return None
 
 
@@ -86,7 +90,9 @@ def _say_staged(ledger: UnitLedger, row: Row, found: Found) -> bool:
     try:
         with volume.names_held():
             os.stat(volume.staged_path(keys.to_path(row.key, row.generation)))
-            adopted = ledger.staging.adopt(row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST)
+            adopted = ledger.staging.adopt(
+                row, volume.id, found.digest, found.part_size, Evidence.STORE_DIGEST, found.part_md5s
+            )
     except OSError:
         return False
     if adopted:

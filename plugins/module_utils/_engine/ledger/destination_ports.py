@@ -64,6 +64,12 @@ class LeftUploads(Protocol):
     def end_upload(self, upload: Upload) -> None: ...
 
 
+class DestinationParts(LeftUploads, Protocol):
+    """Besides: what the parts of a staged file are known to be."""
+
+    def md5s(self, row: Row) -> bytes: ...
+
+
 class KnownStores(Protocol):
     """Which stores the ledger speaks of."""
 
@@ -94,7 +100,7 @@ class DestinationLedger(UnitLedger, Protocol):
     def losses(self) -> UnreadableCopies: ...
 
     @property
-    def parts(self) -> LeftUploads: ...
+    def parts(self) -> DestinationParts: ...
 
     @property
     def stores(self) -> KnownStores: ...

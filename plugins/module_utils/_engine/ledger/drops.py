@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core import machine
 from ..core.model import Evidence, ListedObject, Origin, State
 from .database import Database
 from .journal import count_moved, new_group
+from .parts import keep_md5s
 from .rows import ROW, Row, sound
 
 _STAGE = (
@@ -32,12 +33,16 @@ _STAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A file of a drop folder that was hashed: `listed.etag` is its digest, `file_id` its identity."""
+    """A file of a drop folder that was hashed: `listed.etag` is its digest, `file_id` its identity.
+
+    `part_md5s` as in `Staged`.
+    """
 
     listed: ListedObject
     part_size: int
     headers: str
     file_id: str
+    part_md5s: bytes = field(default=b"", repr=False)
 
     def values(self, volume: int, group_id: int, at: int) -> tuple[object, ...]:
         """The parameters of its row."""
@@ -76,6 +81,8 @@ class DropLedger:
             if taken:
                 group_id = new_group(db, "source", volume, len(taken), size, at)
                 db.executemany(_STAGE, (file.values(volume, group_id, at) for file in taken))
+                for file in taken:
+                    keep_md5s(db, file.listed.key, file.listed.etag, file.part_size, file.part_md5s)
                 count_moved(db, run_id, len(taken), size)
         return refusals
 

@@ -1,14 +1,16 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the ledger records within large objects: ranges of incoming files, multipart uploads and their parts."""
+"""What the ledger records within large objects: ranges of incoming files, MD5s of parts, multipart uploads."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from ..core.parts import Piece, SentPart, Upload, read_piece
 from .database import Database
+from .rows import Row
 
 _UPLOAD = "object_id, generation, endpoint, bucket, key, upload_id, part_size, begun_ms"
 # Parts count only for an object that is still to be fetched, in the generation that they are of.
@@ -18,8 +20,22 @@ _CURRENT = (
 )
 
 
+def keep_md5s(db: sqlite3.Connection, key: str, digest: str, part_size: int, md5s: bytes) -> None:
+    """An object became staged with this digest, proven in parts with these MD5s; empty: they are not known.
+
+    They stay until the object is released, or its row speaks of other bytes (triggers of the schema).
+    """
+    if md5s:
+        db.execute(
+            "INSERT OR REPLACE INTO part_md5s (object_id, generation, part_size, md5s)"
+            " SELECT id, generation, part_size, ? FROM objects"
+            " WHERE key = ? AND digest = ? AND part_size = ? AND state = 1",
+            (md5s, key, digest, part_size),
+        )
+
+
 class PartLedger:
-    """The tables `parts` and `uploads`: large objects in progress."""
+    """The tables `parts`, `part_md5s` and `uploads`: large objects in progress."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -84,6 +100,14 @@ class PartLedger:
                 "DELETE FROM parts WHERE hop = 'source' AND NOT EXISTS (SELECT 1 FROM objects WHERE objects.id ="
                 " parts.object_id AND objects.generation = parts.generation AND objects.state = 0)"
             )
+
+    # -- staged -------------------------------------------------------------------------------------------------
+
+    def md5s(self, row: Row) -> bytes:
+        """The MD5s of an object's parts, from the proof of its file (core/part_md5s.py); empty: they are not known."""
+        sql = "SELECT md5s FROM part_md5s WHERE object_id = ? AND generation = ? AND part_size = ?"
+        found = self._database.one(sql, (row.id, row.generation, row.part_size)) if row.part_size else None
+        return bytes(found[0]) if found else b""
 
     # -- sent ---------------------------------------------------------------------------------------------------
 

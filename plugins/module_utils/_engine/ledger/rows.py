@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,7 @@ class Staged:
     headers: str
     evidence: Evidence
     tool: str
+    part_md5s: bytes = field(default=b"", repr=False)  # of the parts, see core/part_md5s.py; empty: none are kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -385,6 +385,31 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE objects ADD COLUMN touched_ms INTEGER",
         "CREATE INDEX objects_touched ON objects (id) WHERE touched_ms IS NOT NULL",
     ),
+    8: (
+        # The MD5s of the parts that give a row its digest, one after another (core/part_md5s.py).
+        """
+        CREATE TABLE part_md5s (
+            object_id INTEGER PRIMARY KEY,
+            generation INTEGER NOT NULL,
+            part_size INTEGER NOT NULL,
+            md5s BLOB NOT NULL
+        ) STRICT
+        """,
+        # They leave with what they are of, whoever changes it: released, replaced, proven in another way, or forgotten.
+        # Nothing is looked up for objects in one part: these are by far the most.
+        """
+        CREATE TRIGGER part_md5s_end AFTER UPDATE OF state, generation, part_size, digest ON objects
+        WHEN OLD.part_size != 0 AND (
+            NEW.state = 3 OR NEW.generation != OLD.generation OR NEW.part_size != OLD.part_size
+            OR NEW.digest != OLD.digest
+        )
+        BEGIN DELETE FROM part_md5s WHERE object_id = OLD.id; END
+        """,
+        """
+        CREATE TRIGGER part_md5s_forgotten AFTER DELETE ON objects WHEN OLD.part_size != 0
+        BEGIN DELETE FROM part_md5s WHERE object_id = OLD.id; END
+        """,
+    ),
     9: (
         # The same as before, but checked after the change, which is undone then: a trigger that runs before it makes
         # SQLite read the row, and sum it, twice. No IN: in a trigger, SQLite makes a table of its list for every row.

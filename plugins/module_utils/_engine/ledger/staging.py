@@ -13,6 +13,7 @@ from ..core.model import Evidence, State
 from .database import Database
 from .generations import forget_same, has_copies
 from .journal import count_group, new_group
+from .parts import keep_md5s
 from .rows import AS_READ, Row, Staged, as_read, move_each
 
 
@@ -43,6 +44,8 @@ class StagingLedger:
             for item in refused:
                 _use_instead(db, item, volume, group_id)
                 _keep_refused(db, item, volume, group_id, at)
+            for item in group:
+                keep_md5s(db, item.row.key, item.digest, item.part_size, item.part_md5s)
             if has_copies(db):
                 for item in group:
                     forget_same(db, item.row, volume)
@@ -50,11 +53,16 @@ class StagingLedger:
             count_group(db, run_id, group, refused)
         return refused
 
-    def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool:
-        """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed."""
+    def adopt(
+        self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence, part_md5s: bytes = b""
+    ) -> bool:
+        """A file that this ledger did not know of is the object's, proven: it is staged there. False: it changed.
+
+        `part_md5s` as in `Staged`.
+        """
         with self._database.transaction() as db:
             group_id = new_group(db, "source", volume, 1, row.size, machine.now_ms())
-            return (
+            is_adopted = (
                 db.execute(
                     "UPDATE objects SET state = 1, volume = ?, group_id = ?, digest = ?, part_size = ?, suspect = 0,"
                     " source_evidence = ?, source_tool = 'found there', staged_ms = ?, sends = MAX(sends, 1),"
@@ -63,6 +71,9 @@ class StagingLedger:
                 ).rowcount
                 == 1
             )
+            if is_adopted:
+                keep_md5s(db, row.key, digest, part_size, part_md5s)
+        return is_adopted
 
 
 def _use_instead(db: sqlite3.Connection, item: Staged, volume: int, group_id: int) -> None:

@@ -44,7 +44,9 @@ class UnitObjects(Protocol):
 class UnitStaging(Protocol):
     """Files that the ledger did not know of, and that are an object's."""
 
-    def adopt(self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence) -> bool: ...
+    def adopt(
+        self, row: Row, volume: int, digest: str, part_size: int, evidence: Evidence, part_md5s: bytes = b""
+    ) -> bool: ...
 
 
 class UnitCopies(Protocol):

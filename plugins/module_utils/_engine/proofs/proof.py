@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ..config.job_file import MoverSettings, Store
 from ..core import etag
@@ -26,11 +27,26 @@ _OPAQUE = "; if the ETags of this store are not digests, set its `etag: opaque`"
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The bytes are right. `digest` is the ETag they have when uploaded with `part_size` (0: one PUT)."""
+    """The bytes are right. `digest` is the ETag they have when uploaded with `part_size` (0: one PUT).
+
+    `part_md5s` are those of these parts (core/part_md5s.py), empty in one PUT or at a destination.
+    """
 
     digest: str
     part_size: int
     evidence: Evidence
+    part_md5s: bytes = field(default=b"", repr=False, compare=False)  # says no more than the digest
+
+
+class _Layout(NamedTuple):
+    """How a proven file is uploaded, with the digest and the MD5s that its parts have then."""
+
+    digest: str
+    part_size: int
+    part_md5s: bytes = b""
+
+    def proven(self, evidence: Evidence) -> Proven:
+        return Proven(self.digest, self.part_size, evidence, self.part_md5s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +116,7 @@ def prove_arrival(
     doubt = Doubt.OPAQUE
     if etag_is_digest(store, head):
         if received and received.etag == head.etag.lower() and can_be_sent(head.size, received.part_size):
-            return Proven(received.etag, received.part_size, Evidence.STORE_DIGEST)
+            return Proven(received.etag, received.part_size, Evidence.STORE_DIGEST, received.part_md5s)
         proof = _prove_by_etag(path, key, head, client, settings)
         if proof:
             return proof
@@ -117,7 +133,7 @@ def _prove_by_etag(
     """None: it is a digest of parts, and neither common part sizes nor those the store reports match it."""
     proof = etag.prove_file(path, head.etag)
     if proof.matched:
-        return Proven(*_for_upload(path, proof, settings), Evidence.STORE_DIGEST)
+        return _for_upload(path, proof, settings).proven(Evidence.STORE_DIGEST)
     parsed = etag.parse(head.etag)
     if parsed and parsed.parts > 1:
         return _prove_by_layout(path, key, head, client, settings)
@@ -137,12 +153,12 @@ def _prove_by_layout(
         return None
     equal = etag.prove_file(path, head.etag, part_sizes=[first])
     if equal.matched:
-        return Proven(*_for_upload(path, equal, settings), Evidence.STORE_DIGEST)
+        return _for_upload(path, equal, settings).proven(Evidence.STORE_DIGEST)
     sizes = all_parts(ask, head, first)
     if sizes and sizes != equal_parts(head.size, first):
         found = etag.file_layout_etag(path, sizes)
         if found == head.etag.lower():
-            return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
+            return _own_parts(path, head.size, settings).proven(Evidence.STORE_DIGEST)
         return Refuted(head.etag, found, f"its {len(sizes)} parts, sized as the store reports, do not match its ETag")
     if equal.etag:  # the number of parts fits
         return Refuted(
@@ -151,18 +167,19 @@ def _prove_by_layout(
     return None
 
 
-def _own_parts(path: str, size: int, settings: MoverSettings) -> tuple[str, int]:
+def _own_parts(path: str, size: int, settings: MoverSettings) -> _Layout:
     part_size = upload_part_size(size, settings)
-    return etag.file_etag(path, part_size), part_size
+    digest, part_md5s = etag.file_digests(path, part_size)
+    return _Layout(digest, part_size, part_md5s)
 
 
-def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> tuple[str, int]:
-    """Digest and part size for the upload: the source's own, if every store accepts them."""
+def _for_upload(path: str, proof: etag.Proof, settings: MoverSettings) -> _Layout:
+    """The source's own part size, if every store accepts it."""
     if proof.etag.endswith("-1") and proof.size <= LARGEST_PUT:
         # One PUT instead of a multipart upload of one part: the same bytes, provable by their plain MD5.
-        return proof.md5, 0
+        return _Layout(proof.md5, 0)
     if can_be_sent(proof.size, proof.part_size):
-        return proof.etag, proof.part_size
+        return _Layout(proof.etag, proof.part_size, proof.part_md5s)
     return _own_parts(path, proof.size, settings)
 
 
@@ -187,7 +204,7 @@ def _prove_by_checksum(path: str, head: Head, settings: MoverSettings) -> Proven
             found = etag.file_checksum(path, algorithm)
             if found != expected:
                 return Refuted(f"{algorithm}:{expected}", f"{algorithm}:{found}", f"the {algorithm} differs")
-            return Proven(*_own_parts(path, head.size, settings), Evidence.STORE_DIGEST)
+            return _own_parts(path, head.size, settings).proven(Evidence.STORE_DIGEST)
     return None
 
 
@@ -202,8 +219,9 @@ def _prove_by_reading_again(
         return Refuted(f"md5:{again}", f"md5:{found}", "two reads of the object differ")
     if not doubt.is_accepted(unproven):
         return Unproven(head.etag, f"md5:{found}", _why_unproven(doubt, head.etag, found))
-    part_size = upload_part_size(head.size, settings)
-    return Proven(etag.file_etag(path, part_size) if part_size else found, part_size, Evidence.NOT_PROVEN)
+    is_in_parts = upload_part_size(head.size, settings) > 0
+    layout = _own_parts(path, head.size, settings) if is_in_parts else _Layout(found, 0)
+    return layout.proven(Evidence.NOT_PROVEN)
 
 
 def _why_unproven(doubt: Doubt, store_etag: str, md5: str) -> str:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core import part_md5s
 from ..core.errors import StoreError, Trouble
 from ..core.etag import multipart_etag, told_digest
 from ..core.model import Head, Headers, Send
@@ -18,7 +19,15 @@ from .boto_errors import answer_headers
 from .dates import http_date_ms
 from .object_headers import ascii_headers, sent_headers
 from .timeouts import Asked
-from .upload_bodies import PERHAPS_STORED, Section, about_tags, insist_on_part, rotten
+from .upload_bodies import (
+    PERHAPS_STORED,
+    ProvenSection,
+    Section,
+    about_tags,
+    insist_on_part,
+    part_of_file,
+    rotten,
+)
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
     from ..config.job_file import Store
@@ -83,8 +92,7 @@ class BotoUploads:
             upload = target | {"UploadId": begun["UploadId"]}
         try:
             digests, parts = [], []
-            for number, start in enumerate(range(0, work.size, work.part_size), start=1):
-                section = Section(descriptor, start, min(work.part_size, work.size - start))
+            for number, section in enumerate(_sections(work, descriptor, action), start=1):
                 content_md5 = section.content_md5()
                 with self._endpoint.errors(action, section):
                     answer = client.upload_part(
@@ -139,6 +147,19 @@ class BotoUploads:
         # An upload that cannot be aborted now is found later by `abort_uploads`; the first error is the one to report.
         with suppress(StoreError), self._endpoint.errors("abort an upload"):
             client.abort_multipart_upload(**upload)
+
+
+def _sections(work: Send, descriptor: int, action: str) -> Iterator[Section]:
+    """The parts of the open file, each with the MD5 that it had when it was proven, if that is known."""
+    starts = range(0, work.size, work.part_size)
+    proven = part_md5s.split(work.part_md5s, work.digest)
+    for number, start in enumerate(starts, start=1):
+        length = min(work.part_size, work.size - start)
+        if len(proven) == len(starts):
+            what = part_of_file(number)
+            yield ProvenSection(descriptor, start, length, proven[number - 1], what=what, action=action)
+        else:
+            yield Section(descriptor, start, length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ CHUNK = MIB
 # Errors of a CompleteMultipartUpload that the store may have carried out, or may still be carrying out.
 PERHAPS_STORED = frozenset({Trouble.TIMEOUT, Trouble.BROKEN, Trouble.SERVER, Trouble.NOT_FOUND, Trouble.THROTTLED})
 UNSET_CONTENT_TYPE = "binary/octet-stream"  # what S3 returns for an object that was stored without one
+THE_FILE = "the file"  # what is sent, in errors
 is_header_name = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 
 
@@ -32,7 +33,7 @@ class Section:
         self._length = length
         self._position = 0
         self.md5 = b""
-        self.error: OSError | None = None
+        self.error: OSError | StoreError | None = None
 
     def body(self) -> Section | bytes:
         return self if self._length else b""
@@ -49,6 +50,15 @@ class Section:
         """The MD5 of the section, as it is read now."""
         self.content_md5()
         return self.md5.hex()
+
+    def hex_digests(self) -> tuple[str, str]:
+        """Its MD5 and SHA-256, of one read."""
+        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        while piece := self.read(CHUNK):
+            md5.update(piece)
+            sha256.update(piece)
+        self.seek(0)
+        return md5.hexdigest(), sha256.hexdigest()
 
     def read(self, amount: int | None = None) -> bytes:
         left = self._length - self._position
@@ -82,6 +92,68 @@ class Section:
         return self._position
 
 
+class ProvenSection(Section):
+    """A section that had this MD5 (hex) when it was proven: with other bytes, reading its last piece raises.
+
+    The store cannot take it as complete then, whatever it checks. `what` and `action` are for that StoreError.
+    """
+
+    def __init__(self, descriptor: int, start: int, length: int, md5: str, *, what: str, action: str) -> None:
+        super().__init__(descriptor, start, length)
+        self._check = Md5Check(md5, what)
+        self._action = action
+        self.md5 = bytes.fromhex(md5)
+
+    def content_md5(self) -> str:
+        """Of the proven bytes: nothing is read."""
+        return base64.b64encode(self.md5).decode()
+
+    def read(self, amount: int | None = None) -> bytes:
+        if isinstance(self.error, StoreError):
+            raise self.error  # botocore tries again
+        if self.tell() == 0:
+            self._check.restart()
+        piece = super().read(amount)
+        self._check.update(piece)
+        if piece and self.tell() == self._length:
+            try:
+                self._check.insist(self._action)
+            except StoreError as error:
+                self.error = error
+                raise
+        return piece
+
+
+class Md5Check:
+    """Whether a stream of bytes has the MD5 (hex) that it had when it was proven. "": whatever it has is right.
+
+    `what` the bytes are, for the error.
+    """
+
+    def __init__(self, md5: str, what: str) -> None:
+        self._md5 = md5.lower()
+        self._what = what
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def restart(self) -> None:
+        """The bytes come once more, from their start."""
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def update(self, piece: bytes) -> None:
+        if self._md5:
+            self._digest.update(piece)
+
+    def insist(self, action: str) -> None:
+        """After the last byte: StoreError if they are others."""
+        if self._md5 and (found := self._digest.hexdigest()) != self._md5:
+            raise rotten(action, self._md5, found, self._what)
+
+
+def part_of_file(number: int) -> str:
+    """What a part is called in errors."""
+    return f"part {number} of the file"
+
+
 def about_tags(error: StoreError, work: Send) -> StoreError:
     """The error of an upload, with a hint if tags may be the reason."""
     why = {
@@ -101,7 +173,11 @@ def insist_on_part(told: ParsedEtag | None, number: int, md5: str, action: str) 
         raise StoreError(Trouble.MISMATCH, action, detail)
 
 
-def rotten(action: str, expected: str, found: str) -> StoreError:
-    """The error for a staged file that no longer has its proven digest: it is not sent."""
-    detail = f"the file has the digest {found}, not {expected}: it was damaged on its volume, and is not sent"
-    return StoreError(Trouble.MISMATCH, action, detail)
+class DamagedFile(StoreError):
+    """A staged file no longer has its proven bytes."""
+
+
+def rotten(action: str, expected: str, found: str, what: str = THE_FILE) -> DamagedFile:
+    """The error for a staged file, or `what` of it, that no longer has its proven digest: it is not sent."""
+    detail = f"{what} has the digest {found}, not {expected}: it was damaged on its volume, and is not sent"
+    return DamagedFile(Trouble.MISMATCH, action, detail)

@@ -188,6 +188,11 @@ def digest_of(descriptor: int, part_size: int, beat: Callable[[], None] = lambda
 
     OSError as reading gives it, and whatever `beat` raises.
     """
+    return digests_of(descriptor, part_size, beat).etag()
+
+
+def digests_of(descriptor: int, part_size: int, beat: Callable[[], None] = lambda: None) -> PartDigests:
+    """The same, with the digests of the parts."""
     digests = PartDigests(part_size)
     position = 0
     while block := _block(descriptor, position):
@@ -195,7 +200,7 @@ def digest_of(descriptor: int, part_size: int, beat: Callable[[], None] = lambda
         position += len(block)
         workers.beat()
         beat()
-    return digests.etag()
+    return digests
 
 
 def _block(descriptor: int, position: int) -> bytes:

@@ -110,7 +110,9 @@ class DestinationUnit(Unit):
             self._deliveries,
             self.crew,
             is_ready=readiness.is_ready,
-            submit=Handover(job, names, self._pool, self.flight, availability, self.activity).submit,
+            submit=Handover(
+                job, names, self._pool, self.flight, availability, self.activity, part_md5s=ledger.parts.md5s
+            ).submit,
         )
         batches = self._deliveries.batches
         self._senders = Senders(uploads, batches, self._pool, self.flight.held, self.crew, switches)

@@ -32,7 +32,10 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 
 class Handover:
-    """Hands objects whose files were checked to movers. Used by the senders."""
+    """Hands objects whose files were checked to movers. Used by the senders.
+
+    `part_md5s`: those of an object's parts, as they were proven.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,8 @@ class Handover:
         flight: Flight,
         availability: Availability,
         activity: Activity,
+        *,
+        part_md5s: Callable[[Row], bytes],
     ) -> None:
         self._job = job
         self._naming = naming
@@ -49,6 +54,7 @@ class Handover:
         self._flight = flight
         self._availability = availability
         self._activity = activity
+        self._part_md5s = part_md5s
 
     def submit(self, item: Item) -> None:
         """Blocks while the mover's lane is full."""
@@ -58,7 +64,17 @@ class Handover:
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self._naming.destination_key(row.key), carried(load_headers(row.headers), self._job)
         work = Send(
-            row.id, key, row.size, item.path, row.part_size, headers, md5, row.digest, row.generation, item.volume.id
+            row.id,
+            key,
+            row.size,
+            item.path,
+            row.part_size,
+            headers,
+            md5,
+            row.digest,
+            row.generation,
+            item.volume.id,
+            self._part_md5s(row),
         )
         item.tool = self._pool.transfers.choose_tool(work)
         self._pool.transfers.submit(item.endpoint, item.tool, work)

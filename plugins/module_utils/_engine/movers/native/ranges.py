@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from ...core import etag
+from ...core import etag, part_md5s
 from ...core.model import Head, Received
 
 Range: TypeAlias = "tuple[int, int]"  # start and length in bytes
@@ -50,7 +50,8 @@ class HashedRanges:
         found = etag.multipart_etag(digests) if self._part_size else digests[0].hex()
         if found != head.etag.lower():
             return None  # the part size is not a common one: the file is read and proven later
-        return Received(replace(head, status=200, size=size), found, self._part_size)
+        kept = part_md5s.joined(digests, self._part_size)
+        return Received(replace(head, status=200, size=size), found, self._part_size, kept)
 
 
 def cut(size: int, listed_etag: str, part_size: int, *, in_one: bool = False) -> tuple[list[Range], int | None]:

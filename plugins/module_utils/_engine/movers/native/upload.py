@@ -17,13 +17,13 @@ from ...core.errors import StoreError, Trouble
 from ...core.model import UNTOLD, Head, Send
 from ...core.parts import SentPart, Upload
 from ...store.answers import UNREADABLE
-from ...store.upload_bodies import PERHAPS_STORED, Section, insist_on_part
+from ...store.upload_bodies import PERHAPS_STORED, DamagedFile, Section, insist_on_part
 from .large import Large, LargeKit
 from .outcomes import Result
 from .steps import Step
 from .stream_lane import Stream, StreamClosed
 from .upload_parts import UploadParts
-from .upload_requests import UploadRequests
+from .upload_requests import OutgoingPart, UploadRequests
 from .uploads import open_to_send
 
 
@@ -107,22 +107,31 @@ class LargeSend(Large[Send]):
     # -- parts --------------------------------------------------------------------------------------------------
 
     def _part_step(self, parts: UploadParts, number: int) -> Step:
-        start, length = parts.start_of(number), parts.length_of(number)
-
         def send(stream: Stream) -> Head | None:
-            md5 = Section(self._descriptor, start, length).hex_md5()
+            outgoing = self._outgoing(parts, number)
             head = None
-            part = parts.found(number, md5)
+            part = parts.found(number, outgoing.md5)
             if part is None:
-                upload_id = parts.upload.upload_id
-                head = self._requests.send_part(stream, self._descriptor, upload_id, number, start, length, md5)
-                insist_on_part(self._kit.bucket.told_digest(head), number, md5, self._requests.action)
-                part = SentPart(number, head.etag, md5)
+                head = self._requests.send_part(stream, self._descriptor, parts.upload.upload_id, outgoing)
+                insist_on_part(self._kit.bucket.told_digest(head), number, outgoing.md5, self._requests.action)
+                part = SentPart(number, head.etag, outgoing.md5)
             parts.add(part)
             self._kit.memory.keep_sent(self._work, part)
             return head
 
         return send
+
+    def _outgoing(self, parts: UploadParts, number: int) -> OutgoingPart:
+        """A part with its MD5: the proven one, or else that of its bytes, which are read for it."""
+        start, length = parts.start_of(number), parts.length_of(number)
+        proven = parts.proven_md5(number)
+        if proven:
+            return OutgoingPart(number, start, length, proven, is_proven=True)
+        section = Section(self._descriptor, start, length)
+        if self._kit.bucket.is_private:
+            return OutgoingPart(number, start, length, section.hex_md5())
+        md5, sha256 = section.hex_digests()
+        return OutgoingPart(number, start, length, md5, sha256=sha256)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -222,6 +231,8 @@ def _is_final(error: Exception, *, are_all_sent: bool) -> bool:
     """Whether the parts are useless for another attempt."""
     if not isinstance(error, StoreError):
         return False
+    if isinstance(error, DamagedFile):
+        return True
     if error.trouble is Trouble.MISMATCH:
         # A part that was damaged at the store or in transit is sent again; the others are good.
         return are_all_sent

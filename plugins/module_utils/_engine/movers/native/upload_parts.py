@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ...core import etag
+from ...core import etag, part_md5s
 from ...core.errors import StoreError, Trouble
 from ...core.model import Send
 from ...core.parts import SentPart, Upload
@@ -26,6 +26,7 @@ class UploadParts:
 
     def __init__(self, work: Send, upload: Upload) -> None:
         self._work = work
+        self._proven = part_md5s.split(work.part_md5s, work.digest)
         self.upload = upload
         self._sent: dict[int, SentPart] = {}
         self._uncompared: dict[int, str] = {}  # part number -> ETag of parts at the store that may have other bytes
@@ -40,7 +41,7 @@ class UploadParts:
 
     def know(self, recorded: Iterable[SentPart], listed: Listed | None) -> None:
         """Parts that need not be sent again: recorded, and still at the store if it can list them."""
-        by_number = {part.number: part for part in recorded}
+        by_number = {part.number: part for part in recorded if part.md5 == (self.proven_md5(part.number) or part.md5)}
         if listed is None:
             self._sent = by_number
             return
@@ -63,6 +64,10 @@ class UploadParts:
 
     def length_of(self, number: int) -> int:
         return min(self._work.part_size, self._work.size - self.start_of(number))
+
+    def proven_md5(self, number: int) -> str:
+        """The MD5 (hex) that a part had when the file was proven; "": unknown."""
+        return self._proven[number - 1] if len(self._proven) == self.count else ""
 
     def found(self, number: int, md5: str) -> SentPart | None:
         """A part whose bytes have this MD5, if the store already lists it."""

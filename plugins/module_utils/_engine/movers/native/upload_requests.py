@@ -15,6 +15,7 @@ from ...core.model import Head, Send
 from ...core.parts import SentPart
 from ...store.head_answers import etag_text
 from ...store.listing_parser import says_more
+from ...store.upload_bodies import part_of_file
 from .requests import Bucket, Request, object_headers, with_md5
 from .stream_lane import Stream
 from .uploads import Post, Put
@@ -35,6 +36,22 @@ class Begun:
     upload_id: str
     begun_ms: int
     is_only_one: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingPart:
+    """Part `number` (from 1): `length` bytes of the file from `start`, which have the MD5 `md5` (hex).
+
+    `is_proven`: they had it when the file was proven, and are compared with it while they are sent; else the MD5 is of
+    a read just before. `sha256` (hex) is of that read, "" if it was not computed.
+    """
+
+    number: int
+    start: int
+    length: int
+    md5: str
+    is_proven: bool = False
+    sha256: str = ""
 
 
 class UploadRequests:
@@ -72,13 +89,21 @@ class UploadRequests:
             raise StoreError(Trouble.SERVER, self.action, "the store returned no id for a new multipart upload")
         return Begun(html.unescape(found[1].decode()), head.server_time_ms, len(made) == 1)
 
-    def send_part(
-        self, stream: Stream, descriptor: int, upload_id: str, number: int, start: int, length: int, md5: str
-    ) -> Head:
-        """`length` bytes of the file from `start`."""
-        parameters, headers = {"partNumber": str(number), "uploadId": upload_id}, with_md5({}, md5)
+    def send_part(self, stream: Stream, descriptor: int, upload_id: str, part: OutgoingPart) -> Head:
+        """A part of the file."""
         return stream.perform(
-            lambda: Put(self._bucket, self._work, descriptor, start, length, parameters=parameters, headers=headers)
+            lambda: Put(
+                self._bucket,
+                self._work,
+                descriptor,
+                part.start,
+                part.length,
+                parameters={"partNumber": str(part.number), "uploadId": upload_id},
+                headers=with_md5({}, part.md5),
+                md5=part.md5 if part.is_proven else "",
+                what=part_of_file(part.number),
+                sha256=part.sha256,
+            )
         )
 
     def list_parts(self, stream: Stream, upload_id: str) -> dict[int, tuple[str, int]] | None:

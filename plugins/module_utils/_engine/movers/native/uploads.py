@@ -19,7 +19,7 @@ from ...store.answers import parse_error, unanswered, unreadable
 from ...store.curl import KEPT_ERROR_BYTES, Transfer, Waiting
 from ...store.head_answers import parse_head
 from ...store.timeouts import Asked
-from ...store.upload_bodies import CHUNK, Section, about_tags, rotten
+from ...store.upload_bodies import CHUNK, THE_FILE, Md5Check, Section, about_tags
 from .requests import Bucket
 from .signing import SignedTransfer
 
@@ -99,7 +99,8 @@ class _Upload:
 class Put(_Upload):
     """A PUT of `length` bytes of a file from `start`: an object, or with `parameters` a part of one.
 
-    `md5` (hex): the request is aborted before its last byte if the bytes have another MD5; "": not checked.
+    `md5` (hex): the request is aborted before its last byte if the bytes have another MD5, and its error says `what`
+    they are; "": not checked. `sha256` (hex), if they were read before: they are not read again to sign the request.
     """
 
     def __init__(
@@ -113,12 +114,14 @@ class Put(_Upload):
         parameters: dict[str, str],
         headers: dict[str, str],
         md5: str = "",
+        what: str = THE_FILE,
+        sha256: str = "",
     ) -> None:
         super().__init__(bucket, work, Asked.PUT, parameters=parameters, headers=headers)
         self._section = Section(descriptor, start, length)
         self._length = length
-        self._md5 = md5
-        self._digest = hashlib.md5(usedforsecurity=False)
+        self._check = Md5Check(md5, what)
+        self._sha256 = sha256
         self._error: StoreError | None = None
 
     def begin(self, transfer: Transfer) -> None:
@@ -128,11 +131,12 @@ class Put(_Upload):
         is_sent_at_once = self._length <= _AT_ONCE
         if is_sent_at_once:
             content = self._section.read_all()
-            self._insist(content)
+            self._check.update(content)
+            self._insist()
             body = BytesIO(content)
             read = body.read
             self._bucket.moved += self._length
-        payload = UNSIGNED_PAYLOAD if self._bucket.is_private else _sha256(body)
+        payload = UNSIGNED_PAYLOAD if self._bucket.is_private else self._sha256 or _sha256(body)
         self._begin(transfer, "PUT", payload, is_sent_at_once=is_sent_at_once)
         curl.setopt(curl.READFUNCTION, read)
         curl.setopt(curl.SEEKFUNCTION, functools.partial(self._seek, body))
@@ -143,30 +147,24 @@ class Put(_Upload):
         assert self._signed  # `begin` was called
         piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
         self._bucket.moved += len(piece)
-        if self._md5:
-            self._digest.update(piece)
-            if self._section.tell() == self._length:
-                try:
-                    self._insist()
-                except StoreError as error:
-                    self._error = error
-                    # Without its last bytes the store cannot create the object, whatever it checks.
-                    return int(self._signed.transfer.curl.READFUNC_ABORT)
+        self._check.update(piece)
+        if self._section.tell() == self._length:
+            try:
+                self._insist()
+            except StoreError as error:
+                self._error = error
+                # Without its last bytes the store cannot create the object, whatever it checks.
+                return int(self._signed.transfer.curl.READFUNC_ABORT)
         return piece
 
-    def _insist(self, content: bytes = b"") -> None:
+    def _insist(self) -> None:
         """StoreError unless the bytes read are the proven ones."""
-        if not self._md5:
-            return
-        self._digest.update(content)
-        found = self._digest.hexdigest()
-        if found != self._md5.lower():
-            raise rotten(self._bucket.action("send", self._work.key), self._md5, found)
+        self._check.insist(self._bucket.action("send", self._work.key))
 
     def _seek(self, body: BytesIO | Section, offset: int, origin: int) -> int:
         """libcurl sends a body again from its start."""
         body.seek(offset, origin)
-        self._digest = hashlib.md5(usedforsecurity=False)
+        self._check.restart()
         return 0  # SEEKFUNC_OK
 
     def end(self, number: int, words: str) -> Head:

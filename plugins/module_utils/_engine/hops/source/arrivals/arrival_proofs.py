@@ -131,7 +131,10 @@ class ArrivalProofs:
                 self._mismatches.hold(item, proof)
                 return
             self._fetching.served(item)
-            self._committer.add(item, Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool))
+            self._committer.add(
+                item,
+                Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool, proof.part_md5s),
+            )
 
     def _prove(
         self, item: Item, head: Head, endpoint: Endpoint, received: Received | None

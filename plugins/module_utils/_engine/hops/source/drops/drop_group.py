@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ....core.model import MIB, Headers, ListedObject
+from ....core.part_md5s import joined
 from ....ledger.drops import Dropped
 from ....ledger.rows import dump_headers
 from ....ledger.source_ports import SourceDrops
 from ....proofs.proof import upload_part_size
 from ....volumes import open_volume
-from ....volumes.file_identity import Identity, digest_of
+from ....volumes.file_identity import Identity, digests_of
 from ....volumes.open_volume import OpenVolume
 from ....volumes.open_writers import Writer, WriterWatch
 from ...counters import Counters
@@ -105,15 +106,16 @@ class DropStaging:
                 raise _Disturbed
 
         try:
-            digest = digest_of(file, part_size, look_up)
+            digests = digests_of(file, part_size, look_up)
         except _Disturbed:
             return 1
         if Identity.of(os.fstat(file)) != before or watch.is_written():
             return 1
         watch.close()  # writers need not wait for the ledger: a change is detected from now on
-        listed = ListedObject(candidate.key, before.size, digest, before.modified_ms)
+        listed = ListedObject(candidate.key, before.size, digests.etag(), before.modified_ms)
         headers = dump_headers(Headers(content_type=mimetypes.guess_type(candidate.relative)[0] or ""))
-        hashed.append((candidate, Dropped(listed, part_size, headers, before.text)))
+        part_md5s = joined(digests.digests(), part_size)
+        hashed.append((candidate, Dropped(listed, part_size, headers, before.text, part_md5s)))
         return 0
 
     def _say_staged(self, volume: OpenVolume, hashed: list[tuple[Candidate, Dropped]]) -> None:
