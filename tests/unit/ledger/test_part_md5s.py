@@ -179,6 +179,25 @@ def test_an_object_that_is_proven_in_another_way_has_none(ledger: Ledger, volume
     assert kept(ledger) == []
 
 
+@pytest.mark.parametrize("changes", [{"part_size": PART + 1}, {"digest": "1" * 32 + "-2"}])
+def test_a_row_with_another_digest_or_part_size_has_none(
+    ledger: Ledger, volume: int, changes: dict[str, object]
+) -> None:
+    row = stage(ledger, volume)
+    assert ledger.objects.retry(failure(row), delay_ms=0, count=True, target=State.PENDING)
+    again = replace(in_parts(row_of(ledger, "k")), part_md5s=b"", **changes)  # type: ignore[arg-type]  # of any field
+    assert ledger.staging.commit_staged([again], volume, 0) == []
+    assert kept(ledger) == []
+
+
+def test_the_same_bytes_dropped_again_are_another_generation(ledger: Ledger, volume: int) -> None:
+    for md5s in (MD5S, b""):
+        dropped = Dropped(listed("k", etag=DIGEST), PART, "", "1:2:3", md5s)
+        assert ledger.drops.stage_dropped_group([dropped], volume, 0) == [""]
+    assert row_of(ledger, "k").generation == 2
+    assert kept(ledger) == []
+
+
 def test_a_volume_that_came_back_meanwhile_gives_way_to_the_file_that_was_just_proven(
     ledger: Ledger, volume: int, other: int
 ) -> None:
