@@ -18,6 +18,7 @@ from dropping import append, refuse_leases, replace_with, write_and_set_back
 from fake_stores import Rig, wait_until
 
 from snowsync.core.errors import Trouble
+from snowsync.core.etag import PartDigests
 from snowsync.core.model import Origin, State
 from snowsync.core.workers import Stop
 from snowsync.hops.crew import Crew
@@ -326,10 +327,10 @@ def test_who_waits_to_write_while_a_file_is_read_waits_no_longer_than_that(
 ) -> None:
     """The writer is let in, and the file is taken again with what was written."""
     (drop / "film").write_bytes(DATA)
-    digest = drop_group.digest_of
+    digest = drop_group.digests_of
     writer = threading.Thread(target=append, args=(drop / "film",))
 
-    def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+    def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> PartDigests:
         if writer.ident is None:
             writer.start()
             with pytest.raises(drop_group._Disturbed):
@@ -337,7 +338,7 @@ def test_who_waits_to_write_while_a_file_is_read_waits_no_longer_than_that(
             raise drop_group._Disturbed
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_group, "digest_of", disturbed)
+    monkeypatch.setattr(drop_group, "digests_of", disturbed)
     rig.run()
     writer.join()
     assert delivered(rig) == {"film": DATA + b" and more"}
@@ -348,17 +349,17 @@ def test_without_a_lease_a_write_while_a_file_is_read_is_seen_by_its_times(
 ) -> None:
     refuse_leases(monkeypatch, errno.EACCES)
     (drop / "film").write_bytes(DATA)
-    digest = drop_group.digest_of
+    digest = drop_group.digests_of
     reads = []
 
-    def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+    def disturbed(descriptor: int, part_size: int, beat: Callable[[], None]) -> PartDigests:
         found = digest(descriptor, part_size, beat)
         if not reads:
             write_and_set_back(drop / "film")
-        reads.append(found)
+        reads.append(found.etag())
         return found
 
-    monkeypatch.setattr(drop_group, "digest_of", disturbed)
+    monkeypatch.setattr(drop_group, "digests_of", disturbed)
     rig.run(direction="source")
     assert len(reads) == 2
     row = row_of(rig, "film")
@@ -385,16 +386,16 @@ def test_a_large_file_that_is_read_holds_up_neither_listing_nor_fetching(
         (drop / name).write_bytes(DATA)
     (drop / "large").write_bytes(b"large" * 100)
     monkeypatch.setattr(drop_group, "_GROUP_BYTES", 500)
-    digest = drop_group.digest_of
+    digest = drop_group.digests_of
     reached, free = threading.Event(), threading.Event()
 
-    def slow(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+    def slow(descriptor: int, part_size: int, beat: Callable[[], None]) -> PartDigests:
         if os.fstat(descriptor).st_size == 500:
             reached.set()
             assert free.wait(100)
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_group, "digest_of", slow)
+    monkeypatch.setattr(drop_group, "digests_of", slow)
     rig.changes["pass_interval"] = 0.1
     running = rig.start(until="forever")
     assert reached.wait(60)
@@ -440,14 +441,14 @@ def test_a_file_that_vanishes_while_its_group_is_read_leaves_the_others(
 ) -> None:
     for name in "abc":
         (drop / name).write_bytes(name.encode())
-    digest = drop_group.digest_of
+    digest = drop_group.digests_of
 
-    def unreadable(descriptor: int, part_size: int, beat: Callable[[], None]) -> str:
+    def unreadable(descriptor: int, part_size: int, beat: Callable[[], None]) -> PartDigests:
         if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/b"):
             raise OSError(errno.EIO, "Input/output error")
         return digest(descriptor, part_size, beat)
 
-    monkeypatch.setattr(drop_group, "digest_of", unreadable)
+    monkeypatch.setattr(drop_group, "digests_of", unreadable)
     open_before = len(os.listdir("/proc/self/fd"))
     rig.run()
     assert delivered(rig) == {"a": b"a", "c": b"c"}
