@@ -26,7 +26,8 @@ class UploadParts:
 
     def __init__(self, work: Send, upload: Upload) -> None:
         self._work = work
-        self._proven = part_md5s.split(work.part_md5s, work.digest)
+        proven = part_md5s.split(work.part_md5s, work.digest)
+        self._proven = dict(enumerate(proven, start=1)) if len(proven) == self.count else {}  # part number -> MD5
         self.upload = upload
         self._sent: dict[int, SentPart] = {}
         self._uncompared: dict[int, str] = {}  # part number -> ETag of parts at the store that may have other bytes
@@ -40,8 +41,11 @@ class UploadParts:
         return len(self._sent) == self.count
 
     def know(self, recorded: Iterable[SentPart], listed: Listed | None) -> None:
-        """Parts that need not be sent again: recorded, and still at the store if it can list them."""
-        by_number = {part.number: part for part in recorded if part.md5 == (self.proven_md5(part.number) or part.md5)}
+        """Parts that need not be sent again: recorded, and still at the store if it can list them.
+
+        One that was sent while the file was damaged is not among them, if that is known.
+        """
+        by_number = {part.number: part for part in recorded if self.proven_md5(part.number) in ("", part.md5)}
         if listed is None:
             self._sent = by_number
             return
@@ -67,7 +71,7 @@ class UploadParts:
 
     def proven_md5(self, number: int) -> str:
         """The MD5 (hex) that a part had when the file was proven; "": unknown."""
-        return self._proven[number - 1] if len(self._proven) == self.count else ""
+        return self._proven.get(number, "")
 
     def found(self, number: int, md5: str) -> SentPart | None:
         """A part whose bytes have this MD5, if the store already lists it."""
