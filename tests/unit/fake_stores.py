@@ -28,7 +28,9 @@ from snowsync.hops.unit import Unit
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import tools as mover_tools
 from snowsync.movers.tools import MoverSetup
-from snowsync.running.run import Attendant, Summary, run_job
+from snowsync.running.main_thread import Attendant
+from snowsync.running.run import run_job
+from snowsync.running.summary import Summary
 from snowsync.store import endpoint
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.endpoint import Access

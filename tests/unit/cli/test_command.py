@@ -237,7 +237,7 @@ def test_a_job_without_a_ledger_is_exit_8_for_what_needs_one(jobs: Path) -> None
 
 
 def summary(**changes: Any) -> Any:
-    from snowsync.running.run import Hop, Summary
+    from snowsync.running.summary import Hop, Summary
 
     values: dict[str, Any] = {
         "job": "photos", "changed": True, "drained": True, "seconds": 1.5, "listed": {"objects": 2, "bytes": 20},
@@ -262,6 +262,7 @@ def units(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
             return result
 
         monkeypatch.setattr("snowsync.running.run.run_job", run_job)
+        monkeypatch.setattr("snowsync.running.pair.run_pair", run_job)
         return called
 
     return use

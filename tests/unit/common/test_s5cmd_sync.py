@@ -139,7 +139,8 @@ def test_a_run_returns_the_commands_document(run: Run, command: Command) -> None
 def test_the_stand_in_and_the_documentation_know_all_that_the_engine_says() -> None:
     import yaml
 
-    from snowsync.running.run import Plan, Summary
+    from snowsync.running.run import Plan
+    from snowsync.running.summary import Summary
 
     said, planned = ({entry.name for entry in dataclasses.fields(model)} for model in (Summary, Plan))
     assert set(RAN) == said and set(PLANNED) == planned

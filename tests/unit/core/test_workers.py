@@ -66,7 +66,7 @@ STARTS = {
     ("hops/source/discovery.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/staging/committer.py", "_queue_of"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/shutdown.py", "is_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
-    ("running/run.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("running/main_thread.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
     ("inspection/read_back.py", "ThreadPoolExecutor")

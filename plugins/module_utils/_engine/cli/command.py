@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
@@ -36,7 +37,8 @@ from .common import EXIT_NOT_DRAINED, load_named_job, print_json
 
 if TYPE_CHECKING:
     from ..config.job_file import Job
-    from ..running.run import Plan, Summary
+    from ..running.run import Plan
+    from ..running.summary import Summary
 
 EXIT_DEFECT = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -84,12 +86,14 @@ def _unexpected(error: Exception) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from ..running.pair import run_pair
     from ..running.run import run_job
     from ..running.service import Daemon
 
     job, attendant = load_named_job(parsed), Daemon()
     _refuse_root_for_another(job)
-    summary = run_job(job, direction=parsed.direction, until=parsed.until, timeout=parsed.timeout, attendant=attendant)
+    run = run_pair if parsed.direction == "both" else partial(run_job, direction=parsed.direction)
+    summary = run(job, until=parsed.until, timeout=parsed.timeout, attendant=attendant)
     if parsed.json:
         print_json(asdict(summary))
     else:

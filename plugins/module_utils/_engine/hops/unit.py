@@ -62,7 +62,7 @@ class Unit:
         """What is left to do after the workers have ended; each step is carried out even if others fail."""
         raise NotImplementedError
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self) -> contextlib.AbstractContextManager[int]:
         """Only one process runs this unit of this job. Raises JobLocked."""
         return locked(self.job, self.name)
 

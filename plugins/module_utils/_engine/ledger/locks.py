@@ -9,10 +9,11 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core import machine
 from ..core.errors import JobLocked
 
 if TYPE_CHECKING:
@@ -20,24 +21,27 @@ if TYPE_CHECKING:
 
 UNITS = ("source", "destination")
 EVACUATION = "evacuate"
+_DYING_SECONDS = 5.0  # the kernel ends a fork when its parent ends; only a disk that hangs delays that
 
 
 @contextlib.contextmanager
-def locked(job: Job, name: str, *, patience: float = 0.0) -> Iterator[None]:
-    """Be the only process that does `name` (one of UNITS, or EVACUATION) for this job.
+def locked(job: Job, name: str, *, patience: float = 0.0) -> Iterator[int]:
+    """Be the only process that does `name` (one of UNITS, or EVACUATION) for this job; yields the lock's descriptor.
 
-    Raises JobLocked when another one still does after `patience` seconds.
+    A fork holds the lock too, until it closes its copy of the descriptor. Raises JobLocked when another process still
+    does `name` after `patience` seconds. If the one that took the lock has been killed, its fork is about to end: it is
+    waited for in any case.
     """
     path = job.state_path / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        if not _take(descriptor, patience):
+        if not _take(descriptor, patience, lambda: _is_dying(_read(path))):
             raise JobLocked(_refusal(job, name, _read(path) or "another process"))
         with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"pid {os.getpid()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -51,16 +55,22 @@ def locked_alone(job: Job) -> Iterator[None]:
         yield
 
 
-def _take(descriptor: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
+def _take(descriptor: int, patience: float, is_dying: Callable[[], bool]) -> bool:
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() - began >= (max(patience, _DYING_SECONDS) if is_dying() else patience):
                 return False
             time.sleep(0.05)
+
+
+def _is_dying(holder: str) -> bool:
+    """Whether the process that took a lock no longer exists, so that only a fork of it holds the lock."""
+    word, _space, pid = holder.partition(" ")
+    return word == "pid" and pid.isdecimal() and machine.process_ticks(int(pid)) is None
 
 
 def _refusal(job: Job, name: str, holder: str) -> str:

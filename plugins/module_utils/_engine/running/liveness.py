@@ -21,6 +21,11 @@ _BUSY_SECONDS = 10.0  # a feeder without a turn for this long waits for a mover,
 _PATIENCE = 90.0  # if nothing else moved for this long either, it hangs
 
 
+def patience_with(*stall_seconds: float) -> float:
+    """Seconds without progress that are no hang yet: given enough time, a mover ends stuck transfers by itself."""
+    return max([_PATIENCE, *(2 * seconds for seconds in stall_seconds)])
+
+
 class Liveness:
     """Compares each look at the units and their workers with the previous one."""
 
@@ -34,8 +39,7 @@ class Liveness:
         at_work = [unit for unit in units if not unit.activity.has_ended]
         if all(now - unit.activity.heartbeat < _BUSY_SECONDS for unit in at_work) or self._has_moved(at_work):
             self._progressed = now
-        # Given enough time, a mover ends stuck transfers by itself.
-        patience = max([_PATIENCE, *(2 * unit.job.mover.stall_seconds for unit in at_work)])
+        patience = patience_with(*(unit.job.mover.stall_seconds for unit in at_work))
         return now - self._progressed < patience and not self._hanging(now, patience)
 
     def _hanging(self, now: float, patience: float) -> list[str]:
