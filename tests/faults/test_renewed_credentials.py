@@ -64,11 +64,11 @@ def test_refused_keys_are_read_again_before_a_unit_stops(rig: Rig, tool: str) ->
     rig.config["mover"] = {"tool": tool}
     with running(rig) as process:
         deliver(rig, "before")
-        os.kill(process, signal.SIGSTOP)  # between the end of the former keys and the new file
+        os.killpg(process, signal.SIGSTOP)  # between the end of the former keys and the new file
         for store, path in stores(rig):
             store.renew_keys("renewed", "another-secret")
             store.credentials_file(path)
-        os.kill(process, signal.SIGCONT)
+        os.killpg(process, signal.SIGCONT)
         deliver(rig, "after")
 
 

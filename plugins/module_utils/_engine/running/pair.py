@@ -16,6 +16,7 @@ from ..hops.source.source_unit import SourceUnit
 from ..hops.switches import Switches
 from ..ledger.ledger import Ledger
 from ..ledger.locks import UNITS, locked
+from ..store.curl import libcurl
 from . import relays
 from .child_process import forked
 from .destination_process import run_destination
@@ -75,6 +76,7 @@ def _fork(job: Job, until: str, source_lock: int) -> tuple[Partner, Switches]:
         os.close(source_lock)  # the lock of the destination unit is held by both processes
         run_destination(job, until, channel)
 
+    libcurl()  # both units use it: imported before the fork, its memory is shared
     child, channel = forked(work, f"the destination unit of job {job.job}")
     link = Link(channel)
     switches = relays.of_the_source(link.post)
