@@ -251,13 +251,13 @@ def summary(**changes: Any) -> Any:
 
 @pytest.fixture
 def units(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Replaces run_job by what returns the given summary; the mapping says how it was called."""
+    """Replaces run_job and run_pair by what returns the given summary; the mapping says how it was called."""
 
     def use(result: Any, *, signal_number: int = 0) -> dict[str, Any]:
         called: dict[str, Any] = {}
 
         def run_job(job: Any, **options: Any) -> Any:
-            called.update(options, job=job.job)
+            called.update({"direction": "in two processes", **options}, job=job.job)
             options["attendant"].stopped_by = signal_number
             return result
 
@@ -279,6 +279,23 @@ def test_run_json_is_one_document_with_the_agreed_fields(
             "failures", "failure_count", "report"} <= set(document)  # fmt: skip
     assert document["staged"] == {"objects": 2, "bytes": 20, "seconds": 0.5}
     assert (called["direction"], called["until"], called["timeout"]) == ("source", "drained", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "direction"),
+    [
+        ([], "in two processes"),
+        (["--direction", "both"], "in two processes"),
+        (["--direction", "source"], "source"),
+        (["--direction", "destination"], "destination"),
+    ],
+)
+def test_both_units_have_a_process_each(
+    jobs: Path, units: Callable[..., dict[str, Any]], arguments: list[str], direction: str
+) -> None:
+    called = units(summary())
+    assert cli.main(["--jobs-dir", str(jobs), "run", "photos", "--once", "--timeout", "9", *arguments]) == 0
+    assert (called["direction"], called["until"], called["timeout"]) == (direction, "once", 9.0)
 
 
 def test_run_prints_a_table_for_people(

@@ -66,6 +66,8 @@ STARTS = {
     ("hops/source/discovery.py", "start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/source/staging/committer.py", "_queue_of"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("hops/shutdown.py", "is_in_time"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("running/link.py", "__init__"): "test_what_cannot_be_sent_ends_the_connection_for_both",
+    ("running/link.py", "listen"): "test_what_raises_where_a_message_is_taken_is_told",
     ("running/main_thread.py", "_start"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
 }
 PAST_THE_GUARD = {
@@ -126,7 +128,7 @@ def test_a_thread_past_the_guard_is_found(code: str) -> None:
 def test_every_start_of_a_thread_has_a_test_in_which_it_raises() -> None:
     found = {start for path in ENGINE.rglob("*.py") if _name(path) != "core/workers.py" for start in starts_in(path)}
     assert found == set(STARTS)
-    modules = ("core/test_workers.py", "movers/test_s5cmd.py", "volumes/test_disk_calls.py")
+    modules = ("core/test_workers.py", "movers/test_s5cmd.py", "running/test_link.py", "volumes/test_disk_calls.py")
     own = {name for module in modules for name in functions_of(module)}
     assert set(STARTS.values()) <= own
 

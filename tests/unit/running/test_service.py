@@ -23,7 +23,7 @@ from snowsync.hops.counters import Counters
 from snowsync.hops.switches import Switches
 from snowsync.running import liveness
 from snowsync.running import service as daemon_module
-from snowsync.running.service import Daemon
+from snowsync.running.service import Daemon, held_signals
 
 
 class Systemd:
@@ -199,6 +199,76 @@ def test_a_signal_stops_the_units_in_order(systemd: Systemd, number: signal.Sign
     assert switches.stop.is_set()
     assert daemon.stopped_by == number
     assert any(message.startswith("STOPPING=1") for message in systemd.heard())
+
+
+def test_signals_that_are_held_come_afterwards(systemd: Systemd) -> None:
+    """So none ends a run between the fork and its readiness."""
+    daemon, switches = Daemon(), Switches()
+    with held_signals():
+        signal.raise_signal(signal.SIGTERM)  # to this thread: that of a run has no other one yet
+        signal.raise_signal(signal.SIGINT)
+        daemon.start([], switches)
+        assert not switches.stop.is_set()
+    assert switches.stop.is_set() and daemon.stopped_by in (signal.SIGTERM, signal.SIGINT)
+    assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+# -- the other unit, in a process of its own ----------------------------------------------------------------------
+
+
+def beside(unit: Any) -> tuple[Daemon, Switches, Any]:
+    neighbour = SimpleNamespace(
+        stopped_by=0,
+        alive=True,
+        status_text=lambda: "destination: up to date; 0 objects, 0.0 MiB moved",
+        slow_disks=lambda: ["disk-one has been waiting 40 s for its disk"],
+        is_alive=lambda now: neighbour.alive,
+    )
+    daemon, switches = Daemon(), Switches()
+    daemon.beside(neighbour)
+    daemon.start([unit], switches)
+    return daemon, switches, neighbour
+
+
+def test_both_units_are_in_the_status_line(systemd: Systemd, clock: Clock, own_traffic: list[int]) -> None:
+    daemon, _switches, _neighbour = beside(make_unit("source", clock.now))
+    assert daemon.status_line() == (
+        "source: fetching 3 objects; 0 objects, 0.0 MiB moved | destination: up to date; 0 objects, 0.0 MiB moved"
+        " | disk-one has been waiting 40 s for its disk"
+    )
+
+
+@pytest.mark.parametrize("hangs", ["unit", "neighbour"])
+def test_one_of_both_that_hangs_is_left_to_the_watchdog(
+    systemd: Systemd, clock: Clock, own_traffic: list[int], hangs: str
+) -> None:
+    unit = make_unit("source", clock.now)
+    daemon, _switches, neighbour = beside(unit)
+    assert lives(daemon, systemd, clock, 200)
+    neighbour.alive = hangs != "neighbour"
+    assert not lives(daemon, systemd, clock, 200, *([unit] if hangs == "unit" else []))
+    neighbour.alive = True
+    assert lives(daemon, systemd, clock, 5)
+
+
+@pytest.mark.parametrize("when", ["turn", "end"])
+def test_a_signal_to_the_other_process_stops_the_run(systemd: Systemd, clock: Clock, when: str) -> None:
+    daemon, switches, neighbour = beside(make_unit("source", clock.now))
+    neighbour.stopped_by = signal.SIGTERM
+    getattr(daemon, when)()
+    assert daemon.stopped_by == signal.SIGTERM and switches.stop.is_set()
+
+
+def test_a_signal_to_both_processes_counts_once(
+    systemd: Systemd, clock: Clock, own_traffic: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "snowsync")
+    daemon, _switches, neighbour = beside(make_unit("source", clock.now))
+    signal.raise_signal(signal.SIGINT)
+    neighbour.stopped_by = signal.SIGINT
+    daemon.turn()
+    daemon.end()
+    assert caplog.text.count("received SIGINT: stopping") == 1
 
 
 # -- the watchdog -------------------------------------------------------------------------------------------------
