@@ -102,6 +102,22 @@ assert os.read(reading, 100) == b""
     assert done.returncode == 0, done.stderr
 
 
+def test_lines_that_both_log_are_whole() -> None:
+    done = run("""
+from snowsync.cli.command import _set_up_logging
+_set_up_logging("info")
+def say(word):
+    for number in range(1000):
+        logging.getLogger("snowsync").info("%s", word * 1000)
+child, channel = forked(lambda channel: say("c"), "a child")
+say("p")
+assert child.wait(60)
+""")
+    assert done.returncode == 0, done.stderr
+    words = [line.split()[-1] for line in done.stderr.splitlines()]
+    assert sorted(words) == ["c" * 1000] * 1000 + ["p" * 1000] * 1000
+
+
 def test_a_kernel_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise BlockingIOError(11, "no more processes")

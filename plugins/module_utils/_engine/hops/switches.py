@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How the two units of one process wake and stop each other."""
+"""How the two units of one run wake and stop each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core import workers
 
 @dataclass(slots=True)
 class Switches:
-    """How the two units of one process wake and stop each other."""
+    """Shared by the units of one process; running/relays.py connects those of two processes."""
 
     stop: workers.Stop = field(default_factory=workers.Stop)
     staged: threading.Event = field(default_factory=threading.Event)  # something became staged

@@ -51,7 +51,7 @@ class WorkLeft:
         if self._until == "once":
             # What failed was tried, and is postponed.
             return not self._objects.work(State.PENDING, after_id=0, limit=1)
-        # The destination unit in this process may still find a staged file damaged, or a delivered object missing,
+        # The destination unit of this run may still find a staged file damaged, or a delivered object missing,
         # which is then fetched again; checked first, so that what it puts back last is seen as pending.
         is_last = self._next_hop.is_alone or self._next_hop.has_ended()
         if self._objects.waiting(State.PENDING):

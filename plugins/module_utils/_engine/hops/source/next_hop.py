@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the source unit expects of the destination unit in the same process, if there is one."""
+"""What the source unit expects of the destination unit of the same run, if there is one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
 
 
 class NextHop:
-    """The hop to the destination. `is_alone`: it is not made in this process, so staged objects are its own concern."""
+    """The hop to the destination. `is_alone`: this run does not make it, so staged objects are not its concern."""
 
     def __init__(self, job: Job, ledger: SourceLedger, switches: Switches, *, is_alone: bool) -> None:
         self.is_alone = is_alone

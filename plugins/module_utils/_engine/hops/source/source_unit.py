@@ -50,7 +50,7 @@ class SourceUnit(Unit):
     name = "source"
 
     def __init__(self, job: Job, ledger: Ledger, switches: Switches, *, until: str, alone: bool) -> None:
-        """`alone`: no destination unit runs in this process, so staged objects are not this process's concern."""
+        """`alone`: this run has no destination unit, so staged objects are not its concern."""
         super().__init__(job, ledger, switches)
         parts = PartKeeper(ledger.parts)
         setbacks = Setbacks(ledger, self.counters, attempts=job.attempts, until=until)
