@@ -192,7 +192,7 @@ def test_a_child_that_does_not_end_is_killed(rig: Rig) -> None:
         _output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert f"the process of the destination unit (pid {child}) does not end: it is killed" in errors
-    assert process_ticks(child) is None
+    wait_until(lambda: process_ticks(child) is None, "the end of the child")
     finish(rig)
 
 

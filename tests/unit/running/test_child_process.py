@@ -69,6 +69,18 @@ assert child.wait(60) and child.how_it_ended() == "was killed by SIGKILL"
     assert done.returncode == 0, done.stderr
 
 
+def test_a_child_whose_exit_code_the_kernel_does_not_tell() -> None:
+    done = run("""
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child, channel = forked(lambda channel: time.sleep(600), "a child")
+assert not child.has_ended()
+child.kill()
+assert child.wait(60) and child.how_it_ended() == "has ended"
+child.kill()
+""")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"])
 def test_a_child_ends_with_its_parent(how: str) -> None:
     done = run(f"""

@@ -33,8 +33,10 @@ class Child:
     def __init__(self) -> None:
         self.is_killed = False
         self.ends = True
+        self.waited = 0.0
 
-    def wait(self, _seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
+        self.waited = seconds
         return self.ends
 
     def kill(self) -> None:
@@ -144,6 +146,19 @@ def test_its_process_is_waited_for_and_then_killed(scene: Scene, ends: bool) -> 
     scene.child.ends = ends
     scene.partner.finish()
     assert scene.wire.is_closed and scene.child.is_killed is not ends
+
+
+@pytest.mark.parametrize(("after", "waits"), [(None, 5.0), (1.0, 5.0), (17.0, 2.0), (18.9, 0.2), (30.0, 0.2)])
+def test_it_is_not_waited_for_any_longer_than_a_stop_may_take(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, after: float | None, waits: float
+) -> None:
+    clock = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    if after is not None:
+        scene.switches.stop.set()
+        clock[0] += after
+    scene.partner.finish()
+    assert scene.child.waited == pytest.approx(waits)
 
 
 def test_it_shows_what_it_was_told(scene: Scene) -> None:

@@ -29,14 +29,19 @@ class ChildProcess:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._exit_code: int | None = None  # negative: the number of the signal that killed it
+        self._is_over = False
+        self._exit_code: int | None = None  # negative: the number of the signal that killed it; None: not known
 
     def has_ended(self) -> bool:
-        if self._exit_code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._exit_code = os.waitstatus_to_exitcode(status)
-        return self._exit_code is not None
+        if not self._is_over:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # who started this process lets it ignore SIGCHLD: the kernel tells no exit code
+                self._is_over = True
+            else:
+                self._is_over = bool(pid)
+                self._exit_code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._is_over
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, after at most so long."""
@@ -48,12 +53,13 @@ class ChildProcess:
     def kill(self) -> None:
         """SIGKILL; a process that waits for a disk ends only when the disk responds."""
         if not self.has_ended():
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def how_it_ended(self) -> str:
         code = self._exit_code
         if code is None:
-            return "says nothing any more"
+            return "has ended" if self._is_over else "says nothing any more"
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 

@@ -25,6 +25,8 @@ _log = logging.getLogger("snowsync")
 _UNIT = "destination"
 _LONGEST_END = 18.5  # seconds after a stop: the process abandons its unit earlier, and tells so
 _EXIT_SECONDS = 5.0  # from the last message of a process to its end
+_LAST_EXIT = 19.0  # seconds after a stop: a process that has not ended by then waits for a disk
+_LEAST_EXIT_SECONDS = 0.2
 
 
 class Told:
@@ -69,6 +71,7 @@ class Partner:
         self._job = job
         self._child = child
         self._link = link
+        self._stop = switches.stop
         self._told = Told(switches)
         self._is_left = False
         self._waiting_for = ""
@@ -106,9 +109,10 @@ class Partner:
         self._link.post(messages.GO)
 
     def finish(self) -> None:
-        """Let the process end, however the unit ended."""
-        self._link.close(_EXIT_SECONDS)
-        if not self._child.wait(_EXIT_SECONDS):
+        """Let the process end, however the unit ended; it is not waited for any longer than a stop may take."""
+        self._link.close(_LEAST_EXIT_SECONDS)
+        left = _LAST_EXIT - self._stop.seconds
+        if not self._child.wait(max(_LEAST_EXIT_SECONDS, min(_EXIT_SECONDS, left))):
             self._child.kill()
 
     @property
