@@ -742,7 +742,6 @@ def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
 
 
 def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
 
     from fake_stores import FakeClient
 
@@ -752,7 +751,7 @@ def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.Monkey
 
     def without_etags(self: FakeClient, token: str | None, **options: Any) -> Page:
         page = list_page(self, token, **options)
-        return Page([replace(listed, etag="") for listed in page.objects], page.next_token)
+        return Page([listed._replace(etag="") for listed in page.objects], page.next_token)
 
     monkeypatch.setattr(FakeClient, "list_page", without_etags)
     fill(rig)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from plain_pages import is_plain
+
+from snowsync.store.listing_parser import ListingParser
 
 
 @pytest.fixture
@@ -16,3 +19,27 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def every_page_read_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever these tests give to the full parser: reading it by patterns has the same result, or none."""
+    chunks: dict[int, bytes] = {}
+    feed, finish = ListingParser.feed, ListingParser.finish
+    is_checking = False
+
+    def feeds(parser: ListingParser, chunk: bytes) -> None:
+        chunks[id(parser)] = chunks.get(id(parser), b"") + chunk
+        feed(parser, chunk)
+
+    def finishes(parser: ListingParser) -> None:
+        nonlocal is_checking
+        body = chunks.pop(id(parser), b"")
+        if type(parser) is ListingParser and not is_checking:
+            is_checking = True
+            is_plain(body)
+            is_checking = False
+        finish(parser)
+
+    monkeypatch.setattr(ListingParser, "feed", feeds)
+    monkeypatch.setattr(ListingParser, "finish", finishes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .errors import Trouble
 
@@ -76,11 +77,10 @@ class Origin(enum.IntEnum):
     DROP = 1  # a file that a user put into a volume's drop folder
 
 
-@dataclass(frozen=True, slots=True)
-class ListedObject:
+class ListedObject(NamedTuple):
     """One entry of a listing. `etag` without quotes; `modified_ms` is LastModified in ms since the epoch.
 
-    `size` UNTOLD or `modified_ms` 0: the entry has no readable value there.
+    `size` UNTOLD or `modified_ms` 0: the entry has no readable value there. A tuple, because a pass creates millions.
     """
 
     key: str

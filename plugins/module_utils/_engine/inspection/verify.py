@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +105,7 @@ class DestinationAnswers:
                 head.etag,
             )
         size = listed.size if head.size == UNTOLD else head.size
-        return replace(listed, size=size, etag=head.etag or listed.etag)
+        return listed._replace(size=size, etag=head.etag or listed.etag)
 
 
 class _Comparison:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
 from ..core.keys import is_utf8
@@ -111,6 +112,17 @@ class ListedObjects:
         if self._is_encoded and _is_encodable(text):
             return unquote_plus(text, errors="surrogateescape")
         return text
+
+    def all_decoded(self, texts: Sequence[str]) -> Sequence[str]:
+        """Decode many keys of this listing that are ASCII as they are written."""
+        if not self._is_encoded:
+            return texts
+        joined = "\n".join(texts)
+        if not _is_encodable(joined):
+            return texts
+        # An escape ends where its key ends, so all can be decoded at once.
+        decoded = unquote_plus(joined, errors="surrogateescape").split("\n")
+        return decoded if len(decoded) == len(texts) else [self.decoded(text) for text in texts]
 
     def _decoded_object(self, item: ListedObject) -> ListedObject:
         return ListedObject(self.decoded(item.key), item.size, item.etag, item.modified_ms)

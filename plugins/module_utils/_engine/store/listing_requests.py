@@ -17,6 +17,7 @@ from .get_requests import GetRequests
 from .handle_pool import HandlePool
 from .listing_pages import listing_query, page_by_entries, page_of, read_to_its_end, why_not_whole
 from .listing_parser import ListingParser, cut_listing
+from .plain_listing import plain_page
 from .request_errors import RequestErrors, silent
 from .signed_requests import SignedRequests
 from .timeouts import Asked, Patience
@@ -54,8 +55,11 @@ class PageRequests:
             chunks.append(chunk)
 
         with self._gets.of_listing(action, query, sink, asked) as answer:
+            body = as_utf8(b"".join(chunks))
+            if (plain := plain_page(body)) and answer.transfer.status == 200:
+                return page_of(self._store, *plain)
             try:
-                body, following = cut_listing(as_utf8(b"".join(chunks)))
+                body, following = cut_listing(body)
             except ValueError as error:  # a reference to no character, where the next page would begin
                 raise unreadable(action, error, 200) from None
             parser = self._accepted(action, answer, body)
