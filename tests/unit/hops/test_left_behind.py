@@ -19,6 +19,7 @@ from snowsync.inspection import status
 from snowsync.inspection.progress import Progress
 from snowsync.ledger.ledger import Ledger
 from snowsync.proofs.holdings import found_at
+from snowsync.proofs.listing_route import Wanted
 from snowsync.running.run import plan_job
 from snowsync.show.watch import watch
 from snowsync.store.answers import unreadable
@@ -191,7 +192,7 @@ class Shelves(FakeClient):
 def test_foreign_keys_do_not_keep_a_listing_from_proving(rig: Rig, foreign: str) -> None:
     for number in range(100):
         rig.destination.put(f"k{number:03}", b"x")
-    expected = {key: (stored.etag, len(stored.data)) for key, stored in rig.destination.objects.items()}
+    expected = {key: Wanted(stored.etag, len(stored.data)) for key, stored in rig.destination.objects.items()}
     found = found_at(Shelves(rig.destination, foreign), rig.job.destination, expected)
     assert set(found) == set(expected)
     assert all(isinstance(head, Head) for head in found.values())
@@ -200,7 +201,7 @@ def test_foreign_keys_do_not_keep_a_listing_from_proving(rig: Rig, foreign: str)
 def test_a_listing_in_a_circle_proves_what_it_gave(rig: Rig) -> None:
     for number in range(100):
         rig.destination.put(f"k{number:03}", b"x")
-    expected = {key: (stored.etag, len(stored.data)) for key, stored in rig.destination.objects.items()}
+    expected = {key: Wanted(stored.etag, len(stored.data)) for key, stored in rig.destination.objects.items()}
 
     class Circle(FakeClient):
         asked = 0

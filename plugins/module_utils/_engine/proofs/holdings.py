@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -13,21 +14,19 @@ from ..config.job_file import Store
 from ..core.backoff import is_often_over, pause
 from ..core.errors import StoreError, Trouble
 from ..core.keys import key_bytes
-from ..core.model import Head, Headers
+from ..core.model import Head, Headers, Page
 from ..store.client import StoreClient
-from ..store.listing_walk import ListingWalk
 from ..store.request_errors import LATE
+from .listing_route import ListingRoute, Wanted
 from .proof import etag_is_digest
 
 HURRY_SECONDS = 5.0  # how long one missing response may delay the others
-_LEAST_KEYS = 32  # fewer keys than this are requested individually
-_LEAST_SHARE = 0.25  # if less than this share of a page is ours, the next page is not worth a request
+_LEAST_KEYS = 16  # fewer keys than this are requested individually: HEADs go out eight at a time
+_NO_HEADERS = Headers()
 
 
-def found_at(
-    client: StoreClient, store: Store, expected: Mapping[str, tuple[str, int]]
-) -> dict[str, Head | StoreError]:
-    """key -> what the listing says, for those of `expected` (key -> digest, size) that are listed as expected.
+def found_at(client: StoreClient, store: Store, expected: Mapping[str, Wanted]) -> dict[str, Head | StoreError]:
+    """key -> what the listing says, for those of `expected` that are listed as expected.
 
     Keys that are missing, differ, or could not be listed must be checked with HEAD: a listing may lag behind. It also
     does not show whether an object is under a KMS key, where the ETag is not a digest: it is used only after a HEAD of
@@ -37,29 +36,29 @@ def found_at(
     if len(expected) < _LEAST_KEYS or not store.sorted or store.list_version == "v1":
         return {}
     ordered = sorted(expected, key=key_bytes)
-    start, last = ordered[0], key_bytes(ordered[-1])  # a listing starts after a key, never at one
+    start = ordered[0]
     first = next(iter(client.head_many([start], HURRY_SECONDS)))[1]
     if isinstance(first, StoreError):
         return {start: first} if first.trouble is Trouble.NOT_FOUND else {}
     found: dict[str, Head | StoreError] = {start: first}
-    if not etag_is_digest(store, first):
-        return found
-    walk = ListingWalk(store, start_after=start)
-    try:
-        while not walk.is_over:
-            page = client.list_page(walk.token, prefix=store.prefix, start_after=walk.start_after)
-            hits = 0
-            for listed in page.objects:
-                if expected.get(listed.key) == (listed.etag, listed.size):
-                    hits += 1
-                    found[listed.key] = Head(200, listed.size, listed.etag, listed.modified_ms, Headers())
-            past_the_end = not page.objects or key_bytes(page.objects[-1].key) >= last
-            if past_the_end or hits < len(page.objects) * _LEAST_SHARE:
-                break
-            walk.take(page)
-    except StoreError:
-        pass  # listing is not allowed, or fails: HEAD decides, and reports the error
+    if etag_is_digest(store, first):
+        route = ListingRoute(ordered, [expected[key].number for key in ordered], store.prefix)
+        with contextlib.suppress(StoreError):  # listing is not allowed, or fails: HEAD decides, and reports the error
+            while not route.is_over:
+                page = client.list_page(
+                    None, prefix=store.prefix, start_after=route.start_after(), max_keys=route.max_keys()
+                )
+                listed = list(_as_expected(page, expected))
+                found.update(listed)
+                route.take(page, len(listed))
     return found
+
+
+def _as_expected(page: Page, expected: Mapping[str, Wanted]) -> Iterator[tuple[str, Head]]:
+    for key, size, etag, modified_ms in page.objects:
+        wanted = expected.get(key)
+        if wanted and (wanted.digest, wanted.size) == (etag, size):
+            yield key, Head(200, size, etag, modified_ms, _NO_HEADERS)
 
 
 def ask_heads(

@@ -12,6 +12,7 @@ from ....core.errors import StoreError
 from ....core.model import Head
 from ....ledger.binding import Naming
 from ....proofs.holdings import ask_heads, found_at
+from ....proofs.listing_route import Wanted
 from ....store.endpoint import Endpoint
 from ....store.request_errors import LATE
 from ...flight import Item
@@ -44,7 +45,7 @@ class Lookups:
             yield from self.heads(items)
             return
         by_key = {self._naming.destination_key(item.row.key): item for item in items}
-        expected = {key: (item.row.digest, item.row.size) for key, item in by_key.items()}
+        expected = {key: Wanted(item.row.digest, item.row.size, item.row.id) for key, item in by_key.items()}
         for key, head in found_at(endpoint.client(), endpoint.store, expected).items():
             yield Answer(by_key.pop(key), endpoint, head)
         yield from self.heads(list(by_key.values()))
