@@ -27,6 +27,15 @@ def read(etag: str) -> Head:
 def test_nothing_is_avoided_at_first(notes: FetchNotes) -> None:
     assert (notes.endpoint_to_avoid(ROW), notes.volume_to_avoid(ROW), notes.etag_to_read(ROW)) == ("", 0, "listed")
     assert notes.served_last == ""
+    assert not notes.has_any(ROW)
+
+
+def test_whether_anything_is_avoided(notes: FetchNotes) -> None:
+    notes.avoid_endpoint(ROW, "http://one")
+    notes.avoid_volume(OTHER, 2)
+    assert (notes.has_any(ROW), notes.has_any(OTHER), notes.has_any(replace(ROW, id=9))) == (True, True, False)
+    notes.forget(ROW)
+    assert not notes.has_any(ROW)
 
 
 def test_an_endpoint_is_avoided_for_one_object_until_there_is_no_use_in_it(notes: FetchNotes) -> None:

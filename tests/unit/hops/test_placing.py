@@ -36,6 +36,12 @@ class Backlog:
     def has_large(self) -> bool:
         return self.is_current
 
+    def waiting(self) -> deque[Any]:
+        return self.small
+
+    def run_of(self, volume: int, is_apart: Any) -> deque[Any]:
+        return deque([row(volume * 1000)])
+
     def fill(self, limit: int) -> None:
         self.filled.append(limit)
 
@@ -49,7 +55,10 @@ class Queue:
         self.busy: set[str] = set()  # lanes without room
         self.any_up = True
         flight: Any = Flight(in_flight, held_up)
-        fetching: Any = SimpleNamespace(endpoint_to_avoid=lambda row: f"not for {row.id}")
+        self.noted: set[int] = set()
+        fetching: Any = SimpleNamespace(
+            endpoint_to_avoid=lambda row: f"not for {row.id}", has_any=lambda row: row.id in self.noted
+        )
         volumes: Any = SimpleNamespace(stuck=lambda: {9})
         availability: Any = SimpleNamespace(outage=self._outage)
         pool: Any = self
@@ -118,6 +127,15 @@ def test_what_waits_or_is_in_flight_is_active(small: int, in_flight: int, active
     assert Queue(Backlog(small), in_flight).queue.is_active() is active
 
 
+def test_a_volume_goes_on_with_its_own_run() -> None:
+    backlog = Backlog(small=2, large=1)
+    queue = Queue(backlog)
+    assert [row.id for row in queue.queue.of_volume(3, backlog.small)] == [3000]
+    assert queue.queue.of_volume(3, backlog.large) is backlog.large
+    queue.noted = {0}
+    assert queue.queue.of_volume(3, backlog.small) is backlog.small, "its volume and endpoint were chosen for itself"
+
+
 # -- placing ------------------------------------------------------------------------------------------------------
 
 
@@ -127,12 +145,17 @@ class Rows:
     def __init__(self, count: int) -> None:
         self.rows = deque(row(number) for number in range(count))
         self.endpoint: str | None = "an endpoint"
+        self.run: deque[Any] | None = None  # of the chosen volume, if it has one
 
     def __bool__(self) -> bool:
         return bool(self.rows)
 
     def next(self) -> tuple[deque[Any], Any]:
         return self.rows, self.endpoint
+
+    def of_volume(self, volume: int, rows: deque[Any]) -> deque[Any]:
+        assert rows is self.rows
+        return self.rows if self.run is None else self.run
 
 
 class Place:
@@ -151,7 +174,12 @@ class Place:
         )
         queue: Any = self.rows
         self.crew: Any = SimpleNamespace(stopping=False)
-        choice: Any = SimpleNamespace(choose=lambda row, spaces: chosen)
+        self.taken: set[int] = {0, 1, 2}  # objects that fit on the volume that was chosen for others
+        self.chosen: dict[int, int | None] = {}  # by object, in place of `chosen`
+        choice: Any = SimpleNamespace(
+            choose=lambda row, spaces: self.chosen.get(row.id, chosen),
+            takes=lambda row, number, spaces: number == chosen and row.id in self.taken,
+        )
         handover: Any = SimpleNamespace(has_room=lambda item: self.room.pop(0), submit=self._submit)
         shortage: Any = SimpleNamespace(is_settled=self._settle)
         full: Any = SimpleNamespace(has_placed=lambda: None)
@@ -193,3 +221,19 @@ def test_a_volume_whose_lane_is_full_gets_no_more_in_this_turn() -> None:
     place.room = [True, False, True, True]
     place.placing.place()
     assert place.space.inflow.window == 0, "the next choice takes another volume, if there is one"
+
+
+def test_the_next_of_its_run_goes_to_a_volume() -> None:
+    place = Place(3)
+    place.rows.run = deque(row(number) for number in (2, 1))
+    assert place.placing.place(), "then more rows are read"
+    assert (place.submitted, len(place.rows.rows)) == ([2, 1], 3)
+
+
+@pytest.mark.parametrize("chosen", [1, None])
+def test_what_does_not_fit_there_goes_elsewhere_or_waits(chosen: int | None) -> None:
+    place = Place(3)
+    place.rows.run = deque([row(50)])
+    place.chosen = {50: chosen}
+    assert place.placing.place() is (chosen is not None)
+    assert (place.submitted, place.settled) == (([50], []) if chosen else ([], [50]))

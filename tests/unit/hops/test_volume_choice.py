@@ -80,3 +80,10 @@ def test_it_is_tried_again_if_the_others_have_no_room() -> None:
 
 def test_it_is_not_tried_again_while_the_others_are_merely_busy() -> None:
     assert Choosing(avoid=1).of(space(1), space(2, inflow=Inflow(window=0))) is None
+
+
+def test_whether_one_volume_takes_an_object_is_asked_of_that_one() -> None:
+    small: Any = SimpleNamespace(id=7, generation=2, size=900)
+    spaces = [space(1, used=5_000), space(2, used=9_500), space(3)]
+    choice = Choosing().choice
+    assert [choice.takes(small, number, spaces) for number in (1, 2, 3, 4)] == [True, False, True, False]

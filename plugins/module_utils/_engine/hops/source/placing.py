@@ -15,10 +15,10 @@ from ...volumes.placement import VolumeSpace
 from ...volumes.volume_set import VolumeSet
 from ..activity import Activity
 from ..availability import Availability
-from ..backlog import Backlog
 from ..crew import Crew
 from ..flight import Flight, Item
 from ..pool import EndpointPool
+from .neighbours import NeighbourBacklog
 from .shortage import FullVolumes, Shortage
 from .staging.fetch_notes import FetchNotes
 from .volume_choice import VolumeChoice
@@ -32,7 +32,7 @@ class FetchQueue:
 
     def __init__(
         self,
-        backlog: Backlog,
+        backlog: NeighbourBacklog,
         pool: EndpointPool,
         notes: FetchNotes,
         volumes: VolumeSet,
@@ -80,9 +80,18 @@ class FetchQueue:
             endpoint = pool.pick(avoid, large=True, held_up=self._held_up())
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
-        if backlog.small:
-            return backlog.small, pool.pick(self._notes.endpoint_to_avoid(backlog.small[0]))
+        if waiting := backlog.waiting():
+            return waiting, pool.pick(self._notes.endpoint_to_avoid(waiting[0]))
         return backlog.large, None
+
+    def of_volume(self, volume: int, rows: deque[Row]) -> deque[Row]:
+        """The queue whose first row is next for the volume that was chosen for the first of `rows`.
+
+        Empty: more rows are to be read first.
+        """
+        if rows is self._backlog.large or self._notes.has_any(rows[0]):
+            return rows
+        return self._backlog.run_of(volume, self._notes.has_any)
 
     def _held_up(self) -> set[int]:
         return self._flight.ids_on(self._volumes.stuck())
@@ -161,8 +170,10 @@ class Placing:
             rows, endpoint = self._queue.next()
             if endpoint is None:
                 return False
+            rows, chosen = self._chosen(rows, spaces)
+            if not rows:
+                return True
             row = rows[0]
-            chosen = self._choice.choose(row, spaces)
             volume = self._volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._shortage.is_settled(rows, spaces)
@@ -174,3 +185,14 @@ class Placing:
             self._full.has_placed()
             self._handover.submit(item, spaces)
         return True
+
+    def _chosen(self, rows: deque[Row], spaces: list[VolumeSpace]) -> tuple[deque[Row], int | None]:
+        """A volume, and the queue whose first row goes there; an empty queue: more rows are to be read first."""
+        first = rows[0]
+        chosen = self._choice.choose(first, spaces)
+        if chosen is None:
+            return rows, None
+        rows = self._queue.of_volume(chosen, rows)
+        if rows and rows[0] is not first and not self._choice.takes(rows[0], chosen, spaces):
+            chosen = self._choice.choose(rows[0], spaces)
+        return rows, chosen

@@ -20,7 +20,7 @@ from ...ledger.ledger import Ledger
 from ...ledger.source_ports import SourceLedger
 from .. import adoption
 from ..availability import Availability
-from ..backlog import Backlog, Feed
+from ..backlog import Feed
 from ..flight import Item
 from ..part_memory import PartKeeper
 from ..pool import EndpointPool
@@ -33,6 +33,7 @@ from .discovery import Discovery
 from .drops.drop_scanner import DropScanner
 from .feeder import Feeder
 from .listing.lister import Lister
+from .neighbours import NeighbourBacklog
 from .next_hop import NextHop
 from .placing import FetchQueue, Handover, Placing
 from .shortage import FullVolumes, ReplacedGenerations, Shortage
@@ -67,7 +68,8 @@ class SourceUnit(Unit):
             memory=parts,
         )
         self._suspects = Suspects(self.flight, self._pool, parts, self._at_disk)
-        backlog = Backlog(Feed(ledger, self.flight, setbacks, job.mover.is_large), State.PENDING, rewind_seconds=0.5)
+        feed = Feed(ledger, self.flight, setbacks, job.mover.is_large)
+        backlog = NeighbourBacklog(feed, State.PENDING, rewind_seconds=0.5)
         fetching = Fetching(
             ledger,
             PartialFiles(parts, job.mover.is_large),
@@ -144,7 +146,7 @@ class SourceUnit(Unit):
         ledger: Ledger,
         switches: Switches,
         until: str,
-        backlog: Backlog,
+        backlog: NeighbourBacklog,
         parts: PartKeeper,
         setbacks: Setbacks,
         notes: FetchNotes,

@@ -42,6 +42,10 @@ class VolumeChoice:
             self._abandon_partial(row, home)
         return chosen
 
+    def takes(self, row: Row, number: int, spaces: list[VolumeSpace]) -> bool:
+        """Whether a volume takes a small object that nothing is known about, whichever is the best one."""
+        return self._placement.choose(row.size, [space for space in spaces if space.id == number]) is not None
+
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; the failed one again if the others have no room."""
         avoid = self._notes.volume_to_avoid(row)

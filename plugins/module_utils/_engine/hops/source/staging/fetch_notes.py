@@ -20,6 +20,10 @@ class FetchNotes:
         # By object whose responses contradict its listing: what the listing shows, and the ETag of the responses.
         self._read_as: Notes[int, tuple[tuple[str, int], str] | None] = Notes()
 
+    def has_any(self, row: Row) -> bool:
+        """Whether anything is to be avoided."""
+        return bool(self._endpoints.get(row.id, "") or self._volumes.get(row.id, 0))
+
     def endpoint_to_avoid(self, row: Row) -> str:
         """The URL of an endpoint that returned wrong bytes; "" for none."""
         return self._endpoints.get(row.id, "")
