@@ -17,6 +17,13 @@ from .recovery import RecoveryLedger
 from .rows import AS_READ, ROW, Observed, Row, as_read, sound
 
 _KEYS_AT_ONCE = 1000
+# Where an older generation is delivered first, the row knows what the source had listed by then.
+_LISTED = (
+    "key, COALESCE(next_size, listed_size, size), COALESCE(next_etag, etag),"
+    " COALESCE(next_modified_ms, listed_modified_ms, modified_ms)"
+)
+# These are the columns of a ListedObject.
+_AS_LISTED = f"SELECT {_LISTED} FROM objects WHERE key BETWEEN ? AND ? AND origin = 0 ORDER BY key LIMIT ?"
 _Pair = tuple[ListedObject, tuple[object, ...]]  # what is listed, and what is known of its key
 
 
@@ -70,12 +77,13 @@ class ListingLedger:
         return observed
 
     def _sort(self, page: Sequence[ListedObject]) -> tuple[Observed, list[ListedObject], list[_Pair], list[_Pair]]:
-        known = self._known(page)
+        news = self._news(page)
+        known = self._known(news)
         fresh: list[ListedObject] = []
         changed: list[_Pair] = []
         touched: list[_Pair] = []
         moving: list[ListedObject] = []
-        for listed in page:
+        for listed in news:
             row = known.get(listed.key)
             if row is None:
                 fresh.append(listed)
@@ -96,6 +104,20 @@ class ListingLedger:
         )
         return observed, fresh, changed, touched
 
+    def _news(self, page: Sequence[ListedObject]) -> list[ListedObject]:
+        """The page without what is listed just as before, which in most passes is all of it: a quick comparison."""
+        news: list[ListedObject] = []
+        for start in range(0, len(page), _KEYS_AT_ONCE):
+            listed = list(page[start : start + _KEYS_AT_ONCE])
+            # A range of the index is read in a fraction of the time that so many keys take. Keys that are no longer
+            # listed may be in it, even many.
+            values = (listed[0].key, listed[-1].key, 2 * len(listed))
+            rows = self._database.all(_AS_LISTED, values) if listed == sorted(listed) else []
+            if rows != listed:
+                known = set(rows)
+                news += [each for each in listed if each not in known]
+        return news
+
     def _known(self, page: Sequence[ListedObject]) -> dict[str, tuple[object, ...]]:
         """What is known about the keys of a page, which may be of any size if a store ignores `max-keys`."""
         found: dict[str, tuple[object, ...]] = {}
@@ -105,11 +127,9 @@ class ListingLedger:
 
     def _known_keys(self, object_keys: Sequence[str]) -> dict[str, tuple[object, ...]]:
         marks = ",".join("?" * len(object_keys))
-        # Where an older generation is delivered first, the row knows what the source had listed by then.
         sql = (
-            "SELECT key, COALESCE(next_size, listed_size, size), COALESCE(next_etag, etag),"
-            " COALESCE(next_modified_ms, listed_modified_ms, modified_ms), id, generation, origin, state, digest,"
-            f" next_size IS NOT NULL FROM objects WHERE key IN ({marks})"
+            f"SELECT {_LISTED}, id, generation, origin, state, digest, next_size IS NOT NULL FROM objects"
+            f" WHERE key IN ({marks})"
         )
         return {row[0]: row for row in self._database.all(sql, object_keys)}
 
