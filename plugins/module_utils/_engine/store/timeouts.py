@@ -10,6 +10,7 @@ million objects is silent for minutes. While bytes should flow there is no reaso
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,19 +57,20 @@ class Patience:
     answer: float = ANSWER_STALLS * 60.0
 
     def of(self, asked: Asked) -> Silence:
-        return self._table()[asked]
+        return _table(self.stall, self.answer)[asked]
 
-    def _table(self) -> Mapping[Asked, Silence]:
-        stall, answer = self.stall, self.answer
-        return {
-            Asked.PROBE: Silence(PROBE_SECONDS, PROBE_SECONDS),
-            Asked.LIST: Silence(answer, answer),  # some stores send a blank now and then while they scan
-            Asked.HEAD: Silence(stall, stall),
-            Asked.GET: Silence(stall, stall, LEAST_BYTES),
-            Asked.PUT: Silence(stall, answer, LEAST_BYTES),
-            Asked.BEGIN: Silence(stall, answer),
-            Asked.COMPLETE: Silence(2 * answer, 2 * answer),  # a blank each 10 to 30 seconds, or nothing at all
-        }
+
+@functools.lru_cache  # it is looked up for every small object
+def _table(stall: float, answer: float) -> Mapping[Asked, Silence]:
+    return {
+        Asked.PROBE: Silence(PROBE_SECONDS, PROBE_SECONDS),
+        Asked.LIST: Silence(answer, answer),  # some stores send a blank now and then while they scan
+        Asked.HEAD: Silence(stall, stall),
+        Asked.GET: Silence(stall, stall, LEAST_BYTES),
+        Asked.PUT: Silence(stall, answer, LEAST_BYTES),
+        Asked.BEGIN: Silence(stall, answer),
+        Asked.COMPLETE: Silence(2 * answer, 2 * answer),  # a blank each 10 to 30 seconds, or nothing at all
+    }
 
 
 def patience_of(settings: MoverSettings) -> Patience:

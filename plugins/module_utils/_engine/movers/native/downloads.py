@@ -71,14 +71,13 @@ class Get:
         if self._error:
             raise self._error
         self.body.keep()  # it ended early: what arrived is not requested again
-        action = self._expected.action
         if number:
-            raise unanswered(action, number, words + self._how_far(), of_object=True)
+            raise unanswered(self._expected.action, number, words + self._how_far(), of_object=True)
         head = self._head or self._accepted()
         if head is None:
-            raise self._signed.refused(action, self._refused)
+            raise self._signed.refused(self._expected.action, self._refused)
         if self.body.received != self.body.length:
-            raise StoreError(Trouble.BROKEN, action, f"the response ended early{self._how_far()}")
+            raise StoreError(Trouble.BROKEN, self._expected.action, f"the response ended early{self._how_far()}")
         return head
 
     def _how_far(self) -> str:

@@ -43,19 +43,18 @@ class ExpectedResponse:
         work, status = self._work, status_of(block)
         if status not in (200, 206):
             return None
-        action = self.action
         if not self.is_whole and status == 200:
-            raise RangesIgnored(Trouble.UNSUPPORTED, action, "the store does not support ranges", status=status)
+            raise RangesIgnored(Trouble.UNSUPPORTED, self.action, "the store does not support ranges", status=status)
         try:
             head = parse_head(block, status, received=self._length)
         except ValueError as error:
-            raise unreadable(action, error, status, of_object=True) from None
+            raise unreadable(self.action, error, status, of_object=True) from None
         size = head.size if self.is_whole else total_size(block, work.size)
-        if is_unpacked(work, replace(head, size=size)):
+        if is_unpacked(work, head if size == head.size else replace(head, size=size)):
             raise self._unpacked(size)
         if size != work.size or not agree(work.etag, head.etag):
             detail = f"it has {size} bytes and the ETag {head.etag!r}, but {work.size} and {work.etag!r} were listed"
-            raise StoreError(Trouble.CHANGED, action, detail, status=status)
+            raise StoreError(Trouble.CHANGED, self.action, detail, status=status)
         return head
 
     def too_long(self, received: int, head: Head) -> StoreError:

@@ -58,6 +58,11 @@ class _Upload:
     def answer(self) -> bytes:
         return self._answer.getvalue()
 
+    @property
+    def _action(self) -> str:
+        """The action named in errors."""
+        return self._bucket.action("send", self._work.key)
+
     def _begin(self, transfer: Transfer, method: str, payload: str, *, is_sent_at_once: bool = False) -> None:
         """`is_sent_at_once`: only the response is waited for."""
         signer = self._bucket.signer
@@ -80,17 +85,19 @@ class _Upload:
 
     def end(self, number: int, words: str) -> Head:
         assert self._signed  # `begin` was called
-        action = self._bucket.action("send", self._work.key)
         if self._waiting and self._waiting.silent_for:
             detail = f"the store sent nothing for {self._waiting.silent_for:.0f} seconds ({self._asked.value})"
-            raise StoreError(Trouble.TIMEOUT, action, detail)
+            raise StoreError(Trouble.TIMEOUT, self._action, detail)
         if number:
-            raise unanswered(action, number, words, of_object=True)
+            raise unanswered(self._action, number, words, of_object=True)
         transfer = self._signed.transfer
         if not self._is_good(transfer.status):
-            error = self._signed.refused(action, self.answer[:KEPT_ERROR_BYTES])
+            error = self._signed.refused(self._action, self.answer[:KEPT_ERROR_BYTES])
             raise about_tags(error, self._work) if "x-amz-tagging" in self._headers else error
-        return _head(action, transfer)
+        try:
+            return parse_head(transfer.header_block, transfer.status)
+        except ValueError as error:
+            raise unreadable(self._action, error, transfer.status, of_object=True) from None
 
     def _is_good(self, status: int) -> bool:
         return 200 <= status < 300  # some stores return 201 or 204; the object is checked afterwards in any case
@@ -159,7 +166,7 @@ class Put(_Upload):
 
     def _insist(self) -> None:
         """StoreError unless the bytes read are the proven ones."""
-        self._check.insist(self._bucket.action("send", self._work.key))
+        self._check.insist(self._action)
 
     def _seek(self, body: BytesIO | Section, offset: int, origin: int) -> int:
         """libcurl sends a body again from its start."""
@@ -209,13 +216,6 @@ class Post(_Upload):
     def _is_good(self, status: int) -> bool:
         # CompleteMultipartUpload may return 200 at once, and fail afterwards.
         return super()._is_good(status) and not parse_error(self.answer)
-
-
-def _head(action: str, transfer: Transfer) -> Head:
-    try:
-        return parse_head(transfer.header_block, transfer.status)
-    except ValueError as error:
-        raise unreadable(action, error, transfer.status, of_object=True) from None
 
 
 def _sha256(body: BytesIO | Section) -> str:
