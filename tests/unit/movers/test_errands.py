@@ -11,7 +11,7 @@ import time
 import pytest
 from fake_stores import wait_until
 
-from snowsync.movers.native.errands import Errand, ErrandQueue, Retries
+from snowsync.movers.native.errands import Errand, ErrandQueue, Retries, Sleeper
 
 
 def errand() -> Errand:
@@ -154,6 +154,65 @@ def test_no_errand_is_slept_through() -> None:
             wait_until(lambda number=number: len(taken) == number)  # type: ignore[misc]  # a default binds it
     queue.close()
     thread.join(100)
+
+
+class Lane:
+    """A thread that takes errands, while it waits for something else than the queue."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def sleeper(self, *, can_begin: bool) -> Sleeper:
+        return Sleeper(self._wake, can_begin)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+def test_who_waits_for_something_else_is_woken_once() -> None:
+    lane, queue = Lane(), Room(10).queue
+    assert queue.is_left_to(lane.sleeper(can_begin=True))
+    for _number in range(3):
+        queue.add(errand())
+    assert lane.woken == 1
+    queue.is_back()
+    assert not queue.is_left_to(lane.sleeper(can_begin=True)), "there is something to take"
+    queue.add(errand())
+    assert lane.woken == 1
+
+
+def test_who_is_back_is_not_woken() -> None:
+    lane, queue = Lane(), Room(10).queue
+    assert queue.is_left_to(lane.sleeper(can_begin=True))
+    queue.is_back()
+    queue.add(errand())
+    queue.close()
+    assert lane.woken == 0
+
+
+def test_who_has_no_connection_left_is_woken_by_the_end_only() -> None:
+    lane, queue = Lane(), Room(10).queue
+    queue.add(errand())
+    assert queue.is_left_to(lane.sleeper(can_begin=False))
+    queue.add(errand())
+    assert lane.woken == 0
+    queue.close()
+    assert lane.woken == 1
+    assert not queue.is_left_to(lane.sleeper(can_begin=False))
+
+
+def test_a_blocked_caller_is_let_in_before_the_lane_waits_for_something_else() -> None:
+    lane, queue = Lane(), Room(1).queue
+    queue.add(errand())
+    late = errand()
+    caller = threading.Thread(target=queue.add, args=(late,), daemon=True)
+    caller.start()
+    wait_until(lambda: queue._is_blocked)
+    queue.take()
+    assert queue.is_left_to(lane.sleeper(can_begin=True))
+    caller.join(100)
+    assert lane.woken == 1
+    assert queue.take() is late
 
 
 def test_retries_are_due_in_the_order_of_their_time() -> None:

@@ -111,3 +111,30 @@ def test_the_connection_of_a_body_read_as_it_comes_is_given_back_after_an_error(
         assert free(permits) == 0
         raise KeyError
     assert free(permits) == 1, "and one stays for who takes one"
+
+
+@pytest.mark.parametrize("makes", ["a crew", "a crew for one body"])
+def test_a_crew_for_which_no_descriptor_is_left_takes_no_connections(
+    makes: str, pool: HandlePool, permits: Permits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptor() -> None:
+        raise OSError(24, "Too many open files")
+
+    before = free(permits)
+    monkeypatch.setattr("snowsync.store.multi.select.epoll", no_descriptor)
+    with pytest.raises(OSError, match="Too many open files"):
+        if makes == "a crew":
+            pool.take_crew(CONNECTIONS)
+        else:
+            with pool.body_crew():
+                pytest.fail("there is none")
+    assert free(permits) == before
+
+
+def test_a_crew_that_libcurl_gave_up_is_not_kept(pool: HandlePool, permits: Permits) -> None:
+    crew = pool.take_crew(CONNECTIONS)
+    assert crew is not None
+    crew.multi.is_dead = True
+    pool.put_back_crew(crew, CONNECTIONS)
+    assert free(permits) == 7
+    assert pool.take_crew(CONNECTIONS) is not crew

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .connections import Permits
-from .curl import Crew, Transfer, goes_on, handle_options, libcurl
+from .crew import Crew
+from .curl import Transfer, goes_on, handle_options, libcurl
+from .multi import Multi
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
     from ..config.job_file import Store
@@ -36,10 +38,7 @@ class HandleMaker:
         return Transfer(curl, self._be_patient)
 
     def crew(self, size: int, *, body: bool) -> Crew:
-        multi = self._curl.CurlMulti()
-        multi.setopt(self._curl.M_MAXCONNECTS, size)
-        multi.setopt(self._curl.M_MAX_TOTAL_CONNECTIONS, size)
-        return Crew(multi, [self.transfer(body=body) for _number in range(size)])
+        return Crew(Multi(size), [self.transfer(body=body) for _number in range(size)])
 
     def _be_patient(self, curl: Any) -> None:
         """Set the default timeouts."""
@@ -115,7 +114,7 @@ class HandlePool:
 
     def put_back_crew(self, crew: Crew, size: int) -> None:
         """Return a crew that was taken for `size` HEADs."""
-        if self._is_apart(size):
+        if self._is_apart(size) or crew.multi.is_dead:
             self._permits.give_back(self._close_crew(crew))
             return
         crew.abandon()
@@ -134,7 +133,11 @@ class HandlePool:
         if count <= reserve:
             self._permits.give_back(count, of_set=True)
             return None
-        crew = self._maker.crew(count - reserve, body=False)
+        try:
+            crew = self._maker.crew(count - reserve, body=False)
+        except OSError:  # no descriptor is left
+            self._permits.give_back(count, of_set=True)
+            raise
         crew.spare = [self._maker.transfer(body=True) for _number in range(reserve)]
         return crew
 

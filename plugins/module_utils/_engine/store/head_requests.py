@@ -16,7 +16,8 @@ from ..core import workers
 from ..core.errors import StoreError, Trouble
 from ..core.model import Head
 from .answers import unanswered, unreadable
-from .curl import Crew, Transfer, goes_on, perform
+from .crew import Crew
+from .curl import Transfer, goes_on, perform
 from .get_requests import GetRequests, unwanted
 from .handle_pool import HandlePool, make_ready
 from .head_answers import parse_head
@@ -27,6 +28,7 @@ from .timeouts import CONNECT_SECONDS, Silence
 if TYPE_CHECKING:
     from ..config.credentials import Credentials, Keys
 
+_LONGEST_WAIT = 1.0  # seconds
 _REASON_SECONDS = 5.0  # how long the reason for rejected HEADs is cached
 
 
@@ -153,7 +155,7 @@ class HeadRequests:
                 transfer.object_key = object_key
                 self._requests.begin_object(transfer, "HEAD", object_key)
                 crew.add(transfer)
-            crew.multi.perform()  # new requests are in flight while the caller handles results
+            crew.multi.start()  # new requests are in flight while the caller handles results
             yield from ready
             if not crew.busy:
                 return
@@ -169,7 +171,7 @@ class HeadRequests:
                 crew.abandon()
             else:
                 workers.beat()
-                crew.wait()
+                crew.multi.go_on(_LONGEST_WAIT)
 
     def _with_other_keys(
         self, before: Credentials, transfer: Transfer, number: int, words: str, spare: Transfer | None = None

@@ -12,7 +12,8 @@ from ..core import workers
 from ..core.errors import StoreError, Trouble
 from ..core.model import MIB, Page
 from .answers import parse_error, unanswered, unreadable
-from .curl import Answer, Crew, Receiver, goes_on
+from .crew import Crew
+from .curl import Answer, Receiver, goes_on
 from .get_requests import GetRequests
 from .handle_pool import HandlePool
 from .listing_pages import listing_query, page_by_entries, page_of, read_to_its_end, why_not_whole
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools m
 
 # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys` and return more.
 PAGE_LIMIT = 32 * MIB
+_PIECE = 32 * 1024  # bytes; of a whole listing libcurl reads up to 20 of them before a page of it is taken
 
 
 class PageRequests:
@@ -95,6 +97,7 @@ class WholeListings:
             receiver = Receiver(transfer, parser.feed)
             self._requests.begin_bucket(transfer, "GET", listing_query(self._store, None, prefix, "", 0))
             transfer.curl.setopt(transfer.curl.WRITEFUNCTION, receiver)
+            transfer.curl.setopt(transfer.curl.BUFFERSIZE, _PIECE)
             waiting = transfer.bear(self._patience.of(Asked.LIST), goes_on)
             try:
                 crew.add(transfer)
@@ -137,9 +140,8 @@ def _driven(crew: Crew) -> Iterator[tuple[int, str]]:
     """Drives a crew of one to its end; yields libcurl's error number and message after every step."""
     while True:
         workers.beat()
-        crew.multi.perform()
+        crew.multi.go_on(1.0)
         for _transfer, number, words in crew.finished():
             yield number, words
             return
         yield 0, ""
-        crew.wait()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ...core.model import Head
 from .requests import Request
@@ -28,6 +29,13 @@ class Errand:
         self.request: Request | None = None
 
 
+class Sleeper(NamedTuple):
+    """How to wake the thread that takes errands while it waits. It can begin another one now, or it cannot."""
+
+    wake: Callable[[], None]
+    can_begin: bool
+
+
 class ErrandQueue:
     """Errands that wait for a connection, about `capacity` of them. Any thread adds some, one thread takes them.
 
@@ -39,7 +47,7 @@ class ErrandQueue:
         self._on_room = on_room
         self._waiting: deque[Errand] = deque()
         self._changed = threading.Condition()
-        self._is_awaited = False  # the thread that takes errands waits for one
+        self._sleeper: Sleeper | None = None  # the thread that takes errands, while it waits and was not woken
         self._is_blocked = False  # a caller of `add` waits for room
         self._is_asked = False  # `has_room` has returned False
         self.is_closed = False
@@ -61,8 +69,8 @@ class ErrandQueue:
             if self.is_closed:
                 return False
             self._waiting.append(errand)
-            if self._is_awaited:
-                self._changed.notify_all()
+            if self._sleeper and self._sleeper.can_begin:
+                self._wake(self._sleeper)
             return True
 
     def close(self) -> None:
@@ -70,6 +78,12 @@ class ErrandQueue:
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
+            if self._sleeper:
+                self._wake(self._sleeper)
+
+    def _wake(self, sleeper: Sleeper) -> None:
+        self._sleeper = None  # once is enough
+        sleeper.wake()
 
     # -- for the thread that takes them -------------------------------------------------------------------------
 
@@ -77,10 +91,24 @@ class ErrandQueue:
         """Wait for an errand, at most `longest` seconds. False: the queue is closed."""
         with self._changed:
             self._let_in()  # a caller may have begun to wait after `tell_room` looked
-            self._is_awaited = True
+            self._sleeper = Sleeper(self._changed.notify_all, can_begin=True)
             self._changed.wait_for(lambda: self._waiting or self.is_closed, longest)
-            self._is_awaited = False
+            self._sleeper = None
             return not self.is_closed
+
+    def is_left_to(self, sleeper: Sleeper) -> bool:
+        """Whether `sleeper` may wait for something else; it is woken when there is a reason, until `is_back`."""
+        with self._changed:
+            self._let_in()  # as above
+            if self.is_closed or (self._waiting and sleeper.can_begin):
+                return False
+            self._sleeper = sleeper
+            return True
+
+    def is_back(self) -> None:
+        """Whoever was named to `is_left_to` does not wait any more, and is not woken from here on."""
+        with self._changed:
+            self._sleeper = None
 
     def take(self) -> Errand | None:
         """The first errand; None if there is none, or the queue is closed."""

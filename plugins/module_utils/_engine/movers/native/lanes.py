@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core import workers
-from ...store.curl import Crew, Transfer, handle_options, libcurl
+from ...store.crew import Crew
+from ...store.curl import Transfer, handle_options, libcurl
+from ...store.multi import Multi, Waker
 from ...store.timeouts import CONNECT_SECONDS
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
@@ -40,11 +42,8 @@ class Kit:
             handle.setopt(option, value)
         return Transfer(handle)
 
-    def crew(self, width: int) -> Crew:
-        multi = self.curl.CurlMulti()
-        multi.setopt(self.curl.M_MAXCONNECTS, width)
-        multi.setopt(self.curl.M_MAX_TOTAL_CONNECTIONS, width)
-        return Crew(multi, [self.prepare(self.curl.Curl()) for _number in range(width)])
+    def crew(self, width: int, waker: Waker) -> Crew:
+        return Crew(Multi(width, waker), [self.prepare(self.curl.Curl()) for _number in range(width)])
 
 
 class LaneThreads:

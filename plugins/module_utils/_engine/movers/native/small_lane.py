@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,15 +13,17 @@ from typing import TYPE_CHECKING
 from ...core import workers
 from ...core.backoff import is_often_over, pause
 from ...core.errors import StoreError
-from ...store.curl import Crew, Transfer
-from .errands import Errand, ErrandQueue, LaneFailed, Retries
+from ...store.crew import Crew
+from ...store.curl import Transfer
+from ...store.multi import Waker
+from .errands import Errand, ErrandQueue, LaneFailed, Retries, Sleeper
 from .lanes import Kit, LaneThreads
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...core.model import Head
 
 _log = logging.getLogger("snowsync.native")
-_NAP = 0.02  # how long new work may wait to start while there are idle connections
+_LONGEST_WAIT = 1.0  # seconds: a lane that is silent for longer might hang
 
 
 class SmallLane:
@@ -89,12 +92,9 @@ class SmallLane:
 
     def _work(self) -> None:
         """Work until the lane is closed, with one set of handles."""
-        crew = self._kit.crew(self._width)
-        try:
-            while self._turn(crew):
+        with contextlib.closing(Waker()) as waker, contextlib.closing(self._kit.crew(self._width, waker)) as crew:
+            while self._turn(crew, waker):
                 pass
-        finally:
-            crew.close()
 
     def _dropped(self) -> list[Errand]:
         """Remove and return all work of the lane."""
@@ -102,19 +102,28 @@ class SmallLane:
         self._running.clear()
         return left
 
-    def _turn(self, crew: Crew) -> bool:
+    def _turn(self, crew: Crew, waker: Waker) -> bool:
         workers.beat()
         self._begin(crew)
         if self._running:
-            crew.multi.perform()
-            ended = crew.finished()
-            for transfer, number, words in ended:
+            self._go_on(crew, waker)
+            for transfer, number, words in crew.finished():
                 self._end(transfer, number, words)
-            if not ended:
-                crew.wait(_NAP if crew.idle else 1.0)
             return not self._queue.is_closed
         workers.idle()
         return self._queue.wait(self._retries.seconds_left())
+
+    def _go_on(self, crew: Crew, waker: Waker) -> None:
+        """Wait for the network, and for work or a retry that an idle connection can begin with."""
+        crew.multi.start()
+        can_begin = bool(crew.idle)
+        longest = self._retries.seconds_left() if can_begin else None
+        if not self._queue.is_left_to(Sleeper(waker.wake, can_begin)):
+            longest = 0.0
+        try:
+            crew.multi.go_on(_LONGEST_WAIT if longest is None else min(longest, _LONGEST_WAIT))
+        finally:
+            self._queue.is_back()
 
     def _begin(self, crew: Crew) -> None:
         due = self._retries.take_due()

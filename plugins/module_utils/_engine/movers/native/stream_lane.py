@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ...core import workers
 from ...core.backoff import is_often_over, pause
 from ...core.errors import StoreError
-from ...store.curl import wait_for
+from ...store.multi import Multi
 from .lanes import Kit, LaneThreads
 from .requests import Request
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...core.model import Head
+
+_LONGEST_WAIT = 0.5  # seconds, after which a stream looks whether its lane was closed
 
 
 class StreamClosed(Exception):
@@ -31,7 +33,7 @@ class Stream:
     def __init__(self, kit: Kit, closed: threading.Event) -> None:
         self._kit = kit
         self._closed = closed
-        self._handles: tuple[Any, Any] | None = None  # easy and multi, made when first needed
+        self._handles: tuple[Any, Multi] | None = None  # the easy one first; made when first needed
 
     def perform(self, make: Callable[[], Request], has_moved: Callable[[], bool] = lambda: False) -> Head:
         """Make the request, with retries after short-lived errors. StoreError, OSError, StreamClosed.
@@ -53,11 +55,12 @@ class Stream:
         handle, multi = self._handles = self._handles or self._new_handles()
         try:
             request.begin(self._kit.prepare(handle))
-            multi.add_handle(handle)
+            multi.add(handle)
             try:
                 number, words = self._drive(multi)
-            finally:
-                multi.remove_handle(handle)
+            except BaseException:
+                multi.remove(handle)
+                raise
         except (StoreError, OSError, StreamClosed):
             raise
         except Exception:
@@ -65,23 +68,15 @@ class Stream:
             raise
         return request.end(number, words)
 
-    def _new_handles(self) -> tuple[Any, Any]:
-        curl = self._kit.curl
-        multi = curl.CurlMulti()
-        multi.setopt(curl.M_MAXCONNECTS, 1)
-        multi.setopt(curl.M_MAX_TOTAL_CONNECTIONS, 1)
-        return curl.Curl(), multi
+    def _new_handles(self) -> tuple[Any, Multi]:
+        return self._kit.curl.Curl(), Multi(1)
 
-    def _drive(self, multi: Any) -> tuple[int, str]:
+    def _drive(self, multi: Multi) -> tuple[int, str]:
         while not self._closed.is_set():
             workers.beat()
-            multi.perform()
-            _, succeeded, failed = multi.info_read()
-            if succeeded:
-                return 0, ""
-            if failed:
-                return int(failed[0][1]), str(failed[0][2])
-            wait_for(multi, 0.5)
+            multi.go_on(_LONGEST_WAIT)
+            for _easy, number, words in multi.ended():
+                return number, words
         raise StreamClosed
 
     def close(self) -> None:
