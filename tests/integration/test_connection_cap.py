@@ -17,7 +17,7 @@ from simulators.s3_store import start
 from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import StoreError
-from snowsync.core.model import MIB, Fetch, Head, Headers, Outcome, Send
+from snowsync.core.model import MIB, Fetch, Head, Outcome, Send
 from snowsync.hops.pool import EndpointPool
 from snowsync.store.endpoint import Endpoint
 
@@ -153,7 +153,7 @@ def test_never_more_connections_than_the_store_allows(tmp_path: Path, server: An
             side.give(Fetch(number, key, size, path, volume=volume))
         else:
             file.write_bytes(os.urandom(size))
-            side.give(Send(number, f"to/{key}", size, path, part_size, Headers(), volume=volume))
+            side.give(Send(number, f"to/{key}", size, path, part_size, "", volume=volume))
     side.wait(SMALL + LARGE)
     for thread in asking:
         thread.join(120)

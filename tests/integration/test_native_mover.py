@@ -18,6 +18,7 @@ from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag
 from snowsync.core.errors import Trouble
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.movers.native.native_mover import NativeMover
 
@@ -68,7 +69,8 @@ class Rig:
     def send(self, number: int, key: str, data: bytes, part_size: int = 0, headers: Headers | None = None) -> None:
         self.file(number).write_bytes(data)
         md5 = "" if part_size else etag.file_etag(self.file(number), 0)
-        self.mover.submit(Send(number, key, len(data), self.path(number), part_size, headers or Headers(), md5))
+        text = dump_headers(headers or Headers())
+        self.mover.submit(Send(number, key, len(data), self.path(number), part_size, text, md5))
 
     def wait(self, count: int = 1) -> dict[int, Outcome]:
         with self._changed:
@@ -291,7 +293,7 @@ def test_a_byte_that_changed_on_its_way_up_is_refused_by_the_store(server: Any, 
     sending.file(1).write_bytes(data)
     wrong = etag.file_etag(sending.file(1), 0)
     sending.file(1).write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    sending.mover.submit(Send(1, "k", 1000, sending.path(1), 0, Headers(), wrong))
+    sending.mover.submit(Send(1, "k", 1000, sending.path(1), 0, "", wrong))
     assert sending.wait()[1].trouble is Trouble.MISMATCH
     assert server.list(BUCKET) == {}
 
@@ -299,7 +301,7 @@ def test_a_byte_that_changed_on_its_way_up_is_refused_by_the_store(server: Any, 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_a_file_that_is_not_there_is_the_volumes_fault(server: Any, rig: Callable[..., Rig], size: int) -> None:
     sending, fetching = rig(server, "send"), rig(server, "fetch")
-    sending.mover.submit(Send(1, "k", size, sending.path(1), 0, Headers()))
+    sending.mover.submit(Send(1, "k", size, sending.path(1), 0, ""))
     assert sending.wait()[1].trouble is Trouble.IO
     server.put(BUCKET, "k", blob(size))
     fetching.mover.submit(Fetch(1, "k", size, "/proc/self/fd/99999/1"))
@@ -310,7 +312,7 @@ def test_a_file_of_another_size_is_not_sent(server: Any, rig: Callable[..., Rig]
     sending = rig(server, "send")
     for number, size in ((1, 100), (2, LARGE)):
         sending.file(number).write_bytes(b"x" * (size - 1))
-        sending.mover.submit(Send(number, f"k{number}", size, sending.path(number), 0, Headers()))
+        sending.mover.submit(Send(number, f"k{number}", size, sending.path(number), 0, ""))
     assert {outcome.trouble for outcome in sending.wait(2).values()} == {Trouble.MISMATCH}
     assert server.list(BUCKET) == {}
 

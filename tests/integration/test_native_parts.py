@@ -20,7 +20,7 @@ from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag
 from snowsync.core.errors import Trouble
-from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.core.model import MIB, Fetch, Outcome, Send
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers.native.native_mover import NativeMover
@@ -82,7 +82,7 @@ class Life:
 
     def send(self, digest: str, generation: int = GENERATION, part_size: int = PART, part_md5s: bytes = b"") -> Outcome:
         size = self.path.stat().st_size
-        work = Send(1, KEY, size, str(self.path), part_size, Headers(), "", digest, generation, part_md5s=part_md5s)
+        work = Send(1, KEY, size, str(self.path), part_size, "", "", digest, generation, part_md5s=part_md5s)
         return self.carry(work)
 
     def end(self) -> None:
@@ -428,7 +428,7 @@ def test_rotten_bytes_are_never_stored(server: Any, life: Callable[..., Life], p
         file.write(bytes([data[6 * PART] ^ 1]))
     size = len(data)
     md5 = "" if part_size else digest
-    outcome = only.carry(Send(1, KEY, size, str(only.path), part_size, Headers(), md5, digest, GENERATION))
+    outcome = only.carry(Send(1, KEY, size, str(only.path), part_size, "", md5, digest, GENERATION))
     assert outcome.trouble is Trouble.MISMATCH
     assert digest in outcome.message and "damaged on its volume" in outcome.message
     assert server.get(BUCKET, KEY) == b"the good older version"
@@ -571,7 +571,7 @@ def test_rotten_small_objects_are_never_stored(server: Any, life: Callable[..., 
     only = life("send")
     data, digest = staged(only, size, 0)
     only.path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    outcome = only.carry(Send(1, KEY, size, str(only.path), 0, Headers(), digest, digest, GENERATION))
+    outcome = only.carry(Send(1, KEY, size, str(only.path), 0, "", digest, digest, GENERATION))
     assert outcome.trouble is Trouble.MISMATCH, outcome
     assert server.list(BUCKET) == {}
 
@@ -623,7 +623,7 @@ def test_every_body_carries_its_md5(server: Any, life: Callable[..., Life], size
     only = life("send")
     data, digest = staged(only, size, part_size)
     md5 = "" if part_size or not size else digest
-    assert only.carry(Send(1, KEY, size, str(only.path), part_size, Headers(), md5, digest, GENERATION)).ok
+    assert only.carry(Send(1, KEY, size, str(only.path), part_size, "", md5, digest, GENERATION)).ok
     assert server.get(BUCKET, KEY) == data
     bodies = [data[at : at + (part_size or size or 1)] for at in range(0, size or 1, part_size or size or 1)]
     wanted = {base64.b64encode(hashlib.md5(body).digest()).decode() for body in bodies}

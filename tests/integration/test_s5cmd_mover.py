@@ -28,6 +28,7 @@ from servers.client import s3_client
 from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import Trouble
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.movers.s5cmd.s5cmd_mover import S5cmdMover
 
@@ -99,7 +100,7 @@ class Rig:
         self.mover.submit(Fetch(number, key, size, self.path(number)))
 
     def send(self, number: int, key: str, size: int, part_size: int = 0, headers: Headers | None = None) -> None:
-        self.mover.submit(Send(number, key, size, self.path(number), part_size, headers or Headers()))
+        self.mover.submit(Send(number, key, size, self.path(number), part_size, dump_headers(headers or Headers())))
 
     def wait(self, count: int) -> dict[int, Outcome]:
         with self._changed:

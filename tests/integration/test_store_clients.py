@@ -22,6 +22,7 @@ from snowsync.config import credentials
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core.errors import JobStopped, StoreError, Trouble
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import MIB, Fetch, Head, Headers, ListedObject, Send
 from snowsync.store.boto_client import Control
 from snowsync.store.client import StoreClient
@@ -122,7 +123,7 @@ def put(
 ) -> None:
     path = folder / "body"
     path.write_bytes(body)
-    outcome = control.send(Send(1, key, len(body), str(path), part_size, headers or Headers()))
+    outcome = control.send(Send(1, key, len(body), str(path), part_size, dump_headers(headers or Headers())))
     assert outcome.ok, outcome
 
 
@@ -182,7 +183,7 @@ def test_a_key_that_a_store_refuses_fails_aloud(
     put(control, tmp_path, "a", b"x")
     for key in HOSTILE_KEYS:
         if refused_by(store, key) and not spoiled_by(store, key):
-            assert not control.send(Send(1, key, 1, str(tmp_path / "body"), 0, Headers())).ok, key
+            assert not control.send(Send(1, key, 1, str(tmp_path / "body"), 0, "")).ok, key
             with pytest.raises(StoreError):
                 light.head(key)
 
@@ -256,7 +257,7 @@ def test_tags(clients: tuple[StoreClient, Control], store: servers.Store, tmp_pa
     tags = {"a b": "c=d", "x": "é/+"}
     if "no_tags" in store.quirks:
         (tmp_path / "body").write_bytes(b"x")
-        outcome = control.send(Send(1, "k", 1, str(tmp_path / "body"), 0, Headers(tags=tags)))
+        outcome = control.send(Send(1, "k", 1, str(tmp_path / "body"), 0, dump_headers(Headers(tags=tags))))
         assert outcome.trouble is Trouble.UNSUPPORTED
         assert "2 tags" in outcome.message
         return
@@ -306,7 +307,7 @@ def test_a_failed_upload_leaves_nothing(clients: tuple[StoreClient, Control], tm
             return b"" if start >= 5 * MIB and reads.count(start) > 1 else real(descriptor, size, start)
 
         patch.setattr(os, "pread", pread)
-        outcome = control.send(Send(1, "k", 6 * MIB, str(path), 5 * MIB, Headers()))
+        outcome = control.send(Send(1, "k", 6 * MIB, str(path), 5 * MIB, ""))
     assert outcome.trouble is Trouble.IO
     assert client_uploads(control, light) == []
     with pytest.raises(StoreError) as caught:

@@ -22,6 +22,7 @@ import pytest
 
 from snowsync.config.job_file import Job, parse_job
 from snowsync.core.errors import StoreError, Trouble
+from snowsync.core.header_text import load_headers
 from snowsync.core.model import Fetch, Head, Headers, ListedObject, Outcome, Page, Send, State
 from snowsync.hops.switches import Switches
 from snowsync.hops.unit import Unit
@@ -188,7 +189,9 @@ def carry_out(fake: FakeStore, url: str, work: Fetch | Send) -> Outcome:
             if len(data) != work.size:
                 return Outcome(work.id, Trouble.MISMATCH, f"moved {len(data)} bytes, {work.size} were expected")
         else:
-            fake.put(work.key, Path(work.path).read_bytes(), part_size=work.part_size, headers=work.headers)
+            fake.put(
+                work.key, Path(work.path).read_bytes(), part_size=work.part_size, headers=load_headers(work.header_text)
+            )
         fake.after(operation, work.key)
     except StoreError as error:
         return Outcome(work.id, error.trouble, str(error))

@@ -24,7 +24,7 @@ from snowsync.config.credentials import for_side
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core import etag, parts, workers
 from snowsync.core.errors import LocalError, Trouble
-from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
+from snowsync.core.model import MIB, Fetch, Outcome, Send
 from snowsync.core.parts import Piece
 from snowsync.core.workers import BrokenOff, Doing, Look, Stop, Worker, stands_still
 from snowsync.hops import adoption, flight, part_memory, unit
@@ -260,7 +260,7 @@ class Moving:
             self.mover.submit(Fetch(number, key, size, str(path)))
         else:
             path.write_bytes(bytes(size))
-            self.mover.submit(Send(number, key, size, str(path), 5 * MIB if size > MIB else 0, Headers()))
+            self.mover.submit(Send(number, key, size, str(path), 5 * MIB if size > MIB else 0, ""))
         wait_until(lambda: key in self.outcomes)
         return self.outcomes[key]
 
@@ -337,7 +337,7 @@ def test_a_lane_that_failed_blames_no_object(moving: Callable[[str], Moving], mo
 def make_pool(rig: Rig, outcomes: list[Outcome], direction: str) -> EndpointPool:
     job = rig.job
     side, store = ("source", job.source) if direction == "fetch" else ("destination", job.destination)
-    return EndpointPool(store, for_side(job, side), job.mover, direction=direction, on_outcome=outcomes.append)
+    return EndpointPool(store, for_side(job, side), job.mover, direction=direction, on_outcomes=outcomes.extend)
 
 
 @pytest.mark.parametrize("name", ["fetch", "send", "damage_of"])
@@ -357,7 +357,7 @@ def test_what_raises_beside_the_mover_fails_that_object_only(
         work = (
             Fetch(number, "empty", 0, str(path))
             if direction == "fetch"
-            else Send(number, "key", size, str(path), 0, Headers())
+            else Send(number, "key", size, str(path), 0, "")
         )
         pool.transfers.submit(pool.endpoints[0], pool.transfers.choose_tool(work), work)
 

@@ -15,17 +15,18 @@ from unittest import mock
 import pytest
 
 from snowsync.core.errors import StoreError, Trouble
-from snowsync.core.model import UNTOLD, Evidence, Head, Headers, Origin, Received, State
+from snowsync.core.header_text import load_headers
+from snowsync.core.model import UNTOLD, Arrived, Evidence, Head, Headers, Origin, Received, State
 from snowsync.hops.flight import Item
 from snowsync.hops.setbacks import Setbacks
 from snowsync.hops.source.arrivals import arrival_proofs
 from snowsync.hops.source.arrivals.arrival_heads import ArrivalHeads
-from snowsync.hops.source.arrivals.arrival_proofs import ArrivalProofs, Mismatches
+from snowsync.hops.source.arrivals.arrival_proofs import ArrivalProofs, Mismatches, staged_as
 from snowsync.hops.source.arrivals.changed_objects import ChangedObjects
 from snowsync.hops.source.arrivals.second_looks import SecondLooks
 from snowsync.hops.source.staging.committer import Committer
 from snowsync.hops.source.staging.fetching import Fetching
-from snowsync.ledger.ledger import Ledger, Row, Staged, load_headers
+from snowsync.ledger.ledger import Ledger, Row, Staged
 from snowsync.proofs.proof import Proven, Refuted, Unproven
 
 DATA = b"data"
@@ -91,7 +92,8 @@ class Desk:
         return said(self.tags)
 
     def staged(self) -> Staged:
-        ((item, staged),) = (call.args for call in self.committer.add.call_args_list)
+        (call,) = self.committer.add.call_args_list
+        (((item, staged),),) = call.args
         assert item is self.item
         self.fetching.served.assert_called_once_with(item)
         return staged  # type: ignore[no-any-return]  # of a mock
@@ -258,3 +260,17 @@ def test_mismatched_bytes_are_quarantined_before_their_object_is_put_back(desk: 
     assert (held.trouble, held.message, held.action) == (Trouble.MISMATCH, "odd", "held in quarantine")
     assert options == {"delay_ms": 0, "count": True, "target": State.QUARANTINED}
     assert setbacks.note.call_args_list == ([mock.call(held)] if is_counted else [])
+
+
+def test_what_the_mover_proved_is_staged_as_it_says() -> None:
+    item = Item(ROW, UNUSED, UNUSED, "/incoming/7", tool="native")
+    for row in (ROW, ROW._replace(etag=MD5.upper()), ROW._replace(etag="")):
+        item.row = row
+        staged = staged_as(item, Arrived(MD5, '{"content_type":"video/mp4"}'))
+        assert staged == Staged(row, 0, MD5, '{"content_type":"video/mp4"}', Evidence.STORE_DIGEST, "native")
+
+
+@pytest.mark.parametrize("listed", [OTHER, f"{MD5}-1", "opaque"])
+def test_what_the_mover_proved_is_not_what_was_listed(listed: str) -> None:
+    item = Item(ROW._replace(etag=listed), UNUSED, UNUSED, "/incoming/7", tool="native")
+    assert staged_as(item, Arrived(MD5, "")) is None

@@ -17,14 +17,14 @@ def test_what_has_ended_counts_no_more() -> None:
     assigned.begin(TWO, 3, is_large=False)
     assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (2, 1, 1)
     assert assigned.objects() == {1, 2, 3}
-    assert [assigned.end(number) for number in (1, 2, 3)] == [True, False, False]
+    assert (assigned.end([3, 1]), assigned.end([2])) == (True, False)
     assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (0, 0, 0)
     assert not assigned.objects()
 
 
 def test_an_outcome_of_what_was_never_given_counts_for_nothing() -> None:
     assigned = Assignments()
-    assert not assigned.end(1)
+    assert not assigned.end([1])
     assert assigned.count("") == 0
 
 

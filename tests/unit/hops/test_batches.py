@@ -17,17 +17,17 @@ def test_a_batch_is_complete_with_the_last_outcome_that_is_missing() -> None:
     batches = Batches()
     batch = Batch([item_of(1), item_of(2)], is_large=False)
     batches.begin(batch)
-    assert batches.sent(Outcome(2, Trouble.TIMEOUT, "late")) is None
-    assert batches.sent(Outcome(2)) is None, "only the first outcome of an object counts"
-    assert batches.sent(Outcome(3)) is None
-    assert batches.sent(Outcome(1)) is batch
+    assert batches.sent([Outcome(2, Trouble.TIMEOUT, "late")]) == []
+    assert batches.sent([Outcome(2)]) == [], "only the first outcome of an object counts"
+    assert batches.sent([Outcome(3)]) == []
+    assert batches.sent([Outcome(4), Outcome(1)]) == [batch]
     assert (batch.outcomes[1].ok, batch.outcomes[2].trouble) == (True, Trouble.TIMEOUT)
 
 
 def test_what_is_only_checked_waits_for_no_mover() -> None:
     batches = Batches()
     batches.begin(Batch([item_of(1)], is_large=False, is_doubtful=True))
-    assert batches.sent(Outcome(1)) is None
+    assert batches.sent([Outcome(1)]) == []
 
 
 def test_open_batches_are_those_of_small_objects() -> None:

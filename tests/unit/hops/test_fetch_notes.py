@@ -33,7 +33,7 @@ def test_nothing_is_avoided_at_first(notes: FetchNotes) -> None:
 def test_whether_anything_is_avoided(notes: FetchNotes) -> None:
     notes.avoid_endpoint(ROW, "http://one")
     notes.avoid_volume(OTHER, 2)
-    assert (notes.has_any(ROW), notes.has_any(OTHER), notes.has_any(replace(ROW, id=9))) == (True, True, False)
+    assert (notes.has_any(ROW), notes.has_any(OTHER), notes.has_any(ROW._replace(id=9))) == (True, True, False)
     notes.forget(ROW)
     assert not notes.has_any(ROW)
 

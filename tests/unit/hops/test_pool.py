@@ -39,7 +39,7 @@ def make_pool(rig: Rig, received: list[Outcome] | None = None, **more: object) -
         for_side(job, "source"),
         job.mover,
         direction="fetch",
-        on_outcome=outcomes.append,
+        on_outcomes=outcomes.extend,
         **more,  # type: ignore[arg-type]  # `wake`
     )
 
@@ -371,7 +371,7 @@ def test_a_volume_that_goes_is_let_go_at_once(rig: Rig) -> None:
 
 def test_without_a_source_there_is_nobody(rig: Rig) -> None:
     settings = MoverSettings()
-    pool = EndpointPool(None, None, settings, direction="fetch", on_outcome=lambda outcome: None)
+    pool = EndpointPool(None, None, settings, direction="fetch", on_outcomes=lambda outcomes: None)
     pool.preflight()
     pool.probe_due()
     assert pool.pick() is None

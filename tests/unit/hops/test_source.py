@@ -781,7 +781,6 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
         unit.crew,
         unit.counters,
         running.switches,
-        is_large=unit.job.mover.is_large,
     )
     first, second = unit.volumes.open.values()
     ledger = rig.ledger
@@ -789,7 +788,7 @@ def test_a_group_of_another_life_of_a_volume_is_a_group_of_its_own(rig: Rig) -> 
     twin = OpenVolume(first.config, first.id, first.medium, first.folders, first.ownership)
     for row, volume in zip(rows, (first, twin), strict=True):
         item = Item(row, volume, endpoint, "")
-        committer.add(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))
+        committer.add([(item, Staged(row, 0, row.digest, "", Evidence.STORE_DIGEST, ""))])
     assert [queue.groups.volume for queue in committer.queues.values()] == [first, twin]
     assert second not in [queue.groups.volume for queue in committer.queues.values()]
     running.stop()

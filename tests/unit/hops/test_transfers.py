@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fake_stores import Rig, wait_until
 
@@ -39,7 +39,7 @@ class Side:
             "fetch",
             None,
             NoMemory(),
-            on_outcome=self._outcome,
+            on_outcomes=self._outcomes,
             on_part=lambda object_id: None,
             on_room=lambda: self.seen.append("room"),
             on_error=self.errors.append,
@@ -47,9 +47,10 @@ class Side:
         self.endpoint = Endpoint(job.source.endpoints[0], job.source, keys, patience_of(settings))
         self.transfers = Transfers(setup, keys, Assignments())
 
-    def _outcome(self, outcome: Outcome) -> None:
-        self.seen.append(f"outcome of {outcome.id}, {sorted(self.transfers.owned())} owned")
-        self.told(outcome)
+    def _outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self.seen.append(f"outcome of {outcome.id}, {sorted(self.transfers.owned())} owned")
+            self.told(outcome)
 
     def move(self, number: int, size: int) -> None:
         self.rig.source.put(f"object-{number}", bytes(size))

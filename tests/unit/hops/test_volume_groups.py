@@ -18,6 +18,7 @@ from snowsync.ledger.ledger import Row, Staged
 from snowsync.volumes.load import Load
 
 FULL = 3  # objects of a group
+LARGE = 10**7  # bytes
 
 
 class Volume:
@@ -37,14 +38,17 @@ class Waiting:
         self.everything = False
         self.flight = Flight()
         monkeypatch.setattr(volume_groups.time, "monotonic", lambda: self.now)
-        job: Any = SimpleNamespace(group=SimpleNamespace(objects=FULL, bytes=10**6, seconds=5.0))
+        job: Any = SimpleNamespace(
+            group=SimpleNamespace(objects=FULL, bytes=10**6, seconds=5.0),
+            mover=SimpleNamespace(is_large=lambda size: size >= LARGE),
+        )
         volume: Any = Volume()
         self.groups = VolumeGroups(volume, job, self.flight, lambda: self.everything)
 
-    def take(self, number: int, size: int = 10, *, is_large: bool = False) -> None:
+    def take(self, number: int, size: int = 10) -> bool:
         row = Row(number, "key", size, "e", 0, 1, Origin.SOURCE, State.PENDING, None, 0, "", "", 0, 0, 0)
         item: Any = SimpleNamespace(row=row, path=f"/incoming/{number}")
-        self.groups.take(item, Staged(row, 0, "", "", Evidence.STORE_DIGEST, ""), is_large=is_large)
+        return self.groups.take([(item, Staged(row, 0, "", "", Evidence.STORE_DIGEST, ""))])
 
     def next(self, *, rest: bool = False) -> list[int]:
         group = self.groups.next_group(rest=rest)
@@ -100,11 +104,18 @@ def test_a_group_is_committed_when_nothing_else_can_come_or_it_is_the_rest(waiti
 
 def test_large_objects_do_not_wait_and_come_first(waiting: Waiting) -> None:
     waiting.take(1)
-    waiting.take(2, is_large=True)
+    waiting.take(2, LARGE)
     group = waiting.groups.next_group(rest=True)
     assert group
     assert (group.each_alone, [item.row.id for item, _staged in group.items]) == (True, [2])
     assert waiting.next(rest=True) == [1]
+
+
+def test_a_look_is_due_with_the_first_object_and_when_a_group_is_complete(waiting: Waiting) -> None:
+    assert [waiting.take(number) for number in (1, 2, 3)] == [True, False, True]
+    assert waiting.next() == [1, 2, 3]
+    assert not waiting.take(4), "the group before it is being committed, whose thread looks again"
+    assert waiting.take(5, LARGE)
 
 
 def test_what_is_being_committed_is_still_here(waiting: Waiting) -> None:
@@ -120,7 +131,7 @@ def test_the_disk_starts_to_write_what_is_worth_it(waiting: Waiting) -> None:
     """Small files are written by the sync of their group; of a large one each part has been told."""
     waiting.take(1, 64 * 1024 - 1)
     waiting.take(2, 64 * 1024)
-    waiting.take(3, 64 * 1024, is_large=True)
+    waiting.take(3, LARGE)
     part: Any = SimpleNamespace(path="/incoming/4")
     waiting.groups.part_came(part)
     assert waiting.groups.take_unwritten() == ["/incoming/2", "/incoming/4"]

@@ -15,8 +15,9 @@ from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows,
 
 from snowsync.core import machine
 from snowsync.core.errors import LedgerError, Trouble
+from snowsync.core.header_text import dump_headers, load_headers
 from snowsync.core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
-from snowsync.ledger.ledger import Delivered, Failure, Ledger, Row, Staged, dump_headers, load_headers
+from snowsync.ledger.ledger import Delivered, Failure, Ledger, Row, Staged
 from snowsync.ledger.listing import ListingLedger
 
 # -- listing ----------------------------------------------------------------------------------------------------
@@ -280,11 +281,6 @@ def test_what_a_hop_proved_is_kept_with_the_object(ledger: Ledger, volume: int) 
     ledger.deliveries.commit_delivered([Delivered(found, "other", Evidence.MEDIUM, "s5cmd")], [], 0)
     proof = "SELECT destination_etag, source_evidence, source_tool, destination_evidence, destination_tool FROM objects"
     assert select(ledger, proof) == [("other", 3, "boto3", 4, "s5cmd")]
-
-
-def test_headers_that_say_nothing_take_no_room() -> None:
-    assert dump_headers(Headers()) == ""
-    assert load_headers("") == Headers()
 
 
 # -- races ------------------------------------------------------------------------------------------------------

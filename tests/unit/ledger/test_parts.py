@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ledger_rows import bring_to, in_memory, listed, row_of
 
-from snowsync.core.model import Fetch, Headers, Send, State
+from snowsync.core.model import Fetch, Send, State
 from snowsync.core.parts import Piece, SentPart, Upload
 from snowsync.hops.part_memory import PartKeeper
 from snowsync.ledger.ledger import Ledger
@@ -208,7 +208,7 @@ def test_work_without_a_generation_is_not_remembered(ledger: Ledger, partial: Fe
     keeper.keep_fetched(nobodys, piece(10, 20))
     keeper.settle(nobodys)
     assert keeper.fetched(nobodys) == []
-    send = Send(partial.id, "k", 100, partial.path, 8, Headers())
+    send = Send(partial.id, "k", 100, partial.path, 8, "")
     keeper.keep_sent(send, SentPart(1, "e", "m"))
     keeper.settle(send)
     keeper.begin_upload(upload(partial.id, 0))

@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import MoverSettings, Store
 from snowsync.core.errors import ConfigError, Trouble
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import MIB, Fetch, Headers, Outcome, Send
 from snowsync.movers.s5cmd import capacity as s5cmd_capacity
 from snowsync.movers.s5cmd import protocol, setup, stuck
@@ -51,7 +52,7 @@ def fetch(key: str = "k", size: int = 10, path: str = PATH) -> Fetch:
 
 
 def send(key: str = "k", size: int = 10, path: str = PATH, part_size: int = 0, **headers: Any) -> Send:
-    return Send(1, key, size, path, part_size, Headers(**headers))
+    return Send(1, key, size, path, part_size, dump_headers(Headers(**headers)))
 
 
 # --- what s5cmd is told
@@ -432,7 +433,7 @@ def test_every_header_is_taken_by_s5cmd(tmp_path: Path, pairs: list[tuple[str, H
     works = []
     for number, (key, headers) in enumerate(pairs):
         (tmp_path / str(number)).write_bytes(b"x" * 10)
-        works.append(Send(number, key, 10, f"{tmp_path}/{number}", 0, headers))
+        works.append(Send(number, key, 10, f"{tmp_path}/{number}", 0, dump_headers(headers)))
     assert all(S5cmdMover.can_send(work) for work in works)
     lines = [protocol.send_line(work, BUCKET, concurrency=1) for work in works]
     reports = [protocol.parse_report(line, is_fetch=False, bucket=BUCKET) for line in dry_run(lines)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from snowsync.config.job_file import MoverSettings
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import MIB, Fetch, Headers, Send
 from snowsync.core.parts import NoMemory
 from snowsync.movers import tool_choice
@@ -38,9 +39,9 @@ def fetch(number: int, size: int = 1, key: str = "") -> Fetch:
         ("native", fetch(1, key="\udcff"), "boto3"),
         ("s5cmd", fetch(1, key="a\nb"), "boto3"),
         ("s5cmd", fetch(1, size=0), "boto3"),
-        ("native", Send(1, "key", 6 * 1024**3, "/volume/1", 0, Headers()), "boto3"),
-        ("s5cmd", Send(1, "key", 1, "/volume/1", 0, Headers(tags={"a": "b"})), "boto3"),
-        ("native", Send(1, "key", 1, "/volume/1", 0, Headers(tags={"a": "b"})), "native"),
+        ("native", Send(1, "key", 6 * 1024**3, "/volume/1", 0, ""), "boto3"),
+        ("s5cmd", Send(1, "key", 1, "/volume/1", 0, dump_headers(Headers(tags={"a": "b"}))), "boto3"),
+        ("native", Send(1, "key", 1, "/volume/1", 0, dump_headers(Headers(tags={"a": "b"}))), "native"),
     ],
 )
 def test_boto3_moves_what_the_tool_of_the_job_cannot_express(tool: str, work: Fetch | Send, chosen: str) -> None:

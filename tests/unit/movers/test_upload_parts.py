@@ -12,11 +12,11 @@ import pytest
 
 from snowsync.core import etag
 from snowsync.core.errors import StoreError, Trouble
-from snowsync.core.model import Headers, Send
+from snowsync.core.model import Send
 from snowsync.core.parts import SentPart, Upload
 from snowsync.movers.native.upload_parts import UploadParts
 
-WORK = Send(1, "key", 25, "/file", 10, Headers())
+WORK = Send(1, "key", 25, "/file", 10, "")
 UPLOAD = Upload(1, 1, "http://host", "bucket", "key", "id", 10, 0)
 MD5S = [hashlib.md5(part).hexdigest() for part in (b"a" * 10, b"b" * 10, b"c" * 5)]
 SENT = [SentPart(number, md5, md5) for number, md5 in enumerate(MD5S, 1)]

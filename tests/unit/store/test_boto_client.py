@@ -27,6 +27,7 @@ from snowsync.config.credentials import Credentials
 from snowsync.config.job_file import Store
 from snowsync.core import etag
 from snowsync.core.errors import JobStopped, StoreError, Trouble
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import Fetch, Headers, Outcome, Send
 from snowsync.store import upload_bodies
 from snowsync.store.boto_client import Checked, Control
@@ -81,7 +82,7 @@ def staged(tmp_path: Path) -> Path:
 def send(
     control: Control, path: Path, *, part_size: int = 0, headers: Headers | None = None, key: str = "k"
 ) -> Outcome:
-    outcome = control.send(Send(7, key, path.stat().st_size, str(path), part_size, headers or Headers()))
+    outcome = control.send(Send(7, key, path.stat().st_size, str(path), part_size, dump_headers(headers or Headers())))
     assert outcome.id == 7
     hides_secrets(outcome.message)
     return outcome
@@ -477,7 +478,7 @@ def test_a_file_that_rotted_is_not_stored(store: ScriptedStore, control: Control
     digest = etag.file_etag(staged, part_size)
     staged.write_bytes(FILE[:-1] + b"?")
     md5 = "" if part_size else digest
-    outcome = control.send(Send(7, "k", len(FILE), str(staged), part_size, Headers(), md5, digest))
+    outcome = control.send(Send(7, "k", len(FILE), str(staged), part_size, "", md5, digest))
     assert outcome.trouble is Trouble.MISMATCH
     assert digest in outcome.message
     if part_size:
@@ -604,9 +605,9 @@ def test_a_body_is_sent_again_from_its_start(store: ScriptedStore, control: Cont
 
 
 def test_a_file_of_another_size_is_not_sent(store: ScriptedStore, control: Control, staged: Path) -> None:
-    outcome = control.send(Send(7, "k", 5, str(staged), 0, Headers()))
+    outcome = control.send(Send(7, "k", 5, str(staged), 0, ""))
     assert outcome.trouble is Trouble.MISMATCH
-    assert control.send(Send(7, "k", 5, str(staged) + "x", 0, Headers())).trouble is Trouble.IO
+    assert control.send(Send(7, "k", 5, str(staged) + "x", 0, "")).trouble is Trouble.IO
     assert store.asked == []
 
 
@@ -865,6 +866,6 @@ def test_an_upload_that_is_refused_for_its_tags_says_how_to_go_without(
     trouble: Trouble, tags: dict[str, str], word: str
 ) -> None:
     refusal = StoreError(trouble, "send k", "the store denies this request", status=403)
-    told = str(upload_bodies.about_tags(refusal, Send(1, "k", 1, "/x", 0, Headers(tags=tags))))
+    told = str(upload_bodies.about_tags(refusal, Send(1, "k", 1, "/x", 0, dump_headers(Headers(tags=tags)))))
     assert ("`tags: skip`" in told) is bool(word)
     assert word in told and "the store denies this request" in told

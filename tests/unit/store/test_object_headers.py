@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from snowsync.core.header_text import dump_headers
 from snowsync.core.model import Headers
-from snowsync.store.object_headers import ascii_headers, carried
+from snowsync.store.object_headers import ascii_headers, carried, carried_text
 
 FULL = Headers("text/css", "no-cache", "gzip", "inline", "de", "never", {"a": "b"}, {"c": "d"})
 
@@ -66,3 +67,12 @@ def test_names_of_files_keep_their_letters(value: str, expected: str) -> None:
 def test_what_has_no_form_in_ascii_is_named(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=rf"its {name} .*{value}.* is not ASCII.*metadata: skip"):
         ascii_headers({name: value, "Content-Type": "a/b"})
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "aws-chunked", "AWS-Chunked,gzip"])
+@pytest.mark.parametrize("tags", ["copy", "skip"])
+@pytest.mark.parametrize("metadata", ["copy", "skip"])
+def test_the_text_says_the_same_as_the_headers(encoding: str, tags: str, metadata: str) -> None:
+    headers = Headers("text/css", content_encoding=encoding, metadata={"a": "aws"}, tags={"c": "d"})
+    wanted = dump_headers(carried(headers, job(tags, metadata)))
+    assert carried_text(dump_headers(headers), job(tags, metadata)) == wanted

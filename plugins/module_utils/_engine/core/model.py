@@ -160,7 +160,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Work for a mover: store the local file `path` (`size` bytes) as `key` with `headers`.
+    """Work for a mover: store the local file `path` (`size` bytes) as `key` with the headers of `header_text`.
 
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
     file's, "" if unknown. `digest` is the ETag that the file was proven to have in such parts: other bytes are not
@@ -174,7 +174,7 @@ class Send:
     size: int
     path: str
     part_size: int
-    headers: Headers
+    header_text: str = ""  # as core/header_text.py writes it
     md5: str = ""
     digest: str = ""
     generation: int = 0
@@ -197,8 +197,20 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """What a mover proved while it wrote the file of an object: the bytes have the digest that their store states.
+
+    `digest` is their MD5 (hex), `header_text` the object's headers. Never for an object that has tags: they are not
+    part of the response.
+    """
+
+    digest: str
+    header_text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one piece of work, as the mover reports it: not yet proven.
+    """The result of one piece of work, as the mover reports it: not yet proven, unless it has `arrived`.
 
     `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; check, do not assume. `received`
     and `answered`, the store's response to an upload, come from a mover that reads responses itself.
@@ -209,6 +221,7 @@ class Outcome:
     message: str = ""
     received: Received | None = None
     answered: Head | None = None
+    arrived: Arrived | None = None
 
     @property
     def ok(self) -> bool:

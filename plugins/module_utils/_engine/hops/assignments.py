@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 
 class Assignments:
@@ -28,14 +28,17 @@ class Assignments:
             if is_large:
                 self._large[url].add(object_id)
 
-    def end(self, object_id: int) -> bool:
-        """An object has its outcome. Returns whether it was large."""
+    def end(self, object_ids: Iterable[int]) -> bool:
+        """Objects have their outcomes. Returns whether any was large."""
+        any_large = False
         with self._lock:
-            url, is_large = self._given.pop(object_id, ("", False))
-            if url:
-                self._counts[url] -= 1
-                self._large[url].discard(object_id)
-        return is_large
+            for object_id in object_ids:
+                url, is_large = self._given.pop(object_id, ("", False))
+                if url:
+                    self._counts[url] -= 1
+                    self._large[url].discard(object_id)
+                    any_large = any_large or is_large
+        return any_large
 
     def expect_large(self, url: str, object_id: int) -> None:
         """A large object is about to be assigned."""

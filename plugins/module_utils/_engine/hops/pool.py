@@ -26,7 +26,7 @@ from .transfers import Transfers
 class EndpointPool:
     """All endpoints of one side of a job (none for a job without a source). `transfers` are what they move.
 
-    Outcomes are passed to `on_outcome`, called from the movers' threads, as is `on_part` when a part of a large object
+    Outcomes are passed to `on_outcomes`, called from the movers' threads, as is `on_part` when a part of a large object
     is in its file. `wake` is called when there is room again: a large object ended, or many small ones of a volume.
     `examples` names objects, at least one of which a working store serves. `volumes` is the number of volumes, `memory`
     remembers the parts of large objects. `refusal` is a permanent error that a probe found, or an error that ended a
@@ -40,7 +40,7 @@ class EndpointPool:
         settings: MoverSettings,
         *,
         direction: str,
-        on_outcome: Callable[[Outcome], None],
+        on_outcomes: Callable[[Sequence[Outcome]], None],
         wake: Callable[[], None] = lambda: None,
         on_part: Callable[[int], None] = lambda object_id: None,
         examples: Callable[[], Sequence[str]] = tuple,
@@ -62,7 +62,7 @@ class EndpointPool:
         self._assigned = Assignments()
         self._probes = Probes(f"{direction}-probe", self._refuse)
         setup = MoverSetup(
-            settings, direction, lanes, memory or NoMemory(), on_outcome, on_part, wake, on_error=self._refuse
+            settings, direction, lanes, memory or NoMemory(), on_outcomes, on_part, wake, on_error=self._refuse
         )
         self.transfers = Transfers(setup, keys, self._assigned)
 

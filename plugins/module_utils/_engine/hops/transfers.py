@@ -20,15 +20,16 @@ from .assignments import Assignments
 class Transfers:
     """The objects that were handed over, and the movers that carry them out.
 
-    `setup` is for all movers; its `on_outcome`, which they call from their threads, is called once the object counts as
-    ended in `assigned`, and its `on_room` also when a large object ended. Its `on_error` gets what `on_outcome` raises.
+    `setup` is for all movers; its `on_outcomes`, which they call from their threads, is called once the objects count
+    as ended in `assigned`, and its `on_room` also when a large object ended. Its `on_error` gets what `on_outcomes`
+    raises.
     """
 
     def __init__(self, setup: MoverSetup, keys: Keys | None, assigned: Assignments) -> None:
         self._setup = setup
         self._assigned = assigned
         self._choice = ToolChoice(setup.settings, setup.memory)
-        self._dispatch = Dispatch(replace(setup, on_outcome=self._ended), keys)
+        self._dispatch = Dispatch(replace(setup, on_outcomes=self._ended), keys)
 
     def owned(self) -> set[int]:
         """The objects that were handed over and have no outcome yet."""
@@ -47,13 +48,13 @@ class Transfers:
         self._assigned.begin(endpoint.url, work.id, is_large=self._setup.settings.is_large(work.size))
         self._dispatch.submit(endpoint, tool, work)
 
-    def _ended(self, outcome: Outcome) -> None:
-        is_large = self._assigned.end(outcome.id)
+    def _ended(self, outcomes: Sequence[Outcome]) -> None:
+        any_large = self._assigned.end([outcome.id for outcome in outcomes])
         try:
-            self._setup.on_outcome(outcome)
-        except Exception as error:  # otherwise this object would be lost silently
+            self._setup.on_outcomes(outcomes)
+        except Exception as error:  # otherwise these objects would be lost silently
             self._setup.on_error(error)
-        if is_large:
+        if any_large:
             self._setup.on_room()
 
     # -- the movers -------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from .moves import MoveLedger
 from .objects import LONGEST_DELAY_MS, ObjectLedger
 from .parts import PartLedger
 from .recovery import RecoveryLedger
-from .rows import Delivered, Failure, Observed, Row, Staged, dump_headers, load_headers
+from .rows import Delivered, Failure, Observed, Row, Staged
 from .staging import StagingLedger
 from .volumes import VolumeLedger
 
@@ -41,8 +41,6 @@ __all__ = [
     "Observed",
     "Row",
     "Staged",
-    "dump_headers",
-    "load_headers",
 ]
 
 

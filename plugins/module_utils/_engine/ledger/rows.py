@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import LedgerError, Trouble
-from ..core.model import TRANSITIONS, Evidence, Headers, ListedObject, State
+from ..core.model import TRANSITIONS, Evidence, ListedObject, State
 from .schema import SUMMED, UNSOUND, row_sum
 
 ROW = (
@@ -160,16 +159,3 @@ def move_each(
     return [
         db.execute(statement, (*given, *as_read(row))).rowcount == 1 for row, given in zip(rows, values, strict=True)
     ]
-
-
-_HEADER_FIELDS = tuple(field.name for field in fields(Headers))
-
-
-def dump_headers(headers: Headers) -> str:
-    """Headers as compact JSON with only what is set; empty string when nothing is."""
-    present = {name: value for name in _HEADER_FIELDS if (value := getattr(headers, name))}
-    return json.dumps(present, ensure_ascii=False, separators=(",", ":"), default=dict) if present else ""
-
-
-def load_headers(text: str) -> Headers:
-    return Headers(**json.loads(text)) if text else Headers()

@@ -32,10 +32,14 @@ class MoverSetup:
     direction: str
     lanes: Lanes | None
     memory: PartMemory
-    on_outcome: Callable[[Outcome], None]
+    on_outcomes: Callable[[Sequence[Outcome]], None]
     on_part: Callable[[int], None]
     on_room: Callable[[], None]
     on_error: Callable[[BaseException], None]
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """For a mover that tells outcomes one by one."""
+        self.on_outcomes((outcome,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ..config.credentials import for_side
@@ -108,7 +108,7 @@ def plan_job(job: Job) -> Plan:
         for_side(job, "source") if job.source else None,
         job.mover,
         direction="fetch",
-        on_outcome=_no_outcome,
+        on_outcomes=_no_outcomes,
     )
     try:
         if ledger:
@@ -140,7 +140,7 @@ def _known_so_far(job: Job) -> Ledger | None:
     return None
 
 
-def _no_outcome(_outcome: Outcome) -> None:
+def _no_outcomes(_outcomes: Sequence[Outcome]) -> None:
     """A plan moves nothing, so nothing has an outcome."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import part_md5s
 from ..core.errors import StoreError, Trouble
 from ..core.etag import multipart_etag, told_digest
+from ..core.header_text import load_headers
 from ..core.model import Head, Headers, Send
 from .boto_endpoint import BotoEndpoint, UploadHeaders
 from .boto_errors import answer_headers
@@ -51,7 +52,7 @@ class BotoUploads:
 
     def send(self, work: Send, descriptor: int, action: str) -> Head:
         """Stores the open file with all its headers and tags; StoreError, or the file's OSError."""
-        headers = sent_headers(work.headers)
+        headers = sent_headers(load_headers(work.header_text))
         try:
             return self._send_with(headers, work, descriptor, action)
         except StoreError as error:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from ..core.header_text import dump_headers, load_headers
 from ..core.model import Headers
 from .head_answers import METADATA_PREFIX
 
@@ -38,6 +39,13 @@ def carried(headers: Headers, job: Job) -> Headers:
     if job.metadata == "skip":
         kept = Headers(content_type=kept.content_type, content_encoding=kept.content_encoding, tags=kept.tags)
     return kept
+
+
+def carried_text(text: str, job: Job) -> str:
+    """The same for headers as text: usually the text itself, unparsed."""
+    if job.tags == "copy" and job.metadata == "copy" and "aws-chunked" not in text.lower():
+        return text
+    return dump_headers(carried(load_headers(text), job))
 
 
 def _stored_encoding(value: str) -> str:

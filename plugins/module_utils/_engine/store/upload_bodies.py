@@ -14,6 +14,7 @@ import re
 from ..core import workers
 from ..core.errors import StoreError, Trouble
 from ..core.etag import ParsedEtag
+from ..core.header_text import load_headers
 from ..core.model import MIB, Send
 
 CHUNK = MIB
@@ -160,9 +161,10 @@ def about_tags(error: StoreError, work: Send) -> StoreError:
         Trouble.UNSUPPORTED: "which this store does not seem to support; omit",
         Trouble.DENIED: "which need s3:PutObjectTagging; allow it, or omit",
     }.get(error.trouble)
-    if why is None or not work.headers.tags:
+    tags = load_headers(work.header_text).tags
+    if why is None or not tags:
         return error
-    detail = f"the object has {len(work.headers.tags)} tags, {why} them with `tags: skip` ({error.detail})"
+    detail = f"the object has {len(tags)} tags, {why} them with `tags: skip` ({error.detail})"
     return StoreError(error.trouble, error.action, detail, code=error.code, status=error.status)
 
 

@@ -12,7 +12,7 @@ Steps for one object: claimed in the ledger -> uploaded -> proven -> `delivered`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...config.credentials import for_side
@@ -61,7 +61,7 @@ class DestinationUnit(Unit):
             for_side(job, "destination"),
             job.mover,
             direction="send",
-            on_outcome=self._ended,
+            on_outcomes=self._ended,
             wake=switches.staged.set,
             volumes=len(job.volumes),
             memory=parts,
@@ -165,9 +165,9 @@ class DestinationUnit(Unit):
     def suspects(self) -> Suspects:
         return self._suspects
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcomes: Sequence[Outcome]) -> None:
         """Called by the movers, which start only after everything is constructed."""
-        self._deliveries.receive(outcome)
+        self._deliveries.receive(outcomes)
 
     def _at_disk(self, item: Item, step: Callable[[], None]) -> None:
         self._deliveries.workers.at_disk(item, step)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ...core.model import Send
 from ...ledger.binding import Naming
-from ...ledger.ledger import Row, load_headers
+from ...ledger.ledger import Row
 from ...store.endpoint import Endpoint
-from ...store.object_headers import carried
+from ...store.object_headers import carried_text
 from ...volumes.volume_set import VolumeSet
 from ..activity import Activity
 from ..availability import Availability
@@ -62,7 +62,7 @@ class Handover:
         if self._availability.is_served():
             self._activity.status = f"sending {len(self._flight)} objects"
         md5 = "" if row.part_size or row.size == 0 else row.digest
-        key, headers = self._naming.destination_key(row.key), carried(load_headers(row.headers), self._job)
+        key, headers = self._naming.destination_key(row.key), carried_text(row.headers, self._job)
         work = Send(
             row.id,
             key,

@@ -11,7 +11,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...config.credentials import for_side
 from ...config.job_file import Job
@@ -60,7 +60,7 @@ class SourceUnit(Unit):
             for_side(job, "source") if job.source else None,
             job.mover,
             direction="fetch",
-            on_outcome=self._ended,
+            on_outcomes=self._ended,
             wake=switches.space.set,
             on_part=self._part_came,
             examples=lambda: _examples(fetching, ledger),
@@ -88,7 +88,6 @@ class SourceUnit(Unit):
             self.crew,
             self.counters,
             switches,
-            is_large=job.mover.is_large,
         )
         self._arrivals = Arrivals(
             job,
@@ -190,9 +189,9 @@ class SourceUnit(Unit):
     def suspects(self) -> Suspects:
         return self._suspects
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcomes: Sequence[Outcome]) -> None:
         """Called by the movers, which start only after everything is constructed."""
-        self._arrivals.receive(outcome)
+        self._arrivals.receive(outcomes)
 
     def _part_came(self, object_id: int) -> None:
         self._committer.write_back(object_id)

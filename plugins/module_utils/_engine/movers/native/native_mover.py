@@ -22,7 +22,7 @@ from ...store.connections import Lanes, lanes_within
 from ...store.timeouts import patience_of
 from .lanes import Kit
 from .large import LargeFetch, LargeKit
-from .requests import Bucket, can_carry
+from .requests import Bucket, can_carry_text
 from .small import fetch_small, send_small
 from .small_lane import SmallLane
 from .stream_lane import StreamLane
@@ -114,7 +114,7 @@ class NativeMover:
     @staticmethod
     def can_send(work: Send) -> bool:
         """Whether it supports this send, with every header."""
-        return is_utf8(work.key) and fits(work.size, work.part_size) and can_carry(work.headers)
+        return is_utf8(work.key) and fits(work.size, work.part_size) and can_carry_text(work.header_text)
 
     @property
     def is_closed(self) -> bool:

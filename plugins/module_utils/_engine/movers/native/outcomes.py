@@ -8,11 +8,26 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from ...core.errors import StoreError, Trouble, file_error
-from ...core.model import Fetch, Head, Outcome, Received, Send
+from ...core.header_text import dump_headers
+from ...core.model import Arrived, Fetch, Head, Outcome, Received, Send
+from ...core.s3_limits import can_be_sent
 from .errands import LaneFailed
 from .requests import Bucket
 
 Result: TypeAlias = "Head | Exception | None"  # None: given up
+
+
+def fetched(bucket: Bucket, work: Fetch, head: Head, digest: str) -> Outcome:
+    """The outcome of a small object that was received completely; its bytes have this MD5 (hex)."""
+    is_proven = (
+        bucket.told_digest(head) is not None
+        and digest == head.etag.lower()
+        and not head.tag_count
+        and can_be_sent(work.size, 0)
+    )
+    if is_proven:
+        return Outcome(work.id, arrived=Arrived(digest, dump_headers(head.headers)))
+    return Outcome(work.id, received=Received(head, digest, 0))
 
 
 def outcome_of(bucket: Bucket, work: Fetch | Send, result: Result, received: Received | None = None) -> Outcome:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from ...core.etag import ParsedEtag, told_digest
+from ...core.header_text import load_headers
 from ...core.model import Head, Headers, Send
 from ...core.text import url_text
 from ...store.curl import Transfer
@@ -23,6 +24,12 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.credentials import Keys
     from ...config.job_file import Store
 
+_VALUE = r'"(?:[!#-\[\]-~](?: ?[!#-\[\]-~])*)?"'
+_FIELDS = "content_type|cache_control|content_encoding|content_disposition|content_language|expires"
+# Headers as text that can be carried in any case. What is not matched may be, too.
+_is_plain = re.compile(
+    rf'\{{(?:"(?:{_FIELDS})":{_VALUE},?)*(?:"metadata":\{{(?:"[0-9a-z-]+":{_VALUE},?)*\}})?\}}'
+).fullmatch
 _is_header_value = re.compile(r"[!-~](?: ?[!-~])*").fullmatch
 
 
@@ -43,6 +50,11 @@ def can_carry(headers: Headers) -> bool:
     return len(set(names)) == len(names) and all(
         is_header_name(name) and (not value or _is_header_value(value)) for name, value in sent.items()
     )
+
+
+def can_carry_text(text: str) -> bool:
+    """The same for headers as text, which need not be parsed for most objects."""
+    return not text or bool(_is_plain(text)) or can_carry(load_headers(text))
 
 
 class Digests(Protocol):
@@ -86,7 +98,7 @@ class Bucket:
 
 def object_headers(work: Send) -> dict[str, str]:
     """The headers of an upload, names in lower case."""
-    headers = {name.lower(): value for name, value in sent_headers(work.headers).items()}
+    headers = {name.lower(): value for name, value in sent_headers(load_headers(work.header_text)).items()}
     headers.setdefault("content-type", UNSET_CONTENT_TYPE)
     return headers
 

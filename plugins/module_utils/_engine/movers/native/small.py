@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 
 from ...core import etag
-from ...core.model import Fetch, Head, Outcome, Received, Send
+from ...core.model import Fetch, Head, Outcome, Send
 from .downloads import Get
 from .errands import Errand
 from .incoming_file import Target
-from .outcomes import Result, outcome_of
+from .outcomes import Result, fetched, outcome_of
 from .requests import Bucket, Request, object_headers, with_md5
 from .uploads import Put, open_to_send
 
@@ -35,10 +35,10 @@ def fetch_small(bucket: Bucket, work: Fetch, tell: Callable[[Outcome], None]) ->
             target.close()
         except OSError as error:
             result = error
-        received = None
         if isinstance(result, Head) and digests:
-            received = Received(result, digests[0].etag(), 0)
-        tell(outcome_of(bucket, work, result, received))
+            tell(fetched(bucket, work, result, digests[0].etag()))
+        else:
+            tell(outcome_of(bucket, work, result))
 
     return Errand(make, told)
 

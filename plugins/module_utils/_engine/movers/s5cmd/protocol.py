@@ -13,6 +13,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.errors import Trouble
+from ...core.header_text import load_headers
 from ...core.keys import is_utf8, mover_can_express, quote
 from ...core.model import MIB, Fetch, Headers, Outcome, Send
 from ...core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
@@ -41,7 +42,7 @@ def can_send(work: Send) -> bool:
         and " s3://" not in work.key  # would make the text of an error ambiguous, see `parse_report`
         and bool(_is_local_path(work.path))
         and _can_cut(work.size, work.part_size)
-        and _can_carry(work.headers)
+        and _can_carry(load_headers(work.header_text))
     )
 
 
@@ -96,7 +97,7 @@ def fetch_line(work: Fetch, bucket: str, *, part_size: int, concurrency: int) ->
 def send_line(work: Send, bucket: str, *, concurrency: int) -> str:
     """The command for a send: one PUT, or a multipart upload in parts of exactly `work.part_size` bytes."""
     mib = max(SMALLEST_PART, (work.part_size or work.size) + MIB - 1) // MIB
-    flags = _flags(work.headers)
+    flags = _flags(load_headers(work.header_text))
     return f"cp --raw -p {mib} -c {concurrency} {flags} {work.path} {quote(f's3://{bucket}/{work.key}')}\n"
 
 

@@ -57,14 +57,18 @@ class Batches:
                 self.looked.difference_update(item.row.id for item in batch.items)
                 self._acknowledged.difference_update((item.row.id, item.row.generation) for item in batch.items)
 
-    def sent(self, outcome: Outcome) -> Batch | None:
-        """A mover reports an outcome: the batch, once it has all of them."""
+    def sent(self, outcomes: Iterable[Outcome]) -> list[Batch]:
+        """A mover reports outcomes: the batches that have all of theirs now."""
+        complete = []
         with self._lock:
-            batch = self._sending.pop(outcome.id, None)
-            if batch is None:
-                return None
-            batch.outcomes[outcome.id] = outcome
-            return batch if len(batch.outcomes) == len(batch.items) else None
+            for outcome in outcomes:
+                batch = self._sending.pop(outcome.id, None)
+                if batch is None:
+                    continue
+                batch.outcomes[outcome.id] = outcome
+                if len(batch.outcomes) == len(batch.items):
+                    complete.append(batch)
+        return complete
 
     def expect(self, volume: int) -> None:
         """A batch of small objects of this volume is in flight."""

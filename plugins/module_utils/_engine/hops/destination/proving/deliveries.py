@@ -9,6 +9,7 @@ A batch is sent (batches.py), then proven by a worker of its volume (volume_work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ....core.model import Outcome
@@ -71,10 +72,9 @@ class Deliveries:
         if batch.is_doubtful:
             self._hand_on(batch)
 
-    def receive(self, outcome: Outcome) -> None:
+    def receive(self, outcomes: Sequence[Outcome]) -> None:
         """Called from the movers' threads."""
-        batch = self.batches.sent(outcome)
-        if batch:
+        for batch in self.batches.sent(outcomes):
             self._hand_on(batch)
 
     def _hand_on(self, batch: Batch) -> None:

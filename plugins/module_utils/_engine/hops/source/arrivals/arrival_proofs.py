@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from ....core import workers
 from ....core.errors import StoreError, Trouble, local_trouble
 from ....core.etag import agree, parse, prove_file
-from ....core.model import UNTOLD, Head, Headers, Received, State
-from ....ledger.rows import Failure, Row, Staged, dump_headers
+from ....core.header_text import dump_headers
+from ....core.model import UNTOLD, Arrived, Evidence, Head, Headers, Received, State
+from ....ledger.rows import Failure, Row, Staged
 from ....ledger.source_ports import SourceLedger
 from ....proofs.proof import Proven, Refuted, Unproven, prove_arrival
 from ....store.endpoint import Endpoint
@@ -131,10 +132,10 @@ class ArrivalProofs:
                 self._mismatches.hold(item, proof)
                 return
             self._fetching.served(item)
-            self._committer.add(
-                item,
-                Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool, proof.part_md5s),
+            staged = Staged(
+                row, proof.part_size, proof.digest, headers, proof.evidence, item.tool, proof.part_md5s
             )
+            self._committer.add([(item, staged)])
 
     def _prove(
         self, item: Item, head: Head, endpoint: Endpoint, received: Received | None
@@ -153,6 +154,14 @@ class ArrivalProofs:
 
     def _has_tags(self, head: Head) -> bool:
         return bool(head.tag_count) and self._job.tags != "skip"
+
+
+def staged_as(item: Item, arrived: Arrived) -> Staged | None:
+    """What is staged of an object that its mover proved. None: it is not what was listed, or was listed otherwise."""
+    row = item.row
+    if row.etag.lower() not in ("", arrived.digest):
+        return None
+    return Staged(row, 0, arrived.digest, arrived.header_text, Evidence.STORE_DIGEST, item.tool)
 
 
 def _completed(row: Row, head: Head, received: Received | None, path: str) -> Head:

@@ -8,7 +8,7 @@ Finisher threads take outcomes from the movers, ask the source what the objects 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ....core import workers
@@ -26,7 +26,7 @@ from ...switches import Switches
 from ..staging.committer import Committer
 from ..staging.fetching import Fetching
 from .arrival_heads import ArrivalHeads
-from .arrival_proofs import ArrivalProofs, Mismatches
+from .arrival_proofs import ArrivalProofs, Mismatches, staged_as
 from .changed_objects import ChangedObjects
 from .finishers import Finishers
 from .second_looks import SecondLooks
@@ -62,6 +62,7 @@ class Arrivals:
         self._mover = job.mover
         self._flight = flight
         self._fetching = fetching
+        self._committer = committer
         self._finishers = Finishers(flight.held, crew, self._finish, is_only_volume=len(job.volumes) == 1)
         put_aside = self._finishers.put_aside
         vanished = VanishedObjects(ledger, parts, setbacks, fetching, counters, switches, adopt=adopt)
@@ -73,11 +74,19 @@ class Arrivals:
             job, self._heads, changed, self._second_looks, mismatches, fetching, committer, put_aside
         )
 
-    def receive(self, outcome: Outcome) -> None:
-        """Called from the movers' threads."""
-        item = self._flight.get(outcome.id)
-        if item:
-            self._finishers.put(item, outcome, is_large=self._mover.is_large(item.row.size))
+    def receive(self, outcomes: Sequence[Outcome]) -> None:
+        """Called from the movers' threads. What the mover proved waits for no finisher: that is most small objects."""
+        proven = []
+        for outcome in outcomes:
+            item = self._flight.get(outcome.id)
+            staged = staged_as(item, outcome.arrived) if item and outcome.arrived else None
+            if item and staged:
+                self._fetching.served(item)
+                proven.append((item, staged))
+            elif item:
+                self._finishers.put(item, outcome, is_large=self._mover.is_large(item.row.size))
+        if proven:
+            self._committer.add(proven)
 
     def carry_out(self, item: Item, step: Callable[[], None]) -> None:
         """Let a finisher of its volume carry out a step that may wait for its disk."""

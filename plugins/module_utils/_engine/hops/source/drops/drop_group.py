@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ....core.header_text import dump_headers
 from ....core.model import MIB, Headers, ListedObject
 from ....core.part_md5s import joined
 from ....ledger.drops import Dropped
-from ....ledger.rows import dump_headers
 from ....ledger.source_ports import SourceDrops
 from ....proofs.proof import upload_part_size
 from ....volumes import open_volume

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,16 +47,12 @@ class Committer:
         crew: Crew,
         counters: Counters,
         switches: Switches,
-        *,
-        is_large: Callable[[int], bool],
     ) -> None:
-        """`is_large` takes a size in bytes."""
         self._job = job
         self._volumes = volumes
         self._flight = flight
         self._crew = crew
         self._results = GroupResults(ledger, volumes, flight, fetching, counters, switches)
-        self._is_large = is_large
         self._is_running = False
         # By the open volume, not its number: a volume that went away and came back has other descriptors.
         self.queues: dict[int, VolumeCommitter] = {}
@@ -64,12 +60,15 @@ class Committer:
     def start(self) -> None:
         self._is_running = True
 
-    def add(self, item: Item, staged: Staged) -> None:
-        is_large = self._is_large(item.row.size)
+    def add(self, proven: Sequence[tuple[Item, Staged]]) -> None:
+        """Take proven objects, of any volumes."""
+        by_queue: dict[VolumeCommitter, list[tuple[Item, Staged]]] = {}
         with self._flight.lock:
-            queue = self._queue_of(item.volume)
-            queue.groups.take(item, staged, is_large=is_large)
-        queue.wake.set()
+            for item, staged in proven:
+                by_queue.setdefault(self._queue_of(item.volume), []).append((item, staged))
+            due = [queue for queue, arrived in by_queue.items() if queue.groups.take(arrived)]
+        for queue in due:
+            queue.wake.set()
 
     def write_back(self, object_id: int) -> None:
         """A part of an object arrived: start writing it to disk. Never blocks; any thread may call this."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,13 +54,19 @@ class VolumeGroups:
         self._large = Group(volume, each_alone=True)
         self._unwritten: list[str] = []  # paths that the disk may start to write
 
-    def take(self, item: Item, staged: Staged, *, is_large: bool) -> None:
+    def take(self, proven: Sequence[tuple[Item, Staged]]) -> bool:
+        """Returns whether there is something to do at once. If not, the groups are looked at again in a moment."""
         with self._flight.lock:
-            (self._large if is_large else self._small).take(item, staged)
-            self.held += 1
-            self._flight.held.take([item.row.id])
-            if item.row.size >= _WORTH_WRITING and not is_large:
-                self._unwritten.append(item.path)
+            were_empty = not self.held
+            for item, staged in proven:
+                is_large = self._job.mover.is_large(item.row.size)
+                (self._large if is_large else self._small).take(item, staged)
+                if item.row.size >= _WORTH_WRITING and not is_large:
+                    self._unwritten.append(item.path)
+            self.held += len(proven)
+            self._flight.held.take([item.row.id for item, _staged in proven])
+            is_due = self._large.items or self._unwritten or (self._small.items and self._is_ready(self._small))
+            return were_empty or bool(is_due)
 
     def part_came(self, item: Item) -> None:
         """A part of an object that does not wait here yet is in its file."""
