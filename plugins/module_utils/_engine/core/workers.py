@@ -17,8 +17,8 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 _log = logging.getLogger("snowsync")
@@ -62,11 +62,15 @@ class Doing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A snapshot of a worker: it has been `doing` the same, without progress, for `seconds`."""
+    """A snapshot of a worker: it has been `doing` the same, without progress, for `seconds`.
+
+    `disk` is the number of the volume whose disk it waits for, if that is always the same one.
+    """
 
     name: str
     doing: Doing
     seconds: float
+    disk: int = 0
 
 
 def stands_still(look: Look, patience: float) -> bool:
@@ -137,19 +141,48 @@ def start(
     return worker
 
 
+class Elsewhere:
+    """What child processes last said of their workers. Any thread may call these."""
+
+    def __init__(self) -> None:
+        self._said: dict[object, tuple[float, tuple[Look, ...]]] = {}  # by child: when (monotonic seconds), and what
+
+    def says(self, child: object, looks: Iterable[Look]) -> None:
+        """Replaces what this child said before."""
+        self._said[child] = (time.monotonic(), tuple(looks))
+
+    def has_ended(self, child: object) -> None:
+        self._said.pop(child, None)
+
+    def looks(self, now: float) -> list[Look]:
+        """As far as is known: who said nothing since is still doing the same."""
+        said = list(self._said.values())
+        return [replace(look, seconds=look.seconds + now - at) for at, looks in said for look in looks]
+
+
+elsewhere = Elsewhere()
+
+
 def looks(now: float) -> list[Look]:
-    """Snapshots of all watched workers of this process."""
-    workers = [thread for thread in threading.enumerate() if isinstance(thread, Worker) and thread.is_watched]
-    return [Look(worker.name, worker.doing, now - worker.since) for worker in workers]
+    """Snapshots of all watched workers of this process and its children."""
+    return [_look(worker, now) for worker in _workers() if worker.is_watched] + elsewhere.looks(now)
 
 
 def waits(now: float) -> dict[int, float]:
     """The longest wait of a worker for the disk of each volume, in seconds, by the volume's number."""
     found: dict[int, float] = {}
-    for thread in threading.enumerate():
-        if isinstance(thread, Worker) and thread.disk and thread.doing is Doing.MEDIUM:
-            found[thread.disk] = max(found.get(thread.disk, 0.0), now - thread.since)
+    for look in [*(_look(worker, now) for worker in _workers()), *elsewhere.looks(now)]:
+        if look.disk and look.doing is Doing.MEDIUM:
+            found[look.disk] = max(found.get(look.disk, 0.0), look.seconds)
     return found
+
+
+def _workers() -> list[Worker]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, Worker)]
+
+
+def _look(worker: Worker, now: float) -> Look:
+    return Look(worker.name, worker.doing, now - worker.since, worker.disk)
 
 
 # -- what a thread reports about itself; no effect in a thread that is not a worker -----------------------------------

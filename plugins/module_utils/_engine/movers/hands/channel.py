@@ -1,0 +1,80 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The socket between a hand and its parent: messages in frames, and descriptors beside them."""
+
+from __future__ import annotations
+
+import marshal
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+Message: TypeAlias = "tuple[Any, ...]"  # its kind, and values that marshal knows
+
+_LENGTH = struct.Struct("<I")
+_READ_BYTES = 256 * 1024
+_DESCRIPTORS = 16  # at most with one frame
+
+
+class Channel:
+    """One end of the socket. One thread may send while another one receives.
+
+    Frames are encoded with `marshal`: both ends run the same Python, and trust each other.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._received = bytearray()
+        self._descriptors: deque[int] = deque()
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def send(self, messages: Sequence[Message], descriptors: Sequence[int] = ()) -> None:
+        """One frame, with descriptors that the other end gets duplicates of. Blocks; OSError if the other end is gone."""
+        data = marshal.dumps(list(messages))
+        frame = _LENGTH.pack(len(data)) + data
+        if descriptors:
+            frame = frame[socket.send_fds(self._end, [frame], descriptors) :]
+        self._end.sendall(frame)
+
+    def receive(self) -> list[Message] | None:
+        """The next frame; blocks until it is there. None: the other end is closed."""
+        while (frame := self._complete()) is None:
+            try:
+                data, descriptors, _flags, _sender = socket.recv_fds(
+                    self._end, _READ_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                )
+            except ConnectionResetError:  # it ended with something unread
+                return None
+            self._descriptors += descriptors
+            if not data:
+                return None
+            self._received += data
+        return frame
+
+    def has_frame(self) -> bool:
+        """Whether `receive` would return at once, without reading from the socket."""
+        return len(self._received) >= _LENGTH.size + self._length()
+
+    def take_descriptor(self) -> int:
+        """The next descriptor that arrived, now the caller's own. IndexError: there is none."""
+        return self._descriptors.popleft()
+
+    def close(self) -> None:
+        self._end.close()
+
+    def _length(self) -> int:
+        return int(_LENGTH.unpack_from(self._received)[0]) if len(self._received) >= _LENGTH.size else _READ_BYTES
+
+    def _complete(self) -> list[Message] | None:
+        """Remove and decode the first frame; None: it has not arrived completely."""
+        if not self.has_frame():
+            return None
+        end = _LENGTH.size + self._length()
+        frame: list[Message] = marshal.loads(memoryview(self._received)[_LENGTH.size : end])
+        del self._received[:end]
+        return frame
