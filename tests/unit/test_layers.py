@@ -32,7 +32,8 @@ ROOMS = {
     "volumes": "core config ledger",
     "movers/native": "core config store",
     "movers/s5cmd": "core config store",
-    "movers": "core config store movers/native movers/s5cmd",
+    "movers/hands": "core config store movers/native",
+    "movers": "core config store movers/native movers/hands movers/s5cmd",
     "proofs": "core config store",
     "hops": "core config ledger store volumes movers proofs",
     "hops/source/drops": "core config ledger volumes proofs hops",
@@ -64,13 +65,14 @@ EDGES = {
     "pycurl": ["store/curl.py"],
     "s3transfer": ["store/boto_endpoint.py"],
     "sqlite3": ["ledger/*.py", "inspection/listing_order.py"],
-    "subprocess": ["movers/s5cmd/process.py"],
+    "subprocess": ["movers/hands/launch.py", "movers/s5cmd/process.py"],
 }
 # Starting or ending a process needs no import of its own.
 PROCESS_CALLS = {"kill", "killpg", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
 # Who may do so without a program of its own.
 FORKS = "running/child_process.py"
-# What decides how this process takes a signal belongs to running/service.py; numbers of signals are anybody's words.
+# What decides how a process takes a signal belongs to the programs; numbers of signals are anybody's words.
+PROGRAMS = {"running/service.py", "movers/hands/hand.py"}
 HANDLERS = {"signal", "set_wakeup_fd", "pthread_sigmask", "sigwait", "setitimer", "alarm"}
 # What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
 EAGER = {"pydantic": ["config/*.py"]}
@@ -141,7 +143,7 @@ def engine_problems(source: str, path: str) -> list[str]:
             problems.append(f"imports {each.package} before it is needed")
     if not allowed(EDGES, "subprocess", path) and path != FORKS:
         problems += [f"calls os.{name}" for name in used_of("os", tree) if name in PROCESS_CALLS | exec_calls()]
-    if path != "running/service.py":
+    if path not in PROGRAMS:
         problems += [f"calls signal.{name}" for name in used_of("signal", tree) if name in HANDLERS]
     return problems
 

@@ -54,7 +54,7 @@ volumes:
 space: {high_watermark: 1, low_watermark: 0.5, reserve: 0}
 group: {objects: 1, bytes: 64KiB, seconds: 1}
 mover:
-  {tool: s5cmd, workers: 8, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4,
+  {tool: s5cmd, workers: 8, processes: 0, large_workers: 2, large_object: 8MB, part_size: 5MiB, part_concurrency: 4,
    retries: 0, stall_seconds: 0.5, answer_seconds: 7, binary: /opt/s5cmd}
 evidence: 3
 unproven: hold
@@ -132,6 +132,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert job.mover.model_dump() == {
         "tool": "auto",
         "workers": 16,
+        "processes": None,
         "large_workers": 2,
         "large_object": 16 * MIB,
         "part_size": 64 * MIB,
@@ -297,6 +298,7 @@ WRONG_VALUES = [
     ("group.seconds", float("nan"), "must be more than 0 and at most"),
     ("mover.tool", "rclone", "must be auto or native or s5cmd, not 'rclone'"),
     ("mover.workers", 0, "must be from 1 to 256, not 0"),
+    ("mover.processes", 17, "must be from 0 to 16, not 17"),
     ("mover.large_workers", -4, "must be from 1 to 256, not -4"),
     ("mover.part_size", "4MiB", "must be at least 5 MiB, not 4 MiB"),
     ("mover.part_size", "6GiB", "must be at most 5 GiB, not 6 GiB"),

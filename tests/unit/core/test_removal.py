@@ -195,7 +195,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "volumes/filesystem_check.py unfit": ({"os.unlink"}, "the same"),
     "volumes/marker.py _made": ({".rmdir"}, "the folder for a marker that was not written, where it is empty"),
     "volumes/marker.py _put": ({"O_TRUNC", "os.rename", "os.unlink"}, "the marker, written whole beside its name"),
-    "movers/native/incoming_file.py Target.open": ({"O_TRUNC"}, "a mover's target in `incoming`"),
+    "movers/native/incoming_file.py Target.open": ({"os.unlink"}, "a mover's target in `incoming`, left of an attempt"),
     "movers/native/incoming_file.py Target.open_partial": ({"os.ftruncate"}, "the same, to the size of the object"),
     "inspection/report.py _write_atomically": (
         {"open for writing", "os.rename", "os.unlink", "tempfile.mkstemp"}, "a report"

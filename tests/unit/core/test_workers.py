@@ -56,6 +56,9 @@ STARTS = {
     ("hops/destination/destination_unit.py", "work"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
     ("volumes/disk_calls.py", "ask"): "test_what_raises_at_a_disk_reaches_who_asked",
     ("hops/endpoint_probes.py", "ask"): "test_what_raises_in_a_thread_of_a_unit_ends_the_unit",
+    ("movers/hands/hand.py", "serve"): "test_a_hand_that_cannot_tell_anything_ends",
+    ("movers/hands/hand_process.py", "__init__"): "test_what_raises_in_the_keeper_of_a_hand_reaches_the_unit",
+    ("movers/hands/hand_process.py", "_run"): "test_what_raises_in_the_writer_of_a_hand_reaches_the_unit",
     ("movers/native/lanes.py", "start"): "test_what_raises_in_a_mover_fails_that_object_only",
     ("hops/part_memory.py", "put"): "test_what_raises_while_parts_are_recorded_fails_that_object_only",
     (
@@ -128,7 +131,13 @@ def test_a_thread_past_the_guard_is_found(code: str) -> None:
 def test_every_start_of_a_thread_has_a_test_in_which_it_raises() -> None:
     found = {start for path in ENGINE.rglob("*.py") if _name(path) != "core/workers.py" for start in starts_in(path)}
     assert found == set(STARTS)
-    modules = ("core/test_workers.py", "movers/test_s5cmd.py", "running/test_link.py", "volumes/test_disk_calls.py")
+    modules = (
+        "core/test_workers.py",
+        "movers/test_hand_process.py",
+        "movers/test_s5cmd.py",
+        "running/test_link.py",
+        "volumes/test_disk_calls.py",
+    )
     own = {name for module in modules for name in functions_of(module)}
     assert set(STARTS.values()) <= own
 

@@ -70,6 +70,29 @@ def test_a_file_is_emptied_when_it_is_opened_first_and_not_again(target: Target,
     assert not target.is_open
 
 
+def test_who_still_writes_to_the_file_of_an_earlier_attempt_does_not_meet_the_new_one(
+    target: Target, tmp_path: Path
+) -> None:
+    earlier = Target(target.path)
+    earlier.open()
+    target.open()
+    target.write(b"new", 0)
+    earlier.write(b"of an earlier attempt", 0)
+    earlier.close()
+    target.close()
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"kept")
+    (tmp_path / "file").symlink_to(tmp_path / "other")
+    target.open()
+    target.write(b"new", 0)
+    target.close()
+    assert (tmp_path / "other").read_bytes() == b"kept"
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_a_partial_file_is_kept_up_to_the_size_of_the_object(target: Target, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abcdef")
     target.open_partial(4)
@@ -78,8 +101,8 @@ def test_a_partial_file_is_kept_up_to_the_size_of_the_object(target: Target, tmp
     assert (tmp_path / "file").read_bytes() == b"abcd"
 
 
-def test_a_link_is_not_followed(target: Target, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_partial_file_is_not_followed(target: Target, tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", tmp_path / "file")
     with pytest.raises(OSError, match="symbolic"):
-        target.open()
+        target.open_partial(1)
     assert not (tmp_path / "elsewhere").exists()

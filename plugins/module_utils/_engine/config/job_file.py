@@ -102,11 +102,13 @@ class MoverSettings(_Part):
     """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`.
 
     Half of these workers fetch, so that large objects finish one after another and both hops work at the same time.
+    `processes` of each direction move small objects (None: as the number of CPUs suggests).
     `tool` auto is the native mover, which costs less CPU and reads nothing twice.
     """
 
     tool: Annotated[Literal["auto", "native", "s5cmd"], values.one_of("auto", "native", "s5cmd")] = "auto"
     workers: Annotated[int, values.whole_number(1, 256)] = 16
+    processes: Annotated[int, values.whole_number(0, 16)] | None = None
     large_workers: Annotated[int, values.whole_number(1, 256)] = 2
     large_object: Annotated[int, values.size_between(1)] = 16 * MIB
     part_size: Annotated[int, values.size_between(SMALLEST_PART, LARGEST_PART)] = 64 * MIB

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..config.job_file import MoverSettings
 from ..core.model import Fetch, Outcome, Send
 from ..core.parts import PartMemory
-from ..store.connections import Lanes
+from ..store.connections import NO_LIMIT, Lanes, lanes_within
 from ..store.endpoint import Access
+from .hands.hand_setup import usual_count
+from .hands.handed_mover import HandedMover
 from .native.native_mover import NativeMover
 from .port import Mover
 from .s5cmd.s5cmd_mover import S5cmdMover
@@ -69,7 +72,25 @@ def tool_of(settings: MoverSettings) -> str:
 
 
 def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> Mover:
-    """In this process, which has all descriptors."""
+    """In this process, which has all descriptors, and passes them to its hands."""
+    count = setup.settings.processes
+    count = usual_count(len(os.sched_getaffinity(0))) if count is None else count
+    if count:
+        return HandedMover(
+            access.store,
+            access.url,
+            access.keys,
+            setup.settings,
+            count=count,
+            direction=setup.direction,
+            lanes=setup.lanes or lanes_within(setup.settings, NO_LIMIT, 1),
+            on_outcomes=setup.on_outcomes,
+            on_part=setup.on_part,
+            on_room=setup.on_room,
+            on_error=setup.on_error,
+            memory=setup.memory,
+            packing=access.packing,
+        )
     return NativeMover(
         access.store,
         access.url,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ..config.job_file import MoverSettings
 
 
+NO_LIMIT = 1 << 30
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """Connections of one unit to one endpoint: for requests (lists, HEADs, proofs, probes), boto3, and the mover."""

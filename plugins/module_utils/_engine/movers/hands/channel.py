@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import array
 import marshal
 import socket
 import struct
@@ -16,7 +17,7 @@ Message: TypeAlias = "tuple[Any, ...]"  # its kind, and values that marshal know
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 256 * 1024
-_DESCRIPTORS = 16  # at most with one frame
+_BESIDE = socket.CMSG_SPACE(16 * array.array("i").itemsize)  # descriptors with one frame
 
 
 class Channel:
@@ -34,7 +35,7 @@ class Channel:
         return self._end.fileno()
 
     def send(self, messages: Sequence[Message], descriptors: Sequence[int] = ()) -> None:
-        """One frame, with descriptors that the other end gets duplicates of. Blocks; OSError if the other end is gone."""
+        """One frame, and descriptors that the other end gets duplicates of. Blocks; OSError if that end is gone."""
         data = marshal.dumps(list(messages))
         frame = _LENGTH.pack(len(data)) + data
         if descriptors:
@@ -45,12 +46,12 @@ class Channel:
         """The next frame; blocks until it is there. None: the other end is closed."""
         while (frame := self._complete()) is None:
             try:
-                data, descriptors, _flags, _sender = socket.recv_fds(
-                    self._end, _READ_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
+                # socket.recv_fds ignores its flags.
+                data, beside, _flags, _sender = self._end.recvmsg(_READ_BYTES, _BESIDE, socket.MSG_CMSG_CLOEXEC)
             except ConnectionResetError:  # it ended with something unread
                 return None
-            self._descriptors += descriptors
+            for _level, _kind, numbers in beside:
+                self._descriptors += array.array("i", numbers)
             if not data:
                 return None
             self._received += data

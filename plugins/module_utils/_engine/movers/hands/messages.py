@@ -32,6 +32,7 @@ from .channel import Message
 
 SETUP, KEYS, FOLDER, FETCH, SEND = "setup", "keys", "folder", "fetch", "send"
 ARRIVED, RECEIVED, SENT, FAILED, BEAT, LOOK, LOG = "arrived", "received", "sent", "failed", "beat", "look", "log"
+OUTCOMES = frozenset({ARRIVED, RECEIVED, SENT, FAILED})
 
 _in_folder = re.compile(r"/proc/self/fd/(\d+)(/.*)", re.DOTALL).fullmatch
 

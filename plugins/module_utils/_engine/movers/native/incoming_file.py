@@ -12,20 +12,29 @@ from ...core import workers
 from ...store.upload_bodies import CHUNK
 from .requests import Digests
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _WRITE_BYTES = 512 * 1024  # bytes of a response that are hashed and written at once
 
 
 class Target:
-    """The file that a fetch writes: created with its first byte, truncated first, written at any offset."""
+    """The file that a fetch writes: created with its first byte, written at any offset."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
 
     def open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        """Create the file.
+
+        One that is left of an earlier attempt loses its name: another process may still be writing to it, which ends
+        only when its disk lets it.
+        """
         with workers.at_medium():
-            self._descriptor = os.open(self.path, flags, 0o600)
+            try:
+                self._descriptor = os.open(self.path, _NEW, 0o600)
+            except FileExistsError:
+                os.unlink(self.path)
+                self._descriptor = os.open(self.path, _NEW, 0o600)
 
     def open_partial(self, size: int) -> None:
         """Keep what the file contains, at most `size` bytes. It is readable then."""

@@ -18,7 +18,7 @@ from ...core.keys import is_utf8
 from ...core.model import Fetch, Outcome, Send
 from ...core.parts import NoMemory, PartMemory
 from ...core.s3_limits import fits
-from ...store.connections import Lanes, lanes_within
+from ...store.connections import NO_LIMIT, Lanes, lanes_within
 from ...store.timeouts import patience_of
 from .lanes import Kit
 from .large import LargeFetch, LargeKit
@@ -33,8 +33,6 @@ if TYPE_CHECKING:  # config/job_file.py brings pydantic
     from ...config.credentials import Keys
     from ...config.job_file import MoverSettings, Store
     from ...store.encodings import Packing
-
-_NO_LIMIT = 1 << 30
 
 
 class Unfinished:
@@ -63,7 +61,7 @@ class NativeMover:
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never started), must return
     quickly and not call `submit`; the same applies to `on_part`, called with the id of a large object each time a
     range is in its file, and to `on_room`. `on_error` gets exceptions that end a thread. Each of about `volumes`
-    volumes has its own lanes, one for small and one for large objects.
+    volumes has its own lanes, one for small and one for large objects; a lane queues `capacity` small ones.
     After a failed fetch `<path>` may exist; the caller must remove it, or keep it if `memory` has parts of it.
     """
 
@@ -83,6 +81,7 @@ class NativeMover:
         lanes: Lanes | None = None,
         memory: PartMemory | None = None,
         packing: Packing | None = None,
+        capacity: int | None = None,
     ) -> None:
         self._settings = settings
         self._bucket = Bucket(store, endpoint, keys, patience_of(settings), packing)
@@ -91,8 +90,9 @@ class NativeMover:
         self._unfinished = Unfinished(on_outcome)
         self._is_closed = False
         kit, name = Kit(store, endpoint, settings.stall_seconds, settings.retries), f"native-{direction}"
-        # Sends are submitted in a few whole batches: none must wait for another volume's.
-        capacity = 4 * settings.workers if direction == "fetch" else _NO_LIMIT
+        if capacity is None:
+            # Sends are submitted in a few whole batches: none must wait for another volume's.
+            capacity = 4 * settings.workers if direction == "fetch" else NO_LIMIT
 
         def small_lane(number: int, width: int, volume: int) -> SmallLane:
             return SmallLane(
@@ -102,7 +102,7 @@ class NativeMover:
         def large_lane(number: int, width: int, volume: int) -> StreamLane:
             return StreamLane(f"{name}-large-{number}", kit, width, on_error, disk=volume)
 
-        widths = lanes or lanes_within(settings, _NO_LIMIT, volumes)
+        widths = lanes or lanes_within(settings, NO_LIMIT, volumes)
         self._small = VolumeLanes(widths.small, small_lane)
         self._large = VolumeLanes(widths.large, large_lane)
 

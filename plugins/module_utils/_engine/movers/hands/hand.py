@@ -1,0 +1,109 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""The program of a hand: it moves the small objects that its parent gives it, and tells their outcomes.
+
+It ends with its parent, and has nothing worth keeping: what it has not told is unknown. Neither pydantic nor the
+ledger is imported here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from ...core import workers
+from ...store.connections import NO_LIMIT, Lanes
+from ...store.encodings import PACKED, PLAIN, Packing
+from ..native.native_mover import NativeMover
+from .channel import Channel, Message
+from .hand_keys import HandKeys
+from .messages import BEAT, FETCH, FOLDER, KEYS, SEND, SETUP, read_work, say_looks, say_outcome
+from .outbox import Outbox, ParentLog
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Hand:
+    """Carries out what arrives on the channel. `setup` is the mapping that `hand_setup.py` describes."""
+
+    def __init__(self, channel: Channel, setup: Mapping[str, Any]) -> None:
+        self._channel = channel
+        self._outbox = Outbox(channel, beat=self._beat, is_busy=self._is_busy)
+        self._packing = Packing()
+        self._packing.welcome = PACKED if setup["packs"] else PLAIN
+        self._keys = HandKeys(setup["keys"], self._outbox.add)
+        self._folders: dict[int, int] = {}  # by the parent's number: the duplicate here
+        self._mover = self._made_mover(setup)
+        logging.getLogger("snowsync").addHandler(ParentLog(self._outbox))
+        logging.getLogger("snowsync").setLevel(setup["log_level"])
+
+    def _made_mover(self, setup: Mapping[str, Any]) -> NativeMover:
+        # Plain values in place of the job's models, which would bring pydantic.
+        store: Any = SimpleNamespace(**setup["store"])
+        settings: Any = SimpleNamespace(**setup["settings"], is_large=lambda _size: False)
+        return NativeMover(
+            store,
+            setup["endpoint"],
+            self._keys,
+            settings,
+            direction=setup["direction"],
+            on_outcome=lambda outcome: self._outbox.add(say_outcome(outcome)),
+            on_error=_end_with,
+            lanes=Lanes(small=tuple(setup["widths"]), large=(1,)),
+            packing=self._packing,
+            capacity=NO_LIMIT,  # the parent limits what a hand has
+        )
+
+    def serve(self, messages: Sequence[Message]) -> None:
+        """These first, then what arrives, until the parent is gone."""
+        workers.start(self._outbox.run, "outbox", _end_with)
+        received: Sequence[Message] | None = messages
+        while received is not None:
+            for message in received:
+                self._take(message)
+            self._outbox.wake()
+            received = self._channel.receive()
+
+    def _take(self, message: Message) -> None:
+        kind = message[0]
+        if kind in (FETCH, SEND):
+            self._mover.submit(read_work(message, self._folders))
+        elif kind == FOLDER:
+            self._folders[message[1]] = self._channel.take_descriptor()
+        elif kind == KEYS:
+            self._keys.take(message)
+
+    def _beat(self) -> Message:
+        busy = [look for look in workers.looks(time.monotonic()) if look.doing is not workers.Doing.IDLE]
+        return BEAT, self._mover.traffic, self._packing.welcome == PACKED, say_looks(busy)
+
+    def _is_busy(self) -> bool:
+        return self._mover.in_flight > 0
+
+
+def _end_with(_error: BaseException) -> None:
+    """The parent finds out that this process ended, and looks at what it had."""
+    os._exit(1)
+
+
+def main() -> None:
+    """`argv`: the number of the channel's descriptor, and the parent's process id."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        os._exit(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    first = channel.receive()
+    if first and first[0][0] == SETUP:
+        Hand(channel, first[0][1]).serve(first[1:])
+    os._exit(0)

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 edgeops.snowsync contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
+# SPDX-License-Identifier: BSD-2-Clause
+"""How many hands there are, how they share the connections, and what each is told first. No side effects."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ...store.encodings import PACKED, Packing
+from .channel import Message
+from .hand_keys import say_keys
+from .messages import SETUP
+
+if TYPE_CHECKING:  # config/job_file.py brings pydantic
+    from ...config.credentials import Keys
+    from ...config.job_file import MoverSettings, Store
+
+_MOST = 4  # of one direction: the process that decides has no more work for them
+
+
+def usual_count(cores: int) -> int:
+    """The number of hands for one direction on a machine with so many cores; 0: everything in one process."""
+    return 0 if cores < 2 else max(1, min(_MOST, cores // 3))
+
+
+def hand_widths(lanes: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
+    """The connections of each lane in each hand: all lanes in every hand, so fewer hands than `count` if need be."""
+    count = max(1, min(count, *lanes))
+    return [tuple(lane // count + (number < lane % count) for lane in lanes) for number in range(count)]
+
+
+def setup_message(
+    store: Store,
+    endpoint: str,
+    keys: Keys,
+    settings: MoverSettings,
+    *,
+    direction: str,
+    widths: tuple[int, ...],
+    packing: Packing,
+) -> Message:
+    """The first message to a hand. It holds the secret key: it must not be logged."""
+    setup: dict[str, Any] = {
+        "store": {
+            "bucket": store.bucket,
+            "region": store.region,
+            "endpoints": tuple(store.endpoints),
+            "etag": store.etag,
+            "addressing": store.addressing,
+            "ca_bundle": str(store.ca_bundle) if store.ca_bundle is not None else None,
+        },
+        "settings": {
+            "part_size": settings.part_size,
+            "retries": settings.retries,
+            "stall_seconds": settings.stall_seconds,
+            "answer_seconds": settings.answer_seconds,
+        },
+        "endpoint": endpoint,
+        "direction": direction,
+        "widths": widths,
+        "packs": packing.welcome == PACKED,
+        "keys": say_keys(keys.current(), may_change=keys.may_change()),
+        "log_level": logging.getLogger("snowsync").getEffectiveLevel(),
+    }
+    return SETUP, setup
