@@ -132,9 +132,7 @@ class ArrivalProofs:
                 self._mismatches.hold(item, proof)
                 return
             self._fetching.served(item)
-            staged = Staged(
-                row, proof.part_size, proof.digest, headers, proof.evidence, item.tool, proof.part_md5s
-            )
+            staged = Staged(row, proof.part_size, proof.digest, headers, proof.evidence, item.tool, proof.part_md5s)
             self._committer.add([(item, staged)])
 
     def _prove(
