@@ -74,8 +74,6 @@ FORKS = "running/child_process.py"
 # What decides how a process takes a signal belongs to the programs; numbers of signals are anybody's words.
 PROGRAMS = {"running/service.py", "movers/hands/hand.py"}
 HANDLERS = {"signal", "set_wakeup_fd", "pthread_sigmask", "sigwait", "setitimer", "alarm"}
-# What a file may import when it is imported itself; all other third-party packages wait for the call that needs them.
-EAGER = {"pydantic": ["config/*.py"]}
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def engine_problems(source: str, path: str) -> list[str]:
             problems.append(f"imports {each.package}")
         elif each.package in EDGES and not allowed(EDGES, each.package, path):
             problems.append(f"imports {each.package}, which is not its edge")
-        elif each.eager and third_party and not (each.package in EAGER and allowed(EAGER, each.package, path)):
+        elif each.eager and third_party:
             problems.append(f"imports {each.package} before it is needed")
     if not allowed(EDGES, "subprocess", path) and path != FORKS:
         problems += [f"calls os.{name}" for name in used_of("os", tree) if name in PROCESS_CALLS | exec_calls()]
@@ -288,7 +286,6 @@ def own_test_of(path: str) -> Path:
         ),
         ("store/boto_endpoint.py", "class A:\n    import boto3", "imports boto3 before it is needed"),
         ("cli/command.py", "import rich.table", "imports rich before it is needed"),
-        ("cli/command.py", "import pydantic", "imports pydantic before it is needed"),
         ("cli/command.py", "import os\nos.system('true')", "calls os.system"),
         ("cli/command.py", "from os import execvp", "calls os.execvp"),
         ("running/pair.py", "import os\nos.fork()", "calls os.fork"),
@@ -304,7 +301,6 @@ def test_what_breaks_the_layers_is_found(path: str, source: str, problem: str) -
     [
         ("store/curl.py", "def f():\n    import pycurl"),
         ("store/boto_endpoint.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import botocore.client"),
-        ("config/job_file.py", "import pydantic"),
         ("ledger/reader.py", "import sqlite3"),
         ("movers/s5cmd/process.py", "import os\nimport signal\nos.killpg(1, signal.SIGTERM)"),
         ("any.py", "from . import keys\nfrom .model import State"),

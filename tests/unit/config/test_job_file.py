@@ -10,10 +10,10 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError, asdict, fields
 from pathlib import Path
 from typing import Any
 
-import pydantic
 import pytest
 import yaml
 from hypothesis import example, given
@@ -79,6 +79,10 @@ def job_with(path: str, value: object) -> dict[str, Any]:
     return mapping
 
 
+def names_of(model: type[Any]) -> list[str]:
+    return [field.name for field in fields(model)]
+
+
 def problems_of(mapping: object) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         job_file.parse_job(mapping, "job.yml")
@@ -105,7 +109,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         Path("/var/lib/snowsync/photos/ledger.db"),
         Path("/var/lib/snowsync/photos/reports"),
     )
-    assert job.destination.model_dump() == {
+    assert asdict(job.destination) == {
         "bucket": "archive",
         "prefix": "",
         "endpoints": (),
@@ -119,7 +123,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "etag": "auto",
         "max_connections": 64,
     }
-    assert job.volumes[0].model_dump() == {
+    assert asdict(job.volumes[0]) == {
         "name": "disk-1",
         "path": Path("/mnt/disk1"),
         "limit": None,
@@ -127,9 +131,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         "drop_folder": None,
     }
     assert job.volumes[0].drop_path is None
-    assert job.space.model_dump() == {"high_watermark": 0.9, "low_watermark": 0.8, "reserve": 256 * MIB}
-    assert job.group.model_dump() == {"objects": 500, "bytes": 256 * MIB, "seconds": 2.0}
-    assert job.mover.model_dump() == {
+    assert asdict(job.space) == {"high_watermark": 0.9, "low_watermark": 0.8, "reserve": 256 * MIB}
+    assert asdict(job.group) == {"objects": 500, "bytes": 256 * MIB, "seconds": 2.0}
+    assert asdict(job.mover) == {
         "tool": "auto",
         "workers": 16,
         "processes": None,
@@ -173,12 +177,12 @@ def test_full_example_names_every_option() -> None:
         (mapping["group"], job_file.Group),
         (mapping["mover"], job_file.MoverSettings),
     ):
-        assert set(part) == set(model.model_fields)
+        assert set(part) == set(names_of(model))
 
 
 def test_job_is_frozen() -> None:
     job = job_file.parse_job(LEAST, "job.yml")
-    with pytest.raises(pydantic.ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         job.volumes[0].limit = 5  # type: ignore[misc]  # that it is refused is what is tested
 
 
@@ -351,7 +355,7 @@ def test_every_option_has_a_wrong_value_above() -> None:
         ("group.", job_file.Group),
         ("mover.", job_file.MoverSettings),
     ):
-        missing = {f"{part}{name}" for name in model.model_fields} - tested
+        missing = {f"{part}{name}" for name in names_of(model)} - tested
         assert missing <= {"group", "mover", "mover.large_object"}
 
 
@@ -622,13 +626,13 @@ anything = st.recursive(
 _shape = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(job_file.Job.model_fields, anything),
-        "source": st.fixed_dictionaries({}, optional=dict.fromkeys(job_file.Store.model_fields, anything)),
+        **dict.fromkeys(names_of(job_file.Job), anything),
+        "source": st.fixed_dictionaries({}, optional=dict.fromkeys(names_of(job_file.Store), anything)),
         "destination": st.fixed_dictionaries(
             {"bucket": st.sampled_from(["abc", 5])}, optional={"endpoints": anything, "prefix": anything}
         ),
         "volumes": st.lists(
-            st.fixed_dictionaries({}, optional=dict.fromkeys(job_file.Volume.model_fields, anything)), max_size=3
+            st.fixed_dictionaries({}, optional=dict.fromkeys(names_of(job_file.Volume), anything)), max_size=3
         ),
     },
 )
@@ -792,7 +796,7 @@ def test_jobs_folder_that_cannot_be_listed_is_said(tmp_path: Path) -> None:
 
 def test_import_leaves_the_heavy_packages_alone() -> None:
     """A command that only shows its help must not pay for the clients; yaml comes with the first file that is read."""
-    heavy = "{'yaml', 'boto3', 'botocore', 'pycurl', 'rich', 'ansible'}"
+    heavy = "{'yaml', 'difflib', 'boto3', 'botocore', 'pycurl', 'rich', 'ansible'}"
     program = (
         f"import sys, snowsync.config.job_file, snowsync.config.credentials; print(sorted({heavy} & set(sys.modules)))"
     )

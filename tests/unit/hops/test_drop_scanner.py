@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from dropping import append, refuse_leases, replace_with, write_and_set_back
 from fake_stores import Rig, wait_until
+from job_mapping import mapping_of
 
 from snowsync.core.errors import Trouble
 from snowsync.core.etag import PartDigests
@@ -133,7 +134,7 @@ def test_a_single_pass_waits_no_longer_than_what_is_there_takes(monkeypatch: pyt
 @pytest.fixture
 def drop(rig: Rig) -> Path:
     """The drop folder of volume "one"."""
-    rig.changes["volumes"] = rig.job.model_dump(mode="json")["volumes"]
+    rig.changes["volumes"] = mapping_of(rig.job)["volumes"]
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     folder = rig.folder / "one/drop"
     folder.mkdir()

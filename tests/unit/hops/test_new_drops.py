@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_stores import Rig
+from job_mapping import mapping_of
 
 from snowsync.core.model import LONGEST_KEY, Origin, State
 from snowsync.hops.source.drops.new_drops import LINKED, is_known, key_of, waiting
@@ -76,7 +77,7 @@ def test_a_file_that_changed_is_new_and_one_that_may_have_changed_is_not(tmp_pat
 
 
 def test_what_waits_is_named_with_why_it_will_not_be_taken(rig: Rig) -> None:
-    rig.changes["volumes"] = rig.job.model_dump(mode="json")["volumes"]
+    rig.changes["volumes"] = mapping_of(rig.job)["volumes"]
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     drop = rig.folder / "one/drop"
     (drop / "deep").mkdir(parents=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -497,8 +498,8 @@ def test_what_is_in_flight_is_spared_when_its_volume_comes_back(rig: Rig) -> Non
 def test_one_pass_fills_the_volumes_and_ends(rig: Rig) -> None:
     rig.changes = {"space": {"reserve": 0}}
     job = rig.job
-    volumes = [volume.model_copy(update={"limit": 10_000}) for volume in job.volumes]
-    limited = job.model_copy(update={"volumes": tuple(volumes)})
+    volumes = [replace(volume, limit=10_000) for volume in job.volumes]
+    limited = replace(job, volumes=tuple(volumes))
     for number in range(20):
         rig.source.put(f"object-{number:02}", b"x" * 4096)
     with pytest.MonkeyPatch.context() as patch:
@@ -510,11 +511,8 @@ def test_one_pass_fills_the_volumes_and_ends(rig: Rig) -> None:
 
 
 def test_one_pass_with_files_that_stay_ends(rig: Rig) -> None:
-    limited = rig.job.model_copy(
-        update={
-            "keep_staged": True,
-            "volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes),
-        }
+    limited = replace(
+        rig.job, keep_staged=True, volumes=tuple(replace(volume, limit=10_000) for volume in rig.job.volumes)
     )
     for number in range(20):
         rig.source.put(f"object-{number:02}", b"x" * 4096)
@@ -526,9 +524,7 @@ def test_one_pass_with_files_that_stay_ends(rig: Rig) -> None:
 
 
 def test_one_pass_moves_more_than_the_volumes_hold(rig: Rig) -> None:
-    limited = rig.job.model_copy(
-        update={"volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes)}
-    )
+    limited = replace(rig.job, volumes=tuple(replace(volume, limit=10_000) for volume in rig.job.volumes))
     for number in range(20):
         rig.source.put(f"object-{number:02}", b"x" * 4096)
     with pytest.MonkeyPatch.context() as patch:
@@ -554,9 +550,7 @@ def test_one_pass_uses_disks_that_take_long_to_open(
 ) -> None:
     for number in range(4):
         rig.source.put(f"object-{number}", b"x" * 4096)
-    limited = rig.job.model_copy(
-        update={"volumes": tuple(volume.model_copy(update={"limit": 10_000}) for volume in rig.job.volumes)}
-    )
+    limited = replace(rig.job, volumes=tuple(replace(volume, limit=10_000) for volume in rig.job.volumes))
     monkeypatch.setattr(Rig, "job", property(lambda self: limited))
     open_slowly(monkeypatch, *slow)
     summary = rig.run(direction="source", until="once")
@@ -566,9 +560,7 @@ def test_one_pass_uses_disks_that_take_long_to_open(
 def test_an_object_that_fits_nowhere_is_named_and_the_others_go(rig: Rig) -> None:
     fill(rig)
     rig.source.put("giant", b"x" * 50_000)
-    limited = rig.job.model_copy(
-        update={"volumes": tuple(volume.model_copy(update={"limit": 40_000}) for volume in rig.job.volumes)}
-    )
+    limited = replace(rig.job, volumes=tuple(replace(volume, limit=40_000) for volume in rig.job.volumes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rig, "job", property(lambda self: limited))
         rig.run()
@@ -742,7 +734,6 @@ def test_a_stop_does_not_wait_for_a_source_that_says_nothing(rig: Rig) -> None:
 
 
 def test_a_listing_without_etags_pins_sizes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-
     from fake_stores import FakeClient
 
     from snowsync.core.model import Page

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fake_stores import Rig, wait_until
 
@@ -33,7 +34,7 @@ class Side:
         job = rig.job
         assert job.source
         keys = for_side(job, "source")
-        settings: MoverSettings = job.mover.model_copy(update={"large_object": LARGE})
+        settings: MoverSettings = replace(job.mover, large_object=LARGE)
         setup = MoverSetup(
             settings,
             "fetch",

@@ -19,7 +19,7 @@ from snowsync.inspection.judge import DIFFERS, SAME, UNPROVEN, Verdict
 from snowsync.inspection.read_back import ReadBack
 from snowsync.store.encodings import UNPACKED
 
-STORE = Store.model_validate({"bucket": "photos"})
+STORE = Store(bucket="photos")
 DOUBTFUL = Verdict(UNPROVEN, "its ETags cannot be compared", comparable=False)
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,9 +244,7 @@ def test_a_volume_that_cannot_be_used_says_why(job: Job, ledger: Ledger) -> None
 
 def test_a_mount_point_without_its_disk_is_seen(tmp_path: Path) -> None:
     job = make_job(tmp_path)
-    mounted = job.model_copy(
-        update={"volumes": tuple(volume.model_copy(update={"require_mount": True}) for volume in job.volumes)}
-    )
+    mounted = replace(job, volumes=tuple(replace(volume, require_mount=True) for volume in job.volumes))
     assert {volume.problem for volume in gather(mounted).volumes} == {"nothing is mounted there"}
 
 

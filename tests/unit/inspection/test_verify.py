@@ -12,6 +12,7 @@ import random
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -467,7 +468,7 @@ def test_equal_bytes_under_an_etag_that_fits_nothing_are_not_proven(job: Job) ->
     source.parts.clear()  # the store tells nothing of parts
     destination = Shelf(dict(source.content))
     for policy in ("auto", "hold", "accept"):
-        result = compare(job.model_copy(update={"unproven": policy}), source, destination, read_back=True)
+        result = compare(replace(job, unproven=policy), source, destination, read_back=True)
         assert objects(result) == {"!": 1}
         assert result.agrees() is (policy == "accept")
         assert result.record()["not_proven"]["objects"] == 1
@@ -528,7 +529,7 @@ NOT_PROVEN = {
 @pytest.mark.parametrize("policy", ["auto", "hold", "accept"])
 def test_what_is_not_proven_is_never_called_identical(tmp_path: Path, name: str, policy: str) -> None:
     etag, encryption, source_side, accepting = NOT_PROVEN[name]
-    job = make_job(tmp_path, source=source_side).model_copy(update={"unproven": policy})
+    job = replace(make_job(tmp_path, source=source_side), unproven=policy)
     source, destination = moved_unproven(job, 1, etag)
     source.encryption = encryption
     result = compare(job, source, destination, combined=tmp_path / "all")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_stores import DESTINATION_URL, FakeMover, Rig
+from job_mapping import mapping_of
 from ledger_rows import make_job, select
 
 from snowsync.core.errors import ConfigError
@@ -159,7 +160,7 @@ def test_an_edited_job_is_refused_before_anything_is_touched(rig: Rig, edit: dic
 
 
 def with_drop_folder(rig: Rig) -> list[dict[str, Any]]:
-    volumes = rig.job.model_dump(mode="json")["volumes"]
+    volumes = mapping_of(rig.job)["volumes"]
     return [volumes[0] | {"drop_folder": "drop"}, volumes[1]]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_stores import Rig, wait_until
+from job_mapping import mapping_of
 
 from snowsync.volumes.volume_set import VolumeSet
 
@@ -85,7 +86,7 @@ def test_a_volume_that_left_the_job_file_is_waited_for_by_name(rig: Rig) -> None
     rig.source.put("a", OLD)
     rig.run(direction="source")
     (name,) = {Path(path).parts[0] for path in rig.staged_files()}
-    volumes = rig.job.model_dump(mode="json")["volumes"]
+    volumes = mapping_of(rig.job)["volumes"]
     rig.changes = {"volumes": [volume for volume in volumes if volume["name"] != name]}
     ledger = rig.ledger
     found = VolumeSet(rig.job, ledger)

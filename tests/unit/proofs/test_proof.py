@@ -46,7 +46,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def side(**changes: object) -> Store:
-    return Store.model_validate({"bucket": "bucket-a", **changes})
+    return Store(bucket="bucket-a", **changes)
 
 
 def arrive(
@@ -518,7 +518,7 @@ def test_a_local_file_is_sound_by_its_digest(tmp_path: Path) -> None:
 
 def test_evidence_beyond_reach_stops_and_releases_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.source.put("a", b"data")
-    job = rig.job.model_copy(update={"evidence": Evidence.MEDIUM})
+    job = replace(rig.job, evidence=Evidence.MEDIUM)
     monkeypatch.setattr(Rig, "job", property(lambda self: job))
     with pytest.raises(StoreError, match="only read_back is possible here; lower `evidence` of job photos"):
         rig.run()

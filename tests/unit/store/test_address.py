@@ -96,7 +96,7 @@ def test_a_proxy_that_not_every_tool_knows_is_refused(scheme: str, monkeypatch: 
 def test_a_bucket_goes_before_the_host_where_the_store_says_so(
     addressing: str, refusal: str, expected: str | None
 ) -> None:
-    store = address.readdressed(Store.model_validate({"bucket": "photos", "addressing": addressing}), refusal)
+    store = address.readdressed(Store(bucket="photos", addressing=addressing), refusal)
     assert (store.addressing if store else None) == expected
 
 
@@ -109,7 +109,7 @@ def test_a_bucket_goes_before_the_host_where_the_store_says_so(
     ],
 )
 def test_place_of_a_bucket(addressing: str, expected: tuple[str, str, str]) -> None:
-    store = Store.model_validate({"bucket": "photos", "addressing": addressing})
+    store = Store(bucket="photos", addressing=addressing)
     place = address.place_of(store, "https://s.test:9")
     assert (place.url, place.bucket_path, place.object_path("a b")) == expected
 

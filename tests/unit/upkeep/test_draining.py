@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_stores import Rig, wait_until
+from job_mapping import mapping_of
 
 from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
@@ -106,7 +107,7 @@ def test_what_is_on_its_way_to_a_draining_volume_is_waited_for(rig: Rig) -> None
 def test_a_large_object_waits_for_a_volume_that_is_drained_for_a_while(rig: Rig) -> None:
     first_run(rig, 6)
     rig.run()
-    rig.changes = {"volumes": [*rig.job.model_dump(mode="json")["volumes"]]}
+    rig.changes = {"volumes": [*mapping_of(rig.job)["volumes"]]}
     rig.changes["volumes"][1]["limit"] = 1000
     draining.set_draining(rig.job, "one", True)
     rig.source.put("large", bytes(5000))
@@ -122,7 +123,7 @@ def test_a_volume_that_was_drained_and_left_the_job_holds_up_no_object_that_is_t
     first_run(rig, 6)
     rig.run()
     draining.set_draining(rig.job, "one", True)
-    rig.changes = {"volumes": [{**rig.job.model_dump(mode="json")["volumes"][1], "limit": 1000}]}
+    rig.changes = {"volumes": [{**mapping_of(rig.job)["volumes"][1], "limit": 1000}]}
     rig.source.put("large", bytes(5000))
     rig.run()
     assert rig.states()["large"] == "failed", "no volume of the job will ever take it"
@@ -168,7 +169,7 @@ def test_names_nobody_knows_are_refused(rig: Rig) -> None:
     with pytest.raises(ConfigError, match="it has one, two"):
         draining.set_draining(rig.job, "nine", True)
     (rig.folder / "three").mkdir()
-    volumes = rig.job.model_dump(mode="json")["volumes"]
+    volumes = mapping_of(rig.job)["volumes"]
     rig.changes = {"volumes": [*volumes, {**volumes[0], "name": "three", "path": str(rig.folder / "three")}]}
     with pytest.raises(LedgerNotReady, match="never used"):
         draining.set_draining(rig.job, "three", True)
@@ -189,7 +190,7 @@ def test_a_wait_ends_in_time_and_when_somebody_takes_it_back(rig: Rig) -> None:
 def job_file(rig: Rig) -> str:
     path = rig.folder / "jobs" / "photos.yml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(mapping_of(rig.job)))
     return str(path)
 
 

@@ -20,6 +20,7 @@ import pytest
 import yaml
 from fake_stores import Rig, wait_until
 from faults.forks import run_forked
+from job_mapping import mapping_of
 
 from snowsync.cli import command as cli
 from snowsync.core.errors import JobLocked, LedgerError, LocalError
@@ -111,7 +112,7 @@ def test_keys_of_every_kind_move(rig: Rig) -> None:
 
 def test_small_groups_and_several_targets(rig: Rig) -> None:
     rig.changes = {"group": {"objects": 2}}
-    volumes = list(rig.job.model_dump(mode="json")["volumes"])
+    volumes = list(mapping_of(rig.job)["volumes"])
     (rig.folder / "three").mkdir()
     rig.changes["volumes"] = [*volumes, {**volumes[0], "name": "three", "path": str(rig.folder / "three")}]
     fill(rig, 30)
@@ -143,7 +144,7 @@ def evacuate_back(rig: Rig, name: str) -> evacuation.Evacuated:
 
 
 def test_dropped_files_stay_and_are_said(rig: Rig) -> None:
-    rig.changes = {"volumes": [dict(volume) for volume in rig.job.model_dump(mode="json")["volumes"]]}
+    rig.changes = {"volumes": [dict(volume) for volume in mapping_of(rig.job)["volumes"]]}
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     (rig.folder / "one/drop").mkdir()
     (rig.folder / "one/drop/picture").write_bytes(b"people's")
@@ -252,7 +253,7 @@ evacuation.evacuate(job_file.load_job(sys.argv[1]), "one")
 
 def job_file(rig: Rig) -> str:
     path = rig.folder / "photos.yml"
-    path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(mapping_of(rig.job)))
     return str(path)
 
 
@@ -495,7 +496,7 @@ def wait_a_little(slow: list[float]) -> None:
 
 
 def test_room_is_waited_for_while_a_destination_unit_makes_some(rig: Rig) -> None:
-    rig.changes = {"volumes": [dict(volume) for volume in rig.job.model_dump(mode="json")["volumes"]]}
+    rig.changes = {"volumes": [dict(volume) for volume in mapping_of(rig.job)["volumes"]]}
     rig.changes["volumes"][1]["limit"] = 40_000
     rig.changes["space"] = {"reserve": 0}
     fill(rig, 20)
@@ -582,7 +583,7 @@ def test_a_file_that_cannot_be_read_is_fetched_again_and_the_copy_stays(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_target_that_fails_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    volumes = list(rig.job.model_dump(mode="json")["volumes"])
+    volumes = list(mapping_of(rig.job)["volumes"])
     (rig.folder / "three").mkdir()
     rig.changes = {"volumes": [*volumes, {**volumes[0], "name": "three", "path": str(rig.folder / "three")}]}
     fill(rig, 12)
@@ -648,7 +649,7 @@ def give_up(rig: Rig, *, yes: bool = True) -> giving_up.GivenUp:
 
 
 def test_a_disk_that_will_not_come_back(rig: Rig) -> None:
-    rig.changes = {"volumes": [dict(volume) for volume in rig.job.model_dump(mode="json")["volumes"]]}
+    rig.changes = {"volumes": [dict(volume) for volume in mapping_of(rig.job)["volumes"]]}
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     (rig.folder / "one/drop").mkdir()
     (rig.folder / "one/drop/picture").write_bytes(b"people's")

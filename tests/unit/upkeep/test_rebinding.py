@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_stores import FakeMover, FakeStore, Rig
+from job_mapping import mapping_of
 from ledger_rows import bring_to, listed, row_of, select
 
 from snowsync.cli import command as cli
@@ -266,7 +267,7 @@ def test_what_was_staged_under_another_prefix_keeps_its_name(rig: Rig) -> None:
 
 
 def test_a_dropped_file_is_delivered_under_any_prefix(rig: Rig) -> None:
-    volumes = rig.job.model_dump(mode="json")["volumes"]
+    volumes = mapping_of(rig.job)["volumes"]
     volumes[0]["drop_folder"] = "drop"
     (rig.folder / "one/drop").mkdir()
     (rig.folder / "one/drop/film").write_bytes(b"people's")
@@ -296,7 +297,7 @@ def test_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
     path = rig.folder / "photos.yml"
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+        path.write_text(yaml.safe_dump(mapping_of(rig.job)))
         return (cli.main([arguments[0], str(path), *arguments[1:]]), *capsys.readouterr())
 
     code, _out, error = run("rebind")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_stores import FakeClient, FakeMover, Rig, wait_until
+from job_mapping import mapping_of
 from ledger_rows import bring_to, row_of, select
 
 from snowsync.cli import command as cli
@@ -169,7 +170,7 @@ def test_from_the_command_line(compared: Rig, capsys: pytest.CaptureFixture[str]
     rig = compared
     delivered(rig)
     path = rig.folder / "photos.yml"
-    path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(mapping_of(rig.job)))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         return (cli.main(["resend", str(path), *arguments]), *capsys.readouterr())

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_stores import Rig
+from job_mapping import mapping_of
 
 from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, JobLocked, LedgerError
@@ -75,7 +76,7 @@ def used(rig: Rig) -> None:
 
 
 def plain_volumes(rig: Rig) -> list[dict[str, object]]:
-    return list(rig.job.model_dump(mode="json")["volumes"])
+    return list(mapping_of(rig.job)["volumes"])
 
 
 def contents(rig: Rig) -> dict[str, bytes]:
@@ -267,7 +268,7 @@ def test_two_ledgers_of_one_second_are_both_kept(rig: Rig, monkeypatch: pytest.M
 
 def job_file(rig: Rig) -> str:
     path = rig.folder / "photos.yml"
-    path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(mapping_of(rig.job)))
     return str(path)
 
 

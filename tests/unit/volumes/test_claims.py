@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_stores import Rig, wait_until
+from job_mapping import mapping_of
 
 from snowsync.cli import command as cli
 from snowsync.core.errors import ConfigError, LedgerError, LocalError
@@ -414,7 +415,7 @@ def test_a_volume_that_was_away_at_a_reset_is_taken_over_by_the_next_ledger(rig:
     resetting.reset(rig.job, "photos")
     rig.source.objects.clear()
     rig.source.put("folder/object-1", b"another one")
-    rig.changes = {"volumes": rig.job.model_dump(mode="json")["volumes"][1:]}
+    rig.changes = {"volumes": mapping_of(rig.job)["volumes"][1:]}
     rig.run(until="once")  # the new ledger begins without it
     rig.changes = {}
     (rig.folder / "one").rmdir()
@@ -468,7 +469,7 @@ def test_what_another_ledger_staged_is_shown_first_and_given_up_volume_by_volume
 
 
 def test_what_people_dropped_is_not_given_up(rig: Rig) -> None:
-    mapping = rig.job.model_dump(mode="json")
+    mapping = mapping_of(rig.job)
     rig.changes = {"volumes": mapping["volumes"]}
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     (rig.folder / "one/drop").mkdir()
@@ -485,7 +486,7 @@ def test_what_people_dropped_is_not_given_up(rig: Rig) -> None:
 def test_another_ledger_s_files_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     staged(rig)
     path = rig.folder / "photos.yml"
-    path.write_text(yaml.safe_dump(rig.job.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(mapping_of(rig.job)))
     for has_ledger in (False, True):
         assert cli.main(["volumes", str(path), "--json"]) == 0
         one = json.loads(capsys.readouterr().out)["volumes"][0]

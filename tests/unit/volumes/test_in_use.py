@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,9 +29,7 @@ class Opened:
 @pytest.fixture
 def in_use() -> VolumesInUse:
     names = ("one", "two")
-    return VolumesInUse(
-        {name: JobVolume(Volume.model_validate({"name": name, "path": f"/volumes/{name}"})) for name in names}
-    )
+    return VolumesInUse({name: JobVolume(Volume(name=name, path=Path(f"/volumes/{name}"))) for name in names})
 
 
 def come(in_use: VolumesInUse, number: int = 1, name: str = "one") -> Any:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ class Opened:
 
 
 def volume(opened: Any = None) -> JobVolume:
-    made = JobVolume(Volume.model_validate({"name": "one", "path": "/volumes/one"}))
+    made = JobVolume(Volume(name="one", path=Path("/volumes/one")))
     if opened:
         made.comes(opened)
     return made

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +46,7 @@ def notices(volumes: VolumeLedger, *, of_trouble: bool = True) -> VolumeNotices:
 
 
 def volume(name: str = "one", number: int = 0) -> JobVolume:
-    made = JobVolume(Volume.model_validate({"name": name, "path": f"/volumes/{name}"}))
+    made = JobVolume(Volume(name=name, path=Path(f"/volumes/{name}")))
     if number:
         opened: Any = SimpleNamespace(id=number, name=name)
         made.comes(opened)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fake_stores import Rig
+from job_mapping import mapping_of
 
 from snowsync.core.model import Origin, State
 from snowsync.hops.destination.coming_volumes import ComingVolumes
@@ -104,7 +105,7 @@ def test_a_folder_that_became_a_link_is_not_followed_when_a_file_goes_back(tmp_p
 @pytest.fixture
 def drop(rig: Rig) -> Path:
     """A drop folder whose file `deep/film` is delivered."""
-    volumes = rig.job.model_dump(mode="json")["volumes"]
+    volumes = mapping_of(rig.job)["volumes"]
     volumes[0]["drop_folder"] = "drop"
     rig.changes = {"volumes": volumes}
     folder = rig.folder / "one/drop/deep"

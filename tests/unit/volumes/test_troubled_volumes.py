@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fake_stores import Rig, wait_until
+from job_mapping import mapping_of
 
 from snowsync.core.errors import LocalError, Trouble
 from snowsync.hops.destination.destination_unit import DestinationUnit
@@ -87,7 +88,7 @@ def on_one(rig: Rig) -> list[str]:
 
 
 def drop_on_one(rig: Rig) -> None:
-    rig.changes = {"volumes": [dict(volume) for volume in rig.job.model_dump(mode="json")["volumes"]]}
+    rig.changes = {"volumes": [dict(volume) for volume in mapping_of(rig.job)["volumes"]]}
     rig.changes["volumes"][0]["drop_folder"] = "drop"
     (rig.folder / "one/drop").mkdir()
     (rig.folder / "one/drop/picture").write_bytes(b"people's")

@@ -1,25 +1,27 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""Types for the single values of a job's configuration (job_file.py), each with its own error messages.
+"""Checks of the single values of a job's configuration; config/schema.py says which option has which.
 
-A message says what is wrong and how to fix it. It repeats a value only where nobody would have put a secret.
+Each returns the value as the engine uses it, or raises ValueError. A message says what is wrong and how to fix it. It
+repeats a value only where nobody would have put a secret.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 from urllib.parse import urlsplit
-
-from pydantic import BeforeValidator
 
 from ..core.layout import OWN_FOLDER
 from ..core.model import Evidence
 from ..core.sizes import parse_size, show_size
 
+Check = Callable[[object], Any]
+JOB_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
 _YEAR_SECONDS = 365 * 86_400
 
 
@@ -29,7 +31,7 @@ def kind(value: object) -> str:
     return kinds.get(type(value), "a mapping" if isinstance(value, dict) else type(value).__name__)
 
 
-def size_between(least: int, most: int = 2**63 - 1) -> BeforeValidator:
+def size_between(least: int, most: int = 2**63 - 1) -> Check:
     def check(value: object) -> int:
         size = parse_size(value)
         if not least <= size <= most:
@@ -37,10 +39,10 @@ def size_between(least: int, most: int = 2**63 - 1) -> BeforeValidator:
             raise ValueError(f"must be {bound}, not {show_size(size)}")
         return size
 
-    return BeforeValidator(check)
+    return check
 
 
-def whole_number(least: int, most: int) -> BeforeValidator:
+def whole_number(least: int, most: int) -> Check:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             found = value if isinstance(value, float) else kind(value)
@@ -49,7 +51,7 @@ def whole_number(least: int, most: int) -> BeforeValidator:
             raise ValueError(f"must be from {least} to {most}, not {value}")
         return value
 
-    return BeforeValidator(check)
+    return check
 
 
 def _number(value: object, what: str) -> float:
@@ -58,26 +60,26 @@ def _number(value: object, what: str) -> float:
     return float(value)
 
 
-def _seconds(value: object) -> float:
-    seconds = _number(value, "a number of seconds")
-    if not 0 < seconds <= _YEAR_SECONDS:
+def seconds(value: object) -> float:
+    number = _number(value, "a number of seconds")
+    if not 0 < number <= _YEAR_SECONDS:
         raise ValueError(f"must be more than 0 and at most {_YEAR_SECONDS} seconds (a year), not {value}")
-    return seconds
+    return number
 
 
-def _seconds_or_zero(value: object) -> float:
-    return 0.0 if _number(value, "a number of seconds") == 0 else _seconds(value)
+def seconds_or_zero(value: object) -> float:
+    return 0.0 if _number(value, "a number of seconds") == 0 else seconds(value)
 
 
-def _fraction(value: object) -> float:
-    fraction = _number(value, "a fraction")
-    if not 0 < fraction <= 1:
-        fix = f"; write {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
+def fraction(value: object) -> float:
+    number = _number(value, "a fraction")
+    if not 0 < number <= 1:
+        fix = f"; write {number / 100:g} for {number:g} %" if 1 < number <= 100 else ""
         raise ValueError(f"must be a fraction above 0 and up to 1, not {value}{fix}")
-    return fraction
+    return number
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false without quotes, not {kind(value)}")
     return value
@@ -94,7 +96,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _matching(pattern: str, fix: str) -> BeforeValidator:
+def _matching(pattern: str, fix: str) -> Check:
     matches = re.compile(pattern).fullmatch
 
     def check(value: object) -> str:
@@ -103,20 +105,20 @@ def _matching(pattern: str, fix: str) -> BeforeValidator:
             raise ValueError(f"{_shown(text)} is not valid; {fix}")
         return text
 
-    return BeforeValidator(check)
+    return check
 
 
-def one_of(*words: str) -> BeforeValidator:
+def one_of(*words: str) -> Check:
     def check(value: object) -> str:
         if value not in words:
             found = _shown(value) if isinstance(value, str) else kind(value)
             raise ValueError(f"must be {' or '.join(words)}, not {found}")
         return str(value)
 
-    return BeforeValidator(check)
+    return check
 
 
-def _absolute_path(value: object) -> Path:
+def absolute_path(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value, "an absolute path")
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"{_shown(text)} is not an absolute path; start it with /")
@@ -125,7 +127,7 @@ def _absolute_path(value: object) -> Path:
     return Path("/" + text.lstrip("/"))
 
 
-def _relative_folder(value: object) -> str:
+def relative_folder(value: object) -> str:
     text = _text(value, "a folder below the volume")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if text.startswith("/") or ".." in parts or not parts or "\0" in text:
@@ -135,7 +137,7 @@ def _relative_folder(value: object) -> str:
     return "/".join(parts)
 
 
-def _bucket(value: object) -> str:
+def bucket(value: object) -> str:
     text = _text(value, "a bucket name")
     if "/" in text or ":" in text:
         raise ValueError("must be a bare bucket name; a prefix goes into `prefix`, a URL into `endpoints`")
@@ -144,7 +146,7 @@ def _bucket(value: object) -> str:
     return text
 
 
-def _prefix(value: object) -> str:
+def prefix(value: object) -> str:
     text = _text(value)
     try:
         length = len(text.encode())
@@ -155,7 +157,7 @@ def _prefix(value: object) -> str:
     return text
 
 
-def _endpoint(value: object) -> str:
+def endpoint(value: object) -> str:
     """`scheme://host[:port]`, scheme and host in lower case. Messages never repeat the URL: it may hold a password."""
     text = _text(value, "a URL")
     if re.search(r"[^\x21-\x7e]|\\", text):
@@ -195,7 +197,7 @@ def _is_host(host: str) -> bool:
     return len(host) <= 253 and all(map(label.fullmatch, host.split(".")))
 
 
-def _mode(value: object) -> object:
+def mode(value: object) -> object:
     if value == "direct":
         raise ValueError("direct is not implemented; use staged")
     if value != "staged":
@@ -203,7 +205,7 @@ def _mode(value: object) -> object:
     return value
 
 
-def _evidence(value: object) -> Evidence:
+def evidence(value: object) -> Evidence:
     if not isinstance(value, int) or value not in (2, 3):
         raise ValueError(
             "must be 2 (the store's digest equals ours) or 3 (read back); a lower level would allow deleting unproven"
@@ -212,21 +214,7 @@ def _evidence(value: object) -> Evidence:
     return Evidence(value)
 
 
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute_path)]
-RelativeFolder = Annotated[str, BeforeValidator(_relative_folder)]
-Bucket = Annotated[str, BeforeValidator(_bucket)]
-Prefix = Annotated[str, BeforeValidator(_prefix)]
-Endpoint = Annotated[str, BeforeValidator(_endpoint)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-SecondsOrZero = Annotated[float, BeforeValidator(_seconds_or_zero)]
-Fraction = Annotated[float, BeforeValidator(_fraction)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Rung = Annotated[Evidence, BeforeValidator(_evidence)]
-Mode = Annotated[Literal["staged"], BeforeValidator(_mode)]
-JOB_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
-JobName = Annotated[str, _matching(JOB_NAME, "use 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit")]
-VolumeName = Annotated[
-    str, _matching(r"[a-z0-9][a-z0-9-]{0,62}", "use 1 to 63 of a-z, 0-9 and -, starting with a letter or digit")
-]
-Region = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "give a region such as us-east-1")]
-Profile = Annotated[str, _matching(r"[^\[\]\x00-\x1f]{1,128}", "give the name of a section of the credentials file")]
+job_name = _matching(JOB_NAME, "use 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit")
+volume_name = _matching(r"[a-z0-9][a-z0-9-]{0,62}", "use 1 to 63 of a-z, 0-9 and -, starting with a letter or digit")
+region = _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "give a region such as us-east-1")
+profile = _matching(r"[^\[\]\x00-\x1f]{1,128}", "give the name of a section of the credentials file")

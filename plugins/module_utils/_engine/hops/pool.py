@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
 from ..config.credentials import Keys
 from ..config.job_file import MoverSettings, Store
@@ -188,4 +189,4 @@ def _for_direction(settings: MoverSettings, direction: str) -> MoverSettings:
     """
     if direction != "fetch":
         return settings
-    return settings.model_copy(update={"large_workers": max(1, settings.large_workers // 2)})
+    return replace(settings, large_workers=max(1, settings.large_workers // 2))

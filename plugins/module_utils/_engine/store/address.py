@@ -14,6 +14,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.errors import ConfigError
@@ -132,7 +133,7 @@ def readdressed(store: Store, refusal: str) -> Store | None:
     """The store with the addressing to use after an error with this code; None: nothing to change."""
     if store.addressing != "auto" or refusal not in _VIRTUAL_ONLY:
         return None
-    return store.model_copy(update={"addressing": "virtual"})
+    return replace(store, addressing="virtual")
 
 
 def query_string(parameters: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..config.connection_needs import LEAST
@@ -48,7 +48,7 @@ def _native_within(settings: MoverSettings, share: int) -> MoverSettings:
     parts = min(settings.part_concurrency, max(1, share // 2))
     large = max(1, min(settings.large_workers, share // (2 * parts)))
     small = max(1, min(settings.workers, share - parts * large))
-    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": parts})
+    return replace(settings, workers=small, large_workers=large, part_concurrency=parts)
 
 
 def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
@@ -57,7 +57,7 @@ def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
     each = max(2, parts)
     large = max(1, min(settings.large_workers, share // (2 * each)))
     small = max(1, min(settings.workers, (share - each * large) // 2))
-    return settings.model_copy(update={"workers": small, "large_workers": large, "part_concurrency": parts})
+    return replace(settings, workers=small, large_workers=large, part_concurrency=parts)
 
 
 @dataclass(frozen=True, slots=True)
