@@ -32,7 +32,7 @@ from snowsync.movers.tools import MoverSetup
 from snowsync.running.main_thread import Attendant
 from snowsync.running.run import run_job
 from snowsync.running.summary import Summary
-from snowsync.store import endpoint
+from snowsync.store import boto_client, endpoint
 from snowsync.store.answers import UNREADABLE
 from snowsync.store.endpoint import Access
 from snowsync.volumes import disk_calls, open_volume
@@ -436,7 +436,7 @@ def install(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     FakeMover.stores = dict.fromkeys(rig.source_endpoints, rig.source)
     FakeMover.stores |= dict.fromkeys(rig.destination_endpoints, rig.destination)
     move_by(monkeypatch, FakeMover)
-    monkeypatch.setattr(endpoint, "Control", FakeControl)
+    monkeypatch.setattr(boto_client, "Control", FakeControl)
     monkeypatch.setattr(open_volume, "syncfs", lambda descriptor: None)
     monkeypatch.setattr(endpoint.Endpoint, "client", lambda self: FakeClient(FakeMover.stores[self.url], self.url))
 

@@ -1041,7 +1041,7 @@ def test_closing_in_the_middle_accounts_for_everything(fakes: Fakes, seed: int) 
     """Four threads submit more than a lane takes, and the end comes at any moment."""
     choice = random.Random(seed)
     receiver = Receiver()
-    mover = fakes.mover(receiver, large_object="1KiB")
+    mover = fakes.mover(receiver, large_object=1024)
     works = works_of([choice.choice(["ok", "ok", "error", "silent"]) for _ in range(120)])
 
     def submit(share: list[Fetch]) -> None:

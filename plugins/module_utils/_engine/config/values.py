@@ -9,7 +9,6 @@ repeats a value only where nobody would have put a secret.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +180,8 @@ def endpoint(value: object) -> str:
 
 def is_address(host: str) -> bool:
     """Whether a host is an IP address, not a name."""
+    import ipaddress  # only for addresses that look like one, or stores that put the bucket before the host
+
     try:
         return bool(ipaddress.ip_address(host))
     except ValueError:
@@ -189,10 +190,7 @@ def is_address(host: str) -> bool:
 
 def _is_host(host: str) -> bool:
     if ":" in host:
-        try:
-            return bool(ipaddress.IPv6Address(host))
-        except ValueError:
-            return False
+        return is_address(host)
     label = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
     return len(host) <= 253 and all(map(label.fullmatch, host.split(".")))
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -159,6 +158,8 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write_atomically(path: Path, chunks: Iterable[str]) -> None:
+    import tempfile  # loads every compressor; a run that changed nothing saves no report
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as stream:

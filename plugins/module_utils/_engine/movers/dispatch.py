@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..config.credentials import Keys
 from ..core import etag
 from ..core.errors import Trouble, file_error
 from ..core.model import Fetch, Outcome, Send
-from ..store.boto_client import Control
 from ..store.endpoint import Endpoint
 from ..store.upload_bodies import rotten
 from .blocking_work import BlockingWork
 from .mover_set import MoverSet
 from .tools import BOTO3, TOOLS, MoverSetup
+
+if TYPE_CHECKING:
+    from ..store.boto_client import Control
 
 
 class Dispatch:

@@ -1,24 +1,28 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The tools that move objects: how to create a mover of each, and the properties of each tool."""
+"""The tools that move objects: how to create a mover of each, and the properties of each tool.
+
+The code of a tool is loaded with the first object for it: a run with nothing to move needs none.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..config.job_file import MoverSettings
 from ..core.model import Fetch, Outcome, Send
 from ..core.parts import PartMemory
 from ..store.connections import NO_LIMIT, Lanes, lanes_within
 from ..store.endpoint import Access
-from .hands.hand_setup import usual_count
-from .hands.handed_mover import HandedMover
-from .native.native_mover import NativeMover
 from .port import Mover
-from .s5cmd.s5cmd_mover import S5cmdMover
+
+if TYPE_CHECKING:
+    from .native.native_mover import NativeMover
+    from .s5cmd.s5cmd_mover import S5cmdMover
 
 NATIVE, S5CMD = "native", "s5cmd"
 BOTO3 = "boto3"  # for objects that no mover supports; it is not a mover itself, see movers/blocking_work.py
@@ -71,8 +75,23 @@ def tool_of(settings: MoverSettings) -> str:
     return NATIVE if settings.tool == "auto" else settings.tool
 
 
+def _native_mover() -> type[NativeMover]:
+    from .native.native_mover import NativeMover
+
+    return NativeMover
+
+
+def _s5cmd_mover() -> type[S5cmdMover]:
+    from .s5cmd.s5cmd_mover import S5cmdMover
+
+    return S5cmdMover
+
+
 def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> Mover:
     """In this process, which has all descriptors, and passes them to its hands."""
+    from .hands.hand_setup import usual_count
+    from .hands.handed_mover import HandedMover
+
     count = setup.settings.processes
     count = usual_count(len(os.sched_getaffinity(0))) if count is None else count
     if count:
@@ -91,7 +110,7 @@ def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> M
             memory=setup.memory,
             packing=access.packing,
         )
-    return NativeMover(
+    return _native_mover()(
         access.store,
         access.url,
         access.keys,
@@ -108,7 +127,7 @@ def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> M
 
 
 def _s5cmd(setup: MoverSetup, access: Access, descriptors: Sequence[int]) -> Mover:
-    return S5cmdMover(
+    return _s5cmd_mover()(
         access.store,
         access.url,
         access.keys,
@@ -123,16 +142,16 @@ def _s5cmd(setup: MoverSetup, access: Access, descriptors: Sequence[int]) -> Mov
 TOOLS = {
     NATIVE: Tool(
         _native,
-        NativeMover.can_fetch,
-        NativeMover.can_send,
+        lambda work: _native_mover().can_fetch(work),
+        lambda work: _native_mover().can_send(work),
         keeps_its_start=False,
         compares=True,
         resumes=True,
     ),
     S5CMD: Tool(
         _s5cmd,
-        S5cmdMover.can_fetch,
-        S5cmdMover.can_send,
+        lambda work: _s5cmd_mover().can_fetch(work),
+        lambda work: _s5cmd_mover().can_send(work),
         keeps_its_start=True,
         compares=False,
         resumes=False,

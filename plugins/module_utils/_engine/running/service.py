@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -60,6 +59,8 @@ class Systemd:
         """One message, of lines as sd_notify(3) defines them; dropped if systemd does not read it."""
         if not self._address:
             return
+        import socket  # without systemd nobody needs it
+
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:

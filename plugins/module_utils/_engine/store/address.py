@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
-
-from ..core.errors import ConfigError
-from .socks import SCHEMES
 
 if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
     from ..config.credentials import Credentials, Keys
@@ -50,43 +45,11 @@ def proxy_for(endpoint: str) -> str:
     Follows the rules of Go clients (s5cmd, rclone): loopback is always direct, `no_proxy` may contain networks such as
     192.168.0.0/16, which Python's own implementation does not support.
     """
-    parts = urllib.parse.urlsplit(endpoint)
-    host = parts.hostname or ""
-    proxies = urllib.request.getproxies_environment()
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        address = None
-    if host == "localhost" or (address is not None and address.is_loopback):
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
         return ""
-    if address is not None and any(_holds(entry, address) for entry in proxies.get("no", "").split(",")):
-        return ""
-    if urllib.request.proxy_bypass(parts.netloc, proxies):
-        return ""
-    return _usable(proxies.get(parts.scheme) or proxies.get("all") or "")
+    from .proxies import chosen_proxy  # urllib.request and the HTTP client behind it cost a sixth of a start
 
-
-def _usable(proxy: str) -> str:
-    """The proxy's URL; ConfigError for one that not every tool supports: all requests must use the same proxy.
-
-    A SOCKS proxy always resolves the names, with either scheme.
-    """
-    scheme, separator, rest = proxy.partition("://")
-    if separator and scheme.lower() in SCHEMES:
-        return f"socks5h://{rest}"
-    if separator and scheme.lower() not in ("http", "https"):
-        problem = f"{scheme}:// proxies are not supported; use http://, https:// or socks5h://"
-        raise ConfigError(
-            "the environment", [f"http_proxy, https_proxy, all_proxy: {problem}, or name the host in no_proxy"]
-        )
-    return proxy
-
-
-def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    try:
-        return address in ipaddress.ip_network(entry.strip(), strict=False)
-    except ValueError:
-        return False
+    return chosen_proxy(endpoint)
 
 
 def ca_file(store: Store) -> str:

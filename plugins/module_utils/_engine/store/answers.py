@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 from ..core.errors import StoreError, Trouble
@@ -113,6 +112,8 @@ def parse_error(body: bytes) -> Refusal | None:
         return None
 
     def element(name: str) -> str:
+        import html  # its table of entities is large, and only errors need it
+
         found = re.search(rf"<(?:\w+:)?{name}>([^<]*)</", text)
         return " ".join(html.unescape(found.group(1)).split())[:300] if found else ""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import re
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 
 _MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6}
 _MONTHS |= {"Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
@@ -28,6 +27,8 @@ def http_date_ms(text: str) -> int:
 
 def _other_date_ms(text: str) -> int:
     """Older forms of HTTP dates, and dates with an offset: RFC 850, asctime, RFC 5322."""
+    from email.utils import parsedate_to_datetime  # slow to load, and hardly any store needs it
+
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError, TypeError, IndexError):

@@ -17,15 +17,15 @@ from ..core.blame import Blame, Probe, Standing, blame
 from ..core.errors import StoreError, Trouble, stop_if_refused
 from ..core.model import Page
 from .address import readdressed
-from .boto_client import Control
 from .client import StoreClient
 from .connections import Permits, Turns, shares
 from .encodings import Packing
 from .listing_walk import ListingWalk
 from .timeouts import Patience
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ..config.job_file import Store
+    from .boto_client import Control
 
 _log = logging.getLogger("snowsync.endpoints")
 _OF_EXAMPLES = 0  # no object has this number
@@ -77,6 +77,8 @@ class Clients:
     def control(self) -> Control:
         with self._making:
             if self._control is None:
+                from .boto_client import Control  # most runs need no boto3
+
                 access = self._access
                 self._control = Control(
                     access.store,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 
 from ..core.errors import LocalError, Trouble, local_trouble
 from ..core.layout import PROBE
@@ -29,7 +28,7 @@ def insist_on_fitness(folder: int, action: str) -> None:
 
 def unfit(folder: int) -> str:
     """Why the folder cannot hold staged files; "" if it can, or if the filesystem is too full to test."""
-    name = f"{PROBE}{uuid.uuid4()}".ljust(LONGEST_NAME, "a")
+    name = f"{PROBE}{os.urandom(16).hex()}".ljust(LONGEST_NAME, "a")
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
     except OSError as error:
@@ -63,7 +62,7 @@ def _is_there(folder: int, name: str) -> bool:
 
 def largest_file(folder: int) -> int:
     """The maximum file size in bytes, if the filesystem reports it beforehand (FAT does); else NO_LIMIT."""
-    name = f"{PROBE}{uuid.uuid4()}"
+    name = f"{PROBE}{os.urandom(16).hex()}"
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     except OSError as error:

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -61,6 +60,8 @@ def write_marker(path: Path, name: str, more: Mapping[str, str] | None = None) -
             if read_marker(path) is None:
                 remove_probes(descriptor)  # of a process that was killed
                 insist_on_fitness(descriptor, f"make a volume of {path}")
+                import uuid  # loads `platform`; a marker is made once in the life of a volume
+
                 content = {"uuid": str(uuid.uuid4()), "name": name, **(more or {})}
                 _put(descriptor, json.dumps(content).encode())
         os.fsync(top)

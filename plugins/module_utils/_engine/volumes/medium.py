@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class Medium:
 
 def try_writing(folder: int) -> None:
     """A volume that went read-only still has its marker: only a durable write shows it. A full one has not failed."""
-    name = f"{PROBE}{uuid.uuid4()}"
+    name = f"{PROBE}{os.urandom(16).hex()}"
     try:
         _make_durably(folder, name)
     except OSError as error:

@@ -10,11 +10,12 @@ below a mount point after its filesystem is gone.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
+import functools
 import os
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..config.job_file import Volume as VolumeConfig
 from ..core import workers
@@ -25,6 +26,9 @@ from .folders import Folders
 from .load import Load
 from .medium import Medium
 from .ownership import Ownership
+
+if TYPE_CHECKING:
+    import ctypes
 
 # With more directories than this in one group, a second syncfs is cheaper than one fsync each.
 _FSYNC_DIRECTORIES = 16
@@ -37,23 +41,33 @@ _MOST_QUARANTINED = 1000  # copies of one object that no longer have their diges
 _PARTIAL = NeverStaged("what a mover, or an evacuation, had not finished")
 _MISMATCHED = NeverStaged("an earlier fetch that did not match")
 
-_libc = ctypes.CDLL(None, use_errno=True)
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    """The C library: loaded with the first group of objects, since a run without any needs no ctypes."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def syncfs(descriptor: int) -> None:
     """syncfs(2): everything written to this filesystem so far is durable, or OSError."""
+    import ctypes
+
     with workers.at_medium():
-        if _libc.syncfs(descriptor) != 0:
+        if _libc().syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
 
 def start_writeback(path: str) -> None:
     """Ask the kernel to begin writing a large file out, so that syncing it after its hash finds little left to do."""
+    import ctypes
+
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with workers.at_medium():
-            _libc.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+            _libc().sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
     finally:
         os.close(descriptor)
 

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from ....core.errors import StoreError
 from ....core.machine import now_ms
 from ....core.parts import Upload
 from ....ledger.destination_ports import LeftUploads
-from ....store.boto_client import Control
 from ....store.endpoint import Endpoint
 from ...pool import EndpointPool
+
+if TYPE_CHECKING:
+    from ....store.boto_client import Control
 
 _log = logging.getLogger("snowsync.destination")
 
