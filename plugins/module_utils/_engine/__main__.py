@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from .cli.command import main
+from .cli import command
+
+
+def main() -> int:
+    """The command, as a process: returns its exit code."""
+    try:
+        return command.main()
+    finally:
+        gc.freeze()  # the interpreter would look through everything for garbage once more before it ends
+
 
 if __name__ == "__main__":
     sys.exit(main())

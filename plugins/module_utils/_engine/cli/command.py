@@ -33,7 +33,7 @@ from ..core.text import (
 )
 from . import store_commands, volume_commands
 from .arguments import build_parser
-from .common import EXIT_NOT_DRAINED, load_named_job, print_json
+from .common import EXIT_NOT_DRAINED, load_named_job, print_json, without_collections
 
 if TYPE_CHECKING:
     from ..config.job_file import Job
@@ -48,7 +48,8 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. SystemExit only from the parser (0 for --help, 2 for usage)."""
     _make_output_safe()
-    parsed = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     _set_up_logging(parsed.log_level or ("info" if parsed.command == "run" else "warning"))
     try:
         code = _ACTIONS[parsed.act](parsed)
@@ -86,9 +87,10 @@ def _unexpected(error: Exception) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from ..running.pair import run_pair
-    from ..running.run import run_job
-    from ..running.service import Daemon
+    with without_collections():
+        from ..running.pair import run_pair
+        from ..running.run import run_job
+        from ..running.service import Daemon
 
     job, attendant = load_named_job(parsed), Daemon()
     _refuse_root_for_another(job)
@@ -224,7 +226,8 @@ def _plan_text(plan: Plan) -> str:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    from ..inspection import status
+    with without_collections():
+        from ..inspection import status
 
     found = status.gather_all(parsed.jobs_dir) if parsed.job is None else [status.gather(load_named_job(parsed))]
     if parsed.json:
