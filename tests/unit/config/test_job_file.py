@@ -591,6 +591,10 @@ def test_all_problems_are_told_at_once() -> None:
         (volumes_job({"name": "a", "path": "/"}, attempts=0), "volumes[0].path"),
         (volumes_job({"name": "a", "path": "/a"}, attempts=0, source=None), "source"),
         ({"job": "x", "volumes": []}, "volumes"),
+        (
+            stores({"max_connections": 5, "bucket": "other"}, {}) | {"mover": {"tool": "s5cmd", "workers": 0}},
+            "source.max_connections",
+        ),
     ],
 )
 def test_wrong_value_does_not_hide_what_values_say_together(mapping: dict[str, Any], crossing: str) -> None:
