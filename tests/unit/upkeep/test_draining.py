@@ -260,7 +260,7 @@ def test_drain_from_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str
 
 # Loads all beforehand: the interpreter of a test may lie where the owner cannot read, unlike that of a host.
 AS_OWNER = """
-import codecs, sys
+import codecs, ctypes, sys, tempfile, uuid
 from snowsync.cli import command
 from snowsync.show import watch
 from snowsync.upkeep import evacuation, giving_up, resetting
