@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..core import workers
 from ..core.errors import ConfigError
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which the users of `load` may not have
+if TYPE_CHECKING:
     from .job_file import Job
 
 CREDENTIALS_ROOT = Path("/etc/snowsync/credentials")

@@ -13,7 +13,7 @@ from .activity import Activity
 from .flight import Flight
 from .pool import EndpointPool
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ..config.job_file import Job
 
 

@@ -30,7 +30,7 @@ from .encodings import Packing, is_unpacked, why_longer
 from .timeouts import CONNECT_SECONDS, Asked, Patience
 from .upload_bodies import CHUNK
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.credentials import Keys
     from ..config.job_file import Store
 

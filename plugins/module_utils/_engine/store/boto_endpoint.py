@@ -26,7 +26,7 @@ from .remedies import AskedWith
 from .timeouts import Asked, Patience
 from .upload_bodies import Section
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.credentials import Credentials, Keys
     from ..config.job_file import Store
 

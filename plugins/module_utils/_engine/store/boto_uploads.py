@@ -30,7 +30,7 @@ from .upload_bodies import (
     rotten,
 )
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 

@@ -31,7 +31,7 @@ from .request_errors import RequestErrors
 from .signed_requests import SignedRequests, with_current_keys
 from .timeouts import CONNECT_SECONDS, Asked, Patience
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.credentials import Keys
     from ..config.job_file import Store
 

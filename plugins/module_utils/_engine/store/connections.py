@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config.connection_needs import LEAST
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ..config.job_file import MoverSettings
 
 

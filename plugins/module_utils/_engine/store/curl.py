@@ -17,7 +17,7 @@ from .address import ca_file, proxy_for
 from .head_answers import status_of
 from .timeouts import Silence
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 KEPT_ERROR_BYTES = 65536

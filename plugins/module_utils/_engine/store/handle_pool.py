@@ -15,7 +15,7 @@ from .crew import Crew
 from .curl import Transfer, goes_on, handle_options, libcurl
 from .multi import Multi
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 _UNBOUNDED = 1 << 30

@@ -14,7 +14,7 @@ from ..core.model import Page
 from .address import query_string
 from .listing_parser import EntryParser, ListingParser
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 _Parser = TypeVar("_Parser", bound="ListingParser")

@@ -24,7 +24,7 @@ from .signed_requests import SignedRequests
 from .timeouts import Asked, Patience
 from .xml_repair import as_utf8
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 # 1,000 keys of 1,024 bytes, each byte as %XX, stay below 4 MiB; some stores ignore `max-keys` and return more.

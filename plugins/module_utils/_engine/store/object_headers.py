@@ -16,7 +16,7 @@ from ..core.header_text import dump_headers, load_headers
 from ..core.model import Headers
 from .head_answers import METADATA_PREFIX
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ..config.job_file import Job
 
 _HEADER_NAMES = (

@@ -13,7 +13,7 @@ from .answers import failure
 from .curl import Answer, Waiting
 from .remedies import AskedWith
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.job_file import Store
 
 LATE = "late"  # the code of a StoreError: the caller stopped waiting for this response

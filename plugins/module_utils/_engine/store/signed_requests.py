@@ -14,7 +14,7 @@ from .address import Signer, host_header, place_of
 from .curl import Transfer
 from .encodings import PLAIN, Packing
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic, which tests and tools may do without
+if TYPE_CHECKING:
     from ..config.credentials import Keys
     from ..config.job_file import Store
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ..config.job_file import MoverSettings
 
 CONNECT_SECONDS = 10.0  # for the name, the connection and the TLS handshake

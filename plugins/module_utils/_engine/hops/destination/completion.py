@@ -21,7 +21,7 @@ from .proving.releases import Releases
 from .touched_objects import TouchedObjects
 from .unsent.refusals import Refusals
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 

@@ -21,7 +21,7 @@ from ..switches import Switches
 from .proving.releases import Releases
 from .proving.volume_workers import VolumeWorkers
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 _PAGE = 1000

@@ -27,7 +27,7 @@ from .staged_queue import StagedQueue
 from .unsent.refusals import PROBES_AT_ONCE, Refusals
 from .unsent.unsent import Unsent
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 

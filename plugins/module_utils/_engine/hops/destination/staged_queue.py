@@ -15,7 +15,7 @@ from ..backlog import VolumeBacklog
 from ..crew import Crew
 from .proving.batches import Batches
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Group
 
 _BATCHES = 3  # in flight per volume: one being sent, one draining, one being proven

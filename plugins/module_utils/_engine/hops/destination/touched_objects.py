@@ -25,7 +25,7 @@ from ...store.endpoint import Endpoint
 from ..pool import EndpointPool
 from ..switches import Switches
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 _log = logging.getLogger("snowsync.destination")

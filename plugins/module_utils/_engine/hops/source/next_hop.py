@@ -11,7 +11,7 @@ from ...core.model import State
 from ...ledger.source_ports import SourceLedger
 from ..switches import Switches
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 

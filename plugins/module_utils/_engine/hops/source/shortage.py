@@ -24,7 +24,7 @@ from ..switches import Switches
 from .next_hop import NextHop
 from .staging.sweeping import Sweeping
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 _log = logging.getLogger("snowsync.source")

@@ -22,7 +22,7 @@ from ..flight import Flight
 from ..part_memory import PartKeeper
 from .staging.sweeping import Sweeping
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Job
 
 _log = logging.getLogger("snowsync.source")

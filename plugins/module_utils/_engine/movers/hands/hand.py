@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The program of a hand: it moves the small objects that its parent gives it, and tells their outcomes.
 
-It ends with its parent, and has nothing worth keeping: what it has not told is unknown. Neither pydantic nor the
-ledger is imported here.
+It ends with its parent, and has nothing worth keeping: what it has not told is unknown.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
+from ...config.job import MoverSettings, Store
 from ...core import workers
 from ...store.connections import NO_LIMIT, Lanes
 from ...store.encodings import PACKED, PLAIN, Packing
@@ -47,14 +47,12 @@ class Hand:
         logging.getLogger("snowsync").setLevel(setup["log_level"])
 
     def _made_mover(self, setup: Mapping[str, Any]) -> NativeMover:
-        # Plain values in place of the job's models, which would bring pydantic.
-        store: Any = SimpleNamespace(**setup["store"])
-        settings: Any = SimpleNamespace(**setup["settings"], is_large=lambda _size: False)
+        store = Store(**setup["store"], ca_bundle=Path(setup["ca_bundle"]) if setup["ca_bundle"] else None)
         return NativeMover(
             store,
             setup["endpoint"],
             self._keys,
-            settings,
+            MoverSettings(**setup["settings"]),
             direction=setup["direction"],
             on_outcome=lambda outcome: self._outbox.add(say_outcome(outcome)),
             on_error=_end_with,

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...config.credentials import Keys
+from ...config.job import MoverSettings, Store
+from ...store.connections import NO_LIMIT
 from ...store.encodings import PACKED, Packing
 from .channel import Message
 from .hand_keys import say_keys
 from .messages import SETUP
-
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from ...config.credentials import Keys
-    from ...config.job_file import MoverSettings, Store
 
 _MOST = 4  # of one direction: the process that decides has no more work for them
 
@@ -49,9 +48,10 @@ def setup_message(
             "endpoints": tuple(store.endpoints),
             "etag": store.etag,
             "addressing": store.addressing,
-            "ca_bundle": str(store.ca_bundle) if store.ca_bundle is not None else None,
         },
+        "ca_bundle": str(store.ca_bundle or ""),
         "settings": {
+            "large_object": NO_LIMIT,  # large ones stay with the parent
             "part_size": settings.part_size,
             "retries": settings.retries,
             "stall_seconds": settings.stall_seconds,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from ...config.credentials import Keys
+from ...config.job import MoverSettings, Store
 from ...core import workers
 from ...core.errors import Trouble
 from ...core.model import Fetch, Outcome, Send
@@ -23,10 +24,6 @@ from .hand_setup import hand_widths, setup_message
 from .hands import Hands
 from .messages import BEAT, LOOK, OUTCOMES, read_outcome
 from .volume_room import VolumeRoom
-
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
-    from ...config.credentials import Keys
-    from ...config.job_file import MoverSettings, Store
 
 _log = logging.getLogger("snowsync.native")
 

@@ -16,7 +16,7 @@ from ...store.curl import Transfer, handle_options, libcurl
 from ...store.multi import Multi, Waker
 from ...store.timeouts import CONNECT_SECONDS
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import Store
 
 _BUFFER = 256 * 1024

@@ -29,7 +29,7 @@ from .stream_lane import StreamLane
 from .upload import LargeSend
 from .volume_lanes import VolumeLanes
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import MoverSettings, Store
     from ...store.encodings import Packing

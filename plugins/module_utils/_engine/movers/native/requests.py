@@ -20,7 +20,7 @@ from ...store.timeouts import Patience
 from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
 from .signing import RequestSigner
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import Store
 

@@ -14,7 +14,7 @@ from ...store.answers import failure
 from ...store.curl import Transfer
 from ...store.remedies import AskedWith
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import Store
 

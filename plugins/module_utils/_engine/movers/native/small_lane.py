@@ -19,7 +19,7 @@ from ...store.multi import Waker
 from .errands import Errand, ErrandQueue, LaneFailed, Retries, Sleeper
 from .lanes import Kit, LaneThreads
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...core.model import Head
 
 _log = logging.getLogger("snowsync.native")

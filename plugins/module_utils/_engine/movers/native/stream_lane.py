@@ -17,7 +17,7 @@ from ...store.multi import Multi
 from .lanes import Kit, LaneThreads
 from .requests import Request
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...core.model import Head
 
 _LONGEST_WAIT = 0.5  # seconds, after which a stream looks whether its lane was closed

@@ -20,7 +20,7 @@ from .pipes import CommandPipe, ReportPipes
 from .setup import BOOTSTRAP, arguments, binary_path, environment
 from .stuck import Watch
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import MoverSettings, Store
 

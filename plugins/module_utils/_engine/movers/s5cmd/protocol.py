@@ -20,7 +20,7 @@ from ...core.s3_limits import LARGEST_PART, MOST_PARTS, SMALLEST_PART, fits
 from ...store.answers import trouble_of
 from ...store.upload_bodies import UNSET_CONTENT_TYPE, is_header_name
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.job_file import MoverSettings
 
 # A path that needs no quotes and is the last word of a line: it matches a report to its work.

@@ -29,7 +29,7 @@ from .setup import allow_open_files
 from .stuck import CheckTimes, traffic_of
 from .supervisor import Supervisor
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import MoverSettings, Store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...core.errors import ConfigError
 from ...store.address import ca_file, proxy_for
 
-if TYPE_CHECKING:  # config/job_file.py brings pydantic
+if TYPE_CHECKING:
     from ...config.credentials import Credentials
     from ...config.job_file import MoverSettings, Store
 

@@ -32,7 +32,7 @@ from .sent_uploads import SentUploads
 from .volume_workers import VolumeWorkers
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # which brings pydantic
+    from ....config.job_file import Job
 
 
 class Deliveries:

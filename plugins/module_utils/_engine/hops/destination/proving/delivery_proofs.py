@@ -18,7 +18,7 @@ from ..unsent.unsent import KEPT, Unsent
 from .batches import Batches
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # which brings pydantic
+    from ....config.job_file import Job
 
 
 class DeliveryProofs:

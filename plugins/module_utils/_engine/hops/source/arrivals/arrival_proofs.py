@@ -27,7 +27,7 @@ from .changed_objects import ChangedObjects
 from .second_looks import SecondLooks
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # imports pydantic
+    from ....config.job_file import Job
 
 
 class Mismatches:

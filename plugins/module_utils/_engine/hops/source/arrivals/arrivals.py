@@ -33,7 +33,7 @@ from .second_looks import SecondLooks
 from .vanished_objects import VanishedObjects
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # imports pydantic
+    from ....config.job_file import Job
     from .finishers import Task
 
 

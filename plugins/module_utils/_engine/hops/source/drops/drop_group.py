@@ -28,7 +28,7 @@ from ...switches import Switches
 from .drop_refusals import DropRefusals
 
 if TYPE_CHECKING:
-    from ....config.job_file import MoverSettings  # imports pydantic
+    from ....config.job_file import MoverSettings
 
 # The files of a group stay open, and their writers wait, until the group is hashed.
 _GROUP_FILES, _GROUP_BYTES = 64, 32 * MIB

@@ -30,7 +30,7 @@ from .drop_walk import files_of
 from .new_drops import LINKED, is_known, key_of
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # imports pydantic
+    from ....config.job_file import Job
 
 
 class DropAdmission:

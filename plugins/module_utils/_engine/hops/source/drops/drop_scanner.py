@@ -29,7 +29,7 @@ from ...switches import Switches
 from .drop_scan import DropScan
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # imports pydantic
+    from ....config.job_file import Job
 
 
 class FirstPass:

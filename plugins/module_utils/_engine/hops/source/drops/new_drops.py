@@ -18,7 +18,7 @@ from ....ledger.source_ports import KnownDrops
 from ....volumes.file_identity import Identity, Likeness, compare
 
 if TYPE_CHECKING:
-    from ....config.job_file import Job  # imports pydantic
+    from ....config.job_file import Job
 
 LINKED = "it has other hard links, through which it could be changed; put a copy there"
 # States in which a file is known; a failed one waits for a change or a new name. A released one is there again because

@@ -30,7 +30,7 @@ from .fetching import Fetching
 from .group_results import GroupResults, publish, sync
 from .volume_groups import Group, VolumeGroups
 
-if TYPE_CHECKING:  # config/job_file.py imports pydantic
+if TYPE_CHECKING:
     from ....config.job_file import Job
 
 

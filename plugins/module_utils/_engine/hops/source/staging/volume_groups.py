@@ -14,7 +14,7 @@ from ....ledger.ledger import Staged
 from ....volumes.open_volume import OpenVolume
 from ...flight import Flight, Item
 
-if TYPE_CHECKING:  # config/job_file.py imports pydantic
+if TYPE_CHECKING:
     from ....config.job_file import Job
 
 _WORTH_WRITING = 64 * 1024  # bytes; smaller files are written by the syncfs of their group
