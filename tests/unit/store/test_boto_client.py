@@ -496,7 +496,7 @@ def test_parts_with_known_MD5s_are_not_read_for_them(
     digest, md5s = etag.file_digests(staged, PART)
     real, read = os.pread, []
     monkeypatch.setattr(os, "pread", lambda fd, size, start: read.append(piece := real(fd, size, start)) or piece)
-    work = Send(7, "k", len(FILE), str(staged), PART, Headers(), "", digest, part_md5s=md5s)
+    work = Send(7, "k", len(FILE), str(staged), PART, "", "", digest, part_md5s=md5s)
     assert control.send(work).ok
     assert upload.etag == digest
     told = {asked.headers["content-md5"] for asked in store.asked if asked.method == "PUT"}
@@ -511,7 +511,7 @@ def test_a_part_that_rotted_ends_the_upload_before_its_last_byte(
     store.script = upload.script
     digest, md5s = etag.file_digests(staged, PART)
     staged.write_bytes(FILE[:PART] + bytes([FILE[PART] ^ 1]) + FILE[PART + 1 :])
-    outcome = control.send(Send(7, "k", len(FILE), str(staged), PART, Headers(), "", digest, part_md5s=md5s))
+    outcome = control.send(Send(7, "k", len(FILE), str(staged), PART, "", "", digest, part_md5s=md5s))
     assert outcome.trouble is Trouble.MISMATCH
     assert "part 2 of the file" in outcome.message and "damaged on its volume" in outcome.message
     assert list(upload.parts) == [1], "neither it nor any later part"
