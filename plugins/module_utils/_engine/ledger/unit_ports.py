@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
+from collections.abc import Collection
 from typing import Protocol
 
 from ..core.model import Evidence, State
@@ -26,7 +26,7 @@ class UnitObjects(Protocol):
 
     def work_beside(
         self,
-        busy: Container[int],
+        busy: Collection[int],
         state: State,
         *,
         after_id: int,

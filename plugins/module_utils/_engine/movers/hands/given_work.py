@@ -15,6 +15,8 @@ from ...core.model import Fetch, Send
 from .channel import Channel, Message
 from .messages import FOLDER, folder_of, say_work
 
+_GATHER_SECONDS = 0.004  # what is given within this time goes into the same frame
+
 
 class GivenWork:
     """What a hand has, and what was not sent to it yet. Any thread may call these."""
@@ -81,6 +83,7 @@ class GivenWork:
             workers.idle()
             self._has_some.wait()
             workers.beat()
+            time.sleep(_GATHER_SECONDS)
             self._has_some.clear()
             with self._lock:
                 if self.is_closed:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .channel import Channel, Message
 from .messages import LOG
 
-_GATHER_SECONDS = 0.003  # what follows within this time goes into the same frame
+_GATHER_SECONDS = 0.010  # what follows within this time goes into the same frame
 _BEAT_SECONDS = 1.0
 
 
