@@ -20,6 +20,9 @@ _TICK = 1.0
 _TIMER = -1  # CURL_SOCKET_TIMEOUT, for transfers whose time has come
 _MOST_EVENTS = 64  # reported by one call of epoll; the next call reports the others
 
+# It was closed, which made it leave; its number may be that of another socket meanwhile, or of a file.
+_CLOSED = frozenset({errno.EBADF, errno.ENOENT, errno.EPERM})
+
 
 class Waker:
     """A descriptor by which any thread wakes the one that waits for it, also before it waits."""
@@ -93,7 +96,7 @@ class Sockets:
             try:
                 self._epoll.unregister(descriptor)
             except OSError as error:
-                if error.errno not in (errno.EBADF, errno.ENOENT):  # it was closed, which made it leave
+                if error.errno not in _CLOSED:
                     raise
 
     def add_waker(self, waker: Waker) -> None:
