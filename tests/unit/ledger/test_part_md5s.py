@@ -269,7 +269,7 @@ def damaged_row(ledger: Ledger, row: Row) -> None:
 def test_they_go_with_what_they_are_of(ledger: Ledger, volume: int, end: Callable[[Ledger, Row], None]) -> None:
     kept_on = stage(ledger, volume, "another")
     end(ledger, stage(ledger, volume))
-    assert [number for number, *_ in kept(ledger)] == [kept_on.id]
+    assert [row[0] for row in kept(ledger)] == [kept_on.id]
 
 
 def test_they_go_in_the_transaction_that_releases_the_object(ledger: Ledger, volume: int) -> None:

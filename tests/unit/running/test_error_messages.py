@@ -56,7 +56,7 @@ def test_an_error_of_the_engine_arrives_as_it_was(error: SnowsyncError) -> None:
 
 def test_an_error_that_only_one_file_knows_is_one_of_its_kind() -> None:
     arrived = across(OfAnotherFile(Trouble.BROKEN, "fetch", "too short"))
-    assert type(arrived) is StoreError
+    assert arrived.__class__ is StoreError
     assert (arrived.trouble, str(arrived)) == (Trouble.BROKEN, "Failed to fetch: too short")
 
 
@@ -90,7 +90,7 @@ def test_an_error_that_nobody_foresaw_has_its_name_text_and_traceback(error: Bas
 
 
 def test_a_built_in_error_is_itself() -> None:
-    assert type(across(ZeroDivisionError("a bug"))) is ZeroDivisionError
+    assert across(ZeroDivisionError("a bug")).__class__ is ZeroDivisionError
 
 
 def test_a_damaged_ledger_is_told_as_the_command_tells_it() -> None:

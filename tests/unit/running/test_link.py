@@ -26,7 +26,7 @@ class End:
         self.arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def listen(self) -> None:
-        self.link.listen(lambda name, value: self.arrived.put((name, value)), lambda error: self.arrived.put(error))
+        self.link.listen(lambda name, value: self.arrived.put((name, value)), self.arrived.put)
 
     def next(self) -> Any:
         return self.arrived.get(timeout=60)

@@ -25,7 +25,7 @@ def every_page_read_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     def finishes(parser: ListingParser) -> None:
         nonlocal is_checking
         body = chunks.pop(id(parser), b"")
-        if type(parser) is ListingParser and not is_checking:
+        if parser.__class__ is ListingParser and not is_checking:
             is_checking = True
             is_plain(body)
             is_checking = False

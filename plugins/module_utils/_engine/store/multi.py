@@ -182,7 +182,7 @@ class Multi:
         """Requests that have ended, and left: easy handle, libcurl's error number and message (0 and "" for none)."""
         if self._running == self._count:
             return []
-        _, succeeded, failed = self._multi.info_read()
+        _left, succeeded, failed = self._multi.info_read()
         ended: list[tuple[Any, int, str]] = [(easy, 0, "") for easy in succeeded] + failed
         for easy, _number, _words in ended:
             self._multi.remove_handle(easy)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-Message: TypeAlias = "tuple[Any, ...]"  # its kind, and values that marshal knows
+Message: TypeAlias = tuple[Any, ...]  # its kind, and values that marshal knows
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 256 * 1024
