@@ -21,6 +21,7 @@ from simulators.s3_store import start
 
 from snowsync.config import credentials
 from snowsync.config.job_file import MoverSettings, Store
+from snowsync.core import workers
 from snowsync.core.errors import Trouble
 from snowsync.core.model import MIB, Fetch, Outcome
 from snowsync.movers.hands import hand_process, launch
@@ -245,6 +246,16 @@ def test_closing_ends_them_at_once(server: Any, rig: Callable[..., Rig]) -> None
     assert fetching.hands() == []
     fetching.fetch(100, "k")
     assert fetching.wait(101)[100].trouble is Trouble.UNKNOWN
+
+
+def test_an_idle_hand_does_not_look_like_one_that_hangs(server: Any, rig: Callable[..., Rig]) -> None:
+    """Work that ends before the next beat: whoever watches the workers would wait for it forever."""
+    server.set_fault("latency", operation="GetObject", seconds=0.1)
+    fetching = rig(1)
+    for number in range(3):
+        fetching.fetch(number, "k")
+        fetching.wait(number + 1)
+        until(lambda: not workers.elsewhere.looks(time.monotonic()), "a worker has nothing to do, and seems to work")
 
 
 # -- what can be seen of them ---------------------------------------------------------------------------------

@@ -137,6 +137,13 @@ def test_one_that_a_disk_holds_up_is_not_waited_for(desk: Desk, monkeypatch: pyt
     assert desk.end() == ([WORK], "it has said nothing for 0 s")
 
 
+def test_one_that_stops_within_a_frame_says_nothing_either(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_process, "_SILENT_SECONDS", 0.0)
+    desk.hand.given.add(WORK)
+    desk.channel._end.sendall(b"\x50\0\0\0half of it")
+    assert desk.end() == ([WORK], "it has said nothing for 0 s")
+
+
 def test_silence_without_work_is_no_silence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hand_process, "_SILENT_SECONDS", 0.0)
     assert not desk.has_ended.wait(3)
@@ -144,6 +151,7 @@ def test_silence_without_work_is_no_silence(desk: Desk, monkeypatch: pytest.Monk
 
 def test_its_workers_count_with_those_of_this_process(desk: Desk) -> None:
     look = Look("native-fetch-0", Doing.MEDIUM, 5.0, 3)
+    desk.hand.given.add(WORK)
     desk.channel.send([(BEAT, 1234, False, say_looks([look]))])
     until(lambda: desk.hand.traffic == 1234)
     now = time.monotonic() + 10
@@ -152,6 +160,27 @@ def test_its_workers_count_with_those_of_this_process(desk: Desk) -> None:
     desk.process.exit(0)
     desk.end()
     assert 3 not in workers.waits(now)
+
+
+@pytest.mark.parametrize("last", [SENT, BEAT])
+def test_the_workers_of_one_that_has_no_work_do_nothing(monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """It is silent then: else what its last beat said of them would look like a hang later."""
+
+    def hears(messages: list[Message]) -> None:
+        desk.hand.given.ended([message[1] for message in messages if message[0] == SENT])
+        desk.heard.extend(messages)
+
+    desk = Desk(monkeypatch, hears)
+    beat = (BEAT, 1234, False, say_looks([Look("native-fetch-0", Doing.WORKS, 0.0)]))
+    desk.hand.given.add(WORK)
+    desk.channel.send([beat])
+    until(lambda: workers.elsewhere.looks(time.monotonic()))
+    for message in [(SENT, 7, None), beat][: 1 if last == SENT else 2]:
+        desk.channel.send([message])
+    until(lambda: desk.heard[-1][0] == last)
+    until(lambda: not workers.elsewhere.looks(time.monotonic()))
+    desk.process.exit(0)
+    desk.end()
 
 
 def test_its_log_is_logged_here(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

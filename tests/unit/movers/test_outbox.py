@@ -61,6 +61,31 @@ def test_a_hand_that_has_work_beats_and_once_more_when_it_is_done(monkeypatch: p
     assert said.count(("beat",)) >= 3
 
 
+def test_work_that_is_done_at_once_is_followed_by_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while nothing is said, and is done after the beat that names it."""
+    monkeypatch.setattr(outbox_module, "_BEAT_SECONDS", 0.01)
+    parent = Parent(busy=[False])
+
+    def come() -> None:
+        parent.busy = [True]
+        parent.outbox.wake()
+
+    def beat() -> Message:
+        parent.busy = [False]
+        if parent.frames:
+            parent.outbox.add(("last",))
+        return ("beat",)
+
+    parent.outbox._beat = beat
+    timers = [threading.Timer(0.2, come), threading.Timer(5, lambda: parent.outbox.add(("last",)))]
+    for timer in timers:
+        timer.start()
+    parent.run()
+    for timer in timers:
+        timer.cancel()
+    assert parent.frames[:2] == [[("beat",)], [("beat",)]]
+
+
 def test_the_log_goes_to_the_parent() -> None:
     parent = Parent(busy=[False])
     logger = logging.getLogger("snowsync.test-of-outbox")

@@ -45,17 +45,21 @@ class Channel:
     def receive(self) -> list[Message] | None:
         """The next frame; blocks until it is there. None: the other end is closed."""
         while (frame := self._complete()) is None:
-            try:
-                # socket.recv_fds ignores its flags.
-                data, beside, _flags, _sender = self._end.recvmsg(_READ_BYTES, _BESIDE, socket.MSG_CMSG_CLOEXEC)
-            except ConnectionResetError:  # it ended with something unread
+            if not self.read():
                 return None
-            for _level, _kind, numbers in beside:
-                self._descriptors += array.array("i", numbers)
-            if not data:
-                return None
-            self._received += data
         return frame
+
+    def read(self) -> bool:
+        """Read what has arrived, perhaps a part of a frame; blocks while there is nothing. False: as above."""
+        try:
+            # socket.recv_fds ignores its flags.
+            data, beside, _flags, _sender = self._end.recvmsg(_READ_BYTES, _BESIDE, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # it ended with something unread
+            return False
+        for _level, _kind, numbers in beside:
+            self._descriptors += array.array("i", numbers)
+        self._received += data
+        return bool(data)
 
     def has_frame(self) -> bool:
         """Whether `receive` would return at once, without reading from the socket."""

@@ -98,20 +98,26 @@ class HandProcess:
         heard = time.monotonic()
         while True:
             workers.idle()
-            if not channel.has_frame() and not poll.poll(1000):
+            if not poll.poll(1000):
                 since = max(heard, self.given.last_given)
                 if len(self.given) and time.monotonic() - since > _SILENT_SECONDS:
                     return f"it has said nothing for {_SILENT_SECONDS:.0f} s"
                 continue
-            messages = channel.receive()
             workers.beat()
-            if messages is None:
+            if not channel.read():
                 return ""
             heard = time.monotonic()
-            self.has_answered = True
-            for message in messages:
-                self._note(message)
-            self._hears(self, messages)
+            while channel.has_frame():
+                self._take(channel.receive() or [])
+
+    def _take(self, messages: list[Message]) -> None:
+        self.has_answered = True
+        for message in messages:
+            self._note(message)
+        self._hears(self, messages)
+        if not len(self.given):
+            # What its last beat said of its workers is over, and it says no more until it gets work.
+            workers.elsewhere.says(self, ())
 
     def _note(self, message: Message) -> None:
         if message[0] == BEAT:

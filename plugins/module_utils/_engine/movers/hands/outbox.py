@@ -50,7 +50,8 @@ class Outbox:
             messages = self._take()
             if time.monotonic() >= next_beat:
                 # One more when the work is done: nobody may think that its workers still do what they did before.
-                was_busy, next_beat = busy, time.monotonic() + _BEAT_SECONDS
+                # Asked again: this may be the beat of work that came while this thread waited.
+                was_busy, next_beat = busy or self._is_busy(), time.monotonic() + _BEAT_SECONDS
                 messages.append(self._beat())
             if messages:
                 self._channel.send(messages)
