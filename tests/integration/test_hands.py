@@ -204,6 +204,18 @@ def test_a_hand_that_waits_for_a_slow_store_is_left_in_peace(
     assert fetching.wait(1)[1].ok
 
 
+def test_a_module_beside_libcurl_is_none_of_the_standard_library(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Old backports in site-packages have such names."""
+    (tmp_path / "dataclasses.py").write_text("raise ImportError")
+    more = launch._PROGRAM.replace("{folders!r}", f"[{str(tmp_path)!r}, *{{folders!r}}]")
+    monkeypatch.setattr(launch, "_PROGRAM", more)
+    fetching = rig(1)
+    fetching.fetch(1, "k")
+    assert fetching.wait(1)[1].ok
+
+
 def test_without_hands_the_objects_are_moved_all_the_same(
     server: Any, rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

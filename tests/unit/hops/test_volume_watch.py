@@ -23,12 +23,15 @@ class Watched:
         self.seen: list[str] = []
         self.broken: set[str] = set()
         self.busy: set[int] = set()
+        self.retired: list[Any] = []
+        self.closed: list[Any] = []
+        self.goes: Any = None  # taken out as soon as the movers were told
         volumes: Any = SimpleNamespace(
             refresh=lambda: (list(came), []),
             open=dict(enumerate(came, 1)),
-            in_use=SimpleNamespace(close_retired=self._close),
+            in_use=self,
         )
-        transfers: Any = SimpleNamespace(set_descriptors=lambda found: self.seen.append(f"descriptors {found}"))
+        transfers: Any = SimpleNamespace(set_descriptors=self._set_descriptors)
         in_flight: Any = SimpleNamespace(items=lambda: flight)
         self.watch = VolumeWatch(
             volumes,
@@ -44,9 +47,14 @@ class Watched:
             raise OSError(errno.EIO, "Input/output error")
         self.seen.append(f"{volume.name} came")
 
-    def _close(self, busy: set[int]) -> None:
+    def _set_descriptors(self, found: list[int]) -> None:
+        self.seen.append(f"descriptors {found}")
+        self.retired = [*self.retired, self.goes] if self.goes else self.retired
+
+    def close_retired(self, busy: set[int], known: list[Any]) -> None:
         self.seen.append("closed")
         self.busy = busy
+        self.closed = [volume for volume in self.retired if volume in known]
 
 
 def test_movers_learn_of_the_volumes_before_these_are_swept_and_closed() -> None:
@@ -67,3 +75,14 @@ def test_a_volume_with_objects_in_flight_is_not_closed() -> None:
     watched = Watched(flight=(SimpleNamespace(volume=one),))
     watched.watch.look()
     assert watched.busy == {id(one)}
+
+
+def test_a_volume_that_is_taken_out_after_the_movers_were_told_is_closed_next_time() -> None:
+    """Movers still have its folders: closed now, it could be back at once under the same numbers."""
+    watched = Watched(volume("one", 10))
+    watched.goes = volume("two", 20)
+    watched.watch.look()
+    assert watched.closed == []
+    two, watched.goes = watched.goes, None
+    watched.watch.look()
+    assert watched.closed == [two]

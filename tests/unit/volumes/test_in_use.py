@@ -68,6 +68,16 @@ def test_it_is_closed_once_and_only_when_it_was_retired(in_use: VolumesInUse) ->
     assert one.closed == 1
 
 
+def test_only_what_is_known_is_closed(in_use: VolumesInUse) -> None:
+    one, two = come(in_use), come(in_use, 2, "two")
+    in_use.retire(one, "it failed")
+    known = in_use.retired
+    in_use.retire(two, "it failed")
+    in_use.close_retired(known=known)
+    assert (one.closed, two.closed) == (1, 0)
+    assert in_use.retired == [two]
+
+
 def test_it_is_not_closed_while_anybody_holds_it(in_use: VolumesInUse) -> None:
     one = come(in_use)
     in_use.hold(one)

@@ -40,6 +40,9 @@ class VolumeWatch:
     def look(self) -> None:
         """Check which volumes came and went, and let the movers know before anything else."""
         came, _gone = self._volumes.refresh()
+        # Another thread may take one out at any moment. If its descriptors were closed before the movers let go of
+        # them, it could come back under the same numbers, which mean its old folders to the movers' processes.
+        retired = self._volumes.in_use.retired
         # Before anything is closed or swept: from here on no mover starts with directories that are gone.
         self._transfers.set_descriptors(
             [descriptor for volume in list(self._volumes.open.values()) for descriptor in volume.descriptors()]
@@ -50,4 +53,4 @@ class VolumeWatch:
             except OSError as error:
                 self._take_out(volume, f"Failed to start using volume {volume.name}: {error.strerror}")
         self._seen()
-        self._volumes.in_use.close_retired({id(item.volume) for item in self._flight.items()})
+        self._volumes.in_use.close_retired({id(item.volume) for item in self._flight.items()}, retired)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 
 from .job_volume import JobVolume
 from .open_volume import OpenVolume
@@ -72,10 +72,20 @@ class VolumesInUse:
                 for volume in volumes:
                     self._is_used_less(volume)
 
-    def close_retired(self, busy: Container[int] = ()) -> None:
-        """Close what was taken out, but for the volumes whose `id()` is in `busy` and those that are held."""
+    @property
+    def retired(self) -> list[OpenVolume]:
+        """What was taken out, and is not closed yet."""
+        with self._lock:
+            return list(self._retired)
+
+    def close_retired(self, busy: Container[int] = (), known: Collection[OpenVolume] | None = None) -> None:
+        """Close what was taken out, but for the volumes whose `id()` is in `busy` and those that are held.
+
+        `known`: only these.
+        """
         with self._lock:
             idle = [volume for volume in self._retired if id(volume) not in busy and volume not in self._users]
+            idle = [volume for volume in idle if known is None or volume in known]
             self._retired = [volume for volume in self._retired if volume not in idle]
         for volume in idle:
             volume.close()

@@ -16,7 +16,8 @@ from typing import Any
 from ...store.curl import libcurl
 from .channel import Channel
 
-_PROGRAM = "import sys; sys.path[:0] = {folders!r}; from {module} import main; main()"
+# After the standard library, as everywhere: site-packages may hold other modules of these names.
+_PROGRAM = "import sys; sys.path += {folders!r}; from {module} import main; main()"
 
 
 class Started:
