@@ -300,6 +300,7 @@ WRONG_VALUES = [
     ("group.seconds", "2s", "must be a number of seconds without quotes or unit, not text"),
     ("group.seconds", float("inf"), "must be more than 0 and at most"),
     ("group.seconds", float("nan"), "must be more than 0 and at most"),
+    ("group.seconds", 10**400, "must be more than 0 and at most"),
     ("mover.tool", "rclone", "must be auto or native or s5cmd, not 'rclone'"),
     ("mover.workers", 0, "must be from 1 to 256, not 0"),
     ("mover.processes", 17, "must be from 0 to 16, not 17"),

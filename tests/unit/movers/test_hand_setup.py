@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowsync.movers.hands.hand_setup import hand_widths, usual_count
+from snowsync.config.credentials import Credentials
+from snowsync.config.job_file import MoverSettings, Store
+from snowsync.movers.hands.hand_setup import hand_widths, setup_message, usual_count
+from snowsync.store.encodings import Packing
 
 
 @pytest.mark.parametrize(("cores", "count"), [(1, 0), (2, 1), (3, 1), (4, 1), (6, 2), (9, 3), (12, 4), (64, 4)])
@@ -28,3 +33,12 @@ def test_all_connections_are_used_and_no_more(lanes: list[int], count: int) -> N
 def test_few_connections_need_few_hands() -> None:
     assert hand_widths((3, 1), 4) == [(3, 1)]
     assert hand_widths((3, 2), 2) == [(2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("large_object", [1 << 20, 100 << 40])
+def test_whatever_a_hand_is_given_is_small(large_object: int) -> None:
+    """The job may call objects of terabytes small; in parts, a hand would tell a digest of parts as one of the whole."""
+    settings, keys = MoverSettings(large_object=large_object), Credentials("a", "s", "", Path("/"), "default")
+    store = Store(bucket="bucket")
+    message = setup_message(store, "http://store", keys, settings, direction="fetch", widths=(1,), packing=Packing())
+    assert not MoverSettings(**message[1]["settings"]).is_large(50 << 40)

@@ -9,6 +9,7 @@ repeats a value only where nobody would have put a secret.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,10 @@ def whole_number(least: int, most: int) -> Check:
 def _number(value: object, what: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"must be {what} without quotes or unit, not {kind(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf
 
 
 def seconds(value: object) -> float:

@@ -10,12 +10,12 @@ from typing import Any
 
 from ...config.credentials import Keys
 from ...config.job import MoverSettings, Store
-from ...store.connections import NO_LIMIT
 from ...store.encodings import PACKED, Packing
 from .channel import Message
 from .hand_keys import say_keys
 from .messages import SETUP
 
+_LARGEST = 1 << 62  # bytes: more than any object has
 _MOST = 4  # of one direction: the process that decides has no more work for them
 
 
@@ -51,7 +51,9 @@ def setup_message(
         },
         "ca_bundle": str(store.ca_bundle or ""),
         "settings": {
-            "large_object": NO_LIMIT,  # large ones stay with the parent
+            # A hand gets what is small by the job's own limit, and must move it as such, in one request: what it says
+            # of an object has no room for parts.
+            "large_object": _LARGEST,
             "part_size": settings.part_size,
             "retries": settings.retries,
             "stall_seconds": settings.stall_seconds,
