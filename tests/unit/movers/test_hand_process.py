@@ -144,6 +144,26 @@ def test_one_that_stops_within_a_frame_says_nothing_either(desk: Desk, monkeypat
     assert desk.end() == ([WORK], "it has said nothing for 0 s")
 
 
+def test_its_socket_is_closed_when_nothing_is_sent_through_it_any_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may belong to a file at once."""
+    senders: list[str] = []
+    channel, close = desk.process.channel, desk.process.channel.close
+
+    def closed() -> None:
+        senders.extend(thread.name for thread in threading.enumerate() if thread.name == "hand-0-writer")
+        close()
+
+    monkeypatch.setattr(channel, "close", closed)
+    monkeypatch.setattr(hand_process, "_SILENT_SECONDS", 0.0)
+    desk.process.is_stuck = True  # and does not read
+    desk.hand.given.say(("long", "x" * 10_000_000))
+    desk.hand.given.add(WORK)
+    desk.end()
+    assert not senders
+
+
 def test_silence_without_work_is_no_silence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hand_process, "_SILENT_SECONDS", 0.0)
     assert not desk.has_ended.wait(3)

@@ -37,7 +37,7 @@ def test_few_connections_need_few_hands() -> None:
 
 @pytest.mark.parametrize("large_object", [1 << 20, 100 << 40])
 def test_whatever_a_hand_is_given_is_small(large_object: int) -> None:
-    """The job may call objects of terabytes small; in parts, a hand would tell a digest of parts as one of the whole."""
+    """The job may call terabytes small; in parts, a hand would tell the digest of the parts as that of the whole."""
     settings, keys = MoverSettings(large_object=large_object), Credentials("a", "s", "", Path("/"), "default")
     store = Store(bucket="bucket")
     message = setup_message(store, "http://store", keys, settings, direction="fetch", widths=(1,), packing=Packing())

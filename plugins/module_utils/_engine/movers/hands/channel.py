@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import marshal
 import socket
 import struct
@@ -69,7 +70,13 @@ class Channel:
         """The next descriptor that arrived, now the caller's own. IndexError: there is none."""
         return self._descriptors.popleft()
 
+    def hang_up(self) -> None:
+        """Whoever sends or receives, at either end, finds the other one gone; the descriptor stays."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._end.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
+        """When nobody uses it any more: else what is sent might reach a file that gets the descriptor's number."""
         self._end.close()
 
     def _length(self) -> int:

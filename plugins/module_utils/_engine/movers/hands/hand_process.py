@@ -74,10 +74,11 @@ class HandProcess:
     def _run(self) -> str:
         """From its start to its end, of which this returns the reason."""
         started = self._started = launch()
+        writer = None
         try:
             if self.given.is_closed:  # `kill` may have come too early to find the process
                 started.kill()
-            workers.start(lambda: self._write(started.channel), f"{self.name}-writer", self._on_error)
+            writer = workers.start(lambda: self._write(started.channel), f"{self.name}-writer", self._on_error)
             why = self._listen(started.channel)
             if why:
                 started.kill()
@@ -85,6 +86,9 @@ class HandProcess:
             return why or _describe_end(code)
         finally:
             self.given.close()  # which ends the writer
+            started.channel.hang_up()
+            if writer:
+                writer.join(_END_SECONDS)
             started.channel.close()
 
     def _write(self, channel: Channel) -> None:
