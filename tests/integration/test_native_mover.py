@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -325,6 +326,33 @@ def test_a_file_that_is_not_there_is_the_volumes_fault(server: Any, rig: Callabl
     server.put(BUCKET, "k", blob(size))
     fetching.mover.submit(Fetch(1, "k", size, "/proc/self/fd/99999/1"))
     assert fetching.wait()[1].trouble is Trouble.IO
+
+
+@pytest.mark.parametrize(("size", "part_size"), [(SMALL, 0), (LARGE, 5 * MIB)])
+def test_a_file_that_cannot_be_closed_has_an_outcome_too(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, part_size: int
+) -> None:
+    """Some filesystems tell only then that a quota is used up; for what was only read it means nothing."""
+    close = os.close
+
+    def refuse(descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        close(descriptor)
+        is_of_a_lane = threading.current_thread() is not threading.main_thread()
+        if is_of_a_lane and target.startswith((f"{tmp_path}/send/", f"{tmp_path}/fetch/")):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    for direction in ("send", "fetch"):
+        (tmp_path / direction).mkdir()
+    sending, fetching = (Rig(tmp_path / direction, server, direction) for direction in ("send", "fetch"))
+    monkeypatch.setattr(os, "close", refuse)
+    sending.send(1, "k", blob(size), part_size)
+    assert sending.wait()[1].ok
+    fetching.fetch(1, "k", size)
+    assert fetching.wait()[1].trouble is Trouble.SPACE
+    monkeypatch.setattr(os, "close", close)
+    sending.end()
+    fetching.end()
 
 
 def test_a_file_of_another_size_is_not_sent(server: Any, rig: Callable[..., Rig]) -> None:

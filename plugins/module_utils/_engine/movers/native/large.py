@@ -158,11 +158,11 @@ class LargeFetch(Large[Fetch]):
 
     def _finish(self, stream: Stream | None) -> None:
         work = self._work
-        try:
-            self._file.settle()
-        except Exception as error:
-            self._steps.failed(error)
-        self._file.target.close()
+        for step in (self._file.settle, self._file.target.close):
+            try:
+                step()
+            except Exception as error:
+                self._steps.failed(error)
         if self._must_be_in_one and stream:
             LargeFetch(self._kit, work, self._range_size, self._on_part).start()
         elif self._steps.error or self._steps.is_closed:

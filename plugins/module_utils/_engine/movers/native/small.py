@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 
 from ...core import etag
@@ -16,7 +15,7 @@ from .errands import Errand
 from .incoming_file import Target
 from .outcomes import Result, fetched, outcome_of
 from .requests import Bucket, Request, object_headers, with_md5
-from .uploads import Put, open_to_send
+from .uploads import Put, close_sent, open_to_send
 
 _MD5_OF_NOTHING = hashlib.md5(usedforsecurity=False).hexdigest()
 
@@ -56,7 +55,7 @@ def send_small(bucket: Bucket, work: Send, tell: Callable[[Outcome], None]) -> E
 
     def told(result: Result) -> None:
         if descriptor:
-            os.close(descriptor[0])
+            close_sent(descriptor[0])
         tell(outcome_of(bucket, work, result))
 
     return Errand(make, told)

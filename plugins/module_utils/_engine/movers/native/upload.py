@@ -10,7 +10,6 @@ its parts together have the proven digest of the staged file.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 from ...core.errors import StoreError, Trouble
@@ -24,7 +23,7 @@ from .steps import Step
 from .stream_lane import Stream, StreamClosed
 from .upload_parts import UploadParts
 from .upload_requests import OutgoingPart, UploadRequests
-from .uploads import open_to_send
+from .uploads import close_sent, open_to_send
 
 
 class _UploadGone(Exception):
@@ -155,7 +154,7 @@ class LargeSend(Large[Send]):
             if stream and self._parts and not self._kit.memory.lasts:
                 self._abort(stream, self._parts.upload)
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            close_sent(self._descriptor)
         self._tell(result)
 
     def _conclude(self, stream: Stream, parts: UploadParts) -> Head | Exception:

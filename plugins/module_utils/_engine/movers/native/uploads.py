@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -37,6 +38,12 @@ def open_to_send(bucket: Bucket, work: Send) -> int:
         action = bucket.action("send", work.key)
         raise StoreError(Trouble.MISMATCH, action, f"the file has {size} bytes, not {work.size}")
     return descriptor
+
+
+def close_sent(descriptor: int) -> None:
+    """An error, which network filesystems and FUSE may return here, says nothing of what was read."""
+    with workers.at_medium(), contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 class _Upload:
