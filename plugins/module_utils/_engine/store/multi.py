@@ -119,14 +119,19 @@ class Multi:
         if waker:
             self._sockets.add_waker(waker)
         self._multi = curl.CurlMulti()
-        self._multi.setopt(curl.M_MAXCONNECTS, connections)
-        self._multi.setopt(curl.M_MAX_TOTAL_CONNECTIONS, connections)
+        self.limit(connections)
         self._multi.setopt(curl.M_SOCKETFUNCTION, self._sockets.follow)
         self._count = 0  # easy handles
         self._running = 0  # those that have not ended
         self._has_new = False  # some have not begun
         self._next_tick = 0.0  # time of the monotonic clock
         self.is_dead = False  # libcurl refuses to go on with it
+
+    def limit(self, connections: int) -> None:
+        """Another number of connections. While there are more, each request that ends closes one."""
+        curl = libcurl()
+        self._multi.setopt(curl.M_MAXCONNECTS, connections)
+        self._multi.setopt(curl.M_MAX_TOTAL_CONNECTIONS, connections)
 
     def add(self, easy: Any) -> None:
         self._multi.add_handle(easy)
