@@ -86,6 +86,29 @@ def test_work_that_is_done_at_once_is_followed_by_a_beat(monkeypatch: pytest.Mon
     assert parent.frames[:2] == [[("beat",)], [("beat",)]]
 
 
+def test_work_that_ends_between_two_beats_is_followed_by_one() -> None:
+    """It had said how it was doing a moment before the work came."""
+    parent = Parent(busy=[False])
+    said: list[Message] = []
+    began = threading.Event()
+
+    def send(messages: list[Message]) -> None:
+        said.extend(messages)
+        if ("beat",) in messages:
+            if ("sent", 1) in said:
+                raise BrokenPipeError
+            began.set()
+
+    parent.send = send  # type: ignore[method-assign]
+    parent.outbox.add(("first",))
+    thread = threading.Thread(target=parent.run, daemon=True)
+    thread.start()
+    assert began.wait(60)
+    parent.outbox.add(("sent", 1))
+    thread.join(60)
+    assert said == [("first",), ("beat",), ("sent", 1), ("beat",)]
+
+
 def test_the_log_goes_to_the_parent() -> None:
     parent = Parent(busy=[False])
     logger = logging.getLogger("snowsync.test-of-outbox")

@@ -42,16 +42,17 @@ class Outbox:
 
     def run(self) -> None:
         """Send until the parent is gone: OSError."""
-        was_busy, next_beat = False, 0.0
+        owes_beat, next_beat = False, 0.0
         while True:
             busy = self._is_busy()
-            if self._has_some.wait(max(0.0, next_beat - time.monotonic()) if busy or was_busy else None):
+            if self._has_some.wait(max(0.0, next_beat - time.monotonic()) if busy or owes_beat else None):
                 time.sleep(_GATHER_SECONDS)
             messages = self._take()
+            owes_beat = owes_beat or bool(messages)
             if time.monotonic() >= next_beat:
                 # One more when the work is done: nobody may think that its workers still do what they did before.
                 # Asked again: this may be the beat of work that came while this thread waited.
-                was_busy, next_beat = busy or self._is_busy(), time.monotonic() + _BEAT_SECONDS
+                owes_beat, next_beat = busy or self._is_busy(), time.monotonic() + _BEAT_SECONDS
                 messages.append(self._beat())
             if messages:
                 self._channel.send(messages)
