@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Side:
             credentials.load(tmp_path / "credentials"),
             MoverSettings(large_object=6 * MIB, part_size=5 * MIB, workers=64, large_workers=8, part_concurrency=4),
             direction=direction,
-            on_outcome=self._receive,
+            on_outcomes=self._receive,
             volumes=FOLDERS,
         )
         self.outcomes: dict[int, Outcome] = {}
@@ -63,9 +63,9 @@ class Side:
     def give(self, work: Fetch | Send) -> None:
         self.pool.transfers.submit(self.endpoint, self.pool.transfers.choose_tool(work), work)
 
-    def _receive(self, outcome: Outcome) -> None:
+    def _receive(self, outcomes: Sequence[Outcome]) -> None:
         with self._changed:
-            self.outcomes[outcome.id] = outcome
+            self.outcomes.update((outcome.id, outcome) for outcome in outcomes)
             self._changed.notify_all()
 
     def wait(self, count: int) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,13 @@ class LaneStore:
     def connections(self) -> int:
         """How many there were."""
         return self._scripted.connections
+
+    def open_connections(self, wanted: int) -> int:
+        """How many there are now; if they are not as many as `wanted`, it is not told before long."""
+        deadline = time.monotonic() + 10
+        while self._scripted.open_connections != wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self._scripted.open_connections
 
     def request(self, key: str, at: str = "") -> LaneRequest:
         return LaneRequest(f"{at or self._scripted.url}/bucket/{key}")

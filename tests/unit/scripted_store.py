@@ -76,6 +76,7 @@ class ScriptedStore:
         self.script = script
         self.asked: list[Asked] = []
         self.connections = 0
+        self.open_connections = 0
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -86,12 +87,17 @@ class ScriptedStore:
             def handle(self) -> None:
                 with store._lock:
                     store.connections += 1
+                    store.open_connections += 1
                     number = store.connections
                 if context is None and self.rfile.peek(1)[:1] == b"\x16":  # the start of a TLS handshake
                     self.connection.sendall(reply(400))
                     return
-                while store._answer(self.rfile, self.connection, number):
-                    pass
+                try:
+                    while store._answer(self.rfile, self.connection, number):
+                        pass
+                finally:
+                    with store._lock:
+                        store.open_connections -= 1
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True

@@ -121,7 +121,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "list_version": "auto",
         "sorted": True,
         "etag": "auto",
-        "max_connections": 64,
+        "max_connections": 256,
     }
     assert asdict(job.volumes[0]) == {
         "name": "disk-1",

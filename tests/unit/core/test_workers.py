@@ -40,7 +40,7 @@ from snowsync.hops.source.listing import lister
 from snowsync.hops.source.staging import committer
 from snowsync.ledger.ledger import Ledger
 from snowsync.movers import dispatch
-from snowsync.movers.native import downloads, lanes, large, small_lane, stream_lane, upload, uploads
+from snowsync.movers.native import downloads, lane_crew, lanes, large, small_lane, stream_lane, upload, uploads
 from snowsync.movers.native.native_mover import NativeMover
 from snowsync.movers.tools import S5CMD
 from snowsync.store import endpoint
@@ -301,7 +301,8 @@ IN_A_MOVER: list[tuple[str, str, int, object, str]] = [
     ("small fetch ends", "fetch", SMALL_SIZE, downloads.Get, "end"),
     ("small send begins", "send", SMALL_SIZE, uploads.Put, "begin"),
     ("small send ends", "send", SMALL_SIZE, uploads.Put, "end"),
-    ("small handles", "fetch", SMALL_SIZE, lanes.Kit, "crew"),
+    ("small connections", "fetch", SMALL_SIZE, lane_crew.LaneCrew, "__init__"),
+    ("small handles", "fetch", SMALL_SIZE, lanes.Kit, "prepare"),
     ("small turn", "fetch", SMALL_SIZE, small_lane.SmallLane, "_turn"),
     ("large fetch begins", "fetch", LARGE_SIZE, downloads.Get, "begin"),
     ("large fetch ends", "fetch", LARGE_SIZE, downloads.Get, "end"),

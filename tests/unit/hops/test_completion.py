@@ -30,7 +30,7 @@ class Left:
             work=lambda state, after_id, limit: more.get("due", []),
             waiting=lambda state: state is State.PENDING and more.get("pending", False),
         )
-        pool: Any = SimpleNamespace(why_down=lambda: more.get("why_down", ""))
+        pool: Any = SimpleNamespace(why_down=lambda: more.get("why_down", ""), width_text=", and more")
         availability: Any = SimpleNamespace(
             is_out_of_reach=lambda: more.get("out_of_reach", False),
             is_served=lambda: more.get("served", True),
@@ -78,7 +78,7 @@ def test_when_nothing_is_left_to_fetch(until: str, listed: bool, more: dict[str,
 @pytest.mark.parametrize(
     ("listed", "more", "status"),
     [
-        (True, {"flight": ["x", "y"]}, "fetching 2 objects"),
+        (True, {"flight": ["x", "y"]}, "fetching 2 objects, and more"),
         (True, {"flight": ["x"], "served": False}, "starting"),  # as the availability says
         (False, {"why_down": "it is down", "problem": "HTTP 503"}, "waiting for the source: it is down"),
         (False, {"problem": "HTTP 503"}, "waiting for the source: HTTP 503"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from snowsync.core.errors import JobStopped, StoreError, Trouble
 from snowsync.core.model import Fetch, Outcome
 from snowsync.hops.pool import EndpointPool
 from snowsync.store.endpoint import Endpoint
+from snowsync.store.timeouts import Patience
+from snowsync.store.width import Width
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 MIB = 1024 * 1024
@@ -415,3 +418,42 @@ def test_fake_stores_are_what_the_fakes_say() -> None:
     with pytest.raises(StoreError):
         store.request("list", "", ONE)
     store.request("list", "", ONE)
+
+
+# -- requests at once ---------------------------------------------------------------------------------------------
+
+
+def native_pool(rig: Rig, cap: int) -> EndpointPool:
+    job = rig.job
+    assert job.source
+    store, keys = replace(job.source, max_connections=cap), for_side(job, "source")
+    return EndpointPool(store, keys, MoverSettings(), direction="fetch", on_outcomes=print)
+
+
+def test_a_status_says_how_many_requests_may_be_in_flight(rig: Rig) -> None:
+    pool = native_pool(rig, 256)
+    assert pool.width_text == ", up to 32 requests at once", "16 at each endpoint"
+    pool.endpoints[0].access.width.now = 100
+    assert pool.width_text == ", up to 116 requests at once"
+
+
+def test_s5cmd_decides_itself_how_many_are_in_flight(rig: Rig) -> None:
+    assert make_pool(rig).width_text == ""
+
+
+@pytest.mark.parametrize(("cap", "most"), [(256, 187 - 4), (64, 43 - 4), (8, 3)])
+def test_small_objects_may_get_what_large_ones_leave(rig: Rig, cap: int, most: int) -> None:
+    assert native_pool(rig, cap).endpoints[0].access.width.most == most
+
+
+@pytest.mark.parametrize(("width", "heads"), [(4, 16), (16, 16), (20, 20), (100, 32)])
+def test_as_many_heads_are_asked_at_once_but_only_half_of_what_is_there_for_queries(
+    tmp_path: Path, width: int, heads: int
+) -> None:
+    job = Rig(tmp_path).job
+    keys = for_side(job, "source")
+    assert job.source and keys
+    endpoint = Endpoint(ONE, job.source, keys, Patience(), Width(16, 200))
+    assert endpoint.client()._pool.connections == 16
+    endpoint.access.width.now = width
+    assert endpoint.client()._pool.connections == heads

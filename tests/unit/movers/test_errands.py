@@ -201,6 +201,32 @@ def test_who_has_no_connection_left_is_woken_by_the_end_only() -> None:
     assert not queue.is_left_to(lane.sleeper(can_begin=False))
 
 
+@pytest.mark.parametrize("can_begin", [False, True])
+def test_a_call_gives_one_turn_to_whoever_waits_for_something_else(can_begin: bool) -> None:
+    queue = Room(1).queue
+    woken: list[int] = []
+    sleeper = Sleeper(lambda: woken.append(1), can_begin)
+    queue.call()
+    assert not queue.is_left_to(sleeper), "it came before"
+    queue.is_back()
+    assert queue.is_left_to(sleeper)
+    queue.call()
+    assert woken == [1]
+    queue.is_back()
+    assert queue.is_left_to(sleeper)
+
+
+def test_a_call_ends_the_wait_for_errands() -> None:
+    queue = Room(1).queue
+    queue.call()
+    assert queue.wait()
+    assert queue.take() is None
+    caller = threading.Thread(target=lambda: wait_until(lambda: queue._sleeper is not None) or queue.call())  # type: ignore[func-returns-value]
+    caller.start()
+    assert queue.wait()
+    caller.join()
+
+
 def test_a_blocked_caller_is_let_in_before_the_lane_waits_for_something_else() -> None:
     lane, queue = Lane(), Room(1).queue
     queue.add(errand())

@@ -10,6 +10,8 @@ import threading
 import pytest
 
 from snowsync.movers.hands.volume_room import VolumeRoom
+from snowsync.movers.native.lane_shares import LaneShares
+from snowsync.store.width import Width
 
 
 @pytest.fixture
@@ -19,7 +21,8 @@ def told() -> list[str]:
 
 @pytest.fixture
 def room(told: list[str]) -> VolumeRoom:
-    return VolumeRoom(4, lambda: told.append("room"))
+    shares = LaneShares(Width(1, 1), 1, lambda _change, _volumes: ())
+    return VolumeRoom(4, lambda: told.append("room"), shares)
 
 
 def fill(room: VolumeRoom, volume: int, count: int = 4) -> None:
@@ -65,3 +68,18 @@ def test_nobody_waits_once_it_is_closed(room: VolumeRoom) -> None:
     waiting.join(60)
     assert not waiting.is_alive()
     assert room.has_room(1)
+
+
+def test_a_volume_has_more_room_once_more_may_be_in_flight(room: VolumeRoom) -> None:
+    fill(room, 1)
+    assert not room.has_room(1)
+    room.capacity = 5
+    assert room.has_room(1)
+
+
+def test_shares_know_what_volumes_have(room: VolumeRoom) -> None:
+    fill(room, 1, 2)
+    fill(room, 2, 1)
+    room.give_back([1])
+    assert room.shares.volumes == (1, 2)
+    assert room.shares._demand.held == [2], "they share a lane"

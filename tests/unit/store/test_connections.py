@@ -40,7 +40,8 @@ def test_the_native_mover_stays_within_its_share(share: int) -> None:
         assert found.workers <= workers and found.large_workers <= large and found.part_concurrency <= parts
         for volumes in (1, 3, 16):
             lanes = lanes_within(found, share, volumes)
-            assert sum(lanes.small) + sum(lanes.large) <= share
+            assert sum(lanes.small) <= lanes.most
+            assert lanes.most + sum(lanes.large) == share
             assert sum(lanes.small) == found.workers
             assert len(lanes.small) == min(volumes, found.workers)
             assert min(*lanes.small, *lanes.large) >= 1
@@ -94,9 +95,9 @@ def test_lanes_are_as_few_as_volumes_and_have_as_many_connections_as_there_are_w
         on_outcome=lambda outcome: None, volumes=folders,
     )  # fmt: skip
     volumes = [number for _time, number in itertools.product(range(50), range(folders))]
-    assert len({id(mover._small.of(number)) for number in volumes}) == min(workers, folders)
+    assert len({id(mover._small._lanes.of(number)) for number in volumes}) == min(workers, folders)
     assert len({id(mover._large.of(number)) for number in volumes}) == folders
-    assert sum(mover._small._widths) == workers
+    assert sum(mover._small._lanes._widths) == workers
     assert threading.active_count() - before <= workers
     mover.close()
 

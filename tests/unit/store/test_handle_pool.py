@@ -16,9 +16,11 @@ from snowsync.store.handle_pool import HandleMaker, HandlePool
 CONNECTIONS = 4
 
 
+MAKER = HandleMaker(Store(bucket="bucket"), "http://127.0.0.1:1", 1.0, 1.0)
+
+
 def pool_of(permits: Permits | None) -> HandlePool:
-    maker = HandleMaker(Store(bucket="bucket"), "http://127.0.0.1:1", 1.0, 1.0)
-    return HandlePool(maker, CONNECTIONS, permits)
+    return HandlePool(MAKER, lambda: CONNECTIONS, permits)
 
 
 @pytest.fixture
@@ -71,6 +73,24 @@ def test_a_whole_crew_is_kept(pool: HandlePool, permits: Permits) -> None:
     another = pool.take_crew(CONNECTIONS)
     assert another is not None and another is not crew
     pool.put_back_crew(another, CONNECTIONS)
+
+
+@pytest.mark.parametrize(("first", "then"), [(4, 2), (2, 4), (4, 7), (6, 3)])
+def test_a_kept_crew_that_is_too_large_or_much_too_small_is_replaced(first: int, then: int, permits: Permits) -> None:
+    sizes = [first]
+    pool = HandlePool(MAKER, lambda: sizes[-1], permits)
+    crew = pool.take_crew(100)
+    assert crew is not None and len(crew.transfers) == first
+    pool.put_back_crew(crew, 100)
+    sizes.append(then)
+    other = pool.take_crew(100)
+    assert other is not None
+    is_kept = (first, then) == (4, 7)
+    assert (other is crew) == is_kept
+    assert len(other.transfers) == (first if is_kept else then)
+    pool.put_back_crew(other, 100)
+    assert free(permits) == 7 - len(other.transfers) - 1
+    pool.close()
 
 
 def test_a_small_crew_is_closed_at_once(pool: HandlePool, permits: Permits) -> None:

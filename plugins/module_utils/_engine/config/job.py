@@ -33,7 +33,7 @@ class Store:
     list_version: Literal["auto", "v2", "v1"] = "auto"
     sorted: bool = True
     etag: Literal["auto", "opaque"] = "auto"
-    max_connections: int = 64
+    max_connections: int = 256
 
 
 @dataclass(frozen=True)

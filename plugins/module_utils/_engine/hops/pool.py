@@ -13,12 +13,15 @@ from ..config.job_file import MoverSettings, Store
 from ..core.blame import TRIED_AT_ONCE, Blame
 from ..core.errors import Trouble
 from ..core.model import Outcome
+from ..core.open_files import requests_within_open_files
 from ..core.parts import NoMemory, PartMemory
+from ..core.text import counted_text
 from ..movers.tools import MoverSetup
 from ..store.address import endpoint_urls
 from ..store.connections import Lanes, lanes_within, shares, within
 from ..store.endpoint import Endpoint, FailedRequest
 from ..store.timeouts import patience_of
+from ..store.width import Width
 from .assignments import Assignments
 from .endpoint_probes import Probes
 from .transfers import Transfers
@@ -52,10 +55,12 @@ class EndpointPool:
         lanes: Lanes | None = None
         if store and keys:
             patience = patience_of(settings)
-            self.endpoints = [Endpoint(url, store, keys, patience) for url in endpoint_urls(store)]
             share = shares(store.max_connections).mover
             settings = within(_for_direction(settings, direction), share)
             lanes = lanes_within(settings, share, volumes)
+            urls = endpoint_urls(store)
+            most = requests_within_open_files(lanes.most * len(urls)) // len(urls)
+            self.endpoints = [Endpoint(url, store, keys, patience, Width(sum(lanes.small), most)) for url in urls]
         self.refusal: BaseException | None = None
         self._large_workers = settings.large_workers
         self._wake = wake
@@ -87,6 +92,12 @@ class EndpointPool:
     def trials(self) -> int:
         """How often every endpoint was tried without success since then."""
         return min((endpoint.trials for endpoint in self.endpoints), default=0)
+
+    @property
+    def width_text(self) -> str:
+        """How many requests for small objects may be in flight, as the end of a status; "" if s5cmd decides."""
+        count = sum(endpoint.access.width.now for endpoint in self.endpoints if endpoint.access.width.most > 1)
+        return f", up to {counted_text(count, 'request')} at once" if count else ""
 
     def is_probed(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint is being probed now."""

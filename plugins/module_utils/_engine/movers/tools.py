@@ -109,6 +109,7 @@ def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> M
             on_error=setup.on_error,
             memory=setup.memory,
             packing=access.packing,
+            width=access.width,
         )
     return _native_mover()(
         access.store,
@@ -123,6 +124,7 @@ def _native(setup: MoverSetup, access: Access, _descriptors: Sequence[int]) -> M
         lanes=setup.lanes,
         memory=setup.memory,
         packing=access.packing,
+        width=access.width,
     )
 
 

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 class StoreClient:
     """One endpoint of a store. Thread-safe.
 
-    `connections` limits the requests in flight of one `head_many`. `connect_timeout` (seconds) covers DNS, the
-    connection and the TLS handshake, `patience` sets the response timeouts. `permits` limits all of its connections
-    together, including idle ones. `packing` is shared by all clients of the endpoint. All methods raise StoreError.
+    `connections` limits the requests in flight of one `head_many`; a function if the number may change.
+    `connect_timeout` (seconds) covers DNS, the connection and the TLS handshake, `patience` sets the response timeouts.
+    `permits` limits all of its connections together, including idle ones. `packing` is shared by all clients of the
+    endpoint. All methods raise StoreError.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class StoreClient:
         endpoint: str,
         keys: Keys,
         *,
-        connections: int = 16,
+        connections: int | Callable[[], int] = 16,
         connect_timeout: float = CONNECT_SECONDS,
         patience: Patience | None = None,
         permits: Permits | None = None,
@@ -62,7 +63,7 @@ class StoreClient:
         errors = RequestErrors(store, endpoint)
         self._store = store
         self._keys = keys
-        self._pool = HandlePool(maker, connections, permits)
+        self._pool = HandlePool(maker, connections if callable(connections) else lambda: connections, permits)
         gets = GetRequests(self._pool, requests, patience)
         self._pages = PageRequests(store, gets, errors)
         self._whole_listings = WholeListings(store, self._pool, requests, errors, patience)

@@ -62,27 +62,33 @@ def _s5cmd_within(settings: MoverSettings, share: int) -> MoverSettings:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The connections of each lane of the native mover, for small and for large objects."""
+    """The connections of each lane of the native mover, for small and for large objects.
+
+    `most`: how many those for small objects may have together, as they become more.
+    """
 
     small: tuple[int, ...]
     large: tuple[int, ...]
+    most: int = 0
 
 
 # The native mover in a job with s5cmd gets only the large objects that s5cmd did not finish.
-RESUMING = Lanes(small=(1,), large=(2,))
+RESUMING = Lanes(small=(1,), large=(2,), most=1)
 
 
 def lanes_within(settings: MoverSettings, share: int, volumes: int) -> Lanes:
     """A lane of each kind for each volume, so that none waits for another's disk; with s5cmd only the resuming lanes.
 
-    Small objects share the workers. A large object gets as many connections on each volume as it would have alone, if
-    that many are left. With fewer connections than volumes, several volumes share a lane.
+    Small objects share the workers, and later what large ones do not need. A large object gets as many connections on
+    each volume as it would have alone, if that many are left. With fewer connections than volumes, several volumes
+    share a lane.
     """
     if settings.tool == "s5cmd":
         return RESUMING
     streams = settings.large_workers * settings.part_concurrency
     left = max(streams, min(share - settings.workers, streams * volumes))
-    return Lanes(_divided(settings.workers, volumes), _divided(left, volumes))
+    large = _divided(left, volumes)
+    return Lanes(_divided(settings.workers, volumes), large, max(settings.workers, share - sum(large)))
 
 
 def _divided(count: int, volumes: int) -> tuple[int, ...]:

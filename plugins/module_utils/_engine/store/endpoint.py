@@ -22,12 +22,14 @@ from .connections import Permits, Turns, shares
 from .encodings import Packing
 from .listing_walk import ListingWalk
 from .timeouts import Patience
+from .width import Width
 
 if TYPE_CHECKING:
     from ..config.job_file import Store
     from .boto_client import Control
 
 _log = logging.getLogger("snowsync.endpoints")
+USUAL_WIDTH = 16  # requests in flight, where nobody knows better
 _OF_EXAMPLES = 0  # no object has this number
 _LONGEST_REST = 60.0  # maximum backoff in seconds between two probes of an endpoint that is down
 
@@ -39,12 +41,13 @@ def lists_whole(store: Store) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The parameters of an endpoint's clients. All of them share `packing`."""
+    """The parameters of an endpoint's clients. All of them share `packing` and `width`."""
 
     store: Store
     url: str
     keys: Keys
     packing: Packing = field(default_factory=Packing)
+    width: Width = field(default_factory=lambda: Width(USUAL_WIDTH, USUAL_WIDTH))
 
 
 class Clients:
@@ -67,12 +70,17 @@ class Clients:
                     access.store,
                     access.url,
                     access.keys,
-                    connections=min(16, asking),
+                    connections=self._heads_at_once,
                     patience=self._patience,
                     permits=Permits(asking),
                     packing=access.packing,
                 )
             return self._client
+
+    def _heads_at_once(self) -> int:
+        """As many as small objects may be in flight, but not all connections: others ask too."""
+        asking = self._shares.asking
+        return min(asking, max(USUAL_WIDTH, min(self._access.width.now, asking // 2)))
 
     def control(self) -> Control:
         with self._making:
@@ -150,8 +158,10 @@ class FailedRequest(NamedTuple):
 class Endpoint:
     """One URL of a store. Thread-safe."""
 
-    def __init__(self, url: str, store: Store, keys: Keys, patience: Patience) -> None:
+    def __init__(self, url: str, store: Store, keys: Keys, patience: Patience, width: Width | None = None) -> None:
         self.access = Access(store, url, keys)
+        if width:
+            self.access = replace(self.access, width=width)
         self.health = Health()
         self.may_list = True  # according to its last probe
         self._patience = patience

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .connections import Permits
@@ -57,12 +57,12 @@ def make_ready(curl: Any, *, body: bool) -> None:
 class HandlePool:
     """Handles for the requests of all threads, each with its connection. Thread-safe.
 
-    `connections` is the size of a whole crew. `permits` limits all connections together, including idle ones (None:
+    `crew_size` tells the size of a whole crew. `permits` limits all connections together, including idle ones (None:
     no limit); idle ones are closed when another request needs a permit.
     """
 
-    def __init__(self, maker: HandleMaker, connections: int, permits: Permits | None) -> None:
-        self.connections = connections
+    def __init__(self, maker: HandleMaker, crew_size: Callable[[], int], permits: Permits | None) -> None:
+        self._crew_size = crew_size
         self._maker = maker
         self._permits = permits or Permits(_UNBOUNDED)
         self._permits.spare = self._close_spare
@@ -104,13 +104,22 @@ class HandlePool:
 
     # --- several at once
 
+    @property
+    def connections(self) -> int:
+        """The size of a whole crew now."""
+        return self._crew_size()
+
     def take_crew(self, size: int) -> Crew | None:
         """A crew for `size` HEADs at once, or for as many as there are free connections; None if none is free."""
         if self._is_apart(size):
             return self._made_crew(size)
+        whole = self.connections
         with contextlib.suppress(IndexError):
-            return self._crews.pop()
-        return self._made_crew(self.connections)
+            kept = self._crews.pop()
+            if whole < 2 * len(kept.transfers) <= 2 * whole:
+                return kept
+            self._permits.give_back(self._close_crew(kept))  # the size of a whole one has changed
+        return self._made_crew(whole)
 
     def put_back_crew(self, crew: Crew, size: int) -> None:
         """Return a crew that was taken for `size` HEADs."""

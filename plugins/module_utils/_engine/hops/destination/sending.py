@@ -60,7 +60,7 @@ class Handover:
         """Blocks while the mover's lane is full."""
         row = item.row
         if self._availability.is_served():
-            self._activity.status = f"sending {len(self._flight)} objects"
+            self._activity.status = f"sending {len(self._flight)} objects{self._pool.width_text}"
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self._naming.destination_key(row.key), carried_text(row.headers, self._job)
         work = Send(

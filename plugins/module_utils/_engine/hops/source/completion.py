@@ -65,8 +65,8 @@ class WorkLeft:
 
     def _describe(self, listed: bool) -> str:
         if self._flight:
-            count = len(self._flight)
-            return f"fetching {count} objects" if self._availability.is_served() else self._activity.status
+            doing = f"fetching {len(self._flight)} objects{self._pool.width_text}"
+            return doing if self._availability.is_served() else self._activity.status
         problem = self._pool.why_down() or self._discovery.lister.outages.problem
         if problem:
             return f"waiting for the source: {problem}"

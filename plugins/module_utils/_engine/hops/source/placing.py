@@ -128,7 +128,7 @@ class Handover:
             if space.id == item.volume.id:
                 space.expect(row.size)
         if self._availability.is_served():
-            self._activity.status = f"fetching {len(self._flight)} objects"
+            self._activity.status = f"fetching {len(self._flight)} objects{self._pool.width_text}"
         work = Fetch(
             row.id, row.key, row.size, item.path, self._notes.etag_to_read(row), row.generation, item.volume.id
         )

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from ...store.encodings import PACKED, PLAIN, Packing
 from ..native.native_mover import NativeMover
 from .channel import Channel, Message
 from .hand_keys import HandKeys
-from .messages import BEAT, FETCH, FOLDER, KEYS, SEND, SETUP, read_work, say_looks, say_outcome
+from .hand_setup import hand_widths
+from .messages import BEAT, FETCH, FITS, FOLDER, KEYS, SEND, SETUP, SLOWED, WIDTHS, read_work, say_looks, say_outcome
 from .outbox import Outbox, ParentLog
 
 _PR_SET_PDEATHSIG = 1
@@ -42,7 +43,9 @@ class Hand:
         self._packing.welcome = PACKED if setup["packs"] else PLAIN
         self._keys = HandKeys(setup["keys"], self._outbox.add)
         self._folders: dict[int, int] = {}  # by the parent's number: the duplicate here
+        self._place: tuple[int, int] = setup["place"]
         self._mover = self._made_mover(setup)
+        self._mover.set_widths(*self._widths(setup["widths"]))
         logging.getLogger("snowsync").addHandler(ParentLog(self._outbox))
         logging.getLogger("snowsync").setLevel(setup["log_level"])
 
@@ -55,8 +58,9 @@ class Hand:
             MoverSettings(**setup["settings"]),
             direction=setup["direction"],
             on_outcome=lambda outcome: self._outbox.add(say_outcome(outcome)),
+            on_slow=lambda: self._outbox.add((SLOWED,)),
             on_error=_end_with,
-            lanes=Lanes(small=tuple(setup["widths"]), large=(1,)),
+            lanes=Lanes(small=self._widths(setup["widths"])[0], large=(1,)),
             packing=self._packing,
             capacity=NO_LIMIT,  # the parent limits what a hand has
         )
@@ -79,6 +83,13 @@ class Hand:
             self._folders[message[1]] = self._channel.take_descriptor()
         elif kind == KEYS:
             self._keys.take(message)
+        elif kind == WIDTHS:
+            self._mover.set_widths(*self._widths(message))
+
+    def _widths(self, message: Message) -> tuple[tuple[int, ...], tuple[int, ...], Callable[[], None]]:
+        """What `set_widths` takes."""
+        _kind, number, widths, volumes = message
+        return hand_widths(widths, *self._place), volumes, lambda: self._outbox.add((FITS, number))
 
     def _beat(self) -> Message:
         busy = [look for look in workers.looks(time.monotonic()) if look.doing is not workers.Doing.IDLE]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from ...config.credentials import Keys
@@ -24,10 +25,14 @@ def usual_count(cores: int) -> int:
     return 0 if cores < 2 else max(1, min(_MOST, cores // 3))
 
 
-def hand_widths(lanes: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
-    """The connections of each lane in each hand: all lanes in every hand, so fewer hands than `count` if need be."""
-    count = max(1, min(count, *lanes))
-    return [tuple(lane // count + (number < lane % count) for lane in lanes) for number in range(count)]
+def hand_count(lanes: tuple[int, ...], count: int) -> int:
+    """How many hands there are: each lane is in every hand, so fewer than `count` if there are few connections."""
+    return max(1, min(count, *lanes))
+
+
+def hand_widths(lanes: Sequence[int], number: int, count: int) -> tuple[int, ...]:
+    """The connections of each lane in one hand of `count`, which has at least one of each."""
+    return tuple(lane // count + (number < lane % count) for lane in lanes)
 
 
 def setup_message(
@@ -37,10 +42,14 @@ def setup_message(
     settings: MoverSettings,
     *,
     direction: str,
-    widths: tuple[int, ...],
+    place: tuple[int, int],
+    widths: Message,
     packing: Packing,
 ) -> Message:
-    """The first message to a hand. It holds the secret key: it must not be logged."""
+    """The first message to a hand. It holds the secret key: it must not be logged.
+
+    `place`: its number, and of how many hands. `widths`: the last WIDTHS.
+    """
     setup: dict[str, Any] = {
         "store": {
             "bucket": store.bucket,
@@ -61,6 +70,7 @@ def setup_message(
         },
         "endpoint": endpoint,
         "direction": direction,
+        "place": place,
         "widths": widths,
         "packs": packing.welcome == PACKED,
         "keys": say_keys(keys.current(), may_change=keys.may_change()),

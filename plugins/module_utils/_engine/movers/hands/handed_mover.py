@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ...config.credentials import Keys
 from ...config.job import MoverSettings, Store
@@ -16,13 +16,16 @@ from ...core.model import Fetch, Outcome, Send
 from ...core.parts import PartMemory
 from ...store.connections import NO_LIMIT, Lanes
 from ...store.encodings import PACKED, Packing
+from ...store.width import Width
+from ..native.division import Change
+from ..native.lane_shares import LaneShares
 from ..native.native_mover import NativeMover
 from .channel import Message
 from .hand_keys import say_keys
 from .hand_process import HandProcess
-from .hand_setup import hand_widths, setup_message
+from .hand_setup import hand_count, setup_message
 from .hands import Hands
-from .messages import BEAT, LOOK, OUTCOMES, read_outcome
+from .messages import BEAT, FITS, LOOK, OUTCOMES, SLOWED, WIDTHS, read_outcome
 from .volume_room import VolumeRoom
 
 _log = logging.getLogger("snowsync.native")
@@ -31,7 +34,7 @@ _log = logging.getLogger("snowsync.native")
 class Renewals:
     """The keys of an endpoint, which `say` passes on to the hands when they change."""
 
-    def __init__(self, keys: Keys, say: Callable[[Message], None]) -> None:
+    def __init__(self, keys: Keys, say: Callable[[Message], object]) -> None:
         self._keys = keys
         self._say = say
         self._said = keys.current()
@@ -75,6 +78,7 @@ class HandedMover:
         on_error: Callable[[BaseException], None] = workers.tell,
         memory: PartMemory | None = None,
         packing: Packing | None = None,
+        width: Width | None = None,
     ) -> None:
         self._is_large = settings.is_large
         self.is_closed = False
@@ -90,22 +94,30 @@ class HandedMover:
             on_part=on_part,
             on_room=on_room,
             on_error=on_error,
-            lanes=lanes,
+            lanes=Lanes((1,) * len(lanes.small), lanes.large),  # while there are hands, it has no small ones
             memory=memory,
             packing=self._packing,
         )
+        count = hand_count(lanes.small, count)
+        shares = LaneShares(width or _fixed(lanes), len(lanes.small), self._apply, least=count)
         # More than its queues in one process would hold: the way to a hand and back is longer.
-        self._room = VolumeRoom(8 * settings.workers if direction == "fetch" else NO_LIMIT, on_room)
-        widths = hand_widths(lanes.small, count)
+        self._room = VolumeRoom(8 * settings.workers if direction == "fetch" else NO_LIMIT, on_room, shares)
 
         def make(number: int) -> HandProcess:
             first = setup_message(
-                store, endpoint, keys, settings, direction=direction, widths=widths[number], packing=self._packing
+                store,
+                endpoint,
+                keys,
+                settings,
+                direction=direction,
+                place=(number, count),
+                widths=(WIDTHS, *shares.now, shares.volumes),
+                packing=self._packing,
             )
             name = f"hand-{direction}-{number}"
             return HandProcess(name, first, hears=self._hears, lost=self._lost, on_error=on_error)
 
-        self._hands = Hands(len(widths), make)
+        self._hands = Hands(count, make)
         self._renewals = Renewals(keys, self._hands.say)
 
     @property
@@ -145,6 +157,14 @@ class HandedMover:
         self._own.close()
         self._hands.join()
 
+    def _apply(self, change: Change, volumes: tuple[int, ...]) -> Iterable[object]:
+        """Let the lanes of all hands have their shares. Returns who has connections."""
+        self._room.capacity = max(self._room.capacity, 2 * sum(change.shares))
+        if not self._hands.are_useless:
+            return self._hands.say((WIDTHS, *change, volumes))
+        self._own.set_widths(change.shares, volumes, lambda: self._room.shares.fits(self._own, change.number))
+        return (self._own,)
+
     # -- in the threads of the hands --------------------------------------------------------------------------------
 
     def _hears(self, hand: HandProcess, messages: Sequence[Message]) -> None:
@@ -159,6 +179,10 @@ class HandedMover:
                 self._renewals.look()
             elif message[0] == BEAT and message[2]:
                 self._packing.welcome = PACKED
+            elif message[0] == FITS:
+                self._room.shares.fits(hand, message[1])
+            elif message[0] == SLOWED:
+                self._room.shares.slowed()
 
     def _lost(self, hand: HandProcess, left: list[Fetch | Send], why: str) -> None:
         are_useless = self._hands.has_ended(hand)
@@ -168,5 +192,13 @@ class HandedMover:
                 _log.error("no further process is started for small objects: the unit moves them itself")
         why = "the mover was closed" if self.is_closed else f"a process of the mover ended: {why}"
         self._room.give_back([work.volume for work in left])
+        self._room.shares.gone(hand)
+        if are_useless:
+            self._apply(self._room.shares.now, self._room.shares.volumes)
         if left:
             self._on_outcomes([Outcome(work.id, Trouble.UNKNOWN, why) for work in left])
+
+
+def _fixed(lanes: Lanes) -> Width:
+    """As many as there are, whatever comes of it."""
+    return Width(sum(lanes.small), sum(lanes.small))

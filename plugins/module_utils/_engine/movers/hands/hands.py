@@ -29,7 +29,7 @@ class Hands:
 
     def give(self, work: Fetch | Send) -> bool:
         """Give work to the hand that has the least. False: there is none, and none can be started."""
-        while not (self._is_closed or self._futile >= _FUTILE):
+        while not (self._is_closed or self.are_useless):
             hand = self._least_busy()
             if hand is None:
                 return False
@@ -38,10 +38,13 @@ class Hands:
             self._replaced(hand)
         return False
 
-    def say(self, message: Message) -> None:
-        """To all of them."""
-        for hand in self._living():
+    def say(self, message: Message) -> list[HandProcess]:
+        """To all of them, which this returns. One that is made meanwhile is told too, after its first message."""
+        with self._lock:
+            living = self._living()
+        for hand in living:
             hand.given.say(message)
+        return living
 
     def has_told(self) -> None:
         """A hand told an outcome."""
@@ -54,7 +57,12 @@ class Hands:
             self._hands = [None if each is hand else each for each in self._hands]
             if not self._is_closed:
                 self._futile += 1
-            return self._futile >= _FUTILE
+            return self.are_useless
+
+    @property
+    def are_useless(self) -> bool:
+        """Whether none is started any more, since too many ended without any outcome."""
+        return self._futile >= _FUTILE
 
     @property
     def in_flight(self) -> int:

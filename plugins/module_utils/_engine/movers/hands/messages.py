@@ -9,12 +9,15 @@
 | KEYS | access key, secret key, session token, whether they may change again soon |
 | FOLDER | the parent's descriptor, of which a duplicate comes with the frame |
 | FETCH, SEND | a piece of work |
+| WIDTHS | its number, the connections of each lane in all hands together, the volumes in the order of their coming |
 
 | from the hand | values |
 | --- | --- |
 | ARRIVED, RECEIVED, SENT, FAILED | an outcome |
 | BEAT | bytes moved so far, whether a store packs (see `store/encodings.py`), what each worker does |
 | LOOK | whether the keys changed: KEYS is the answer |
+| FITS | the number of a WIDTHS: no lane has more connections than that allows |
+| SLOWED | a request was refused for now, or not answered in time |
 | LOG | logger, level, text |
 """
 
@@ -30,8 +33,9 @@ from ...core.model import Arrived, Fetch, Head, Outcome, Received, Send
 from ...core.workers import Doing, Look
 from .channel import Message
 
-SETUP, KEYS, FOLDER, FETCH, SEND = "setup", "keys", "folder", "fetch", "send"
+SETUP, KEYS, FOLDER, FETCH, SEND, WIDTHS = "setup", "keys", "folder", "fetch", "send", "widths"
 ARRIVED, RECEIVED, SENT, FAILED, BEAT, LOOK, LOG = "arrived", "received", "sent", "failed", "beat", "look", "log"
+FITS, SLOWED = "fits", "slowed"
 OUTCOMES = frozenset({ARRIVED, RECEIVED, SENT, FAILED})
 
 _in_folder = re.compile(r"/proc/self/fd/(\d+)(/.*)", re.DOTALL).fullmatch

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+
+from ..native.lane_shares import LaneShares
 
 
 class VolumeRoom:
-    """Up to `capacity` pieces of work for each volume. Thread-safe.
+    """Up to `capacity` pieces of work for each volume, which are counted in `shares` too. Thread-safe.
 
     After `has_room` returned False, `on_room` is called once a volume has room for half of them.
     """
 
-    def __init__(self, capacity: int, on_room: Callable[[], None]) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int, on_room: Callable[[], None], shares: LaneShares) -> None:
+        self.capacity = capacity
+        self.shares = shares
         self._on_room = on_room
         self._held: Counter[int] = Counter()
         self._changed = threading.Condition()
@@ -26,22 +29,24 @@ class VolumeRoom:
 
     def has_room(self, volume: int) -> bool:
         """Whether `take` would not block."""
-        if self._held[volume] < self._capacity or self._is_closed:
+        if self._held[volume] < self.capacity or self._is_closed:
             return True
         self._is_asked = True
-        return self._held[volume] < self._capacity  # it may have been given back before `_is_asked` could be seen
+        return self._held[volume] < self.capacity  # it may have been given back before `_is_asked` could be seen
 
     def take(self, volume: int) -> None:
         """Blocks while the volume has no room; not once it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held[volume] < self._capacity or self._is_closed)
+            self._changed.wait_for(lambda: self._held[volume] < self.capacity or self._is_closed)
             self._held[volume] += 1
+        self.shares.begin(volume)
 
-    def give_back(self, volumes: Iterable[int]) -> None:
+    def give_back(self, volumes: Sequence[int]) -> None:
         """One piece of work for each."""
+        self.shares.ended(volumes)
         with self._changed:
             self._held.subtract(volumes)
-            is_enough = self._is_asked and min(self._held.values(), default=0) <= self._capacity // 2
+            is_enough = self._is_asked and min(self._held.values(), default=0) <= self.capacity // 2
             if is_enough:
                 self._is_asked = False
             self._changed.notify_all()

@@ -36,6 +36,14 @@ class Sleeper(NamedTuple):
     can_begin: bool
 
 
+class Bell(threading.Condition):
+    """Also remembers that the thread that takes errands is to have a turn, whatever it waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_rung = False
+
+
 class ErrandQueue:
     """Errands that wait for a connection, about `capacity` of them. Any thread adds some, one thread takes them.
 
@@ -43,10 +51,10 @@ class ErrandQueue:
     """
 
     def __init__(self, capacity: int, on_room: Callable[[], None]) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._on_room = on_room
         self._waiting: deque[Errand] = deque()
-        self._changed = threading.Condition()
+        self._changed = Bell()
         self._sleeper: Sleeper | None = None  # the thread that takes errands, while it waits and was not woken
         self._is_blocked = False  # a caller of `add` waits for room
         self._is_asked = False  # `has_room` has returned False
@@ -54,16 +62,16 @@ class ErrandQueue:
 
     def has_room(self) -> bool:
         """Whether `add` would not block."""
-        if len(self._waiting) < self._capacity or self.is_closed:
+        if len(self._waiting) < self.capacity or self.is_closed:
             return True
         self._is_asked = True
         # The queue may have been emptied before `tell_room` could see `_is_asked`.
-        return len(self._waiting) < self._capacity
+        return len(self._waiting) < self.capacity
 
     def add(self, errand: Errand) -> bool:
         """Blocks while the queue is full. False: it is closed."""
         with self._changed:
-            while len(self._waiting) >= self._capacity and not self.is_closed:
+            while len(self._waiting) >= self.capacity and not self.is_closed:
                 self._is_blocked = True
                 self._changed.wait()
             if self.is_closed:
@@ -81,6 +89,13 @@ class ErrandQueue:
             if self._sleeper:
                 self._wake(self._sleeper)
 
+    def call(self) -> None:
+        """Let the thread that takes errands have a turn."""
+        with self._changed:
+            self._changed.has_rung = True
+            if self._sleeper:
+                self._wake(self._sleeper)
+
     def _wake(self, sleeper: Sleeper) -> None:
         self._sleeper = None  # once is enough
         sleeper.wake()
@@ -88,19 +103,20 @@ class ErrandQueue:
     # -- for the thread that takes them -------------------------------------------------------------------------
 
     def wait(self, longest: float | None = None) -> bool:
-        """Wait for an errand, at most `longest` seconds. False: the queue is closed."""
+        """Wait for an errand or a call, at most `longest` seconds. False: the queue is closed."""
         with self._changed:
             self._let_in()  # a caller may have begun to wait after `tell_room` looked
             self._sleeper = Sleeper(self._changed.notify_all, can_begin=True)
-            self._changed.wait_for(lambda: self._waiting or self.is_closed, longest)
+            self._changed.wait_for(lambda: self._waiting or self._changed.has_rung or self.is_closed, longest)
             self._sleeper = None
+            self._changed.has_rung = False
             return not self.is_closed
 
     def is_left_to(self, sleeper: Sleeper) -> bool:
         """Whether `sleeper` may wait for something else; it is woken when there is a reason, until `is_back`."""
         with self._changed:
             self._let_in()  # as above
-            if self.is_closed or (self._waiting and sleeper.can_begin):
+            if self.is_closed or self._changed.has_rung or (self._waiting and sleeper.can_begin):
                 return False
             self._sleeper = sleeper
             return True
@@ -109,6 +125,7 @@ class ErrandQueue:
         """Whoever was named to `is_left_to` does not wait any more, and is not woken from here on."""
         with self._changed:
             self._sleeper = None
+            self._changed.has_rung = False
 
     def take(self) -> Errand | None:
         """The first errand; None if there is none, or the queue is closed."""
@@ -120,7 +137,7 @@ class ErrandQueue:
 
     def tell_room(self) -> None:
         """Tell whoever waits for room, if some has become free."""
-        if self._is_asked and len(self._waiting) <= self._capacity // 2:
+        if self._is_asked and len(self._waiting) <= self.capacity // 2:
             self._is_asked = False
             self._on_room()
         if self._is_blocked:
@@ -128,7 +145,7 @@ class ErrandQueue:
                 self._let_in()
 
     def _let_in(self) -> None:
-        if self._is_blocked and len(self._waiting) < self._capacity:
+        if self._is_blocked and len(self._waiting) < self.capacity:
             self._is_blocked = False
             self._changed.notify_all()
 

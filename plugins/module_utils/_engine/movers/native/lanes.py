@@ -11,9 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core import workers
-from ...store.crew import Crew
 from ...store.curl import Transfer, handle_options, libcurl
-from ...store.multi import Multi, Waker
 from ...store.timeouts import CONNECT_SECONDS
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ class Kit:
         for option, value in self._options:
             handle.setopt(option, value)
         return Transfer(handle)
-
-    def crew(self, width: int, waker: Waker) -> Crew:
-        return Crew(Multi(width, waker), [self.prepare(self.curl.Curl()) for _number in range(width)])
 
 
 class LaneThreads:

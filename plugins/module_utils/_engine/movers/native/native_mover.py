@@ -10,7 +10,7 @@ another request or a second read. Work in flight when the mover is closed become
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...core import workers
@@ -24,7 +24,7 @@ from .lanes import Kit
 from .large import LargeFetch, LargeKit
 from .requests import Bucket, can_carry_text
 from .small import fetch_small, send_small
-from .small_lane import SmallLane
+from .small_lanes import LaneCalls, SmallLanes
 from .stream_lane import StreamLane
 from .upload import LargeSend
 from .volume_lanes import VolumeLanes
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ...config.credentials import Keys
     from ...config.job_file import MoverSettings, Store
     from ...store.encodings import Packing
+    from ...store.width import Width
 
 
 class Unfinished:
@@ -61,7 +62,9 @@ class NativeMover:
     `on_outcome` is called from the mover's threads (or from `submit`, for work that never started), must return
     quickly and not call `submit`; the same applies to `on_part`, called with the id of a large object each time a
     range is in its file, and to `on_room`. `on_error` gets exceptions that end a thread. Each of about `volumes`
-    volumes has its own lanes, one for small and one for large objects; a lane queues `capacity` small ones.
+    volumes has its own lanes, one for small and one for large objects; a lane queues `capacity` small ones. How many
+    small ones are in flight follows `width`; without, it is as in `lanes`, until `set_widths`: then the caller should
+    know from `on_slow` which requests were refused for now, or not answered in time.
     After a failed fetch `<path>` may exist; the caller must remove it, or keep it if `memory` has parts of it.
     """
 
@@ -76,9 +79,11 @@ class NativeMover:
         on_outcome: Callable[[Outcome], None],
         on_part: Callable[[int], None] = lambda object_id: None,
         on_room: Callable[[], None] = lambda: None,
+        on_slow: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = workers.tell,
         volumes: int = 1,
         lanes: Lanes | None = None,
+        width: Width | None = None,
         memory: PartMemory | None = None,
         packing: Packing | None = None,
         capacity: int | None = None,
@@ -94,16 +99,11 @@ class NativeMover:
             # Sends are submitted in a few whole batches: none must wait for another volume's.
             capacity = 4 * settings.workers if direction == "fetch" else NO_LIMIT
 
-        def small_lane(number: int, width: int, volume: int) -> SmallLane:
-            return SmallLane(
-                f"{name}-{number}", kit, width, capacity=capacity, on_room=on_room, on_error=on_error, disk=volume
-            )
-
         def large_lane(number: int, width: int, volume: int) -> StreamLane:
             return StreamLane(f"{name}-large-{number}", kit, width, on_error, disk=volume)
 
         widths = lanes or lanes_within(settings, NO_LIMIT, volumes)
-        self._small = VolumeLanes(widths.small, small_lane)
+        self._small = SmallLanes(name, kit, widths.small, width, capacity, LaneCalls(on_room, on_error, on_slow))
         self._large = VolumeLanes(widths.large, large_lane)
 
     @staticmethod
@@ -132,8 +132,11 @@ class NativeMover:
 
     def has_room(self, volume: int) -> bool:
         """Whether small work on this volume would be accepted without blocking; if not, `on_room` is called later."""
-        lane = self._small.known(volume)
-        return lane is None or lane.has_room()
+        return self._small.has_room(volume)
+
+    def set_widths(self, widths: Sequence[int], volumes: Iterable[int], fits: Callable[[], None]) -> None:
+        """How many small objects each lane may have in flight from now on, as `SmallLanes.set_widths`."""
+        self._small.set_widths(widths, volumes, fits)
 
     def submit(self, work: Fetch | Send) -> None:
         """Submit work; blocks while the queue of small fetches for its volume is full."""
@@ -143,11 +146,11 @@ class NativeMover:
             if is_large:
                 LargeFetch(self._large_kit(work), work, self._settings.part_size, self._on_part).start()
             else:
-                self._small.of(work.volume).submit(fetch_small(self._bucket, work, self._unfinished.tell))
+                self._small.submit(work.volume, fetch_small(self._bucket, work, self._unfinished.tell))
         elif is_large or work.part_size:
             LargeSend(self._large_kit(work), work).start()
         else:
-            self._small.of(work.volume).submit(send_small(self._bucket, work, self._unfinished.tell))
+            self._small.submit(work.volume, send_small(self._bucket, work, self._unfinished.tell))
 
     def _large_kit(self, work: Fetch | Send) -> LargeKit:
         return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._unfinished.tell)
@@ -155,7 +158,7 @@ class NativeMover:
     def close(self) -> None:
         """Interrupt everything; work in flight gets UNKNOWN."""
         self._is_closed = True
-        for lanes in (self._small, self._large):
-            lanes.begin_closing()
-        for lanes in (self._small, self._large):
-            lanes.close()
+        self._small.begin_closing()
+        self._large.begin_closing()
+        self._small.close()
+        self._large.close()

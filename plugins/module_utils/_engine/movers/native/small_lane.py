@@ -12,26 +12,29 @@ from typing import TYPE_CHECKING
 
 from ...core import workers
 from ...core.backoff import is_often_over, pause
-from ...core.errors import StoreError
-from ...store.crew import Crew
+from ...core.errors import StoreError, Trouble
 from ...store.curl import Transfer
 from ...store.multi import Waker
 from .errands import Errand, ErrandQueue, LaneFailed, Retries, Sleeper
+from .lane_crew import LaneCrew
+from .lane_width import LaneWidth
 from .lanes import Kit, LaneThreads
 
 if TYPE_CHECKING:
     from ...core.model import Head
 
 _log = logging.getLogger("snowsync.native")
+_SLOW = frozenset({Trouble.THROTTLED, Trouble.TIMEOUT})
 _LONGEST_WAIT = 1.0  # seconds: a lane that is silent for longer might hang
 
 
 class SmallLane:
-    """`width` requests at once in one thread. Up to `capacity` more are queued, so that no connection is ever idle.
+    """`width` requests at once in one thread. About `capacity` more are queued, so that no connection is ever idle.
 
-    After `has_room` returned False, `on_room` is called once there is room again. An errand that raises gets its
-    exception, and the lane continues; `on_error` gets exceptions that end the lane. `disk` is the number of the volume
-    whose files it reads and writes.
+    `on_slow` is called when a request was refused for now, or not answered in time, even if it is tried again. After
+    `has_room` returned False, `on_room` is called once there is room again. An errand that raises gets its exception,
+    and the lane continues; `on_error` gets exceptions that end the lane. `disk` is the number of the volume whose files
+    it reads and writes.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class SmallLane:
         *,
         capacity: int = 0,
         on_room: Callable[[], None] = lambda: None,
+        on_slow: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = workers.tell,
         disk: int = 0,
     ) -> None:
         self._name = name
         self._kit = kit
-        self._width = width
+        self._width = LaneWidth(width)
+        self._on_slow = on_slow
         self._queue = ErrandQueue(capacity or 4 * width, on_room)
         self._retries = Retries()
         self._running: dict[Transfer, Errand] = {}
@@ -63,6 +68,12 @@ class SmallLane:
             self._threads.start()
         if not self._queue.add(errand):
             errand.tell(None)
+
+    def set_width(self, width: int, fits: Callable[[], None]) -> None:
+        """Another number of requests at once; `fits` is called once there are no more connections than that."""
+        self._queue.capacity = max(self._queue.capacity, 2 * width)
+        self._width.set(width, fits)
+        self._queue.call()
 
     def begin_closing(self) -> None:
         """The first half of `close`, which waits for nothing."""
@@ -92,9 +103,15 @@ class SmallLane:
 
     def _work(self) -> None:
         """Work until the lane is closed, with one set of handles."""
-        with contextlib.closing(Waker()) as waker, contextlib.closing(self._kit.crew(self._width, waker)) as crew:
-            while self._turn(crew, waker):
-                pass
+        try:
+            with (
+                contextlib.closing(Waker()) as waker,
+                contextlib.closing(LaneCrew(self._kit, self._width.take(), waker)) as crew,
+            ):
+                while self._turn(crew, waker):
+                    pass
+        finally:
+            self._width.has(0)
 
     def _dropped(self) -> list[Errand]:
         """Remove and return all work of the lane."""
@@ -102,21 +119,26 @@ class SmallLane:
         self._running.clear()
         return left
 
-    def _turn(self, crew: Crew, waker: Waker) -> bool:
+    def _turn(self, crew: LaneCrew, waker: Waker) -> bool:
         workers.beat()
+        if self._width.now != crew.width:
+            crew.resize(self._width.take())
         self._begin(crew)
         if self._running:
             self._go_on(crew, waker)
             for transfer, number, words in crew.finished():
                 self._end(transfer, number, words)
+            self._width.has(crew.connections)
             return not self._queue.is_closed
+        crew.rest()
+        self._width.has(crew.connections)
         workers.idle()
         return self._queue.wait(self._retries.seconds_left())
 
-    def _go_on(self, crew: Crew, waker: Waker) -> None:
+    def _go_on(self, crew: LaneCrew, waker: Waker) -> None:
         """Wait for the network, and for work or a retry that an idle connection can begin with."""
         crew.multi.start()
-        can_begin = bool(crew.idle)
+        can_begin = crew.has_idle
         longest = self._retries.seconds_left() if can_begin else None
         if not self._queue.is_left_to(Sleeper(waker.wake, can_begin)):
             longest = 0.0
@@ -125,20 +147,18 @@ class SmallLane:
         finally:
             self._queue.is_back()
 
-    def _begin(self, crew: Crew) -> None:
+    def _begin(self, crew: LaneCrew) -> None:
         due = self._retries.take_due()
         if due:
             self._queue.put_first(due)
-        while crew.idle and (errand := self._queue.take()):
+        while crew.has_idle and (errand := self._queue.take()):
             try:
                 errand.request = errand.make()
-                errand.request.begin(crew.idle[-1])
+                errand.request.begin(crew.idle())
             except Exception as error:  # affects only this errand: the lane must continue for the others
                 errand.tell(error)
                 continue
-            transfer = crew.idle.pop()
-            self._running[transfer] = errand
-            crew.add(transfer)
+            self._running[crew.begin()] = errand
         self._queue.tell_room()
 
     def _end(self, transfer: Transfer, number: int, words: str) -> None:
@@ -147,6 +167,8 @@ class SmallLane:
         try:
             result: Head | Exception = errand.request.end(number, words)
         except StoreError as error:
+            if error.trouble in _SLOW or error.status == 503:
+                self._on_slow()
             if is_often_over(error) and errand.attempts < self._kit.retries:
                 errand.attempts += 1
                 self._retries.add(errand, pause(errand.attempts))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from .small_lane import SmallLane
@@ -18,15 +18,16 @@ _Lane = TypeVar("_Lane", SmallLane, StreamLane)
 class VolumeLanes(Generic[_Lane]):
     """A lane for each volume, since its threads may block for as long as the disk is busy. Thread-safe.
 
-    There are as many lanes as `widths`: with fewer connections than volumes, some volumes share one. `make` gets the
-    number and width of a lane, and the number of the volume that first needs it.
+    There are as many lanes as `widths`: with fewer connections than volumes, some volumes share one; the order in which
+    they come decides. `make` gets the number and width of a lane, and the number of the volume that first needs it.
     """
 
     def __init__(self, widths: Sequence[int], make: Callable[[int, int, int], _Lane]) -> None:
         self._widths = widths
         self._make: Callable[[int, int, int], _Lane] = make
         self._lock = threading.Lock()
-        self._lanes: list[_Lane] = []
+        self._numbers: dict[int, int] = {}  # of the lanes, by volume
+        self._lanes: dict[int, _Lane] = {}  # by their numbers
         self._by_volume: dict[int, _Lane] = {}
         self._is_closed = False
 
@@ -42,13 +43,23 @@ class VolumeLanes(Generic[_Lane]):
                 lane = self._by_volume[volume] = self._next(volume)
         return lane
 
+    def change(self, widths: Sequence[int], volumes: Iterable[int]) -> dict[int, _Lane]:
+        """Lanes that are made from now on have other widths; those that exist, by number. `volumes` have come."""
+        with self._lock:
+            self._widths = widths
+            for volume in volumes:
+                self._number(volume)
+            return dict(self._lanes)
+
+    def _number(self, volume: int) -> int:
+        return self._numbers.setdefault(volume, len(self._numbers) % len(self._widths))
+
     def _next(self, volume: int) -> _Lane:
         """The lane for another volume: a new one while there are connections for it."""
-        number = len(self._by_volume) % len(self._widths)
-        if number < len(self._lanes):
+        number = self._number(volume)
+        if number in self._lanes:
             return self._lanes[number]
-        lane = self._make(number, self._widths[number], volume)
-        self._lanes.append(lane)
+        lane = self._lanes[number] = self._make(number, self._widths[number], volume)
         if self._is_closed:
             lane.close()
         return lane
@@ -57,12 +68,12 @@ class VolumeLanes(Generic[_Lane]):
         """The first half of `close`, which waits for nothing."""
         with self._lock:
             self._is_closed = True
-            lanes = list(self._lanes)
+            lanes = list(self._lanes.values())
         for lane in lanes:
             lane.begin_closing()
 
     def close(self) -> None:
         """Interrupt requests in flight in all lanes."""
         self.begin_closing()
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.close()
