@@ -169,6 +169,8 @@ def release(folder: Path) -> None:
         with suppress(OSError):
             if backing.read_text().startswith(below):
                 device = f"/dev/{backing.parts[3]}"
+                # A disk may be read-only in its test: the next user of this device would find it so.
+                subprocess.run(["blockdev", "--setrw", device], check=False, capture_output=True)
                 subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
 
 
