@@ -144,6 +144,24 @@ def test_a_filesystem_of_linux_is_fit(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(("asks", "in_between"), [("unfit", "_is_there"), ("largest_file", "_last_place")])
+def test_the_other_unit_may_sweep_the_file_that_is_asked_about(
+    asks: str, in_between: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It begins to use the volume at the same time: that is no failure of the volume."""
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    goes_on = getattr(filesystem_check, in_between)
+
+    def sweep(*values: object) -> object:
+        filesystem_check.remove_probes(folder)
+        return goes_on(*values)
+
+    monkeypatch.setattr(filesystem_check, in_between, sweep)
+    assert getattr(filesystem_check, asks)(folder) in ("", filesystem_check.largest_file(folder))
+    assert os.listdir(tmp_path) == []
+    os.close(folder)
+
+
 def test_the_largest_file_is_where_the_kernel_seeks_no_further(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on FAT: 4 GiB - 1."""
 
