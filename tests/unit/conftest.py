@@ -48,6 +48,11 @@ def volume(ledger: Ledger) -> int:
 
 
 @pytest.fixture
+def other(ledger: Ledger) -> int:
+    return ledger.volumes.volume_id("two", "uuid-2", "/volumes/two")
+
+
+@pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests go to where they are sent, whatever the caller's environment says."""
     for name in os.environ:

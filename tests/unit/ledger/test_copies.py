@@ -37,11 +37,6 @@ def volume(ledger: Ledger) -> int:
     return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
-@pytest.fixture
-def other(ledger: Ledger) -> int:
-    return ledger.volumes.volume_id("two", "uuid-2", "/two")
-
-
 def stage(ledger: Ledger, volume: int, etag: str) -> Row:
     """The source lists "k" with this ETag, and it is staged."""
     ledger.listing.observe([listed("k", etag=etag)])

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ledger_rows import bring_to, in_memory
+from ledger_rows import bring_to
 
 from snowsync.core import machine
 from snowsync.core.model import State
@@ -46,18 +45,6 @@ NAMINGS = [
     Naming("in\0", ("in",), "out\0"),
     Naming("no key has it", (), "out/"),
 ]
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    opened = in_memory()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def volume(ledger: Ledger) -> int:
-    return ledger.volumes.volume_id("one", "uuid-1", "/volumes/one")
 
 
 @pytest.fixture(params=["SQLite", "Python"])

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from ledger_rows import delivered, failure, in_memory, listed, row_of, select, staged
+from ledger_rows import delivered, failure, listed, row_of, select, staged
 
 from snowsync.core.errors import Trouble
 from snowsync.core.model import Evidence, State
@@ -24,23 +24,6 @@ from snowsync.ledger.rows import Row
 PART = 5
 MD5S = b"0123456789abcdef" * 2
 DIGEST = "0" * 32 + "-2"
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    opened = in_memory()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def volume(ledger: Ledger) -> int:
-    return ledger.volumes.volume_id("one", "uuid-1", "/one")
-
-
-@pytest.fixture
-def other(ledger: Ledger) -> int:
-    return ledger.volumes.volume_id("two", "uuid-2", "/two")
 
 
 def in_parts(row: Row, md5s: bytes = MD5S, digest: str = DIGEST) -> Staged:

@@ -30,11 +30,6 @@ def volume(ledger: Ledger) -> int:
     return ledger.volumes.volume_id("one", "uuid-1", "/one")
 
 
-@pytest.fixture
-def other(ledger: Ledger) -> int:
-    return ledger.volumes.volume_id("two", "uuid-2", "/two")
-
-
 def on_volume(ledger: Ledger, number: int) -> tuple[bool, bool, str, str]:
     (found,) = [row for row in LedgerReader(ledger).volumes() if row.id == number]
     return found.draining, found.placing, found.trouble, found.reason

@@ -42,7 +42,6 @@ class HandProcess:
         self.name = name
         self.given = GivenWork(first)
         self.traffic = 0  # bytes
-        self.has_answered = False
         self._hears = hears
         self._on_error = on_error
         self._lost = lost
@@ -115,7 +114,6 @@ class HandProcess:
                 self._take(channel.receive() or [])
 
     def _take(self, messages: list[Message]) -> None:
-        self.has_answered = True
         for message in messages:
             self._note(message)
         self._hears(self, messages)
