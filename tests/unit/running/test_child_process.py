@@ -100,12 +100,12 @@ print(child.pid, flush=True)
 
 def test_a_child_whose_parent_ended_before_it_began_ends() -> None:
     done = run("""
-from snowsync.running import child_process
+from snowsync.core import machine
 reading, writing = os.pipe()
 parent = os.getpid()
 if os.fork() == 0:  # whose parent is not the one that it is told
     try:
-        child_process._end_with(parent + 1)
+        machine.end_with(parent + 1)
     finally:
         os.write(writing, b"it goes on")
 os.close(writing)

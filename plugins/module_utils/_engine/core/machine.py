@@ -1,13 +1,17 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The machine's clocks, its boot id, and the start times of its processes."""
+"""The machine's clocks, its boot id, the start times of its processes, and whom this process ends with."""
 
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import time
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def now_ms() -> int:
@@ -36,3 +40,12 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when `parent`, or the thread of it that started this process, ends."""
+    import ctypes  # only for processes that others start
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(1)

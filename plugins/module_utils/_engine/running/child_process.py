@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -17,10 +16,10 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from ..core import machine
 from ..core.errors import LocalError, Trouble
 
 _log = logging.getLogger("snowsync")
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _POLL_SECONDS = 0.01
 
 
@@ -90,7 +89,7 @@ def _be_child(parent: int, work: Callable[[], None]) -> NoReturn:
     """Never returns to what the parent was doing: neither its locks nor its files are closed twice."""
     code = 1
     try:
-        _end_with(parent)
+        machine.end_with(parent)
         work()
         code = 0
     except BaseException as error:  # the parent reports that there is no result, and the exit code
@@ -99,10 +98,3 @@ def _be_child(parent: int, work: Callable[[], None]) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when `parent` ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that
-        os._exit(1)

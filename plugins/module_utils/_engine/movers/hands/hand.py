@@ -8,7 +8,6 @@ It ends with its parent, and has nothing worth keeping: what it has not told is 
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.job import MoverSettings, Store
-from ...core import workers
+from ...core import machine, workers
 from ...store.connections import NO_LIMIT, Lanes
 from ...store.encodings import PACKED, PLAIN, Packing
 from ..native.native_mover import NativeMover
@@ -29,8 +28,6 @@ from .hand_keys import HandKeys
 from .hand_setup import hand_widths
 from .messages import BEAT, FETCH, FITS, FOLDER, KEYS, SEND, SETUP, SLOWED, WIDTHS, read_work, say_looks, say_outcome
 from .outbox import Outbox, ParentLog
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Hand:
@@ -106,9 +103,7 @@ def _end_with(_error: BaseException) -> None:
 
 def main() -> None:
     """`argv`: the number of the channel's descriptor, and the parent's process id."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[2]):
-        os._exit(1)
+    machine.end_with(int(sys.argv[2]))
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
