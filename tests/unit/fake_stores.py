@@ -156,7 +156,7 @@ class FakeClient:
         self.fake.after("head", object_key)
         count = stored.parts_count if part_number else 0
         tags = len(stored.headers.tags)
-        return replace(answer, encryption=stored.encryption, tag_count=tags, parts_count=count)
+        return answer._replace(encryption=stored.encryption, tag_count=tags, parts_count=count)
 
     def head_by_get(self, object_key: str) -> Head:
         return self.head(object_key)
@@ -221,9 +221,10 @@ class FakeMover:
     def has_room(self, _volume: int) -> bool:
         return True
 
-    def submit(self, work: Fetch | Send) -> None:
-        self.in_flight += 1
-        self.tasks.put(work)
+    def submit(self, *works: Fetch | Send) -> None:
+        for work in works:
+            self.in_flight += 1
+            self.tasks.put(work)
 
     def _run(self) -> None:
         while (work := self.tasks.get()) is not None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,7 +129,7 @@ def test_an_error_is_judged_by_who_was_asked(desk: Desk) -> None:
 
 
 def test_another_object_is_fetched_anew_unless_get_shows_the_listed_one(desk: Desk) -> None:
-    other = replace(HEAD, size=5)
+    other = HEAD._replace(size=5)
     desk.changed.as_read.side_effect = [other, HEAD]
     desk.proofs.arrived(desk.item, other, desk.endpoint)
     desk.changed.fetch_anew.assert_called_once_with(desk.item, other)
@@ -142,8 +141,8 @@ def test_another_object_is_fetched_anew_unless_get_shows_the_listed_one(desk: De
 
 
 def test_get_is_not_asked_again_for_what_it_brought(desk: Desk) -> None:
-    other = replace(HEAD, size=5)
-    desk.proofs.arrived(desk.item, other, desk.endpoint, replace(RECEIVED, head=other))
+    other = HEAD._replace(size=5)
+    desk.proofs.arrived(desk.item, other, desk.endpoint, RECEIVED._replace(head=other))
     desk.changed.as_read.assert_not_called()
     desk.changed.fetch_anew.assert_called_once_with(desk.item, other)
 
@@ -190,10 +189,10 @@ def test_what_cannot_be_proven_now_did_not_arrive(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("head", "received", "etag"),
     [
-        (replace(HEAD, size=UNTOLD, etag=""), None, MD5),
-        (replace(HEAD, etag=OTHER), None, MD5),  # the file has the digest that was listed
-        (replace(HEAD, etag=OTHER), RECEIVED, MD5),
-        (replace(HEAD, etag=OTHER), replace(RECEIVED, etag=OTHER), OTHER),
+        (HEAD._replace(size=UNTOLD, etag=""), None, MD5),
+        (HEAD._replace(etag=OTHER), None, MD5),  # the file has the digest that was listed
+        (HEAD._replace(etag=OTHER), RECEIVED, MD5),
+        (HEAD._replace(etag=OTHER), RECEIVED._replace(etag=OTHER), OTHER),
     ],
 )
 def test_an_answer_is_completed_from_the_listing(desk: Desk, head: Head, received: Received | None, etag: str) -> None:
@@ -209,7 +208,7 @@ def test_an_answer_with_nothing_to_complete_is_used_as_it_is(desk: Desk) -> None
 
 def test_an_answer_that_the_bytes_do_not_contradict_stays(desk: Desk) -> None:
     Path(desk.item.path).write_bytes(b"atad")
-    desk.proofs.arrived(desk.item, replace(HEAD, etag=OTHER), desk.endpoint)
+    desk.proofs.arrived(desk.item, HEAD._replace(etag=OTHER), desk.endpoint)
     assert [head.etag for head in desk.proven_against] == [OTHER]
 
 
@@ -217,7 +216,7 @@ def test_an_answer_that_the_bytes_do_not_contradict_stays(desk: Desk) -> None:
 
 
 def test_tags_are_asked_for_aside_and_staged_with_the_object(desk: Desk) -> None:
-    desk.proofs.arrived(desk.item, replace(HEAD, tag_count=1), desk.endpoint, RECEIVED)
+    desk.proofs.arrived(desk.item, HEAD._replace(tag_count=1), desk.endpoint, RECEIVED)
     desk.assert_not_staged()
     ((items, step),) = desk.aside
     assert items == [desk.item]
@@ -227,7 +226,7 @@ def test_tags_are_asked_for_aside_and_staged_with_the_object(desk: Desk) -> None
 
 def test_tags_that_cannot_be_read_are_the_object_s_failure(desk: Desk) -> None:
     desk.tags = StoreError(Trouble.DENIED, "get tags", "no")
-    desk.proofs.arrived(desk.item, replace(HEAD, tag_count=1), desk.endpoint, RECEIVED)
+    desk.proofs.arrived(desk.item, HEAD._replace(tag_count=1), desk.endpoint, RECEIVED)
     desk.aside[0][1]()
     desk.fetching.not_arrived.assert_called_once_with(
         desk.item, Trouble.DENIED, "Failed to get tags: no", desk.endpoint
@@ -237,7 +236,7 @@ def test_tags_that_cannot_be_read_are_the_object_s_failure(desk: Desk) -> None:
 
 def test_tags_that_the_job_skips_are_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(tmp_path, monkeypatch, tags="skip")
-    desk.proofs.arrived(desk.item, replace(HEAD, tag_count=1), desk.endpoint, RECEIVED)
+    desk.proofs.arrived(desk.item, HEAD._replace(tag_count=1), desk.endpoint, RECEIVED)
     assert load_headers(desk.staged().headers).tags == {}
     assert desk.aside == []
 

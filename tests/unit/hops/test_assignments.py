@@ -12,9 +12,8 @@ ONE, TWO = "http://one.test:1", "http://two.test:1"
 
 def test_what_has_ended_counts_no_more() -> None:
     assigned = Assignments()
-    assigned.begin(ONE, 1, is_large=True)
-    assigned.begin(ONE, 2, is_large=False)
-    assigned.begin(TWO, 3, is_large=False)
+    assigned.begin(ONE, [(1, True), (2, False)])
+    assigned.begin(TWO, [(3, False)])
     assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (2, 1, 1)
     assert assigned.objects() == {1, 2, 3}
     assert (assigned.end([3, 1]), assigned.end([2])) == (True, False)
@@ -32,7 +31,7 @@ def test_a_large_object_takes_its_place_before_it_is_given() -> None:
     assigned = Assignments()
     assigned.expect_large(ONE, 1)
     assert (assigned.large(ONE), assigned.count(ONE)) == (1, 0)
-    assigned.begin(ONE, 1, is_large=True)
+    assigned.begin(ONE, [(1, True)])
     assert assigned.large(ONE) == 1, "it has one place"
     assigned.expect_large(ONE, 2)
     assigned.expect_no_more(ONE, 2)
@@ -41,6 +40,5 @@ def test_a_large_object_takes_its_place_before_it_is_given() -> None:
 
 def test_what_a_disk_holds_up_takes_no_place() -> None:
     assigned = Assignments()
-    for number in (1, 2):
-        assigned.begin(ONE, number, is_large=True)
+    assigned.begin(ONE, [(1, True), (2, True)])
     assert assigned.large(ONE, held_up={2, 3}) == 1

@@ -542,11 +542,12 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig, monkeypatch: pytest.Monke
     class Lanes(FakeMover):
         """Large objects have a thread of their own, as they have processes of their own."""
 
-        def submit(self, work: Any) -> None:
-            if work.size < 1000:
-                super().submit(work)
-            else:
-                threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
+        def submit(self, *works: Any) -> None:
+            for work in works:
+                if work.size < 1000:
+                    super().submit(work)
+                else:
+                    threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
 
         def wait_and_submit(self, work: Any) -> None:
             released.wait(30)
@@ -689,19 +690,19 @@ def test_a_volume_that_cannot_be_read_fast_holds_up_no_other(rig: Rig, monkeypat
     stuck: list[tuple[Handover, Any]] = []
     submit = Handover.submit
 
-    def keep_one(self: Handover, item: Any) -> None:
-        if item.volume.name == "one" and not goes_on.is_set():
-            stuck.append((self, item))
+    def keep_one(self: Handover, items: Any) -> None:
+        if items[0].volume.name == "one" and not goes_on.is_set():
+            stuck.append((self, items))
         else:
-            submit(self, item)
+            submit(self, items)
 
     goes_on = threading.Event()
     monkeypatch.setattr(Handover, "submit", keep_one)
     running = rig.start(direction="destination")
     wait_until(lambda: rig.destination.count("send") == 40 - len(on_one))
     goes_on.set()
-    for handover, item in stuck:
-        submit(handover, item)
+    for handover, items in stuck:
+        submit(handover, items)
     running.join()
     rig.assert_delivered()
     assert rig.destination.count("send") == 40

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from snowsync.hops.activity import Activity
+from snowsync.hops.source import placing
 from snowsync.hops.source.placing import FetchQueue, Placing
 
 LIMIT = 10  # rows at once
@@ -130,10 +131,12 @@ def test_what_waits_or_is_in_flight_is_active(small: int, in_flight: int, active
 def test_a_volume_goes_on_with_its_own_run() -> None:
     backlog = Backlog(small=2, large=1)
     queue = Queue(backlog)
-    assert [row.id for row in queue.queue.of_volume(3, backlog.small)] == [3000]
-    assert queue.queue.of_volume(3, backlog.large) is backlog.large
+    run, most = queue.queue.of_volume(3, backlog.small)
+    assert ([row.id for row in run], most) == ([3000], 1)
+    assert queue.queue.of_volume(3, backlog.large) == (backlog.large, 1)
     queue.noted = {0}
-    assert queue.queue.of_volume(3, backlog.small) is backlog.small, "its volume and endpoint were chosen for itself"
+    rows, most = queue.queue.of_volume(3, backlog.small)
+    assert (rows is backlog.small, most) == (True, 1), "its volume and endpoint were chosen for itself"
 
 
 # -- placing ------------------------------------------------------------------------------------------------------
@@ -153,9 +156,9 @@ class Rows:
     def next(self) -> tuple[deque[Any], Any]:
         return self.rows, self.endpoint
 
-    def of_volume(self, volume: int, rows: deque[Any]) -> deque[Any]:
+    def of_volume(self, volume: int, rows: deque[Any]) -> tuple[deque[Any], int]:
         assert rows is self.rows
-        return self.rows if self.run is None else self.run
+        return (self.rows, 1) if self.run is None else (self.run, placing._AT_ONCE)
 
 
 class Place:
@@ -163,13 +166,15 @@ class Place:
 
     def __init__(self, count: int, chosen: int | None = 1) -> None:
         self.rows = Rows(count)
-        self.space = SimpleNamespace(id=1, inflow=SimpleNamespace(window=None))
+        self.expected: list[int] = []
+        self.space = SimpleNamespace(id=1, inflow=SimpleNamespace(window=None), expect=self.expected.append)
         self.submitted: list[int] = []
+        self.together: list[int] = []  # how many each time
         self.settled: list[int] = []
         self.seen = 0
         self.room = [True] * 100
         volumes: Any = SimpleNamespace(
-            open={1: SimpleNamespace(incoming_path=lambda number: f"incoming/{number}")},
+            open={1: SimpleNamespace(id=1, incoming_path=lambda number: f"incoming/{number}")},
             spaces=lambda lock: [self.space],
         )
         queue: Any = self.rows
@@ -178,17 +183,18 @@ class Place:
         self.chosen: dict[int, int | None] = {}  # by object, in place of `chosen`
         choice: Any = SimpleNamespace(
             choose=lambda row, spaces: self.chosen.get(row.id, chosen),
-            takes=lambda row, number, spaces: number == chosen and row.id in self.taken,
+            takes=lambda row, space: space.id == chosen and row.id in self.taken,
         )
-        handover: Any = SimpleNamespace(has_room=lambda item: self.room.pop(0), submit=self._submit)
+        handover: Any = SimpleNamespace(has_room=lambda endpoint, size, volume: self.room.pop(0), submit=self._submit)
         shortage: Any = SimpleNamespace(is_settled=self._settle)
         full: Any = SimpleNamespace(has_placed=lambda: None)
         flight: Any = SimpleNamespace(lock=None)
         self.placing = Placing(queue, volumes, flight, self.crew, choice, handover, shortage, full)
 
-    def _submit(self, item: Any, spaces: Any) -> None:
-        assert item.path == f"incoming/{item.row.id}"
-        self.submitted.append(item.row.id)
+    def _submit(self, items: Any) -> None:
+        assert [item.path for item in items] == [f"incoming/{item.row.id}" for item in items]
+        self.submitted += [item.row.id for item in items]
+        self.together.append(len(items))
 
     def _settle(self, rows: deque[Any], spaces: Any) -> bool:
         self.settled.append(rows[0].id)
@@ -228,6 +234,32 @@ def test_the_next_of_its_run_goes_to_a_volume() -> None:
     place.rows.run = deque(row(number) for number in (2, 1))
     assert place.placing.place(), "then more rows are read"
     assert (place.submitted, len(place.rows.rows)) == ([2, 1], 3)
+    assert (place.together, place.expected) == ([2], [100, 100])
+
+
+def test_as_much_of_a_run_goes_together_as_the_volume_takes() -> None:
+    place = Place(3)
+    place.rows.run = deque(row(number) for number in (2, 1, 50))
+    place.chosen = {50: None}
+    assert not place.placing.place()
+    assert (place.submitted, place.together, place.settled) == ([2, 1], [2], [50])
+
+
+@pytest.mark.parametrize(("waiting", "most"), [(3, 1), (40, 11), (4 * placing._AT_ONCE, placing._AT_ONCE)])
+def test_few_objects_are_shared_out_among_volumes(waiting: int, most: int) -> None:
+    backlog = Backlog(small=1)
+    backlog.run_of = lambda volume, is_apart: deque(row(number) for number in range(waiting))  # type: ignore[method-assign]
+    assert Queue(backlog).queue.of_volume(3, backlog.small)[1] == most
+
+
+@pytest.mark.parametrize(("size", "together"), [(100, [placing._AT_ONCE, 8]), (1 << 19, [2] * 20), (1 << 20, [1] * 40)])
+def test_only_what_is_small_together_goes_together(size: int, together: list[int]) -> None:
+    """What is on its way to a volume decides about each group."""
+    place = Place(1)
+    place.taken = set(range(40))
+    place.rows.run = deque(SimpleNamespace(id=number, size=size) for number in range(40))
+    assert place.placing.place()
+    assert (place.submitted, place.together) == (list(range(40)), together)
 
 
 @pytest.mark.parametrize("chosen", [1, None])

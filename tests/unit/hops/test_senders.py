@@ -18,6 +18,7 @@ from hop_items import item_of, volume_of
 from snowsync.core import workers
 from snowsync.core.workers import Doing, Stop, Worker
 from snowsync.hops.crew import Crew
+from snowsync.hops.destination import senders
 from snowsync.hops.destination.proving.batches import Batch, Batches
 from snowsync.hops.destination.senders import Senders, SenderThreads, Uploads
 from snowsync.hops.flight import Held, Item
@@ -58,9 +59,10 @@ def test_uploads_are_claimed_in_the_ledger_and_awaited_before_the_first_byte() -
     bench = Bench()
     items = [item_of(1), item_of(2)]
     bench.uploads.begin(items, is_large=False)
-    assert bench.did() == ["ledger.deliveries.claim_sends", "deliveries.begin", "submit", "submit"]
+    assert bench.did() == ["ledger.deliveries.claim_sends", "deliveries.begin", "submit"]
     assert bench.claimed == [item.row for item in items]
     assert bench.batch() == Batch(items, False)
+    bench.effects.submit.assert_called_once_with(items)
 
 
 def test_an_upload_that_may_have_succeeded_is_not_repeated() -> None:
@@ -69,7 +71,7 @@ def test_an_upload_that_may_have_succeeded_is_not_repeated() -> None:
     bench.uploads.begin([doubtful, fresh], is_large=False)
     assert bench.did() == ["deliveries.begin", "ledger.deliveries.claim_sends", "deliveries.begin", "submit"]
     assert (bench.batch(0), bench.batch(1)) == (Batch([doubtful], False, is_doubtful=True), Batch([fresh], False))
-    bench.effects.submit.assert_called_once_with(fresh)
+    bench.effects.submit.assert_called_once_with([fresh])
     assert bench.claimed == [fresh.row]
 
 
@@ -116,7 +118,15 @@ def test_a_stop_ends_the_checks_and_the_uploads() -> None:
     bench.effects.submit.assert_not_called()
 
 
-def test_a_sender_waits_for_its_disk_while_it_checks_and_moves_on_with_every_object(
+def test_a_stop_ends_what_is_handed_over() -> None:
+    bench = Bench()
+    bench.effects.submit.side_effect = lambda items: bench.stop.set()
+    bench.uploads.begin([item_of(number) for number in range(3 * senders._AT_ONCE)], is_large=False)
+    (call,) = bench.effects.submit.call_args_list
+    assert len(call.args[0]) == senders._AT_ONCE
+
+
+def test_a_sender_waits_for_its_disk_while_it_checks_and_moves_on_with_all_that_it_hands_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = Bench()
@@ -132,6 +142,7 @@ def test_a_sender_waits_for_its_disk_while_it_checks_and_moves_on_with_every_obj
 
     bench.effects.is_ready.side_effect = bench.effects.submit.side_effect = look
     errors: list[BaseException] = []
+    monkeypatch.setattr(senders, "_AT_ONCE", 1)
     workers.start(partial(bench.uploads.begin, [item_of(1), item_of(2)], is_large=False), "s", errors.append).join(30)
     assert errors == []
     assert [doing for doing, _since in seen] == [Doing.MEDIUM, Doing.MEDIUM, Doing.WORKS, Doing.WORKS]

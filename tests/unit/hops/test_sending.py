@@ -87,7 +87,7 @@ def test_what_has_become_unavailable_is_put_off(endpoint: str | None, volume: in
 def test_the_MD5s_of_the_parts_go_along_to_the_mover() -> None:
     submitted: list[Send] = []
     transfers = SimpleNamespace(
-        choose_tool=lambda work: "a tool", submit=lambda endpoint, tool, work: submitted.append(work)
+        choose_tool=lambda work: "a tool", submit=lambda endpoint, tool, *works: submitted.extend(works)
     )
     job: Any = SimpleNamespace(tags="copy", metadata="copy")
     naming: Any = SimpleNamespace(destination_key=lambda key: f"to/{key}")
@@ -95,7 +95,7 @@ def test_the_MD5s_of_the_parts_go_along_to_the_mover() -> None:
     availability: Any = SimpleNamespace(is_served=lambda: False)
     item = item_of(7, path="/staged/7", part_size=5, digest=f"{DIGEST}-2", generation=3)
     md5s = {item.row: b"of two parts"}
-    Handover(job, naming, pool, Any, availability, Activity(), part_md5s=md5s.__getitem__).submit(item)  # type: ignore[arg-type]  # nothing is in flight
+    Handover(job, naming, pool, Any, availability, Activity(), part_md5s=md5s.__getitem__).submit([item])  # type: ignore[arg-type]  # nothing is in flight
     (work,) = submitted
     assert (work.key, work.md5, work.digest, work.part_size) == ("to/object-7", "", f"{DIGEST}-2", 5)
     assert (work.generation, work.volume, work.part_md5s) == (3, 1, b"of two parts")

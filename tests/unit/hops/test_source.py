@@ -435,10 +435,9 @@ def test_an_object_that_a_volume_does_not_take_goes_to_another_one(
     rig.source.before = refuse(Trouble.IO, operation="fetch", key="object-1", times=1)
     submit, places = Handover.submit, []
 
-    def spy(self: Handover, item: Any, spaces: Any) -> None:
-        if item.row.key == "object-1":
-            places.append(item.volume.name)
-        submit(self, item, spaces)
+    def spy(self: Handover, items: Any) -> None:
+        places.extend(item.volume.name for item in items if item.row.key == "object-1")
+        submit(self, items)
 
     monkeypatch.setattr(Handover, "submit", spy)
     rig.run()
@@ -581,11 +580,12 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
     class Lanes(FakeMover):
         """Large objects have a thread of their own, as they have processes of their own."""
 
-        def submit(self, work: Any) -> None:
-            if work.size < 1000:
-                super().submit(work)
-            else:
-                threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
+        def submit(self, *works: Any) -> None:
+            for work in works:
+                if work.size < 1000:
+                    super().submit(work)
+                else:
+                    threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
 
         def wait_and_submit(self, work: Any) -> None:
             released.wait(100)

@@ -86,4 +86,4 @@ def test_whether_one_volume_takes_an_object_is_asked_of_that_one() -> None:
     small: Any = SimpleNamespace(id=7, generation=2, size=900)
     spaces = [space(1, used=5_000), space(2, used=9_500), space(3)]
     choice = Choosing().choice
-    assert [choice.takes(small, number, spaces) for number in (1, 2, 3, 4)] == [True, False, True, False]
+    assert [choice.takes(small, each) for each in spaces] == [True, False, True]

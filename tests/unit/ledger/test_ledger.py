@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from ledger_rows import MD5, bring_to, delivered, failure, listed, row_of, rows, select, stage_dropped, staged
@@ -73,7 +72,7 @@ def test_the_same_bytes_under_a_new_time_are_no_new_generation(ledger: Ledger, v
 def test_an_opaque_etag_under_a_new_time_is_a_new_generation(ledger: Ledger, volume: int) -> None:
     """Its digest is not its ETag: nothing says that the bytes are the same."""
     ledger.listing.observe([listed("k", etag="opaque")])
-    item = replace(staged(row_of(ledger, "k")), digest=MD5)
+    item = staged(row_of(ledger, "k"))._replace(digest=MD5)
     assert ledger.staging.commit_staged([item], volume, 0) == []
     assert ledger.listing.observe([listed("k", etag="opaque", modified_ms=1_800_000_000_000)]).changed == 1
     assert row_of(ledger, "k").state == State.PENDING

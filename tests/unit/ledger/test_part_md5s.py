@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -27,7 +26,7 @@ DIGEST = "0" * 32 + "-2"
 
 
 def in_parts(row: Row, md5s: bytes = MD5S, digest: str = DIGEST) -> Staged:
-    return replace(staged(row), part_size=PART, digest=digest, part_md5s=md5s)
+    return staged(row)._replace(part_size=PART, digest=digest, part_md5s=md5s)
 
 
 def stage(ledger: Ledger, volume: int, key: str = "k") -> Row:
@@ -168,7 +167,7 @@ def test_a_row_with_another_digest_or_part_size_has_none(
 ) -> None:
     row = stage(ledger, volume)
     assert ledger.objects.retry(failure(row), delay_ms=0, count=True, target=State.PENDING)
-    again = replace(in_parts(row_of(ledger, "k")), part_md5s=b"", **changes)  # type: ignore[arg-type]  # of any field
+    again = in_parts(row_of(ledger, "k"))._replace(part_md5s=b"", **changes)  # type: ignore[arg-type]  # of any field
     assert ledger.staging.commit_staged([again], volume, 0) == []
     assert kept(ledger) == []
 
@@ -186,7 +185,7 @@ def test_a_volume_that_came_back_meanwhile_gives_way_to_the_file_that_was_just_p
 ) -> None:
     ledger.listing.observe([listed("k", etag=DIGEST)])
     pending = row_of(ledger, "k")
-    ledger.staging.commit_staged([replace(in_parts(pending), part_md5s=b"")], volume, 0)
+    ledger.staging.commit_staged([in_parts(pending)._replace(part_md5s=b"")], volume, 0)
     with ledger.database.transaction() as db:
         db.execute("UPDATE objects SET suspect = 1")
     assert len(ledger.staging.commit_staged([in_parts(pending)], other, 0)) == 1
@@ -282,7 +281,7 @@ def test_a_ledger_of_schema_7_goes_on_without_them(tmp_path: Path) -> None:
         volume = before.volumes.volume_id("one", "uuid-1", "/one")
         before.listing.observe([listed("k", etag=DIGEST), listed("released", etag=DIGEST), listed("small")])
         known = [row_of(before, key) for key in ("k", "released", "small")]
-        without = [replace(in_parts(row), part_md5s=b"") for row in known[:2]]
+        without = [in_parts(row)._replace(part_md5s=b"") for row in known[:2]]
         before.staging.commit_staged([*without, staged(known[2])], volume, 0)
         ended = deliver(before, row_of(before, "released"))
         before.deliveries.commit_delivered([], [ended], 0)

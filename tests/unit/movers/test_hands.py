@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from snowsync.core.model import Fetch
@@ -21,9 +22,11 @@ class Given:
     def __len__(self) -> int:
         return len(self.works)
 
-    def add(self, work: Fetch) -> bool:
+    def add(self, *works: Fetch) -> bool:
+        if any(work.path == "closed" for work in works):
+            raise OSError(errno.EBADF, "Bad file descriptor")
         if self.takes:
-            self.works.append(work)
+            self.works += works
         return self.takes
 
     def say(self, message: object) -> None:
@@ -54,7 +57,8 @@ class Desk:
         return self.made[-1]
 
     def give(self, count: int = 1) -> bool:
-        return False not in [self.hands.give(Fetch(number, "k", 1, "/p")) for number in range(count)]
+        """One by one: whether all were taken."""
+        return not any(self.hands.give(Fetch(number, "k", 1, "/p")) for number in range(count))
 
 
 def test_no_hand_is_started_before_there_is_work_for_it() -> None:
@@ -71,6 +75,21 @@ def test_the_hand_with_the_least_gets_the_next() -> None:
     desk.give(3 * hands._WORTH_ANOTHER)
     assert abs(len(desk.made[0].given) - len(desk.made[1].given)) <= 1
     assert desk.hands.in_flight == 3 * hands._WORTH_ANOTHER
+
+
+def test_what_is_given_together_is_shared_out() -> None:
+    desk = Desk(2)
+    works = [Fetch(number, "k", 1, "/p") for number in range(4 * hands._AT_ONCE)]
+    assert desk.hands.give(*works) == []
+    assert [len(hand.given) for hand in desk.made] == [2 * hands._AT_ONCE] * 2
+    assert sorted(work.id for hand in desk.made for work in hand.given.works) == [work.id for work in works]
+
+
+def test_what_cannot_be_given_is_returned() -> None:
+    desk = Desk(1)
+    works = [Fetch(number, "k", 1, "closed" if number == 0 else "/p") for number in range(2 * hands._AT_ONCE)]
+    assert desk.hands.give(*works) == works[: hands._AT_ONCE], "none of those that were to be given with it"
+    assert desk.made[0].given.works == works[hands._AT_ONCE :]
 
 
 def test_a_hand_that_ended_is_replaced_and_its_traffic_counts() -> None:

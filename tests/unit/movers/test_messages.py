@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import marshal
-from dataclasses import replace
 
 import pytest
 
@@ -54,7 +53,7 @@ def passed_on(message: Message) -> Message:
 )
 def test_work_finds_its_file_by_the_descriptor_of_the_other_process(work: Fetch | Send) -> None:
     there = read_work(passed_on(say_work(work)), {5: 9})
-    assert there == replace(work, path=work.path.replace("/5/", "/9/"))
+    assert there == work._replace(path=work.path.replace("/5/", "/9/"))
 
 
 @pytest.mark.parametrize("path", ["/mnt/volume/7", "/proc/self/fd/x/7", "/x/proc/self/fd/5/7", "/proc/self/fd/5"])

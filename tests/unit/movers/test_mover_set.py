@@ -31,7 +31,7 @@ class Mover:
     def has_room(self, volume: int) -> bool:
         return volume == 1
 
-    def submit(self, _work: object) -> None:
+    def submit(self, *_works: object) -> None:
         raise AssertionError("nobody submits here")
 
     def close(self) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ def bucket_of(etag: str = "auto") -> Bucket:
 
 
 def test_bytes_with_the_digest_of_the_response_are_proven() -> None:
-    outcome = fetched(bucket_of(), WORK, replace(HEAD, etag=MD5.upper()), MD5)
+    outcome = fetched(bucket_of(), WORK, HEAD._replace(etag=MD5.upper()), MD5)
     assert outcome.ok
     assert outcome.received is None
     assert outcome.arrived
@@ -40,13 +39,13 @@ def test_bytes_with_the_digest_of_the_response_are_proven() -> None:
     ("head", "digest"),
     [
         (HEAD, OTHER),
-        (replace(HEAD, etag=OTHER), MD5),
-        (replace(HEAD, etag=""), MD5),
-        (replace(HEAD, etag=f"{MD5}-1"), MD5),
-        (replace(HEAD, etag="not-a-digest"), "not-a-digest"),
-        (replace(HEAD, encryption="aws:kms"), MD5),
-        (replace(HEAD, encryption="customer"), MD5),
-        (replace(HEAD, tag_count=1), MD5),
+        (HEAD._replace(etag=OTHER), MD5),
+        (HEAD._replace(etag=""), MD5),
+        (HEAD._replace(etag=f"{MD5}-1"), MD5),
+        (HEAD._replace(etag="not-a-digest"), "not-a-digest"),
+        (HEAD._replace(encryption="aws:kms"), MD5),
+        (HEAD._replace(encryption="customer"), MD5),
+        (HEAD._replace(tag_count=1), MD5),
     ],
     ids=["other bytes", "other ETag", "no ETag", "parts", "opaque", "KMS", "customer key", "tags"],
 )
@@ -62,4 +61,4 @@ def test_an_etag_that_the_job_calls_opaque_proves_nothing() -> None:
 
 
 def test_an_object_that_cannot_be_sent_in_one_request_is_proven_with_its_parts() -> None:
-    assert fetched(bucket_of(), replace(WORK, size=LARGEST_PUT + 1), HEAD, MD5).arrived is None
+    assert fetched(bucket_of(), WORK._replace(size=LARGEST_PUT + 1), HEAD, MD5).arrived is None

@@ -59,8 +59,8 @@ def test_all_parts_together_are_the_proven_bytes(parts: UploadParts) -> None:
     assert parts.are_all_sent
     assert parts.in_order() == SENT
     assert parts.proven_etag("send it") == WHOLE
-    proven = UploadParts(replace(WORK, digest=WHOLE.upper()), UPLOAD)
-    damaged = UploadParts(replace(WORK, digest=f"{MD5S[0]}-3"), UPLOAD)
+    proven = UploadParts(WORK._replace(digest=WHOLE.upper()), UPLOAD)
+    damaged = UploadParts(WORK._replace(digest=f"{MD5S[0]}-3"), UPLOAD)
     for each in (proven, damaged):
         each.know(SENT, None)
     assert proven.proven_etag("send it") == WHOLE
@@ -70,7 +70,7 @@ def test_all_parts_together_are_the_proven_bytes(parts: UploadParts) -> None:
 
 
 def proven_parts(md5s: list[str], digest: str = WHOLE) -> UploadParts:
-    return UploadParts(replace(WORK, digest=digest, part_md5s=bytes.fromhex("".join(md5s))), UPLOAD)
+    return UploadParts(WORK._replace(digest=digest, part_md5s=bytes.fromhex("".join(md5s))), UPLOAD)
 
 
 def test_the_MD5s_from_the_proof_are_known_before_a_part_is_read() -> None:

@@ -27,7 +27,7 @@ def room(told: list[str]) -> VolumeRoom:
 
 def fill(room: VolumeRoom, volume: int, count: int = 4) -> None:
     for _piece in range(count):
-        room.take(volume)
+        room.take(volume, 1)
 
 
 def test_a_volume_takes_no_room_from_another(room: VolumeRoom) -> None:
@@ -40,7 +40,7 @@ def test_who_asked_in_vain_is_told_once_when_half_is_free(room: VolumeRoom, told
     fill(room, 1)
     room.give_back([1])
     assert told == [], "nobody asked"
-    room.take(1)
+    room.take(1, 1)
     assert not room.has_room(1)
     room.give_back([1])
     assert told == [], "less than half is free"
@@ -52,7 +52,7 @@ def test_who_asked_in_vain_is_told_once_when_half_is_free(room: VolumeRoom, told
 def test_who_takes_waits_until_there_is_room(room: VolumeRoom) -> None:
     fill(room, 1)
     taken = threading.Event()
-    waiting = threading.Thread(target=lambda: (room.take(1), taken.set()))
+    waiting = threading.Thread(target=lambda: (room.take(1, 1), taken.set()))
     waiting.start()
     assert not taken.wait(0.05)
     room.give_back([1])
@@ -60,9 +60,19 @@ def test_who_takes_waits_until_there_is_room(room: VolumeRoom) -> None:
     waiting.join()
 
 
+def test_what_is_given_together_waits_together_and_only_while_there_is_no_room(room: VolumeRoom) -> None:
+    fill(room, 1, 3)
+    room.take(1, 5)
+    assert room.shares._demand.held == [8]
+    room.give_back([1] * 4)
+    assert not room.has_room(1)
+    room.give_back([1])
+    assert room.has_room(1)
+
+
 def test_nobody_waits_once_it_is_closed(room: VolumeRoom) -> None:
     fill(room, 1)
-    waiting = threading.Thread(target=lambda: room.take(1))
+    waiting = threading.Thread(target=lambda: room.take(1, 1))
     waiting.start()
     room.close()
     waiting.join(60)

@@ -285,7 +285,7 @@ def test_the_MD5s_of_the_parts_are_told_however_the_bytes_were_proven(
         store.put("k", data, part_size=stored_size)
     head = client.head("k")
     if how == "a checksum":
-        head = replace(head, checksums={"sha256": base64.b64encode(hashlib.sha256(data).digest()).decode()})
+        head = head._replace(checksums={"sha256": base64.b64encode(hashlib.sha256(data).digest()).decode()})
     path = tmp_path / "arrived"
     path.write_bytes(data)
     settings = MoverSettings(part_size=5 * MIB)
@@ -425,7 +425,7 @@ def test_where_no_size_is_told_equal_digests_say_as_much(
 ) -> None:
     store.put("k", held)
     sent = Sent("k", 5, etag_of(b"bytes"), 0)
-    found = replace(client.head("k"), size=UNTOLD)
+    found = client.head("k")._replace(size=UNTOLD)
     proof = prove_delivery(sent, found, side(), client, wanted=Evidence.STORE_DIGEST)  # type: ignore[arg-type]  # a fake
     assert isinstance(proof, Proven) is is_proven
 

@@ -1,13 +1,17 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""The engine's data types: objects, states, evidence, work and outcomes. No side effects."""
+"""The engine's data types: objects, states, evidence, work and outcomes. No side effects.
+
+What is made for every object is a tuple: a frozen dataclass takes several times as long to create.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .errors import Trouble
@@ -119,8 +123,7 @@ class Headers:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What HEAD (or the headers of GET) said about one object. `size` UNTOLD: not given.
 
     `parts_count` is x-amz-mp-parts-count (0: not given), `tag_count` x-amz-tagging-count, `encryption` the value of
@@ -137,12 +140,11 @@ class Head:
     tag_count: int = 0
     parts_count: int = 0
     encryption: str = ""
-    checksums: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = MappingProxyType({})
     server_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(NamedTuple):
     """Work for a mover: fetch the object `key` (`size` bytes) to the local path `path`. `etag` as listed, or "".
 
     The object's `generation` and the number of the `volume` that holds `path` identify the remembered parts; 0: no
@@ -158,8 +160,7 @@ class Fetch:
     volume: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Work for a mover: store the local file `path` (`size` bytes) as `key` with the headers of `header_text`.
 
     `part_size` in bytes: 0 sends one PUT, else a multipart upload in parts of exactly this size. `md5` (hex) is the
@@ -179,11 +180,10 @@ class Send:
     digest: str = ""
     generation: int = 0
     volume: int = 0
-    part_md5s: bytes = field(default=b"", repr=False)
+    part_md5s: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What a mover saw of an object while it fetched it.
 
     `head` is what the response said about the whole object, `etag` the digest of the bytes as written: of all of them
@@ -193,11 +193,10 @@ class Received:
     head: Head
     etag: str
     part_size: int
-    part_md5s: bytes = field(default=b"", repr=False)
+    part_md5s: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """What a mover proved while it wrote the file of an object: the bytes have the digest that their store states.
 
     `digest` is their MD5 (hex), `header_text` the object's headers. Never for an object that has tags: they are not
@@ -208,8 +207,7 @@ class Arrived:
     header_text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The result of one piece of work, as the mover reports it: not yet proven, unless it has `arrived`.
 
     `trouble` None: the mover reports success. `Trouble.UNKNOWN`: no outcome was seen; check, do not assume. `received`

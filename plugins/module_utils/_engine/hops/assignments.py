@@ -20,13 +20,14 @@ class Assignments:
         # Large objects that count against an endpoint's limit, including those that are about to be assigned.
         self._large: defaultdict[str, set[int]] = defaultdict(set)
 
-    def begin(self, url: str, object_id: int, *, is_large: bool) -> None:
-        """An object is assigned to an endpoint."""
+    def begin(self, url: str, objects: Iterable[tuple[int, bool]]) -> None:
+        """Objects are assigned to an endpoint: the id of each, and whether it is large."""
         with self._lock:
-            self._given[object_id] = (url, is_large)
-            self._counts[url] += 1
-            if is_large:
-                self._large[url].add(object_id)
+            for object_id, is_large in objects:
+                self._given[object_id] = (url, is_large)
+                self._counts[url] += 1
+                if is_large:
+                    self._large[url].add(object_id)
 
     def end(self, object_ids: Iterable[int]) -> bool:
         """Objects have their outcomes. Returns whether any was large."""

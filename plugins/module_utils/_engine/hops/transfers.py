@@ -43,10 +43,14 @@ class Transfers:
         """The tool for the next attempt to move an object, to be passed to `submit`."""
         return self._choice.choose(work)
 
-    def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
-        """Hand over work. Blocks while the mover's lane is full: large objects only after `pick(large=True)`."""
-        self._assigned.begin(endpoint.url, work.id, is_large=self._setup.settings.is_large(work.size))
-        self._dispatch.submit(endpoint, tool, work)
+    def submit(self, endpoint: Endpoint, tool: str, *works: Fetch | Send) -> None:
+        """Hand over work on one volume. Blocks while the mover's lane is full.
+
+        Large objects only after `pick(large=True)`.
+        """
+        is_large = self._setup.settings.is_large
+        self._assigned.begin(endpoint.url, [(work.id, is_large(work.size)) for work in works])
+        self._dispatch.submit(endpoint, tool, *works)
 
     def _ended(self, outcomes: Sequence[Outcome]) -> None:
         any_large = self._assigned.end([outcome.id for outcome in outcomes])

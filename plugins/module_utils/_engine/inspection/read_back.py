@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.errors import StoreError, Trouble
@@ -82,14 +81,14 @@ class ReadBack:
         if not agree(source.etag, head.etag) and not is_known:
             raise StoreError(Trouble.CHANGED, f"read {source.key!r}", "it was overwritten after it was listed")
         if head.size == UNTOLD:
-            head = replace(head, size=source.size)
+            head = head._replace(size=source.size)
         return SourceCheck(store, head, lambda number: side.head(source.key, part_number=number))
 
     def _digest(self, destination: ListedObject, part_size: int) -> str:
         digests = PartDigests(part_size)
         side = self._sides["destination"]
         head = side.head(destination.key)
-        side.read(destination.key, digests.update, replace(head, size=destination.size))
+        side.read(destination.key, digests.update, head._replace(size=destination.size))
         return digests.etag()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -81,8 +81,7 @@ class Observed:
     moving: tuple[ListedObject, ...] = ()  # new and changed ones, in listing order
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(NamedTuple):
     """One object proven on a volume, ready to become `staged`."""
 
     row: Row
@@ -91,11 +90,10 @@ class Staged:
     headers: str
     evidence: Evidence
     tool: str
-    part_md5s: bytes = field(default=b"", repr=False)  # of the parts, see core/part_md5s.py; empty: none are kept
+    part_md5s: bytes = b""  # of the parts, see core/part_md5s.py; empty: none are kept
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """One object proven at the destination."""
 
     row: Row

@@ -35,13 +35,17 @@ class Dispatch:
             BlockingWork(f"{setup.direction}-control{size}", self._failed, setup.on_error) for size in ("", "-large")
         )
 
-    def submit(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
-        """Blocks while the mover's lane is full."""
-        step = self._blocking_step(endpoint, tool, work)
-        if step:
-            (self._large_lane if self._is_large(work.size) else self._small_lane).submit(work, step)
-        else:
-            self._by_mover(endpoint, tool, work)
+    def submit(self, endpoint: Endpoint, tool: str, *works: Fetch | Send) -> None:
+        """All on one volume. Blocks while the mover's lane is full."""
+        movable = []
+        for work in works:
+            step = self._blocking_step(endpoint, tool, work)
+            if step:
+                (self._large_lane if self._is_large(work.size) else self._small_lane).submit(work, step)
+            else:
+                movable.append(work)
+        if movable:
+            self._by_mover(endpoint, tool, *movable)
 
     def close(self) -> None:
         """End the movers; what they had in flight becomes UNKNOWN. A boto3 transfer in flight is abandoned."""
@@ -68,11 +72,12 @@ class Dispatch:
         else:
             self._by_mover(endpoint, tool, work)
 
-    def _by_mover(self, endpoint: Endpoint, tool: str, work: Fetch | Send) -> None:
+    def _by_mover(self, endpoint: Endpoint, tool: str, *works: Fetch | Send) -> None:
         mover = self.movers.get(endpoint, tool)
         if mover:
-            mover.submit(work)
-        else:
+            mover.submit(*works)
+            return
+        for work in works:
             self._tell(Outcome(work.id, Trouble.UNKNOWN, "the movers were closed"))
 
     def _failed(self, work: Fetch | Send, error: Exception) -> None:

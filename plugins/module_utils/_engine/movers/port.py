@@ -32,8 +32,8 @@ class Mover(Protocol):
     def has_room(self, volume: int) -> bool:
         """Whether small work on this volume would be accepted without blocking, as far as it knows."""
 
-    def submit(self, work: Fetch | Send) -> None:
-        """Accept work; may block while the queue is full."""
+    def submit(self, *works: Fetch | Send) -> None:
+        """Accept work on one volume; may block while the queue is full."""
 
     def close(self) -> None:
         """End; what is in flight gets UNKNOWN, unless its outcome still comes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..config.job_file import MoverSettings, Store
@@ -67,8 +67,7 @@ class Unproven:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What the destination should have: `digest` is the ETag of these bytes in parts of `part_size` (0: one PUT)."""
 
     key: str
@@ -260,7 +259,7 @@ def prove_delivery(sent: Sent, found: Head, store: Store, client: StoreClient, *
                 sent.digest, found.etag, f"the destination's ETag is not the digest of what was sent{_OPAQUE}"
             )
     reader = etag.PartDigests(sent.part_size)
-    head = client.get(sent.key, reader.update, stored=replace(found, size=sent.size))
+    head = client.get(sent.key, reader.update, stored=found._replace(size=sent.size))
     if reader.etag() != sent.digest.lower():
         return Refuted(sent.digest, reader.etag(), "the bytes read back from the destination differ")
     return Proven(head.etag, 0, Evidence.READ_BACK)

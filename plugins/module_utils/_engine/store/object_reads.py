@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..core.errors import StoreError, Trouble
 from ..core.model import UNTOLD, Head
@@ -86,7 +85,7 @@ class ObjectReads:
             head = parse_head(block, 206, received=UNTOLD)
         except ValueError as error:
             raise unreadable(action, error, 206, of_object=True) from None
-        return replace(head, size=total_size(block, head.size))
+        return head._replace(size=total_size(block, head.size))
 
     def serves(self, object_key: str) -> bool:
         """Whether a GET of the first byte succeeds."""

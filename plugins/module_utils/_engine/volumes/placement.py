@@ -178,17 +178,21 @@ class Placement:
         """
         best: VolumeSpace | None = None
         for volume in volumes:
-            self._rest_or_rise(volume)
-            if volume.id in self._resting or volume.inflow.is_busy or volume.refusal or size > volume.files.largest:
-                continue
-            if volume.taken + size > volume.high:
-                # Only a volume that nearly is full rests: one large object that does not fit is no reason.
-                if volume.taken > volume.low:
-                    self._resting.add(volume.id)
-                continue
-            if best is None or _rank(volume, size) < _rank(best, size):
+            if self.takes(size, volume) and (best is None or _rank(volume, size) < _rank(best, size)):
                 best = volume
         return best.id if best else None
+
+    def takes(self, size: int, volume: VolumeSpace) -> bool:
+        """Whether a volume takes an object of `size` bytes, whichever is the best one."""
+        self._rest_or_rise(volume)
+        if volume.id in self._resting or volume.inflow.is_busy or volume.refusal or size > volume.files.largest:
+            return False
+        if volume.taken + size <= volume.high:
+            return True
+        # Only a volume that nearly is full rests: one large object that does not fit is no reason.
+        if volume.taken > volume.low:
+            self._resting.add(volume.id)
+        return False
 
     def _rest_or_rise(self, volume: VolumeSpace) -> None:
         if volume.files.is_used_up:

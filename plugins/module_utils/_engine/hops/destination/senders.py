@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,6 +20,8 @@ from ..pool import EndpointPool
 from ..switches import Switches
 from .proving.batches import Batch, Batches
 from .proving.deliveries import Deliveries
+
+_AT_ONCE = 32  # objects that are handed over together: between two of these, the unit may stop
 
 if TYPE_CHECKING:
     _Queue: TypeAlias = "queue.SimpleQueue[Callable[[], None] | None]"  # None ends the sender
@@ -60,7 +62,7 @@ def _work_off(waiting: _Queue) -> None:
 class Uploads:
     """What a sender does with its objects: check their files, then have them checked at the destination or uploaded.
 
-    `is_ready`: whether an object may be sent; otherwise it has left the unit. `submit` hands it to a mover.
+    `is_ready`: whether an object may be sent; otherwise it has left the unit. `submit` hands some to movers.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Uploads:
         crew: Crew,
         *,
         is_ready: Callable[[Item], bool],
-        submit: Callable[[Item], None],
+        submit: Callable[[Sequence[Item]], None],
     ) -> None:
         self._ledger = ledger
         self._pool = pool
@@ -112,11 +114,11 @@ class Uploads:
             return
         self._ledger.deliveries.claim_sends(item.row for item in fresh)
         self._deliveries.begin(Batch(fresh, is_large))
-        for item in fresh:
+        for first in range(0, len(fresh), _AT_ONCE):
             if self._crew.stopping:
                 return  # as above
             workers.beat()
-            self._submit(item)
+            self._submit(fresh[first : first + _AT_ONCE])
 
 
 class Senders:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,24 @@ class Handover:
         self._activity = activity
         self._part_md5s = part_md5s
 
-    def submit(self, item: Item) -> None:
-        """Blocks while the mover's lane is full."""
-        row = item.row
+    def submit(self, items: Sequence[Item]) -> None:
+        """All on one volume. Blocks while the mover's lane is full."""
         if self._availability.is_served():
             self._activity.status = f"sending {len(self._flight)} objects{self._pool.width_text}"
+        transfers = self._pool.transfers
+        together: dict[tuple[Endpoint, str], list[Send]] = {}
+        for item in items:
+            work = self._work(item)
+            item.tool = transfers.choose_tool(work)
+            together.setdefault((item.endpoint, item.tool), []).append(work)
+        for (endpoint, tool), works in together.items():
+            transfers.submit(endpoint, tool, *works)
+
+    def _work(self, item: Item) -> Send:
+        row = item.row
         md5 = "" if row.part_size or row.size == 0 else row.digest
         key, headers = self._naming.destination_key(row.key), carried_text(row.headers, self._job)
-        work = Send(
+        return Send(
             row.id,
             key,
             row.size,
@@ -76,8 +86,6 @@ class Handover:
             item.volume.id,
             self._part_md5s(row),
         )
-        item.tool = self._pool.transfers.choose_tool(work)
-        self._pool.transfers.submit(item.endpoint, item.tool, work)
 
 
 class Sending:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from ...core.model import Fetch
 from ...ledger.ledger import Row
@@ -22,6 +23,10 @@ from .neighbours import NeighbourBacklog
 from .shortage import FullVolumes, Shortage
 from .staging.fetch_notes import FetchNotes
 from .volume_choice import VolumeChoice
+
+# Small objects that are placed together: for each group of them a volume is chosen, by what is on its way there.
+_AT_ONCE = 32
+_BYTES_AT_ONCE = 1 << 20
 
 
 class FetchQueue:
@@ -84,14 +89,15 @@ class FetchQueue:
             return waiting, pool.pick(self._notes.endpoint_to_avoid(waiting[0]))
         return backlog.large, None
 
-    def of_volume(self, volume: int, rows: deque[Row]) -> deque[Row]:
-        """The queue whose first row is next for the volume that was chosen for the first of `rows`.
+    def of_volume(self, volume: int, rows: deque[Row]) -> tuple[deque[Row], int]:
+        """The queue whose first rows are next for the volume that was chosen for the first of `rows`, and how many.
 
         Empty: more rows are to be read first.
         """
         if rows is self._backlog.large or self._notes.has_any(rows[0]):
-            return rows
-        return self._backlog.run_of(volume, self._notes.has_any)
+            return rows, 1
+        run = self._backlog.run_of(volume, self._notes.has_any)
+        return run, min(_AT_ONCE, 1 + len(run) // 4)  # few objects are shared out among the volumes all the same
 
     def _held_up(self) -> set[int]:
         return self._flight.ids_on(self._volumes.stuck())
@@ -114,27 +120,33 @@ class Handover:
         self._availability = availability
         self._activity = activity
 
-    def has_room(self, item: Item) -> bool:
+    def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` would not block, as far as the mover can tell."""
-        return self._pool.transfers.has_room(item.endpoint, item.row.size, item.volume.id)
+        return self._pool.transfers.has_room(endpoint, size, volume)
 
-    def submit(self, item: Item, spaces: list[VolumeSpace]) -> None:
-        """Hand over an object, and count it among what is expected on its volume."""
-        row = item.row
+    def submit(self, items: Sequence[Item]) -> None:
+        """Hand over objects from one endpoint to one volume, and count them among what is expected there."""
         with self._flight.lock:
-            self._flight.take(item)
-            item.volume.load.expect(row.size)
-        for space in spaces:
-            if space.id == item.volume.id:
-                space.expect(row.size)
+            self._flight.take(*items)
+            for item in items:
+                item.volume.load.expect(item.row.size)
         if self._availability.is_served():
             self._activity.status = f"fetching {len(self._flight)} objects{self._pool.width_text}"
-        work = Fetch(
+        transfers = self._pool.transfers
+        by_tool: dict[str, list[Fetch]] = {}
+        for item in items:
+            work = self._work(item)
+            item.tool = transfers.choose_tool(work)
+            by_tool.setdefault(item.tool, []).append(work)
+        for tool, works in by_tool.items():
+            transfers.submit(items[0].endpoint, tool, *works)
+        self._activity.beat()
+
+    def _work(self, item: Item) -> Fetch:
+        row = item.row
+        return Fetch(
             row.id, row.key, row.size, item.path, self._notes.etag_to_read(row), row.generation, item.volume.id
         )
-        item.tool = self._pool.transfers.choose_tool(work)
-        self._pool.transfers.submit(item.endpoint, item.tool, work)
-        self._activity.beat()
 
 
 class Placing:
@@ -170,29 +182,44 @@ class Placing:
             rows, endpoint = self._queue.next()
             if endpoint is None:
                 return False
-            rows, chosen = self._chosen(rows, spaces)
+            rows, most, chosen = self._chosen(rows, spaces)
             if not rows:
                 return True
-            row = rows[0]
             volume = self._volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._shortage.is_settled(rows, spaces)
-            item = Item(row, volume, endpoint, volume.incoming_path(row.id))
-            if not self._handover.has_room(item):
-                next(space for space in spaces if space.id == chosen).inflow.window = 0  # continue with the others
+            space = next(space for space in spaces if space.id == chosen)
+            if not self._handover.has_room(endpoint, rows[0].size, volume.id):
+                space.inflow.window = 0  # continue with the others
                 continue
-            rows.popleft()
+            together = self._taken(rows, most, space)
             self._full.has_placed()
-            self._handover.submit(item, spaces)
+            self._handover.submit([Item(row, volume, endpoint, volume.incoming_path(row.id)) for row in together])
         return True
 
-    def _chosen(self, rows: deque[Row], spaces: list[VolumeSpace]) -> tuple[deque[Row], int | None]:
-        """A volume, and the queue whose first row goes there; an empty queue: more rows are to be read first."""
+    def _chosen(self, rows: deque[Row], spaces: list[VolumeSpace]) -> tuple[deque[Row], int, int | None]:
+        """A volume, and the queue whose first rows go there, and how many.
+
+        An empty queue: more rows are to be read first.
+        """
         first = rows[0]
         chosen = self._choice.choose(first, spaces)
         if chosen is None:
-            return rows, None
-        rows = self._queue.of_volume(chosen, rows)
-        if rows and rows[0] is not first and not self._choice.takes(rows[0], chosen, spaces):
-            chosen = self._choice.choose(rows[0], spaces)
-        return rows, chosen
+            return rows, 1, None
+        rows, most = self._queue.of_volume(chosen, rows)
+        if rows and rows[0] is not first:
+            space = next(space for space in spaces if space.id == chosen)
+            if not self._choice.takes(rows[0], space):
+                return rows, 1, self._choice.choose(rows[0], spaces)
+        return rows, most, chosen
+
+    def _taken(self, rows: deque[Row], most: int, space: VolumeSpace) -> list[Row]:
+        """Remove the first row, and more of them while the volume takes them and they are small together."""
+        taken: list[Row] = []
+        left = _BYTES_AT_ONCE
+        while rows and len(taken) < most and (not taken or (left > 0 and self._choice.takes(rows[0], space))):
+            row = rows.popleft()
+            space.expect(row.size)
+            left -= row.size
+            taken.append(row)
+        return taken

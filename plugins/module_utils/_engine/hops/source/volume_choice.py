@@ -42,9 +42,9 @@ class VolumeChoice:
             self._abandon_partial(row, home)
         return chosen
 
-    def takes(self, row: Row, number: int, spaces: list[VolumeSpace]) -> bool:
+    def takes(self, row: Row, space: VolumeSpace) -> bool:
         """Whether a volume takes a small object that nothing is known about, whichever is the best one."""
-        return self._placement.choose(row.size, [space for space in spaces if space.id == number]) is not None
+        return self._placement.takes(row.size, space)
 
     def _place_elsewhere(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
         """A volume that did not fail with this object; the failed one again if the others have no room."""

@@ -34,17 +34,17 @@ class GivenWork:
     def __len__(self) -> int:
         return len(self._works)
 
-    def add(self, work: Fetch | Send) -> bool:
-        """False: the hand takes no more. OSError if the folder of its file is closed."""
-        folder = folder_of(work.path)
+    def add(self, *works: Fetch | Send) -> bool:
+        """All of them or none. False: the hand takes no more. OSError if the folder of a file is closed."""
+        folders = {folder for work in works if (folder := folder_of(work.path)) is not None}
         with self._lock:
             if self.is_closed:
                 return False
-            if folder is not None and folder not in self._folders:
+            for folder in folders - self._folders:
                 self._unsent.append(((FOLDER, folder), os.dup(folder)))
                 self._folders.add(folder)
-            self._works[work.id] = work
-            self._unsent.append((say_work(work), -1))
+            self._works.update((work.id, work) for work in works)
+            self._unsent += [(say_work(work), -1) for work in works]
             self.last_given = time.monotonic()
         self._has_some.set()
         return True

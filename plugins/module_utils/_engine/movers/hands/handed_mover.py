@@ -134,20 +134,20 @@ class HandedMover:
         """Whether small work on this volume would be accepted without blocking; if not, `on_room` is called later."""
         return self._room.has_room(volume) and self._own.has_room(volume)
 
-    def submit(self, work: Fetch | Send) -> None:
-        """Submit work; blocks while a volume has too many small fetches."""
-        if self._is_large(work.size) or (isinstance(work, Send) and work.part_size):
-            self._own.submit(work)
-            return
-        self._renewals.pass_on()
-        self._room.take(work.volume)
-        try:
-            if self._hands.give(work):
-                return
-        except OSError as error:  # its folder is closed
-            _log.debug("%r stays here: %s", work.key, error.strerror)
-        self._room.give_back([work.volume])
-        self._own.submit(work)
+    def submit(self, *works: Fetch | Send) -> None:
+        """Submit work on one volume; blocks while that has too many small fetches."""
+        small = [work for work in works if not self._is_in_parts(work)]
+        if small:
+            self._renewals.pass_on()
+            self._room.take(small[0].volume, len(small))
+            left = self._hands.give(*small)
+            self._room.give_back([work.volume for work in left])
+            self._own.submit(*left)
+        if len(small) < len(works):
+            self._own.submit(*(work for work in works if self._is_in_parts(work)))
+
+    def _is_in_parts(self, work: Fetch | Send) -> bool:
+        return self._is_large(work.size) or (isinstance(work, Send) and work.part_size != 0)
 
     def close(self) -> None:
         """Interrupt everything; work in flight gets UNKNOWN."""

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...core.model import Fetch, Send
 from .channel import Message
 from .hand_process import HandProcess
 
+_log = logging.getLogger("snowsync.native")
+_AT_ONCE = 32  # pieces of work that are given together, to as many hands as there are
 _WORTH_ANOTHER = 32  # pieces of work that each hand has before another one is started
 _FUTILE = 5  # hands in a row that ended without any outcome: more would not help
 
@@ -27,13 +30,28 @@ class Hands:
         self._is_closed = False
         self._traffic = 0  # bytes that hands moved that have ended
 
-    def give(self, work: Fetch | Send) -> bool:
-        """Give work to the hand that has the least. False: there is none, and none can be started."""
+    def give(self, *works: Fetch | Send) -> list[Fetch | Send]:
+        """Give work, some of it at a time, to the hand that has the least. Returns what none takes."""
+        left: list[Fetch | Send] = []
+        at_once = max(1, _AT_ONCE // len(self._hands))
+        for first in range(0, len(works), at_once):
+            some = works[first : first + at_once]
+            try:
+                is_given = self._is_given(some)
+            except OSError as error:  # the folder of a file is closed
+                _log.debug("%d objects stay here: %s", len(some), error.strerror)
+                is_given = False
+            if not is_given:
+                left += some
+        return left
+
+    def _is_given(self, works: Sequence[Fetch | Send]) -> bool:
+        """False: there is no hand, and none can be started."""
         while not (self._is_closed or self.are_useless):
             hand = self._least_busy()
             if hand is None:
                 return False
-            if hand.given.add(work):
+            if hand.given.add(*works):
                 return True
             self._replaced(hand)
         return False

@@ -54,10 +54,7 @@ def relocated(path: str, folders: dict[int, int]) -> str:
 
 
 def say_work(work: Fetch | Send) -> Message:
-    if isinstance(work, Fetch):
-        return FETCH, work.id, work.key, work.size, work.path, work.etag, work.generation, work.volume
-    rest = (work.header_text, work.md5, work.digest, work.generation, work.volume)
-    return SEND, work.id, work.key, work.size, work.path, work.part_size, *rest
+    return (FETCH if isinstance(work, Fetch) else SEND), *work
 
 
 def read_work(message: Message, folders: dict[int, int]) -> Fetch | Send:

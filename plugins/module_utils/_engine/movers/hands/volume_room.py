@@ -13,7 +13,7 @@ from ..native.lane_shares import LaneShares
 
 
 class VolumeRoom:
-    """Up to `capacity` pieces of work for each volume, which are counted in `shares` too. Thread-safe.
+    """About `capacity` pieces of work for each volume, which are counted in `shares` too. Thread-safe.
 
     After `has_room` returned False, `on_room` is called once a volume has room for half of them.
     """
@@ -34,12 +34,13 @@ class VolumeRoom:
         self._is_asked = True
         return self._held[volume] < self.capacity  # it may have been given back before `_is_asked` could be seen
 
-    def take(self, volume: int) -> None:
-        """Blocks while the volume has no room; not once it is closed."""
+    def take(self, volume: int, count: int) -> None:
+        """Blocks while the volume has no room for any of them; not once it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held[volume] < self.capacity or self._is_closed)
-            self._held[volume] += 1
-        self.shares.begin(volume)
+            while self._held[volume] >= self.capacity and not self._is_closed:
+                self._changed.wait()
+            self._held[volume] += count
+        self.shares.begin(volume, count)
 
     def give_back(self, volumes: Sequence[int]) -> None:
         """One piece of work for each."""

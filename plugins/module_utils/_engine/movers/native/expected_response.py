@@ -8,8 +8,6 @@ No side effects but one: if an object must be requested with its encoding, its e
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...core.errors import StoreError, Trouble
 from ...core.etag import agree
 from ...core.model import Fetch, Head
@@ -50,7 +48,7 @@ class ExpectedResponse:
         except ValueError as error:
             raise unreadable(self.action, error, status, of_object=True) from None
         size = head.size if self.is_whole else total_size(block, work.size)
-        if is_unpacked(work, head if size == head.size else replace(head, size=size)):
+        if is_unpacked(work, head if size == head.size else head._replace(size=size)):
             raise self._unpacked(size)
         if size != work.size or not agree(work.etag, head.etag):
             detail = f"it has {size} bytes and the ETag {head.etag!r}, but {work.size} and {work.etag!r} were listed"

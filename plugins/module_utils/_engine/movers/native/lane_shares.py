@@ -33,10 +33,10 @@ class Demand:
     def knows(self, volume: int) -> bool:
         return volume in self._lanes
 
-    def add(self, volume: int) -> int:
-        """A piece of work more; the number of its lane."""
+    def add(self, volume: int, count: int) -> int:
+        """So many pieces of work more; the number of their lane."""
         lane = self._lanes.setdefault(volume, len(self._lanes) % len(self.held))
-        self.held[lane] += 1
+        self.held[lane] += count
         self.peaks[lane] = max(self.peaks[lane], self.held[lane])
         return lane
 
@@ -87,11 +87,11 @@ class LaneShares:
     def volumes(self) -> tuple[int, ...]:
         return self._demand.volumes
 
-    def begin(self, volume: int) -> None:
-        """A piece of work is about to be given to the lane of a volume."""
+    def begin(self, volume: int, count: int = 1) -> None:
+        """So many pieces of work are about to be given to the lane of a volume."""
         with self._lock:
             is_known = self._demand.knows(volume)
-            lane = self._demand.add(volume)
+            lane = self._demand.add(volume, count)
             if not is_known:
                 self._apply(self.now, self.volumes)
             shares = self.now.shares

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ...core import etag
@@ -153,7 +153,7 @@ class LargeFetch(Large[Fetch]):
             self._must_be_in_one = True
             raise
         if not self._pinned.etag:
-            self._pinned = replace(self._pinned, etag=head.etag)
+            self._pinned = self._pinned._replace(etag=head.etag)
         return head
 
     def _finish(self, stream: Stream | None) -> None:

@@ -138,8 +138,12 @@ class NativeMover:
         """How many small objects each lane may have in flight from now on, as `SmallLanes.set_widths`."""
         self._small.set_widths(widths, volumes, fits)
 
-    def submit(self, work: Fetch | Send) -> None:
+    def submit(self, *works: Fetch | Send) -> None:
         """Submit work; blocks while the queue of small fetches for its volume is full."""
+        for work in works:
+            self._submit(work)
+
+    def _submit(self, work: Fetch | Send) -> None:
         self._unfinished.add()
         is_large = self._settings.is_large(work.size)
         if isinstance(work, Fetch):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 from ...core import etag, part_md5s
@@ -51,7 +50,7 @@ class HashedRanges:
         if found != head.etag.lower():
             return None  # the part size is not a common one: the file is read and proven later
         kept = part_md5s.joined(digests, self._part_size)
-        return Received(replace(head, status=200, size=size), found, self._part_size, kept)
+        return Received(head._replace(status=200, size=size), found, self._part_size, kept)
 
 
 def cut(size: int, listed_etag: str, part_size: int, *, in_one: bool = False) -> tuple[list[Range], int | None]:

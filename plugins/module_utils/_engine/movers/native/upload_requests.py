@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...core.errors import StoreError, Trouble
 from ...core.model import Head, Send
@@ -141,7 +141,7 @@ class UploadRequests:
             return made[0]
 
         head = stream.perform(make)
-        return replace(head, etag=_element(made[0].answer.decode("utf-8", "replace"), "ETag").strip('"'))
+        return head._replace(etag=_element(made[0].answer.decode("utf-8", "replace"), "ETag").strip('"'))
 
     def abort(self, stream: Stream, upload_id: str) -> None:
         self._ask(stream, "DELETE", {"uploadId": upload_id})

@@ -108,8 +108,12 @@ class S5cmdMover:
         """Always True: it does not know, and `submit` may block."""
         return True
 
-    def submit(self, work: Fetch | Send) -> None:
+    def submit(self, *works: Fetch | Send) -> None:
         """Submit work; blocks while its lane is full. ValueError for a path that is already in flight."""
+        for work in works:
+            self._submit(work)
+
+    def _submit(self, work: Fetch | Send) -> None:
         if not self._commands.supports(work):
             self._on_outcome(Outcome(work.id, Trouble.UNSUPPORTED, f"s5cmd does not support {work.key!r}"))
             return

@@ -171,4 +171,4 @@ def _completed(row: Row, head: Head, received: Received | None, path: str) -> He
     else:
         is_as_listed = not agree(digest, head.etag) and parse(digest) is not None and prove_file(path, digest).matched
     shown = row.etag if is_as_listed or not head.etag else head.etag
-    return head if (size, shown) == (head.size, head.etag) else replace(head, size=size, etag=shown)
+    return head if (size, shown) == (head.size, head.etag) else head._replace(size=size, etag=shown)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import replace
 
 from ....core.errors import StoreError, Trouble
 from ....core.etag import agree
@@ -43,7 +42,7 @@ class ChangedObjects:
             found = endpoint.client().head_by_get(row.key)
             if not self.is_other(row, found):
                 self._tell_once(_contradiction(ListedObject(row.key, row.size, row.etag, row.modified_ms), head))
-                return replace(head, size=found.size, etag=found.etag)
+                return head._replace(size=found.size, etag=found.etag)
         return head
 
     def fetch_anew(self, item: Item, head: Head) -> None:
