@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from snowsync.core.header_text import dump_headers, load_headers
 from snowsync.core.model import Headers
 
@@ -22,6 +24,13 @@ FULL = Headers(
 
 def test_all_headers_come_back() -> None:
     assert load_headers(dump_headers(FULL)) == FULL
+
+
+@pytest.mark.parametrize("name", [name for name in Headers._fields if isinstance(getattr(FULL, name), str)])
+def test_a_single_header_comes_back(name: str) -> None:
+    for value in ("a", "b", ""):
+        headers = Headers(**{name: value})
+        assert load_headers(dump_headers(headers)) == headers
 
 
 def test_headers_that_say_nothing_take_no_room() -> None:

@@ -91,7 +91,7 @@ def test_a_full_queue_blocks_until_one_is_taken() -> None:
 def test_whoever_is_blocked_goes_on_at_the_end(is_dropped: bool) -> None:
     room = Room(1)
     room.fill(1)
-    results: list[bool] = []
+    results: list[int] = []
     thread = threading.Thread(target=lambda: results.append(room.queue.add(errand())), daemon=True)
     thread.start()
     time.sleep(0.02)
@@ -101,6 +101,22 @@ def test_whoever_is_blocked_goes_on_at_the_end(is_dropped: bool) -> None:
         room.queue.close()
     thread.join(100)
     assert results == [is_dropped]
+
+
+def test_what_is_added_together_is_let_in_one_by_one_and_counted_at_the_end() -> None:
+    room = Room(1)
+    errands = [errand() for _number in range(3)]
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(room.queue.add(*errands)), daemon=True)
+    thread.start()
+    wait_until(lambda: room.queue._is_blocked)
+    assert room.queue.take() is errands[0]
+    room.queue.tell_room()
+    wait_until(lambda: room.queue._is_blocked)
+    room.queue.close()
+    thread.join(100)
+    assert counts == [2]
+    assert room.queue.drop() == errands[1:2]
 
 
 def test_a_closed_queue_takes_and_gives_nothing() -> None:
@@ -118,7 +134,7 @@ def test_a_closed_queue_takes_and_gives_nothing() -> None:
 def test_an_errand_or_the_end_rouses_the_lane() -> None:
     queue = Room(1).queue
     assert queue.wait(0.01), "nothing came, and it is open"
-    results: list[bool] = []
+    results: list[int] = []
 
     def serve() -> None:
         while queue.wait():

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snowsync.core.header_text import dump_headers, load_headers
-from snowsync.core.model import Headers
+from snowsync.core.model import Headers, Send
 from snowsync.movers.native import requests
-from snowsync.movers.native.requests import can_carry, can_carry_text
+from snowsync.movers.native.requests import can_carry, can_carry_text, object_headers
+from snowsync.store.upload_bodies import UNSET_CONTENT_TYPE
 
 _values = st.text(st.sampled_from('ab Z09-_=/;"\\\u00e9\t\n'), max_size=6)
 _names = st.text(st.sampled_from("abcXYZ019-_ .\u00e9:"), max_size=5)
@@ -45,3 +46,12 @@ def test_usual_headers_are_not_parsed(headers: Headers, monkeypatch: pytest.Monk
     monkeypatch.delattr(requests, "load_headers")
     assert can_carry_text(text)
     assert can_carry_text("")
+
+
+def test_each_upload_has_headers_of_its_own() -> None:
+    work = Send(1, "k", 1, "/p", 0, dump_headers(Headers(content_type="text/plain", metadata={"Owner": "me"})))
+    headers = object_headers(work)
+    assert headers == {"content-type": "text/plain", "x-amz-meta-owner": "me"}
+    headers["content-md5"] = "of one object"
+    assert "content-md5" not in object_headers(work)
+    assert object_headers(work._replace(header_text="")) == {"content-type": UNSET_CONTENT_TYPE}

@@ -372,8 +372,10 @@ _headers = st.builds(
     cache_control=_header,
     content_disposition=_header,
     content_encoding=_header,
+    content_language=st.just(""),  # s5cmd has no option for it, nor for tags
     expires=st.datetimes(datetime(1970, 1, 1)).map(lambda moment: f"{moment:%a, %d %b %Y %H:%M:%S} GMT"),
     metadata=st.dictionaries(st.from_regex(r"[a-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True), _header, max_size=3),
+    tags=st.just({}),
 )
 
 

@@ -93,9 +93,9 @@ def test_closing_interrupts_what_is_in_flight(store: LaneStore, lane_of: MakeLan
     lane.close()
     assert hanging.wait() is None
     assert NAME not in [thread.name for thread in threading.enumerate()]
-    late = Told(store, "late")
-    lane.submit(late)
-    assert late.wait() is None
+    late = [Told(store, "late-1"), Told(store, "late-2")]
+    lane.submit(*late)
+    assert [each.wait() for each in late] == [None, None]
 
 
 def test_work_beyond_the_connections_does_not_wake_the_lane(

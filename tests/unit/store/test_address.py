@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,13 @@ def test_object_path(object_key: str, path: str) -> None:
     assert address.Place("http://a", "/b").object_path(object_key) == path
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_every_object_path_is_encoded_alike(object_key: str) -> None:
+    """Also one that needs no encoding, which is not looked at character by character."""
+    expected = re.sub(rb"[^A-Za-z0-9/_.~-]", lambda found: b"%%%02X" % found[0][0], object_key.encode()).decode()
+    assert address.Place("http://a", "").object_path(object_key) == f"/{expected}"
+
+
 def test_query_is_sorted_and_wholly_encoded() -> None:
     assert address.query_string({"prefix": "a/b c", "max-keys": "1"}) == "max-keys=1&prefix=a%2Fb%20c"
 
@@ -207,6 +215,18 @@ def test_signatures_are_botocores(object_key: str, token: bool) -> None:
     assert lines[0].rpartition("Signature=")[2] == expected
     assert ("x-amz-security-token: token/+=" in lines) == token
     assert ("x-amz-checksum-mode: ENABLED" in lines) == token
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.from_regex(r"x-amz-meta-[a-z0-9]{1,5}", fullmatch=True), st.text(" ab=/", max_size=8)))
+def test_signatures_of_uploads_are_botocores(metadata: dict[str, str]) -> None:
+    metadata = {name: value.strip() or "x" for name, value in metadata.items()}  # libcurl sends them like this
+    signer = address.Signer(AMAZON, "us-east-1", "h")
+    headers = {"content-type": "text/plain; charset=utf-8", "content-md5": "XUFAKrxLKna5cZ2REBfFkg==", **metadata}
+    lines = signer.sign("PUT", "/b/k", "", headers, "0" * 64)
+    expected = botocore_signature("PUT", "http://h/b/k", lines, AMAZON, "us-east-1")
+    assert lines[0].rpartition("Signature=")[2] == expected
+    assert {f"{name}: {value}" for name, value in headers.items()} <= set(lines)
 
 
 def test_a_signer_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

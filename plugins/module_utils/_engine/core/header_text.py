@@ -5,18 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import fields
 
 from .model import Headers
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
-_FIELDS = tuple(field.name for field in fields(Headers))
+_IN_ALL = Headers._fields.index("metadata")  # those before it have few values in a bucket
 
 
 def dump_headers(headers: Headers) -> str:
     """Headers as compact JSON with only what is set; empty string when nothing is."""
-    present = {name: value for name in _FIELDS if (value := getattr(headers, name))}
+    if not (headers.metadata or headers.tags):
+        return _dump_plain(headers[:_IN_ALL])
+    return _encode({name: value for name, value in zip(Headers._fields, headers, strict=True) if value})
+
+
+@functools.lru_cache(maxsize=256)
+def _dump_plain(values: tuple[str, ...]) -> str:
+    present = {name: value for name, value in zip(Headers._fields, values, strict=False) if value}
     return _encode(present) if present else ""
 
 

@@ -109,8 +109,7 @@ class Page:
     unread: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(NamedTuple):
     """The headers and tags copied with an object; empty string or empty mapping: not set."""
 
     content_type: str = ""
@@ -119,8 +118,8 @@ class Headers:
     content_disposition: str = ""
     content_language: str = ""
     expires: str = ""  # as the store sent it (RFC 1123 date, or whatever was stored)
-    metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata, without the x-amz-meta- prefix
-    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})  # user metadata, without the x-amz-meta- prefix
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
 class Head(NamedTuple):

@@ -64,6 +64,9 @@ def ca_file(store: Store) -> str:
     return named or next((path for path in _SYSTEM_CA_FILES if os.path.exists(path)), "")
 
 
+_is_unreserved = re.compile(r"[A-Za-z0-9/_.~-]*").fullmatch
+
+
 class Place(NamedTuple):
     """Where requests for a bucket go: `url` with the host to ask, `root` the bucket's path ("": it is the host)."""
 
@@ -77,6 +80,8 @@ class Place(NamedTuple):
 
     def object_path(self, object_key: str) -> str:
         """The path of an object, encoded for SigV4: all but unreserved characters and the slash."""
+        if _is_unreserved(object_key):  # as most are
+            return f"{self.root}/{object_key}"
         return f"{self.root}/{urllib.parse.quote(object_key, '/-_.~', errors='surrogateescape')}"
 
 
@@ -165,12 +170,12 @@ class Signer:
         moment = self._now()
         own = self._signed_by(moment.credentials)
         signed = sorted({**own, **headers, "x-amz-date": moment.stamp, "x-amz-content-sha256": payload}.items())
-        names = ";".join(name for name, _value in signed)
-        fields = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
+        names = ";".join([name for name, _value in signed])
+        fields = "".join([f"{name}:{_canonical(value) if ' ' in value else value}\n" for name, value in signed])
         signature = moment.signature(f"{method}\n{path}\n{query}\n{fields}\n{names}\n{payload}")
         authorization = self._authorization(moment.credentials, moment.scope, names) + signature
         # For libcurl "name:" removes a header, and "name;" sends an empty one.
-        return [authorization, *(f"{name}: {value}" if value else f"{name};" for name, value in signed)]
+        return [authorization, *[f"{name}: {value}" if value else f"{name};" for name, value in signed]]
 
     def _now(self) -> _Moment:
         now = int(time.time())
@@ -213,6 +218,11 @@ class Signer:
         """The header up to the signature."""
         credential = f"{credentials.access_key}/{scope}"
         return f"authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature="
+
+
+def _canonical(value: str) -> str:
+    """The value of a header as it is signed."""
+    return " ".join(value.split())
 
 
 def host_header(endpoint: str) -> str:

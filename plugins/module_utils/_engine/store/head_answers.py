@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ..core.model import Head, Headers
@@ -81,12 +82,19 @@ def _fields(block: bytes) -> tuple[dict[str, str], dict[str, str]]:
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        name, value = name.lower(), value.strip(" \t")
-        target = fields
-        if name.startswith(METADATA_PREFIX):
-            name, target = name[11:], metadata
+        name, is_metadata = _field(name)
+        target = metadata if is_metadata else fields
+        value = value.strip(" \t")
         target[name] = _joined(name, target[name], value) if name in target else value
     return fields, metadata
+
+
+@functools.lru_cache(maxsize=256)  # a store has few names, all of which are in every response
+def _field(name: str) -> tuple[str, bool]:
+    """The name of a field in lower case, without the prefix of metadata, and whether it is metadata."""
+    name = name.lower()
+    is_metadata = name.startswith(METADATA_PREFIX)
+    return (name[len(METADATA_PREFIX) :] if is_metadata else name), is_metadata
 
 
 def _joined(name: str, known: str, value: str) -> str:
@@ -145,6 +153,8 @@ def etag_text(text: str) -> str:
 
 def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
     """Checksums of the whole object. Older stores give no type: then the checksum is used if there are no parts."""
+    if _CHECKSUM_NAMES.isdisjoint(fields):
+        return {}
     kind = fields.get("x-amz-checksum-type")
     if kind != "FULL_OBJECT" and (kind is not None or "-" in etag):
         return {}
@@ -153,6 +163,7 @@ def _checksums(fields: dict[str, str], etag: str) -> dict[str, str]:
 
 
 _CHECKSUM_FIELDS = [(name, f"x-amz-checksum-{name}") for name in CHECKSUMS]
+_CHECKSUM_NAMES = frozenset(field for _name, field in _CHECKSUM_FIELDS)
 # Fields that must not have two different values; others are lists, or not used here.
 _ONE_VALUE = frozenset({"content-length", "etag", "last-modified", "content-range"})
 _doubled_etag = re.compile(r'((?:W/)?"[^"]*")(?:\s*,\s*\1)+').fullmatch

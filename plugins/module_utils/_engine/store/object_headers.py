@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -33,9 +32,9 @@ _find_parameters = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)
 
 def carried(headers: Headers, job: Job) -> Headers:
     """The headers of an object that this job copies to the destination."""
-    kept = replace(headers, content_encoding=_stored_encoding(headers.content_encoding))
+    kept = headers._replace(content_encoding=_stored_encoding(headers.content_encoding))
     if job.tags == "skip":
-        kept = replace(kept, tags={})
+        kept = kept._replace(tags={})
     if job.metadata == "skip":
         kept = Headers(content_type=kept.content_type, content_encoding=kept.content_encoding, tags=kept.tags)
     return kept

@@ -20,6 +20,7 @@ from typing import Any
 
 from ...config.job import MoverSettings, Store
 from ...core import machine, workers
+from ...core.model import Fetch, Send
 from ...store.connections import NO_LIMIT, Lanes
 from ...store.encodings import PACKED, PLAIN, Packing
 from ..native.native_mover import NativeMover
@@ -67,21 +68,24 @@ class Hand:
         workers.start(self._outbox.run, "outbox", _end_with)
         received: Sequence[Message] | None = messages
         while received is not None:
-            for message in received:
-                self._take(message)
+            works = [work for message in received if (work := self._taken(message))]
+            if works:
+                self._mover.submit(*works)
             self._outbox.wake()
             received = self._channel.receive()
 
-    def _take(self, message: Message) -> None:
+    def _taken(self, message: Message) -> Fetch | Send | None:
+        """The work that this message is; any other is acted upon."""
         kind = message[0]
         if kind in (FETCH, SEND):
-            self._mover.submit(read_work(message, self._folders))
-        elif kind == FOLDER:
+            return read_work(message, self._folders)
+        if kind == FOLDER:
             self._folders[message[1]] = self._channel.take_descriptor()
         elif kind == KEYS:
             self._keys.take(message)
         elif kind == WIDTHS:
             self._mover.set_widths(*self._widths(message))
+        return None
 
     def _widths(self, message: Message) -> tuple[tuple[int, ...], tuple[int, ...], Callable[[], None]]:
         """What `set_widths` takes."""

@@ -37,8 +37,9 @@ class Outbox:
         self.wake()
 
     def wake(self) -> None:
-        """The hand got work."""
-        self._has_some.set()
+        """The hand got work, or there is something to say."""
+        if not self._has_some.is_set():  # it is cleared before what waits is taken
+            self._has_some.set()
 
     def run(self) -> None:
         """Send until the parent is gone: OSError."""

@@ -68,18 +68,19 @@ class ErrandQueue:
         # The queue may have been emptied before `tell_room` could see `_is_asked`.
         return len(self._waiting) < self.capacity
 
-    def add(self, errand: Errand) -> bool:
-        """Blocks while the queue is full. False: it is closed."""
+    def add(self, *errands: Errand) -> int:
+        """Blocks while the queue is full. Returns how many were added: not all, if it is closed."""
         with self._changed:
-            while len(self._waiting) >= self.capacity and not self.is_closed:
-                self._is_blocked = True
-                self._changed.wait()
-            if self.is_closed:
-                return False
-            self._waiting.append(errand)
-            if self._sleeper and self._sleeper.can_begin:
-                self._wake(self._sleeper)
-            return True
+            for added, errand in enumerate(errands):
+                while len(self._waiting) >= self.capacity and not self.is_closed:
+                    self._is_blocked = True
+                    self._changed.wait()
+                if self.is_closed:
+                    return added
+                self._waiting.append(errand)
+                if self._sleeper and self._sleeper.can_begin:
+                    self._wake(self._sleeper)
+            return len(errands)
 
     def close(self) -> None:
         """Whoever waits for room or for an errand continues."""

@@ -20,6 +20,7 @@ from ...core.parts import NoMemory, PartMemory
 from ...core.s3_limits import fits
 from ...store.connections import NO_LIMIT, Lanes, lanes_within
 from ...store.timeouts import patience_of
+from .errands import Errand
 from .lanes import Kit
 from .large import LargeFetch, LargeKit
 from .requests import Bucket, can_carry_text
@@ -44,10 +45,10 @@ class Unfinished:
         self._lock = threading.Lock()
         self.count = 0
 
-    def add(self) -> None:
-        """Another piece of work was submitted."""
+    def add(self, count: int) -> None:
+        """So many pieces of work more were submitted."""
         with self._lock:
-            self.count += 1
+            self.count += count
 
     def tell(self, outcome: Outcome) -> None:
         """One is finished."""
@@ -140,21 +141,22 @@ class NativeMover:
 
     def submit(self, *works: Fetch | Send) -> None:
         """Submit work; blocks while the queue of small fetches for its volume is full."""
+        self._unfinished.add(len(works))
+        small: dict[int, list[Errand]] = {}  # by volume
         for work in works:
-            self._submit(work)
-
-    def _submit(self, work: Fetch | Send) -> None:
-        self._unfinished.add()
-        is_large = self._settings.is_large(work.size)
-        if isinstance(work, Fetch):
-            if is_large:
-                LargeFetch(self._large_kit(work), work, self._settings.part_size, self._on_part).start()
+            is_large = self._settings.is_large(work.size)
+            if isinstance(work, Fetch):
+                if is_large:
+                    LargeFetch(self._large_kit(work), work, self._settings.part_size, self._on_part).start()
+                else:
+                    errand = fetch_small(self._bucket, work, self._unfinished.tell)
+                    small.setdefault(work.volume, []).append(errand)
+            elif is_large or work.part_size:
+                LargeSend(self._large_kit(work), work).start()
             else:
-                self._small.submit(work.volume, fetch_small(self._bucket, work, self._unfinished.tell))
-        elif is_large or work.part_size:
-            LargeSend(self._large_kit(work), work).start()
-        else:
-            self._small.submit(work.volume, send_small(self._bucket, work, self._unfinished.tell))
+                small.setdefault(work.volume, []).append(send_small(self._bucket, work, self._unfinished.tell))
+        for volume, errands in small.items():
+            self._small.submit(volume, *errands)
 
     def _large_kit(self, work: Fetch | Send) -> LargeKit:
         return LargeKit(self._bucket, self._large.of(work.volume), self._memory, self._unfinished.tell)

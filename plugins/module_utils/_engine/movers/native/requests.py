@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from typing import TYPE_CHECKING, Protocol
 
@@ -98,7 +99,12 @@ class Bucket:
 
 def object_headers(work: Send) -> dict[str, str]:
     """The headers of an upload, names in lower case."""
-    headers = {name.lower(): value for name, value in sent_headers(load_headers(work.header_text)).items()}
+    return _headers_of(work.header_text).copy()
+
+
+@functools.lru_cache(maxsize=256)  # most objects of a bucket have the same
+def _headers_of(text: str) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in sent_headers(load_headers(text)).items()}
     headers.setdefault("content-type", UNSET_CONTENT_TYPE)
     return headers
 

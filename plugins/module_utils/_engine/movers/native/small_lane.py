@@ -62,11 +62,12 @@ class SmallLane:
         """Whether `submit` would not block."""
         return self._queue.has_room()
 
-    def submit(self, errand: Errand) -> None:
+    def submit(self, *errands: Errand) -> None:
         """Blocks while the lane is full."""
         if not self._queue.is_closed:
             self._threads.start()
-        if not self._queue.add(errand):
+        added = self._queue.add(*errands)
+        for errand in errands[added:]:
             errand.tell(None)
 
     def set_width(self, width: int, fits: Callable[[], None]) -> None:

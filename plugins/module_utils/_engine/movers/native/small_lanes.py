@@ -77,12 +77,13 @@ class SmallLanes:
         lane = self._lanes.known(volume)
         return lane is None or lane.has_room()
 
-    def submit(self, volume: int, errand: Errand) -> None:
+    def submit(self, volume: int, *errands: Errand) -> None:
         """Blocks while the lane of the volume is full."""
         if self._shares:
-            errand.tell = _counted(self._shares, volume, errand.tell)
-            self._shares.begin(volume)
-        self._lanes.of(volume).submit(errand)
+            for errand in errands:
+                errand.tell = _counted(self._shares, volume, errand.tell)
+            self._shares.begin(volume, len(errands))
+        self._lanes.of(volume).submit(*errands)
 
     def set_widths(self, widths: Sequence[int], volumes: Iterable[int], fits: Callable[[], None]) -> None:
         """`fits` is called once no lane has more connections than its width, unless others are set before.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ....core import workers
@@ -148,7 +147,7 @@ class ArrivalProofs:
             return head.headers
         with workers.asking():
             tags = endpoint.control().get_tags(row.key)
-        return replace(head.headers, tags=tags)
+        return head.headers._replace(tags=tags)
 
     def _has_tags(self, head: Head) -> bool:
         return bool(head.tag_count) and self._job.tags != "skip"
