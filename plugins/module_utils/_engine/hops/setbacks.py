@@ -52,9 +52,11 @@ class Setbacks:
         """Whether a row may be taken now: not in flight, and not postponed."""
         if row.id in busy or (self._until != "forever" and self.is_given_up(row)):
             return False
-        if self._later.get(row.id, 0.0) > time.monotonic():
-            return False
-        self._later.pop(row.id, 0.0)
+        later = self._later.get(row.id, 0.0)
+        if later > 0.0:
+            if later > time.monotonic():
+                return False
+            self._later.pop(row.id, 0.0)
         return True
 
     def is_given_up(self, row: Row) -> bool:

@@ -28,12 +28,15 @@ class ToolChoice:
 
     def choose(self, work: Fetch | Send) -> str:
         """The tool for another attempt to move this object."""
-        is_begun_anew = not TOOLS[self._tool].resumes and self._settings.is_large(work.size)
-        wanted = [NATIVE, self._tool] if is_begun_anew and self._is_interrupted(work) else [self._tool]
-        chosen = next((tool for tool in wanted if TOOLS[tool].takes(work)), BOTO3)
-        if is_begun_anew and chosen == self._tool:
+        own = TOOLS[self._tool]
+        is_begun_anew = not own.resumes and self._settings.is_large(work.size)
+        if is_begun_anew and self._is_interrupted(work) and TOOLS[NATIVE].takes(work):
+            return NATIVE
+        if not own.takes(work):
+            return BOTO3
+        if is_begun_anew:
             self._remember(work.id)
-        return chosen
+        return self._tool
 
     def _is_interrupted(self, work: Fetch | Send) -> bool:
         return work.id in self._begun or self._memory.remembers(work)

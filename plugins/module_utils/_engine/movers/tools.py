@@ -8,6 +8,7 @@ The code of a tool is loaded with the first object for it: a run with nothing to
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,12 +76,14 @@ def tool_of(settings: MoverSettings) -> str:
     return NATIVE if settings.tool == "auto" else settings.tool
 
 
+@functools.cache
 def _native_mover() -> type[NativeMover]:
     from .native.native_mover import NativeMover
 
     return NativeMover
 
 
+@functools.cache
 def _s5cmd_mover() -> type[S5cmdMover]:
     from .s5cmd.s5cmd_mover import S5cmdMover
 
