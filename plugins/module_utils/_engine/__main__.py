@@ -8,11 +8,13 @@ from __future__ import annotations
 import gc
 import sys
 
-from .cli import command
+from .core.imports import without_collections
 
 
 def main() -> int:
     """The command, as a process: returns its exit code."""
+    with without_collections():
+        from .cli import command
     try:
         return command.main()
     finally:

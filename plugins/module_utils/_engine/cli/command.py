@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import LedgerError, LocalError, ObjectsFailed, SnowsyncError, Trouble
+from ..core.imports import without_collections
 from ..core.text import (
     bytes_text,
     count_text,
@@ -33,7 +34,7 @@ from ..core.text import (
 )
 from . import store_commands, volume_commands
 from .arguments import build_parser
-from .common import EXIT_NOT_DRAINED, load_named_job, print_json, without_collections
+from .common import EXIT_NOT_DRAINED, load_named_job, print_json
 
 if TYPE_CHECKING:
     from ..config.job_file import Job

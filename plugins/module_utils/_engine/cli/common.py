@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import json
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core.keys import readable
@@ -44,20 +41,6 @@ def become_owner(job: Job) -> None:
         os.setgroups([owner.st_gid])
     os.setgid(owner.st_gid)
     os.setuid(owner.st_uid)
-
-
-@contextlib.contextmanager
-def without_collections() -> Iterator[None]:
-    """For imports of many files: modules are no garbage, and no collection visits them, now or later.
-
-    Collections during the imports, and the last one of the process, take 35 ms of each start.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def print_json(document: object) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,6 +18,8 @@ _FIRST_PAUSE = 0.2  # seconds before the first retry, doubled each time
 
 def pause(attempt: int) -> float:
     """Seconds before retry number `attempt` (from 1), with jitter for requests that failed together."""
+    import random  # most starts do without
+
     return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
 
 

@@ -22,7 +22,6 @@ key, generation         path
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -115,6 +114,8 @@ def quote(operand: str) -> str:
     """
     if "\n" in operand:
         raise ValueError(f"{operand!r} contains a newline, which an s5cmd command cannot express")
+    import shlex  # only s5cmd's commands are quoted
+
     return shlex.quote(operand)
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -127,6 +126,8 @@ class VolumeBacklog(Backlog):
 
     def pick_some(self, count: int, *, first: Collection[int]) -> list[Row]:
         """Take some arbitrary rows, those of the objects `first` before others. The rest is found again later."""
+        import random  # most starts do without
+
         rows = [*self.large, *(row for queue in self.by_volume.values() for row in queue)]
         random.shuffle(rows)
         rows.sort(key=lambda row: row.id not in first)

@@ -13,7 +13,6 @@ from ..core.keys import is_utf8
 from ..core.model import UNTOLD, ListedObject
 from ..core.text import key_text, plain_text
 from .dates import iso_date_ms
-from .entry_reader import EntryReader
 from .head_answers import etag_text, whole_number
 from .listing_xml import ListingXml
 from .xml_repair import XmlRepair
@@ -214,6 +213,8 @@ class EntryParser(ListingParser):
     """The same for a listing that is not XML: it is read entry by entry (`store/entry_reader.py`)."""
 
     def __init__(self) -> None:
+        from .entry_reader import EntryReader  # compiles many patterns, and most stores send XML
+
         self._reader = EntryReader()
         super().__init__(self._reader)
 

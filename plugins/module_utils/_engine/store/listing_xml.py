@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from xml.parsers import expat
 
 # Stores use many spellings of these names: ListBucketResult, ListObjectsV2Result, listBucketResult, ListObjectResult.
 _is_listing = re.compile(r"(?i)list(?:bucket|objects?)(?:v2)?(?:result|response)").fullmatch
@@ -20,15 +21,12 @@ class ListingXml:
     """
 
     def __init__(self, on_entry: Callable[[dict[str, str]], None], on_summary: Callable[[str, str], None]) -> None:
-        from xml.parsers import expat
-
         self._on_entry = on_entry
         self._on_summary = on_summary
         self._depth = 0
         self._text = ""
         self._fields: dict[str, str] = {}
         self._says_anything = False
-        self._malformed: type[Exception] = expat.ExpatError
         self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -39,14 +37,14 @@ class ListingXml:
     def feed(self, text: str) -> None:
         try:
             self._parser.Parse(text, False)
-        except self._malformed as error:
+        except expat.ExpatError as error:
             raise ValueError(f"it is not readable as XML: {error}") from None
 
     def finish(self, text: str) -> None:
         """Read the last chunk."""
         try:
             self._parser.Parse(text, True)
-        except self._malformed as error:
+        except expat.ExpatError as error:
             raise ValueError(f"it is not XML, or ends too early: {error}") from None
         if not self._says_anything:
             raise ValueError("it is an empty listing without any of the elements that every store sends")
