@@ -27,6 +27,7 @@ from snowsync.core.model import MIB, Fetch, Outcome
 from snowsync.movers.hands import hand_process, launch
 from snowsync.movers.hands.handed_mover import HandedMover
 from snowsync.store.connections import NO_LIMIT, lanes_within
+from snowsync.store.width import Width
 
 BUCKET = "bucket"
 SIZE = 100
@@ -71,7 +72,9 @@ def children() -> list[int]:
 class Rig:
     """A mover with hands, which fetches into a folder that it reaches through a descriptor only."""
 
-    def __init__(self, folder: Path, url: str, side: dict[str, Any], hands: int, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, url: str, side: dict[str, Any], hands: int, width: Width | None = None, **settings: Any
+    ) -> None:
         self.folder = folder
         self.descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self.outcomes: dict[int, Outcome] = {}
@@ -83,7 +86,15 @@ class Rig:
         keys = credentials.load(side["credentials_file"])
         lanes = lanes_within(chosen, NO_LIMIT, 1)
         self.mover = HandedMover(
-            store, url, keys, chosen, count=hands, direction="fetch", lanes=lanes, on_outcomes=self._receive
+            store,
+            url,
+            keys,
+            chosen,
+            count=hands,
+            direction="fetch",
+            lanes=lanes,
+            on_outcomes=self._receive,
+            width=width,
         )
 
     def _receive(self, outcomes: Sequence[Outcome]) -> None:
@@ -123,10 +134,10 @@ def rig(server: Any, side: dict[str, Any], tmp_path: Path) -> Iterator[Callable[
     """Makes rigs: `rig(hands, **mover_settings)`."""
     made: list[Rig] = []
 
-    def make(hands: int, **settings: Any) -> Rig:
+    def make(hands: int, width: Width | None = None, **settings: Any) -> Rig:
         folder = tmp_path / f"rig{len(made)}"
         folder.mkdir()
-        made.append(Rig(folder, server.url, side, hands, **settings))
+        made.append(Rig(folder, server.url, side, hands, width, **settings))
         return made[-1]
 
     yield make
@@ -147,6 +158,31 @@ def test_no_hand_is_started_without_small_objects(server: Any, rig: Callable[...
     fetching.fetch(2, "k")
     assert fetching.wait(2)[2].ok
     assert len(fetching.hands()) == 1, "one is enough for one object"
+
+
+# -- how many are in flight -----------------------------------------------------------------------------------
+
+
+class CountedWidth(Width):
+    """Adds up what ended."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.objects = self.bytes = 0
+
+    def ended(self, count: int, now: float, *, is_full: bool, size: int = 0) -> bool:
+        self.objects += count
+        self.bytes += size
+        return super().ended(count, now, is_full=is_full, size=size)
+
+
+def test_objects_count_with_their_bytes(rig: Callable[..., Rig]) -> None:
+    width = CountedWidth()
+    fetching = rig(2, width)
+    for number in range(20):
+        fetching.fetch(number, "k")
+    fetching.wait(20)
+    assert (width.objects, width.bytes) == (20, 20 * SIZE)
 
 
 # -- what becomes of them -------------------------------------------------------------------------------------

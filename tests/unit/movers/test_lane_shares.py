@@ -130,9 +130,11 @@ class Told(Width):
     def __init__(self) -> None:
         super().__init__(8, 8)
         self.told: list[tuple[int, bool]] = []
+        self.bytes = 0
 
-    def ended(self, count: int, now: float, *, is_full: bool) -> bool:
+    def ended(self, count: int, now: float, *, is_full: bool, size: int = 0) -> bool:
         self.told.append((count, is_full))
+        self.bytes += size
         return False
 
 
@@ -141,11 +143,12 @@ def test_it_is_full_when_work_waits_and_all_that_may_be_in_flight_is() -> None:
     lanes = Lanes(width, 2)
     lanes.begin(1, 4)
     lanes.begin(2, 6)
-    lanes.shares.ended([2])
+    lanes.shares.ended([2], 1000)
     lanes.shares.ended([2])
     lanes.begin(1, 6)
     lanes.shares.ended([2])
     assert width.told == [(1, True), (1, False), (1, False)]
+    assert width.bytes == 1000
     lanes.look()
     assert lanes.now == (4, 4), "the other one had 4 in the meantime"
     lanes.look()

@@ -41,6 +41,18 @@ def silent(store: LaneStore, lanes: SmallLanes, volume: int, count: int) -> list
     return told
 
 
+class Counted(Width):
+    """Notes what ended."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.counted: list[tuple[int, int]] = []
+
+    def ended(self, count: int, now: float, *, is_full: bool, size: int = 0) -> bool:
+        self.counted.append((count, size))
+        return super().ended(count, now, is_full=is_full, size=size)
+
+
 @pytest.fixture
 def lanes(store: LaneStore) -> Iterator[SmallLanes]:
     made = SmallLanes("lane", store.kit, (2, 2), None, 100, LaneCalls())
@@ -56,6 +68,17 @@ def test_a_lane_begins_more_when_it_may(store: LaneStore, lanes: SmallLanes) -> 
     silent(store, lanes, 1, 9)
     wait_until(lambda: len(store.asked()) == 6)
     assert fits.wait(100)
+
+
+def test_objects_count_with_their_bytes(store: LaneStore) -> None:
+    width = Counted()
+    lanes = SmallLanes("lane", store.kit, (2, 2), width, 100, LaneCalls())
+    told = Told(store, "a")
+    told.size = 1234
+    lanes.submit(1, told)
+    told.wait()
+    assert width.counted == [(1, 1234)]
+    lanes.close()
 
 
 def test_lanes_that_rest_close_what_is_too_much(store: LaneStore, lanes: SmallLanes) -> None:

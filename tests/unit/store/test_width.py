@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snowsync.core.model import MIB
 from snowsync.store.width import Width
 
 FIRST, MOST = 16, 171
@@ -24,6 +25,7 @@ class Link:
     latency: float
     limit: float
     noise: float = 0.0
+    size: int = 0  # of each object
     now: float = 0.0
 
     def rate(self, count: int) -> float:
@@ -36,7 +38,7 @@ class Link:
         while self.now < ends:
             count = max(1, width.now // 8)
             self.now += count / self.rate(width.now) * chance.uniform(1 - self.noise, 1 + self.noise)
-            if width.ended(count, self.now, is_full=is_full):
+            if width.ended(count, self.now, is_full=is_full, size=count * self.size):
                 seen.append(width.now)
         return seen
 
@@ -77,6 +79,39 @@ def test_a_link_that_got_better_is_noticed() -> None:
     link.limit = 10_000
     link.run(width, 700)
     assert width.now == MOST
+
+
+class Machine:
+    """Moves as many objects as its CPU allows: so much for each request, and so much for each byte."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def run(self, width: Width, seconds: float, size: int) -> list[int]:
+        """All the numbers that were allowed while objects of this size were moved for so long."""
+        seen, ends = [width.now], self._now + seconds
+        while self._now < ends:
+            self._now += 0.0004 + size * 0.0032 / MIB
+            if width.ended(1, self._now, is_full=True, size=size):
+                seen.append(width.now)
+        return seen
+
+
+def test_objects_that_become_smaller_look_like_no_gain_and_larger_ones_like_no_loss() -> None:
+    width, machine = Width(FIRST, MOST), Machine()
+    trials = 0
+    for _turn in range(30):
+        for size in (MIB, 64 * 1024):
+            seen = machine.run(width, 1.0, size)
+            assert set(seen) <= {16, 32}
+            trials += len(seen) > 1
+    assert trials > 2, "it was tried"
+    assert width.now == FIRST
+
+
+def test_more_objects_of_any_size_are_a_gain() -> None:
+    width, link = Width(FIRST, MOST), Link(latency=0.2, limit=10_000, size=MIB)
+    assert link.run(width, 10) == [16, 32, 64, 128, 171]
 
 
 @given(

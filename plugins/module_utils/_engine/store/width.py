@@ -1,7 +1,7 @@
 # Copyright (c) 2026 edgeops.snowsync contributors
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt or https://opensource.org/license/bsd-2-clause)
 # SPDX-License-Identifier: BSD-2-Clause
-"""How many small requests may be in flight to one endpoint in one direction: as many as bring more objects per second.
+"""How many small requests may be in flight to one endpoint in one direction: as many as bring more.
 
 No side effects, and no clock: times are given, in seconds.
 """
@@ -11,47 +11,55 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-_WINDOW_SECONDS = 0.4  # the shortest time over which objects per second are compared
+from ..core.model import MIB
+
+_SAME_WORK = MIB // 8  # bytes that cost as much CPU time as a request; over links, too, large objects take longer
+_WINDOW_SECONDS = 0.4  # the shortest time over which rates are compared
 _WINDOW_TURNS = 3  # and each connection carried about so many objects in it
 _WORTH = 0.25  # of the gain that there would be if only the way to the store took time
-_ENOUGH = 0.9  # of the objects per second: so many with half the requests are as good
+_ENOUGH = 0.9  # of the rate: half the requests that bring so much are as good
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds after a trial that failed: links change
 _STAY = 30.0  # seconds after trials that succeeded, up to a limit
 _AFTER_SLOW = 10.0  # seconds after the store asked for less
 
 
 class Window:
-    """Objects that ended, and the time that they took: only times in which all that may be in flight was."""
+    """Objects that ended, and the time that they took: only times in which all that may be in flight was.
+
+    Objects of any size are compared: their rate is that of requests, and of bytes that are as much work.
+    """
 
     def __init__(self) -> None:
         self._count = 0
+        self._size = 0  # bytes
         self._seconds = 0.0
         self._full_since: float | None = None
         self._left_out = 0
 
     def begin(self, left_out: int = 0) -> None:
         """A new one. The first objects are left out if they belong to what was before."""
-        self._count, self._seconds, self._left_out = 0, 0.0, left_out
+        self._count, self._size, self._seconds, self._left_out = 0, 0, 0.0, left_out
 
-    def add(self, count: int, now: float, *, is_full: bool) -> None:
-        """`count` objects ended. `is_full`: whether more wait than may be in flight."""
+    def add(self, count: int, size: int, now: float, *, is_full: bool) -> None:
+        """`count` objects ended, with `size` bytes. `is_full`: whether more wait than may be in flight."""
         if is_full and self._full_since is not None:
             if self._left_out > 0:
                 self._left_out -= count
             else:
                 self._count += count
+                self._size += size
                 self._seconds += now - self._full_since
         self._full_since = now if is_full else None
 
     def rate(self, least: int) -> float | None:
-        """Objects per second; None: too few for a judgement, which needs `least`."""
+        """Work per second; None: too few objects for a judgement, which needs `least`."""
         if self._count < least or self._seconds < _WINDOW_SECONDS:
             return None
-        return self._count / self._seconds
+        return (self._count + self._size / _SAME_WORK) / self._seconds
 
 
 class Trial(NamedTuple):
-    """Another number is tried: what was before, and the objects per second with it."""
+    """Another number is tried: what was before, and the rate with it."""
 
     before: int
     rate: float
@@ -95,8 +103,9 @@ class Trials:
 class Width:
     """The number of requests that may be in flight, `now`: from `first` on, at least `least`, at most `most`.
 
-    It is doubled as long as that brings clearly more objects per second, and halved when the store refuses or does not
-    answer. After a trial that failed it returns to the number before, and tries again later: fewer and more in turn.
+    It is doubled as long as that brings clearly more objects or bytes per second, and halved when the store refuses or
+    does not answer. After a trial that failed it returns to the number before, and tries again later: fewer and more in
+    turn.
     """
 
     def __init__(self, first: int, most: int) -> None:
@@ -109,11 +118,14 @@ class Width:
         self._trials = Trials()
         self._old = 0  # requests that were in flight when it was halved and have not ended
 
-    def ended(self, count: int, now: float, *, is_full: bool) -> bool:
-        """`count` objects ended. `is_full`: whether more wait than may be in flight. Returns whether `now` changed."""
+    def ended(self, count: int, now: float, *, is_full: bool, size: int = 0) -> bool:
+        """`count` objects ended, with `size` bytes. `is_full`: whether more wait than may be in flight.
+
+        Returns whether `now` changed.
+        """
         before = self.now
         self._old = max(0, self._old - count)
-        self._window.add(count, now, is_full=is_full)
+        self._window.add(count, size, now, is_full=is_full)
         rate = self._window.rate(_WINDOW_TURNS * self.now)
         if rate is not None:
             self._window.begin()

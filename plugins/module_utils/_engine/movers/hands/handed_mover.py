@@ -172,7 +172,7 @@ class HandedMover:
         ended = hand.given.ended(list(outcomes))
         if ended:
             self._hands.has_told()
-            self._room.give_back([work.volume for work in ended])
+            self._room.give_back([work.volume for work in ended], sum(work.size for work in ended))
             self._on_outcomes([read_outcome(outcomes[work.id]) for work in ended])
         for message in messages:
             if message[0] == LOOK:

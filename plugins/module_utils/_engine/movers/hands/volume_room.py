@@ -42,9 +42,9 @@ class VolumeRoom:
             self._held[volume] += count
         self.shares.begin(volume, count)
 
-    def give_back(self, volumes: Sequence[int]) -> None:
-        """One piece of work for each."""
-        self.shares.ended(volumes)
+    def give_back(self, volumes: Sequence[int], size: int = 0) -> None:
+        """One piece of work for each, which have `size` bytes together."""
+        self.shares.ended(volumes, size)
         with self._changed:
             self._held.subtract(volumes)
             is_enough = self._is_asked and min(self._held.values(), default=0) <= self.capacity // 2

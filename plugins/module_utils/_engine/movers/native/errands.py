@@ -20,9 +20,15 @@ class LaneFailed(Exception):
 
 
 class Errand:
-    """One small piece of work: its request, created for every attempt, and the callback for its result."""
+    """One small piece of work: its request, created for every attempt, and the callback for its result.
 
-    def __init__(self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None]) -> None:
+    `size`: bytes of the object.
+    """
+
+    def __init__(
+        self, make: Callable[[], Request], told: Callable[[Head | Exception | None], None], size: int = 0
+    ) -> None:
+        self.size = size
         self.make = make
         self.tell = told  # None: it was given up, its progress is unknown
         self.attempts = 0

@@ -98,12 +98,12 @@ class LaneShares:
             if self._demand.held[lane] > shares[lane] < self._total // len(shares):
                 self._divide(time.monotonic())  # it had lent what it needs now
 
-    def ended(self, volumes: Iterable[int]) -> None:
-        """Pieces of work have outcomes."""
+    def ended(self, volumes: Iterable[int], size: int = 0) -> None:
+        """Pieces of work have outcomes: one for each of these, `size` bytes together."""
         now = time.monotonic()
         with self._lock:
             count = self._demand.end(volumes)
-            if self._width.ended(count, now, is_full=self._is_full()):
+            if self._width.ended(count, now, size=size, is_full=self._is_full()):
                 self._next_look = 0.0
             if now >= self._next_look:
                 self._divide(now)

@@ -39,7 +39,7 @@ def fetch_small(bucket: Bucket, work: Fetch, tell: Callable[[Outcome], None]) ->
         else:
             tell(outcome_of(bucket, work, result))
 
-    return Errand(make, told)
+    return Errand(make, told, work.size)
 
 
 def send_small(bucket: Bucket, work: Send, tell: Callable[[Outcome], None]) -> Errand:
@@ -58,4 +58,4 @@ def send_small(bucket: Bucket, work: Send, tell: Callable[[Outcome], None]) -> E
             close_sent(descriptor[0])
         tell(outcome_of(bucket, work, result))
 
-    return Errand(make, told)
+    return Errand(make, told, work.size)

@@ -81,7 +81,7 @@ class SmallLanes:
         """Blocks while the lane of the volume is full."""
         if self._shares:
             for errand in errands:
-                errand.tell = _counted(self._shares, volume, errand.tell)
+                errand.tell = _counted(self._shares, volume, errand.size, errand.tell)
             self._shares.begin(volume, len(errands))
         self._lanes.of(volume).submit(*errands)
 
@@ -113,10 +113,10 @@ class SmallLanes:
 
 
 def _counted(
-    shares: LaneShares, volume: int, tell: Callable[[Head | Exception | None], None]
+    shares: LaneShares, volume: int, size: int, tell: Callable[[Head | Exception | None], None]
 ) -> Callable[[Head | Exception | None], None]:
     def told(result: Head | Exception | None) -> None:
-        shares.ended((volume,))
+        shares.ended((volume,), size)
         tell(result)
 
     return told
