@@ -58,6 +58,13 @@ def test_handles_are_made_when_they_are_needed(store: LaneStore, crew: LaneCrew)
     assert (store.connections(), len(crew._idle)) == (4, 4)
 
 
+def test_a_request_holds_what_it_may_hold_when_it_begins(store: LaneStore, crew: LaneCrew) -> None:
+    for most_held in (4096, 1024):
+        store.kit.most_held = most_held
+        assert crew.idle().most_held == most_held
+        answered(store, crew, "a")
+
+
 def test_no_request_begins_above_the_width(store: LaneStore, crew: LaneCrew) -> None:
     begin(store, crew, "silent-1", "silent-2")
     crew.resize(2)

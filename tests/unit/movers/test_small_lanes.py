@@ -14,6 +14,7 @@ from lane_errands import LaneStore, Told, lane_store
 
 from snowsync.core.model import Head
 from snowsync.movers.native import small_lane
+from snowsync.movers.native.held_bytes import held_by_each
 from snowsync.movers.native.small_lanes import LaneCalls, SmallLanes
 from snowsync.store import multi
 from snowsync.store.width import Width
@@ -68,6 +69,15 @@ def test_a_lane_begins_more_when_it_may(store: LaneStore, lanes: SmallLanes) -> 
     silent(store, lanes, 1, 9)
     wait_until(lambda: len(store.asked()) == 6)
     assert fits.wait(100)
+
+
+def test_the_more_may_be_in_flight_the_less_does_each_request_hold(store: LaneStore, lanes: SmallLanes) -> None:
+    for widths in ((16, 16), (100, 100), (2, 2)):
+        lanes.set_widths(widths, (), lambda: None)
+        assert store.kit.most_held == held_by_each(sum(widths))
+    follows = SmallLanes("lane", store.kit, (1, 1), Width(64, 64), 100, LaneCalls())
+    assert store.kit.most_held == held_by_each(64), "from the beginning"
+    follows.close()
 
 
 def test_objects_count_with_their_bytes(store: LaneStore) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..config.job_file import Store
 
 KEPT_ERROR_BYTES = 65536
+MOST_HELD = 512 * 1024  # bytes: to hash, read or write more of them at once does not cost less CPU time
 # Bytes per second below which a response counts as stalled: libcurl averages over some 5 seconds, in which a single
 # packet exceeds this even on the slowest line. Without it a response that drips, as from a tarpit, would never end.
 _LEAST_RATE = 64
@@ -67,12 +68,14 @@ def handle_options(
 class Transfer:
     """One easy handle, used for one request after another, with the headers of the response.
 
-    `be_patient` sets the default timeouts, for requests that do not set their own.
+    `be_patient` sets the default timeouts, for requests that do not set their own. `most_held` is how many bytes of an
+    object its request may hold in memory.
     """
 
     def __init__(self, curl: Any, be_patient: Callable[[Any], None] = lambda curl: None) -> None:
         self.curl = curl
         self.object_key = ""
+        self.most_held = MOST_HELD
         self._be_patient = be_patient
         self._bears = False  # the last request set its own timeouts
         be_patient(curl)

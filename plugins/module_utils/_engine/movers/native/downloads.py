@@ -35,6 +35,7 @@ class Get:
     def begin(self, transfer: Transfer) -> None:
         signer, body = self._bucket.signer, self.body
         self._signed = signer.start(transfer)
+        body.most_held = transfer.most_held
         url, lines = signer.lines_to_get(self._work.key, self._expected.welcomed)
         if not self._expected.is_whole:
             lines.append(f"range: bytes={body.start}-{body.start + body.length - 1}")

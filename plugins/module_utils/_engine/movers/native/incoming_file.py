@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterator
 
 from ...core import workers
+from ...store.curl import MOST_HELD
 from ...store.upload_bodies import CHUNK
 from .requests import Digests
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_WRITE_BYTES = 512 * 1024  # bytes of a response that are hashed and written at once
 
 
 class Target:
@@ -75,7 +75,7 @@ class IncomingBytes:
     """The `length` bytes of a response that belong into the file from `start`.
 
     `received` counts those that arrived, `kept` those that are in the file and in `digests`. libcurl's chunks are too
-    small to hash and write each separately.
+    small to hash and write each separately: up to `most_held` bytes are gathered.
     """
 
     def __init__(self, target: Target, start: int, length: int, digests: Digests) -> None:
@@ -84,6 +84,7 @@ class IncomingBytes:
         self.length = length
         self._digests = digests
         self._chunks: list[bytes] = []  # received, and not kept yet
+        self.most_held = MOST_HELD
         self.received = 0
         self.kept = 0
 
@@ -96,7 +97,7 @@ class IncomingBytes:
         """Take the next bytes, which must not be more than are missing."""
         self._chunks.append(chunk)
         self.received += len(chunk)
-        if self.received - self.kept >= _WRITE_BYTES or self.received == self.length:
+        if self.received - self.kept >= self.most_held or self.received == self.length:
             self.keep()
 
     def keep(self) -> None:

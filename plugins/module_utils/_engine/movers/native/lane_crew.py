@@ -39,7 +39,9 @@ class LaneCrew:
         """The handle for the next request."""
         if not self._idle:
             self._idle.append(self._kit.prepare(self._kit.curl.Curl()))
-        return self._idle[-1]
+        transfer = self._idle[-1]
+        transfer.most_held = self._kit.most_held
+        return transfer
 
     def begin(self) -> Transfer:
         """Begin the request that this handle was prepared for."""

@@ -11,26 +11,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core import workers
-from ...store.curl import Transfer, handle_options, libcurl
+from ...store.curl import MOST_HELD, Transfer, handle_options, libcurl
 from ...store.timeouts import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from ...config.job_file import Store
 
-_BUFFER = 256 * 1024
+_BUFFER = 256 * 1024  # one for all requests of a lane
 GRACE_SECONDS = 5.0
 
 
 class Kit:
-    """Creates the handles for one endpoint."""
+    """Creates the handles for one endpoint.
+
+    `most_held`: how many bytes each request for a small object may hold in memory now.
+    """
 
     def __init__(self, store: Store, endpoint: str, stall_seconds: float, retries: int) -> None:
         self.curl = libcurl()
         self.retries = retries
+        self.most_held = MOST_HELD
         self._options = [
             *handle_options(store, endpoint, CONNECT_SECONDS, stall_seconds),
             (self.curl.BUFFERSIZE, _BUFFER),
-            (self.curl.UPLOAD_BUFFERSIZE, _BUFFER),
         ]
 
     def prepare(self, handle: Any) -> Transfer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...core import workers
 from .errands import Errand
+from .held_bytes import held_by_each
 from .lane_shares import LaneShares
 from .small_lane import SmallLane
 from .volume_lanes import VolumeLanes
@@ -49,12 +50,14 @@ class _AllFit:
 class SmallLanes:
     """A lane for each volume, that queues about `capacity` errands. Thread-safe.
 
-    Their widths follow `width`; without, they are `widths` until others are set.
+    Their widths follow `width`; without, they are `widths` until others are set. The more may be in flight, the fewer
+    bytes does each request hold.
     """
 
     def __init__(
         self, name: str, kit: Kit, widths: Sequence[int], width: Width | None, capacity: int, calls: LaneCalls
     ) -> None:
+        self._kit = kit
         self._shares = LaneShares(width, len(widths), self._apply) if width else None
         on_slow = self._shares.slowed if self._shares else calls.on_slow
 
@@ -70,7 +73,9 @@ class SmallLanes:
                 disk=volume,
             )
 
-        self._lanes: VolumeLanes[SmallLane] = VolumeLanes(self._shares.now.shares if self._shares else widths, make)
+        first = self._shares.now.shares if self._shares else widths
+        kit.most_held = held_by_each(sum(first))
+        self._lanes: VolumeLanes[SmallLane] = VolumeLanes(first, make)
 
     def has_room(self, volume: int) -> bool:
         """Whether `submit` would not block."""
@@ -90,6 +95,7 @@ class SmallLanes:
 
         `volumes` in the order in which they came, which decides about their lanes.
         """
+        self._kit.most_held = held_by_each(sum(widths))
         lanes = self._lanes.change(widths, volumes)
         if not lanes:
             fits()

@@ -20,11 +20,11 @@ from ...store.answers import parse_error, unanswered, unreadable
 from ...store.curl import KEPT_ERROR_BYTES, Transfer, Waiting
 from ...store.head_answers import parse_head
 from ...store.timeouts import Asked
-from ...store.upload_bodies import CHUNK, THE_FILE, Md5Check, Section, about_tags
+from ...store.upload_bodies import THE_FILE, Md5Check, Section, about_tags
 from .requests import Bucket
 from .signing import SignedTransfer
 
-_AT_ONCE = MIB  # a body up to this size is read at once, a larger one while it is sent
+_SOON_SENT = MIB  # a body up to this size needs no timeout for its flow
 
 
 def open_to_send(bucket: Bucket, work: Send) -> int:
@@ -70,8 +70,8 @@ class _Upload:
         """The action named in errors."""
         return self._bucket.action("send", self._work.key)
 
-    def _begin(self, transfer: Transfer, method: str, payload: str, *, is_sent_at_once: bool = False) -> None:
-        """`is_sent_at_once`: only the response is waited for."""
+    def _begin(self, transfer: Transfer, method: str, payload: str, *, is_soon_sent: bool = False) -> None:
+        """`is_soon_sent`: only the response is waited for."""
         signer = self._bucket.signer
         self._signed = signer.start(transfer)
         self._answer = BytesIO()
@@ -80,7 +80,7 @@ class _Upload:
         curl = transfer.curl
         curl.setopt(curl.WRITEFUNCTION, self._answer.write)
         silence = self._bucket.patience.of(self._asked)
-        if is_sent_at_once:
+        if is_soon_sent:
             # libcurl's own limit is enough, and needs no callback: millions of small objects are sent like this.
             curl.setopt(curl.LOW_SPEED_TIME, max(1, round(silence.answer)))
         else:
@@ -115,6 +115,7 @@ class Put(_Upload):
 
     `md5` (hex): the request is aborted before its last byte if the bytes have another MD5, and its error says `what`
     they are; "": not checked. `sha256` (hex), if they were read before: they are not read again to sign the request.
+    What the handle's `most_held` has no room for is read while it is sent.
     """
 
     def __init__(
@@ -139,19 +140,19 @@ class Put(_Upload):
         self._error: StoreError | None = None
 
     def begin(self, transfer: Transfer) -> None:
-        curl = transfer.curl
         body: BytesIO | Section = self._section
         read: Callable[[int], bytes | int] = self._read
-        is_sent_at_once = self._length <= _AT_ONCE
-        if is_sent_at_once:
+        if 2 * self._length <= transfer.most_held:  # libcurl copies what it sends
             content = self._section.read_all()
             self._check.update(content)
             self._insist()
             body = BytesIO(content)
             read = body.read
             self._bucket.moved += self._length
-        payload = UNSIGNED_PAYLOAD if self._bucket.is_private else self._sha256 or _sha256(body)
-        self._begin(transfer, "PUT", payload, is_sent_at_once=is_sent_at_once)
+        payload = UNSIGNED_PAYLOAD if self._bucket.is_private else self._sha256 or _sha256(body, transfer.most_held)
+        self._begin(transfer, "PUT", payload, is_soon_sent=self._length <= _SOON_SENT)
+        curl = transfer.curl
+        curl.setopt(curl.UPLOAD_BUFFERSIZE, transfer.most_held)
         curl.setopt(curl.READFUNCTION, read)
         curl.setopt(curl.SEEKFUNCTION, functools.partial(self._seek, body))
         curl.setopt(curl.UPLOAD, 1)
@@ -225,9 +226,9 @@ class Post(_Upload):
         return super()._is_good(status) and not parse_error(self.answer)
 
 
-def _sha256(body: BytesIO | Section) -> str:
+def _sha256(body: BytesIO | Section, most_held: int) -> str:
     digest = hashlib.sha256()
-    while piece := body.read(CHUNK):
+    while piece := body.read(most_held):
         digest.update(piece)
     body.seek(0)
     return digest.hexdigest()
