@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import job_files
 import pytest
 from faults.rig import Rig
 from simulators.s3_store import start
@@ -31,6 +32,11 @@ LONGEST = (
     "test_a_refusal_that_changes_its_reason",
     "test_the_power_is_cut_beside_running_units",
 )
+
+
+def pytest_configure() -> None:
+    """Nothing is run for a number of hands that nobody understands."""
+    job_files.asked_hands()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

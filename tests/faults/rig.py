@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from faults.forks import ForkedPython, run_forked
+from job_files import write_job
 from simulators.s3_store.client import RunningStore
 
 SOURCE = "source-bucket"
@@ -58,9 +58,7 @@ class Rig:
 
     @property
     def job_file(self) -> Path:
-        path = self.folder / "rig.yml"
-        path.write_text(yaml.safe_dump(self.config), encoding="utf-8")
-        return path
+        return write_job(self.folder / "rig.yml", self.config)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "snowsync", *arguments]

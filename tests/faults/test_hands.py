@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import job_files
 import pytest
 from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
 from thorough import THOROUGH
@@ -108,6 +109,7 @@ def test_kills_in_random_moments(rig: Rig, processes: int, whom: str) -> None:
 
 def test_a_hand_that_is_stopped_is_replaced(rig: Rig) -> None:
     """It has thirty seconds to say something."""
+    rig.config["mover"] = {"processes": 1}
     slow_down(rig)
     fill(rig, "object", 300)
     with started(rig, "--until-drained") as process:
@@ -125,6 +127,7 @@ def test_a_hand_that_is_stopped_is_replaced(rig: Rig) -> None:
 
 
 def test_no_hand_is_left_when_a_run_ends(rig: Rig) -> None:
+    rig.config["mover"] = {"processes": 1}
     fill(rig, "object", 100)
     with started(rig, "--forever") as process:
         wait_until(lambda: rig.destination.count("PutObject") >= 100, "all objects")
@@ -137,8 +140,31 @@ def test_no_hand_is_left_when_a_run_ends(rig: Rig) -> None:
 
 
 def test_a_run_without_objects_starts_no_hand(rig: Rig) -> None:
+    rig.config["mover"] = {"processes": 1}
     with started(rig, "--forever") as process:
         wait_until(lambda: rig.source.count("ListObjectsV2") > 0 and bool(rig.open_runs()), "a pass")
         assert hands_of(process) == []
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, process.communicate()[1]
+
+
+@pytest.mark.parametrize("hands", [0, 1, 4])
+def test_the_number_that_all_tests_can_be_given_is_the_number_of_a_job(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, hands: int
+) -> None:
+    """Each unit has so many, and no more, once it has had enough to do for all of them."""
+    monkeypatch.setenv(job_files.VARIABLE, str(hands))
+    fill(rig, "object", 300)
+    rig.source.set_fault("latency", operation="GetObject", seconds=2)
+    rig.destination.set_fault("latency", operation="PutObject", seconds=2)
+    with started(rig, "--forever") as process:
+        wait_until(
+            lambda: rig.source.count("GetObject") > 0 and len(hands_of(process)) == hands, "a hop with its hands"
+        )
+        rig.source.clear_faults()
+        wait_until(
+            lambda: rig.destination.count("PutObject") > 0 and len(hands_of(process)) == 2 * hands, "the other one's"
+        )
+        rig.destination.clear_faults()
+        wait_until(lambda: len(rig.destination.list(DESTINATION)) == 300, "all objects")
+        assert len(hands_of(process)) == 2 * hands

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import job_files
 import pytest
 from integration.loop_host import LoopHost
 from servers import STORE_NAMES, Servers, Store
@@ -43,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure() -> None:
     """A run that is told to end says where it was, ends its servers and removes their data."""
+    job_files.asked_hands()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from job_files import write_job
 from simulators.s3_store import start
 from simulators.s3_store.client import RunningStore
 from thorough import THOROUGH
@@ -63,7 +63,6 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> RunningStore:
 def job(store: RunningStore, folder: Path) -> Path:
     credentials = store.credentials_file(folder / "credentials")
     (folder / "volume").mkdir()
-    path = folder / "million.yml"
     config = {
         "job": "million",
         "state_dir": str(folder / "state"),
@@ -71,8 +70,7 @@ def job(store: RunningStore, folder: Path) -> Path:
         "destination": store.job_side("destination", credentials),
         "volumes": [{"name": "one", "path": str(folder / "volume"), "require_mount": False, "limit": "16GiB"}],
     }
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return path
+    return write_job(folder / "million.yml", config)
 
 
 def test_listed_and_planned_then_passed_over(full_store: RunningStore, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from faults.forks import run_forked
+from job_files import write_job
 from servers import Servers, Store
 from servers.client import s3_client
 from simulators.dataset import HOSTILE_KEYS
@@ -36,7 +36,7 @@ def side(store: Store, bucket: str, **more: Any) -> dict[str, Any]:
     return found
 
 
-def write_job(folder: Path, source: dict[str, Any], destination: dict[str, Any], **more: Any) -> Path:
+def job_between(folder: Path, source: dict[str, Any], destination: dict[str, Any], **more: Any) -> Path:
     volumes = []
     for name in ("one", "two"):
         (folder / name).mkdir()
@@ -49,9 +49,7 @@ def write_job(folder: Path, source: dict[str, Any], destination: dict[str, Any],
         "volumes": volumes,
         **more,
     }
-    path = folder / "transfer.yml"
-    path.write_text(yaml.safe_dump(job), encoding="utf-8")
-    return path
+    return write_job(folder / "transfer.yml", job)
 
 
 def snowsync(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -119,7 +117,7 @@ def test_every_key_byte_and_header_arrives(
 ) -> None:
     source, destination = new_bucket(), new_bucket()
     keys = fill(client, source, store)
-    job = write_job(tmp_path, side(store, source), side(store, destination), mover={"tool": tool})
+    job = job_between(tmp_path, side(store, source), side(store, destination), mover={"tool": tool})
     summary = run(job)
     assert summary["failure_count"] == 0, summary["failures"]
     assert summary["delivered"]["objects"] == len(keys)
@@ -153,7 +151,7 @@ def test_from_one_kind_of_store_to_another(pair: tuple[str, str], servers: Serve
         here.put_object(Bucket=names[0], Key=f"in/d{number % 3}/object {number}", Body=content(number, number * 1000))
     put_multipart(here, names[0], "in/multipart", [PART, PART, 77])
     here.put_object(Bucket=names[0], Key="outside", Body=b"not of this job")
-    job = write_job(tmp_path, side(source, names[0], prefix="in/"), side(destination, names[1], prefix="out/"))
+    job = job_between(tmp_path, side(source, names[0], prefix="in/"), side(destination, names[1], prefix="out/"))
     summary = run(job)
     assert summary["delivered"]["objects"] == 41
     listed = {entry["Key"] for entry in there.list_objects_v2(Bucket=names[1])["Contents"]}
@@ -168,6 +166,6 @@ def test_from_one_kind_of_store_to_another(pair: tuple[str, str], servers: Serve
 def test_tags_survive_the_disk(store: Store, client: Any, new_bucket: Callable[[], str], tmp_path: Path) -> None:
     source, destination = new_bucket(), new_bucket()
     client.put_object(Bucket=source, Key="tagged", Body=b"x", Tagging="colour=blue%20ish&empty=")
-    run(write_job(tmp_path, side(store, source), side(store, destination)))
+    run(job_between(tmp_path, side(store, source), side(store, destination)))
     tags = client.get_object_tagging(Bucket=destination, Key="tagged")["TagSet"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"colour": "blue ish", "empty": ""}
