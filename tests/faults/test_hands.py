@@ -155,8 +155,8 @@ def test_the_number_that_all_tests_can_be_given_is_the_number_of_a_job(
     """Each unit has so many, and no more, once it has had enough to do for all of them."""
     monkeypatch.setenv(job_files.VARIABLE, str(hands))
     fill(rig, "object", 300)
-    rig.source.set_fault("latency", operation="GetObject", seconds=2)
-    rig.destination.set_fault("latency", operation="PutObject", seconds=2)
+    rig.source.set_fault("latency", operation="GetObject", seconds=0.5)
+    rig.destination.set_fault("latency", operation="PutObject", seconds=0.5)
     with started(rig, "--forever") as process:
         wait_until(
             lambda: rig.source.count("GetObject") > 0 and len(hands_of(process)) == hands, "a hop with its hands"
