@@ -73,3 +73,10 @@ def test_a_group_that_began_before_the_last_one_ended_is_timed_from_that_end(tim
     wait(clock, time, 5)
     clock.group_ended(2, since=1004.0)
     assert pace.told == [(1, 10.0), (2, 5.0)], "each wait counts for one group"
+
+
+def test_the_parts_of_a_large_object_are_waited_for_before_its_group_begins(time: Time, pace: Lessons) -> None:
+    clock = MediumClock(pace)
+    wait(clock, time, 12)
+    clock.group_ended(5000, since=1011.5)
+    assert pace.told == [(5000, 12.0)], "not only the half second since all of it has been there"

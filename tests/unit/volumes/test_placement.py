@@ -41,6 +41,23 @@ def test_an_object_goes_where_it_is_durable_soonest() -> None:
     assert Placement().choose(100 * MIB, [slow, fast]) == 2, "ten seconds on the slow one"
 
 
+def test_a_volume_of_unknown_speed_is_tried_before_what_is_guessed_of_it_decides() -> None:
+    known = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(speed=50 * MIB))
+    other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(speed=8 * MIB, is_measured=False))
+    assert Placement().choose(MIB, [known, other]) == 2
+    other.inflow.bytes = MIB
+    assert Placement().choose(MIB, [known, other]) == 1, "what is on its way there will tell"
+
+
+def test_a_volume_that_was_measured_is_not_tried_for_that() -> None:
+    pace = Pace()
+    assert not pace.is_measured
+    pace.learn(64 * 1024, 0.5)
+    assert not pace.is_measured, "it says nothing of the speed"
+    pace.learn(100 * MIB, 2.0)
+    assert pace.is_measured
+
+
 def test_a_volume_with_enough_to_do_gets_no_more() -> None:
     busy = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(8 * MIB, speed=100 * MIB, window=8 * MIB))
     other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(7 * MIB, speed=MIB, window=8 * MIB))

@@ -72,7 +72,7 @@ def space_of(
         high=int(usable * rules.high_watermark),
         low=int(usable * rules.low_watermark),
         used=used,
-        inflow=Inflow(load.in_flight, load.pace.speed, load.window(job)),
+        inflow=Inflow(load.in_flight, load.pace.speed, load.window(job), load.pace.is_measured),
         largest=int(empty * rules.high_watermark),
         files=FileRoom(
             room_for_files(status, rules.high_watermark, load.files_in_flight),

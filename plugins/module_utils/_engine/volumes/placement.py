@@ -31,6 +31,10 @@ class Pace:
     _size: float = 0.0
     _seconds: float = 0.0
 
+    @property
+    def is_measured(self) -> bool:
+        return self._size > 0
+
     def learn(self, size: int, seconds: float) -> None:
         """`size` bytes became durable, and `seconds` were spent waiting for that.
 
@@ -91,17 +95,23 @@ class Inflow:
     """What is on its way to a volume, and how fast that becomes durable.
 
     The caller adds what it places, so that one look at the machine serves a whole batch. `speed` (bytes per second) and
-    `window` (bytes) are those of the volume's `Pace`; None: no limit.
+    `window` (bytes) are those of the volume's `Pace`; None: no limit. `is_measured`: the speed is more than a guess.
     """
 
     bytes: int = 0
     speed: float = 1.0
     window: int | None = None
+    is_measured: bool = True
 
     @property
     def is_busy(self) -> bool:
         """Whether as much is on its way as the medium should have waiting."""
         return self.window is not None and self.bytes >= self.window
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether nothing is known of its speed, and nothing is on its way that will tell."""
+        return not (self.is_measured or self.bytes)
 
     def seconds_with(self, size: int) -> float:
         """How long until an object of `size` bytes would be durable, if it were placed now."""
@@ -174,7 +184,8 @@ class Placement:
         """The id of the volume for an object of `size` bytes, or None: wait, none has room now, or all are busy.
 
         Of those with room the one where it is durable soonest, so that all are busy and end together, whatever their
-        speed; among equals the one with the most room left.
+        speed; among equals the one with the most room left. One of unknown speed is tried first: what is guessed of it
+        could lose for ever against a slower one.
         """
         best: VolumeSpace | None = None
         for volume in volumes:
@@ -202,8 +213,9 @@ class Placement:
         volume.files.is_rested_for = volume.id in self._resting and volume.files.is_short
 
 
-def _rank(volume: VolumeSpace, size: int) -> tuple[float, int]:
-    return volume.inflow.seconds_with(size), volume.taken - volume.high
+def _rank(volume: VolumeSpace, size: int) -> tuple[bool, float, int]:
+    """The lowest is the best."""
+    return not volume.inflow.is_untried, volume.inflow.seconds_with(size), volume.taken - volume.high
 
 
 def takes_rest(volume: VolumeSpace, size: int, there: int, *, is_limited: bool) -> bool:

@@ -190,9 +190,10 @@ class MediumClock:
     def group_ended(self, size: int, since: float) -> None:
         """A group of `size` bytes, whose first object came at `since` (monotonic seconds), is durable.
 
-        A disk that was waited for was busy with it since the last group, or its start.
+        A disk that was waited for was busy with it since the last group, or its start. It was waited for even longer if
+        parts of a large object were written before all of it came.
         """
         now = time.monotonic()
         elapsed = now - max(self._last_end, since)
-        self._pace.learn(size, elapsed if self._waited > elapsed / 4 else self._waited)
+        self._pace.learn(size, max(elapsed, self._waited) if self._waited > elapsed / 4 else self._waited)
         self._last_end, self._waited = now, 0.0
