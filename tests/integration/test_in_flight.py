@@ -37,7 +37,7 @@ class Given(Width):
         self.wanted = first
         self.slow = 0
 
-    def ended(self, count: int, now: float, *, is_full: bool) -> bool:
+    def ended(self, count: int, now: float, *, is_full: bool, size: int = 0) -> bool:
         before, self.now = self.now, self.wanted
         return self.now != before
 

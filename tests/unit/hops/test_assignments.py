@@ -12,12 +12,12 @@ ONE, TWO = "http://one.test:1", "http://two.test:1"
 
 def test_what_has_ended_counts_no_more() -> None:
     assigned = Assignments()
-    assigned.begin(ONE, [(1, True), (2, False)])
-    assigned.begin(TWO, [(3, False)])
-    assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (2, 1, 1)
+    assigned.begin(ONE, [(1, 4), (2, 0)])
+    assigned.begin(TWO, [(3, 0)])
+    assert (assigned.count(ONE), assigned.count(TWO), assigned.streams(ONE)) == (2, 1, 4)
     assert assigned.objects() == {1, 2, 3}
     assert (assigned.end([3, 1]), assigned.end([2])) == (True, False)
-    assert (assigned.count(ONE), assigned.count(TWO), assigned.large(ONE)) == (0, 0, 0)
+    assert (assigned.count(ONE), assigned.count(TWO), assigned.streams(ONE)) == (0, 0, 0)
     assert not assigned.objects()
 
 
@@ -29,16 +29,16 @@ def test_an_outcome_of_what_was_never_given_counts_for_nothing() -> None:
 
 def test_a_large_object_takes_its_place_before_it_is_given() -> None:
     assigned = Assignments()
-    assigned.expect_large(ONE, 1)
-    assert (assigned.large(ONE), assigned.count(ONE)) == (1, 0)
-    assigned.begin(ONE, [(1, True)])
-    assert assigned.large(ONE) == 1, "it has one place"
-    assigned.expect_large(ONE, 2)
+    assigned.expect_large(ONE, 1, 3)
+    assert (assigned.streams(ONE), assigned.count(ONE)) == (3, 0)
+    assigned.begin(ONE, [(1, 3)])
+    assert assigned.streams(ONE) == 3, "it has its place once"
+    assigned.expect_large(ONE, 2, 1)
     assigned.expect_no_more(ONE, 2)
-    assert assigned.large(ONE) == 1
+    assert assigned.streams(ONE) == 3
 
 
 def test_what_a_disk_holds_up_takes_no_place() -> None:
     assigned = Assignments()
-    assigned.begin(ONE, [(1, True), (2, True)])
-    assert assigned.large(ONE, held_up={2, 3}) == 1
+    assigned.begin(ONE, [(1, 2), (2, 3)])
+    assert assigned.streams(ONE, held_up={2, 3}) == 2

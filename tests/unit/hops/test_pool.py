@@ -9,6 +9,8 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fake_stores import FakeMover, FakeStore, Rig, install, refuse, wait_until
@@ -49,6 +51,10 @@ def make_pool(rig: Rig, received: list[Outcome] | None = None, **more: object) -
 
 def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
     return Fetch(number, key or f"object-{number}", size, str(rig.folder / f"fetched-{number}"))
+
+
+def row_of(number: int, parts: int) -> Any:
+    return SimpleNamespace(id=number, size=parts * MIB, part_size=MIB if parts > 1 else 0)
 
 
 def hold_fetches(rig: Rig, released: threading.Event) -> None:
@@ -282,6 +288,22 @@ def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> No
     wait_until(lambda: len(received) == 4)
     wait_until(lambda: len(woken) == 4)
     assert pool.pick(large=True) is not None
+    pool.transfers.close()
+
+
+def test_large_objects_in_few_parts_leave_room_for_more_of_them(rig: Rig) -> None:
+    rig.changes = {"mover": {"tool": "native", "large_workers": 4, "large_object": "1MiB"}}  # two of four streams each
+    pool = make_pool(rig)
+    endpoint = pool.endpoints[0]
+    pool.endpoints[1].rest("down")
+    for number in range(8):
+        assert pool.pick(large=True) is endpoint
+        pool.expect_large(endpoint, row_of(number, parts=1 if number else 2))
+        if pool.pick(large=True) is None:
+            break
+    assert number == 6, "two parts of the first one, and one of each other"
+    pool.expect_no_more(endpoint, 0)
+    assert pool.pick(large=True, held_up={1, 2}) is endpoint
     pool.transfers.close()
 
 

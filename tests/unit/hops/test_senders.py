@@ -187,7 +187,7 @@ def test_what_is_being_checked_is_held_and_counted_until_it_was(is_large: bool, 
     sending.senders.send([item], is_large=is_large)
     assert sending.held.all() == {7}
     assert (sending.senders.has_large(1), sending.batches.open[1]) == ((True, 0) if is_large else (False, 1))
-    assert sending.pool.expect_large.call_args_list == ([mock.call(item.endpoint, 7)] if is_large else [])
+    assert sending.pool.expect_large.call_args_list == ([mock.call(item.endpoint, item.row)] if is_large else [])
     over.set()
     assert sending.switches.staged.wait(100)
     assert sending.held.all() == set()

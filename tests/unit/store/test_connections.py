@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from snowsync.config.job_file import Job, MoverSettings, Store, parse_job
 from snowsync.core.errors import ConfigError
 from snowsync.movers.native.native_mover import NativeMover
 from snowsync.movers.s5cmd.capacity import Lane
-from snowsync.store.connections import RESUMING, Permits, Turns, lanes_within, shares, within
+from snowsync.store.connections import RESUMING, Permits, Turns, lanes_within, shares, streams_for, within
 
 
 @pytest.mark.parametrize("cap", range(least("native"), 1001))
@@ -52,6 +53,20 @@ def test_a_large_object_has_all_its_connections_on_each_volume() -> None:
     for large in (1, 2):
         settings = within(MoverSettings(large_workers=large), shares(64).mover)
         assert lanes_within(settings, shares(64).mover, 3).large == (4 * large,) * 3
+
+
+@pytest.mark.parametrize(
+    ("tool", "size", "part_size", "streams"),
+    [
+        ("auto", 100, 0, 1),
+        ("native", 100, 100, 1),
+        ("native", 101, 100, 2),
+        ("native", 100_000, 100, 4),
+        ("s5cmd", 100, 0, 4),
+    ],
+)
+def test_an_object_uses_as_many_streams_as_it_has_parts(tool: Any, size: int, part_size: int, streams: int) -> None:
+    assert streams_for(MoverSettings(tool=tool), size, part_size) == streams
 
 
 @pytest.mark.parametrize("cap", range(least("s5cmd"), 200))

@@ -15,49 +15,49 @@ class Assignments:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._given: dict[int, tuple[str, bool]] = {}  # by object: its endpoint, whether it is large
+        self._given: dict[int, tuple[str, int]] = {}  # by object: its endpoint, and its streams
         self._counts: Counter[str] = Counter()
         # Large objects that count against an endpoint's limit, including those that are about to be assigned.
-        self._large: defaultdict[str, set[int]] = defaultdict(set)
+        self._large: defaultdict[str, dict[int, int]] = defaultdict(dict)  # by object: its streams
 
-    def begin(self, url: str, objects: Iterable[tuple[int, bool]]) -> None:
-        """Objects are assigned to an endpoint: the id of each, and whether it is large."""
+    def begin(self, url: str, objects: Iterable[tuple[int, int]]) -> None:
+        """Objects are assigned to an endpoint: the id of each, and the streams that it uses (0: a small one)."""
         with self._lock:
-            for object_id, is_large in objects:
-                self._given[object_id] = (url, is_large)
+            for object_id, streams in objects:
+                self._given[object_id] = (url, streams)
                 self._counts[url] += 1
-                if is_large:
-                    self._large[url].add(object_id)
+                if streams:
+                    self._large[url][object_id] = streams
 
     def end(self, object_ids: Iterable[int]) -> bool:
         """Objects have their outcomes. Returns whether any was large."""
         any_large = False
         with self._lock:
             for object_id in object_ids:
-                url, is_large = self._given.pop(object_id, ("", False))
+                url, streams = self._given.pop(object_id, ("", 0))
                 if url:
                     self._counts[url] -= 1
-                    self._large[url].discard(object_id)
-                    any_large = any_large or is_large
+                    self._large[url].pop(object_id, None)
+                    any_large = any_large or streams > 0
         return any_large
 
-    def expect_large(self, url: str, object_id: int) -> None:
+    def expect_large(self, url: str, object_id: int, streams: int) -> None:
         """A large object is about to be assigned."""
         with self._lock:
-            self._large[url].add(object_id)
+            self._large[url][object_id] = streams
 
     def expect_no_more(self, url: str, object_id: int) -> None:
         """It will not be assigned after all."""
         with self._lock:
-            self._large[url].discard(object_id)
+            self._large[url].pop(object_id, None)
 
     def count(self, url: str) -> int:
         return self._counts[url]
 
-    def large(self, url: str, held_up: Container[int] = ()) -> int:
-        """How many large objects an endpoint has, without those that are `held_up`."""
+    def streams(self, url: str, held_up: Container[int] = ()) -> int:
+        """How many streams the large objects of an endpoint use, without those that are `held_up`."""
         with self._lock:
-            return sum(number not in held_up for number in self._large[url])
+            return sum(streams for number, streams in self._large[url].items() if number not in held_up)
 
     def objects(self) -> set[int]:
         with self._lock:

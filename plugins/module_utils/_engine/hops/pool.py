@@ -16,9 +16,10 @@ from ..core.model import Outcome
 from ..core.open_files import requests_within_open_files
 from ..core.parts import NoMemory, PartMemory
 from ..core.text import counted_text
+from ..ledger.ledger import Row
 from ..movers.tools import MoverSetup
 from ..store.address import endpoint_urls
-from ..store.connections import Lanes, lanes_within, shares, within
+from ..store.connections import Lanes, lanes_within, shares, streams_for, within
 from ..store.endpoint import Endpoint, FailedRequest
 from ..store.timeouts import patience_of
 from ..store.width import Width
@@ -62,7 +63,7 @@ class EndpointPool:
             most = requests_within_open_files(lanes.most * len(urls)) // len(urls)
             self.endpoints = [Endpoint(url, store, keys, patience, Width(sum(lanes.small), most)) for url in urls]
         self.refusal: BaseException | None = None
-        self._large_workers = settings.large_workers
+        self._settings = settings
         self._wake = wake
         self._examples = examples
         self._assigned = Assignments()
@@ -159,7 +160,8 @@ class EndpointPool:
     def pick(self, avoid: str = "", *, large: bool = False, held_up: Container[int] = ()) -> Endpoint | None:
         """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
 
-        With `large` only one that accepts another large object now: those `held_up` by their disks do not count.
+        With `large` only one that accepts another large object now, since those that it has leave streams idle; those
+        `held_up` by their disks do not count.
         """
         up = [endpoint for endpoint in self.endpoints if endpoint.is_up and not self._is_busy(endpoint)]
         if large:
@@ -181,11 +183,12 @@ class EndpointPool:
         return endpoint.serves_nothing and self._load(endpoint) >= TRIED_AT_ONCE
 
     def _takes_large(self, endpoint: Endpoint, held_up: Container[int]) -> bool:
-        return self._assigned.large(endpoint.url, held_up) < self._large_workers
+        streams = self._settings.large_workers * self._settings.part_concurrency
+        return self._assigned.streams(endpoint.url, held_up) < streams
 
-    def expect_large(self, endpoint: Endpoint, object_id: int) -> None:
-        """A large object is about to be handed over."""
-        self._assigned.expect_large(endpoint.url, object_id)
+    def expect_large(self, endpoint: Endpoint, row: Row) -> None:
+        """A large object is about to be sent."""
+        self._assigned.expect_large(endpoint.url, row.id, streams_for(self._settings, row.size, row.part_size))
 
     def expect_no_more(self, endpoint: Endpoint, object_id: int) -> None:
         """It is not handed over after all."""

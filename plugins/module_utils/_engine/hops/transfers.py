@@ -13,6 +13,7 @@ from ..core.model import Fetch, Outcome, Send
 from ..movers.dispatch import Dispatch
 from ..movers.tool_choice import ToolChoice
 from ..movers.tools import MoverSetup
+from ..store.connections import streams_for
 from ..store.endpoint import Endpoint
 from .assignments import Assignments
 
@@ -48,9 +49,14 @@ class Transfers:
 
         Large objects only after `pick(large=True)`.
         """
-        is_large = self._setup.settings.is_large
-        self._assigned.begin(endpoint.url, [(work.id, is_large(work.size)) for work in works])
+        self._assigned.begin(endpoint.url, [(work.id, self._streams(work)) for work in works])
         self._dispatch.submit(endpoint, tool, *works)
+
+    def _streams(self, work: Fetch | Send) -> int:
+        settings = self._setup.settings
+        if not settings.is_large(work.size):
+            return 0
+        return streams_for(settings, work.size, settings.part_size if isinstance(work, Fetch) else work.part_size)
 
     def _ended(self, outcomes: Sequence[Outcome]) -> None:
         any_large = self._assigned.end([outcome.id for outcome in outcomes])

@@ -91,6 +91,13 @@ def lanes_within(settings: MoverSettings, share: int, volumes: int) -> Lanes:
     return Lanes(_divided(settings.workers, volumes), large, max(settings.workers, share - sum(large)))
 
 
+def streams_for(settings: MoverSettings, size: int, part_size: int) -> int:
+    """How many connections a large object of `size` bytes uses at once, in parts of `part_size` bytes (0: in one)."""
+    if settings.tool == "s5cmd":  # it has a process for each object
+        return settings.part_concurrency
+    return min(settings.part_concurrency, -(-size // part_size)) if part_size else 1
+
+
 def _divided(count: int, volumes: int) -> tuple[int, ...]:
     lanes = min(count, max(1, volumes))
     return tuple(count // lanes + (number < count % lanes) for number in range(lanes))

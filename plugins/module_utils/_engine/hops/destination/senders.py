@@ -141,7 +141,7 @@ class Senders:
         self._held.take(item.row.id for item in items)
         if is_large:
             self._with_large.add(volume.id)
-            self._pool.expect_large(items[0].endpoint, items[0].row.id)
+            self._pool.expect_large(items[0].endpoint, items[0].row)
         else:
             self._batches.expect(volume.id)
         self.threads.put(volume, partial(self._send, items, is_large=is_large))
