@@ -78,5 +78,35 @@ def test_a_group_that_began_before_the_last_one_ended_is_timed_from_that_end(tim
 def test_the_parts_of_a_large_object_are_waited_for_before_its_group_begins(time: Time, pace: Lessons) -> None:
     clock = MediumClock(pace)
     wait(clock, time, 12)
-    clock.group_ended(5000, since=1011.5)
+    clock.group_ended(5000, since=1011.5, is_in_parts=True)
     assert pace.told == [(5000, 12.0)], "not only the half second since all of it has been there"
+
+
+def test_a_large_object_that_was_waited_for_at_its_end_only_is_timed_as_any_other(time: Time, pace: Lessons) -> None:
+    clock = MediumClock(pace)
+    time.now += 6
+    wait(clock, time, 4)
+    clock.group_ended(5000, since=1000.0, is_in_parts=True)
+    time.now += 9
+    wait(clock, time, 1)
+    clock.group_ended(5000, since=1010.0, is_in_parts=True)
+    assert pace.told == [(5000, 10.0), (5000, 1.0)]
+
+
+def test_small_objects_are_not_to_blame_for_the_parts_of_a_large_one(time: Time, pace: Lessons) -> None:
+    """The volume would seem slower than any other, until the large object is there."""
+    clock = MediumClock(pace)
+    wait(clock, time, 100)  # for parts, in which the disk wrote gigabytes
+    time.now += 1
+    clock.group_ended(5000, since=1100.0)
+    assert pace.told == [(5000, 1.0)]
+
+
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_a_group_that_failed_does_not_slow_the_next_one(time: Time, pace: Lessons, is_in_parts: bool) -> None:
+    clock = MediumClock(pace)
+    wait(clock, time, 600)  # for a network filesystem that then reports an error
+    clock.group_failed()
+    wait(clock, time, 2)
+    clock.group_ended(5000, since=1000.0, is_in_parts=is_in_parts)
+    assert pace.told == [(5000, 2.0)], "it waited behind the one that failed"

@@ -160,10 +160,11 @@ class VolumeCommitter:
             with group.volume.names_held():
                 with self._clock.waiting():
                     self._results.leave_out(group, publish(group))
-                self._clock.group_ended(group.bytes, group.since)
+                self._clock.group_ended(group.bytes, group.since, is_in_parts=group.each_alone)
                 self._start_writing()  # what arrived meanwhile keeps the disk busy while the ledger is written
                 refused = self._results.record(group)
         except OSError as error:
+            self._clock.group_failed()
             self._results.give_up(group, error)
         else:
             self._results.recorded(group, refused)
@@ -187,13 +188,22 @@ class MediumClock:
             yield
         self._waited += time.monotonic() - started
 
-    def group_ended(self, size: int, since: float) -> None:
+    def group_ended(self, size: int, since: float, *, is_in_parts: bool = False) -> None:
         """A group of `size` bytes, whose first object came at `since` (monotonic seconds), is durable.
 
-        A disk that was waited for was busy with it since the last group, or its start. It was waited for even longer if
-        parts of a large object were written before all of it came.
+        A disk that was waited for was busy with it since the last group, or its start. `is_in_parts`: a group of large
+        objects, whose parts were written, and waited for, before all of them came.
         """
         now = time.monotonic()
         elapsed = now - max(self._last_end, since)
-        self._pace.learn(size, max(elapsed, self._waited) if self._waited > elapsed / 4 else self._waited)
+        if is_in_parts:
+            elapsed = max(elapsed, self._waited)
+        self._pace.learn(size, elapsed if self._waited > elapsed / 4 else self._waited)
+        self._begin(now)
+
+    def group_failed(self) -> None:
+        """Nothing is learned from a group that did not become durable: how long that took says nothing of the next."""
+        self._begin(time.monotonic())
+
+    def _begin(self, now: float) -> None:
         self._last_end, self._waited = now, 0.0
