@@ -135,6 +135,25 @@ def test_a_lane_whose_multi_handle_fails_is_not_woken_through_it(
     assert isinstance(working.wait(), Head)
 
 
+@pytest.mark.parametrize("step", ["begin", "try again"])
+def test_no_errand_is_lost_when_a_step_of_its_lane_fails(
+    store: LaneStore, lane_of: MakeLane, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    lane = lane_of(1)
+    with monkeypatch.context() as patch:
+        if step == "begin":
+            patch.setattr(multi.Multi, "add", lambda *_handle: 1 / 0)
+        else:
+            patch.setattr(small_lane, "pause", lambda _attempt: 1 / 0)
+        failed = [Told(store, "busy"), Told(store, "queued")]
+        lane.submit(*failed)
+        assert "ZeroDivisionError" in str(failed[0].wait())
+        failed[1].wait()
+    working = Told(store, "new")
+    lane.submit(working)
+    assert isinstance(working.wait(), Head)
+
+
 MANY_DESCRIPTORS = """
 import os, resource, threading, time
 

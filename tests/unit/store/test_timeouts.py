@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -141,3 +142,12 @@ def test_what_is_often_over_is_asked_again_and_nothing_else_is(monkeypatch: pyte
         with pytest.raises(StoreError):
             backoff.persistently(partial(failing, asked), 2)
         assert asked == [None]
+
+
+def test_pauses_differ_and_need_no_module_that_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests fail when descriptors run out, and a module cannot be read then."""
+    monkeypatch.setitem(sys.modules, "random", None)
+    for attempt, least in ((1, 0.1), (2, 0.2), (3, 0.4)):
+        pauses = {backoff.pause(attempt) for _number in range(50)}
+        assert len(pauses) > 10
+        assert 0.999 * least <= min(pauses) < max(pauses) <= 3.001 * least

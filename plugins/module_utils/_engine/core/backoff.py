@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,9 +19,9 @@ _FIRST_PAUSE = 0.2  # seconds before the first retry, doubled each time
 
 def pause(attempt: int) -> float:
     """Seconds before retry number `attempt` (from 1), with jitter for requests that failed together."""
-    import random  # most starts do without
-
-    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+    # Not by `random`: most starts do without, and when requests fail is no time to load it, out of descriptors perhaps.
+    jitter = 0.5 + os.urandom(1)[0] / 255
+    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * jitter)
 
 
 def is_often_over(error: StoreError) -> bool:

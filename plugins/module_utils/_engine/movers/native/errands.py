@@ -74,19 +74,18 @@ class ErrandQueue:
         # The queue may have been emptied before `tell_room` could see `_is_asked`.
         return len(self._waiting) < self.capacity
 
-    def add(self, *errands: Errand) -> int:
-        """Blocks while the queue is full. Returns how many were added: not all, if it is closed."""
+    def add(self, *errands: Errand) -> bool:
+        """Blocks while the queue is full. Where there is room for one, there is for all of them. False: it is closed."""
         with self._changed:
-            for added, errand in enumerate(errands):
-                while len(self._waiting) >= self.capacity and not self.is_closed:
-                    self._is_blocked = True
-                    self._changed.wait()
-                if self.is_closed:
-                    return added
-                self._waiting.append(errand)
-                if self._sleeper and self._sleeper.can_begin:
-                    self._wake(self._sleeper)
-            return len(errands)
+            while len(self._waiting) >= self.capacity and not self.is_closed:
+                self._is_blocked = True
+                self._changed.wait()
+            if self.is_closed:
+                return False
+            self._waiting.extend(errands)
+            if self._sleeper and self._sleeper.can_begin:
+                self._wake(self._sleeper)
+            return True
 
     def close(self) -> None:
         """Whoever waits for room or for an errand continues."""

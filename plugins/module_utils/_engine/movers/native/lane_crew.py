@@ -45,9 +45,9 @@ class LaneCrew:
 
     def begin(self) -> Transfer:
         """Begin the request that this handle was prepared for."""
-        transfer = self._idle.pop()
-        self._running[transfer.curl] = transfer
+        transfer = self._idle[-1]
         self.multi.add(transfer.curl)
+        self._running[transfer.curl] = self._idle.pop()
         return transfer
 
     def finished(self) -> list[tuple[Transfer, int, str]]:

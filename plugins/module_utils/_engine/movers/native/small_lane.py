@@ -66,9 +66,9 @@ class SmallLane:
         """Blocks while the lane is full."""
         if not self._queue.is_closed:
             self._threads.start()
-        added = self._queue.add(*errands)
-        for errand in errands[added:]:
-            errand.tell(None)
+        if not self._queue.add(*errands):
+            for errand in errands:
+                errand.tell(None)
 
     def set_width(self, width: int, fits: Callable[[], None]) -> None:
         """Another number of requests at once; `fits` is called once there are no more connections than that."""
@@ -159,22 +159,33 @@ class SmallLane:
             except Exception as error:  # affects only this errand: the lane must continue for the others
                 errand.tell(error)
                 continue
-            self._running[crew.begin()] = errand
+            try:
+                self._running[crew.begin()] = errand
+            except Exception:
+                self._queue.put_first(errand)  # the lane fails, and tells all that it has
+                raise
         self._queue.tell_room()
 
     def _end(self, transfer: Transfer, number: int, words: str) -> None:
-        errand = self._running.pop(transfer)
+        errand = self._running[transfer]  # which keeps it until it is certain who has it next, whatever fails here
         assert errand.request  # it was started
         try:
             result: Head | Exception = errand.request.end(number, words)
         except StoreError as error:
-            if error.trouble in _SLOW or error.status == 503:
-                self._on_slow()
-            if is_often_over(error) and errand.attempts < self._kit.retries:
-                errand.attempts += 1
-                self._retries.add(errand, pause(errand.attempts))
+            if self._is_tried_again(errand, error):
+                del self._running[transfer]
                 return
             result = error
         except Exception as error:  # whatever it is, the work must get its outcome
             result = error
+        del self._running[transfer]
         errand.tell(result)
+
+    def _is_tried_again(self, errand: Errand, error: StoreError) -> bool:
+        if error.trouble in _SLOW or error.status == 503:
+            self._on_slow()
+        if not is_often_over(error) or errand.attempts >= self._kit.retries:
+            return False
+        errand.attempts += 1
+        self._retries.add(errand, pause(errand.attempts))
+        return True
