@@ -75,7 +75,7 @@ class ErrandQueue:
         return len(self._waiting) < self.capacity
 
     def add(self, *errands: Errand) -> bool:
-        """Blocks while the queue is full. Where there is room for one, there is for all of them. False: it is closed."""
+        """Blocks while the queue is full: if there is room for one, it takes all. False: it is closed."""
         with self._changed:
             while len(self._waiting) >= self.capacity and not self.is_closed:
                 self._is_blocked = True
