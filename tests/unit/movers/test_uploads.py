@@ -18,6 +18,7 @@ from scripted_store import Asked, Close, ScriptedStore, Silence, reply
 
 from snowsync.config.job_file import Store
 from snowsync.core.model import Head, Send
+from snowsync.movers.native import uploads
 from snowsync.movers.native.lane_crew import LaneCrew
 from snowsync.movers.native.lanes import Kit
 from snowsync.movers.native.requests import Bucket, with_md5
@@ -53,14 +54,14 @@ class Sender:
         self._kit.most_held = HELD
         self._waker = Waker()
         self._crew = LaneCrew(self._kit, 1, self._waker)
-        self._path = folder / "file"
+        self.path = folder / "file"
 
     def send(self, content: bytes, proven: bytes | None = None) -> Head:
         """A file of this content, which was another one when it was proven if `proven` is given."""
-        self._path.write_bytes(content)
+        self.path.write_bytes(content)
         md5 = hashlib.md5(content if proven is None else proven, usedforsecurity=False).hexdigest()
-        work = Send(1, "key", len(content), str(self._path), 0, "", md5)
-        descriptor = os.open(self._path, os.O_RDONLY)
+        work = Send(1, "key", len(content), str(self.path), 0, "", md5)
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
             headers = with_md5({}, md5)
             put = Put(self._bucket, work, descriptor, 0, len(content), parameters={}, headers=headers, md5=md5)
@@ -138,6 +139,48 @@ def test_a_file_that_is_not_the_proven_one_never_arrives(store: ScriptedStore, s
     with pytest.raises(DamagedFile, match="damaged on its volume"):
         sender.send(content, proven=content[:-1] + b"?")
     assert all(len(asked.body) < size for asked in store.asked)
+
+
+@pytest.mark.parametrize("place", [0, HELD], ids=["while it is signed", "while it is sent"])
+def test_a_file_that_becomes_shorter_never_arrives_and_is_told_without_a_trace(
+    store: ScriptedStore,
+    sender: Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    place: int,
+) -> None:
+    size = 4 * HELD
+    sha256 = uploads._sha256
+
+    def shortened(body: Any, most_held: int) -> str:
+        signature = sha256(body, most_held)
+        os.truncate(sender.path, place)
+        return signature
+
+    if place:
+        monkeypatch.setattr(uploads, "_sha256", shortened)
+    else:
+        monkeypatch.setattr(uploads, "_sha256", lambda *given: os.truncate(sender.path, 0) or sha256(*given))
+    with pytest.raises(OSError, match="became shorter"):
+        sender.send(blob(size))
+    assert all(len(asked.body) < size for asked in store.asked)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_grows_is_sent_as_it_was_proven(
+    store: ScriptedStore, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = blob(4 * HELD)
+    sha256 = uploads._sha256
+
+    def grown(body: Any, most_held: int) -> str:
+        with open(sender.path, "ab") as file:
+            file.write(b"more")
+        return sha256(body, most_held)
+
+    monkeypatch.setattr(uploads, "_sha256", grown)
+    sender.send(content)
+    assert [asked.body for asked in store.asked] == [content]
 
 
 @pytest.mark.parametrize("size", SIZES)

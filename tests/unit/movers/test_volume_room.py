@@ -49,6 +49,15 @@ def test_who_asked_in_vain_is_told_once_when_half_is_free(room: VolumeRoom, told
     assert told == ["room"]
 
 
+def test_nobody_is_told_of_room_when_nothing_is_given_back(room: VolumeRoom, told: list[str]) -> None:
+    """As after each group that hands took."""
+    fill(room, 1)
+    room.take(2, 1)
+    assert not room.has_room(1)
+    room.give_back([])
+    assert told == []
+
+
 def test_who_takes_waits_until_there_is_room(room: VolumeRoom) -> None:
     fill(room, 1)
     taken = threading.Event()

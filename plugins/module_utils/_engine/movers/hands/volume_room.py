@@ -44,6 +44,8 @@ class VolumeRoom:
 
     def give_back(self, volumes: Sequence[int], size: int = 0) -> None:
         """One piece of work for each, which have `size` bytes together."""
+        if not volumes:
+            return
         self.shares.ended(volumes, size)
         with self._changed:
             self._held.subtract(volumes)

@@ -160,7 +160,11 @@ class Put(_Upload):
 
     def _read(self, amount: int) -> bytes | int:
         assert self._signed  # `begin` was called
-        piece = self._section.read(amount)  # an OSError ends the request, `end` finds it in the section
+        abort = int(self._signed.transfer.curl.READFUNC_ABORT)
+        try:
+            piece = self._section.read(amount)
+        except OSError:  # libcurl would print it; `end` finds it in the section
+            return abort
         self._bucket.moved += len(piece)
         self._check.update(piece)
         if self._section.tell() == self._length:
@@ -169,7 +173,7 @@ class Put(_Upload):
             except StoreError as error:
                 self._error = error
                 # Without its last bytes the store cannot create the object, whatever it checks.
-                return int(self._signed.transfer.curl.READFUNC_ABORT)
+                return abort
         return piece
 
     def _insist(self) -> None:
