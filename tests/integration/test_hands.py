@@ -213,6 +213,36 @@ def test_the_work_of_killed_hands_is_unknown_and_others_take_their_places(server
     assert fetching.wait(given + 1)[given].ok
 
 
+@pytest.mark.parametrize("end", ["killed", "closed"])
+def test_each_object_of_a_group_has_one_outcome_however_its_hands_end(rig: Callable[..., Rig], end: str) -> None:
+    fetching = rig(3, Width(4, 64))
+    groups = 30
+
+    def give(volume: int) -> None:
+        for group in range(groups):
+            first = (volume * groups + group) * 32
+            paths = ((number, f"/proc/self/fd/{fetching.descriptor}/{number}") for number in range(first, first + 32))
+            fetching.mover.submit(*(Fetch(number, "k", SIZE, path, "", 1, volume) for number, path in paths))
+
+    feeders = [threading.Thread(target=give, args=(volume,), daemon=True) for volume in range(2)]
+    for feeder in feeders:
+        feeder.start()
+    until(lambda: len(fetching.outcomes) > 32, "none has told anything")
+    for pid in fetching.hands():
+        os.kill(pid, signal.SIGKILL)
+    if end == "closed":
+        fetching.mover.close()
+    for feeder in feeders:
+        feeder.join(100)
+    ended = fetching.wait(2 * groups * 32)
+    assert set(fetching.told.values()) == {1}
+    assert len(ended) == 2 * groups * 32
+    assert {outcome.trouble for outcome in ended.values()} <= {None, Trouble.UNKNOWN}
+    assert fetching.mover.in_flight == 0
+    assert fetching.mover.has_room(0)
+    assert fetching.mover.has_room(1)
+
+
 def test_a_hand_that_does_not_answer_is_ended(
     server: Any, rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:

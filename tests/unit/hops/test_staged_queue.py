@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from snowsync.core.model import State
+from snowsync.hops.backlog import Feed, VolumeBacklog
 from snowsync.hops.destination.staged_queue import StagedQueue, next_batch
 
 
@@ -96,3 +99,17 @@ def test_trials_prefer_what_is_known_not_to_be_there() -> None:
     queue.queue.pick_some(3)
     assert queue.filled == [({1, 2}, 3, None)], "whatever is in flight"
     assert queue.picked == [(3, {7})]
+
+
+def test_arbitrary_rows_are_picked_those_that_were_asked_about_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "random", None)  # the more goes wrong, the less can be loaded
+    picked = set()
+    for _turn in range(50):
+        backlog = VolumeBacklog(Feed(None, None, None, None), State.STAGED, rewind_seconds=1.0)  # type: ignore[arg-type]
+        backlog.by_volume = {1: rows(*[1] * 20)}
+        found = [row.id for row in backlog.pick_some(3, first={7})]
+        assert found[0] == 7
+        assert len(found) == 3
+        assert not backlog
+        picked.add(tuple(found))
+    assert len(picked) > 10

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -126,11 +127,9 @@ class VolumeBacklog(Backlog):
 
     def pick_some(self, count: int, *, first: Collection[int]) -> list[Row]:
         """Take some arbitrary rows, those of the objects `first` before others. The rest is found again later."""
-        import random  # most starts do without
-
         rows = [*self.large, *(row for queue in self.by_volume.values() for row in queue)]
-        random.shuffle(rows)
-        rows.sort(key=lambda row: row.id not in first)
+        # Not by `random`, as in `core/backoff.py`: when uploads fail is no time to load it.
+        rows.sort(key=lambda row: (row.id not in first, os.urandom(8)))
         self.clear()
         self.rewind()
         return rows[:count]
