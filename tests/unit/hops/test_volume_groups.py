@@ -132,7 +132,7 @@ def test_the_disk_starts_to_write_what_is_worth_it(waiting: Waiting) -> None:
     waiting.take(1, 64 * 1024 - 1)
     waiting.take(2, 64 * 1024)
     waiting.take(3, LARGE)
-    part: Any = SimpleNamespace(path="/incoming/4")
+    part: Any = SimpleNamespace(path="/incoming/4", row=SimpleNamespace(id=4))
     waiting.groups.part_came(part)
-    assert waiting.groups.take_unwritten() == ["/incoming/2", "/incoming/4"]
+    assert waiting.groups.take_unwritten() == [("/incoming/2", 0), ("/incoming/4", 4)]
     assert waiting.groups.take_unwritten() == []

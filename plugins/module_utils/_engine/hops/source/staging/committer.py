@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ....core import workers
+from ....core.bounded_notes import Notes
 from ....ledger.ledger import Staged
 from ....ledger.source_ports import SourceLedger
 from ....volumes.open_volume import OpenVolume, start_writeback
@@ -32,6 +33,8 @@ from .volume_groups import Group, VolumeGroups
 
 if TYPE_CHECKING:
     from ....config.job_file import Job
+
+_LARGE_AT_ONCE = 1000  # large objects whose parts come meanwhile, or came and were abandoned
 
 
 class Committer:
@@ -145,26 +148,25 @@ class VolumeCommitter:
 
     def _start_writing(self) -> None:
         """Let the disk write while the group still grows; this may block for as long as the disk needs."""
-        paths = self.groups.take_unwritten()
-        with self._clock.waiting():
-            for path in paths:
-                with contextlib.suppress(OSError):  # a write error shows again when the file is synced
-                    start_writeback(path)
+        for path, part_of in self.groups.take_unwritten():
+            with self._clock.waiting(part_of), contextlib.suppress(OSError):
+                start_writeback(path)  # a write error shows again when the file is synced
 
     def commit(self, group: Group) -> None:
         """Make a group durable and record it; what cannot be made durable is fetched again."""
         object_ids = [item.row.id for item, _staged in group.items]
+        large = object_ids if group.each_alone else []
         try:
             with self._clock.waiting():
                 sync(group)
             with group.volume.names_held():
                 with self._clock.waiting():
                     self._results.leave_out(group, publish(group))
-                self._clock.group_ended(group.bytes, group.since, is_in_parts=group.each_alone)
+                self._clock.group_ended(group.bytes, group.since, large)
                 self._start_writing()  # what arrived meanwhile keeps the disk busy while the ledger is written
                 refused = self._results.record(group)
         except OSError as error:
-            self._clock.group_failed()
+            self._clock.group_failed(large)
             self._results.give_up(group, error)
         else:
             self._results.recorded(group, refused)
@@ -173,37 +175,47 @@ class VolumeCommitter:
 
 
 class MediumClock:
-    """How long a medium takes for the groups of one volume, from which its pace is learned. Used by one thread."""
+    """How long a medium takes for the groups of one volume, from which its pace is learned. Used by one thread.
+
+    Large objects are named by their ids.
+    """
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._last_end = 0.0
-        self._waited = 0.0  # seconds since the last group
+        self._waited = 0.0  # seconds since the last group, but for parts
+        self._waited_for_parts: Notes[int, float] = Notes(_LARGE_AT_ONCE)  # seconds, by large object
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The caller waits for the medium."""
+    def waiting(self, part_of: int = 0) -> Iterator[None]:
+        """The caller waits for the medium; `part_of`: for a part of this large object, of which not all has come."""
         started = time.monotonic()
         with workers.at_medium():
             yield
-        self._waited += time.monotonic() - started
+        seconds = time.monotonic() - started
+        if part_of:
+            self._waited_for_parts[part_of] = self._waited_for_parts.get(part_of, 0.0) + seconds
+        else:
+            self._waited += seconds
 
-    def group_ended(self, size: int, since: float, *, is_in_parts: bool = False) -> None:
+    def group_ended(self, size: int, since: float, large: Sequence[int] = ()) -> None:
         """A group of `size` bytes, whose first object came at `since` (monotonic seconds), is durable.
 
-        A disk that was waited for was busy with it since the last group, or its start. `is_in_parts`: a group of large
-        objects, whose parts were written, and waited for, before all of them came.
+        A disk that was waited for was busy with it since the last group, or its start. For the parts of `large` objects
+        it was waited for before all of them came, and while others became durable.
         """
         now = time.monotonic()
         elapsed = now - max(self._last_end, since)
-        if is_in_parts:
-            elapsed = max(elapsed, self._waited)
-        self._pace.learn(size, elapsed if self._waited > elapsed / 4 else self._waited)
-        self._begin(now)
-
-    def group_failed(self) -> None:
-        """Nothing is learned from a group that did not become durable: how long that took says nothing of the next."""
-        self._begin(time.monotonic())
-
-    def _begin(self, now: float) -> None:
+        waited = self._waited + self._forget_parts(large)
+        if large:
+            elapsed = max(elapsed, waited)
+        self._pace.learn(size, elapsed if waited > elapsed / 4 else waited)
         self._last_end, self._waited = now, 0.0
+
+    def group_failed(self, large: Sequence[int] = ()) -> None:
+        """Nothing is learned from a group that did not become durable: how long that took says nothing of the next."""
+        self._forget_parts(large)
+        self._last_end, self._waited = time.monotonic(), 0.0
+
+    def _forget_parts(self, large: Sequence[int]) -> float:
+        return sum(self._waited_for_parts.pop(number, 0.0) for number in large)

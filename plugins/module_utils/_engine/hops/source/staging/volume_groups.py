@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ....ledger.ledger import Staged
 from ....volumes.open_volume import OpenVolume
@@ -37,6 +37,13 @@ class Group:
         self.bytes += item.row.size
 
 
+class Unwritten(NamedTuple):
+    """A file that the disk may start to write. `part_of`: the large object of which a part came, by its id; 0: none."""
+
+    path: str
+    part_of: int = 0
+
+
 class VolumeGroups:
     """What waits for one volume. Large objects are committed and synced one by one, the others in groups.
 
@@ -52,7 +59,7 @@ class VolumeGroups:
         self._everything_waits = everything_waits
         self._small = Group(volume)
         self._large = Group(volume, each_alone=True)
-        self._unwritten: list[str] = []  # paths that the disk may start to write
+        self._unwritten: list[Unwritten] = []
 
     def take(self, proven: Sequence[tuple[Item, Staged]]) -> bool:
         """Returns whether there is something to do at once. If not, the groups are looked at again in a moment."""
@@ -62,7 +69,7 @@ class VolumeGroups:
                 is_large = self._job.mover.is_large(item.row.size)
                 (self._large if is_large else self._small).take(item, staged)
                 if item.row.size >= _WORTH_WRITING and not is_large:
-                    self._unwritten.append(item.path)
+                    self._unwritten.append(Unwritten(item.path))
             self.held += len(proven)
             self._flight.held.take([item.row.id for item, _staged in proven])
             is_due = self._large.items or self._unwritten or (self._small.items and self._is_ready(self._small))
@@ -71,13 +78,13 @@ class VolumeGroups:
     def part_came(self, item: Item) -> None:
         """A part of an object that does not wait here yet is in its file."""
         with self._flight.lock:
-            self._unwritten.append(item.path)
+            self._unwritten.append(Unwritten(item.path, item.row.id))
 
-    def take_unwritten(self) -> list[str]:
-        """The paths that the caller is about to let the disk write."""
+    def take_unwritten(self) -> list[Unwritten]:
+        """The files that the caller is about to let the disk write."""
         with self._flight.lock:
-            paths, self._unwritten = self._unwritten, []
-        return paths
+            files, self._unwritten = self._unwritten, []
+        return files
 
     def next_group(self, *, rest: bool = False) -> Group | None:
         """A group to be committed now; `rest`: even if it could grow."""
