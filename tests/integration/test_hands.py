@@ -178,11 +178,12 @@ class CountedWidth(Width):
 
 def test_objects_count_with_their_bytes(rig: Callable[..., Rig]) -> None:
     width = CountedWidth()
-    fetching = rig(2, width)
+    fetching = rig(2, width, large_object=10 * MIB)
     for number in range(20):
         fetching.fetch(number, "k")
-    fetching.wait(20)
-    assert (width.objects, width.bytes) == (20, 20 * SIZE)
+    fetching.fetch(20, "none", 10 * MIB - 1)
+    assert fetching.wait(21)[20].trouble is Trouble.NOT_FOUND
+    assert (width.objects, width.bytes) == (21, 20 * SIZE), "of what failed nothing was moved"
 
 
 # -- what becomes of them -------------------------------------------------------------------------------------

@@ -88,7 +88,14 @@ def test_objects_count_with_their_bytes(store: LaneStore) -> None:
     lanes.submit(1, told)
     told.wait()
     assert width.counted == [(1, 1234)]
+    failed = Told(store, "b")
+    failed.size, failed.make = 1234, lambda: 1 / 0  # type: ignore[assignment, return-value]
+    hanging = Told(store, "silent")
+    hanging.size = 1234
+    lanes.submit(1, failed, hanging)
+    failed.wait()
     lanes.close()
+    assert width.counted[1:] == [(1, 0), (1, 0)], "nothing was moved"
 
 
 def test_lanes_that_rest_close_what_is_too_much(store: LaneStore, lanes: SmallLanes) -> None:

@@ -25,7 +25,7 @@ from .hand_keys import say_keys
 from .hand_process import HandProcess
 from .hand_setup import hand_count, setup_message
 from .hands import Hands
-from .messages import BEAT, FITS, LOOK, OUTCOMES, SLOWED, WIDTHS, read_outcome
+from .messages import BEAT, FAILED, FITS, LOOK, OUTCOMES, SLOWED, WIDTHS, read_outcome
 from .volume_room import VolumeRoom
 
 _log = logging.getLogger("snowsync.native")
@@ -172,7 +172,8 @@ class HandedMover:
         ended = hand.given.ended(list(outcomes))
         if ended:
             self._hands.has_told()
-            self._room.give_back([work.volume for work in ended], sum(work.size for work in ended))
+            moved = sum(work.size for work in ended if outcomes[work.id][0] != FAILED)
+            self._room.give_back([work.volume for work in ended], moved)
             self._on_outcomes([read_outcome(outcomes[work.id]) for work in ended])
         for message in messages:
             if message[0] == LOOK:

@@ -43,7 +43,7 @@ class VolumeRoom:
         self.shares.begin(volume, count)
 
     def give_back(self, volumes: Sequence[int], size: int = 0) -> None:
-        """One piece of work for each, which have `size` bytes together."""
+        """One piece of work for each, of which `size` bytes were moved."""
         if not volumes:
             return
         self.shares.ended(volumes, size)

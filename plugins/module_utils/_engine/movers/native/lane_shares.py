@@ -99,7 +99,7 @@ class LaneShares:
                 self._divide(time.monotonic())  # it had lent what it needs now
 
     def ended(self, volumes: Iterable[int], size: int = 0) -> None:
-        """Pieces of work have outcomes: one for each of these, `size` bytes together."""
+        """Pieces of work have outcomes: one for each of these; `size` bytes were moved."""
         now = time.monotonic()
         with self._lock:
             count = self._demand.end(volumes)

@@ -122,7 +122,7 @@ def _counted(
     shares: LaneShares, volume: int, size: int, tell: Callable[[Head | Exception | None], None]
 ) -> Callable[[Head | Exception | None], None]:
     def told(result: Head | Exception | None) -> None:
-        shares.ended((volume,), size)
+        shares.ended((volume,), 0 if result is None or isinstance(result, Exception) else size)
         tell(result)
 
     return told
