@@ -69,14 +69,17 @@ def recorded(rig: Rig, hop: str) -> int:
     return len(ask(rig.folder / "state", f"SELECT 1 FROM parts WHERE hop = '{hop}'"))
 
 
-def test_objects_in_one_part_use_all_streams(rig: Rig) -> None:
+def test_objects_in_one_part_use_all_streams_of_each_volume(rig: Rig) -> None:
     """One alone would leave three of the four idle, and over a long link a connection is slow."""
     rig.config["mover"] = {"large_object": "1MiB"}
-    for number in range(8):
+    for number in range(10):
         rig.source.put(SOURCE, f"object-{number}", os.urandom(MIB))
     rig.source.set_fault("stall", operation="GetObject", where="headers")
     process = rig.start("--until-drained")
-    wait_until(lambda: rig.source.count("GetObject") == 4, "four fetches at once")
+    wait_until(
+        lambda: [len(list(volume.glob(".snowsync/incoming/*/*"))) for volume in rig.volumes] == [4, 4],
+        "four fetches at once to each volume",
+    )
     kill_group(process)
     rig.source.clear_faults()
     code, _summary, errors = rig.run("--until-drained")

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from snowsync.hops.assignments import Assignments
+from snowsync.hops.assignments import Assignments, Streams
 
 ONE, TWO = "http://one.test:1", "http://two.test:1"
 
 
 def test_what_has_ended_counts_no_more() -> None:
     assigned = Assignments()
-    assigned.begin(ONE, [(1, 4), (2, 0)])
-    assigned.begin(TWO, [(3, 0)])
+    assigned.begin(ONE, [(1, Streams(4, 1)), (2, Streams(0, 1))])
+    assigned.begin(TWO, [(3, Streams(0, 1))])
     assert (assigned.count(ONE), assigned.count(TWO), assigned.streams(ONE)) == (2, 1, 4)
     assert assigned.objects() == {1, 2, 3}
     assert (assigned.end([3, 1]), assigned.end([2])) == (True, False)
@@ -29,16 +29,23 @@ def test_an_outcome_of_what_was_never_given_counts_for_nothing() -> None:
 
 def test_a_large_object_takes_its_place_before_it_is_given() -> None:
     assigned = Assignments()
-    assigned.expect_large(ONE, 1, 3)
+    assigned.expect_large(ONE, 1, Streams(3, 1))
     assert (assigned.streams(ONE), assigned.count(ONE)) == (3, 0)
-    assigned.begin(ONE, [(1, 3)])
+    assigned.begin(ONE, [(1, Streams(3, 1))])
     assert assigned.streams(ONE) == 3, "it has its place once"
-    assigned.expect_large(ONE, 2, 1)
+    assigned.expect_large(ONE, 2, Streams(1, 1))
     assigned.expect_no_more(ONE, 2)
     assert assigned.streams(ONE) == 3
 
 
 def test_what_a_disk_holds_up_takes_no_place() -> None:
     assigned = Assignments()
-    assigned.begin(ONE, [(1, 2), (2, 3)])
+    assigned.begin(ONE, [(1, Streams(2, 1)), (2, Streams(3, 2))])
     assert assigned.streams(ONE, held_up={2, 3}) == 2
+
+
+def test_each_volume_has_streams_of_its_own() -> None:
+    assigned = Assignments()
+    assigned.begin(ONE, [(1, Streams(2, 1)), (2, Streams(3, 2)), (3, Streams(1, 1))])
+    assert [assigned.streams_on(ONE, volume) for volume in (1, 2, 3)] == [3, 3, 0]
+    assert assigned.streams_on(TWO, 1) == 0

@@ -60,7 +60,8 @@ class Queue:
         fetching: Any = SimpleNamespace(
             endpoint_to_avoid=lambda row: f"not for {row.id}", has_any=lambda row: row.id in self.noted
         )
-        volumes: Any = SimpleNamespace(stuck=lambda: {9})
+        volumes: Any = SimpleNamespace(stuck=lambda: {9}, open={1: "one", 9: "nine"})
+        self.full: set[int] = set()  # volumes without a stream
         availability: Any = SimpleNamespace(outage=self._outage)
         pool: Any = self
         given: Any = backlog
@@ -69,8 +70,15 @@ class Queue:
     def _outage(self) -> None:
         self.outages += 1
 
-    def pick(self, avoid: str, *, large: bool = False, held_up: Any = ()) -> Any:
-        return None if ("large" if large else "small") in self.busy or not self.any_up else avoid
+    def pick(self, avoid: str) -> Any:
+        return None if "small" in self.busy or not self.any_up else avoid
+
+    def pick_for_large(self, volumes: Any, avoid: str, *, held_up: Any) -> Any:
+        assert volumes == [1], "one whose disk hangs takes nothing"
+        return None if "large" in self.busy or not self.any_up else avoid
+
+    def full_volumes(self, endpoint: Any, volumes: Any) -> set[int]:
+        return self.full & set(volumes)
 
 
 class Flight:
@@ -95,6 +103,15 @@ def test_a_full_lane_of_large_objects_does_not_delay_small_ones() -> None:
     queue = Queue(Backlog(small=1, large=1))
     queue.busy = {"large"}
     assert queue.queue.next()[1] == "not for 0"
+
+
+def test_a_large_object_that_waits_for_its_volume_does_not_delay_small_ones() -> None:
+    backlog = Backlog(small=1, large=1)
+    queue = Queue(backlog)
+    assert queue.queue.next(large_waits=True)[1] == "not for 0"
+    queue.full = {1, 2}
+    assert queue.queue.full_volumes(backlog.large, "an endpoint") == {1}  # type: ignore[arg-type]  # it is passed on
+    assert queue.queue.full_volumes(backlog.small, "an endpoint") == set()  # type: ignore[arg-type]
 
 
 def test_a_large_object_that_changed_is_passed_over() -> None:
@@ -149,12 +166,18 @@ class Rows:
         self.rows = deque(row(number) for number in range(count))
         self.endpoint: str | None = "an endpoint"
         self.run: deque[Any] | None = None  # of the chosen volume, if it has one
+        self.full: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self.rows)
 
-    def next(self) -> tuple[deque[Any], Any]:
+    def next(self, *, large_waits: bool = False) -> tuple[deque[Any], Any]:
+        if large_waits:
+            self.full = set()
         return self.rows, self.endpoint
+
+    def full_volumes(self, rows: deque[Any], endpoint: Any) -> set[int]:
+        return self.full
 
     def of_volume(self, volume: int, rows: deque[Any]) -> tuple[deque[Any], int]:
         assert rows is self.rows
@@ -182,7 +205,7 @@ class Place:
         self.taken: set[int] = {0, 1, 2}  # objects that fit on the volume that was chosen for others
         self.chosen: dict[int, int | None] = {}  # by object, in place of `chosen`
         choice: Any = SimpleNamespace(
-            choose=lambda row, spaces: self.chosen.get(row.id, chosen),
+            choose=lambda row, spaces, full=(): None if 1 in full else self.chosen.get(row.id, chosen),
             takes=lambda row, space: space.id == chosen and row.id in self.taken,
         )
         handover: Any = SimpleNamespace(has_room=lambda endpoint, size, volume: self.room.pop(0), submit=self._submit)
@@ -220,6 +243,13 @@ def test_an_object_without_a_volume_is_a_shortage(chosen: int | None) -> None:
     place = Place(3, chosen)
     assert not place.placing.place()
     assert (place.settled, place.submitted) == ([0], [])
+
+
+def test_what_waits_for_a_stream_is_no_shortage() -> None:
+    place = Place(1)
+    place.rows.full = {1}
+    assert place.placing.place()
+    assert (place.settled, place.submitted) == ([], [0]), "the queue has something else meanwhile"
 
 
 def test_a_volume_whose_lane_is_full_gets_no_more_in_this_turn() -> None:

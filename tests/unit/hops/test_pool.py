@@ -54,7 +54,7 @@ def fetch(rig: Rig, number: int, size: int = 1, key: str = "") -> Fetch:
 
 
 def row_of(number: int, parts: int) -> Any:
-    return SimpleNamespace(id=number, size=parts * MIB, part_size=MIB if parts > 1 else 0)
+    return SimpleNamespace(id=number, size=parts * MIB, part_size=MIB if parts > 1 else 0, volume=1)
 
 
 def hold_fetches(rig: Rig, released: threading.Event) -> None:
@@ -279,15 +279,15 @@ def test_a_full_lane_of_large_objects_leaves_room_for_small_ones(rig: Rig) -> No
     woken: list[bool] = []
     pool = make_pool(rig, received, wake=lambda: woken.append(True))
     for number in range(4):
-        endpoint = pool.pick(large=True)
+        endpoint = pool.pick_for_large([0])
         assert endpoint
         give(pool, endpoint, fetch(rig, number, MIB))
-    assert pool.pick(large=True) is None
+    assert pool.pick_for_large([0]) is None
     assert pool.pick() is not None
     held.set()
     wait_until(lambda: len(received) == 4)
     wait_until(lambda: len(woken) == 4)
-    assert pool.pick(large=True) is not None
+    assert pool.pick_for_large([0]) is not None
     pool.transfers.close()
 
 
@@ -297,13 +297,28 @@ def test_large_objects_in_few_parts_leave_room_for_more_of_them(rig: Rig) -> Non
     endpoint = pool.endpoints[0]
     pool.endpoints[1].rest("down")
     for number in range(8):
-        assert pool.pick(large=True) is endpoint
+        assert pool.pick_for_large([1]) is endpoint
         pool.expect_large(endpoint, row_of(number, parts=1 if number else 2))
-        if pool.pick(large=True) is None:
+        if pool.pick_for_large([1]) is None:
             break
     assert number == 6, "two parts of the first one, and one of each other"
+    assert pool.full_volumes(endpoint, [1, 2]) == {1}
+    assert pool.pick_for_large([1, 2]) is endpoint, "each volume has streams of its own"
+    assert pool.pick_for_large([]) is endpoint, "that there is no volume is said elsewhere"
     pool.expect_no_more(endpoint, 0)
-    assert pool.pick(large=True, held_up={1, 2}) is endpoint
+    assert pool.pick_for_large([1]) is endpoint
+    pool.transfers.close()
+
+
+def test_volumes_share_the_processes_of_s5cmd(rig: Rig) -> None:
+    rig.changes = {"mover": {"tool": "s5cmd", "large_workers": 2, "large_object": "1MiB"}}  # one fetches
+    pool = make_pool(rig)
+    endpoint = pool.endpoints[0]
+    pool.endpoints[1].rest("down")
+    pool.expect_large(endpoint, row_of(7, parts=1))
+    assert pool.pick_for_large([1, 2]) is None
+    assert pool.full_volumes(endpoint, [1, 2]) == set()
+    assert pool.pick_for_large([1, 2], held_up={7}) is endpoint
     pool.transfers.close()
 
 

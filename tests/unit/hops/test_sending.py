@@ -37,7 +37,7 @@ class Sent:
         naming: Any = SimpleNamespace(staging_path=lambda key, generation, origin: f"{key}~{generation}")
         volume = SimpleNamespace(id=1, staged_path=lambda path: f"staged/{path}")
         volumes: Any = SimpleNamespace(open={1: volume})
-        self.pool = pool = SimpleNamespace(pick=lambda avoid, large=False, held_up=(): endpoint)
+        self.pool = pool = SimpleNamespace(pick=lambda avoid: endpoint)
         flight: Any = SimpleNamespace(take=lambda *items: self.flown.extend(item.row.id for item in items))
         setbacks: Any = SimpleNamespace(put_off=lambda row, seconds: self.put_off.append(row.id))
         self.unsent = unsent = SimpleNamespace(past=SimpleNamespace(endpoint_to_avoid=lambda row: ""))
@@ -111,6 +111,7 @@ class LargeOnes:
         self.large = deque(rows)
         self.sent: list[int] = []
         self.checking: set[int] = set()
+        self.full: set[int] = set()  # volumes without a stream
         self.changed: set[int] = set()
         self.lanes = lanes
         self.crew: Any = SimpleNamespace(stopping=False)
@@ -126,6 +127,8 @@ class LargeOnes:
 
     def _endpoint(self, row: Any, held_up: set[int]) -> str | None:
         assert held_up == {99}, "those on a disk that hangs do not count"
+        if row.volume in self.full:
+            return None
         self.lanes -= 1
         return "an endpoint" if self.lanes >= 0 else None
 
@@ -152,6 +155,13 @@ def test_without_room_in_the_lane_they_wait() -> None:
     assert large.objects.send()
     assert not large.objects.send()
     assert (large.sent, len(large.large)) == ([1], 1)
+
+
+def test_a_volume_without_room_holds_up_no_other() -> None:
+    large = LargeOnes(row(1, 1), row(2, 1), row(3, 2))
+    large.full = {1}
+    assert large.objects.send()
+    assert (large.sent, [left.id for left in large.large]) == ([3], [1, 2])
 
 
 def test_one_that_changed_meanwhile_makes_way_for_the_next() -> None:

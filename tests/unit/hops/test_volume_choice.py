@@ -42,14 +42,23 @@ class Choosing:
             config=config, discard_incoming=lambda object_id: self.discarded.append((number, object_id))
         )
 
-    def of(self, *spaces: VolumeSpace, row: Any = ROW) -> int | None:
-        return self.choice.choose(row, list(spaces))
+    def of(self, *spaces: VolumeSpace, row: Any = ROW, full: tuple[int, ...] = ()) -> int | None:
+        return self.choice.choose(row, list(spaces), full)
 
 
 @pytest.mark.parametrize("home", [1, 2])
 def test_an_object_goes_where_its_parts_are(home: int) -> None:
     choosing = Choosing(home)
     assert choosing.of(space(1, used=9_000), space(2, used=9_000)) == home
+    assert choosing.forgotten == []
+
+
+def test_a_volume_without_a_stream_takes_nothing_and_keeps_its_parts() -> None:
+    assert Choosing().of(space(1), space(2, used=1), full=(1,)) == 2
+    assert Choosing().of(space(1), space(2), full=(1, 2)) is None
+    choosing = Choosing(home=1)
+    assert choosing.of(space(1), space(2), full=(1,)) is None, "its parts are worth more than a start at once"
+    assert choosing.of(space(1), space(2), full=(2,)) == 1
     assert choosing.forgotten == []
 
 

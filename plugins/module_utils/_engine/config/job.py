@@ -71,10 +71,10 @@ class Group:
 
 @dataclass(frozen=True)
 class MoverSettings:
-    """How the movers work: objects of `large_object` bytes and more have their own lane of `large_workers`, or of more
-    if they have fewer parts than `part_concurrency`.
+    """How the movers work: `large_workers` objects of `large_object` bytes and more are sent from each volume at once.
 
-    Half of these workers fetch, so that large objects finish one after another and both hops work at the same time.
+    There are more of them if they have fewer parts than `part_concurrency`. Half of these workers fetch, so that large
+    objects finish one after another and both hops work at the same time.
     `processes` of each direction move small objects (None: as the number of CPUs suggests).
     `tool` auto is the native mover, which costs less CPU and reads nothing twice.
     """

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import replace
 
 from ..config.credentials import Keys
@@ -23,7 +23,7 @@ from ..store.connections import Lanes, lanes_within, shares, streams_for, within
 from ..store.endpoint import Endpoint, FailedRequest
 from ..store.timeouts import patience_of
 from ..store.width import Width
-from .assignments import Assignments
+from .assignments import Assignments, Streams
 from .endpoint_probes import Probes
 from .transfers import Transfers
 
@@ -157,15 +157,34 @@ class EndpointPool:
 
     # -- choice -----------------------------------------------------------------------------------------------
 
-    def pick(self, avoid: str = "", *, large: bool = False, held_up: Container[int] = ()) -> Endpoint | None:
-        """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait.
+    def pick(self, avoid: str = "") -> Endpoint | None:
+        """The healthy endpoint with the least in flight (not `avoid`, if another is healthy), or None: wait."""
+        return self._least_busy([endpoint for endpoint in self.endpoints if self._is_free(endpoint)], avoid)
 
-        With `large` only one that accepts another large object now, since those that it has leave streams idle; those
-        `held_up` by their disks do not count.
+    def pick_for_large(
+        self, volumes: Collection[int], avoid: str = "", *, held_up: Container[int] = ()
+    ) -> Endpoint | None:
+        """The same for a large object, whose file is on one of these volumes: one that has a stream for it.
+
+        If all volumes share the streams, objects `held_up` by their disks use none. Without a volume, none is needed.
         """
-        up = [endpoint for endpoint in self.endpoints if endpoint.is_up and not self._is_busy(endpoint)]
-        if large:
-            up = [endpoint for endpoint in up if self._takes_large(endpoint, held_up)]
+        up = [endpoint for endpoint in self.endpoints if self._is_free(endpoint)]
+        if self._volumes_share_streams:
+            free = [each for each in up if self._assigned.streams(each.url, held_up) < self._streams]
+        else:
+            free = [each for each in up if not volumes or len(self.full_volumes(each, volumes)) < len(volumes)]
+        return self._least_busy(free, avoid)
+
+    def full_volumes(self, endpoint: Endpoint, volumes: Collection[int]) -> set[int]:
+        """Those of these volumes for which an endpoint has no stream left. If they share the streams: none."""
+        if self._volumes_share_streams:
+            return set()
+        return {each for each in volumes if self._assigned.streams_on(endpoint.url, each) >= self._streams}
+
+    def _is_free(self, endpoint: Endpoint) -> bool:
+        return endpoint.is_up and not self._is_busy(endpoint)
+
+    def _least_busy(self, up: list[Endpoint], avoid: str) -> Endpoint | None:
         if len(up) < 2:
             return up[0] if up else None
         others = [endpoint for endpoint in up if endpoint.url != avoid]
@@ -182,13 +201,19 @@ class EndpointPool:
         """Whether it serves nothing and already has as many trial objects as allowed."""
         return endpoint.serves_nothing and self._load(endpoint) >= TRIED_AT_ONCE
 
-    def _takes_large(self, endpoint: Endpoint, held_up: Container[int]) -> bool:
-        streams = self._settings.large_workers * self._settings.part_concurrency
-        return self._assigned.streams(endpoint.url, held_up) < streams
+    @property
+    def _streams(self) -> int:
+        """For large objects: of each volume, or of all together."""
+        return self._settings.large_workers * self._settings.part_concurrency
+
+    @property
+    def _volumes_share_streams(self) -> bool:
+        return self._settings.tool == "s5cmd"
 
     def expect_large(self, endpoint: Endpoint, row: Row) -> None:
         """A large object is about to be sent."""
-        self._assigned.expect_large(endpoint.url, row.id, streams_for(self._settings, row.size, row.part_size))
+        streams = Streams(streams_for(self._settings, row.size, row.part_size), row.volume or 0)
+        self._assigned.expect_large(endpoint.url, row.id, streams)
 
     def expect_no_more(self, endpoint: Endpoint, object_id: int) -> None:
         """It is not handed over after all."""

@@ -15,7 +15,7 @@ from ..movers.tool_choice import ToolChoice
 from ..movers.tools import MoverSetup
 from ..store.connections import streams_for
 from ..store.endpoint import Endpoint
-from .assignments import Assignments
+from .assignments import Assignments, Streams
 
 
 class Transfers:
@@ -47,16 +47,17 @@ class Transfers:
     def submit(self, endpoint: Endpoint, tool: str, *works: Fetch | Send) -> None:
         """Hand over work on one volume. Blocks while the mover's lane is full.
 
-        Large objects only after `pick(large=True)`.
+        Large objects only after `pick_for_large`.
         """
         self._assigned.begin(endpoint.url, [(work.id, self._streams(work)) for work in works])
         self._dispatch.submit(endpoint, tool, *works)
 
-    def _streams(self, work: Fetch | Send) -> int:
+    def _streams(self, work: Fetch | Send) -> Streams:
         settings = self._setup.settings
         if not settings.is_large(work.size):
-            return 0
-        return streams_for(settings, work.size, settings.part_size if isinstance(work, Fetch) else work.part_size)
+            return Streams(0, work.volume)
+        part_size = settings.part_size if isinstance(work, Fetch) else work.part_size
+        return Streams(streams_for(settings, work.size, part_size), work.volume)
 
     def _ended(self, outcomes: Sequence[Outcome]) -> None:
         any_large = self._assigned.end([outcome.id for outcome in outcomes])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -109,9 +109,10 @@ class Sending:
         self._unsent = unsent
         self._senders = senders
 
-    def endpoint_for_large(self, row: Row, held_up: set[int] | None = None) -> Endpoint | None:
-        """The endpoint for a large object; None: none has room. Large objects `held_up` by their disks do not count."""
-        return self._pool.pick(self._unsent.past.endpoint_to_avoid(row), large=True, held_up=held_up or ())
+    def endpoint_for_large(self, row: Row, held_up: Container[int] = ()) -> Endpoint | None:
+        """The endpoint for a large object; None: none has room. `held_up` as in `pick_for_large`."""
+        avoid = self._unsent.past.endpoint_to_avoid(row)
+        return self._pool.pick_for_large([row.volume or 0], avoid, held_up=held_up)
 
     def is_checking_large(self, volume: int) -> bool:
         """Whether the sender of a volume has a large object that it still checks."""
@@ -159,7 +160,8 @@ class LargeObjects:
                 continue
             endpoint = self._sending.endpoint_for_large(row, held_up)
             if endpoint is None:
-                break
+                idle.discard(row.volume or 0)  # another volume may have room
+                continue
             backlog.large.remove(row)
             if backlog.is_as_known(row):
                 self._sending.send([row], endpoint)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from ...core.model import Fetch
 from ...ledger.ledger import Row
@@ -71,18 +71,24 @@ class FetchQueue:
         else:
             self._backlog.fill(self._limit)
 
-    def next(self) -> tuple[deque[Row], Endpoint | None]:
+    def full_volumes(self, rows: deque[Row], endpoint: Endpoint) -> set[int]:
+        """The volumes that take no more of `rows` from an endpoint now."""
+        return self._pool.full_volumes(endpoint, list(self._volumes.open)) if rows is self._backlog.large else set()
+
+    def next(self, *, large_waits: bool = False) -> tuple[deque[Row], Endpoint | None]:
         """The queue whose first row is next, and the endpoint it goes to; None: wait."""
-        rows, endpoint = self._next()
+        rows, endpoint = self._next(large_waits)
         if endpoint is None and not self._pool.any_up:
             self._availability.outage()
         return rows, endpoint
 
-    def _next(self) -> tuple[deque[Row], Endpoint | None]:
+    def _next(self, large_waits: bool) -> tuple[deque[Row], Endpoint | None]:
         backlog, pool = self._backlog, self._pool
-        if backlog.large:
+        if backlog.large and not large_waits:
             avoid = self._notes.endpoint_to_avoid(backlog.large[0])
-            endpoint = pool.pick(avoid, large=True, held_up=self._held_up())
+            stuck = self._volumes.stuck()
+            usable = [number for number in list(self._volumes.open) if number not in stuck]
+            endpoint = pool.pick_for_large(usable, avoid, held_up=self._flight.ids_on(stuck))
             if endpoint and backlog.has_large():
                 return backlog.large, endpoint
         if waiting := backlog.waiting():
@@ -177,14 +183,19 @@ class Placing:
         if not self._queue:
             return False
         spaces = self._volumes.spaces(self._flight.lock)
+        large_waits = False
         turn_ends = time.monotonic() + 1.0  # volumes and endpoints are checked in between
         while self._queue and not self._crew.stopping and time.monotonic() < turn_ends:
-            rows, endpoint = self._queue.next()
+            rows, endpoint = self._queue.next(large_waits=large_waits)
             if endpoint is None:
                 return False
-            rows, most, chosen = self._chosen(rows, spaces)
+            full = self._queue.full_volumes(rows, endpoint)
+            rows, most, chosen = self._chosen(rows, spaces, full)
             if not rows:
                 return True
+            if chosen is None and full:
+                large_waits = True  # for a stream of its volume, until the next turn
+                continue
             volume = self._volumes.open.get(chosen) if chosen is not None else None
             if volume is None:
                 return self._shortage.is_settled(rows, spaces)
@@ -197,13 +208,15 @@ class Placing:
             self._handover.submit([Item(row, volume, endpoint, volume.incoming_path(row.id)) for row in together])
         return True
 
-    def _chosen(self, rows: deque[Row], spaces: list[VolumeSpace]) -> tuple[deque[Row], int, int | None]:
-        """A volume, and the queue whose first rows go there, and how many.
+    def _chosen(
+        self, rows: deque[Row], spaces: list[VolumeSpace], full: Container[int]
+    ) -> tuple[deque[Row], int, int | None]:
+        """A volume that is not `full`, and the queue whose first rows go there, and how many.
 
         An empty queue: more rows are to be read first.
         """
         first = rows[0]
-        chosen = self._choice.choose(first, spaces)
+        chosen = self._choice.choose(first, spaces, full)
         if chosen is None:
             return rows, 1, None
         rows, most = self._queue.of_volume(chosen, rows)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ...ledger.ledger import Row
 from ...volumes.placement import Placement, VolumeSpace, takes_rest
@@ -27,12 +27,18 @@ class VolumeChoice:
         self._is_large = is_large
         self._placement = Placement()
 
-    def choose(self, row: Row, spaces: list[VolumeSpace]) -> int | None:
-        """The number of the volume for an object: the one that holds parts of it, if there is room for the rest."""
+    def choose(self, row: Row, spaces: list[VolumeSpace], full: Container[int] = ()) -> int | None:
+        """The number of the volume for an object: the one that holds parts of it, if there is room for the rest.
+
+        None: wait. Those that are `full` take none now, and the object's parts are not given up for that.
+        """
         partial = self._parts.partial(row.id, row.generation) if self._is_large(row.size) else None
+        spaces = [space for space in spaces if space.id not in full]
         if partial is None:
             return self._place_elsewhere(row, spaces)
         home, there = partial
+        if home in full:
+            return None
         space = next((space for space in spaces if space.id == home), None)
         volume = self._volumes.open.get(home)
         if space and volume and takes_rest(space, row.size, there, is_limited=volume.config.limit is not None):
