@@ -188,6 +188,31 @@ def test_who_holds_a_disk_for_a_moment_is_waited_for(host: LoopHost, monkeypatch
     assert waits == [1, 1, 1]
 
 
+def test_who_looks_into_a_filesystem_does_not_make_it_read_only(host: LoopHost, monkeypatch: Any) -> None:
+    """Another run has it mounted to look into it, or a container that was started at that moment."""
+    device = host.new_disk("disk")
+    folder = host.folder / "looked-into"
+    folder.mkdir()
+    waits: list[bool] = []  # whether it was still looked into when one waited
+    do = host.backend.Hands.do
+
+    def look(self: Any, step: Any) -> None:
+        if step.do == "mount":
+            command("mount", "-t", "ext4", "-o", "ro,noload", device, str(folder))
+        do(self, step)
+
+    def end(_seconds: float) -> None:
+        waits.append(os.path.ismount(folder))
+        if len(waits) == 3:
+            command("umount", str(folder))
+
+    monkeypatch.setattr(host.backend.Hands, "do", look)
+    monkeypatch.setattr(backend("_volume.look"), "time", SimpleNamespace(sleep=end))
+    result = done(host.provision())
+    assert [(volume["device"], volume["state"]) for volume in result["volumes"]] == [(device, "ready")]
+    assert waits == [True, True, True]
+
+
 def test_a_disk_that_a_run_must_not_use_is_not_opened_exclusively(host: LoopHost, monkeypatch: Any) -> None:
     """Somebody may just be about to mount it or to make a filesystem on it."""
     theirs, ours = host.new_disk("theirs"), host.new_disk("ours")

@@ -57,7 +57,7 @@ _SAID = 300  # characters from the end of a failed command's output
 _AGAIN = "Run the task again"
 _PATIENCE = 15.0  # seconds until the kernel shows a new partition
 # A tool that needs the device exclusively, and has done nothing to it.
-_HELD = re.compile("Device or resource busy|(apparently|currently) in use|already mounted or mount point busy")
+_HELD = re.compile("Device or resource busy|(apparently|currently) in use|already mounted (on|or mount point busy)")
 _FSCK = {"ext4": ["e2fsck", "-f", "-n"], "xfs": ["xfs_repair", "-n"]}
 
 
@@ -243,7 +243,13 @@ class Hands:
             os.makedirs(os.path.dirname(step.entry.path), mode=0o755, exist_ok=True)
             # Only root can write here while nothing is mounted.
             os.mkdir(step.entry.path, 0o555)
-        self._command(step, ["mount", "--fstab", self.places.fstab, step.entry.path])
+        argv = ["mount", "--fstab", self.places.fstab, step.entry.path]
+        if "ro" not in self.wish.mount_options:
+            # By itself `mount` joins who has the filesystem mounted read-only, as another run that looks into it.
+            with contextlib.suppress(VolumeError):
+                self._command(step, [*argv, "-w"])
+                return
+        self._command(step, argv)  # a disk that takes no writes any more can still be read
 
     def _unmount(self, step: Step) -> None:
         fix = f"If it is in use, stop the units of its jobs, see `fuser --mount {step.entry.path}`"
