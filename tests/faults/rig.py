@@ -122,8 +122,8 @@ class Rig:
         return sorted(
             str(path.relative_to(self.folder))
             for volume in self.volumes
-            for path in (volume / ".snowsync").rglob("*")
-            if not path.is_dir() and path.name != "volume.json" and path.parent.name != "ledgers"
+            for path in files_below(volume / ".snowsync")
+            if path.name != "volume.json" and path.parent.name != "ledgers"
         )
 
     def failures(self) -> list[dict[str, Any]]:
@@ -133,6 +133,11 @@ class Rig:
         )
         found: list[dict[str, Any]] = json.loads(reports[-1].read_text(encoding="utf-8"))["snowsync"]["failures"]
         return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All that is no folder. One that goes meanwhile, as a unit removes it, has nothing; `rglob` would fail."""
+    return [Path(top, name) for top, _folders, names in os.walk(folder) for name in names]
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from disks.hanging import HangingDisk, hanging
-from faults.rig import DESTINATION, SOURCE, Rig, kill_group, wait_until
+from faults.rig import DESTINATION, SOURCE, Rig, files_below, kill_group, wait_until
 from simulators.s3_store import start
 
 MIB = 1 << 20
@@ -49,7 +49,7 @@ def delivered(rig: Rig, name: str) -> list[str]:
 
 
 def staged_on(rig: Rig, number: int) -> list[Path]:
-    return list((rig.volumes[number] / ".snowsync/staged").rglob("*~1"))
+    return [path for path in files_below(rig.volumes[number] / ".snowsync/staged") if path.name.endswith("~1")]
 
 
 @contextlib.contextmanager
