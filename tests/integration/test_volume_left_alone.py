@@ -208,7 +208,11 @@ def test_who_looks_into_a_filesystem_does_not_make_it_read_only(host: LoopHost, 
 
     monkeypatch.setattr(host.backend.Hands, "do", look)
     monkeypatch.setattr(backend("_volume.look"), "time", SimpleNamespace(sleep=end))
-    result = done(host.provision())
+    try:
+        result = done(host.provision())
+    finally:
+        if os.path.ismount(folder):
+            command("umount", str(folder))
     assert [(volume["device"], volume["state"]) for volume in result["volumes"]] == [(device, "ready")]
     assert waits == [True, True, True]
 
