@@ -241,6 +241,24 @@ class FakeMover:
         self.thread.join(grace_seconds)
 
 
+def mover_with_lane(large: int, released: threading.Event) -> type[FakeMover]:
+    """Large objects have a thread of their own, as they have processes of their own, and wait until `released`."""
+
+    class Lanes(FakeMover):
+        def submit(self, *works: Fetch | Send) -> None:
+            for work in works:
+                if work.size < large:
+                    super().submit(work)
+                else:
+                    threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
+
+        def wait_and_submit(self, work: Fetch | Send) -> None:
+            released.wait(100)
+            super().submit(work)
+
+    return Lanes
+
+
 class FakeControl:
     """As s3.Control, on a FakeStore."""
 

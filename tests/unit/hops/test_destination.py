@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeControl, FakeMover, Rig, install, move_by, open_slowly, refuse, wait_until
+from fake_stores import FakeControl, FakeMover, Rig, install, move_by, mover_with_lane, open_slowly, refuse, wait_until
 
 from snowsync.core.errors import ConfigError, StoreError, Trouble
 from snowsync.core.model import MIB, State
@@ -539,21 +539,7 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig, monkeypatch: pytest.Monke
     stage(rig, 20)
     released = threading.Event()
 
-    class Lanes(FakeMover):
-        """Large objects have a thread of their own, as they have processes of their own."""
-
-        def submit(self, *works: Any) -> None:
-            for work in works:
-                if work.size < 1000:
-                    super().submit(work)
-                else:
-                    threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
-
-        def wait_and_submit(self, work: Any) -> None:
-            released.wait(30)
-            super().submit(work)
-
-    move_by(monkeypatch, Lanes)
+    move_by(monkeypatch, mover_with_lane(1000, released))
     running = rig.start(direction="destination")
     wait_until(lambda: len(rig.destination.objects) == 20)
     released.set()

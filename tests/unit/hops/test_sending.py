@@ -85,10 +85,8 @@ def test_what_has_become_unavailable_is_put_off(endpoint: str | None, volume: in
 
 
 def test_the_MD5s_of_the_parts_go_along_to_the_mover() -> None:
-    submitted: list[Send] = []
-    transfers = SimpleNamespace(
-        choose_tool=lambda work: "a tool", submit=lambda endpoint, tool, *works: submitted.extend(works)
-    )
+    handed_over: list[tuple[Any, Send]] = []
+    transfers = SimpleNamespace(hand_over=handed_over.extend)
     job: Any = SimpleNamespace(tags="copy", metadata="copy")
     naming: Any = SimpleNamespace(destination_key=lambda key: f"to/{key}")
     pool: Any = SimpleNamespace(transfers=transfers)
@@ -96,7 +94,8 @@ def test_the_MD5s_of_the_parts_go_along_to_the_mover() -> None:
     item = item_of(7, path="/staged/7", part_size=5, digest=f"{DIGEST}-2", generation=3)
     md5s = {item.row: b"of two parts"}
     Handover(job, naming, pool, Any, availability, Activity(), part_md5s=md5s.__getitem__).submit([item])  # type: ignore[arg-type]  # nothing is in flight
-    (work,) = submitted
+    ((its_item, work),) = handed_over
+    assert its_item is item
     assert (work.key, work.md5, work.digest, work.part_size) == ("to/object-7", "", f"{DIGEST}-2", 5)
     assert (work.generation, work.volume, work.part_md5s) == (3, 1, b"of two parts")
 

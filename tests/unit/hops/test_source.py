@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stores import FakeMover, Rig, Stored, etag_of, install, move_by, open_slowly, refuse, wait_until
+from fake_stores import (
+    FakeMover,
+    Rig,
+    Stored,
+    etag_of,
+    install,
+    move_by,
+    mover_with_lane,
+    open_slowly,
+    refuse,
+    wait_until,
+)
 
 from snowsync.core.errors import LocalError, StoreError, Trouble
 from snowsync.core.model import State
@@ -577,22 +588,8 @@ def test_large_objects_hold_up_no_small_ones(rig: Rig) -> None:
     fill(rig, 20)
     released = threading.Event()
 
-    class Lanes(FakeMover):
-        """Large objects have a thread of their own, as they have processes of their own."""
-
-        def submit(self, *works: Any) -> None:
-            for work in works:
-                if work.size < 1000:
-                    super().submit(work)
-                else:
-                    threading.Thread(target=self.wait_and_submit, args=(work,), daemon=True).start()
-
-        def wait_and_submit(self, work: Any) -> None:
-            released.wait(100)
-            super().submit(work)
-
     with pytest.MonkeyPatch.context() as patch:
-        move_by(patch, Lanes)
+        move_by(patch, mover_with_lane(1000, released))
         running = rig.start()
         wait_until(lambda: len(rig.destination.objects) == 20)
         assert rig.source.count("fetch") == 20

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from fake_stores import Rig, wait_until
 
 from snowsync.config.credentials import for_side
@@ -90,3 +93,19 @@ def test_a_large_object_never_waits_for_room(rig: Rig) -> None:
     side = Side(rig)
     assert side.transfers.has_room(side.endpoint, LARGE, 1)
     side.transfers.close()
+
+
+def test_items_go_together_by_endpoint_and_tool(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    transfers = Side(rig).transfers
+    submitted: list[tuple[object, str, list[int]]] = []
+
+    def submit(endpoint: object, tool: str, *works: Fetch) -> None:
+        submitted.append((endpoint, tool, [work.id for work in works]))
+
+    monkeypatch.setattr(transfers, "submit", submit)
+    monkeypatch.setattr(transfers, "choose_tool", lambda work: "a" if work.id < 4 else "b")
+    items: list[Any] = [SimpleNamespace(endpoint="two" if number == 3 else "one") for number in range(6)]
+    transfers.hand_over((item, Fetch(number, "k", 1, "/p")) for number, item in enumerate(items))
+    assert submitted == [("one", "a", [0, 1, 2]), ("two", "a", [3]), ("one", "b", [4, 5])]
+    assert "".join(item.tool for item in items) == "aaaabb"
+    transfers.close()

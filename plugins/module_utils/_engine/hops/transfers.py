@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..config.credentials import Keys
@@ -16,6 +16,7 @@ from ..movers.tools import MoverSetup
 from ..store.connections import streams_for
 from ..store.endpoint import Endpoint
 from .assignments import Assignments, Streams
+from .flight import Item
 
 
 class Transfers:
@@ -39,6 +40,15 @@ class Transfers:
     def has_room(self, endpoint: Endpoint, size: int, volume: int) -> bool:
         """Whether `submit` of such work would not block, as far as the mover can tell; `on_room` is called if not."""
         return self._setup.settings.is_large(size) or self._dispatch.movers.has_room(endpoint, volume)
+
+    def hand_over(self, works: Iterable[tuple[Item, Fetch | Send]]) -> None:
+        """Have these items moved, each by the tool for its next attempt. All on one volume; blocks as `submit` does."""
+        together: dict[tuple[Endpoint, str], list[Fetch | Send]] = {}
+        for item, work in works:
+            item.tool = self.choose_tool(work)
+            together.setdefault((item.endpoint, item.tool), []).append(work)
+        for (endpoint, tool), some in together.items():
+            self.submit(endpoint, tool, *some)
 
     def choose_tool(self, work: Fetch | Send) -> str:
         """The tool for the next attempt to move an object, to be passed to `submit`."""

@@ -60,14 +60,7 @@ class Handover:
         """All on one volume. Blocks while the mover's lane is full."""
         if self._availability.is_served():
             self._activity.status = f"sending {len(self._flight)} objects{self._pool.width_text}"
-        transfers = self._pool.transfers
-        together: dict[tuple[Endpoint, str], list[Send]] = {}
-        for item in items:
-            work = self._work(item)
-            item.tool = transfers.choose_tool(work)
-            together.setdefault((item.endpoint, item.tool), []).append(work)
-        for (endpoint, tool), works in together.items():
-            transfers.submit(endpoint, tool, *works)
+        self._pool.transfers.hand_over((item, self._work(item)) for item in items)
 
     def _work(self, item: Item) -> Send:
         row = item.row

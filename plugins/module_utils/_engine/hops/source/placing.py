@@ -138,14 +138,7 @@ class Handover:
                 item.volume.load.expect(item.row.size)
         if self._availability.is_served():
             self._activity.status = f"fetching {len(self._flight)} objects{self._pool.width_text}"
-        transfers = self._pool.transfers
-        by_tool: dict[str, list[Fetch]] = {}
-        for item in items:
-            work = self._work(item)
-            item.tool = transfers.choose_tool(work)
-            by_tool.setdefault(item.tool, []).append(work)
-        for tool, works in by_tool.items():
-            transfers.submit(items[0].endpoint, tool, *works)
+        self._pool.transfers.hand_over((item, self._work(item)) for item in items)
         self._activity.beat()
 
     def _work(self, item: Item) -> Fetch:
