@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fake_stores import Rig, wait_until
 
+from snowsync.core import workers
 from snowsync.hops import shutdown
 from snowsync.volumes import disk_calls, job_volume, open_volume
 from snowsync.volumes.disk_calls import DiskCalls, Silent
@@ -159,17 +160,20 @@ def test_one_disk_that_hangs_holds_up_no_other(
     running = rig.start(until="forever")
     wait_until(lambda: rig.destination.count("send", "first") == 1)
     disk.begin()
-    delivered = 0
-    batch = 0
-    while batch < 40 and (delivered < 100 or not hang.reached.is_set()):
+    batches = 0
+
+    def deliver_more() -> None:
+        nonlocal batches
+        before = len(rig.destination.objects)
         for number in range(10):
-            rig.source.put(f"batch-{batch}-{number}", bytes([number]) * 1000)
-        batch += 1
-        enough = min(delivered + 3, batch * 10)
-        wait_until(lambda enough=enough: len(rig.destination.objects) >= enough)  # type: ignore[misc]  # as above
-        delivered = len(rig.destination.objects)
-    assert hang.reached.is_set(), "no call of this kind came"
-    assert delivered >= 100
+            rig.source.put(f"batch-{batches}-{number}", bytes([number]) * 1000)
+        batches += 1
+        wait_until(lambda: len(rig.destination.objects) >= min(before + 3, batches * 10))
+
+    while len(rig.destination.objects) < 100:
+        deliver_more()
+    assert hang.reached.wait(60), "no call of this kind came"
+    deliver_more()
     running.stop()
     hang.free.set()
     ledger = rig.ledger
@@ -192,6 +196,22 @@ def test_no_lock_is_held_while_a_disk_is_asked_for_its_space(
     assert held == [False, False]
     found.close()
     ledger.close()
+
+
+def test_placement_knows_how_long_somebody_has_waited_for_a_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_volume, "STUCK_SECONDS", 600.0)
+    ledger = rig.ledger
+    found = VolumeSet(rig.job, ledger)
+    wait_until(lambda: len(found.refresh()[0]) + len(found.open) >= 2)
+    workers.elsewhere.says("hand", [workers.Look("lane", workers.Doing.MEDIUM, 5.0, disk=2)])
+    try:
+        silent = {space.id: space.inflow.silent for space in found.spaces()}
+    finally:
+        workers.elsewhere.has_ended("hand")
+        found.close()
+        ledger.close()
+    assert silent[1] == 0.0
+    assert silent[2] >= 5.0
 
 
 def test_a_disk_that_answers_nothing_is_named_until_it_does(

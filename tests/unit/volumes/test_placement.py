@@ -58,6 +58,22 @@ def test_a_volume_that_was_measured_is_not_tried_for_that() -> None:
     assert pace.is_measured
 
 
+def test_a_fast_disk_that_went_silent_attracts_no_more() -> None:
+    """Before it counts as one that hangs it would otherwise take everything, being the fastest."""
+    slow = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(MIB, speed=10 * MIB))
+    fast = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(MIB, speed=1000 * MIB, silent=1.5))
+    assert Placement().choose(MIB, [slow, fast]) == 1
+    fast.inflow.silent = 0.9
+    assert Placement().choose(MIB, [slow, fast]) == 2
+
+
+def test_a_disk_is_not_silent_while_it_may_be_busy_with_what_it_got() -> None:
+    slow = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(20 * MIB, speed=10 * MIB, silent=2.5))
+    assert slow.inflow.seconds_with(10 * MIB) == 3.0
+    slow.inflow.silent = 4.0
+    assert slow.inflow.seconds_with(10 * MIB) == 4.0
+
+
 def test_a_volume_with_enough_to_do_gets_no_more() -> None:
     busy = VolumeSpace(id=1, high=GIB, low=GIB, used=0, inflow=Inflow(8 * MIB, speed=100 * MIB, window=8 * MIB))
     other = VolumeSpace(id=2, high=GIB, low=GIB, used=0, inflow=Inflow(7 * MIB, speed=MIB, window=8 * MIB))

@@ -54,9 +54,19 @@ class Load:
 
 
 def space_of(
-    number: int, limit: int | None, load: Load, job: Job, occupied: int, status: os.statvfs_result, now: float
+    number: int,
+    limit: int | None,
+    load: Load,
+    job: Job,
+    occupied: int,
+    status: os.statvfs_result,
+    now: float,
+    silent: float = 0.0,
 ) -> VolumeSpace:
-    """A volume for the placement. `limit` and `occupied` in bytes; `status` is what its filesystem says of itself."""
+    """A volume for the placement. `limit` and `occupied` in bytes; `status` is what its filesystem says of itself.
+
+    `silent`: for how many seconds somebody has waited for its disk.
+    """
     rules = job.space
     total = status.f_blocks * status.f_frsize
     available = max(0, status.f_bavail * status.f_frsize - rules.reserve)
@@ -72,7 +82,7 @@ def space_of(
         high=int(usable * rules.high_watermark),
         low=int(usable * rules.low_watermark),
         used=used,
-        inflow=Inflow(load.in_flight, load.pace.speed, load.window(job), load.pace.is_measured),
+        inflow=Inflow(load.in_flight, load.pace.speed, load.window(job), load.pace.is_measured, silent),
         largest=int(empty * rules.high_watermark),
         files=FileRoom(
             room_for_files(status, rules.high_watermark, load.files_in_flight),

@@ -20,6 +20,7 @@ _FADING = 0.75  # of what was learned, with every group
 _FIRST_REST = 5.0  # first pause in seconds of a volume that reports that it is full
 _LONGEST_REST = 60.0
 _TRUSTED = 256 * MIB  # a volume that took so much since it said that it was full has room
+_USUAL_WAIT = 1.0  # seconds that one call to a disk may take without meaning anything
 _LEAST_LESSON = 4 * MIB  # in smaller groups what takes the time is each sync, whatever its size
 
 
@@ -96,12 +97,14 @@ class Inflow:
 
     The caller adds what it places, so that one look at the machine serves a whole batch. `speed` (bytes per second) and
     `window` (bytes) are those of the volume's `Pace`; None: no limit. `is_measured`: the speed is more than a guess.
+    `silent`: for how many seconds somebody has waited for an answer of the disk.
     """
 
     bytes: int = 0
     speed: float = 1.0
     window: int | None = None
     is_measured: bool = True
+    silent: float = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -114,8 +117,12 @@ class Inflow:
         return not (self.is_measured or self.bytes)
 
     def seconds_with(self, size: int) -> float:
-        """How long until an object of `size` bytes would be durable, if it were placed now."""
-        return (self.bytes + size) / self.speed
+        """How long until an object of `size` bytes would be durable, if it were placed now.
+
+        A disk that has been silent for longer than it needs for what is on its way may hang: expect as long again.
+        """
+        overdue = max(0.0, self.silent - _USUAL_WAIT - self.bytes / self.speed)
+        return (self.bytes + size) / self.speed + overdue
 
 
 @dataclass(slots=True)

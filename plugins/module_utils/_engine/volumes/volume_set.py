@@ -209,7 +209,8 @@ class VolumeSet:
         `lock` guards the sums of what is in flight: it is held while these are read, and not while a disk, or the
         ledger, is asked.
         """
-        silent = self.stuck()
+        waits = workers.waits(time.monotonic())
+        silent = stuck(waits, set(self.open))
         free = [volume for volume in self.placeable() if volume.id not in silent]
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
         lock = lock or contextlib.nullcontext()
@@ -217,11 +218,11 @@ class VolumeSet:
             self.occupancy.ask(lock)
         now = time.monotonic()
         with lock:
-            return [self._space(volume, status, now) for volume, status in asked]
+            return [self._space(volume, status, now, waits.get(volume.id, 0.0)) for volume, status in asked]
 
-    def _space(self, volume: OpenVolume, status: os.statvfs_result, now: float) -> VolumeSpace:
+    def _space(self, volume: OpenVolume, status: os.statvfs_result, now: float, silent: float) -> VolumeSpace:
         occupied = self.occupancy.of(volume.id)
-        return space_of(volume.id, volume.config.limit, volume.load, self._job, occupied, status, now)
+        return space_of(volume.id, volume.config.limit, volume.load, self._job, occupied, status, now, silent)
 
     def _status(self, volume: OpenVolume) -> os.statvfs_result | None:
         try:
