@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -51,8 +52,11 @@ def test_keys_are_renewed_before_the_former_ones_end(rig: Rig, tool: str) -> Non
         for store, path in stores(rig):
             store.renew_keys("renewed", "another-secret", keep=True)
             store.credentials_file(path)
-        wait_until(lambda: any(line["access_key"] == "renewed" for line in rig.source.log()), "the use of the new key")
-        deliver(rig, "meanwhile")
+        for number in itertools.count():  # each unit looks at its file once a second
+            deliver(rig, f"meanwhile-{number}")
+            if all(any(line["access_key"] == "renewed" for line in store.log()) for store, _ in stores(rig)):
+                break
+        deliver(rig, "with the new keys")
         for store, _ in stores(rig):
             store.renew_keys("renewed", "another-secret")
         deliver(rig, "after")

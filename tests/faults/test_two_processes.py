@@ -36,8 +36,9 @@ def query(rig: Rig, sql: str) -> list[tuple[object, ...]]:
 
 def child_of(process: subprocess.Popen[str]) -> int:
     """The process of the destination unit; 0: there is none yet, or no more."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
     return 0
 
 
