@@ -61,7 +61,7 @@ def space_of(
     occupied: int,
     status: os.statvfs_result,
     now: float,
-    silent: float = 0.0,
+    silent: float,
 ) -> VolumeSpace:
     """A volume for the placement. `limit` and `occupied` in bytes; `status` is what its filesystem says of itself.
 

@@ -210,8 +210,8 @@ class VolumeSet:
         ledger, is asked.
         """
         waits = workers.waits(time.monotonic())
-        silent = stuck(waits, set(self.open))
-        free = [volume for volume in self.placeable() if volume.id not in silent]
+        away = stuck(waits, set(self.open))
+        free = [volume for volume in self.placeable() if volume.id not in away]
         asked = [(volume, status) for volume in free if (status := self._status(volume))]
         lock = lock or contextlib.nullcontext()
         if any(config.limit is not None for config in self._job.volumes):
